@@ -1,0 +1,20 @@
+"""The one exception for a user's mistakes, so that the command line can tell them from our own bugs."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """Something that the user can put right. The message is one line: what is wrong, where, and what to do."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """Return the error for a name that is not in a registry, with the nearest known names.
+
+    >>> unknown_name("strategy", "finetun", ["scratch", "finetune"])
+    UserError("unknown strategy 'finetun'; did you mean finetune? Known: finetune, scratch")
+    """
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    return UserError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
