@@ -125,6 +125,11 @@ class Store:
     root: str
     filesystem: pafs.FileSystem
 
+    @property
+    def address(self) -> str:
+        """What other processes, in other working directories, open this store by."""
+        return self.uri if "://" in self.uri else self.root
+
     def path(self, name: str) -> str:
         """Return the full path, on the store's filesystem, of a file named by its path in the store."""
         return f"{self.root}/{name}"
@@ -142,7 +147,7 @@ class Store:
         temporary = Path(final).with_name(f".{uuid.uuid4().hex}.tmp")
         try:
             temporary.write_bytes(data)
-            os.replace(temporary, final)
+            temporary.replace(final)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -188,7 +193,8 @@ class Store:
         schema = SCHEMAS[table].append(pa.field("sweep", pa.string()))
         base = self.path(table)
         if self.filesystem.get_file_info(base).type == pafs.FileType.NotFound:
-            return schema.empty_table().to_pandas()
+            empty: pd.DataFrame = schema.empty_table().to_pandas()
+            return empty
         dataset = ds.dataset(
             base,
             filesystem=self.filesystem,
@@ -196,7 +202,7 @@ class Store:
             schema=schema,
             partitioning=ds.partitioning(pa.schema({"sweep": pa.string()}), flavor="hive"),
         )
-        frame = dataset.to_table().to_pandas()
+        frame: pd.DataFrame = dataset.to_table().to_pandas()
         newest = frame.sort_values("recorded_at", kind="stable").drop_duplicates(KEYS[table], keep="last")
         return newest.reset_index(drop=True)
 
@@ -247,6 +253,17 @@ def open_store(uri: str, *, create: bool = False) -> Store:
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"store {uri!r} cannot be written: {_first_line(error)}") from error
     return store
+
+
+def store_exists(uri: str) -> bool:
+    """Say whether there is a store, so that a question about what is done can answer "nothing" before the first run."""
+    try:
+        open_store(uri)
+    except UserError:
+        if "://" not in uri and not Path(uri).expanduser().exists():
+            return False
+        raise
+    return True
 
 
 def _refuse_foreign(uri: str, root: Path) -> None:

@@ -1,0 +1,255 @@
+"""The command line: the only module that sees all packages, and imports each only when a verb needs it."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainers.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.ledger import Ledger
+    from bench.plan import Plan
+    from bench.store import Store
+
+app = typer.Typer(
+    name="transfergan",
+    help="Which pre-trained GAN to start from, how to start from it, and how much of your data that saves.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+domains_app = typer.Typer(help="The image domains that sources and targets can name.", invoke_without_command=True)
+app.add_typer(domains_app, name="domains")
+
+StoreOption = Annotated[str, typer.Option("--store", metavar="URI", help="Where results are kept: a directory or s3://...")]
+SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A sweep file (.yaml) or a preset's name.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.steps=100.")
+]
+
+
+class Retry(StrEnum):
+    """Which ended trials to run again."""
+
+    failed = "failed"
+
+
+@app.command(epilog="Example: transfergan run quickstart --store store")
+def run(
+    spec: SpecArgument = "quickstart",
+    store: StoreOption = "store",
+    overrides: SetOption = None,
+    cpus: Annotated[int | None, typer.Option(min=1, help="CPU cores to use in all; every core by default.")] = None,
+    retry: Annotated[Retry | None, typer.Option(help="Also run again the trials that failed.")] = None,
+) -> None:
+    """Run what the store does not have yet, then write the report. Safe to repeat and to interrupt."""
+    from rich.console import Console
+
+    from bench.progress import cell_table
+    from bench.sweep import run_sweep
+
+    plan = _plan(spec, overrides)
+    opened = _open(store, create=True)
+    console = Console(stderr=True)
+    for note in plan.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+    opened.write_sweep(plan.spec.name, _planned(plan))
+    ledger = _ledger(plan, opened, retry_failed=retry is not None)
+    try:
+        run_sweep(plan, ledger, opened, console, cpus)
+        interrupted = bool(ledger.open_trials())
+    except KeyboardInterrupt:
+        interrupted = True
+    out = _write_report(opened, _default_report(opened), None)
+    console.print(cell_table(ledger))
+    typer.echo(f"report: {out}")
+    if interrupted:
+        typer.echo("interrupted: the same command goes on from here", err=True)
+        raise typer.Exit(130)
+    if ledger.count("failed", "blocked"):
+        hint = "--retry failed runs them again" if ledger.count("failed") else "their sources diverged"
+        typer.echo(f"{ledger.count('failed')} trials failed, {ledger.count('blocked')} blocked; {hint}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: transfergan plan sweep.yaml --set 'sizes=[50, 500]' --json")
+def plan(
+    spec: SpecArgument = "quickstart",
+    store: StoreOption = "store",
+    overrides: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print counts as JSON.")] = False,
+) -> None:
+    """Say what a sweep would run, what collapses, and what is done already. Starts nothing."""
+    made = _plan(spec, overrides)
+    done = 0
+    if _exists(store):
+        ledger = _ledger(made, _open(store))
+        ledger.settle()
+        done = ledger.count("done", "stopped", "diverged")
+    counts = {
+        "trials": len(made.trials),
+        "pretrain": len(made.of_kind("pretrain")),
+        "adapt": len(made.of_kind("adapt")),
+        "collapsed": made.collapsed,
+        "done": done,
+    }
+    if as_json:
+        typer.echo(json.dumps(counts))
+        return
+    from bench.progress import describe
+
+    for trial in made.trials:
+        typer.echo(f"{trial.key}  {describe(trial)}, {trial.training.steps} steps")
+    for note in made.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(
+        f"{counts['trials']} trials: {counts['pretrain']} sources to pre-train, {counts['adapt']} adaptations in "
+        f"{len(made.cells)} cells ({counts['collapsed']} duplicates collapsed); {done} are in the store already"
+    )
+
+
+@app.command(epilog="Example: transfergan status --store store")
+def status(store: StoreOption = "store", sweep: Annotated[str | None, typer.Option(help="One sweep only.")] = None) -> None:
+    """Show how far each sweep in the store has come, cell by cell."""
+    from rich.console import Console
+
+    from bench.status import status_tables
+
+    for table in status_tables(_open(store), sweep):
+        Console().print(table)
+
+
+@app.command(epilog="Example: transfergan report --store store --out report.html")
+def report(
+    store: StoreOption = "store",
+    out: Annotated[Path | None, typer.Option(help="The page to write; report.html in the store by default.")] = None,
+    sweep: Annotated[str | None, typer.Option(help="One sweep only.")] = None,
+) -> None:
+    """Write the report, one self-contained HTML page, from what the store has now."""
+    opened = _open(store)
+    typer.echo(f"report: {_write_report(opened, out or _default_report(opened), sweep)}")
+
+
+@app.command(epilog="Example: transfergan generate --trial 3f2a -n 64 --out images")
+def generate(
+    trial: Annotated[str, typer.Option(help="The trial's key, or the start of it.")],
+    out: Annotated[Path, typer.Option(help="Directory for the PNG files.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the latents.")] = 0,
+    store: StoreOption = "store",
+) -> None:
+    """Generate images from a stored checkpoint, with a contact sheet (grid.png)."""
+    from bench.generate import write_images
+
+    key = write_images(_open(store), trial, n, seed, out)
+    typer.echo(f"{n} images of trial {key}: {out}")
+
+
+@domains_app.callback(epilog="Example: transfergan domains")
+def domains(context: typer.Context) -> None:
+    """List the domains: name, images, classes, what they show."""
+    if context.invoked_subcommand is not None:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from trainers.domains import builtin_names, get
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "train", "reference", "classes", "shows", "licence"):
+        table.add_column(column, justify="right" if column in ("train", "reference", "classes") else "left")
+    for name in builtin_names():
+        domain = get(name)
+        counts = [f"{domain.count(split):,}" for split in ("train", "reference")]
+        table.add_row(name, *counts, str(len(domain.classes)), domain.about, domain.licence)
+    table.add_row("folder:PATH", "", "", "", "your own images, flat or in a sub-folder per class", "")
+    Console().print(table)
+
+
+@domains_app.command(epilog="Example: transfergan domains preview letters --resolution 32 --out letters.png")
+def preview(
+    name: Annotated[str, typer.Argument(help="A built-in domain, or folder:PATH.")],
+    out: Annotated[Path, typer.Option(help="The PNG file to write.")],
+    resolution: Annotated[int, typer.Option(min=4, help="Pixels.")] = 32,
+) -> None:
+    """Write a grid of a domain's images as a PNG file."""
+    from trainers.domains import get
+    from trainers.grids import png_grid
+
+    domain = get(name)
+    domain.check_resolution(resolution)
+    data = domain.load("train", resolution)
+    step = max(1, len(data.images) // 64)
+    _write(out, png_grid(data.images[::step][:64]))
+    typer.echo(f"{name}: {out}")
+
+
+def _plan(spec: str, overrides: list[str] | None) -> "Plan":
+    from bench.plan import make_plan
+    from bench.spec import load_spec
+
+    return make_plan(load_spec(spec, overrides or ()))
+
+
+def _open(uri: str, *, create: bool = False) -> "Store":
+    from bench.store import open_store
+
+    return open_store(uri, create=create)
+
+
+def _exists(uri: str) -> bool:
+    from bench.store import store_exists
+
+    return store_exists(uri)
+
+
+def _ledger(plan: "Plan", store: "Store", *, retry_failed: bool = False) -> "Ledger":
+    from bench.ledger import Ledger
+
+    return Ledger.open(plan, store, retry_failed=retry_failed)
+
+
+def _planned(plan: "Plan") -> dict[str, object]:
+    from bench.plan import trial_columns
+    from bench.spec import as_mapping
+
+    return {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]}
+
+
+def _default_report(store: "Store") -> Path:
+    return Path("report.html") if "://" in store.uri else Path(store.root) / "report.html"
+
+
+def _write_report(store: "Store", out: Path, sweep: str | None) -> Path:
+    from analysis.report import write_report
+
+    try:
+        return write_report(store, out, sweep)
+    except OSError as error:
+        raise UserError(f"report {str(out)!r} cannot be written: {error.strerror}; name another with --out") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise UserError(f"{str(path)!r} cannot be written: {error.strerror}; name another with --out") from error
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        sys.stderr.write(f"transfergan: {' '.join(str(error).split())}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

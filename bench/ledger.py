@@ -1,0 +1,161 @@
+"""The ledger: what has become of every planned trial, and what may happen next.
+
+Plain data, no Ray: it is built from the plan and the store, told of every rung and every end, and asked which trials may
+start. Built anew from the store after a restart it gives the same answers, for nothing in it depends on time or order.
+"""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+
+from bench.plan import Plan
+from bench.stopping import GO, Action, Curve, Verdict, judge
+from bench.store import Store
+
+Status = Literal["pending", "running", "paused", "done", "stopped", "diverged", "failed", "blocked"]
+
+#: Nothing more will happen to a trial of these statuses in this run.
+ENDED: frozenset[Status] = frozenset({"done", "stopped", "diverged", "failed", "blocked"})
+
+
+@dataclass
+class Ledger:
+    """The state of a sweep; make one with :meth:`open`.
+
+    Attributes:
+        plan: the sweep's trials.
+        status: of each trial, by key.
+        values: the stopping metric by trial key and rung.
+        reasons: why a trial failed, diverged or is blocked.
+    """
+
+    plan: Plan
+    status: dict[str, Status]
+    values: dict[str, dict[int, float]]
+    reasons: dict[str, str] = field(default_factory=dict)
+    _recorded: dict[str, Status] = field(default_factory=dict)
+    _verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, plan: Plan, store: Store, *, retry_failed: bool = False) -> "Ledger":
+        """Return the ledger of a plan as the store has it; with `retry_failed`, failed trials are pending again."""
+        trials = _rows(store.read("trials"), "key", plan.by_key)
+        measured = store.read("measurements")
+        wanted = measured[(measured["metric"] == plan.spec.stopping.metric) & (measured["step"] > 0)]
+        wanted = wanted[wanted["trial"].isin(plan.by_key.keys())]
+        values: dict[str, dict[int, float]] = {key: {} for key in plan.by_key}
+        for trial, step, value in zip(wanted["trial"], wanted["step"], wanted["value"], strict=True):
+            values[trial][int(step)] = float(value)
+        ledger = cls(plan, dict.fromkeys(plan.by_key, "pending"), values)
+        for key, row in trials.items():
+            status = row["status"]
+            if status in ("done", "diverged") or (status == "failed" and not retry_failed):
+                ledger.status[key] = status
+                if row["error"]:
+                    ledger.reasons[key] = row["error"]
+            elif status in ("stopped", "blocked"):
+                # It stays so only if this sweep says so too: a larger cell may want more of a stopped trial.
+                ledger._recorded[key] = status
+        for cell in plan.cells:
+            ledger._judge(cell)
+        return ledger
+
+    # -- questions --------------------------------------------------------------------------------------------------
+
+    def verdict(self, key: str) -> Verdict:
+        """Return what the stopping rule says of a trial; a pretrain trial always goes on."""
+        return self._verdicts.get(key, GO)
+
+    def ready(self) -> list[str]:
+        """Return the pending trials that may start now: the source is there, and the cell does not hold them back."""
+        return [key for key in self.pending() if self._has_parent(key) and self.verdict(key).action is Action.GO]
+
+    def pending(self) -> list[str]:
+        """Return the trials that have neither started in this run nor ended, in the plan's order."""
+        return [key for key, status in self.status.items() if status == "pending"]
+
+    def open_trials(self) -> list[str]:
+        """Return the trials that have not ended, in the plan's order."""
+        return [key for key, status in self.status.items() if status not in ENDED]
+
+    def count(self, *statuses: Status) -> int:
+        """Return how many trials have one of the statuses."""
+        return sum(status in statuses for status in self.status.values())
+
+    def last_rung(self, key: str) -> int:
+        """Return the last rung that a trial has been measured at, 0 before the first."""
+        return max(self.values[key], default=0)
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def start(self, key: str) -> None:
+        """Note that a trial runs."""
+        self.status[key] = "running"
+
+    def pause(self, key: str) -> None:
+        """Note that a trial waits at its checkpoint for its cell."""
+        self.status[key] = "paused"
+
+    def reach(self, key: str, rung: int, value: float) -> None:
+        """Note a trial's value of the stopping metric at a rung."""
+        self.values[key][rung] = value
+        self._judge(self.plan.by_key[key].cell)
+
+    def end(self, key: str, status: Status, reason: str | None = None) -> None:
+        """Note that a trial has ended."""
+        self.status[key] = status
+        if reason:
+            self.reasons[key] = reason
+        self._judge(self.plan.by_key[key].cell)
+
+    def settle(self) -> list[str]:
+        """Mark the trials that the rule stops, or a failed source blocks; return those the store does not know so yet.
+
+        To be called after every event, and once at the start.
+        """
+        before = {key for key, status in self.status.items() if status in ("stopped", "blocked")}
+        self._block()
+        for key, status in self.status.items():
+            if status in ("pending", "paused") and self.verdict(key).action is Action.STOP:
+                self.status[key] = "stopped"
+        settled = [key for key, status in self.status.items() if status in ("stopped", "blocked") and key not in before]
+        return [key for key in settled if self._recorded.get(key) != self.status[key]]
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _has_parent(self, key: str) -> bool:
+        parent = self.plan.by_key[key].parent
+        return parent is None or self.status[parent] == "done"
+
+    def _judge(self, cell: str | None) -> None:
+        if cell is None:
+            return
+        keys = self.plan.cells[cell]
+        curves = [
+            Curve(
+                key,
+                self.plan.by_key[key].strategy or "",
+                self.values[key],
+                diverged=self.status[key] == "diverged",
+                failed=self.status[key] in ("failed", "blocked"),
+            )
+            for key in keys
+        ]
+        self._verdicts.update(judge(curves, self.plan.by_key[keys[0]].rungs, self.plan.spec.stopping))
+
+    def _block(self) -> None:
+        for key, status in self.status.items():
+            parent = self.plan.by_key[key].parent
+            if status in ENDED or parent is None or self.status[parent] not in ("failed", "diverged"):
+                continue
+            source = self.plan.by_key[parent].domain.name
+            self.status[key] = "blocked"
+            self.reasons[key] = f"its source {source} {self.status[parent]} ({parent})"
+            self._judge(self.plan.by_key[key].cell)
+
+
+def _rows(frame: pd.DataFrame, key: str, wanted: Iterable[str]) -> dict[str, dict[Hashable, Any]]:
+    chosen = frame[frame[key].isin(list(wanted))]
+    return {row[key]: row for row in chosen.to_dict("records")}

@@ -1,0 +1,136 @@
+"""The part of a sweep that Ray does: one Tuner for the whole grid, no barrier between pre-training and adaptation.
+
+The ledger and the store stay in charge: Ray is told what may start, and tells what has become of it. Nothing that Ray
+keeps is needed again, so a second run after any crash is a fresh experiment over what is left.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Read by Ray when it is imported, or by the processes that it starts.
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its newer display talks even at verbose=0
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+
+import ray
+from ray import tune
+from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
+
+from bench.ledger import Ledger
+from bench.outcomes import Recorder
+from bench.plan import Plan
+from bench.scheduler import CellHalving
+from bench.searcher import PlanSearcher
+from bench.spec import ResourcesConfig
+from bench.store import Store
+from bench.worker import train_on_ray
+from trainers.errors import UserError
+
+#: How often a crashed trial is taken up again from its checkpoint before it counts as failed.
+RETRIES = 1
+
+
+@contextmanager
+def cluster(needed: ResourcesConfig, cpus: int | None = None) -> Iterator[None]:
+    """Start Ray on this machine for the block, and shut down what was started.
+
+    Args:
+        needed: what one trial takes.
+        cpus: CPU cores that trials may use together; None for all.
+
+    Raises:
+        UserError: one trial needs more than there is.
+    """
+    # Ray's processes are many and talk much; what matters reaches the user through the store and the progress display.
+    ray.init(
+        address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+    )  # fmt: skip
+    try:
+        there = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        for key, kind in (("cpus", "CPU"), ("gpus", "GPU")):
+            wanted = getattr(needed, key)
+            if wanted > there.get(kind, 0):
+                raise UserError(
+                    f"resources.{key}: a trial asks for {wanted:g} {kind}s and there are {there.get(kind, 0):g}; "
+                    f"set resources.{key} lower (--set resources.{key}=...)"
+                )
+        yield
+    finally:
+        ray.shutdown()
+
+
+class _Failures(Callback):
+    """Passes the trials that failed for good on to the recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Ray pickles its whole experiment, and ours is in the store."""
+        return {}
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Hear of a failed trial, after its retries."""
+        self._recorder.on_failure(trial.config["key"], _last_lines(trial.get_error()))
+
+
+def run_trials(plan: Plan, ledger: Ledger, store: Store, recorder: Recorder) -> None:
+    """Run the ledger's open trials to their ends, or until SIGINT; Ray must be up.
+
+    A trial that fails does not take the sweep with it; the ledger tells what became of each.
+    """
+    resources = plan.spec.resources
+    common = {"store": store.address, "sweep": plan.spec.name, "cpus": resources.cpus, "gpus": resources.gpus}
+
+    def config_of(key: str) -> dict[str, Any]:
+        return {"key": key, "trial": plan.by_key[key].canonical_json(), **common}
+
+    bundle: dict[str, float] = {"CPU": resources.cpus}
+    if resources.gpus:
+        bundle["GPU"] = resources.gpus
+    count = len(ledger.open_trials())
+    scratch = tempfile.mkdtemp(prefix="transfergan-")
+    try:
+        tune.Tuner(
+            tune.with_resources(train_on_ray, tune.PlacementGroupFactory([bundle])),
+            tune_config=TuneConfig(
+                search_alg=PlanSearcher(ledger, config_of),
+                scheduler=CellHalving(ledger, recorder),
+                num_samples=count,
+                max_concurrent_trials=count,  # counts paused trials; it is resources that limit those that run
+                reuse_actors=True,
+            ),
+            run_config=RunConfig(
+                name=f"{plan.spec.name}-{uuid.uuid4().hex[:8]}",
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=RETRIES),
+                callbacks=[_Failures(recorder)],
+                verbose=0,
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def map_tasks(function: Callable[..., Any], arguments: list[tuple[Any, ...]], cpus: int) -> Iterator[Any]:
+    """Yield `function(*arguments)` for each tuple of arguments, as Ray tasks, in the order in which they end."""
+    remote = ray.remote(num_cpus=cpus)(function)
+    waiting = [remote.remote(*each) for each in arguments]
+    while waiting:
+        (ready,), waiting = ray.wait(waiting, num_returns=1)
+        yield ray.get(ready)
+
+
+def _last_lines(error: BaseException | None, lines: int = 3, limit: int = 1000) -> str:
+    """Return the end of an error's text: where Ray wraps another process's traceback, that is the error itself."""
+    text = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "\n".join(text[-lines:])[-limit:] or type(error).__name__

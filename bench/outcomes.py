@@ -1,0 +1,104 @@
+"""How outcomes get into the store: the rows of table `trials`, where a trial's files lie, and what the driver records.
+
+A trial records its own end; the driver records what only it can know: stopped, failed, blocked.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bench.environment import record_environment
+from bench.ledger import Ledger
+from bench.plan import Plan, trial_columns
+from bench.stopping import Action
+from bench.store import Store
+from trainers.config import TrialConfig
+
+#: Told of a trial's key when something has become of it, with a rung's result where it is that.
+Listener = Callable[[str, Mapping[str, Any] | None], None]
+
+
+def checkpoint_path(key: str, step: int) -> str:
+    """Return where a trial's checkpoint at a step lies in the store; names sort by step."""
+    return f"checkpoints/{key}/{step:08d}.safetensors"
+
+
+def checkpoint_paths(store: Store, key: str) -> list[str]:
+    """Return a trial's checkpoints in the store, oldest first."""
+    return [name for name in store.list_files(f"checkpoints/{key}") if name.endswith(".safetensors")]
+
+
+def samples_path(key: str) -> str:
+    """Return where a trial's sample grid lies in the store."""
+    return f"samples/{key}.png"
+
+
+def real_samples_path(trial: TrialConfig) -> str:
+    """Return where the grid of the domain's reference images lies in the store."""
+    identity = trial.domain.fingerprint.replace("/", "-").replace(":", "-")
+    return f"samples/real-{identity}-{trial.gan.resolution}.png"
+
+
+def outcome_row(trial: TrialConfig, status: str, environment: str, **columns: Any) -> dict[str, Any]:
+    """Return the row of table `trials` that records how a trial ended."""
+    return {**trial_columns(trial), "status": status, "environment": environment, **columns}
+
+
+class Recorder:
+    """Records in the store what the driver decides, and passes on the news."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, store: Store, listener: Listener) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._store = store
+        self._listener = listener
+        self._last: dict[str, Mapping[str, Any]] = {}
+
+    def on_rung(self, key: str, result: Mapping[str, Any]) -> None:
+        """Hear of a trial's rung, at which the ledger has it paused or ended; record whom that stops."""
+        self._last[key] = result
+        settled = self._settle()
+        if self._ledger.status[key] == "paused" and self._ledger.verdict(key).action is Action.GO:
+            self._ledger.start(key)
+        self._listener(key, result)
+        self._tell(settled - {key})
+
+    def on_failure(self, key: str, reason: str) -> None:
+        """Record a trial that failed for good, and whom that stops or blocks."""
+        self._ledger.end(key, "failed", reason)
+        self._write(key)
+        self._listener(key, None)
+        self._tell(self._settle())
+
+    def settle(self) -> None:
+        """Record the trials that are stopped or blocked by what the store has already."""
+        self._tell(self._settle())
+
+    def _settle(self) -> set[str]:
+        settled = self._ledger.settle()
+        for key in settled:
+            self._write(key)
+        return set(settled)
+
+    def _tell(self, keys: set[str]) -> None:
+        for key in sorted(keys):
+            self._listener(key, None)
+
+    def _write(self, key: str) -> None:
+        trial = self._plan.by_key[key]
+        last = self._last.get(key, {})
+        checkpoints = checkpoint_paths(self._store, key)
+        samples, real = samples_path(key), real_samples_path(trial)
+        row = outcome_row(
+            trial,
+            self._ledger.status[key],
+            last.get("environment") or record_environment(self._store, self._plan.spec.name),
+            steps=self._ledger.last_rung(key),
+            seconds=last.get("seconds"),
+            images_per_second=last.get("images_per_second"),
+            peak_memory_mib=last.get("peak_memory_mib"),
+            checkpoint=checkpoints[-1] if checkpoints else None,
+            samples=samples if self._store.has_file(samples) else None,
+            real_samples=real if self._store.has_file(real) else None,
+            error=self._ledger.reasons.get(key),
+        )
+        self._store.append("trials", self._plan.spec.name, [row])

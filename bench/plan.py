@@ -1,0 +1,154 @@
+"""The plan: a sweep's trials with their content-hash keys and parents. Enumeration only; nothing is started here."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+from bench.spec import SweepSpec
+from trainers.config import DomainRef, TrialConfig
+from trainers.domains import Domain, get
+from trainers.errors import UserError
+from trainers.strategies import get_strategy
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep will run.
+
+    Attributes:
+        spec: the sweep.
+        trials: every trial once; pretrain trials first, then the cells one after the other.
+        collapsed: grid points that turned out to be another point's trial (scratch has no source; a size beyond the
+            domain is the whole domain).
+        notes: what the user should know, a line each.
+    """
+
+    spec: SweepSpec
+    trials: tuple[TrialConfig, ...]
+    collapsed: int
+    notes: tuple[str, ...]
+
+    @cached_property
+    def by_key(self) -> Mapping[str, TrialConfig]:
+        """The trials by key, in the plan's order."""
+        return {trial.key: trial for trial in self.trials}
+
+    @cached_property
+    def cells(self) -> Mapping[str, tuple[str, ...]]:
+        """The keys of each cell's trials."""
+        cells: dict[str, list[str]] = {}
+        for key, trial in self.by_key.items():
+            if trial.cell is not None:
+                cells.setdefault(trial.cell, []).append(key)
+        return {cell: tuple(keys) for cell, keys in cells.items()}
+
+    def of_kind(self, kind: str) -> tuple[TrialConfig, ...]:
+        """Return the trials of a kind: "pretrain" or "adapt"."""
+        return tuple(trial for trial in self.trials if trial.kind == kind)
+
+
+def make_plan(spec: SweepSpec) -> Plan:
+    """Expand a sweep's grid into trials.
+
+    Raises:
+        UserError: a domain is unknown, missing, empty, without the labels or the resolution that the sweep asks for; or
+            the strategies need sources and there are none.
+    """
+    needy = [name for name in spec.strategies if get_strategy(name).needs_source]
+    if needy and not spec.sources:
+        raise UserError(f"sources: the list is empty, and strategy {needy[0]!r} starts from a source; name one or more")
+    used = dict.fromkeys((*(spec.sources if needy else ()), *spec.targets))
+    domains = {name: _checked(name, spec) for name in used}
+    notes = [note for name, domain in domains.items() for note in _notes(name, domain, spec)]
+
+    pretrains: dict[str, TrialConfig] = {}
+    adapts: dict[str, TrialConfig] = {}
+    points = 0
+    for target, size, conditional in product(spec.targets, spec.sizes, spec.conditional):
+        for strategy, source, seed in _starts(spec):
+            points += 1
+            origin = None
+            if source is not None:
+                origin = _pretrain(spec, domains[source], conditional)
+                pretrains[origin.key] = origin
+            trial = TrialConfig(
+                kind="adapt",
+                domain=_ref(domains[target]),
+                size=min(size, domains[target].count("train")),
+                source=None if origin is None else origin.domain,
+                strategy=strategy,
+                parent=None if origin is None else origin.key,
+                conditional=conditional,
+                seed=seed,
+                gan=spec.gan,
+                training=spec.training,
+                evaluation=spec.evaluation,
+            )
+            adapts.setdefault(trial.key, trial)
+    trials = (*pretrains.values(), *adapts.values())
+    return Plan(spec, trials, points - len(adapts), tuple(notes))
+
+
+def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:
+    """Yield strategy, source and seed of every grid point of a cell; a strategy without a source drops its source."""
+    for strategy, source, seed in product(spec.strategies, spec.sources or (None,), spec.seeds):
+        yield strategy, source if get_strategy(strategy).needs_source else None, seed
+
+
+def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool) -> TrialConfig:
+    return TrialConfig(
+        kind="pretrain",
+        domain=_ref(domain),
+        size=domain.count("train"),
+        conditional=conditional,
+        seed=spec.pretrain.seed,
+        gan=spec.gan,
+        training=spec.training.model_copy(update={"steps": spec.pretrain.steps}),
+        evaluation=spec.evaluation,
+    )
+
+
+def _ref(domain: Domain) -> DomainRef:
+    return DomainRef(name=domain.name, fingerprint=domain.fingerprint, classes=domain.classes)
+
+
+def _checked(name: str, spec: SweepSpec) -> Domain:
+    domain = get(name)
+    domain.check_resolution(spec.gan.resolution)
+    if any(spec.conditional) and not domain.classes:
+        raise UserError(f"conditional: domain {name!r} has no class labels; set conditional: [false] or sort it into folders")
+    return domain
+
+
+def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
+    if domain.skipped:
+        shown = ", ".join(domain.skipped[:3]) + (", ..." if len(domain.skipped) > 3 else "")
+        yield f"{name}: {len(domain.skipped)} unreadable images skipped ({shown})"
+    count = domain.count("train")
+    if name in spec.targets:
+        for size in spec.sizes:
+            if size > count:
+                yield f"{name}: size {size} is more than its {count} training images; all of them are used"
+
+
+def trial_columns(trial: TrialConfig) -> dict[str, Any]:
+    """Return the columns of table `trials` that a trial's configuration decides."""
+    adapt = trial.kind == "adapt"
+    source = trial.source if adapt else trial.domain
+    return {
+        "key": trial.key,
+        "kind": trial.kind,
+        "source": None if source is None else source.name,
+        "target": trial.domain.name if adapt else None,
+        "size": trial.size,
+        "strategy": trial.strategy,
+        "conditional": trial.conditional,
+        "seed": trial.seed,
+        "cell": trial.cell,
+        "parent": trial.parent,
+        "resolution": trial.gan.resolution,
+        "budget": trial.training.steps,
+        "config": trial.canonical_json(),
+    }

@@ -1,0 +1,1 @@
+"""Sweep files that come with transfergan, loaded by name."""

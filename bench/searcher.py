@@ -1,0 +1,46 @@
+"""Ray Tune's Searcher that works through a plan: a trial is released once its source is pre-trained."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from bench.ledger import Ledger
+
+
+class PlanSearcher(Searcher):
+    """Hands Ray Tune the plan's trials in order, each as soon as the ledger says that it may start.
+
+    Its state is the ledger, which is rebuilt from the store; so there is nothing of its own to save.
+    """
+
+    def __init__(self, ledger: Ledger, config_of: Callable[[str], dict[str, Any]]) -> None:
+        """`config_of` returns what the trainable gets for a trial's key."""
+        super().__init__(metric=None, mode=None)
+        self._ledger = ledger
+        self._config_of = config_of
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next trial's config, None when none may start yet, FINISHED when none ever will."""
+        ready = self._ledger.ready()
+        if ready:
+            self._ledger.start(ready[0])
+            return self._config_of(ready[0])
+        return None if self._ledger.pending() else str(Searcher.FINISHED)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Ends reach the ledger through the scheduler and the callback, which know more of them."""
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        """Accept: the plan needs neither metric nor mode."""
+        return True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Ray pickles its whole experiment, and ours is in the store."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the store is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: the store is the truth."""

@@ -1,0 +1,175 @@
+"""The sweep file: YAML to frozen, validated models, with errors that name the file, the key and the fix."""
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from trainers.config import EvaluationConfig, Frozen, GanConfig, PositiveInt, Seed, StrictBool, TrainingConfig
+from trainers.errors import UserError, unknown_name
+from trainers.evaluation.names import EMBEDDINGS
+from trainers.strategies import get_strategy
+
+
+class PretrainConfig(Frozen):
+    """How sources are pre-trained: as `training` says, but for the budget."""
+
+    steps: PositiveInt = 400
+    """Budget, in generator steps."""
+    seed: Seed = 0
+
+
+class StoppingConfig(Frozen):
+    """Which trials stop early: successive halving within each cell (see `bench.stopping`)."""
+
+    rule: Literal["halving", "none"] = "halving"
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of a cell's trials that goes on at each rung, rounded up."""
+    metric: Literal["fid", "kid"] = "fid"
+    protect_strategies: StrictBool = True
+    """Whether the best trial of every strategy in a cell always goes on: a slow starter is not a poor one."""
+
+
+class ResourcesConfig(Frozen):
+    """What one trial takes. Not part of a trial's key."""
+
+    cpus: PositiveInt = 1
+    """CPU cores, and threads, of one trial. Two trials with one thread each beat one with two."""
+    gpus: Annotated[float, Field(ge=0)] = 0
+    """GPUs of one trial; a fraction lets trials share one."""
+
+
+class SweepSpec(Frozen):
+    """A sweep: the grid, and how its trials are trained, evaluated and stopped."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    sources: tuple[str, ...] = ()
+    targets: Annotated[tuple[str, ...], Field(min_length=1)]
+    sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    strategies: Annotated[tuple[str, ...], Field(min_length=1)]
+    conditional: Annotated[tuple[StrictBool, ...], Field(min_length=1)] = (False,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    gan: GanConfig = GanConfig()
+    training: TrainingConfig = TrainingConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    stopping: StoppingConfig = StoppingConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+
+    @field_validator("strategies")
+    @classmethod
+    def _known_strategies(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            get_strategy(name)
+        return names
+
+    @field_validator("evaluation")
+    @classmethod
+    def _known_embedding(cls, evaluation: EvaluationConfig) -> EvaluationConfig:
+        if evaluation.embedding not in EMBEDDINGS:
+            raise unknown_name("embedding", evaluation.embedding, EMBEDDINGS)
+        return evaluation
+
+
+def preset_names() -> tuple[str, ...]:
+    """Return the names of the sweeps that come with transfergan, sorted."""
+    return tuple(sorted(Path(p.name).stem for p in files("bench.presets").iterdir() if p.name.endswith(".yaml")))
+
+
+def load_spec(name: str, overrides: Iterable[str] = ()) -> SweepSpec:
+    """Load a sweep from a YAML file or a preset's name.
+
+    Args:
+        name: a path ending in .yaml or .yml (or any existing file), or a preset.
+        overrides: "key=value" or "section.key=value", values in YAML; they win over the file.
+
+    Raises:
+        UserError: one line that names the file, the key and the fix.
+    """
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        where, text = name, _read(path)
+    elif name in preset_names():
+        where, text = f"preset {name}", (files("bench.presets") / f"{name}.yaml").read_text()
+    else:
+        raise UserError(f"{unknown_name('preset', name, preset_names())}; a sweep file's name ends in .yaml")
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        raise UserError(f"{where}:{line} is not YAML: {getattr(error, 'problem', None) or 'cannot be parsed'}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{where}: a sweep file is a mapping with keys such as name, sources, targets, sizes, strategies")
+    for override in overrides:
+        _override(data, override)
+    try:
+        return SweepSpec.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error)}") from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError as error:
+        raise UserError(f"there is no sweep file {str(path)!r}; presets: {', '.join(preset_names())}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"sweep file {str(path)!r} cannot be read: {error}") from error
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise UserError(f"--set {override!r} is not of the form key=value, e.g. --set training.steps=100")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {key}: the value {text!r} is not YAML") from error
+    *sections, last = key.split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise UserError(f"--set {key}: {section!r} is not a section")
+    data[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """Return the first problem in one line: key, what is wrong, value, fix."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"]) or "sweep"
+    more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return str(unknown_name("key", key, _keys(first["loc"][:-1]))) + more
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    return f"{key}: {message}{_got(first)}{more}"
+
+
+def _got(problem: ErrorDetails) -> str:
+    if problem["type"] in {"missing", "value_error"}:
+        return ""
+    text = repr(problem["input"])
+    return f", got {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def _keys(section: tuple[int | str, ...]) -> list[str]:
+    """Return the keys, with their sections, that a section of the sweep file knows."""
+    model: type[BaseModel] = SweepSpec
+    for part in section:
+        annotation = model.model_fields[str(part)].annotation
+        found = annotation if isinstance(annotation, type) else next(iter(get_args(annotation)))
+        assert issubclass(found, BaseModel)
+        model = found
+    prefix = "".join(f"{part}." for part in section)
+    return [prefix + name for name in model.model_fields]
+
+
+def as_mapping(spec: SweepSpec) -> Mapping[str, Any]:
+    """Return a sweep as plain data, as it would stand in a file."""
+    return spec.model_dump(mode="json")

@@ -1,0 +1,118 @@
+"""The stopping rule as a pure function: hand-made cells, and properties over random ones."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.spec import StoppingConfig
+from bench.stopping import GO, Action, Curve, Verdict, judge
+
+RUNGS = (50, 100, 200)
+RULE = StoppingConfig(keep=0.5, protect_strategies=False)
+
+
+def cell(**values: list[float]) -> list[Curve]:
+    """Return a cell of trials named by strategy, with values at the first rungs."""
+    return [Curve(key, key, dict(zip(RUNGS, row, strict=False))) for key, row in values.items()]
+
+
+def test_waits_until_the_whole_cell_is_at_the_rung():
+    verdicts = judge(cell(a=[1.0], b=[2.0], c=[]), RUNGS, RULE)
+    assert verdicts == {"a": Verdict(Action.WAIT, 50), "b": Verdict(Action.WAIT, 50), "c": GO}
+
+
+def test_the_worse_half_stops_and_the_better_half_goes_on():
+    verdicts = judge(cell(a=[4.0], b=[1.0], c=[3.0], d=[2.0]), RUNGS, RULE)
+    assert verdicts == {"a": Verdict(Action.STOP, 50), "b": GO, "c": Verdict(Action.STOP, 50), "d": GO}
+
+
+def test_later_rungs_compare_survivors_only():
+    verdicts = judge(cell(a=[4.0], b=[1.0, 9.0], c=[3.0], d=[2.0, 8.0]), RUNGS, RULE)
+    assert verdicts["b"] == Verdict(Action.STOP, 100)
+    assert verdicts["d"] == GO
+
+
+def test_nothing_is_decided_at_the_budget():
+    verdicts = judge(cell(a=[1.0, 1.0, 5.0], b=[2.0]), RUNGS, RULE)
+    assert verdicts["a"] == GO
+
+
+def test_the_share_kept_is_rounded_up():
+    verdicts = judge(cell(a=[1.0], b=[2.0], c=[3.0]), RUNGS, RULE)
+    assert [key for key, verdict in verdicts.items() if verdict == GO] == ["a", "b"]
+
+
+def test_every_strategys_best_is_protected():
+    rule = StoppingConfig(keep=0.25, protect_strategies=True)
+    curves = [
+        Curve("s", "scratch", {50: 9.0}),
+        Curve("f1", "finetune", {50: 1.0}),
+        Curve("f2", "finetune", {50: 2.0}),
+        Curve("g1", "finetune-g", {50: 3.0}),
+    ]
+    verdicts = judge(curves, RUNGS, rule)
+    assert verdicts == {"s": GO, "f1": GO, "f2": Verdict(Action.STOP, 50), "g1": GO}
+
+
+def test_a_diverged_trial_takes_a_place_among_the_worst_and_holds_nobody_up():
+    curves = [*cell(a=[1.0], b=[2.0]), Curve("c", "c", {}, diverged=True), Curve("d", "d", {}, diverged=True)]
+    verdicts = judge(curves, RUNGS, RULE)
+    assert verdicts["a"] == verdicts["b"] == GO  # half of the four that set out
+
+
+def test_a_failed_trial_says_nothing_of_its_quality():
+    curves = [*cell(a=[1.0], b=[2.0]), Curve("c", "c", {}, failed=True), Curve("d", "d", {}, failed=True)]
+    verdicts = judge(curves, RUNGS, RULE)
+    assert verdicts["a"] == GO
+    assert verdicts["b"] == Verdict(Action.STOP, 50)
+
+
+def test_nan_is_the_worst_value():
+    verdicts = judge(cell(a=[math.nan], b=[1e9]), RUNGS, RULE)
+    assert verdicts == {"a": Verdict(Action.STOP, 50), "b": GO}
+
+
+def test_no_rule_stops_nobody():
+    verdicts = judge(cell(a=[1.0], b=[2.0]), RUNGS, StoppingConfig(rule="none"))
+    assert set(verdicts.values()) == {GO}
+
+
+@st.composite
+def finished_cells(draw: st.DrawFn) -> list[Curve]:
+    """Return cells whose trials have all values that full training would give, whether stopped or not."""
+    n = draw(st.integers(1, 9))
+    value = st.floats(0, 100) | st.just(math.nan)
+    return [
+        Curve(f"t{i}", draw(st.sampled_from("abc")), {rung: draw(value) for rung in RUNGS})
+        for i in range(n)
+    ]  # fmt: skip
+
+
+@given(finished_cells(), st.randoms(), st.sampled_from([0.25, 0.5, 0.75]), st.booleans())
+def test_the_outcome_does_not_depend_on_who_comes_first(curves, random, keep, protect):
+    """Trials arrive in random order, each when its verdict lets it; who is stopped must be as if all were known."""
+    rule = StoppingConfig(keep=keep, protect_strategies=protect)
+    final = judge(curves, RUNGS, rule)
+    known: dict[str, dict[int, float]] = {curve.key: {} for curve in curves}
+    while True:
+        so_far = [Curve(curve.key, curve.strategy, known[curve.key]) for curve in curves]
+        verdicts = judge(so_far, RUNGS, rule)
+        movable = [c for c in curves if verdicts[c.key] == GO and len(known[c.key]) < len(RUNGS)]
+        if not movable:
+            break
+        mover = random.choice(movable)
+        rung = RUNGS[len(known[mover.key])]
+        known[mover.key][rung] = mover.values[rung]
+    assert verdicts == final
+    assert all(verdict.action is not Action.WAIT for verdict in verdicts.values())
+    for key, verdict in verdicts.items():
+        assert max(known[key]) == (verdict.rung or RUNGS[-1])
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+@given(curves=finished_cells())
+def test_at_least_one_trial_of_a_cell_reaches_the_budget(curves, keep):
+    verdicts = judge(curves, RUNGS, StoppingConfig(keep=keep, protect_strategies=False))
+    assert GO in verdicts.values()

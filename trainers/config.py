@@ -1,0 +1,171 @@
+"""What a trial is: frozen, validated models, and the content hash that names it.
+
+A trial's key covers everything that changes its outcome and nothing that does not (not the cluster, not where the store or
+a folder of images lies). Needs no torch, so that planning is quick.
+"""
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from trainers.evaluation.names import embedding_identity
+
+Kind = Literal["pretrain", "adapt"]
+PositiveInt = Annotated[int, Field(strict=True, ge=1)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+StrictBool = Annotated[bool, Field(strict=True)]
+
+
+class Frozen(BaseModel):
+    """Base of all configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class GanConfig(Frozen):
+    """The networks: the ResNet generator and critic of Gulrajani et al. (2017), as in Wang et al. (2018)."""
+
+    resolution: PositiveInt = 16
+    """Height and width of the images, pixels: `base` times a power of two."""
+    base: PositiveInt = 4
+    """Height and width of the first feature map, pixels."""
+    width: PositiveInt = 16
+    """Channels at full resolution; doubled at each halving of the resolution, up to eight times."""
+    depth: PositiveInt = 1
+    """Residual blocks per scale; the paper has one."""
+    latent: PositiveInt = 128
+    """Dimensions of the latent z ~ N(0, I)."""
+
+    @model_validator(mode="after")
+    def _resolution_fits(self) -> "GanConfig":
+        if self.resolution <= self.base or math.log2(self.resolution / self.base) % 1:
+            examples = ", ".join(str(self.base * 2**k) for k in range(1, 5))
+            raise ValueError(f"resolution {self.resolution} is not base {self.base} times a power of two ({examples}, ...)")
+        return self
+
+    @property
+    def scales(self) -> int:
+        """How many times the resolution doubles between `base` and `resolution`."""
+        return round(math.log2(self.resolution / self.base))
+
+
+class TrainingConfig(Frozen):
+    """How a GAN is trained: WGAN-GP (Gulrajani et al. 2017), AC-GAN head when conditional (Odena et al. 2017)."""
+
+    steps: PositiveInt = 200
+    """Budget, in generator steps."""
+    batch: Annotated[int, Field(strict=True, ge=2)] = 32
+    """Real images per critic step."""
+    critic_steps: PositiveInt = 5
+    """Critic steps per generator step, each on a fresh minibatch."""
+    generator_lr: Annotated[float, Field(gt=0)] = 1e-4
+    critic_lr: Annotated[float, Field(gt=0)] = 1e-4
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.9)
+    """Adam's exponential decay rates."""
+    gradient_penalty: Annotated[float, Field(ge=0)] = 10.0
+    """Weight lambda of the gradient penalty."""
+
+
+class EvaluationConfig(Frozen):
+    """What is measured, in which embedding, and when."""
+
+    embedding: str = "builtin"
+    samples: Annotated[int, Field(strict=True, ge=64)] = 1000
+    """Generated images behind every metric."""
+    first_rung: PositiveInt = 50
+    """The first rung, in generator steps."""
+    rung_factor: Annotated[float, Field(ge=1.1)] = 2.0
+    """Each rung is this many times the one before, up to the budget."""
+
+    def rungs(self, steps: int) -> tuple[int, ...]:
+        """Return the rungs of a trial of `steps` steps, ascending; the last one is `steps` itself.
+
+        >>> EvaluationConfig(first_rung=50, rung_factor=2).rungs(300)
+        (50, 100, 200, 300)
+        """
+        rungs: list[int] = []
+        rung = float(self.first_rung)
+        while rung < steps:
+            rungs.append(round(rung))
+            rung *= self.rung_factor
+        return (*rungs, steps)
+
+
+class DomainRef(Frozen):
+    """A domain as a trial refers to it: where to find it, and which content it must have."""
+
+    name: str
+    """Registry name, or ``folder:/absolute/path``. Not part of a trial's key."""
+    fingerprint: str
+    """Identity of the content. Part of a trial's key."""
+    classes: tuple[str, ...] = ()
+    """Class names in label order. Not part of a trial's key: the fingerprint covers them."""
+
+    def canonical(self) -> str:
+        """Return what identifies the domain in a key."""
+        return self.fingerprint
+
+
+class TrialConfig(Frozen):
+    """One training run: a source to pre-train on, or an adaptation of it to a target."""
+
+    kind: Kind
+    domain: DomainRef
+    """The images trained on: the source of a pretrain trial, the target of an adapt trial."""
+    size: PositiveInt
+    """How many of the domain's training images the trial may see."""
+    source: DomainRef | None = None
+    strategy: str | None = None
+    parent: str | None = None
+    """Key of the pretrain trial that it starts from."""
+    conditional: StrictBool = False
+    seed: Seed = 0
+    gan: GanConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+
+    @field_validator("strategy")
+    @classmethod
+    def _known_strategy(cls, value: str | None) -> str | None:
+        from trainers.strategies import get_strategy
+
+        if value is not None:
+            get_strategy(value)
+        return value
+
+    def _identity(self) -> dict[str, Any]:
+        data = self.model_dump(mode="json")
+        data["domain"] = self.domain.canonical()
+        data["source"] = self.source.canonical() if self.source else None
+        data["evaluation"]["embedding"] = embedding_identity(self.evaluation.embedding)
+        return data
+
+    @property
+    def key(self) -> str:
+        """Content hash of the trial: 16 hexadecimal digits."""
+        return _digest(self._identity())
+
+    @property
+    def cell(self) -> str | None:
+        """Content hash of what this trial shares with those it may fairly be compared with; None for a pretrain trial."""
+        if self.kind == "pretrain":
+            return None
+        own = {"source", "strategy", "parent", "seed"}
+        return _digest({name: value for name, value in self._identity().items() if name not in own})
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Steps at which the trial is evaluated, beside step 0."""
+        return self.evaluation.rungs(self.training.steps)
+
+    def canonical_json(self) -> str:
+        """Return the whole trial as canonical JSON; `TrialConfig.model_validate_json` reads it back."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+def _digest(data: Any) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

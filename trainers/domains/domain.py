@@ -1,0 +1,62 @@
+"""What a domain is: a named image distribution with a fixed train and reference split."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from trainers.errors import UserError
+
+Split = Literal["train", "reference"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images uint8 (N, H, W, 3) and their labels int64 (N,), None where the domain has no classes."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+
+    def __post_init__(self) -> None:
+        for array in (self.images, self.labels):
+            if array is not None:
+                array.flags.writeable = False  # loaded once per process and shared
+
+
+class Domain(ABC):
+    """A named image distribution.
+
+    Attributes:
+        name: what a sweep file calls it; the same in every process.
+        fingerprint: identity of the content, part of every trial's key.
+        classes: class names in label order; empty where there are no labels.
+        about: what the images show, a few words.
+        licence: of the images.
+        skipped: files that could not be read.
+    """
+
+    name: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    about: str
+    licence: str
+    skipped: tuple[str, ...] = ()
+
+    @abstractmethod
+    def count(self, split: Split) -> int:
+        """Return how many images a split has."""
+
+    @abstractmethod
+    def load(self, split: Split, resolution: int) -> Images:
+        """Return a split's images at a resolution (pixels); read-only, the same arrays at every call."""
+
+    @abstractmethod
+    def check_resolution(self, resolution: int) -> None:
+        """Raise UserError unless the domain can be had at that resolution."""
+
+
+def check_range(name: str, resolution: int, low: int, high: int) -> None:
+    """Raise UserError unless low <= resolution <= high."""
+    if not low <= resolution <= high:
+        raise UserError(f"gan.resolution: domain {name!r} can be had at {low} to {high} pixels, not at {resolution}")

@@ -1,0 +1,1 @@
+"""How good generated images are: embeddings, and one file per metric."""

@@ -1,0 +1,232 @@
+"""One trial, from its configuration to its last measurement.
+
+`run` is a generator: it yields at step 0 and at every rung, with the measurements and a checkpoint to go on from. Whoever
+drives it decides where these are kept and whether the trial goes on; nothing in here knows of a store or a cluster.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from trainers import checkpoints
+from trainers.checkpoints import Checkpoint, Match
+from trainers.config import TrialConfig
+from trainers.core import Diverged, Gan, sample
+from trainers.domains import Images, get, subset
+from trainers.errors import UserError
+from trainers.evaluation.embeddings import Embedding, load_embedding
+from trainers.evaluation.fid import Statistics, fid, statistics
+from trainers.evaluation.kid import kid
+from trainers.grids import png_grid
+from trainers.seeds import derive_seed
+from trainers.strategies import get_strategy
+
+#: Latents of the evaluation: the same for every trial, so that trials are compared on equal draws.
+EVALUATION_SEED = 0
+
+#: Images in a sample grid.
+GRID = 32
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One metric's value; `standard_error` where the metric has one; `samples` generated images are behind it."""
+
+    metric: str
+    value: float
+    standard_error: float | None
+    samples: int
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What a trial has to show at step 0 or at a rung.
+
+    Attributes:
+        step: generator steps taken.
+        measurements: empty when the trial has diverged.
+        embedding: identity of the embedding of the measurements.
+        checkpoint: safetensors bytes; None when the trial has diverged.
+        samples: PNG bytes, a grid of generated images.
+        images_seen: real images through the critic so far.
+        seconds: of this trial, evaluation included, over all sessions that counted.
+        images_per_second: real images per second of training.
+        peak_memory_mib: of the process (CPU) or of the device's allocator (GPU).
+        diverged: what happened, when training left the range of sensible losses.
+        finished: whether this was the last rung.
+    """
+
+    step: int
+    measurements: tuple[Measurement, ...]
+    embedding: str
+    checkpoint: bytes | None
+    samples: bytes | None
+    images_seen: int
+    seconds: float
+    images_per_second: float | None
+    peak_memory_mib: float
+    diverged: str | None = None
+    finished: bool = False
+
+
+def run(
+    trial: TrialConfig, *, parent: Checkpoint | None = None, resume: Checkpoint | None = None, device: str = "cpu"
+) -> Iterator[Rung]:
+    """Run a trial, from `resume` (a checkpoint that it yielded itself) or from the start.
+
+    Args:
+        trial: what to run.
+        parent: the pre-trained source; required when the strategy copies from one.
+        resume: the trial's own last checkpoint; its rung is not yielded again.
+        device: torch device.
+
+    Yields:
+        step 0 (unless resumed), then every rung; ends after the budget or after divergence.
+
+    Raises:
+        UserError: the domain or the parent does not fit the trial.
+    """
+    began = time.perf_counter()
+    data = training_images(trial)
+    classes = trial.domain.classes if trial.conditional else ()
+    gan = Gan(trial.gan, trial.training, classes=len(classes), seed=trial.seed, device=device)
+    spent = 0.0
+    matches: dict[str, Match] = {}
+    if resume is not None:
+        checkpoints.resume(gan, resume)
+        matches, spent = resume.matches, resume.seconds
+    elif trial.strategy is not None:
+        matches = _start(gan, trial, parent, classes)
+    evaluate = Evaluator(trial, device)
+    if gan.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(gan.device)
+
+    trained = 0.0
+    first = gan.step
+
+    def rung(diverged: str | None = None) -> Rung:
+        measurements = () if diverged else evaluate(gan)
+        seconds = spent + time.perf_counter() - began
+        finished = gan.step >= trial.training.steps
+        steps = gan.step - first
+        per_step = trial.training.batch * trial.training.critic_steps
+        return Rung(
+            step=gan.step,
+            measurements=measurements,
+            embedding=evaluate.embedding.identity,
+            checkpoint=None if diverged else checkpoints.save(gan, trial, matches, seconds, resumable=not finished),
+            samples=None if diverged else evaluate.grid(gan),
+            images_seen=gan.step * per_step,
+            seconds=seconds,
+            images_per_second=steps * per_step / trained if trained else None,
+            peak_memory_mib=_peak_memory_mib(gan.device),
+            diverged=diverged,
+            finished=finished,
+        )
+
+    if gan.step == 0:
+        shown = rung()
+        yield shown
+        spent, began = shown.seconds, time.perf_counter()  # the driver's time between rungs is not the trial's
+    for step in trial.rungs:
+        if step <= gan.step:
+            continue
+        started = time.perf_counter()
+        try:
+            gan.train(data.images, data.labels, step)
+        except Diverged as error:
+            yield rung(str(error))
+            return
+        trained += time.perf_counter() - started
+        shown = rung()
+        yield shown
+        spent, began = shown.seconds, time.perf_counter()
+
+
+def training_images(trial: TrialConfig) -> Images:
+    """Return the training images that the trial may see: a nested, class-balanced subset by size and seed.
+
+    Raises:
+        UserError: the domain's content is not what the trial was planned with, or it has no labels to condition on.
+    """
+    domain = get(trial.domain.name)
+    if domain.fingerprint != trial.domain.fingerprint:
+        raise UserError(f"domain {trial.domain.name!r} has changed since the sweep was planned; run the command again")
+    data = domain.load("train", trial.gan.resolution)
+    if trial.conditional and data.labels is None:
+        raise UserError(f"domain {trial.domain.name!r} has no class labels: set conditional to false")
+    seed = derive_seed("subset", trial.domain.fingerprint, trial.seed)
+    chosen = subset(data.labels, len(data.images), trial.size, seed)
+    return Images(data.images[chosen], None if data.labels is None else data.labels[chosen])
+
+
+def _start(gan: Gan, trial: TrialConfig, parent: Checkpoint | None, classes: tuple[str, ...]) -> dict[str, Match]:
+    strategy = get_strategy(trial.strategy or "scratch")
+    if not strategy.copied:
+        return {}
+    if parent is None:
+        raise UserError(f"strategy {strategy.name!r} starts from a source, and none was given")
+    return {name: checkpoints.transfer(parent, name, gan.networks[name], classes) for name in strategy.copied}
+
+
+class Evaluator:
+    """FID and KID of a generator against the whole reference split of the trial's domain, never the training subset."""
+
+    def __init__(self, trial: TrialConfig, device: str) -> None:
+        self.trial = trial
+        self.embedding: Embedding = load_embedding(trial.evaluation.embedding, device)
+        self.reference, self.statistics = reference(trial.domain.name, trial.gan.resolution, self.embedding)
+        self.sampled: tuple[int, np.ndarray] | None = None
+
+    def images(self, gan: Gan) -> np.ndarray:
+        """Return the generated images that the metrics of this step are computed on, uint8 (samples, H, W, 3)."""
+        if self.sampled is None or self.sampled[0] != gan.step:
+            count = self.trial.evaluation.samples
+            self.sampled = gan.step, sample(gan.generator, gan.latent, count, EVALUATION_SEED)
+        return self.sampled[1]
+
+    def __call__(self, gan: Gan) -> tuple[Measurement, ...]:
+        """Measure the generator as it is now."""
+        features = self.embedding(self.images(gan))
+        count = len(features)
+        distance = kid(self.reference, features)
+        return (
+            Measurement("fid", fid(self.statistics, statistics(features)), None, count),
+            Measurement("kid", distance.value, distance.standard_error, count),
+        )
+
+    def grid(self, gan: Gan) -> bytes:
+        """Return a PNG grid of the first generated images: the same latents for every trial."""
+        return png_grid(self.images(gan)[:GRID])
+
+
+_references: dict[tuple[str, int, str], tuple[np.ndarray, Statistics]] = {}
+
+
+def reference(name: str, resolution: int, embedding: Embedding) -> tuple[np.ndarray, Statistics]:
+    """Return features float32 (N, D) and statistics of a domain's reference split, computed once per process."""
+    domain = get(name)
+    key = domain.fingerprint, resolution, embedding.identity
+    if key not in _references:
+        features = embedding(domain.load("reference", resolution).images)
+        _references[key] = features, statistics(features)
+    return _references[key]
+
+
+def real_grid(name: str, resolution: int) -> bytes:
+    """Return a PNG grid of a domain's reference images, spread over the split."""
+    images = get(name).load("reference", resolution).images
+    chosen = np.linspace(0, len(images) - 1, min(GRID, len(images))).round().astype(int)
+    return png_grid(images[chosen])
+
+
+def _peak_memory_mib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
