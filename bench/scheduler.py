@@ -36,9 +36,8 @@ class CellHalving(FIFOScheduler):
             else:
                 ledger.pause(key)  # so that the verdict on this trial is carried out like those on the waiting ones
         self._recorder.on_rung(key, result)
-        if ledger.status[key] != "paused":
-            return str(TrialScheduler.STOP)
-        return str(TrialScheduler.PAUSE if ledger.verdict(key).action is Action.WAIT else TrialScheduler.CONTINUE)
+        decision = {"running": TrialScheduler.CONTINUE, "paused": TrialScheduler.PAUSE}
+        return str(decision.get(ledger.status[key], TrialScheduler.STOP))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Return a promoted trial if there is one (its cell is nearest to its end), else a new one.

@@ -103,7 +103,7 @@ def plain_losses(generator: Generator, critic: Critic, real: torch.Tensor, label
     """WGAN-GP and AC-GAN as a textbook writes them: one pass for real, one for fake, one for the points between."""
     fake = generator(z, labels)
     d_real, c_real = critic(real)
-    d_fake, c_fake = critic(fake.detach())
+    d_fake, _ = critic(fake.detach())
     x = (eps * fake.detach() + (1 - eps) * real).requires_grad_(True)
     penalty = 0.0
     for i in range(len(x)):

@@ -64,6 +64,7 @@ def standardise(features: Features, images: Tensor) -> None:
     """
     z = torch.cat([features(batch) for batch in torch.split(images, 500)])
     last = features.layers[-1]
+    assert isinstance(last, nn.Linear)
     last.weight /= z.std(0)[:, None]
     last.bias.sub_(z.mean(0)).div_(z.std(0))
 

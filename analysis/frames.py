@@ -1,0 +1,217 @@
+"""The store as tidy data frames: what was planned, what became of it, what was measured.
+
+`load` is the one way from a store to everything else in this package. It merges the planned trials with the recorded ones
+(a trial that is planned but not recorded is `pending`, or `unfinished` once it has been measured at a rung), makes
+censoring explicit, and gives every domain and cell a short label that is unique among those loaded.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.store import SCHEMAS, Store
+from trainers.errors import unknown_name
+
+#: Every status, in the order in which a reader cares. The last two are this module's: planned, but not recorded yet.
+STATUSES = ("done", "stopped", "diverged", "failed", "blocked", "unfinished", "pending")
+
+_INTEGERS = ("size", "seed", "resolution", "steps", "budget")
+_FLOATS = ("seconds", "images_per_second", "peak_memory_mib")
+_TRIAL_COLUMNS = [*SCHEMAS["trials"].names, "sweep"]
+_LABEL_COLUMNS = ["source_label", "target_label", "cell_label", "family"]
+_JOINED = ["kind", "source", "target", "size", "strategy", "conditional", "seed", "cell", "parent", "resolution"]
+_JOINED += ["status", "censored", "budget", *_LABEL_COLUMNS]
+_LABEL_LENGTH = 22  # characters that still fit beside a figure on a phone
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a store says about one sweep or all of them; every analysis starts here."""
+
+    trials: pd.DataFrame
+    """One row per trial, planned or recorded: the columns of the store's table; `status` is one of `STATUSES`; `steps` the
+    last step known; `censored` (bool) where the stopping rule ended it before its budget; labels for people:
+    `source_label`, `target_label`, `cell_label`, `family` (the cell's label without its size)."""
+    curves: pd.DataFrame
+    """One row per trial, step, metric and embedding: the table `measurements` joined with its trial's columns."""
+    distances: pd.DataFrame
+    """The table `distances` with `source_label` and `target_label`."""
+    environments: pd.DataFrame
+    """One row per environment: `environment`, `details` (a dict), `trials` (how many ran there)."""
+    sweeps: dict[str, dict[str, Any]]
+    """What each sweep planned, by name; see `Store.read_sweeps`."""
+    domains: dict[str, str]
+    """The label of each domain, by its name."""
+
+    @property
+    def embeddings(self) -> list[str]:
+        """Return the embeddings that something was measured in. Numbers of two of them must never meet."""
+        return sorted(set(self.curves["embedding"]))
+
+
+def load(store: Store, sweep: str | None = None) -> Frames:
+    """Read a store.
+
+    Args:
+        store: where to read.
+        sweep: restrict to the trials that this sweep planned or ran (and the distances between their domains);
+            None takes everything.
+
+    Raises:
+        UserError: the store knows no such sweep.
+    """
+    planned = store.read_sweeps()
+    recorded = store.read("trials")
+    keys: set[str] | None = None
+    if sweep is not None:
+        known = {*planned, *recorded["sweep"]}
+        if sweep not in known:
+            raise unknown_name("sweep", sweep, known)
+        planned = {name: plan for name, plan in planned.items() if name == sweep}
+        # A trial that another sweep ran first counts as this one's when this one planned it too.
+        keys = {row["key"] for plan in planned.values() for row in plan["trials"]}
+        keys |= set(recorded.loc[recorded["sweep"] == sweep, "key"])
+
+    measurements = store.read("measurements").drop(columns=["recorded_at", "sweep"])
+    trials = _merge(planned, recorded, keys)
+    _set_progress(trials, measurements)
+    domains = label_domains({*trials["source"].dropna(), *trials["target"].dropna()})
+    _set_labels(trials, domains)
+
+    curves = measurements.rename(columns={"trial": "key"}).merge(trials[["key", *_JOINED]], on="key")
+    curves = curves.rename(columns={"key": "trial"}).sort_values(["trial", "embedding", "metric", "step"])
+    distances = store.read("distances").drop(columns=["recorded_at", "sweep"])
+    distances = distances[distances["source"].isin(domains) & distances["target"].isin(domains)].reset_index(drop=True)
+    for end in ("source", "target"):
+        distances[f"{end}_label"] = distances[end].map(domains)
+    return Frames(
+        trials=trials,
+        curves=curves.reset_index(drop=True),
+        distances=distances,
+        environments=_environments(store.read("environments"), trials),
+        sweeps=planned,
+        domains=domains,
+    )
+
+
+def label_domains(names: Iterable[str]) -> dict[str, str]:
+    """Return a short, unique label per domain name.
+
+    >>> label_domains(["digits", "folder:/data/a/flowers", "folder:/data/b/flowers"])
+    {'digits': 'digits', 'folder:/data/a/flowers': 'a/flowers', 'folder:/data/b/flowers': 'b/flowers'}
+    """
+    parts = {name: [part for part in name.removeprefix("folder:").split("/") if part] or [name] for name in sorted(names)}
+    taken = dict.fromkeys(parts, 1)  # how many trailing path parts make up the label
+    while True:
+        groups = defaultdict(list)
+        for name in parts:
+            groups["/".join(parts[name][-taken[name] :])].append(name)
+        growable = [n for group in groups.values() if len(group) > 1 for n in group if taken[n] < len(parts[n])]
+        if not growable:
+            break
+        for name in growable:
+            taken[name] += 1
+    labels: dict[str, str] = {}
+    for label, group in groups.items():
+        for name in group:
+            short = label if len(label) <= _LABEL_LENGTH else "…" + label[1 - _LABEL_LENGTH :]
+            serial = 2
+            while short in labels.values():
+                short, serial = f"{label[: _LABEL_LENGTH - 4]}… {serial}", serial + 1
+            labels[name] = short
+    return {name: labels[name] for name in parts}
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a frame's rows as plain dicts, None for whatever is missing."""
+    return [{str(k): None if pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _merge(planned: Mapping[str, dict[str, Any]], recorded: pd.DataFrame, keys: set[str] | None) -> pd.DataFrame:
+    """Return one row per trial, the recorded row where there is one, with plain types (None for missing text)."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, plan in planned.items():
+        for row in plan["trials"]:
+            rows.setdefault(row["key"], {**row, "sweep": name, "status": "pending"})
+    for record in records(recorded):
+        if keys is None or record["key"] in keys:
+            rows[record["key"]] = record
+    columns: dict[str, Any] = {}
+    for name in _TRIAL_COLUMNS:
+        values = [row.get(name) for row in rows.values()]
+        if name in _INTEGERS:
+            columns[name] = pd.Series([int(v or 0) for v in values], dtype="int64")
+        elif name in _FLOATS:
+            columns[name] = pd.Series([float("nan") if v is None else float(v) for v in values], dtype="float64")
+        elif name == "conditional":
+            columns[name] = pd.Series([bool(v) for v in values], dtype="bool")
+        else:
+            columns[name] = pd.Series(values, dtype="object")
+    return pd.DataFrame(columns)
+
+
+def _set_progress(trials: pd.DataFrame, measurements: pd.DataFrame) -> None:
+    """Tell pending trials from unfinished ones, and say which trials are censored."""
+    last = trials["key"].map(measurements.groupby("trial")["step"].max())
+    unfinished = (trials["status"] == "pending") & last.notna()
+    trials.loc[unfinished, "status"] = "unfinished"
+    trials.loc[unfinished, "steps"] = last[unfinished].astype("int64")
+    trials["censored"] = (trials["status"] == "stopped") & (trials["steps"] < trials["budget"])
+
+
+def _set_labels(trials: pd.DataFrame, domains: Mapping[str, str]) -> None:
+    for end in ("source", "target"):
+        trials[f"{end}_label"] = pd.Series([domains.get(n) for n in trials[end]], index=trials.index, dtype="object")
+    labels = _label_cells(trials[trials["kind"] == "adapt"])
+    for position, name in enumerate(("cell_label", "family")):
+        values = [labels[cell][position] if cell in labels else None for cell in trials["cell"]]
+        trials[name] = pd.Series(values, index=trials.index, dtype="object")
+
+
+def _label_cells(adapt: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Return (label, family) per cell; only what sets a cell apart from the others is in its label."""
+    many_resolutions = adapt["resolution"].nunique() > 1
+    # A recorded trial knows its settings, a planned one may not: let the recorded one speak for its cell.
+    firsts = adapt.sort_values("config", na_position="last", kind="stable").drop_duplicates("cell")
+    families: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in records(firsts):
+        name = row["target_label"] + (", conditional" if row["conditional"] else "")
+        families[name + (f", {row['resolution']} px" if many_resolutions else "")].append(row)
+    labels: dict[str, tuple[str, str]] = {}
+    for family, rows in families.items():
+        settings = {row["cell"]: _settings(row) for row in rows}
+        names = sorted({name for values in settings.values() for name in values})
+        varying = [n for n in names if len({v[n] for v in settings.values() if n in v}) > 1]
+        for row in rows:
+            own = settings[row["cell"]]
+            full = ", ".join([family, *(f"{name.partition('.')[2]} {own[name]}" for name in varying if name in own)])
+            label = f"{full}, {row['size']:,} images"
+            if label in {taken for taken, _ in labels.values()}:
+                full, label = f"{full} ({row['cell'][:6]})", f"{label} ({row['cell'][:6]})"
+            labels[row["cell"]] = (label, full)
+    return labels
+
+
+def _settings(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the scalar settings of a trial's GAN, training and evaluation by dotted name."""
+    if not row["config"]:
+        return {}
+    config = json.loads(row["config"])
+    return {
+        f"{part}.{name}": str(value)
+        for part in ("gan", "training", "evaluation")
+        for name, value in config.get(part, {}).items()
+        if name != "resolution"
+    }
+
+
+def _environments(environments: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    counts = trials["environment"].value_counts()
+    used = environments[environments["environment"].isin(counts.index)].reset_index(drop=True)
+    details = pd.Series([json.loads(text) for text in used["details"]], dtype="object")
+    number = [int(counts[name]) for name in used["environment"]]
+    return pd.DataFrame({"environment": used["environment"], "details": details, "trials": number})

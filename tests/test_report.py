@@ -1,0 +1,308 @@
+"""The report: what it says, and how it looks in a real browser, offline."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from analysis.answers import analyse, answers, caveats, overall
+from analysis.frames import load
+from analysis.report import write_report
+from bench.store import Store, open_store
+from tests.synthetic import build
+from trainers.errors import UserError
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
+DESKTOP, PHONE = (1280, 900), (390, 844)
+HOSTILE = {"folder:/x/</script><b>": 18.0, "<img src=x onerror=alert(1)>": 60.0, "a&b {{ 7 * 7 }} %{x}": 90.0}
+
+
+# -- what it says -------------------------------------------------------------------------------------------------------
+
+
+def say(store: Store) -> str:
+    frames = load(store)
+    analysis = analyse(frames, frames.embeddings[0])
+    found = answers(analysis, frames.trials)
+    parts = [line for answer in found for line in (answer.headline, *answer.details)]
+    return "\n".join([*parts, *overall(analysis), *caveats(analysis, frames.trials)])
+
+
+def test_the_answer_names_winner_step_and_scratch_at_the_same_step(tmp_path: Path) -> None:
+    store = build(tmp_path, keep=1.0)
+    text = say(store)
+    curves = load(store).curves
+    last = curves[(curves["metric"] == "fid") & (curves["step"] == 200) & (curves["size"] == 50)]
+    best, scratch = last["value"].min(), last.loc[last["strategy"] == "scratch", "value"].item()
+    expected = f"With 50 images of digits, fine-tuning both networks from numerals reaches FID {best:.1f} at step 200; "
+    assert f"{expected}from scratch {scratch:.1f} ({scratch / best:.1f} times as high)." in text
+    assert "At the first rung, step 50:" in text
+    assert "The nearest source, numerals (distance 20.0), was also the best." in text
+    assert "12 of 12 transfers were ahead of scratch" in text
+    assert "KID names the same winner." in text
+    assert "Best of 2 cells: fine-tuning both networks from numerals in 2." in text
+    assert "The nearest source by distance was also the best one in 2 of 2 cells." in text
+    assert "median rank correlation of −1.00 (nearer sources help more) over 6 groups of 4 sources each" in text
+    assert "One seed per method" in text
+    assert "embedding builtin:1a2b3c4d5e6f from 1,000 generated images" in text
+
+
+def test_the_answer_is_honest_about_what_is_missing(tmp_path: Path) -> None:
+    text = say(build(tmp_path, faults=True, seeds=(0, 1), keep=0.3))
+    assert "still to finish." in text
+    assert "failed, diverged or were blocked." in text
+    assert "stopped early by the stopping rule" in text
+    assert "means over 2 seeds" in text
+
+
+def test_the_answer_without_scratch_and_without_transfer(tmp_path: Path) -> None:
+    assert "training from scratch does not have a result yet." in say(build(tmp_path / "a", strategies=("finetune",)))
+    only_scratch = say(build(tmp_path / "b", strategies=("scratch",)))
+    assert "With 50 images of digits, training from scratch reaches FID" in only_scratch
+    assert "no transfer has a result yet." in only_scratch
+
+
+def test_the_answer_when_transfer_does_not_help(tmp_path: Path) -> None:
+    text = say(build(tmp_path, sources={"noise": 900.0}, strategies=("scratch", "finetune-g"), sizes=(500,), seeds=(1,)))
+    assert re.search(r"no transfer beats training from scratch, which reaches FID \d+\.\d at step 200; the best, ", text)
+
+
+def test_a_new_strategy_needs_no_change_here(tmp_path: Path) -> None:
+    text = say(build(tmp_path, strategies=("scratch", "freeze-d", "mine"), keep=1.0))
+    assert "from numerals reaches FID" in text
+
+
+def test_the_page_is_written_whole_and_small(tmp_path: Path) -> None:
+    store = build(tmp_path / "store", targets=("digits", "faces"), sizes=(50, 500, 5000), seeds=(0, 1), resolution=64)
+    out = write_report(store, tmp_path / "deep" / "report.html", "quickstart")
+    assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+    assert out.stat().st_size < 10e6
+    assert "data:image/" in out.read_text(encoding="utf-8")
+    with pytest.raises(UserError, match="unknown sweep 'quick'; did you mean quickstart"):
+        write_report(store, out, "quick")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written") as error:
+        write_report(store, tmp_path / "file" / "report.html")
+    assert "\n" not in str(error.value)
+
+
+def test_a_grid_that_is_missing_or_broken_is_left_out(tmp_path: Path) -> None:
+    store = build(tmp_path / "store")
+    for number, name in enumerate(store.list_files("samples")):
+        store.delete_file(name) if number % 2 else store.write_file(name, b"not an image")
+    page = write_report(store, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<img" not in page
+    assert "No sample grid has been stored yet." in page
+    assert "grids are not in this page" in page
+
+
+def test_import_is_light() -> None:
+    code = "import sys, analysis.report; print(sorted({'torch', 'ray', 'playwright', 'matplotlib'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+# -- how it looks -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Visit:
+    """A page opened in the browser, with everything it complained about or asked for."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"{CHROMIUM} is absent, and CI must not go without a browser")
+        pytest.skip(f"{CHROMIUM} is absent: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*FLAGS.split(), "--disable-sync"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Write one page per kind of store, by name."""
+    root = tmp_path_factory.mktemp("reports")
+    failed = open_store(str(root / "failed"), create=True)
+    row = {"conditional": False, "seed": 0, "steps": 0, "budget": 100, "resolution": 16, "size": 10, "source": "letters"}
+    broken = {"key": "a", "kind": "pretrain", "status": "failed", "error": "OSError: <b>disk</b> is full", **row}
+    child = {"key": "b", "kind": "adapt", "target": "digits", "strategy": "finetune", "cell": "c", "status": "blocked", **row}
+    failed.append("trials", "bad", [broken, {**child, "error": "its parent failed"}])
+    pending = open_store(str(root / "pending"), create=True)
+    pending.write_sweep("later", {"spec": {}, "trials": [{**row, "key": "p", "kind": "pretrain"}]})
+    stores = {
+        "quickstart": build(root / "quickstart"),
+        "faulty": build(root / "faulty", faults=True),
+        "hostile": build(root / "hostile", sources=HOSTILE, targets=("folder:/y/<a href='javascript:alert(1)'>t",)),
+        "several": build(
+            root / "several",
+            targets=("digits", "faces"),
+            embeddings=("builtin:1", "inception:2"),
+            seeds=(0, 1),
+            sizes=(50,),
+            conditional=(False, True),
+        ),
+        "empty": open_store(str(root / "empty"), create=True),
+        "failed": failed,
+        "pending": pending,
+    }
+    return {name: write_report(store, root / f"{name}.html") for name, store in stores.items()}
+
+
+def visit(browser: Browser, path: Path, size: tuple[int, int] = DESKTOP, theme: Any = "light") -> Visit:
+    phone = size == PHONE
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, color_scheme=theme, is_mobile=phone, has_touch=phone
+    )
+    context.set_offline(True)
+    found = Visit(context.new_page())
+    found.page.on("console", lambda message: found.complaints.append(message.text))
+    found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
+    found.page.on("dialog", lambda dialog: (found.complaints.append(dialog.message), dialog.dismiss()))
+    found.page.on("request", lambda request: found.requests.append(request.url))
+    found.page.goto(path.as_uri())
+    if found.page.locator(".plot").count():
+        found.page.wait_for_selector("html[data-drawn]", state="attached", timeout=60_000)
+    return found
+
+
+def check(found: Visit, path: Path) -> None:
+    """Assert what holds for every page: quiet, self-contained, no wider than the screen."""
+    assert found.complaints == []
+    assert [url for url in found.requests if not url.startswith("data:")] == [path.as_uri()]
+    width, inner = found.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert width <= inner
+
+
+FIGURES = """() => [...document.querySelectorAll('.plot')].map(plot => ({
+  title: plot.closest('figure').querySelector('h4').textContent,
+  marks: plot.querySelectorAll('.scatterlayer path.point, .scatterlayer path.js-line, .heatmaplayer image').length,
+  size: plot.querySelector('svg.main-svg').getBoundingClientRect().toJSON(),
+}))"""
+
+# Texts of a figure that lie on each other, on its plotting area (only labels of points may), or outside the figure.
+OVERLAPS = """() => [...document.querySelectorAll('.plot')].flatMap(plot => {
+  const texts = selector => [...plot.querySelectorAll(selector)]
+    .map(e => ({ name: e.textContent, box: e.getBoundingClientRect() }));
+  const over = ({ box: a }, { box: b }) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+  const around = texts('.xtick text, .ytick text, .xtitle, .ytitle, .gtitle, .legend text');
+  const all = [...around, ...texts('.annotation-text')];
+  const area = { name: 'the plot', box: plot.querySelector('.nsewdrag').getBoundingClientRect() };
+  const frame = plot.getBoundingClientRect();
+  const outside = ({ box }) => box.left < frame.left - 1 || box.right > frame.right + 1
+    || box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
+  const pairs = [...all.flatMap((a, i) => all.slice(i + 1).map(b => [a, b])), ...around.map(a => [a, area])];
+  return [...pairs.filter(([a, b]) => over(a, b)).map(([a, b]) => [a.name, b.name]),
+    ...all.filter(outside).map(text => [text.name, 'outside'])];
+})"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("name", ["quickstart", "faulty"])
+def test_every_figure_is_drawn_and_nothing_overlaps(
+    browser: Browser, reports: dict[str, Path], name: str, size: tuple[int, int], theme: str
+) -> None:
+    found = visit(browser, reports[name], size, theme)
+    check(found, reports[name])
+    drawn = found.page.evaluate(FIGURES)
+    assert len(drawn) >= 12
+    assert [figure["title"] for figure in drawn if not figure["marks"]] == []
+    assert all(figure["size"]["height"] > 100 and figure["size"]["right"] <= size[0] for figure in drawn)
+    assert found.page.evaluate(OVERLAPS) == []
+    assert found.page.evaluate("[...document.images].every(image => image.naturalWidth > 0 && image.alt)")
+    found.page.context.close()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_several_targets_embeddings_and_seeds(browser: Browser, reports: dict[str, Path], size: tuple[int, int]) -> None:
+    found = visit(browser, reports["several"], size)
+    check(found, reports["several"])
+    assert all(figure["marks"] for figure in found.page.evaluate(FIGURES))
+    assert found.page.evaluate(OVERLAPS) == []
+    assert "In the embedding inception:2" in found.page.locator("#answer").inner_text()
+    found.page.context.close()
+
+
+def test_hostile_names_are_harmless(browser: Browser, reports: dict[str, Path]) -> None:
+    found = visit(browser, reports["hostile"])
+    check(found, reports["hostile"])
+    text = found.page.locator("body").inner_text()
+    assert all(name in text for name in HOSTILE)
+    assert found.page.locator("img[src=x], .plot a, .plot b, dd b").count() == 0
+    assert any("script><b>" in label for label in found.page.locator(".plot .xtick text").all_text_contents())
+    found.page.context.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("empty", "This store holds no trial yet."),
+        ("failed", "All 2 trials failed or were blocked"),
+        ("pending", "Nothing has been measured yet"),
+    ],
+)
+def test_a_store_without_results_says_so(browser: Browser, reports: dict[str, Path], name: str, words: str) -> None:
+    found = visit(browser, reports[name], PHONE)
+    check(found, reports[name])
+    text = found.page.locator("body").inner_text()
+    assert words in text
+    assert found.page.locator(".plot, svg").count() == 0
+    if name == "failed":
+        assert "1 failed: OSError: <b>disk</b> is full" in text
+    found.page.context.close()
+
+
+def test_the_key_filters_and_the_theme_follows(browser: Browser, reports: dict[str, Path]) -> None:
+    found = visit(browser, reports["quickstart"])
+    page = found.page
+    visible = "() => document.querySelectorAll('#curves .plot .scatterlayer .trace').length"
+    before = page.evaluate(visible)
+    entry = page.locator("#curves .key button", has_text="finetune-g")
+    entry.focus()
+    page.keyboard.press("Enter")
+    assert entry.get_attribute("aria-pressed") == "false"
+    page.wait_for_timeout(100)
+    assert page.evaluate(visible) < before
+    entry.click()
+    page.wait_for_timeout(100)
+    assert page.evaluate(visible) == before
+
+    color = "() => getComputedStyle(document.querySelector('.plot .ytick text')).fill"
+    light = page.evaluate(color)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(300)
+    assert page.evaluate(color) != light
+    assert found.complaints == []
+    page.context.close()
+
+
+def test_the_table_sorts_by_number_and_keeps_the_missing_last(browser: Browser, reports: dict[str, Path]) -> None:
+    found = visit(browser, reports["faulty"])
+    heading = found.page.locator("table.sortable th", has_text="FID")
+    cells = "() => [...document.querySelectorAll('.sortable tbody tr')].map(row => row.cells[8].textContent)"
+    for direction in ("ascending", "descending"):
+        heading.locator("button").click()
+        assert heading.get_attribute("aria-sort") == direction
+        column = found.page.evaluate(cells)
+        numbers = [float(text) for text in column if text]
+        assert numbers == sorted(numbers, reverse=direction == "descending")
+        assert all(not text for text in column[len(numbers) :])
+    check(found, reports["faulty"])
+    found.page.context.close()
