@@ -155,11 +155,11 @@ def test_an_interrupted_and_resumed_run_takes_the_same_steps_to_the_bit(classes:
 
     first = gan(classes)
     first.train(images, labels, 3)
-    data = checkpoints.save(first, trial(bool(classes)), {"critic": Match(matched=("x",))}, 1.5, resumable=True)
+    data = checkpoints.save(first, trial(bool(classes)), {"critic": Match(matched=("x",))}, {"seconds": 1.5}, resumable=True)
     resumed = gan(classes, seed=99)  # every trace of another seed must be overwritten
     checkpoint = checkpoints.load(data, "here")
     checkpoints.resume(resumed, checkpoint)
-    assert (resumed.step, checkpoint.seconds, checkpoint.matches) == (3, 1.5, {"critic": Match(matched=("x",))})
+    assert (resumed.step, checkpoint.report, checkpoint.matches) == (3, {"seconds": 1.5}, {"critic": Match(matched=("x",))})
     resumed.train(images, labels, 6)
     assert torch.equal(weights(whole), weights(resumed))
 
@@ -240,7 +240,7 @@ def test_conditional_samples_follow_their_labels():
 def source(conditional: bool = False, classes: tuple[str, ...] = ("a", "b", "c")) -> tuple[Gan, checkpoints.Checkpoint]:
     trained = gan(len(classes) if conditional else 0, seed=3)
     trained.train(*toy(), 1)
-    data = checkpoints.save(trained, trial(conditional, classes), {}, 0.0, resumable=False)
+    data = checkpoints.save(trained, trial(conditional, classes), {}, {}, resumable=False)
     return trained, checkpoints.load(data, "source")
 
 

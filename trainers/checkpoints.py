@@ -6,6 +6,7 @@ Tensors are named ``generator.*``, ``critic.*`` and, in a checkpoint that traini
 
 import fnmatch
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import torch
@@ -43,12 +44,12 @@ class Match:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as read: tensors by name, the trial that wrote it, and the step."""
+    """A checkpoint as read: tensors by name, the trial that wrote it, the step, and what the trial reported there."""
 
     tensors: dict[str, Tensor]
     trial: TrialConfig
     step: int
-    seconds: float
+    report: dict[str, float | None]
     matches: dict[str, Match]
 
     @property
@@ -62,10 +63,13 @@ class Checkpoint:
         return "random" in self.tensors
 
 
-def save(gan: Gan, trial: TrialConfig, matches: dict[str, Match], seconds: float, *, resumable: bool) -> bytes:
+def save(
+    gan: Gan, trial: TrialConfig, matches: dict[str, Match], report: Mapping[str, float | None], *, resumable: bool
+) -> bytes:
     """Return a checkpoint's bytes; with `resumable` also the optimisers' and the random generator's state.
 
-    `seconds` is what the trial has cost so far; `matches` tells how the networks were taken over, if they were.
+    `report` is what the trial reports at this step, so that it can be told again by who finds the checkpoint; `matches` tells
+    how the networks were taken over, if they were.
     """
     tensors: dict[str, Tensor] = {}
     for name, network in gan.networks.items():
@@ -80,7 +84,7 @@ def save(gan: Gan, trial: TrialConfig, matches: dict[str, Match], seconds: float
         "format": FORMAT,
         "trial": trial.canonical_json(),
         "step": str(gan.step),
-        "seconds": repr(seconds),
+        "report": json.dumps(report),
         "matches": json.dumps({name: asdict(match) for name, match in matches.items()}),
     }
     return save_tensors({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata)
@@ -96,7 +100,7 @@ def load(data: bytes, where: str) -> Checkpoint:
             tensors=load_tensors(data),
             trial=TrialConfig.model_validate_json(header["trial"]),
             step=int(header["step"]),
-            seconds=float(header["seconds"]),
+            report=json.loads(header["report"]),
             matches={
                 name: Match(**{part: tuple(names) for part, names in match.items()})
                 for name, match in json.loads(header["matches"]).items()

@@ -86,12 +86,12 @@ class EvaluationConfig(Frozen):
         >>> EvaluationConfig(first_rung=50, rung_factor=2).rungs(300)
         (50, 100, 200, 300)
         """
-        rungs: list[int] = []
+        rungs = {steps}
         rung = float(self.first_rung)
         while rung < steps:
-            rungs.append(round(rung))
+            rungs.add(round(rung))
             rung *= self.rung_factor
-        return (*rungs, steps)
+        return tuple(sorted(rungs))
 
 
 class DomainRef(Frozen):

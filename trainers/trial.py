@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -73,6 +73,17 @@ class Rung:
     diverged: str | None = None
     finished: bool = False
 
+    @property
+    def report(self) -> dict[str, float | None]:
+        """What a scheduler is told: each metric by name, and what the trial has cost."""
+        return {
+            "steps": self.step,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            "peak_memory_mib": self.peak_memory_mib,
+            **{measured.metric: measured.value for measured in self.measurements},
+        }
+
 
 def run(
     trial: TrialConfig, *, parent: Checkpoint | None = None, resume: Checkpoint | None = None, device: str = "cpu"
@@ -99,7 +110,7 @@ def run(
     matches: dict[str, Match] = {}
     if resume is not None:
         checkpoints.resume(gan, resume)
-        matches, spent = resume.matches, resume.seconds
+        matches, spent = resume.matches, resume.report["seconds"] or 0.0
     elif trial.strategy is not None:
         matches = _start(gan, trial, parent, classes)
     evaluate = Evaluator(trial, device)
@@ -110,26 +121,25 @@ def run(
     first = gan.step
 
     def rung(diverged: str | None = None) -> Rung:
-        measurements = () if diverged else evaluate(gan)
-        seconds = spent + time.perf_counter() - began
-        finished = gan.step >= trial.training.steps
-        steps = gan.step - first
         per_step = trial.training.batch * trial.training.critic_steps
-        return Rung(
+        shown = Rung(
             step=gan.step,
-            measurements=measurements,
+            measurements=() if diverged else evaluate(gan),
             embedding=evaluate.embedding.identity,
-            checkpoint=None if diverged else checkpoints.save(gan, trial, matches, seconds, resumable=not finished),
+            checkpoint=None,
             samples=None if diverged else evaluate.grid(gan),
             images_seen=gan.step * per_step,
-            seconds=seconds,
-            images_per_second=steps * per_step / trained if trained else None,
+            seconds=spent + time.perf_counter() - began,
+            images_per_second=(gan.step - first) * per_step / trained if trained else None,
             peak_memory_mib=_peak_memory_mib(gan.device),
             diverged=diverged,
-            finished=finished,
+            finished=gan.step >= trial.training.steps,
         )
+        if diverged:
+            return shown
+        return replace(shown, checkpoint=checkpoints.save(gan, trial, matches, shown.report, resumable=not shown.finished))
 
-    if gan.step == 0:
+    if resume is None:
         shown = rung()
         yield shown
         spent, began = shown.seconds, time.perf_counter()  # the driver's time between rungs is not the trial's

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from trainers.domains.domain import Domain, Images, Split, check_range
 from trainers.errors import UserError
@@ -65,13 +65,13 @@ class Folder(Domain):
                 continue
             self._files.append(file)
             content = hashlib.sha256(file.read_bytes()).hexdigest()
-            digest.update(f"{name}\0{content}\n".encode())
+            digest.update(_encoded(f"{name}\0{content}\n"))
         self.skipped = tuple(skipped)
         if len(self._files) < 2:
             shown = f"; unreadable: {', '.join(skipped[:3])}" if skipped else ""
             raise UserError(f"domain {self.name!r} has {len(self._files)} readable images and needs two or more{shown}")
         self.fingerprint = f"folder:{digest.hexdigest()[:32]}"
-        self._own_splits = self._has_own_splits()
+        self._own_splits = self._has_own_splits(files)
         self._splits = self._split()
         for split, chosen in self._splits.items():
             if not chosen:
@@ -107,9 +107,15 @@ class Folder(Domain):
     def _parts(self, file: Path) -> tuple[str, ...]:
         return file.relative_to(self.path).parts
 
-    def _has_own_splits(self) -> bool:
-        tops = {self._parts(file)[0].lower() if len(self._parts(file)) > 1 else "" for file in self._files}
-        return "train" in tops and len(tops) > 1 and tops <= set(SPLITS)
+    def _top(self, file: Path) -> str:
+        """Return the sub-folder of the first level, in lower case, "" where there is none."""
+        parts = self._parts(file)
+        return parts[0].lower() if len(parts) > 1 else ""
+
+    def _has_own_splits(self, files: list[Path]) -> bool:
+        """Say whether the readable images lie in splits; one with unreadable ones only is a split too, and an error."""
+        splits = {self._top(file) for file in files} & set(SPLITS)
+        return "train" in splits and len(splits) > 1 and {self._top(file) for file in self._files} <= splits
 
     def _class(self, file: Path) -> str:
         """Return the sub-folder that names an image's class, "" where there is none."""
@@ -121,13 +127,13 @@ class Folder(Domain):
         splits: dict[Split, list[Path]] = {"train": [], "reference": []}
         if self._own_splits:
             for file in self._files:
-                splits[SPLITS[self._parts(file)[0].lower()]].append(file)
+                splits[SPLITS[self._top(file)]].append(file)
             return splits
         by_class: dict[str, list[Path]] = {}
         for file in self._files:
             by_class.setdefault(self._class(file), []).append(file)
         for members in by_class.values():
-            order = sorted(members, key=lambda file: hashlib.sha256("/".join(self._parts(file)).encode()).digest())
+            order = sorted(members, key=lambda file: hashlib.sha256(_encoded("/".join(self._parts(file)))).digest())
             for i, file in enumerate(order):
                 # The second of every five, so that even two images of a class are one each.
                 splits["reference" if i % REFERENCE_EVERY == 1 else "train"].append(file)
@@ -136,6 +142,23 @@ class Folder(Domain):
 
 #: What Pillow raises for files that are not whole images, and for those too large to be honest.
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+#: What makes an image upright, by its EXIF orientation. `ImageOps.exif_transpose` would also write the metadata anew, and so
+#: fail on a whole image whose metadata is damaged.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _encoded(name: str) -> bytes:
+    """Return a file's name as bytes; it need not be valid UTF-8, as after an old archive."""
+    return name.encode(errors="surrogateescape")
 
 
 def _is_image(relative: Path) -> bool:
@@ -150,7 +173,8 @@ def _decode(file: Path, side: int) -> np.ndarray:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(file) as opened:
             opened.load()
-            image = ImageOps.exif_transpose(opened)
+            turn = _UPRIGHT.get(opened.getexif().get(ExifTags.Base.Orientation, 1))
+            image = opened.copy() if turn is None else opened.transpose(turn)
     if image.mode.startswith(("I", "F")):  # 16 bits and more: to the range that a screen shows
         values = np.asarray(image, np.float64)
         top = 65535.0 if values.max() > 255 else 255.0
