@@ -60,8 +60,9 @@ def run(
         console.print(f"note: {note}", highlight=False, markup=False)
     opened.write_sweep(plan.spec.name, _planned(plan))
     ledger = _ledger(plan, opened, retry_failed=retry is not None)
+    failures: list[str] = []
     try:
-        run_sweep(plan, ledger, opened, console, cpus)
+        failures = run_sweep(plan, ledger, opened, console, cpus)
         interrupted = bool(ledger.open_trials())
     except KeyboardInterrupt:
         interrupted = True
@@ -73,7 +74,9 @@ def run(
         raise typer.Exit(130)
     if ledger.count("failed", "blocked"):
         hint = "--retry failed runs them again" if ledger.count("failed") else "their sources diverged"
-        typer.echo(f"{ledger.count('failed')} trials failed, {ledger.count('blocked')} blocked; {hint}", err=True)
+        failures.append(f"trials: {ledger.count('failed')} failed, {ledger.count('blocked')} blocked; {hint}")
+    if failures:
+        typer.echo("\n".join(failures), err=True)
         raise typer.Exit(1)
 
 

@@ -44,8 +44,8 @@ def _ends(plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str | None]]:
 def measure(
     store_uri: str, sweep: str, embedding_name: str, resolution: int, samples: int, source: str, key: str | None,
     targets: tuple[str, ...],
-) -> str:  # fmt: skip
-    """Measure one source's distances to the targets and publish them; return the source's name.
+) -> None:  # fmt: skip
+    """Measure one source's distances to the targets and publish them.
 
     Real images are those of the reference splits; a generator stands for itself with `samples` images. The interval is
     KID's value plus and minus 1.96 standard errors; FID has none here.
@@ -87,4 +87,3 @@ def measure(
         interval = {"low": distance.value - margin, "high": distance.value + margin}
         rows.append({**ends, "kind": "kid", "value": distance.value, **interval})
     store.append("distances", sweep, rows)
-    return source

@@ -9,8 +9,9 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 # Read by Ray when it is imported, or by the processes that it starts.
@@ -52,9 +53,10 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None) -> Iterator[None]:
     Raises:
         UserError: one trial needs more than there is.
     """
-    # Ray's processes are many and talk much; what matters reaches the user through the store and the progress display.
+    # Ray talks much, and tells of a failed trial by a traceback; what matters reaches the user through the store and the
+    # progress display.
     ray.init(
-        address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL
     )  # fmt: skip
     try:
         there = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -82,7 +84,7 @@ class _Failures(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Hear of a failed trial, after its retries."""
-        self._recorder.on_failure(trial.config["key"], _last_lines(trial.get_error()))
+        self._recorder.on_failure(trial.config["key"], _reason(trial))
 
 
 def run_trials(plan: Plan, ledger: Ledger, store: Store, recorder: Recorder) -> None:
@@ -123,16 +125,30 @@ def run_trials(plan: Plan, ledger: Ledger, store: Store, recorder: Recorder) -> 
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def map_tasks(function: Callable[..., Any], arguments: list[tuple[Any, ...]], cpus: int) -> Iterator[Any]:
-    """Yield `function(*arguments)` for each tuple of arguments, as Ray tasks, in the order in which they end."""
+def map_tasks(
+    function: Callable[..., None], arguments: Sequence[tuple[Any, ...]], cpus: int
+) -> Iterator[tuple[int, str | None]]:
+    """Call `function(*arguments)` for each tuple of arguments, as Ray tasks.
+
+    Yields:
+        which of the arguments has ended, and why it failed or None; in the order in which they end.
+    """
     remote = ray.remote(num_cpus=cpus)(function)
-    waiting = [remote.remote(*each) for each in arguments]
+    waiting = {remote.remote(*each): i for i, each in enumerate(arguments)}
     while waiting:
-        (ready,), waiting = ray.wait(waiting, num_returns=1)
-        yield ray.get(ready)
+        (ready,), _ = ray.wait(list(waiting), num_returns=1)
+        error = None
+        try:
+            ray.get(ready)
+        except ray.exceptions.RayError as failure:
+            error = str(failure).strip().splitlines()[-1]
+        yield waiting.pop(ready), error
 
 
-def _last_lines(error: BaseException | None, lines: int = 3, limit: int = 1000) -> str:
-    """Return the end of an error's text: where Ray wraps another process's traceback, that is the error itself."""
-    text = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "\n".join(text[-lines:])[-limit:] or type(error).__name__
+def _reason(trial: Any, lines: int = 3, limit: int = 1000) -> str:
+    """Return the end of a failed trial's error: where Ray wraps another process's traceback, that is the error itself."""
+    # Not `trial.get_error()`: it looks where the file is only copied to later.
+    file = trial.error_file
+    text = Path(file).read_text(errors="replace") if file and Path(file).is_file() else ""
+    stripped = [line.strip() for line in text.splitlines() if line.strip()]
+    return "\n".join(stripped[-lines:])[-limit:] or "its process ended without an error message"

@@ -55,11 +55,13 @@ class Recorder:
 
     def on_rung(self, key: str, result: Mapping[str, Any]) -> None:
         """Hear of a trial's rung, at which the ledger has it paused or ended; record whom that stops."""
+        news = self._last.get(key, {}).get("steps") != result["steps"]  # a trial that goes on tells its last rung again
         self._last[key] = result
         settled = self._settle()
         if self._ledger.status[key] == "paused" and self._ledger.verdict(key).action is Action.GO:
             self._ledger.start(key)
-        self._listener(key, result)
+        if news:
+            self._listener(key, result)
         self._tell(settled - {key})
 
     def on_failure(self, key: str, reason: str) -> None:

@@ -12,6 +12,9 @@ from trainers.domains import Domain, get
 from trainers.errors import UserError
 from trainers.strategies import get_strategy
 
+#: Fewest reference images that FID and KID can be had from at all, and those below which a user should be warned.
+FEWEST_REFERENCE, FEW_REFERENCE = 4, 100
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -53,8 +56,8 @@ def make_plan(spec: SweepSpec) -> Plan:
     """Expand a sweep's grid into trials.
 
     Raises:
-        UserError: a domain is unknown, missing, empty, without the labels or the resolution that the sweep asks for; or
-            the strategies need sources and there are none.
+        UserError: a domain is unknown, missing, empty, too small to measure against, without the labels or the resolution
+            that the sweep asks for; or the strategies need sources and there are none.
     """
     needy = [name for name in spec.strategies if get_strategy(name).needs_source]
     if needy and not spec.sources:
@@ -119,6 +122,11 @@ def _checked(name: str, spec: SweepSpec) -> Domain:
     domain.check_resolution(spec.gan.resolution)
     if any(spec.conditional) and not domain.classes:
         raise UserError(f"conditional: domain {name!r} has no class labels; set conditional: [false] or sort it into folders")
+    if domain.count("reference") < FEWEST_REFERENCE:
+        raise UserError(
+            f"domain {name!r} has {domain.count('reference')} reference images and needs {FEWEST_REFERENCE} to be measured "
+            "against; add images (one in five becomes a reference image)"
+        )
     return domain
 
 
@@ -126,7 +134,9 @@ def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
     if domain.skipped:
         shown = ", ".join(domain.skipped[:3]) + (", ..." if len(domain.skipped) > 3 else "")
         yield f"{name}: {len(domain.skipped)} unreadable images skipped ({shown})"
-    count = domain.count("train")
+    count, reference = domain.count("train"), domain.count("reference")
+    if reference < FEW_REFERENCE:
+        yield f"{name}: only {reference} reference images, so FID and KID against it are rough"
     if name in spec.targets:
         for size in spec.sizes:
             if size > count:

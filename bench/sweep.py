@@ -13,7 +13,7 @@ from bench.progress import Progress
 from bench.store import Store
 
 
-def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None) -> None:
+def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None) -> list[str]:
     """Run the ledger's open trials to their ends, and measure the distances that the store lacks.
 
     Ends early, with trials still open in the ledger, when it is interrupted (SIGINT).
@@ -25,6 +25,9 @@ def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: 
         console: where progress goes.
         cpus: CPU cores to use in all; None for every core.
 
+    Returns:
+        which distances could not be measured, and why.
+
     Raises:
         UserError: one trial needs more CPUs or GPUs than there are.
     """
@@ -32,7 +35,7 @@ def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: 
     recorder = Recorder(plan, ledger, store, progress.update)
     recorder.settle()
     if not ledger.open_trials() and not distances.missing(plan, ledger, store):
-        return
+        return []
     from bench import on_ray
 
     with on_ray.cluster(plan.spec.resources, cpus):
@@ -40,10 +43,16 @@ def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: 
             with progress:
                 on_ray.run_trials(plan, ledger, store, recorder)
         if ledger.open_trials():
-            return
+            return []
         tasks = distances.missing(plan, ledger, store)
         spec = plan.spec
         common = (store.address, spec.name, spec.evaluation.embedding, spec.gan.resolution, spec.evaluation.samples)
-        measured = on_ray.map_tasks(distances.measure, [(*common, *task) for task in tasks], spec.resources.cpus)
-        for i, source in enumerate(measured, 1):
-            console.print(f"distances {i}/{len(tasks)}: {source}", highlight=False, markup=False)
+        arguments = [(*common, *task) for task in tasks]
+        failures = []
+        for ended, (i, error) in enumerate(on_ray.map_tasks(distances.measure, arguments, spec.resources.cpus), 1):
+            source, key, _ = tasks[i]
+            what = f"{source}'s {'real images' if key is None else 'generated images'}"
+            if error:
+                failures.append(f"distances of {what} failed: {error}")
+            console.print(f"[{ended}/{len(tasks)}] distances of {what}", highlight=False, markup=False)
+    return failures

@@ -1,11 +1,12 @@
 """One trial on Ray Tune: stands between `trainers.trial`, which knows of no store, and the store.
 
-At every rung the measurements are published first, then the checkpoint, then Ray is told: killed at any moment, the trial
-goes on from its last checkpoint and what it measures again reads as the same rows.
+At every rung the measurements are published first, then the checkpoint, then the outcome if the trial has ended, then Ray is
+told. Killed at any moment, the trial goes on from its last checkpoint: it tells Ray of that rung again, and what it measures
+again reads as the same rows.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
@@ -13,6 +14,10 @@ from bench.environment import record_environment
 from bench.outcomes import checkpoint_path, checkpoint_paths, outcome_row, real_samples_path, samples_path
 from bench.store import Store, open_store
 from trainers.config import TrialConfig
+
+if TYPE_CHECKING:
+    from trainers.checkpoints import Checkpoint
+    from trainers.trial import Rung
 
 
 def train_on_ray(config: Mapping[str, Any]) -> None:
@@ -38,62 +43,68 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
     if not store.has_file(real_samples_path(trial)):
         store.write_file(real_samples_path(trial), real_grid(trial.domain.name, trial.gan.resolution))
 
-    for rung in run(trial, parent=parent, resume=_resumable(store, trial.key), device="cuda" if config["gpus"] else "cpu"):
+    def end(status: str, step: int, report: Mapping[str, Any], error: str | None = None) -> None:
+        checkpoint, samples = checkpoint_path(trial.key, step), samples_path(trial.key)
+        files = {
+            "checkpoint": checkpoint if store.has_file(checkpoint) else None,
+            "samples": samples if store.has_file(samples) else None,
+            "real_samples": real_samples_path(trial),
+        }
+        columns = {name: report[name] for name in ("steps", "seconds", "images_per_second", "peak_memory_mib")}
+        store.append("trials", sweep, [outcome_row(trial, status, environment, **columns, **files, error=error)])
+
+    last = _last_checkpoint(store, trial.key)
+    if last is not None and last.step:
+        # Ray may not have heard of this rung, and must not be passed over: there the trial waits, or ends.
+        status = "running" if last.resumable else "done"
+        if status == "done" and not _recorded(store, trial.key):
+            end(status, last.step, last.report)
+        tune.report({"status": status, "error": None, "environment": environment, **last.report})
+        if status == "done":
+            return
+
+    for rung in run(trial, parent=parent, resume=last, device="cuda" if config["gpus"] else "cpu"):
         if rung.measurements:
-            store.append(
-                "measurements",
-                sweep,
-                [
-                    {
-                        "trial": trial.key,
-                        "step": rung.step,
-                        "metric": measured.metric,
-                        "embedding": rung.embedding,
-                        "value": measured.value,
-                        "standard_error": measured.standard_error,
-                        "samples": measured.samples,
-                        "images_seen": rung.images_seen,
-                        "seconds": rung.seconds,
-                    }
-                    for measured in rung.measurements
-                ],
-            )
-        name = checkpoint_path(trial.key, rung.step)
+            store.append("measurements", sweep, _rows(trial.key, rung))
         if rung.samples is not None:
             store.write_file(samples_path(trial.key), rung.samples)
         if rung.checkpoint is not None:
+            name = checkpoint_path(trial.key, rung.step)
             store.write_file(name, rung.checkpoint)
-        columns = {
-            "steps": rung.step,
-            "seconds": rung.seconds,
-            "images_per_second": rung.images_per_second,
-            "peak_memory_mib": rung.peak_memory_mib,
-        }
-        status = "diverged" if rung.diverged else "done" if rung.finished else "running"
-        if status != "running":
-            files = {
-                "checkpoint": name if rung.checkpoint is not None else None,
-                "samples": samples_path(trial.key) if rung.samples is not None else None,
-                "real_samples": real_samples_path(trial),
-            }
-            row = outcome_row(trial, status, environment, **columns, **files, error=rung.diverged)
-            store.append("trials", sweep, [row])
-        if rung.checkpoint is not None:
-            # Only now: until the outcome is recorded, the rung before is what a killed trial goes on from.
             for older in checkpoint_paths(store, trial.key):
                 if older < name:
                     store.delete_file(older)
+        status = "diverged" if rung.diverged else "done" if rung.finished else "running"
+        if status != "running":
+            end(status, rung.step, rung.report, rung.diverged)
         if rung.step or rung.diverged:
-            values = {measured.metric: measured.value for measured in rung.measurements}
-            tune.report({"status": status, "error": rung.diverged, "environment": environment, **columns, **values})
+            tune.report({"status": status, "error": rung.diverged, "environment": environment, **rung.report})
 
 
-def _resumable(store: Store, key: str) -> Any:
-    """Return the newest checkpoint that training can go on from, or None."""
+def _rows(key: str, rung: "Rung") -> list[dict[str, Any]]:
+    return [
+        {
+            "trial": key,
+            "step": rung.step,
+            "metric": measured.metric,
+            "embedding": rung.embedding,
+            "value": measured.value,
+            "standard_error": measured.standard_error,
+            "samples": measured.samples,
+            "images_seen": rung.images_seen,
+            "seconds": rung.seconds,
+        }
+        for measured in rung.measurements
+    ]
+
+
+def _last_checkpoint(store: Store, key: str) -> "Checkpoint | None":
     from trainers import checkpoints
 
-    for name in reversed(checkpoint_paths(store, key)):
-        checkpoint = checkpoints.load(store.read_file(name), name)
-        if checkpoint.resumable:
-            return checkpoint
-    return None
+    names = checkpoint_paths(store, key)
+    return checkpoints.load(store.read_file(names[-1]), names[-1]) if names else None
+
+
+def _recorded(store: Store, key: str) -> bool:
+    trials = store.read("trials")
+    return bool(((trials["key"] == key) & (trials["status"] == "done")).any())
