@@ -77,12 +77,14 @@ def write_report(store: Store, out: Path, sweep: str | None = None) -> Path:
         UserError: the store knows no such sweep, or `out` cannot be written.
     """
     page = render(load(store, sweep), store)
+    temporary = out.with_name(f".{out.name}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = out.with_name(f".{out.name}.tmp")
         temporary.write_text(page, encoding="utf-8")
         temporary.replace(out)
     except OSError as error:
+        if temporary.exists():
+            temporary.unlink()
         raise UserError(f"report {str(out)!r} cannot be written: {error.strerror or error}; name a file with --out") from error
     return out
 

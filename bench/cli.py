@@ -231,10 +231,7 @@ def _default_report(store: "Store") -> Path:
 def _write_report(store: "Store", out: Path, sweep: str | None) -> Path:
     from analysis.report import write_report
 
-    try:
-        return write_report(store, out, sweep)
-    except OSError as error:
-        raise UserError(f"report {str(out)!r} cannot be written: {error.strerror}; name another with --out") from error
+    return write_report(store, out, sweep)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -53,7 +53,7 @@ class Ledger:
             status = row["status"]
             if status in ("done", "diverged") or (status == "failed" and not retry_failed):
                 ledger.status[key] = status
-                if row["error"]:
+                if isinstance(row["error"], str):  # a missing string reads as NaN
                     ledger.reasons[key] = row["error"]
             elif status in ("stopped", "blocked"):
                 # It stays so only if this sweep says so too: a larger cell may want more of a stopped trial.
@@ -79,6 +79,11 @@ class Ledger:
     def open_trials(self) -> list[str]:
         """Return the trials that have not ended, in the plan's order."""
         return [key for key, status in self.status.items() if status not in ENDED]
+
+    def stalled(self) -> bool:
+        """Whether trials are open and none of them can move: a bug, to be told rather than waited on for ever."""
+        promoted = (key for key, status in self.status.items() if status == "paused" and self.verdict(key).action is Action.GO)
+        return bool(self.open_trials()) and not (self.count("running") or self.ready() or any(promoted))
 
     def count(self, *statuses: Status) -> int:
         """Return how many trials have one of the statuses."""

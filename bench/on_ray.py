@@ -72,15 +72,20 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
-class _Failures(Callback):
-    """Passes the trials that failed for good on to the recorder."""
+class _Events(Callback):
+    """Passes on what only Ray knows: which trials run now, and which failed for good."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, ledger: Ledger, recorder: Recorder) -> None:
+        self._ledger = ledger
         self._recorder = recorder
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Ray pickles its whole experiment, and ours is in the store."""
         return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Hear of a trial that has been given a process, for the first time or again."""
+        self._ledger.start(trial.config["key"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Hear of a failed trial, after its retries."""
@@ -117,7 +122,7 @@ def run_trials(plan: Plan, ledger: Ledger, store: Store, recorder: Recorder) -> 
                 name=f"{plan.spec.name}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
                 failure_config=FailureConfig(max_failures=RETRIES),
-                callbacks=[_Failures(recorder)],
+                callbacks=[_Events(ledger, recorder)],
                 verbose=0,
             ),
         ).fit()

@@ -45,6 +45,7 @@ class CellHalving(FIFOScheduler):
         Waiting trials that have been stopped meanwhile are ended here and not where the verdict falls: at that moment Ray
         may still be busy pausing them.
         """
+        assert not self._ledger.stalled(), "no open trial can move; please report this with the store's measurements"
         promoted = None
         for trial in tune_controller.get_trials():
             if trial.status != Trial.PAUSED:
@@ -55,7 +56,6 @@ class CellHalving(FIFOScheduler):
             elif promoted is None and self._ledger.verdict(key).action is Action.GO:
                 promoted = trial
         if promoted is not None:
-            self._ledger.start(promoted.config["key"])
             return promoted
         return next((t for t in tune_controller.get_trials() if t.status == Trial.PENDING), None)
 

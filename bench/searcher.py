@@ -19,14 +19,15 @@ class PlanSearcher(Searcher):
         super().__init__(metric=None, mode=None)
         self._ledger = ledger
         self._config_of = config_of
+        self._released: set[str] = set()
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial's config, None when none may start yet, FINISHED when none ever will."""
-        ready = self._ledger.ready()
-        if ready:
-            self._ledger.start(ready[0])
-            return self._config_of(ready[0])
-        return None if self._ledger.pending() else str(Searcher.FINISHED)
+        for key in self._ledger.ready():
+            if key not in self._released:
+                self._released.add(key)
+                return self._config_of(key)
+        return str(Searcher.FINISHED) if self._released.issuperset(self._ledger.pending()) else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Ends reach the ledger through the scheduler and the callback, which know more of them."""

@@ -14,6 +14,21 @@ from trainers.errors import UserError, unknown_name
 from trainers.evaluation.names import EMBEDDINGS
 from trainers.strategies import get_strategy
 
+#: What PyYAML raises: its own errors, those of values such as 2024-13-45, and that of too deep a nesting.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands there twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
 
 class PretrainConfig(Frozen):
     """How sources are pre-trained: as `training` says, but for the budget."""
@@ -98,8 +113,8 @@ def load_spec(name: str, overrides: Iterable[str] = ()) -> SweepSpec:
     else:
         raise UserError(f"{unknown_name('preset', name, preset_names())}; a sweep file's name ends in .yaml")
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        data = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+    except _NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         raise UserError(f"{where}:{line} is not YAML: {getattr(error, 'problem', None) or 'cannot be parsed'}") from error
@@ -128,7 +143,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r} is not of the form key=value, e.g. --set training.steps=100")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise UserError(f"--set {key}: the value {text!r} is not YAML") from error
     *sections, last = key.split(".")
     for section in sections:

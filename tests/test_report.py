@@ -110,6 +110,14 @@ def test_import_is_light() -> None:
     assert run.stdout.strip() == "[]"
 
 
+def test_a_page_that_cannot_take_its_place_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"), create=True)
+    (tmp_path / "page.html").mkdir()
+    with pytest.raises(UserError, match=r"page\.html.*cannot be written"):
+        write_report(store, tmp_path / "page.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "store"]
+
+
 # -- how it looks -------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,116 @@
+"""Which module may import which: read from the source, and checked in processes that import them."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("analysis", "bench", "trainers")
+RAY = {"bench.on_ray", "bench.scheduler", "bench.searcher", "bench.worker"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
+
+
+def named(nodes: Iterator[ast.AST]) -> set[str]:
+    """Return the modules that import statements name; of `from package import module` the module."""
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            module = node.module or ""
+            full = {f"{module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else module for name in full}
+    return found
+
+
+IMPORTS = {name: named(ast.walk(ast.parse(path.read_text()))) for name, path in MODULES.items()}
+AT_ONCE = {name: named(iter(ast.parse(path.read_text()).body)) for name, path in MODULES.items()}
+
+
+def importers(package: str, imports: dict[str, set[str]] = IMPORTS) -> set[str]:
+    """Return the modules outside a package that import any of it."""
+    return {
+        name
+        for name, imported in imports.items()
+        if name.partition(".")[0] != package and any(f"{other}.".startswith(f"{package}.") for other in imported)
+    }
+
+
+def of(package: str) -> set[str]:
+    return {name for name in MODULES if f"{name}.".startswith(f"{package}.")}
+
+
+def test_the_walk_finds_modules_and_what_they_import_at_once_or_later():
+    assert {"bench.cli", "bench.presets", "trainers", "trainers.domains", "analysis.report"} <= set(MODULES)
+    assert "trainers.trial" in IMPORTS["bench.worker"] - AT_ONCE["bench.worker"]
+    assert "bench.on_ray" in IMPORTS["bench.sweep"] - AT_ONCE["bench.sweep"]
+    assert "trainers.checkpoints" in AT_ONCE["trainers.trial"]
+
+
+def test_trainers_know_of_nobody():
+    assert not importers("bench") & of("trainers")
+    assert not importers("analysis") & of("trainers")
+
+
+def test_ray_is_the_business_of_four_modules():
+    assert importers("ray") == RAY
+    assert importers("bench.on_ray") - RAY <= {"bench.sweep"}
+    assert "bench.on_ray" not in AT_ONCE["bench.sweep"]
+
+
+def test_torch_is_the_business_of_trainers_and_bench_asks_for_it_late():
+    assert not importers("torch") & of("analysis")
+    assert importers("torch", AT_ONCE) <= of("trainers")
+    torch_free = {"trainers.config", "trainers.errors", "trainers.strategies", "trainers.seeds", "trainers.evaluation.names"}
+    assert torch_free <= set(MODULES)
+    assert not importers("torch") & (torch_free | of("trainers.domains"))
+
+
+def test_analysis_reads_the_store_and_nothing_else_of_ours():
+    ours = {name for module in of("analysis") for name in IMPORTS[module] if name.partition(".")[0] in PACKAGES}
+    assert ours - of("analysis") == {"bench.store", "trainers.errors"}
+
+
+def test_only_the_command_line_imports_analysis():
+    assert importers("analysis") == {"bench.cli"}
+    assert not importers("analysis", AT_ONCE)
+
+
+def test_no_module_imports_itself_through_others():
+    graph = {name: imported & set(MODULES) for name, imported in AT_ONCE.items()}
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError
+    assert order.index("trainers.errors") < order.index("bench.store") < order.index("analysis.report")
+
+
+HEAVY = {"ray", "torch", "torchvision"}
+
+
+@pytest.mark.parametrize(("module", "allowed"), [
+    ("analysis.report", set()),
+    ("bench.cli", set()),
+    ("bench.plan", set()),
+    ("bench.status", set()),
+    ("bench.sweep", set()),
+    ("bench.generate", set()),
+    ("trainers.domains.builtin", set()),
+    ("trainers.trial", {"torch"}),
+])  # fmt: skip
+def test_a_process_that_imports_a_module_loads_no_more_than_it_needs(module: str, allowed: set[str]):
+    script = f"import sys; import {module}; print(*sorted({HEAVY} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == allowed
