@@ -51,8 +51,8 @@ def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: 
         failures = []
         for ended, (i, error) in enumerate(on_ray.map_tasks(distances.measure, arguments, spec.resources.cpus), 1):
             source, key, _ = tasks[i]
-            what = f"{source}'s {'real images' if key is None else 'generated images'}"
+            what = f"distances from {source} ({'real' if key is None else 'generated'} images)"
             if error:
-                failures.append(f"distances of {what} failed: {error}")
-            console.print(f"[{ended}/{len(tasks)}] distances of {what}", highlight=False, markup=False)
+                failures.append(f"{what} failed: {error}")
+            console.print(f"[{ended}/{len(tasks)}] {what}", highlight=False, markup=False)
     return failures
