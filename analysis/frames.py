@@ -13,8 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.store import SCHEMAS, Store
-from trainers.errors import unknown_name
+from bench.store import SCHEMAS, Store, unknown_name
 
 #: Every status, in the order in which a reader cares. The last two are this module's: planned, but not recorded yet.
 STATUSES = ("done", "stopped", "diverged", "failed", "blocked", "unfinished", "pending")

@@ -27,8 +27,7 @@ from analysis.answers import Analysis, Answer, analyse, answers, caveats, method
 from analysis.figures import Style
 from analysis.frames import STATUSES, Frames, load, records
 from analysis.transferability import SCRATCH
-from bench.store import Store
-from trainers.errors import UserError
+from bench.store import Store, UserError
 
 _IMAGE_BUDGET = 6 * 2**20  # bytes of sample grids in a page; with plotly and a thousand trials it stays below 15 MB
 _LARGE_IMAGE = 40 * 2**10  # bytes; a larger PNG is embedded as WebP

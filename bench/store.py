@@ -26,7 +26,9 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from trainers.errors import UserError
+# For those who read the store, who need to know of nothing else.
+from trainers.errors import UserError as UserError
+from trainers.errors import unknown_name as unknown_name
 
 SCHEMA_VERSION = 1
 
