@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests import reference
 from trainers import checkpoints
 from trainers.checkpoints import Match
 from trainers.config import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
@@ -132,6 +133,40 @@ def test_losses_and_their_gradients_agree_with_a_plain_implementation_in_float64
         found = torch.autograd.grad(ours, list(network.parameters()), retain_graph=True, allow_unused=True)
         for a, b in zip(expected, found, strict=True):
             torch.testing.assert_close(b, a, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("resolution", [8, 16, 32])
+def test_networks_losses_and_their_gradients_agree_with_the_textbooks_in_float64(resolution: int):
+    """The textbook's convolve at full resolution; ours have the resampling in the convolutions."""
+    torch.manual_seed(0)
+    config = GanConfig(resolution=resolution, width=4, latent=8)
+    ours = [Generator(config).double(), Critic(config).double()]
+    plain = [reference.Generator(resolution, 4, 8).double(), reference.Critic(resolution, 4).double()]
+    for ours_network, plain_network in zip(ours, plain, strict=True):
+        for parameter in ours_network.parameters():
+            torch.nn.init.normal_(parameter, 0.2 if parameter.ndim == 1 else 0.0, 0.3)  # biases, scales and shifts too
+        reference.carry_over(ours_network, plain_network)
+    z, mix = torch.randn(5, 8).double(), torch.rand(5, 1, 1, 1).double()
+    real = torch.rand(5, 3, resolution, resolution).double() * 2 - 1
+    fakes = ours[0](z), plain[0](z)
+    torch.testing.assert_close(*fakes, rtol=1e-10, atol=1e-12)
+    losses = [
+        (generator_loss(ours[1], fakes[0], None), -plain[1](fakes[1]).mean()),
+        (
+            critic_loss(ours[1], real, None, fakes[0].detach(), mix, 10.0),
+            reference.critic_loss(plain[1], real, fakes[1].detach(), mix),
+        ),
+    ]
+    for i, (found, expected) in enumerate(losses):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+        found.backward()
+        expected.backward()
+        names = [name.replace(".scale", ".weight").replace(".shift", ".bias") for name, _ in ours[i].named_parameters()]
+        assert sorted(names) == sorted(name for name, _ in plain[i].named_parameters())
+        for name, parameter in zip(names, ours[i].parameters(), strict=True):
+            torch.testing.assert_close(parameter.grad, plain[i].get_parameter(name).grad, rtol=1e-8, atol=1e-10, msg=name)
+        ours[1].zero_grad()
+        plain[1].zero_grad()
 
 
 def test_the_gradient_penalty_of_a_linear_critic_is_known():
