@@ -243,10 +243,10 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and exit status 2."""
+    """Run the command line; a user's mistake, or what the system refuses, is one line on stderr and exit status 2."""
     try:
         app()
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.stderr.write(f"transfergan: {' '.join(str(error).split())}\n")
         sys.exit(2)
 

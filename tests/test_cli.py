@@ -184,6 +184,8 @@ def test_neither_torch_nor_ray_is_loaded_where_nothing_is_trained(tmp_path: Path
 #: {key} one of its trials, {prefix} the start of several.
 MISTAKES = [
     ("run quickstar", "unknown preset 'quickstar'; did you mean quickstart"),
+    (f"run {'long' * 80}.yaml", "File name too long"),
+    (f"report --store {'long' * 80}", "File name too long"),
     ("run none.yaml", "there is no sweep file 'none.yaml'"),
     ("run folder.yaml", "sweep file 'folder.yaml' cannot be read"),
     ("run broken.yaml", "broken.yaml: line 3 is not YAML"),
@@ -227,7 +229,7 @@ MISTAKES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("arguments", "said"), MISTAKES, ids=[arguments for arguments, _ in MISTAKES])
+@pytest.mark.parametrize(("arguments", "said"), MISTAKES, ids=[arguments[:60] for arguments, _ in MISTAKES])
 def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing_behind(
     tmp_path: Path, synthetic: Path, arguments: str, said: str
 ):
