@@ -105,9 +105,7 @@ def cell_table(ledger: Ledger) -> Table:
             continue
         label = describe_cell(plan.by_key[keys[0]]) if cell else "sources"
         counts = [str(sum(ledger.status[key] == name for key in keys) or "") for name in shown]
-        measured = [
-            (value, step, key) for key in keys for step, value in ledger.values[key].items() if cell
-        ]  # fmt: skip
+        measured = [(value, step, key) for key in keys for step, value in ledger.values[key].items() if cell]
         best = ""
         if measured:
             value, step, key = min(measured)

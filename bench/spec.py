@@ -113,7 +113,7 @@ def load_spec(name: str, overrides: Iterable[str] = ()) -> SweepSpec:
     else:
         raise UserError(f"{unknown_name('preset', name, preset_names())}; a sweep file's name ends in .yaml")
     try:
-        data = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+        data = _parse(text)
     except _NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
@@ -137,12 +137,16 @@ def _read(path: Path) -> str:
         raise UserError(f"sweep file {str(path)!r} cannot be read: {error}") from error
 
 
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+
+
 def _override(data: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise UserError(f"--set {override!r} is not of the form key=value, e.g. --set training.steps=100")
     try:
-        value = yaml.safe_load(text)
+        value = _parse(text)
     except _NOT_YAML as error:
         raise UserError(f"--set {key}: the value {text!r} is not YAML") from error
     *sections, last = key.split(".")

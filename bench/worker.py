@@ -28,7 +28,6 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
     """
     import torch
 
-    from trainers import checkpoints
     from trainers.trial import real_grid, run
 
     torch.set_num_threads(int(config["cpus"]))
@@ -36,10 +35,6 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
     trial = TrialConfig.model_validate_json(config["trial"])
     sweep = config["sweep"]
     environment = record_environment(store, sweep, gpu=bool(config["gpus"]))
-    parent = None
-    if trial.parent is not None:
-        name = checkpoint_paths(store, trial.parent)[-1]
-        parent = checkpoints.load(store.read_file(name), name)
     if not store.has_file(real_samples_path(trial)):
         store.write_file(real_samples_path(trial), real_grid(trial.domain.name, trial.gan.resolution))
 
@@ -63,6 +58,7 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
         if status == "done":
             return
 
+    parent = _last_checkpoint(store, trial.parent) if last is None and trial.parent is not None else None
     for rung in run(trial, parent=parent, resume=last, device="cuda" if config["gpus"] else "cpu"):
         if rung.measurements:
             store.append("measurements", sweep, _rows(trial.key, rung))

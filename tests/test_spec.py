@@ -265,6 +265,7 @@ def test_an_unknown_preset_brings_the_nearest(name: str):
     ("sources.0=letters", ("--set sources.0", "'sources' is not a section")),
     ("training.steps.more=1", ("--set training.steps.more", "'steps' is not a section")),
     ("sizes=[1", ("--set sizes", "'[1'", "not YAML")),
+    ("gan={width: 4, width: 8}", ("--set gan", "width: 8", "not YAML")),
     ("name=2024-13-45", ("--set name", "'2024-13-45'", "not YAML")),
     ("training.steps=", ("preset quickstart: training.steps: ", "valid integer", "None")),
     ("training.step=3", ("preset quickstart: unknown key 'training.step'", "did you mean training.steps")),
