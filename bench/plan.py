@@ -10,7 +10,7 @@ from bench.spec import SweepSpec
 from trainers.config import DomainRef, TrialConfig
 from trainers.domains import Domain, get
 from trainers.errors import UserError
-from trainers.strategies import get_strategy
+from trainers.strategies import get_strategy, in_cell
 
 #: Fewest reference images that FID and KID can be had from at all, and those below which a user should be warned.
 FEWEST_REFERENCE, FEW_REFERENCE = 4, 100
@@ -63,7 +63,7 @@ def make_plan(spec: SweepSpec) -> Plan:
     if needy and not spec.sources:
         raise UserError(f"sources: the list is empty, and strategy {needy[0]!r} starts from a source; name one or more")
     used = dict.fromkeys((*(spec.sources if needy else ()), *spec.targets))
-    domains = {name: _checked(name, spec) for name in used}
+    domains = {name: _checked(name, spec, conditional=_needs_labels(name, spec)) for name in used}
     notes = [note for name, domain in domains.items() for note in _notes(name, domain, spec)]
 
     pretrains: dict[str, TrialConfig] = {}
@@ -73,8 +73,9 @@ def make_plan(spec: SweepSpec) -> Plan:
         for strategy, source, seed in _starts(spec):
             points += 1
             origin = None
+            strategy, labelled = in_cell(get_strategy(strategy), conditional)
             if source is not None:
-                origin = _pretrain(spec, domains[source], conditional)
+                origin = _pretrain(spec, domains[source], labelled)
                 pretrains[origin.key] = origin
             trial = TrialConfig(
                 kind="adapt",
@@ -108,7 +109,7 @@ def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool) -> TrialConfig
         conditional=conditional,
         seed=spec.pretrain.seed,
         gan=spec.gan,
-        training=spec.training.model_copy(update={"steps": spec.pretrain.steps}),
+        training=spec.training.model_copy(update={"steps": spec.pretrain.budget(spec.training)}),
         evaluation=spec.evaluation,
     )
 
@@ -117,10 +118,18 @@ def _ref(domain: Domain) -> DomainRef:
     return DomainRef(name=domain.name, fingerprint=domain.fingerprint, classes=domain.classes)
 
 
-def _checked(name: str, spec: SweepSpec) -> Domain:
+def _needs_labels(name: str, spec: SweepSpec) -> bool:
+    """Say whether any trial is conditional on a domain's classes."""
+    if name in spec.targets and any(spec.conditional):
+        return True
+    sourced = [strategy for strategy in map(get_strategy, spec.strategies) if strategy.needs_source]
+    return name in spec.sources and any(in_cell(s, conditional)[1] for s in sourced for conditional in spec.conditional)
+
+
+def _checked(name: str, spec: SweepSpec, *, conditional: bool) -> Domain:
     domain = get(name)
     domain.check_resolution(spec.gan.resolution)
-    if any(spec.conditional) and not domain.classes:
+    if conditional and not domain.classes:
         raise UserError(f"conditional: domain {name!r} has no class labels; set conditional: [false] or sort it into folders")
     if domain.count("reference") < FEWEST_REFERENCE:
         raise UserError(

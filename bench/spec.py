@@ -6,10 +6,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from trainers.config import EvaluationConfig, Frozen, GanConfig, PositiveInt, Seed, StrictBool, TrainingConfig
+from trainers.config import (
+    EvaluationConfig,
+    Frozen,
+    GanConfig,
+    PositiveInt,
+    Seed,
+    StrictBool,
+    TrainingConfig,
+    check_together,
+    steps_of,
+)
 from trainers.errors import UserError, unknown_name
 from trainers.evaluation.names import EMBEDDINGS
 from trainers.strategies import get_strategy
@@ -35,7 +45,19 @@ class PretrainConfig(Frozen):
 
     steps: PositiveInt = 400
     """Budget, in generator steps."""
+    images: PositiveInt | None = None
+    """Budget, in real images that the critic sees, instead of `steps`."""
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "PretrainConfig":
+        if self.images is not None and "steps" in self.model_fields_set:
+            raise ValueError("steps and images are both budgets; give one of them")
+        return self
+
+    def budget(self, training: TrainingConfig) -> int:
+        """Return the budget in generator steps."""
+        return self.steps if self.images is None else steps_of(self.images, training)
 
 
 class StoppingConfig(Frozen):
@@ -44,7 +66,7 @@ class StoppingConfig(Frozen):
     rule: Literal["halving", "none"] = "halving"
     keep: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of a cell's trials that goes on at each rung, rounded up."""
-    metric: Literal["fid", "kid"] = "fid"
+    metric: Literal["fid", "kid", "fid_ema", "kid_ema"] = "fid"
     protect_strategies: StrictBool = True
     """Whether the best trial of every strategy in a cell always goes on: a slow starter is not a poor one."""
 
@@ -88,6 +110,15 @@ class SweepSpec(Frozen):
         if evaluation.embedding not in EMBEDDINGS:
             raise unknown_name("embedding", evaluation.embedding, EMBEDDINGS)
         return evaluation
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "SweepSpec":
+        check_together(self.gan, self.training)
+        if self.stopping.metric.endswith("_ema") and not self.training.ema:
+            raise ValueError(
+                f"stopping.metric {self.stopping.metric} needs an average of the generator: set training.ema, e.g. 0.999"
+            )
+        return self
 
 
 def preset_names() -> tuple[str, ...]:

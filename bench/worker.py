@@ -31,6 +31,9 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
     from trainers.trial import real_grid, run
 
     torch.set_num_threads(int(config["cpus"]))
+    if 0 < config["gpus"] < 1:
+        # Ray's fraction is bookkeeping: this makes a trial that takes more than its share fail alone, not its neighbours.
+        torch.cuda.set_per_process_memory_fraction(config["gpus"])
     store = open_store(config["store"])
     trial = TrialConfig.model_validate_json(config["trial"])
     sweep = config["sweep"]

@@ -75,8 +75,12 @@ class Critic(nn.Module):
 
 def carry_over(ours: nn.Module, plain: nn.Module) -> None:
     """Give a plain network the weights of one of ours."""
-    renamed = {key.replace(".scale", ".weight").replace(".shift", ".bias"): value for key, value in ours.state_dict().items()}
-    plain.load_state_dict(renamed)
+    plain.load_state_dict({plain_name(key): value for key, value in ours.state_dict().items()})
+
+
+def plain_name(ours: str) -> str:
+    """Return what a tensor of ours is called here."""
+    return ours.replace(".scale", ".weight").replace(".shift", ".bias").replace("input.latent.", "input.")
 
 
 def critic_loss(critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor, weight: float = 10.0) -> Tensor:
@@ -89,11 +93,13 @@ def critic_loss(critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor, weig
 class PlainGan:
     """The training loop around them, with the same hyperparameters as ours."""
 
-    def __init__(self, resolution: int, width: int, batch: int, critic_steps: int, latent: int, device: str) -> None:
+    def __init__(
+        self, resolution: int, width: int, batch: int, critic_steps: int, latent: int, device: str, lr: float = 1e-4
+    ) -> None:
         self.generator = Generator(resolution, width, latent).to(device)
         self.critic = Critic(resolution, width).to(device)
         self.batch, self.critic_steps, self.latent, self.device = batch, critic_steps, latent, device
-        self.optimisers = [torch.optim.Adam(n.parameters(), 1e-4, betas=(0.0, 0.9)) for n in (self.generator, self.critic)]
+        self.optimisers = [torch.optim.Adam(n.parameters(), lr, betas=(0.0, 0.9)) for n in (self.generator, self.critic)]
 
     def train(self, images: Tensor, steps: int) -> None:
         """Take generator steps on images uint8 (N, 3, H, W)."""
@@ -106,6 +112,10 @@ class PlainGan:
                 mix = torch.rand(self.batch, 1, 1, 1, device=self.device)
                 self.apply(1, critic_loss(self.critic, real, fake, mix))
             self.apply(0, -self.critic(self.generator(self.latents())).mean())
+
+    def parameters_like(self, ours: nn.Module) -> list[Tensor]:
+        """Return the generator's parameters in the order of ours."""
+        return [self.generator.get_parameter(plain_name(name)).detach() for name, _ in ours.named_parameters()]
 
     def apply(self, which: int, loss: Tensor) -> None:
         self.optimisers[which].zero_grad()

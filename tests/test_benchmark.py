@@ -6,21 +6,56 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
 
-from trainers.benchmark import measure
+from trainers.benchmark import FlopCounter, measure, quality
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_every_mode_is_measured_at_the_size_asked_for():
     rows = measure((8, 4, 4, 1, 1), "cpu", rounds=2)
-    assert [row["mode"] for row in rows] == ["plain", "float32"]
+    assert [row["mode"] for row in rows] == ["plain", "float32", "bf16"]
     for row in rows:
         assert (row["device"], row["resolution"], row["width"], row["batch"]) == ("cpu", 8, 4, 4)
         assert row["images_per_s"] == pytest.approx(4 * row["steps_per_s"])
         assert row["times_plain"] == pytest.approx(row["steps_per_s"] / rows[0]["steps_per_s"])
         assert row["peak_mib"] > 10
+        assert row["model_gflops_per_s"] / row["steps_per_s"] == pytest.approx(
+            rows[0]["model_gflops_per_s"] / rows[0]["steps_per_s"]
+        )
+        assert row["matmul_share"] > 0
         json.dumps(row)
+
+
+def test_operations_are_counted_by_the_formula_through_a_second_derivative_too():
+    """A convolution, its two gradients, and theirs: each costs what the first does."""
+    x, w = torch.randn(2, 3, 8, 8, requires_grad=True), torch.randn(5, 3, 3, 3, requires_grad=True)
+    one = 2 * (2 * 8 * 8) * 5 * 3 * 9
+    with FlopCounter() as counter:
+        y = F.conv2d(x, w, padding=1)
+        assert counter.total == one
+        gx, gw = torch.autograd.grad(y.square().sum(), (x, w), create_graph=True)
+        assert counter.total == 3 * one
+        (gx.sum() + gw.sum()).backward()
+    assert counter.total > 5 * one
+
+
+def test_quality_is_compared_from_the_same_start():
+    """After one step all modes have nearly the same generator: what differs is the minibatch."""
+    rows = list(quality(seeds=1, steps=1, device="cpu"))
+    assert [row["mode"] for row in rows] == ["plain", "float32", "bf16"]
+    for row in rows:
+        assert row["fid_low"] == row["fid_mean"] == row["fid_high"]
+        assert row["fid_mean"] == pytest.approx(rows[0]["fid_mean"], rel=0.2)
+    assert rows[1]["fid_mean"] == pytest.approx(rows[2]["fid_mean"], rel=0.02)
+
+
+def test_it_runs_where_there_is_no_ray():
+    script = "import sys; sys.modules['ray'] = None; from trainers import benchmark, trial; print('ray' in str(benchmark))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
 
 
 def test_the_command_tells_a_mistake():

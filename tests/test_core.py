@@ -9,10 +9,10 @@ from tests import reference
 from trainers import checkpoints
 from trainers.checkpoints import Match
 from trainers.config import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
-from trainers.core import Diverged, Gan, sample
+from trainers.core import Data, Diverged, Gan, sample
 from trainers.errors import UserError
 from trainers.losses import critic_loss, generator_loss, gradient_penalty
-from trainers.networks import Critic, Generator
+from trainers.networks.resnet import Critic, Generator
 
 SMALL = GanConfig(resolution=16, width=4, latent=8)
 TRAINING = TrainingConfig(steps=6, batch=4, critic_steps=2)
@@ -125,8 +125,8 @@ def test_losses_and_their_gradients_agree_with_a_plain_implementation_in_float64
     real, z, eps = torch.rand(5, 3, 16, 16).double() * 2 - 1, torch.randn(5, 8).double(), torch.rand(5, 1, 1, 1).double()
     labels = torch.tensor([0, 1, 2, 1, 0]) if classes else None
     plain_d, plain_g = plain_losses(generator, critic, real, labels, z, eps)
-    ours_d = critic_loss(critic, real, labels, generator(z, labels).detach(), eps, 10.0)
-    ours_g = generator_loss(critic, generator(z, labels), labels)
+    ours_d = critic_loss(TRAINING, critic, real, labels, generator(z, labels).detach(), eps)
+    ours_g = generator_loss(TRAINING, critic, generator(z, labels), labels)
     for plain, ours, network in ((plain_d, ours_d, critic), (plain_g, ours_g, generator)):
         torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12)
         expected = torch.autograd.grad(plain, list(network.parameters()), retain_graph=True, allow_unused=True)
@@ -151,9 +151,9 @@ def test_networks_losses_and_their_gradients_agree_with_the_textbooks_in_float64
     fakes = ours[0](z), plain[0](z)
     torch.testing.assert_close(*fakes, rtol=1e-10, atol=1e-12)
     losses = [
-        (generator_loss(ours[1], fakes[0], None), -plain[1](fakes[1]).mean()),
+        (generator_loss(TRAINING, ours[1], fakes[0], None), -plain[1](fakes[1]).mean()),
         (
-            critic_loss(ours[1], real, None, fakes[0].detach(), mix, 10.0),
+            critic_loss(TRAINING, ours[1], real, None, fakes[0].detach(), mix),
             reference.critic_loss(plain[1], real, fakes[1].detach(), mix),
         ),
     ]
@@ -161,7 +161,7 @@ def test_networks_losses_and_their_gradients_agree_with_the_textbooks_in_float64
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
         found.backward()
         expected.backward()
-        names = [name.replace(".scale", ".weight").replace(".shift", ".bias") for name, _ in ours[i].named_parameters()]
+        names = [reference.plain_name(name) for name, _ in ours[i].named_parameters()]
         assert sorted(names) == sorted(name for name, _ in plain[i].named_parameters())
         for name, parameter in zip(names, ours[i].parameters(), strict=True):
             torch.testing.assert_close(parameter.grad, plain[i].get_parameter(name).grad, rtol=1e-8, atol=1e-10, msg=name)
@@ -245,6 +245,97 @@ def test_divergence_is_noticed():
         wild.train(images, labels, 20)
 
 
+FAMILIES = {
+    "resnet": TRAINING,
+    "sngan": TRAINING.model_copy(update={"loss": "hinge", "gradient_penalty": 0.0}),
+    "dcgan": TRAINING.model_copy(update={"loss": "hinge", "gradient_penalty": 0.0}),
+}
+EXTRAS = {"ema": 0.9, "flip": True, "crop": 2, "precision": "bf16"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("classes", [0, 3])
+def test_every_family_trains_with_every_extra_and_resumes_to_the_bit(family: str, classes: int):
+    images, labels = toy()
+    config = SMALL.model_copy(update={"family": family, "batch_norm": "running"})
+    training = FAMILIES[family].model_copy(update=EXTRAS)
+    written = trial(bool(classes)).model_copy(update={"gan": config, "training": training})
+    whole, first, resumed = (Gan(config, training, classes=classes, seed=seed) for seed in (0, 0, 99))
+    whole.train(images, labels, 6)
+    first.train(images, labels, 3)
+    checkpoints.resume(resumed, checkpoints.load(checkpoints.save(first, written, {}, {}, resumable=True), "here"))
+    resumed.train(images, labels, 6)
+    assert resumed.average is not None
+    assert whole.average is not None
+    for a, b in ((whole.generator, resumed.generator), (whole.critic, resumed.critic), (whole.average, resumed.average)):
+        for name, tensor in a.state_dict().items():
+            assert torch.equal(tensor, b.state_dict()[name]), name
+    assert not np.array_equal(sample(whole.average, 8, 4, 0), sample(whole.generator, 8, 4, 0))
+
+
+def test_the_average_is_that_of_the_generators_steps():
+    images, _ = toy()
+    trained = Gan(SMALL, TRAINING.model_copy(update={"ema": 0.75}), classes=0, seed=0)
+    assert trained.average is not None
+    expected = trained.generator.norm.scale.detach().double()
+    for step in range(1, 5):
+        trained.train(images, None, step)
+        expected = 0.75 * expected + 0.25 * trained.generator.norm.scale.detach().double()
+    torch.testing.assert_close(trained.average.norm.scale.double(), expected, rtol=1e-6, atol=1e-7)
+
+
+def drawn(trained: Gan, images: np.ndarray, labels: np.ndarray | None, times: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the real images uint8 and the labels of so many minibatches."""
+    data = Data.on(trained.device, images, labels)
+    batches, names = [], []
+    for _ in range(times):
+        chosen, classes = trained._choose(data)
+        pixels = trained._varied(data.pixels, chosen).add(1).mul(127.5).round()
+        batches.append(pixels.permute(0, 2, 3, 1).numpy().astype(np.uint8))
+        names.append(classes.numpy() if classes is not None else None)
+    return np.concatenate(batches), np.concatenate(names) if labels is not None else None
+
+
+def test_classes_are_drawn_equally_often_and_every_image_of_a_class_too():
+    images, _ = toy(40)
+    labels = np.array([5] * 30 + [2] * 9 + [7])  # of few classes, unevenly, not in order, not from 0 on
+    batches, names = drawn(gan(8), images, labels, 1500)
+    assert names is not None
+    share = np.bincount(names, minlength=8) / len(names)
+    np.testing.assert_allclose(share, np.isin(np.arange(8), [2, 5, 7]) / 3, atol=0.03)
+    which = {image.tobytes(): i for i, image in enumerate(images)}
+    seen = np.array([which[image.tobytes()] for image in batches])
+    np.testing.assert_array_equal(labels[seen], names)
+    counts = np.bincount(seen[names == 5], minlength=40)[:30]
+    assert counts.min() > 0.5 * counts.mean()
+
+
+def test_without_variation_images_come_as_they_are():
+    images, _ = toy()
+    batches, _ = drawn(gan(), images, None, 20)
+    known = {image.tobytes() for image in images}
+    assert {image.tobytes() for image in batches} <= known
+
+
+def test_flips_mirror_half_of_the_images():
+    images, _ = toy(2)
+    trained = Gan(SMALL, TRAINING.model_copy(update={"flip": True}), classes=0, seed=0)
+    batches, _ = drawn(trained, images, None, 200)
+    plain, mirrored = ({image[:, ::step].tobytes() for image in images} for step in (1, -1))
+    share = np.mean([image.tobytes() in mirrored for image in batches])
+    assert {image.tobytes() for image in batches} == plain | mirrored
+    assert 0.4 < share < 0.6
+
+
+def test_crops_move_images_by_every_offset_and_mirror_their_edges():
+    images, _ = toy(1)
+    trained = Gan(SMALL, TRAINING.model_copy(update={"crop": 2}), classes=0, seed=0)
+    batches, _ = drawn(trained, images, None, 200)
+    padded = np.pad(images[0], ((2, 2), (2, 2), (0, 0)), "reflect")
+    expected = {padded[y : y + 16, x : x + 16].tobytes() for y in range(5) for x in range(5)}
+    assert {image.tobytes() for image in batches} == expected
+
+
 # -- samples ------------------------------------------------------------------------------------------------------------
 
 
@@ -300,6 +391,57 @@ def test_classes_are_mapped_by_name_and_new_ones_start_from_the_mean():
     assert theirs.critic.classify is not None
     assert ours.critic.classify is not None
     assert torch.equal(ours.critic.classify.weight[[1, 3, 0]], theirs.critic.classify.weight)
+
+
+CLASSES = ("a", "b", "c")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("conditioning", ["batch-norm", "concat"])
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [(None, CLASSES), (CLASSES, None), (CLASSES, ("b", "a", "c")), (CLASSES, ("x", "b"))]
+)
+def test_a_transfer_draws_at_first_what_its_source_draws(
+    family: str, conditioning: str, theirs: tuple[str, ...] | None, ours: tuple[str, ...] | None
+):
+    """Into classes from none: every class draws as the source. Of known classes: each as its namesake. Into none: the mean."""
+    config = SMALL.model_copy(update={"family": family, "conditioning": conditioning})
+    training = FAMILIES[family]
+    written = trial(theirs is not None).model_copy(update={"gan": config, "training": training})
+    source = Gan(config, training, classes=len(theirs or ()), seed=3)
+    source.train(*toy(), 2)
+    taker = Gan(config, training, classes=len(ours or ()), seed=7)
+    checkpoint = checkpoints.load(checkpoints.save(source, written, {}, {}, resumable=False), "source")
+    for name, network in taker.networks.items():
+        match = checkpoints.transfer(checkpoint, name, network, ours or ())
+        assert not match.unmatched
+        heads = [key for key in network.state_dict() if key.startswith("classify.")]
+        assert set(match.fresh) >= (set(heads) if theirs is None else set())
+    n = 12
+
+    def draw(gan: Gan, label: int | None) -> np.ndarray:
+        return sample(gan.generator, 8, n, 0, None if label is None else np.full(n, label))
+
+    if theirs is None:
+        for label in range(3):
+            np.testing.assert_array_equal(draw(taker, label), draw(source, None))
+    elif ours is not None:
+        for label, name in enumerate(ours):
+            if name in CLASSES:
+                np.testing.assert_array_equal(draw(taker, label), draw(source, CLASSES.index(name)))
+        assert len({draw(taker, label).tobytes() for label in range(len(ours))}) == len(ours)
+    elif conditioning == "batch-norm":
+        state = source.generator.state_dict()
+        for key, tensor in taker.generator.state_dict().items():
+            torch.testing.assert_close(tensor, state[key].mean(0) if key.endswith((".scale", ".shift")) else state[key])
+
+
+def test_a_class_head_starts_afresh_where_the_source_has_none():
+    _, checkpoint = source()
+    ours, untouched = gan(classes=3, seed=7), gan(classes=3, seed=7)
+    checkpoints.transfer(checkpoint, "critic", ours.critic, CLASSES)
+    assert torch.equal(ours.critic.classify.weight, untouched.critic.classify.weight)
+    assert not torch.equal(ours.critic.score.weight, untouched.critic.score.weight)
 
 
 def test_an_unmatched_tensor_is_an_error_unless_it_is_allowed():

@@ -333,3 +333,44 @@ def test_a_folder_that_cannot_be_measured_against_is_refused(tmp_path: Path):
     message = refused(targets=[name])
     assert name in message
     assert "2 reference images and needs 4" in message
+
+
+# -- sources with and without labels ------------------------------------------------------------------------------------
+
+
+def test_a_strategy_says_whether_its_source_has_labels_and_each_kind_is_pretrained_once():
+    plan = planned(strategies=["scratch", "finetune", "finetune[from=unconditional]"], conditional=[True], seeds=[0, 1])
+    assert sorted(trial.conditional for trial in plan.of_kind("pretrain")) == [False, False, True, True]
+    by_parent = {trial.key: trial.conditional for trial in plan.of_kind("pretrain")}
+    adapts = plan.of_kind("adapt")
+    assert len(adapts) == 2 + 4 + 4
+    assert all(trial.conditional for trial in adapts)
+    for trial in adapts:
+        if trial.parent is not None:
+            assert by_parent[trial.parent] == (trial.strategy == "finetune")
+    assert len(plan.cells) == 1
+
+
+def test_from_what_the_cell_is_anyway_is_the_plain_strategy():
+    strategies = ["finetune", "finetune[from=conditional]", "finetune[from=unconditional]"]
+    plan = planned(strategies=strategies, conditional=[False, True])
+    assert plan.collapsed == 4
+    found = {(trial.conditional, trial.strategy) for trial in plan.of_kind("adapt")}
+    assert found == {(c, s) for c in (False, True) for s in ("finetune", f"finetune[from={'un' if c else ''}conditional]")}
+
+
+def test_only_a_domain_that_is_conditioned_on_needs_labels(tmp_path: Path):
+    bare = f"folder:{pictures(tmp_path / 'bare', 30)}"
+    fine = planned(sources=[bare], strategies=["scratch", "finetune[from=unconditional]"], conditional=[True])
+    assert [trial.conditional for trial in fine.of_kind("pretrain")] == [False]
+    assert "has no class labels" in refused(sources=[bare], conditional=[True])
+    assert "has no class labels" in refused(sources=[bare], strategies=["finetune[from=conditional]"])
+    assert "has no class labels" in refused(targets=[bare], conditional=[True], strategies=["finetune[from=unconditional]"])
+
+
+def test_a_budget_in_images_is_one_in_steps():
+    budget = {"batch": 8, "critic_steps": 2}
+    by_images = planned(training={**budget, "images": 160}, pretrain={"images": 33})
+    by_steps = planned(training={**budget, "steps": 10}, pretrain={"steps": 3})
+    assert keys(by_images) == keys(by_steps)
+    assert keys(by_images, "pretrain") == keys(by_steps, "pretrain")

@@ -253,7 +253,7 @@ def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path):
 @pytest.mark.parametrize("name", ["quickstar", "Quickstart", "quick-start"])
 def test_an_unknown_preset_brings_the_nearest(name: str):
     message = refused(name)
-    assert f"unknown preset {name!r}; did you mean quickstart?" in message
+    assert f"unknown preset {name!r}; did you mean quickstart" in message
     assert ".yaml" in message
 
 
@@ -277,3 +277,40 @@ def test_a_wrong_override_is_named(override: str, said: tuple[str, ...]):
     message = refused("quickstart", override)
     for part in said:
         assert part in message
+
+
+def test_a_budget_may_be_given_in_images():
+    sections = ["training.batch=8", "training.critic_steps=2"]
+    spec = load_spec("quickstart", [*sections, "training={batch: 8, critic_steps: 2, images: 1601}", "pretrain={images: 160}"])
+    assert (spec.training.steps, spec.training.images) == (101, None)
+    assert spec.pretrain.budget(spec.training) == 10
+    same = load_spec("quickstart", ["training={batch: 8, critic_steps: 2, steps: 101}"])
+    assert same.training == spec.training
+
+
+@pytest.mark.parametrize(("overrides", "words"), [
+    (["training.images=1000"], "training: steps and images are both budgets; give one of them"),
+    (["pretrain.images=1000"], "pretrain: steps and images are both budgets; give one of them"),
+    (["training.loss=hinge", "training.gradient_penalty=1"], "gradient_penalty does not go with the hinge loss"),
+    (["gan.family=dcgan"], "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"),
+    (["gan.family=resent"], "gan.family: input should be 'resnet', 'sngan' or 'dcgan'"),
+    (["training.crop=16"], "training.crop 16 must be less than gan.resolution 16"),
+    (["stopping.metric=fid_ema"], "set training.ema, e.g. 0.999"),
+    (["training.precision=fp8"], "training.precision: input should be 'float32' or 'bf16'"),
+    (["strategies=['finetune[from=labels]']"], "write e.g. finetune[from=unconditional]"),
+    (["strategies=['scratch[from=conditional]']"], "of a strategy that has a source"),
+    (["strategies=['finetun[from=conditional]']"], "did you mean finetune"),
+])  # fmt: skip
+def test_settings_that_do_not_go_together_are_refused_with_the_fix(overrides: list[str], words: str):
+    assert words in refused("quickstart", *overrides)
+
+
+@pytest.mark.parametrize("overrides", [
+    ["gan.family=dcgan", "training.loss=hinge"],
+    ["gan.family=dcgan", "training.loss=non-saturating", "training.gradient_penalty=0"],
+    ["gan.family=sngan", "training.loss=hinge"],
+    ["stopping.metric=kid_ema", "training.ema=0.9"],
+])  # fmt: skip
+def test_settings_that_go_together_are_taken(overrides: list[str]):
+    spec = load_spec("quickstart", overrides)
+    assert (spec.training.loss == "hinge") == (spec.training.gradient_penalty == 0.0 and "non-saturating" not in overrides[1])

@@ -17,6 +17,7 @@ from PIL import Image
 
 from bench.store import open_store
 from tests import tiny
+from trainers.domains import get
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -55,7 +56,9 @@ def test_the_store_holds_exactly_the_planned_trials_and_every_rung(finished: Pat
     for row in trials.itertuples():
         rungs = {0, *(step for step in (2, 4, 8) if step <= row.steps)}
         assert set(measured[row.key].index.get_level_values("step")) == rungs
-        assert set(measured[row.key].index.get_level_values("metric")) == {"fid", "kid"}
+        domain = row.source if row.kind == "pretrain" else row.target
+        classes = {*(f"fid/{name}" for name in get(domain).classes), "intra_fid"} if row.conditional else set()
+        assert set(measured[row.key].index.get_level_values("metric")) == {"fid", "kid", *classes}
     assert np.isfinite(measured).all()
 
 

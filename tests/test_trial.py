@@ -18,8 +18,10 @@ from pydantic import ValidationError
 from trainers import checkpoints, domains
 from trainers.checkpoints import Checkpoint
 from trainers.config import DomainRef, EvaluationConfig, TrialConfig
+from trainers.core import sample
 from trainers.errors import UserError
 from trainers.evaluation.embeddings import load_embedding
+from trainers.evaluation.fid import fid, statistics
 from trainers.trial import Rung, real_grid, reference, run, training_images
 
 torch.set_num_threads(1)  # networks this small are slower on several
@@ -95,13 +97,50 @@ def test_a_trial_shows_step_0_and_every_rung(conditional: bool):
         assert each.diverged is None
         assert each.embedding == load_embedding("builtin").identity
         assert each.peak_memory_mib > 10
-        fid, kid = each.measurements
+        fid, kid, *by_class = each.measurements
+        names = [f"fid/{digit}" for digit in range(10)] + ["intra_fid"] if conditional else []
+        assert [measured.metric for measured in by_class] == names
         assert (fid.metric, fid.samples, fid.standard_error) == ("fid", 64, None)
         assert (kid.metric, kid.samples) == ("kid", 64)
         assert kid.standard_error is not None
         assert 0 < kid.standard_error < abs(kid.value)
         assert 0 < fid.value < math.inf
     assert len({each.measurements[0].value for each in shown}) == 4, "nothing was learnt"
+
+
+def test_fid_class_by_class_is_that_of_each_classs_images_alone():
+    shown = rungs(config(conditional=True, evaluation__samples=200))[-1]
+    embed, data = load_embedding("builtin"), domains.get("digits").load("reference", 8)
+    assert data.labels is not None
+    network, latent = checkpoints.generator(checkpoint(shown))
+    images = sample(network, latent, 200, 0)
+    labels = np.arange(200) % 10
+    found = {measured.metric: measured for measured in shown.measurements}
+    values = []
+    for digit in range(10):
+        theirs, ours = embed(data.images[data.labels == digit]), embed(images[labels == digit])
+        values.append(fid(statistics(theirs), statistics(ours)))
+        assert found[f"fid/{digit}"].value == pytest.approx(values[-1], rel=1e-3)
+        assert found[f"fid/{digit}"].samples == 20
+    assert found["intra_fid"].value == pytest.approx(np.mean(values), rel=1e-3)
+
+
+def test_the_moving_average_is_measured_beside_the_generator_from_the_same_start():
+    start, *_, last = rungs(config(training__ema=0.5))
+    for shown, equal in ((start, True), (last, False)):
+        found = {measured.metric: measured.value for measured in shown.measurements}
+        assert list(found) == ["fid", "kid", "fid_ema", "kid_ema"]
+        assert (found["fid"] == found["fid_ema"]) == equal
+    plain = rungs(config())[-1]
+    assert plain.measurements == last.measurements[:2], "the average must not change the training"
+
+
+def test_after_a_transfer_the_moving_average_starts_at_the_source():
+    source = pretrain("letters")
+    parent = checkpoint(rungs(source)[-1])
+    start = checkpoint(next(run(adapt(source, training__ema=0.9), parent=parent)))
+    for name in (name for name in parent.tensors if name.startswith("generator.")):
+        assert torch.equal(start.tensors[name.replace("generator", "average", 1)], parent.tensors[name])
 
 
 def test_samples_are_a_grid_of_32_images():
@@ -194,7 +233,7 @@ def test_a_source_of_other_networks_does_not_fit():
     for misfit in (
         adapt(source, gan__width=8),
         adapt(source, gan__resolution=16),
-        adapt(source).model_copy(update={"conditional": True}),
+        adapt(source, gan__family="sngan", training__loss="hinge"),
     ):
         with pytest.raises(UserError, match="'letters' does not fit"):
             next(run(misfit, parent=checkpoint(rungs(source)[-1])))
@@ -209,6 +248,18 @@ def test_classes_that_the_source_lacks_start_from_its_mean():
     rows = checkpoint(shown[0]).tensors["generator.norm.scale"]
     assert rows.shape[0] == 10
     torch.testing.assert_close(rows, parent.tensors["generator.norm.scale"].mean(0).expand_as(rows))
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_source_may_have_labels_where_the_target_has_none_and_the_other_way_round(labelled: bool):
+    source = pretrain("numerals", conditional=labelled)
+    wanted = "finetune[from=conditional]" if labelled else "finetune[from=unconditional]"
+    trial = adapt(source, wanted).model_copy(update={"conditional": not labelled})
+    shown = list(run(trial, parent=checkpoint(rungs(source)[-1])))
+    assert shown[-1].finished
+    if not labelled:
+        assert shown[0].samples == rungs(source)[-1].samples, "at step 0 it draws what its source draws"
+        assert "classify.weight" in checkpoint(shown[0]).matches["critic"].fresh
 
 
 def test_classes_find_their_rows_by_name(tmp_path: Path):
@@ -325,10 +376,18 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("conditional", True, False),
     ("seed", 1, True),
     ("gan__resolution", 16, False),
+    ("gan__family", "sngan", False),
+    ("gan__conditioning", "concat", False),
+    ("gan__batch_norm", "running", False),
     ("gan__base", 2, False),
     ("gan__width", 5, False),
     ("gan__depth", 2, False),
     ("gan__latent", 9, False),
+    ("training__loss", "non-saturating", False),
+    ("training__ema", 0.9, False),
+    ("training__flip", True, False),
+    ("training__crop", 1, False),
+    ("training__precision", "bf16", False),
     ("training__steps", 7, False),
     ("training__batch", 9, False),
     ("training__critic_steps", 2, False),

@@ -1,7 +1,8 @@
 """Checkpoints in safetensors: the whole state of a training run, and the transfer of one run's networks into another.
 
 Tensors are named ``generator.*``, ``critic.*`` and, in a checkpoint that training can go on from,
-``optimizer.<network>.<parameter>.<moment>`` and ``random``. Nothing is ever unpickled.
+``optimizer.<network>.<parameter>.<moment>`` and ``random``; ``average.*`` is the generator's moving average, where there is
+one. Nothing is ever unpickled.
 """
 
 import fnmatch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from trainers.config import TrialConfig
 from trainers.core import Gan, to_device
 from trainers.errors import UserError
-from trainers.networks import Generator, per_class
+from trainers.networks import Generator, for_classes_only, make_generator, per_class
 
 FORMAT = "transfergan/1"
 
@@ -27,11 +28,14 @@ FORMAT = "transfergan/1"
 class Match:
     """What became of the tensors when a network took over another's: names, sorted.
 
-    `remapped` were given the rows of the source's classes by name, the mean row where the source lacks the class.
+    `remapped` have a row per class on either side: classes take their rows by name, the mean row where the source lacks the
+    class; of an unconditional source all take the one row; an unconditional network takes the mean. `fresh` belong to classes
+    that an unconditional source has no trace of.
     """
 
     matched: tuple[str, ...] = ()
     remapped: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
@@ -78,6 +82,8 @@ def save(
             state = gan.optimisers[name].state
             for parameter, value in network.named_parameters():
                 tensors |= {f"optimizer.{name}.{parameter}.{moment}": v for moment, v in state[value].items()}
+    if gan.average is not None:
+        tensors |= {f"average.{key}": value for key, value in gan.average.state_dict().items()}
     if resumable:
         tensors["random"] = gan.random.get_state()
     metadata = {
@@ -119,6 +125,8 @@ def resume(gan: Gan, checkpoint: Checkpoint) -> None:
             moments = _with_prefix(tensors, f"optimizer.{name}.{parameter}.")
             if moments:
                 gan.optimisers[name].state[value] = {key: _laid_out(moment, value) for key, moment in moments.items()}
+    if gan.average is not None:
+        gan.average.load_state_dict(_with_prefix(tensors, "average."))
     gan.random.set_state(tensors["random"])
     gan.step = checkpoint.step
 
@@ -136,8 +144,11 @@ def transfer(
 ) -> Match:
     """Copy a source's network into another, tensor by tensor.
 
-    Tensors with one row per class (of conditional networks) are mapped by the classes' names; a class that the source does
-    not know starts from the mean of the source's rows.
+    Between conditional networks, tensors with a row per class are mapped by the classes' names; a class that the source does
+    not know starts from the mean of the source's rows. Of an unconditional source every class takes the one scale and shift
+    ("Cond BNorm" of Wang et al. 2018); with class concatenation ("Cond Concat") the class's weights start at zero, where the
+    paper draws them at random: so either draws at first what its source draws. The class head starts afresh. An
+    unconditional network takes the mean over a conditional source's classes, and leaves its class head.
 
     Args:
         source: the pre-trained source.
@@ -151,32 +162,46 @@ def transfer(
     """
     theirs = _with_prefix(source.tensors, f"{name}.")
     ours = network.state_dict()
-    matched, remapped, mismatched = [], [], []
+    matched: list[str] = []
+    remapped: list[str] = []
+    fresh: list[str] = []
+    mismatched: list[str] = []
     for key, tensor in ours.items():
         if key not in theirs:
+            if for_classes_only(key) and not source.classes:
+                fresh.append(key)
+                if key.startswith("input."):
+                    tensor.zero_()
             continue
         value = theirs[key]
-        if source.classes != classes and source.classes and per_class(key, tensor, len(classes)):
+        ours_by_class, theirs_by_class = (
+            bool(names) and per_class(key, t) for names, t in ((classes, tensor), (source.classes, value))
+        )
+        if ours_by_class and theirs_by_class and source.classes != classes:
             value = _map_rows(value, source.classes, classes)
-            remapped.append(key)
-        elif value.shape == tensor.shape:
-            matched.append(key)
-        else:
+        elif ours_by_class and not theirs_by_class:
+            value = value.expand_as(tensor)
+        elif theirs_by_class and not ours_by_class:
+            value = value.mean(0)
+        if value.shape != tensor.shape:
             mismatched.append(key)
             continue
+        (matched if value is theirs[key] else remapped).append(key)
         tensor.copy_(value)
+    left = {key for key in theirs if for_classes_only(key) and not classes}
     match = Match(
-        tuple(sorted(matched)),
-        tuple(sorted(remapped)),
-        tuple(sorted(set(ours) - set(theirs))),
-        tuple(sorted(set(theirs) - set(ours))),
-        tuple(sorted(mismatched)),
+        matched=tuple(sorted(matched)),
+        remapped=tuple(sorted(remapped)),
+        fresh=tuple(sorted(fresh)),
+        missing=tuple(sorted(set(ours) - set(theirs) - set(fresh))),
+        unexpected=tuple(sorted(set(theirs) - set(ours) - left)),
+        mismatched=tuple(sorted(mismatched)),
     )
     wrong = [key for key in match.unmatched if not any(fnmatch.fnmatch(key, pattern) for pattern in may_differ)]
     if wrong:
         raise UserError(
             f"the {name} of source {source.trial.domain.name!r} does not fit: {len(wrong)} tensors without a partner of the "
-            f"same shape, the first is {wrong[0]!r}; source and target must agree in `gan` and `conditional`"
+            f"same shape, the first is {wrong[0]!r}; source and target must agree in `gan`"
         )
     return match
 
@@ -192,6 +217,6 @@ def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def generator(checkpoint: Checkpoint, device: str = "cpu") -> tuple[Generator, int]:
     """Return a checkpoint's generator, ready to sample from, and the dimensions of its latent."""
-    network = to_device(Generator(checkpoint.trial.gan, len(checkpoint.classes)), device)
+    network = to_device(make_generator(checkpoint.trial.gan, len(checkpoint.classes)), device)
     network.load_state_dict(_with_prefix(checkpoint.tensors, "generator."))
     return network, checkpoint.trial.gan.latent

@@ -26,8 +26,10 @@ class Frozen(BaseModel):
 
 
 class GanConfig(Frozen):
-    """The networks: the ResNet generator and critic of Gulrajani et al. (2017), as in Wang et al. (2018)."""
+    """The networks; the default is the ResNet pair of Gulrajani et al. (2017), as in Wang et al. (2018)."""
 
+    family: Literal["resnet", "sngan", "dcgan"] = "resnet"
+    """`resnet`: layer norm in the critic. `sngan`: spectral norm there (Miyato et al. 2018). `dcgan`: Radford et al. (2016)."""
     resolution: PositiveInt = 16
     """Height and width of the images, pixels: `base` times a power of two."""
     base: PositiveInt = 4
@@ -38,6 +40,11 @@ class GanConfig(Frozen):
     """Residual blocks per scale; the paper has one."""
     latent: PositiveInt = 128
     """Dimensions of the latent z ~ N(0, I)."""
+    conditioning: Literal["batch-norm", "concat"] = "batch-norm"
+    """How a conditional generator hears of the class: scale and shift per class, or the class beside the latent."""
+    batch_norm: Literal["batch", "running"] = "batch"
+    """Statistics that the generator's batch norm uses when sampling: the batch's own, as the paper's authors did, or running
+    averages from training."""
 
     @model_validator(mode="after")
     def _resolution_fits(self) -> "GanConfig":
@@ -53,10 +60,13 @@ class GanConfig(Frozen):
 
 
 class TrainingConfig(Frozen):
-    """How a GAN is trained: WGAN-GP (Gulrajani et al. 2017), AC-GAN head when conditional (Odena et al. 2017)."""
+    """How a GAN is trained: by default WGAN-GP (Gulrajani et al. 2017), AC-GAN head when conditional (Odena et al. 2017)."""
 
+    loss: Literal["wgan-gp", "hinge", "non-saturating"] = "wgan-gp"
     steps: PositiveInt = 200
     """Budget, in generator steps."""
+    images: Annotated[PositiveInt | None, Field(exclude=True)] = None
+    """Budget, in real images that the critic sees, instead of `steps`, which it is turned into (rounded up)."""
     batch: Annotated[int, Field(strict=True, ge=2)] = 32
     """Real images per critic step."""
     critic_steps: PositiveInt = 5
@@ -66,7 +76,51 @@ class TrainingConfig(Frozen):
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.9)
     """Adam's exponential decay rates."""
     gradient_penalty: Annotated[float, Field(ge=0)] = 10.0
-    """Weight lambda of the gradient penalty."""
+    """Weight of the gradient penalty: WGAN-GP's lambda, R1's gamma of the non-saturating loss; the hinge loss has none."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay, per generator step, of an exponential moving average of the generator, measured beside it; 0 for none."""
+    flip: StrictBool = False
+    """Whether real images are mirrored at random."""
+    crop: Annotated[int, Field(strict=True, ge=0)] = 0
+    """Real images are moved at random by up to so many pixels either way, their edges mirrored."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """`bf16`: the convolutions of the gradients, not of the forward pass, take their operands in bfloat16."""
+
+    @model_validator(mode="after")
+    def _make_canonical(self) -> "TrainingConfig":
+        """Say in one way only what would train the same, so that equal trials have equal keys."""
+        if self.images is not None:
+            if "steps" in self.model_fields_set:
+                raise ValueError("steps and images are both budgets; give one of them")
+            _set(self, steps=steps_of(self.images, self), images=None)
+        if self.loss == "hinge" and self.gradient_penalty:
+            if "gradient_penalty" in self.model_fields_set:
+                raise ValueError("gradient_penalty does not go with the hinge loss, which has none; leave it out")
+            _set(self, gradient_penalty=0.0)
+        return self
+
+
+def steps_of(images: int, training: TrainingConfig) -> int:
+    """Return the generator steps in which the critic sees so many real images, rounded up."""
+    return -(-images // (training.batch * training.critic_steps))
+
+
+def _set(model: Frozen, **values: Any) -> None:
+    """Set a frozen model's fields, while it is being made."""
+    for name, value in values.items():
+        object.__setattr__(model, name, value)
+        model.model_fields_set.discard(name)
+
+
+def check_together(gan: GanConfig, training: TrainingConfig) -> None:
+    """Raise ValueError for settings of the networks and of their training that do not go together."""
+    if gan.family == "dcgan" and training.gradient_penalty:
+        raise ValueError(
+            "gan.family dcgan has batch norm in its critic, which mixes the images that a gradient penalty is taken of one by "
+            "one; set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"
+        )
+    if training.crop >= gan.resolution:
+        raise ValueError(f"training.crop {training.crop} must be less than gan.resolution {gan.resolution}")
 
 
 class EvaluationConfig(Frozen):
@@ -135,6 +189,11 @@ class TrialConfig(Frozen):
         if value is not None:
             get_strategy(value)
         return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrialConfig":
+        check_together(self.gan, self.training)
+        return self
 
     def _identity(self) -> dict[str, Any]:
         data = self.model_dump(mode="json")

@@ -4,6 +4,8 @@ Everything random comes from one generator whose state is part of the checkpoint
 the very same steps as an uninterrupted one, to the bit on the CPU.
 """
 
+import copy
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from trainers.config import GanConfig, TrainingConfig
 from trainers.losses import critic_loss, generator_loss
-from trainers.networks import Critic, Generator
+from trainers.networks import Generator, make_critic, make_generator, set_low_gradients
 from trainers.seeds import derive_seed
 
 #: A critic loss beyond this is an exploded critic: WGAN-GP's stay within a few tens.
@@ -32,11 +34,36 @@ class Diverged(Exception):
     """Training left the range of finite, sensible losses."""
 
 
+@dataclass(frozen=True)
+class Data:
+    """Training images on the device: uint8 (N, 3, H, W), and where each class's lie when the GAN is conditional.
+
+    `order` lists the images by class, int64 (N,); class `present[k]` has `counts[k]` of them from `starts[k]` on.
+    """
+
+    pixels: Tensor
+    order: Tensor | None = None
+    present: Tensor | None = None
+    starts: Tensor | None = None
+    counts: Tensor | None = None
+
+    @classmethod
+    def on(cls, device: torch.device, images: np.ndarray, labels: np.ndarray | None) -> "Data":
+        """Move images uint8 (N, H, W, 3) and labels int64 (N,), None when unconditional, to a device."""
+        pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+        if labels is None:
+            return cls(pixels)
+        present, counts = np.unique(labels, return_counts=True)
+        arrays = np.argsort(labels, kind="stable"), present, np.cumsum(counts) - counts, counts
+        return cls(pixels, *(torch.from_numpy(array.astype(np.int64)).to(device) for array in arrays))
+
+
 class Gan:
     """A generator and a critic in training on one set of images.
 
     Attributes:
         generator, critic: the networks, on `device`.
+        average: moving average of the generator; None unless asked for.
         step: generator steps taken.
     """
 
@@ -50,8 +77,11 @@ class Gan:
         self.device = torch.device(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("initialisation", seed))
-            self.generator = to_device(Generator(gan, classes), self.device)
-            self.critic = to_device(Critic(gan, classes), self.device)
+            self.generator = to_device(make_generator(gan, classes), self.device)
+            self.critic = to_device(make_critic(gan, classes), self.device)
+        for network in (self.generator, self.critic):
+            set_low_gradients(network, training.precision == "bf16")
+        self.average = copy.deepcopy(self.generator).requires_grad_(False) if training.ema else None
         self.optimisers = {
             name: torch.optim.Adam(network.parameters(), lr=lr, betas=training.betas, fused=True)
             for (name, network), lr in zip(self.networks.items(), (training.generator_lr, training.critic_lr), strict=True)
@@ -62,27 +92,33 @@ class Gan:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """The two networks by name."""
+        """The two networks in training, by name."""
         return {"generator": self.generator, "critic": self.critic}
+
+    def restart_average(self) -> None:
+        """Let the generator's average begin at what the generator is now, as after a transfer."""
+        if self.average is not None:
+            self.average.load_state_dict(self.generator.state_dict())
 
     def train(self, images: np.ndarray, labels: np.ndarray | None, until: int) -> None:
         """Take generator steps up to step `until`.
 
         Args:
             images: uint8 (N, H, W, 3), the training images.
-            labels: int64 (N,), required when conditional.
+            labels: int64 (N,), required when conditional; every class is then drawn equally often.
             until: generator steps in all, from the very start.
 
         Raises:
             Diverged: a loss is not finite, or the critic's has exploded.
         """
-        pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(self.device)
-        classes = torch.from_numpy(labels.astype(np.int64)).to(self.device) if self.classes and labels is not None else None
+        data = Data.on(self.device, images, labels if self.classes else None)
         worst = torch.zeros((), device=self.device)
         while self.step < until:
             for _ in range(self.config.critic_steps):
-                worst = torch.maximum(worst, self._critic_step(pixels, classes))
-            worst = torch.maximum(worst, self._generator_step(classes))
+                worst = torch.maximum(worst, self._critic_step(data))
+            worst = torch.maximum(worst, self._generator_step(data))
+            if self.average is not None:
+                self._update_average(self.average)
             self.step += 1
             if self.step % CHECK_EVERY == 0 or self.step == until:
                 # torch.maximum hands NaN on; `not <=` is true for it as well.
@@ -90,29 +126,57 @@ class Gan:
                     raise Diverged(f"a loss reached {float(worst):.3g} by step {self.step}")
                 worst.zero_()
 
-    def _critic_step(self, pixels: Tensor, classes: Tensor | None) -> Tensor:
+    def _critic_step(self, data: Data) -> Tensor:
         """Take one critic step on a fresh minibatch; return the loss's magnitude."""
         n = self.config.batch
-        chosen = torch.randint(len(pixels), (n,), generator=self.random, device=self.device)
-        real = pixels[chosen].float().div(127.5).sub(1)
-        labels = None if classes is None else classes[chosen]
+        chosen, labels = self._choose(data)
+        real = self._varied(data.pixels, chosen)
         with torch.no_grad():
             fake = self.generator(self._latents(n), labels)
         mix = torch.rand(n, 1, 1, 1, generator=self.random, device=self.device)
-        loss = critic_loss(self.critic, real, labels, fake, mix, self.config.gradient_penalty)
-        return self._apply("critic", loss)
+        return self._apply("critic", critic_loss(self.config, self.critic, real, labels, fake, mix))
 
-    def _generator_step(self, classes: Tensor | None) -> Tensor:
+    def _generator_step(self, data: Data) -> Tensor:
         """Take one generator step; return the loss's magnitude."""
-        n = self.config.batch
-        labels = None
-        if classes is not None:
-            labels = classes[torch.randint(len(classes), (n,), generator=self.random, device=self.device)]
+        labels = None if data.present is None else data.present[self._integers(len(data.present))]
         self.critic.requires_grad_(False)
-        loss = generator_loss(self.critic, self.generator(self._latents(n), labels), labels)
-        magnitude = self._apply("generator", loss)
+        fake = self.generator(self._latents(self.config.batch), labels)
+        magnitude = self._apply("generator", generator_loss(self.config, self.critic, fake, labels))
         self.critic.requires_grad_(True)
         return magnitude
+
+    def _choose(self, data: Data) -> tuple[Tensor, Tensor | None]:
+        """Return which images the next minibatch has, int64 (batch,), and their classes; classes are equally likely."""
+        if data.order is None or data.present is None or data.starts is None or data.counts is None:
+            return self._integers(len(data.pixels)), None
+        k = self._integers(len(data.present))
+        within = torch.rand(len(k), generator=self.random, device=self.device)
+        place = (within * data.counts[k]).long().minimum(data.counts[k] - 1)
+        return data.order[data.starts[k] + place], data.present[k]
+
+    def _varied(self, pixels: Tensor, chosen: Tensor) -> Tensor:
+        """Return the chosen images in [-1, 1], (n, 3, H, W), mirrored and moved at random where the configuration says so."""
+        if not (self.config.flip or self.config.crop):
+            return pixels[chosen].float().div(127.5).sub(1)
+        side, n = pixels.shape[-1], len(chosen)
+        rows = columns = torch.arange(side, device=self.device).expand(n, side)
+        if self.config.flip:
+            mirrored = self._integers(2)[:, None].bool()
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        if self.config.crop:
+            rows, columns = (
+                _mirror_at_edges(at + self._integers(2 * self.config.crop + 1)[:, None] - self.config.crop, side)
+                for at in (rows, columns)
+            )
+        picked = pixels[chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (n, H, W, 3)
+        return picked.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+    @torch.no_grad()
+    def _update_average(self, average: Generator) -> None:
+        for mean, parameter in zip(average.parameters(), self.generator.parameters(), strict=True):
+            mean.lerp_(parameter, 1 - self.config.ema)
+        for copied, buffer in zip(average.buffers(), self.generator.buffers(), strict=True):
+            copied.copy_(buffer)
 
     def _apply(self, name: str, loss: Tensor) -> Tensor:
         optimiser = self.optimisers[name]
@@ -121,8 +185,17 @@ class Gan:
         optimiser.step()
         return loss.detach().abs()
 
+    def _integers(self, high: int) -> Tensor:
+        return torch.randint(high, (self.config.batch,), generator=self.random, device=self.device)
+
     def _latents(self, n: int) -> Tensor:
         return torch.randn(n, self.latent, generator=self.random, device=self.device)
+
+
+def _mirror_at_edges(at: Tensor, side: int) -> Tensor:
+    """Return indices that may lie less than `side` outside [0, side), mirrored at the first and the last one."""
+    at = at.abs()
+    return torch.where(at < side, at, 2 * (side - 1) - at)
 
 
 def to_device(network: Network, device: torch.device | str) -> Network:
@@ -137,7 +210,7 @@ def sample(generator: Generator, latent: int, n: int, seed: int, labels: np.ndar
     The same seed gives the same latents, whatever the generator: images of two generators can be laid side by side.
 
     Args:
-        generator: maps latents (and labels) to images in [-1, 1].
+        generator: maps latents (and labels) to images in [-1, 1]; has `classes`, 0 when unconditional.
         latent: dimensions of the latent.
         n: how many images.
         seed: decides the latents.
@@ -145,9 +218,10 @@ def sample(generator: Generator, latent: int, n: int, seed: int, labels: np.ndar
     """
     device = next(generator.parameters()).device
     random = torch.Generator().manual_seed(derive_seed("latents", seed))
-    if generator.classes and labels is None:
-        labels = np.arange(n) % generator.classes
+    if labels is None:
+        labels = round_robin(n, generator.classes)
     batches = []
+    generator.eval()  # matters to running statistics alone
     for start in range(0, n, SAMPLING_BATCH):
         # Always a full batch: its statistics are part of the generator, and must not depend on n.
         z = torch.randn(SAMPLING_BATCH, latent, generator=random)
@@ -156,4 +230,10 @@ def sample(generator: Generator, latent: int, n: int, seed: int, labels: np.ndar
             wanted = torch.from_numpy(np.resize(labels[start : start + SAMPLING_BATCH], SAMPLING_BATCH)).to(device)
         images = generator(z.to(device), wanted)
         batches.append(images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu())
+    generator.train()
     return torch.cat(batches)[:n].numpy()
+
+
+def round_robin(n: int, classes: int) -> np.ndarray | None:
+    """Return the classes int64 (n,) that `sample` asks for in turn; None for an unconditional generator (`classes` 0)."""
+    return np.arange(n) % classes if classes else None

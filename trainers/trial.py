@@ -16,13 +16,14 @@ import torch
 from trainers import checkpoints
 from trainers.checkpoints import Checkpoint, Match
 from trainers.config import TrialConfig
-from trainers.core import Diverged, Gan, sample
+from trainers.core import Diverged, Gan, round_robin, sample
 from trainers.domains import Images, get, subset
 from trainers.errors import UserError
 from trainers.evaluation.embeddings import Embedding, load_embedding
 from trainers.evaluation.fid import Statistics, fid, statistics
 from trainers.evaluation.kid import kid
 from trainers.grids import png_grid
+from trainers.networks import Generator
 from trainers.seeds import derive_seed
 from trainers.strategies import get_strategy
 
@@ -181,11 +182,19 @@ def _start(gan: Gan, trial: TrialConfig, parent: Checkpoint | None, classes: tup
         return {}
     if parent is None:
         raise UserError(f"strategy {strategy.name!r} starts from a source, and none was given")
-    return {name: checkpoints.transfer(parent, name, gan.networks[name], classes) for name in strategy.copied}
+    matches: dict[str, Match] = {
+        name: checkpoints.transfer(parent, name, gan.networks[name], classes) for name in strategy.copied
+    }
+    gan.restart_average()
+    return matches
 
 
 class Evaluator:
-    """FID and KID of a generator against the whole reference split of the trial's domain, never the training subset."""
+    """FID and KID of a generator against the whole reference split of the trial's domain, never the training subset.
+
+    Of a conditional generator also FID class by class, each against the reference images of that class, and their mean, the
+    intra-FID of Miyato & Koyama (2018). Of a generator with a moving average, FID and KID of that beside it.
+    """
 
     def __init__(self, trial: TrialConfig, device: str) -> None:
         self.trial = trial
@@ -196,26 +205,50 @@ class Evaluator:
     def images(self, gan: Gan) -> np.ndarray:
         """Return the generated images that the metrics of this step are computed on, uint8 (samples, H, W, 3)."""
         if self.sampled is None or self.sampled[0] != gan.step:
-            count = self.trial.evaluation.samples
-            self.sampled = gan.step, sample(gan.generator, gan.latent, count, EVALUATION_SEED)
+            self.sampled = gan.step, self._sample(gan, gan.generator)
         return self.sampled[1]
 
     def __call__(self, gan: Gan) -> tuple[Measurement, ...]:
         """Measure the generator as it is now."""
         features = self.embedding(self.images(gan))
-        count = len(features)
-        distance = kid(self.reference, features)
-        return (
-            Measurement("fid", fid(self.statistics, statistics(features)), None, count),
-            Measurement("kid", distance.value, distance.standard_error, count),
-        )
+        found = self._overall(features, "")
+        if gan.classes:
+            found += self._by_class(features, gan.classes)
+        if gan.average is not None:
+            found += self._overall(self.embedding(self._sample(gan, gan.average)), "_ema")
+        return found
 
     def grid(self, gan: Gan) -> bytes:
         """Return a PNG grid of the first generated images: the same latents for every trial."""
         return png_grid(self.images(gan)[:GRID])
 
+    def _sample(self, gan: Gan, generator: Generator) -> np.ndarray:
+        return sample(generator, gan.latent, self.trial.evaluation.samples, EVALUATION_SEED)
+
+    def _overall(self, features: np.ndarray, suffix: str) -> tuple[Measurement, ...]:
+        count, distance = len(features), kid(self.reference, features)
+        return (
+            Measurement(f"fid{suffix}", fid(self.statistics, statistics(features)), None, count),
+            Measurement(f"kid{suffix}", distance.value, distance.standard_error, count),
+        )
+
+    def _by_class(self, features: np.ndarray, classes: int) -> tuple[Measurement, ...]:
+        """Return ``fid/CLASS`` of every class with two images or more on either side, and ``intra_fid``, their mean."""
+        labels = round_robin(len(features), classes)
+        known = by_class(self.trial.domain.name, self.trial.gan.resolution, self.embedding)
+        found = []
+        for label, name in enumerate(self.trial.domain.classes):
+            own = features[labels == label]
+            if label in known and len(own) > 1:
+                found.append(Measurement(f"fid/{name}", fid(known[label], statistics(own)), None, len(own)))
+        if not found:
+            return ()
+        mean = float(np.mean([each.value for each in found]))
+        return (*found, Measurement("intra_fid", mean, None, sum(each.samples for each in found)))
+
 
 _references: dict[tuple[str, int, str], tuple[np.ndarray, Statistics]] = {}
+_by_class: dict[tuple[str, int, str], dict[int, Statistics]] = {}
 
 
 def reference(name: str, resolution: int, embedding: Embedding) -> tuple[np.ndarray, Statistics]:
@@ -226,6 +259,19 @@ def reference(name: str, resolution: int, embedding: Embedding) -> tuple[np.ndar
         features = embedding(domain.load("reference", resolution).images)
         _references[key] = features, statistics(features)
     return _references[key]
+
+
+def by_class(name: str, resolution: int, embedding: Embedding) -> dict[int, Statistics]:
+    """Return the statistics of a domain's reference images by class, where there are two or more; once per process."""
+    domain = get(name)
+    key = domain.fingerprint, resolution, embedding.identity
+    if key not in _by_class:
+        features, _ = reference(name, resolution, embedding)
+        labels = domain.load("reference", resolution).labels
+        assert labels is not None, "only conditional trials ask, and they have labels"
+        present, counts = np.unique(labels, return_counts=True)
+        _by_class[key] = {int(k): statistics(features[labels == k]) for k in present[counts > 1]}
+    return _by_class[key]
 
 
 def real_grid(name: str, resolution: int) -> bytes:

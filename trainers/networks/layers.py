@@ -1,0 +1,117 @@
+"""What the families of networks are made of: convolutions and linear layers as published, and the residual block."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainers.config import GanConfig
+from trainers.networks.convolutions import convolve, convolve_down, up_convolve
+
+Resample = Literal["up", "down"] | None
+
+
+class Conv(nn.Conv2d):
+    """A same-padded convolution with the published uniform initialisation.
+
+    Variance 4/(fan_in + fan_out) with ``he`` (before a ReLU), 2/(fan_in + fan_out) otherwise; biases zero.
+    """
+
+    low_gradients = False
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, bias: bool = True, he: bool = True) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
+        _init_uniform(self.weight, inputs * kernel**2, outputs * kernel**2, 4.0 if he else 2.0)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H, W)."""
+        return convolve(x, self.weight, self.bias, 1, self.kernel_size[0] // 2, self.low_gradients)
+
+    def up(self, x: Tensor) -> Tensor:
+        """Return the 3x3 convolution, without its bias, of x up-sampled: (N, outputs, 2H, 2W)."""
+        x = up_convolve(x, self.weight, self.low_gradients)
+        return x if self.bias is None else x + self.bias.view(1, -1, 1, 1)
+
+    def down(self, x: Tensor) -> Tensor:
+        """Return the 2x2 means of the 3x3 convolution of x: (N, outputs, H/2, W/2)."""
+        return convolve_down(x, self.weight, self.bias, self.low_gradients)
+
+
+class Linear(nn.Linear):
+    """A linear layer with the published uniform initialisation, variance 2/(fan_in + fan_out); bias zero."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        _init_uniform(self.weight, inputs, outputs, 2.0)
+        nn.init.zeros_(self.bias)
+
+
+def _init_uniform(weight: Tensor, fan_in: int, fan_out: int, gain: float) -> None:
+    bound = math.sqrt(3.0 * gain / (fan_in + fan_out))
+    nn.init.uniform_(weight, -bound, bound)
+
+
+class Block(nn.Module):
+    """A pre-activation residual block: norm, ReLU, conv, norm, ReLU, conv, beside a 1x1 shortcut.
+
+    Up = nearest neighbour before the first convolution, down = 2x2 means after the second. `norm` makes a norm (with its
+    ReLU) for a number of channels. The first convolution has a bias only where no norm follows that would remove it.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, resample: Resample, norm: Callable[[int], nn.Module], *, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.resample = resample
+        middle = inputs if resample == "down" else outputs
+        self.norm1, self.norm2 = norm(inputs), norm(middle)
+        self.conv1 = Conv(inputs, middle, 3, bias=bias)
+        self.conv2 = Conv(middle, outputs, 3)
+        identity = inputs == outputs and resample is None
+        self.shortcut = None if identity else Conv(inputs, outputs, 1, he=False)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H', W')."""
+        h = self.norm1(x, labels)
+        h = self.conv1.up(h) if self.resample == "up" else self.conv1(h)
+        h = self.norm2(h, labels)
+        if self.resample == "down":
+            h, x = self.conv2.down(h), F.avg_pool2d(x, 2)
+        else:
+            h = self.conv2(h)
+        if self.shortcut is not None:
+            x = self.shortcut(x)
+        if self.resample == "up":
+            # A 1x1 convolution commutes with nearest up-sampling: this order costs a quarter.
+            x = F.interpolate(x, scale_factor=2, mode="nearest")
+        total: Tensor = x + h
+        return total
+
+
+def channels(gan: GanConfig) -> list[int]:
+    """Return the channels after each scale, from full resolution to `base`: for 64x64, width w: w, 2w, 4w, 8w, 8w."""
+    return [gan.width * 2 ** min(i, gan.scales - 1, 3) for i in range(gan.scales + 1)]
+
+
+class LatentInput(nn.Module):
+    """The latent to the first feature map; with class concatenation also the class, as if one-hot beside the latent."""
+
+    def __init__(self, gan: GanConfig, outputs: int, classes: int) -> None:
+        super().__init__()
+        self.base = gan.base
+        self.latent = Linear(gan.latent, outputs * gan.base**2)
+        self.classes = nn.Embedding(classes, outputs * gan.base**2) if classes and gan.conditioning == "concat" else None
+        if self.classes is not None:
+            _init_uniform(self.classes.weight, gan.latent + classes, outputs * gan.base**2, 2.0)
+
+    def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Map z (N, latent), labels int64 (N,) or None, to (N, outputs, base, base)."""
+        h: Tensor = self.latent(z)
+        if self.classes is not None:
+            assert labels is not None, "a conditional network needs labels"
+            h = h + self.classes(labels)
+        return h.view(len(h), -1, self.base, self.base)

@@ -1,0 +1,60 @@
+"""The spectrally normalised ResNet critic of SNGAN (Miyato et al. 2018), which FreezeD (Mo et al. 2020) transfers.
+
+No norm layers; every convolution and linear layer has its spectral norm divided out (PyTorch's own, one power iteration a
+pass). The generator is `trainers.networks.resnet`'s. The class head is AC-GAN's, as everywhere here.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from trainers.config import GanConfig
+from trainers.networks.layers import Block, Conv, Linear, channels
+from trainers.networks.norms import Activation
+
+
+class First(nn.Module):
+    """SNGAN's first critic block: as the others, but it takes pixels and so has no activation before its convolutions."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = Conv(3, outputs, 3), Conv(outputs, outputs, 3)
+        self.shortcut = Conv(3, outputs, 1, he=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, 3, H, W) to (N, outputs, H/2, W/2)."""
+        shortcut: Tensor = self.shortcut(F.avg_pool2d(x, 2))
+        return shortcut + self.conv2.down(F.relu(self.conv1(x)))
+
+
+class Critic(nn.Module):
+    """Images (N, 3, resolution, resolution) in [-1, 1] -> scores (N,), class logits (N, classes) or None."""
+
+    keeps_images_apart = True
+
+    def __init__(self, gan: GanConfig, classes: int = 0) -> None:
+        super().__init__()
+        sizes = channels(gan)
+
+        def block(inputs: int, outputs: int, *, down: bool) -> Block:
+            return Block(inputs, outputs, "down" if down else None, lambda _: Activation(), bias=True)
+
+        self.first = First(sizes[0])
+        blocks = []
+        for inputs, outputs in zip(sizes[:-2], sizes[1:-1], strict=True):
+            blocks += [block(inputs, inputs, down=False) for _ in range(gan.depth - 1)]
+            blocks.append(block(inputs, outputs, down=True))
+        self.blocks = nn.ModuleList([*blocks, block(sizes[-2], sizes[-1], down=False)])
+        self.score = Linear(sizes[-1], 1)
+        self.classify = Linear(sizes[-1], classes) if classes else None
+        for module in list(self.modules()):
+            if isinstance(module, Conv | Linear):
+                spectral_norm(module)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Score each image, from the sum over places of its last features."""
+        h = self.first(images)
+        for block in self.blocks:
+            h = block(h)
+        h = F.relu(h).sum((2, 3))
+        return self.score(h).squeeze(1), None if self.classify is None else self.classify(h)
