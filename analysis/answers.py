@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis import classes
 from analysis import transferability as tf
 from analysis.frames import Frames, records
 from analysis.transferability import SCRATCH
@@ -40,6 +41,8 @@ class Analysis:
     correlations: pd.DataFrame
     """`distance_correlation` at the common step, with the source's real images (`rho`) and with samples of its generator
     (`rho_generator`) standing for it."""
+    by_class: pd.DataFrame
+    """`classes.fid_by_class`; empty where nothing is conditional."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,16 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
     correlations = tf.distance_correlation(real).merge(
         tf.distance_correlation(generator)[[*by, "rho"]], on=by, how="left", suffixes=("", "_generator")
     )
+    ranked = tf.ranking(curves)
     return Analysis(
         embedding=embedding,
         curves=curves,
         gains=gains,
-        ranked=tf.ranking(curves),
+        ranked=ranked,
         ranked_by_kid=tf.ranking(curves, "kid"),
         nearest=tf.nearest_source(real),
         correlations=correlations,
+        by_class=classes.fid_by_class(curves, ranked),
     )
 
 
@@ -83,6 +88,7 @@ def answers(analysis: Analysis, trials: pd.DataFrame) -> list[Answer]:
             *_nearest(analysis, cell, transfers),
             *_beaten(analysis, cell),
             *_kid(analysis, cell, methods[0]),
+            *_classes(analysis, cell),
             *_incomplete(trials[trials["cell"] == cell]),
         ]
         found.append(Answer(methods[0]["cell_label"], _headline(analysis.curves, methods), tuple(details)))
@@ -136,6 +142,9 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
         )
         if "inception" in analysis.embedding and samples.min() < _INCEPTION_DIMENSIONS:
             lines.append("With fewer than 2,048 images Inception's FID is biased; prefer KID.")
+    if len(analysis.by_class):
+        few = int(analysis.by_class["samples"].min())
+        lines.append(f"FID of a single class stands on as few as {few:,} images: it is higher than the whole's, and rougher.")
     if adapt["censored"].any():
         lines.append(
             f"{_count(int(adapt['censored'].sum()), 'trial was', 'trials were')} stopped early by the stopping rule and "
@@ -150,8 +159,10 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
 
 def method(row: Row) -> str:
     """Name a strategy and its source, for a sentence."""
-    name = _PHRASES.get(row["strategy"], str(row["strategy"]))
-    return f"{name} from {row['source_label']}" if row["source_label"] else name
+    plain, _, option = str(row["strategy"]).partition("[from=")
+    name = _PHRASES.get(plain, plain)
+    kind = f"{option.removesuffix(']')} " if option else ""
+    return f"{name} from {kind}{row['source_label']}" if row["source_label"] else name
 
 
 def signed(rho: float) -> str:
@@ -236,6 +247,17 @@ def _kid(analysis: Analysis, cell: Any, best: Row) -> list[str]:
     if len(rows) < 2:
         return []
     return ["KID names the same winner."] if method(rows[0]) == method(best) else [f"By KID, {method(rows[0])} wins instead."]
+
+
+def _classes(analysis: Analysis, cell: Any) -> list[str]:
+    found = classes.against_scratch(analysis.by_class[analysis.by_class["cell"] == cell])
+    if found is None:
+        return []
+    means, ahead, count = found
+    return [
+        f"Class by class at step {means['step']:,.0f}: FID averages {_number(means['transfer'])} with the best transfer and "
+        f"{_number(means['scratch'])} from scratch; transfer is ahead in {ahead} of {_count(count, 'class', 'classes')}."
+    ]
 
 
 def _incomplete(trials: pd.DataFrame) -> list[str]:

@@ -96,7 +96,7 @@ def learning_curves(curves: pd.DataFrame, style: Style, metric: str = "fid") -> 
     if low > 0 and high / low > 3:
         figure.update_yaxes(type="log", **_log_ticks(low, high))
     figure.update_xaxes(title_text="generator step (rungs equally spaced)", **_rung_ticks(rungs))
-    figure.update_yaxes(title_text=metric.upper())
+    figure.update_yaxes(title_text=metric.upper().replace("_EMA", " of the EMA"))
     return figure
 
 
@@ -232,6 +232,59 @@ def _cell_hover(row: dict[Any, Any]) -> str:
     stopped = ", then stopped" if row["censored"] else ""
     times = f"FID from scratch is {ratio(row['gain'])} that of this transfer"
     return f"{_text(row['source_label'])} to {_text(row['cell_label'])}<br>{times}<br>at step {row['step']:,}{stopped}{seeds}"
+
+
+def fid_by_class(rows: pd.DataFrame) -> go.Figure:
+    """Draw FID by class: a row per method, a column per class, the number in the box; blue where it is lower than scratch's.
+
+    Args:
+        rows: of one cell, in the order in which to show them: `strategy`, `source_label`, `class`, `value`, `step`.
+    """
+    methods = list(dict.fromkeys(zip(rows["strategy"], rows["source_label"].fillna(""), strict=True)))
+    names = list(dict.fromkeys(rows["class"]))
+    values = {
+        (strategy, source, name): float(value)
+        for strategy, source, name, value in zip(
+            rows["strategy"], rows["source_label"].fillna(""), rows["class"], rows["value"], strict=True
+        )
+    }
+    grid = [[values.get((*method, name)) for name in names] for method in methods]
+    scratch = [values.get((SCRATCH, "", name)) for name in names]
+    gains = [
+        [math.log2(base / value) if value and base else 0.0 for value, base in zip(line, scratch, strict=True)] for line in grid
+    ]
+    limit = max(1.0, *(abs(gain) for line in gains for gain in line))
+    figure = _figure(height=76 + 44 * len(methods))
+    figure.add_heatmap(
+        x=list(range(len(names))),
+        y=list(range(len(methods))),
+        z=gains,
+        text=[["" if value is None else f"{value:.1f}" if value < 1000 else f"{value:.0f}" for value in line] for line in grid],
+        texttemplate="%{text}",
+        textfont_color="#15181C",
+        hovertext=[
+            [
+                "" if value is None else f"{_method_name(*method)}<br>class {_text(name)}: FID {value:.4g}"
+                for name, value in zip(names, line, strict=True)
+            ]
+            for method, line in zip(methods, grid, strict=True)
+        ],
+        hoverinfo="text",
+        colorscale=_DIVERGING,
+        zmin=-limit,
+        zmax=limit,
+        xgap=2,
+        ygap=2,
+        showscale=False,
+    )
+    bare: dict[str, Any] = {"showgrid": False, "showline": False, "ticks": ""}
+    shown = [_text(name if len(name) <= 9 else name[:8] + "…") for name in names]
+    figure.update_xaxes(tickvals=list(range(len(names))), ticktext=shown, side="top", **bare)
+    labels = [
+        _text(strategy).replace("[", "<br>[") + (f"<br>{_text(source)}" if source else "") for strategy, source in methods
+    ]
+    figure.update_yaxes(tickvals=list(range(len(methods))), ticktext=labels, autorange="reversed", **bare)
+    return figure
 
 
 def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:

@@ -22,7 +22,7 @@ from markupsafe import Markup
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from analysis import figures, transferability
+from analysis import classes, figures, transferability
 from analysis.answers import Analysis, Answer, analyse, answers, caveats, method, overall, signed
 from analysis.figures import Style
 from analysis.frames import STATUSES, Frames, load, records
@@ -63,6 +63,7 @@ class View:
     curves: list[Panel] = field(default_factory=list)
     by_size: list[Panel] = field(default_factory=list)
     heat_maps: list[Panel] = field(default_factory=list)
+    classes: list[Panel] = field(default_factory=list)
     distance: list[Panel] = field(default_factory=list)
     correlations: list[dict[str, Any]] = field(default_factory=list)
     samples: list[Samples] = field(default_factory=list)
@@ -105,6 +106,7 @@ def render(frames: Frames, store: Store) -> str:
         version=_version(),
         plotlyjs=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own bundle, made to stand in a script element
         views=views,
+        by_class=any(view.classes for view in views),
         statuses=[status for status in STATUSES if coverage[status].sum()],
         coverage=records(coverage),
         errors=_errors(frames.trials),
@@ -127,6 +129,7 @@ def _view(frames: Frames, analysis: Analysis, style: Style, album: "_Album") -> 
         curves=_learning_curves(analysis, style),
         by_size=_fid_by_size(analysis, frames.trials, style),
         heat_maps=_heat_maps(analysis, style),
+        classes=_fid_by_class(analysis),
         distance=_gain_by_distance(analysis, style),
         correlations=records(analysis.correlations),
         samples=samples,
@@ -139,12 +142,30 @@ def _view(frames: Frames, analysis: Analysis, style: Style, album: "_Album") -> 
 
 def _learning_curves(analysis: Analysis, style: Style) -> list[Panel]:
     panels = []
-    fid = analysis.curves[(analysis.curves["metric"] == "fid") & (analysis.curves["kind"] == "adapt")]
+    of_adapt = analysis.curves[(analysis.curves["kind"] == "adapt") & (analysis.curves["value"].abs() < math.inf)]
     order = ["target", "conditional", "family", "size"]
-    for _, rows in fid[fid["value"].abs() < math.inf].sort_values(order).groupby("cell", sort=False):
-        status = rows.drop_duplicates("trial")["status"].value_counts()
-        caption = ", ".join(f"{count} {name}" for name, count in status.items())
-        panels.append(_panel(rows["cell_label"].iloc[0], f"FID by step; {caption}.", figures.learning_curves(rows, style)))
+    for _, cell in of_adapt.sort_values(order).groupby("cell", sort=False):
+        for metric, of_what in (("fid", ""), ("fid_ema", ", moving average of the generator")):
+            rows = cell[cell["metric"] == metric]
+            if len(rows):
+                status = rows.drop_duplicates("trial")["status"].value_counts()
+                caption = f"FID by step{of_what}; " + ", ".join(f"{count} {name}" for name, count in status.items())
+                title = rows["cell_label"].iloc[0] + (" (EMA)" if of_what else "")
+                panels.append(_panel(title, f"{caption}.", figures.learning_curves(rows, style, metric)))
+    return panels
+
+
+def _fid_by_class(analysis: Analysis) -> list[Panel]:
+    panels = []
+    for _, rows in analysis.by_class.groupby("cell", sort=False):
+        each = rows[rows["class"] != classes.MEAN]["samples"]
+        seeds = rows["seeds"].max()
+        caption = (
+            f"FID at step {rows['step'].iloc[0]:,}, from {_span(each)} generated images of a class"
+            f"{f'; means over up to {seeds} seeds' if seeds > 1 else ''}. Each strategy with its best source."
+        )
+        width = 190 + 46 * rows["class"].nunique()
+        panels.append(_panel(rows["cell_label"].iloc[0], caption, figures.fid_by_class(rows), width))
     return panels
 
 

@@ -78,12 +78,16 @@ def build(
     faults: bool = False,
     images: bool = True,
     width: int = 16,
+    classes: Sequence[str] = (),
+    ema: bool = False,
 ) -> Store:
     """Write one sweep into the store at `root` and return it.
 
     Args:
         sources: distance to the targets by source name.
         keep: the share of a cell that passes a rung; scratch always does. 1 stops nothing.
+        classes: names of the classes that the conditional trials are measured by; the k-th is 1 + k / 10 times as hard.
+        ema: measure a moving average of the generator too, at 0.8 times the FID.
         faults: make one trial diverge, one fail, one blocked, one unfinished and one pending, in this order of the plan.
     """
     sources = dict(SOURCES if sources is None else sources)
@@ -156,6 +160,14 @@ def build(
                 }
                 common["seconds"] = 0.13 * step
                 measurements.append({**common, "metric": "fid", "value": value})
+                for number, name in enumerate(classes if row["conditional"] else ()):
+                    own = {"metric": f"fid/{name}", "value": value * (1 + number / 10), "samples": 100}
+                    measurements.append({**common, **own})
+                if classes and row["conditional"]:
+                    mean = value * (1 + (len(classes) - 1) / 20)
+                    measurements.append({**common, "metric": "intra_fid", "value": mean})
+                if ema:
+                    measurements.append({**common, "metric": "fid_ema", "value": 0.8 * value})
                 measurements.append({**common, "metric": "kid", "value": value / 900 - 0.002, "standard_error": 0.004})
         if status in ("unfinished", "pending"):
             continue

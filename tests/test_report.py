@@ -130,6 +130,9 @@ class Visit:
     requests: list[str] = field(default_factory=list)
 
 
+CLASSES = ("<img src=x onerror=alert(1)>", "b", "a very long name of a class", *"cdefghijklmnopqrstuvw")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
@@ -164,6 +167,15 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             seeds=(0, 1),
             sizes=(50,),
             conditional=(False, True),
+        ),
+        "classes": build(
+            root / "classes",
+            sizes=(50,),
+            conditional=(False, True),
+            strategies=("scratch", "finetune", "finetune[from=unconditional]"),
+            seeds=(0, 1),
+            classes=CLASSES,
+            ema=True,
         ),
         "empty": open_store(str(root / "empty"), create=True),
         "failed": failed,
@@ -255,6 +267,38 @@ def test_hostile_names_are_harmless(browser: Browser, reports: dict[str, Path]) 
     assert all(name in text for name in HOSTILE)
     assert found.page.locator("img[src=x], .plot a, .plot b, dd b").count() == 0
     assert any("script><b>" in label for label in found.page.locator(".plot .xtick text").all_text_contents())
+    found.page.context.close()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_classes_are_told_one_by_one_where_there_are_any(
+    browser: Browser, reports: dict[str, Path], size: tuple[int, int]
+) -> None:
+    found = visit(browser, reports["classes"], size)
+    check(found, reports["classes"])
+    section = found.page.locator("#classes")
+    assert section.locator(".plot").count() == 1
+    shown = section.locator(".plot .xtick text").all_text_contents()
+    assert shown[:2] == ["mean", "<img src…"]
+    assert len(shown) == 1 + len(CLASSES)
+    assert section.locator("img").count() == 0
+    rows = section.locator(".plot .ytick text").all_text_contents()
+    assert len(rows) == 3
+    assert "means over up to 2 seeds" in section.inner_text()
+    assert "from 100 generated images of a class" in section.inner_text()
+    answer = found.page.locator("#answer").inner_text()
+    assert "fine-tuning both networks from numerals" in answer
+    assert f"in {len(CLASSES)} of {len(CLASSES)} classes" in answer
+    assert "FID of a single class stands on as few as 100 images" in answer
+    titles = found.page.locator("#curves h4").all_inner_texts()
+    assert sum(title.endswith("(EMA)") for title in titles) == 2
+    found.page.context.close()
+
+
+def test_without_classes_and_averages_nothing_is_said_of_them(browser: Browser, reports: dict[str, Path]) -> None:
+    found = visit(browser, reports["quickstart"])
+    assert found.page.locator("#classes, a[href='#classes']").count() == 0
+    assert "(EMA)" not in found.page.locator("#curves").inner_text()
     found.page.context.close()
 
 
