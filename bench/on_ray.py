@@ -98,7 +98,7 @@ def run_trials(plan: Plan, ledger: Ledger, store: Store, recorder: Recorder) -> 
     A trial that fails does not take the sweep with it; the ledger tells what became of each.
     """
     resources = plan.spec.resources
-    common = {"store": store.address, "sweep": plan.spec.name, "cpus": resources.cpus, "gpus": resources.gpus}
+    common = {"store": store.address, "sweep": plan.spec.name, "resources": resources.model_dump()}
 
     def config_of(key: str) -> dict[str, Any]:
         return {"key": key, "trial": plan.by_key[key].canonical_json(), **common}

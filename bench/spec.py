@@ -78,6 +78,14 @@ class ResourcesConfig(Frozen):
     """CPU cores, and threads, of one trial. Two trials with one thread each beat one with two."""
     gpus: Annotated[float, Field(ge=0)] = 0
     """GPUs of one trial; a fraction lets trials share one."""
+    graphs: StrictBool = False
+    """Whether training steps are recorded once and replayed as CUDA graphs."""
+
+    @model_validator(mode="after")
+    def _graphs_need_a_gpu(self) -> "ResourcesConfig":
+        if self.graphs and not self.gpus:
+            raise ValueError("graphs are CUDA graphs, and a trial has no GPU; set resources.gpus, or leave graphs out")
+        return self
 
 
 class SweepSpec(Frozen):

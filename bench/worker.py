@@ -24,20 +24,21 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
     """Run one trial, in a process of Ray's: the function that Ray Tune schedules.
 
     Args:
-        config: "trial" (canonical JSON), "sweep" and "store" (URI) as strings; "cpus" and "gpus" that it may use.
+        config: "trial" (canonical JSON), "sweep" and "store" (URI) as strings; "resources", what it may use.
     """
     import torch
 
     from trainers.trial import real_grid, run
 
-    torch.set_num_threads(int(config["cpus"]))
-    if 0 < config["gpus"] < 1:
+    resources = config["resources"]
+    torch.set_num_threads(resources["cpus"])
+    if 0 < resources["gpus"] < 1:
         # Ray's fraction is bookkeeping: this makes a trial that takes more than its share fail alone, not its neighbours.
-        torch.cuda.set_per_process_memory_fraction(config["gpus"])
+        torch.cuda.set_per_process_memory_fraction(resources["gpus"])
     store = open_store(config["store"])
     trial = TrialConfig.model_validate_json(config["trial"])
     sweep = config["sweep"]
-    environment = record_environment(store, sweep, gpu=bool(config["gpus"]))
+    environment = record_environment(store, sweep, gpu=bool(resources["gpus"]))
     if not store.has_file(real_samples_path(trial)):
         store.write_file(real_samples_path(trial), real_grid(trial.domain.name, trial.gan.resolution))
 
@@ -62,7 +63,8 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
             return
 
     parent = _last_checkpoint(store, trial.parent) if last is None and trial.parent is not None else None
-    for rung in run(trial, parent=parent, resume=last, device="cuda" if config["gpus"] else "cpu"):
+    device = "cuda" if resources["gpus"] else "cpu"
+    for rung in run(trial, parent=parent, resume=last, device=device, graphs=resources["graphs"]):
         if rung.measurements:
             store.append("measurements", sweep, _rows(trial.key, rung))
         if rung.samples is not None:

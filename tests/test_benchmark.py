@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from trainers import packing
 from trainers.benchmark import FlopCounter, measure, quality
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,14 +53,28 @@ def test_quality_is_compared_from_the_same_start():
     assert rows[1]["fid_mean"] == pytest.approx(rows[2]["fid_mean"], rel=0.02)
 
 
+def test_trials_at_a_time_are_measured_together():
+    rows = list(packing.measure((1, 2), (8, 4, 4, 1, 1), 50, "cpu", seconds=0.2))
+    assert [row["packed"] for row in rows] == [1, 2]
+    assert all(row["trials_per_hour"] > 0 and row["steps_per_trial"] == 50 for row in rows)
+    json.dumps(rows)
+
+
+@pytest.mark.parametrize(("rates", "expected"), [((10, 19, 20, 18), 2), ((10, 9, 8, 7), 1), ((10, 18, 30, 60), 8)])
+def test_the_fewest_trials_that_get_nearly_the_most_done_are_recommended(rates: tuple[float, ...], expected: int):
+    rows = [{"packed": count, "trials_per_hour": rate} for count, rate in zip((1, 2, 4, 8), rates, strict=True)]
+    assert packing.recommend(rows) == expected
+
+
 def test_it_runs_where_there_is_no_ray():
     script = "import sys; sys.modules['ray'] = None; from trainers import benchmark, trial; print('ray' in str(benchmark))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
 
 
-def test_the_command_tells_a_mistake():
-    command = [sys.executable, "-m", "trainers.benchmark", "--rounds", "0"]
+@pytest.mark.parametrize("wrong", [["--rounds", "0"], ["--quality", "--packed"]])
+def test_the_command_tells_a_mistake(wrong: list[str]):
+    command = [sys.executable, "-m", "trainers.benchmark", *wrong]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "--rounds" in done.stderr
+    assert wrong[0] in done.stderr

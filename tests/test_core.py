@@ -199,6 +199,15 @@ def test_an_interrupted_and_resumed_run_takes_the_same_steps_to_the_bit(classes:
     assert torch.equal(weights(whole), weights(resumed))
 
 
+def test_other_images_are_trained_on_when_they_come():
+    (images, labels), trained, other = toy(), gan(), gan()
+    for each in (trained, other):
+        each.train(images, labels, 2)
+    trained.train(images, labels, 3)
+    other.train(255 - images, labels, 3)
+    assert not torch.equal(weights(trained), weights(other))
+
+
 def test_equal_seeds_train_equally_and_others_do_not():
     images, labels = toy()
     trained = [gan(seed=seed) for seed in (0, 0, 1)]

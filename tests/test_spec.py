@@ -185,6 +185,7 @@ WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"stopping": {"rule": "asha"}}, "stopping.rule", ("'halving' or 'none'", "'asha'")),
     ({"resources": {"gpus": -1}}, "resources.gpus", ("greater than or equal to 0", "-1")),
     ({"resources": {"cpus": 0}}, "resources.cpus", ("greater than or equal to 1", "got 0")),
+    ({"resources": {"graphs": True}}, "resources", ("no GPU", "set resources.gpus")),
     ({7: 3}, "7", ("keys should be strings",)),
 ]  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 The contestants take turns, so that whatever else the machine does falls on all of them; what is told is the median of the
 rounds. One thread on the CPU, as in a trial with one CPU. ``--quality`` trains each for as many steps from several seeds and
-compares the FID that they reach. Needs the tests' reference module, so run it in a checkout.
+compares the FID that they reach; ``--packed`` tells how many trials at a time get the most done. Needs the tests' reference
+module, so run it in a checkout.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from trainers import packing
 from trainers.config import GanConfig, TrainingConfig
 from trainers.core import Gan, sample
 
@@ -30,7 +32,19 @@ IMAGES = 512
 #: Side of the matrices whose product tells what the device can do at most.
 MATRIX = {"cpu": 1024, "cuda": 8192}
 
-MODES = ("float32", "bf16")
+#: Precision, and whether steps are replayed as CUDA graphs.
+MODES = {
+    "cpu": {"float32": ("float32", False), "bf16": ("bf16", False)},
+    "cuda": {
+        "float32": ("float32", False),
+        "bf16": ("bf16", False),
+        "float32 graphs": ("float32", True),
+        "bf16 graphs": ("bf16", True),
+    },
+}
+
+#: Trials at a time.
+PACKED = (1, 2, 4, 8)
 
 #: A contestant takes so many generator steps.
 Contestant = Callable[[int], None]
@@ -45,12 +59,12 @@ def contestants(resolution: int, width: int, batch: int, critic_steps: int, devi
     plain = PlainGan(resolution, width, batch, critic_steps, config.latent, device)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(device)
 
-    def ours(precision: str) -> Contestant:
+    def ours(precision: str, graphs: bool) -> Contestant:
         training = TrainingConfig.model_validate({"batch": batch, "critic_steps": critic_steps, "precision": precision})
-        gan = Gan(config, training, classes=0, seed=0, device=device)
+        gan = Gan(config, training, classes=0, seed=0, device=device, graphs=graphs)
         return lambda steps: gan.train(images, None, gan.step + steps)
 
-    return {"plain": lambda steps: plain.train(pixels, steps), **{mode: ours(mode) for mode in MODES}}
+    return {"plain": lambda steps: plain.train(pixels, steps), **{mode: ours(*how) for mode, how in MODES[device].items()}}
 
 
 def measure(size: tuple[int, int, int, int, int], device: str, rounds: int) -> list[dict[str, Any]]:
@@ -130,12 +144,11 @@ def quality(seeds: int, steps: int, device: str) -> Iterator[dict[str, Any]]:
     embed = load_embedding("builtin", device)
     real = fid_statistics(embed(get("digits").load("reference", config.resolution).images))
     settings = {"batch": 32, "critic_steps": 2, "generator_lr": 5e-4, "critic_lr": 5e-4}
-    for mode in ("plain", *MODES):
+    for mode, (precision, graphs) in {"plain": ("float32", False), **MODES[device]}.items():
         values = []
         for seed in range(seeds):
-            precision = "float32" if mode == "plain" else mode
             training = TrainingConfig.model_validate({**settings, "precision": precision})
-            gan = Gan(config, training, classes=0, seed=seed, device=device)
+            gan = Gan(config, training, classes=0, seed=seed, device=device, graphs=graphs)
             if mode == "plain":  # from the same initialisation, and drawn by our generator again
                 plain = PlainGan(config.resolution, config.width, 32, 2, config.latent, device, lr=5e-4)
                 for ours, theirs in ((gan.generator, plain.generator), (gan.critic, plain.critic)):
@@ -179,13 +192,26 @@ def _rows(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]
     if arguments.quality:
         for row in quality(arguments.seeds, arguments.steps, arguments.device):
             spread = f"{row['fid_low']:.2f} to {row['fid_high']:.2f} over {row['seeds']} seeds"
-            yield row, f"{row['mode']:8} FID {row['fid_mean']:.2f} after {row['steps']} steps, {spread}"
+            yield row, f"{row['mode']:14} FID {row['fid_mean']:.2f} after {row['steps']} steps, {spread}"
+        return
+    if arguments.packed:
+        size, rows = SIZES[arguments.device][-1], []
+        for row in packing.measure(PACKED, size, arguments.steps, arguments.device, arguments.seconds):
+            rows.append(row)
+            words = (
+                f"{row['packed']} at a time: {row['trials_per_hour']:.1f} trials of {row['steps_per_trial']} steps per hour, "
+                f"{row['resolution']}x{row['resolution']} width {row['width']}"
+            )
+            yield row, words + (f", {row['gpu_mib_per_trial']:.0f} MiB each" if arguments.device == "cuda" else "")
+        best = packing.recommend(rows)
+        key = f"resources.gpus {1 / best:g}" if arguments.device == "cuda" else "resources.cpus 1"
+        yield {"recommended": best}, f"recommended: {best} at a time ({key})"
         return
     for size in SIZES[arguments.device]:
         for row in measure(size, arguments.device, arguments.rounds):
             yield (
                 row,
-                f"{row['resolution']}x{row['resolution']} width {row['width']} batch {row['batch']}  {row['mode']:8} "
+                f"{row['resolution']}x{row['resolution']} width {row['width']} batch {row['batch']}  {row['mode']:14} "
                 f"{row['steps_per_s']:8.2f} steps/s {row['images_per_s']:8.0f} images/s  {row['times_plain']:.2f}x plain  "
                 f"{row['model_gflops_per_s']:.0f} GFLOP/s ({row['matmul_share']:.0%} of matmul)  "
                 f"peak {row['peak_mib']:.0f} MiB",
@@ -201,11 +227,15 @@ def main() -> None:
     parser.add_argument("--device", choices=sorted(SIZES), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds; their median is told")
     parser.add_argument("--quality", action="store_true", help="compare the FID reached after equal steps instead of speed")
+    parser.add_argument("--packed", action="store_true", help=f"tell trials per hour for {PACKED} at a time instead")
     parser.add_argument("--seeds", type=int, default=5, help="with --quality: how many seeds")
-    parser.add_argument("--steps", type=int, default=200, help="with --quality: generator steps")
+    parser.add_argument("--steps", type=int, default=200, help="with --quality, --packed: generator steps")
+    parser.add_argument("--seconds", type=float, default=20, help="with --packed: how long each number is measured")
     parser.add_argument("--json", action="store_true", help="print a JSON object per line")
     arguments = parser.parse_args()
-    for name in ("rounds", "seeds", "steps"):
+    if arguments.quality and arguments.packed:
+        parser.error("--quality and --packed are two benchmarks; ask for one")
+    for name in ("rounds", "seeds", "steps", "seconds"):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name} must be 1 or more")
     torch.set_num_threads(1)

@@ -5,7 +5,9 @@ the very same steps as an uninterrupted one, to the bit on the CPU.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.config import GanConfig, TrainingConfig
+from trainers.graphs import Graphed
 from trainers.losses import critic_loss, generator_loss
 from trainers.networks import Generator, make_critic, make_generator, set_low_gradients
 from trainers.seeds import derive_seed
@@ -68,9 +71,19 @@ class Gan:
     """
 
     def __init__(
-        self, gan: GanConfig, training: TrainingConfig, *, classes: int, seed: int, device: str | torch.device = "cpu"
-    ) -> None:
-        """Make fresh networks. `classes` is 0 for an unconditional GAN; `seed` decides initialisation and training."""
+        self, gan: GanConfig, training: TrainingConfig, *, classes: int, seed: int, device: str | torch.device = "cpu",
+        graphs: bool = False,
+    ) -> None:  # fmt: skip
+        """Make fresh networks.
+
+        Args:
+            gan: the networks.
+            training: how they are trained.
+            classes: 0 for an unconditional GAN.
+            seed: decides initialisation and training.
+            device: where.
+            graphs: whether steps are replayed as CUDA graphs; on a GPU only.
+        """
         self.config = training
         self.latent = gan.latent
         self.classes = classes
@@ -83,12 +96,15 @@ class Gan:
             set_low_gradients(network, training.precision == "bf16")
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if training.ema else None
         self.optimisers = {
-            name: torch.optim.Adam(network.parameters(), lr=lr, betas=training.betas, fused=True)
+            name: torch.optim.Adam(network.parameters(), lr=lr, betas=training.betas, fused=True, capturable=graphs)
             for (name, network), lr in zip(self.networks.items(), (training.generator_lr, training.critic_lr), strict=True)
         }
         self.random = torch.Generator(self.device)
         self.random.manual_seed(derive_seed("training", seed))
         self.step = 0
+        self._graphs = graphs
+        self._worst = torch.zeros((), device=self.device)
+        self._prepared: tuple[np.ndarray, Callable[[], None]] | None = None
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -111,20 +127,34 @@ class Gan:
         Raises:
             Diverged: a loss is not finite, or the critic's has exploded.
         """
-        data = Data.on(self.device, images, labels if self.classes else None)
-        worst = torch.zeros((), device=self.device)
+        take_step = self._on(images, labels)
         while self.step < until:
-            for _ in range(self.config.critic_steps):
-                worst = torch.maximum(worst, self._critic_step(data))
-            worst = torch.maximum(worst, self._generator_step(data))
-            if self.average is not None:
-                self._update_average(self.average)
+            take_step()
             self.step += 1
             if self.step % CHECK_EVERY == 0 or self.step == until:
                 # torch.maximum hands NaN on; `not <=` is true for it as well.
-                if not float(worst) <= EXPLODED:
-                    raise Diverged(f"a loss reached {float(worst):.3g} by step {self.step}")
-                worst.zero_()
+                if not (worst := float(self._worst)) <= EXPLODED:
+                    raise Diverged(f"a loss reached {worst:.3g} by step {self.step}")
+                self._worst.zero_()
+
+    def _on(self, images: np.ndarray, labels: np.ndarray | None) -> Callable[[], None]:
+        """Return what takes a step on these images; they move to the device once, however often the same array comes."""
+        if self._prepared is None or self._prepared[0] is not images:
+            data = Data.on(self.device, images, labels if self.classes else None)
+            step = partial(self._take_step, data)
+            self._prepared = images, Graphed(step, self.random) if self._graphs else step
+        return self._prepared[1]
+
+    def _take_step(self, data: Data) -> None:
+        """Take the critic's steps and the generator's; nothing in here waits for the device."""
+        for _ in range(self.config.critic_steps):
+            self._note(self._critic_step(data))
+        self._note(self._generator_step(data))
+        if self.average is not None:
+            self._update_average(self.average)
+
+    def _note(self, loss: Tensor) -> None:
+        torch.maximum(self._worst, loss, out=self._worst)
 
     def _critic_step(self, data: Data) -> Tensor:
         """Take one critic step on a fresh minibatch; return the loss's magnitude."""

@@ -87,8 +87,9 @@ class Rung:
 
 
 def run(
-    trial: TrialConfig, *, parent: Checkpoint | None = None, resume: Checkpoint | None = None, device: str = "cpu"
-) -> Iterator[Rung]:
+    trial: TrialConfig, *, parent: Checkpoint | None = None, resume: Checkpoint | None = None, device: str = "cpu",
+    graphs: bool = False,
+) -> Iterator[Rung]:  # fmt: skip
     """Run a trial, from `resume` (a checkpoint that it yielded itself) or from the start.
 
     Args:
@@ -96,6 +97,7 @@ def run(
         parent: the pre-trained source; required when the strategy copies from one.
         resume: the trial's own last checkpoint; its rung is not yielded again.
         device: torch device.
+        graphs: whether training steps are replayed as CUDA graphs.
 
     Yields:
         step 0 (unless resumed), then every rung; ends after the budget or after divergence.
@@ -106,7 +108,7 @@ def run(
     began = time.perf_counter()
     data = training_images(trial)
     classes = trial.domain.classes if trial.conditional else ()
-    gan = Gan(trial.gan, trial.training, classes=len(classes), seed=trial.seed, device=device)
+    gan = Gan(trial.gan, trial.training, classes=len(classes), seed=trial.seed, device=device, graphs=graphs)
     spent = 0.0
     matches: dict[str, Match] = {}
     if resume is not None:
