@@ -21,7 +21,7 @@ from trainers.config import (
     steps_of,
 )
 from trainers.errors import UserError, unknown_name
-from trainers.evaluation.names import EMBEDDINGS
+from trainers.evaluation.names import check_embedding
 from trainers.strategies import get_strategy
 
 #: What PyYAML raises: its own errors, those of values such as 2024-13-45, and that of too deep a nesting.
@@ -115,9 +115,7 @@ class SweepSpec(Frozen):
     @field_validator("evaluation")
     @classmethod
     def _known_embedding(cls, evaluation: EvaluationConfig) -> EvaluationConfig:
-        if evaluation.embedding not in EMBEDDINGS:
-            raise unknown_name("embedding", evaluation.embedding, EMBEDDINGS)
-        return evaluation
+        return evaluation.model_copy(update={"embedding": check_embedding(evaluation.embedding)})
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SweepSpec":

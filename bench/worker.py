@@ -14,6 +14,7 @@ from bench.environment import record_environment
 from bench.outcomes import checkpoint_path, checkpoint_paths, outcome_row, real_samples_path, samples_path
 from bench.store import Store, open_store
 from trainers.config import TrialConfig
+from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from trainers.checkpoints import Checkpoint
@@ -24,7 +25,7 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
     """Run one trial, in a process of Ray's: the function that Ray Tune schedules.
 
     Args:
-        config: "trial" (canonical JSON), "sweep" and "store" (URI) as strings; "resources", what it may use.
+        config: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings; "resources", what it may use.
     """
     import torch
 
@@ -37,6 +38,8 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
         torch.cuda.set_per_process_memory_fraction(resources["gpus"])
     store = open_store(config["store"])
     trial = TrialConfig.model_validate_json(config["trial"])
+    if trial.key != config["key"]:
+        raise UserError(f"embedding {trial.evaluation.embedding!r} is another file on this machine than where the sweep began")
     sweep = config["sweep"]
     environment = record_environment(store, sweep, gpu=bool(resources["gpus"]))
     if not store.has_file(real_samples_path(trial)):

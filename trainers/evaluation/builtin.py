@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
+from trainers.evaluation.embeddings import in_batches
 from trainers.evaluation.names import BUILTIN_WEIGHTS
 
 #: Side that every image is resized to, pixels.
@@ -55,7 +56,6 @@ def prepare(images: Tensor) -> Tensor:
 class Builtin:
     """The built-in embedding on a device; see :class:`trainers.evaluation.embeddings.Embedding`."""
 
-    dimensions = DIMENSIONS
     licence = "Apache-2.0"
 
     def __init__(self, identity: str, device: str) -> None:
@@ -66,11 +66,6 @@ class Builtin:
         self.network.load_state_dict(weights)
         self.network.to(self.device).eval()
 
-    @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return features float32 (N, 64) of images uint8 (N, H, W, 3)."""
-        batches = [
-            self.network(prepare(torch.tensor(images[start : start + BATCH], device=self.device))).cpu()
-            for start in range(0, len(images), BATCH)
-        ]
-        return torch.cat(batches).numpy()
+        return in_batches(lambda batch: self.network(prepare(torch.tensor(batch, device=self.device))), images, BATCH)

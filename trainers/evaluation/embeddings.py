@@ -1,11 +1,14 @@
 """Embeddings: the networks whose features FID and its kin are computed in."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from trainers.evaluation.names import EMBEDDINGS, embedding_identity
+from trainers.evaluation.names import embedding_identity
 
 
 class Embedding(Protocol):
@@ -13,12 +16,10 @@ class Embedding(Protocol):
 
     Attributes:
         identity: part of every metric's key; two embeddings with equal identities give equal features.
-        dimensions: D.
         licence: of the weights.
     """
 
     identity: str
-    dimensions: int
     licence: str
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -27,13 +28,34 @@ class Embedding(Protocol):
 
 @cache
 def load_embedding(name: str, device: str = "cpu") -> Embedding:
-    """Return the embedding of that name on a device, loaded once per process.
+    """Return the embedding of that name (see `trainers.evaluation.names`) on a device, loaded once per process.
 
     Raises:
-        UserError: there is no embedding of that name.
+        UserError: there is no embedding of that name, or its file is missing or not what it should be.
     """
-    identity = embedding_identity(name)
-    assert name in EMBEDDINGS
+    identity, kind = embedding_identity(name), name.partition(":")[0]
+    if kind == "inception":
+        from trainers.evaluation.inception import Inception
+
+        return Inception(name, identity, device)
+    if kind == "clip":
+        from trainers.evaluation.clip import Clip
+
+        return Clip(name, identity, device)
+    if kind == "custom":
+        from trainers.evaluation.custom import Custom
+
+        return Custom(name, identity, device)
     from trainers.evaluation.builtin import Builtin
 
     return Builtin(identity, device)
+
+
+def in_batches(compute: Callable[[np.ndarray], Tensor], images: np.ndarray, batch: int) -> np.ndarray:
+    """Return the features float32 (N, D) that `compute` gives of images uint8 (n, H, W, 3), a batch at a time.
+
+    In full float32 on a GPU too, where convolutions would round to TF32: a metric must not depend on the device.
+    """
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
+        found = [compute(images[start : start + batch]).float().cpu() for start in range(0, len(images), batch)]
+    return torch.cat(found).numpy()
