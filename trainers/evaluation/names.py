@@ -5,6 +5,7 @@ a file of that name), or ``custom:PATH`` (a network of the user's own).
 """
 
 import hashlib
+import json
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -92,6 +93,12 @@ def embedding_identity(name: str) -> str:
     else:
         raise _unknown(name)
     return f"{kind}:{digest.hexdigest()[:12]}"
+
+
+def reference_key(fingerprint: str, resolution: int, identity: str, split: str = "reference") -> str:
+    """Return the content hash of all that shapes a domain's features in an embedding: 32 hexadecimal digits."""
+    text = json.dumps([fingerprint, split, resolution, identity])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _unknown(name: str) -> UserError:

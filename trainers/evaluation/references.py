@@ -1,0 +1,98 @@
+"""What metrics compare with: features and statistics of a domain's split in an embedding, computed once and then shared."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from trainers.domains import Split, get
+from trainers.evaluation.embeddings import Embedding
+from trainers.evaluation.fid import Statistics, statistics
+from trainers.evaluation.names import reference_key
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Features float32 (N, D) of a domain's images, their labels int64 (N,) where it has classes, and their statistics."""
+
+    features: np.ndarray
+    labels: np.ndarray | None
+    statistics: Statistics
+
+    @cached_property
+    def by_class(self) -> Mapping[int, Statistics]:
+        """The statistics of each class with two images or more."""
+        if self.labels is None:
+            return {}
+        present, counts = np.unique(self.labels, return_counts=True)
+        return {int(k): statistics(self.features[self.labels == k]) for k in present[counts > 1]}
+
+
+class References(Protocol):
+    """Whoever has references, or computes them."""
+
+    def __call__(self, domain: str, resolution: int, embedding: Embedding) -> Reference:
+        """Return the reference split of a domain, by its name, at a resolution (pixels)."""
+
+
+def embed(domain: str, resolution: int, embedding: Embedding, split: Split = "reference") -> Reference:
+    """Return a domain's split as a reference, computed anew."""
+    data = get(domain).load(split, resolution)
+    features = embedding(data.images)
+    return Reference(features, data.labels, statistics(features))
+
+
+_kept: dict[str, Reference] = {}
+
+
+def references(domain: str, resolution: int, embedding: Embedding) -> Reference:
+    """Return a reference, computed once per process: `References` for those who keep none for longer."""
+    key = reference_key(get(domain).fingerprint, resolution, embedding.identity)
+    if key not in _kept:
+        _kept[key] = embed(domain, resolution, embedding)
+    return _kept[key]
+
+
+def dump(reference: Reference) -> bytes:
+    """Return a reference as safetensors bytes with their own checksum."""
+    arrays = {
+        "features": reference.features,
+        "mean": reference.statistics.mean,
+        "covariance": reference.statistics.covariance,
+    }
+    if reference.labels is not None:
+        arrays["labels"] = reference.labels
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return save_arrays({**arrays, "sha256": _checksum(arrays)})
+
+
+def load(data: bytes) -> Reference:
+    """Return the reference that `dump` wrote.
+
+    Raises:
+        ValueError: the bytes are not those that were written.
+    """
+    try:
+        arrays = load_arrays(data)
+        checksum = arrays.pop("sha256")
+        whole = np.array_equal(checksum, _checksum(arrays))
+        features, mean, covariance = (arrays[name] for name in ("features", "mean", "covariance"))
+    except (SafetensorError, KeyError) as error:
+        raise ValueError("not a reference, or part of one") from error
+    if not whole:
+        raise ValueError("a reference with a wrong checksum")
+    return Reference(features, arrays.get("labels"), Statistics(mean, covariance, len(features)))
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
+        digest.update(arrays[name].tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
