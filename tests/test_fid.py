@@ -8,7 +8,8 @@ import scipy.linalg
 import torch
 
 from tests.features import ill_conditioned, normal
-from trainers.evaluation.fid import Fid, Statistics, fid, fid_estimate, fid_infinity, statistics
+from trainers.evaluation.estimate import Estimate
+from trainers.evaluation.fid import Statistics, fid, fid_estimate, fid_infinity, statistics
 
 
 @pytest.mark.parametrize(("means", "variances", "expected"), [
@@ -94,7 +95,7 @@ def test_fid_of_constant_features_is_the_other_sides_spread_and_the_gap():
     for a, b in ((x, y), (y, x)):
         assert fid(statistics(a), statistics(b)) == pytest.approx(expected, rel=1e-12)
         assert fid_estimate(a, b).value == pytest.approx(expected, rel=1e-12)
-    assert fid_estimate(x, x) == Fid(0, 0)
+    assert fid_estimate(x, x) == Estimate(0, 0)
 
 
 def test_no_order_of_the_samples_changes_fid():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.features import normal
+from tests.features import ill_conditioned, inception_like, normal
+from trainers.evaluation.estimate import Estimate
 from trainers.evaluation.kid import kid
 
 
@@ -73,3 +74,30 @@ def test_kid_depends_on_neither_order_nor_precision():
     assert kid(x[::-1], y[::-1]).value == pytest.approx(value, rel=1e-9)
     assert kid(y, x).value == pytest.approx(value, rel=1e-9)
     assert kid(x.astype(float), y.astype(float)) == kid(x, y)
+
+
+def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a.astype(float) @ b.T.astype(float) / a.shape[1] + 1) ** 3
+
+
+@pytest.mark.parametrize("shift", [0.0, 30.0])
+def test_kid_over_several_tiles_equals_its_definition_in_matrices(shift: float):
+    x, y = (inception_like(n, seed)[:, :64] + shift * (1 + step) for n, seed, step in ((1100, 1, 0), (2060, 2, 1e-3)))
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    n, m = len(x), len(y)
+    xx, yy = (kernel(z, z).sum() - np.diagonal(kernel(z, z)).sum() for z in (x, y))
+    expected = xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * kernel(x, y).mean()
+    assert kid(x, y).value == pytest.approx(expected, rel=1e-6)
+
+
+def test_kid_of_constant_features_is_the_kernels():
+    """Of ones and ones it is 0; of ones and twos 8 + 125 - 2 * 27."""
+    ones = np.ones((9, 5))
+    assert kid(ones, ones[:6]) == Estimate(0, 0)
+    assert kid(ones, 2 * ones).value == pytest.approx(8 + 125 - 54, rel=1e-12)
+
+
+def test_no_order_of_the_samples_changes_kid():
+    for make in (normal, ill_conditioned):
+        x, y = make(60, 8, 1), 2 * make(9, 8, 2)
+        assert kid(np.random.default_rng(0).permutation(x), y[::-1]).value == pytest.approx(kid(x, y).value, rel=1e-9)

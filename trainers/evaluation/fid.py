@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, eigh, solve_triangular, svdvals
 from scipy.linalg.lapack import dpstrf
 
+from trainers.evaluation.estimate import Estimate
 from trainers.seeds import derive_seed
 
 #: `fid_infinity` splits the features into 1, 2, ... so many parts.
@@ -32,22 +33,6 @@ class Statistics:
     samples: int
 
 
-@dataclass(frozen=True)
-class Fid:
-    """The distance, and its standard error."""
-
-    value: float
-    standard_error: float
-
-
-@dataclass(frozen=True)
-class Extrapolated:
-    """The distance for infinitely many generated samples, and its standard error."""
-
-    value: float
-    standard_error: float
-
-
 def statistics(features: np.ndarray) -> Statistics:
     """Return the statistics of features (N, D), N >= 2, in float64."""
     wide = features.astype(np.float64)
@@ -61,7 +46,7 @@ def fid(a: Statistics, b: Statistics) -> float:
     return max(0.0, float(gap @ gap + traces - 2 * _root_trace(a, b)))
 
 
-def fid_estimate(x: np.ndarray, y: np.ndarray) -> Fid:
+def fid_estimate(x: np.ndarray, y: np.ndarray) -> Estimate:
     """Return the FID between features (N, D) and (M, D), N and M >= 2, with the standard error from both sides' sampling.
 
     The standard error is the infinitesimal jackknife's: each sample's influence on the distance in closed form. It holds the
@@ -71,10 +56,10 @@ def fid_estimate(x: np.ndarray, y: np.ndarray) -> Fid:
     a, b = statistics(x), statistics(y)
     to_b, to_a = _transports(a, b)
     variance = _influences(x, a, b, to_b).var(ddof=1) / len(x) + _influences(y, b, a, to_a).var(ddof=1) / len(y)
-    return Fid(fid(a, b), float(np.sqrt(variance)))
+    return Estimate(fid(a, b), float(np.sqrt(variance)))
 
 
-def fid_infinity(reference: Statistics, features: np.ndarray, seed: int) -> Extrapolated:
+def fid_infinity(reference: Statistics, features: np.ndarray, seed: int) -> Estimate:
     """Return the FID of infinitely many samples like features (N, D) to the reference, N >= 8; it may be below 0.
 
     FID's bias is about a constant over the number of samples, so FID is fitted by a line in 1 / n at n = N, N / 2, N / 3 and
@@ -100,7 +85,7 @@ def fid_infinity(reference: Statistics, features: np.ndarray, seed: int) -> Extr
     value = float(weights @ [np.mean(each) for each in found])
     whole = statistics(features)
     influences = _influences(features, whole, reference, _transports(reference, whole)[1])
-    return Extrapolated(value, float(np.sqrt(influences.var(ddof=1) / len(features))))
+    return Estimate(value, float(np.sqrt(influences.var(ddof=1) / len(features))))
 
 
 def _root_trace(a: Statistics, b: Statistics) -> float:
