@@ -27,17 +27,20 @@ def copies(n: int, seed: int) -> np.ndarray:
     return np.concatenate([features[: n - n // 3], features[: n // 3]])
 
 
-@pytest.mark.parametrize(("real", "fake"), [
-    (normal(200, 8, 1), normal(200, 8, 1)[::-1] + 0.5),
-    (normal(200, 8, 1), normal(90, 8, 2)),
-    (normal(90, 8, 1), 0.5 * normal(200, 8, 1)[:150]),
-    (normal(60, 200, 1), 0.9 * normal(60, 200, 1)[::2] + 0.1 * normal(30, 200, 2)),
-    (ill_conditioned(150, 20, 1), ill_conditioned(150, 20, 2)),
-    (1e3 + ill_conditioned(60, 100, 1), 1e3 + ill_conditioned(70, 100, 2)),
-    (inception_like(150, 1), inception_like(130, 2)),
-    (copies(200, 1), copies(150, 1) + 0.25),
-    (copies(200, 1), copies(150, 1)),
-], ids=["shifted", "more", "fewer", "N<D", "ill-conditioned", "ill-conditioned N<D", "inception", "copies", "shared copies"])  # fmt: skip
+SETS = {
+    "shifted": (normal(200, 8, 1), normal(200, 8, 1)[::-1] + 0.5),
+    "more": (normal(200, 8, 1), normal(90, 8, 2)),
+    "fewer": (normal(90, 8, 1), 0.5 * normal(200, 8, 1)[:150]),
+    "N < D": (normal(60, 200, 1), 0.9 * normal(60, 200, 1)[::2] + 0.1 * normal(30, 200, 2)),
+    "ill-conditioned": (ill_conditioned(150, 20, 1), ill_conditioned(150, 20, 2)),
+    "ill-conditioned, N < D": (1e3 + ill_conditioned(60, 100, 1), 1e3 + ill_conditioned(70, 100, 2)),
+    "Inception's": (inception_like(150, 1), inception_like(130, 2)),
+    "copies": (copies(200, 1), copies(150, 1) + 0.25),
+    "shared copies": (copies(200, 1), copies(150, 1)),
+}
+
+
+@pytest.mark.parametrize(("real", "fake"), SETS.values(), ids=SETS)
 @pytest.mark.parametrize("k", [1, 5])
 def test_prdc_equals_the_prdc_packages(real: np.ndarray, fake: np.ndarray, k: int):
     assert values(prdc(real, fake, k)) == pytest.approx(theirs(real, fake, k), rel=1e-12)
