@@ -138,6 +138,77 @@ def report(
     typer.echo(f"report: {_write_report(opened, out or _default_report(opened), sweep)}")
 
 
+@app.command(epilog="Example: transfergan distances quickstart --store store")
+def distances(
+    spec: SpecArgument = "quickstart",
+    store: StoreOption = "store",
+    overrides: SetOption = None,
+    cpus: Annotated[int | None, typer.Option(min=1, help="CPU cores to use in all; every core by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, with intervals.")] = False,
+) -> None:
+    """Measure how far a sweep's sources are from its targets, without training anything."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.distances import KINDS, between
+    from bench.sweep import run_distances
+
+    plan = _plan(spec, overrides)
+    opened = _open(store, create=True)
+    failures = run_distances(plan, _ledger(plan, opened), opened, Console(stderr=True), cpus)
+    rows = between(plan, opened)
+    if as_json:
+        typer.echo(json.dumps(rows))
+    else:
+        table = Table(box=None, pad_edge=False)
+        for column in ("source", "target", *KINDS):
+            table.add_column(column, justify="right" if column in KINDS else "left", no_wrap=True)
+        values = {(row["source"], row["trial"], row["target"], row["kind"]): row["value"] for row in rows}
+        for source, trial, target in dict.fromkeys(key[:3] for key in values):
+            figures = [f"{values[source, trial, target, kind]:.4g}" for kind in KINDS]
+            table.add_row(f"{source}'s generator" if trial else source, target, *figures)
+        Console().print(table)
+    if failures:
+        typer.echo("\n".join(failures), err=True)
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: transfergan evaluate --images samples --against digits --resolution 32 --json")
+def evaluate(
+    images: Annotated[Path, typer.Option(help="Folder of generated images.")],
+    against: Annotated[str, typer.Option(help="A domain: a built-in one, or folder:PATH.")],
+    embedding: Annotated[str, typer.Option(help="builtin, inception, clip or custom:PATH.")] = "builtin",
+    weights: Annotated[Path | None, typer.Option(help="Where Inception's or CLIP's weights are.")] = None,
+    resolution: Annotated[int, typer.Option(min=4, help="Pixels that both sides are brought to.")] = 64,
+    metrics: Annotated[str, typer.Option(help="Comma-separated names; all but iw by default.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, by metric.")] = False,
+) -> None:
+    """Measure a folder of images against a domain: FID, KID, precision and recall, and others, with 95 % intervals."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.evaluate import evaluate as measure
+
+    if weights is not None:
+        if embedding not in ("inception", "clip"):
+            raise UserError(f"--weights goes with --embedding inception or clip, not {embedding!r}")
+        embedding = f"{embedding}:{weights}"
+    console = Console(stderr=True)
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    found = measure(
+        images, against, embedding, resolution, names, lambda what: console.print(what, highlight=False, markup=False)
+    )
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("metric", "value", "low", "high", "samples"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for name, row in found.items():
+        table.add_row(name, *(f"{row[column]:.4g}" for column in ("value", "low", "high")), f"{row['samples']:,}")
+    Console().print(table)
+
+
 @app.command(epilog="Example: transfergan generate --trial 3f2a -n 64 --out images")
 def generate(
     trial: Annotated[str, typer.Option(help="The trial's key, or the start of it.")],

@@ -1,4 +1,7 @@
-"""How far each source is from each target, by its real images and by its pre-trained generator's samples."""
+"""How far each source is from each target, by its real images and by its pre-trained generator's samples.
+
+And how diverse and how dense each domain is by itself. Every domain is embedded once: its reference is in the store.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,11 +9,35 @@ from typing import Any
 from bench.ledger import Ledger
 from bench.outcomes import checkpoint_paths
 from bench.plan import Plan
+from bench.references import StoredReferences, reference_path
 from bench.store import Store, open_store
+from trainers.domains import get
 from trainers.evaluation.names import embedding_identity
 
-#: One source against the targets: arguments of `measure` beside the store.
+#: One source against the targets: arguments of `measure` beside the common ones.
 Task = tuple[str, str | None, tuple[str, ...]]
+
+#: The kinds of distance. The last four are of the source's images for generated ones and the target's for real ones: recall
+#: is the share of the target that the source reaches. Of these more is nearer.
+KINDS = ("fid", "kid", "precision", "recall", "density", "coverage")
+
+#: A domain's own figures.
+FIGURES = ("diversity", "spacing")
+
+
+def unembedded(plan: Plan, store: Store) -> list[str]:
+    """Return the domains of a plan whose reference or own figures the store lacks."""
+    identity, resolution = embedding_identity(plan.spec.evaluation.embedding), plan.spec.gan.resolution
+    known = store.read("domains")
+    known = known[(known["embedding"] == identity) & (known["resolution"] == resolution)]
+    done = set(zip(known["domain"], known["figure"], strict=True))
+    names = dict.fromkeys(trial.domain.name for trial in plan.trials)
+    return [
+        name
+        for name in names
+        if not store.has_file(reference_path(get(name).fingerprint, resolution, identity))
+        or any((name, figure) not in done for figure in FIGURES)
+    ]
 
 
 def missing(plan: Plan, ledger: Ledger, store: Store) -> list[Task]:
@@ -19,13 +46,13 @@ def missing(plan: Plan, ledger: Ledger, store: Store) -> list[Task]:
     identity = embedding_identity(plan.spec.evaluation.embedding)
     known = known[(known["embedding"] == identity) & (known["resolution"] == plan.spec.gan.resolution)]
     done = {
-        (source, None if trial is None or trial != trial else trial, target)  # a missing string may read as NaN
-        for source, trial, target in zip(known["source"], known["trial"], known["target"], strict=True)
+        (source, None if trial is None or trial != trial else trial, target, kind)  # a missing string may read as NaN
+        for source, trial, target, kind in zip(known["source"], known["trial"], known["target"], known["kind"], strict=True)
     }
     targets = tuple(dict.fromkeys(trial.domain.name for trial in plan.of_kind("adapt")))
     tasks: list[Task] = []
     for source, key in _ends(plan, ledger):
-        lacking = tuple(target for target in targets if (source, key, target) not in done)
+        lacking = tuple(t for t in targets if any((source, key, t, kind) not in done for kind in KINDS))
         if lacking:
             tasks.append((source, key, lacking))
     return tasks
@@ -41,37 +68,47 @@ def _ends(plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str | None]]:
             yield trial.domain.name, trial.key
 
 
+def embed(store_uri: str, sweep: str, embedding_name: str, resolution: int, domain: str) -> None:
+    """Publish a domain's reference, where the store lacks it, and the domain's own figures."""
+    from trainers.evaluation.comparison import NEIGHBOURS, interval
+    from trainers.evaluation.diversity import spacing, spread
+    from trainers.evaluation.embeddings import load_embedding
+
+    store = _prepare(store_uri)
+    embedding = load_embedding(embedding_name)
+    features = StoredReferences(store)(domain, resolution, embedding).features
+    common = {"domain": domain, "resolution": resolution, "embedding": embedding.identity, "samples": len(features)}
+    k = min(NEIGHBOURS, len(features) - 1)
+    found = {"diversity": spread(features), "spacing": spacing(features, k)}
+    store.append("domains", sweep, [{**common, "figure": figure, **interval(figure, found[figure])} for figure in FIGURES])
+
+
 def measure(
     store_uri: str, sweep: str, embedding_name: str, resolution: int, samples: int, source: str, key: str | None,
     targets: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Measure one source's distances to the targets and publish them.
+    """Measure one source's distances to the targets and publish them, each with its interval.
 
-    Real images are those of the reference splits; a generator stands for itself with `samples` images. The interval is
-    KID's value plus and minus 1.96 standard errors; FID has none here.
+    Real images are those of the reference splits; a generator stands for itself with `samples` images.
     """
-    import torch
-
     from trainers import checkpoints
     from trainers.core import sample
+    from trainers.evaluation.comparison import METRICS, Comparison, interval
     from trainers.evaluation.embeddings import load_embedding
-    from trainers.evaluation.fid import fid, statistics
-    from trainers.evaluation.kid import kid
-    from trainers.trial import EVALUATION_SEED, reference
+    from trainers.evaluation.evaluator import EVALUATION_SEED
 
-    torch.set_num_threads(1)
-    store = open_store(store_uri)
-    embedding = load_embedding(embedding_name)
+    store = _prepare(store_uri)
+    embedding, references = load_embedding(embedding_name), StoredReferences(store)
     if key is None:
-        features, summary = reference(source, resolution, embedding)
+        features = references(source, resolution, embedding).features
     else:
         name = checkpoint_paths(store, key)[-1]
         generator, latent = checkpoints.generator(checkpoints.load(store.read_file(name), name))
         features = embedding(sample(generator, latent, samples, EVALUATION_SEED))
-        summary = statistics(features)
     rows: list[dict[str, Any]] = []
     for target in targets:
-        target_features, target_summary = reference(target, resolution, embedding)
+        reference = references(target, resolution, embedding)
+        pair = Comparison(reference, features)
         ends = {
             "source": source,
             "target": target,
@@ -79,11 +116,26 @@ def measure(
             "resolution": resolution,
             "embedding": embedding.identity,
             "source_samples": len(features),
-            "target_samples": len(target_features),
+            "target_samples": len(reference.features),
         }
-        rows.append({**ends, "kind": "fid", "value": fid(target_summary, summary)})
-        distance = kid(target_features, features)
-        margin = 1.96 * distance.standard_error
-        interval = {"low": distance.value - margin, "high": distance.value + margin}
-        rows.append({**ends, "kind": "kid", "value": distance.value, **interval})
+        rows += [{**ends, "kind": kind, **interval(kind, METRICS[kind](pair))} for kind in KINDS]
     store.append("distances", sweep, rows)
+
+
+def between(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    """Return the distances of a plan's sources and targets that the store has: rows of table `distances`, in plan order."""
+    known = store.read("distances").drop(columns=["recorded_at", "sweep"])
+    identity = embedding_identity(plan.spec.evaluation.embedding)
+    known = known[(known["embedding"] == identity) & (known["resolution"] == plan.spec.gan.resolution)]
+    sources = {name: i for i, name in enumerate(dict.fromkeys(trial.domain.name for trial in plan.of_kind("pretrain")))}
+    targets = {trial.domain.name for trial in plan.of_kind("adapt")}
+    rows: list[Any] = known.astype(object).where(known.notna(), None).to_dict("records")
+    chosen = [row for row in rows if row["source"] in sources and row["target"] in targets]
+    return sorted(chosen, key=lambda row: (row["target"], row["trial"] or "", sources[row["source"]], KINDS.index(row["kind"])))
+
+
+def _prepare(store_uri: str) -> Store:
+    import torch
+
+    torch.set_num_threads(1)
+    return open_store(store_uri)

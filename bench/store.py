@@ -1,6 +1,6 @@
 """The store: the only truth about what has been done.
 
-One directory or object-store prefix holding four Parquet tables (Hive-partitioned by sweep) and the files that belong to
+One directory or object-store prefix holding five Parquet tables (Hive-partitioned by sweep) and the files that belong to
 their rows (checkpoints, sample grids, the planned trials of each sweep). Three promises:
 
 * A writer never changes a file: each write is a new part, published whole under its final name. Readers never see a torn
@@ -32,7 +32,7 @@ from trainers.errors import unknown_name as unknown_name
 
 SCHEMA_VERSION = 1
 
-Table = Literal["trials", "measurements", "distances", "environments"]
+Table = Literal["trials", "measurements", "distances", "domains", "environments"]
 
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -71,7 +71,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
         {
             "trial": pa.string(),
             "step": pa.int64(),
-            "metric": pa.string(),  # fid | kid
+            "metric": pa.string(),  # fid, kid, precision, ...; fid/CLASS; fid_ema, kid_ema
             "embedding": pa.string(),
             "value": pa.float64(),
             "standard_error": pa.float64(),  # null where the metric has none
@@ -88,13 +88,27 @@ SCHEMAS: dict[Table, pa.Schema] = {
             "target": pa.string(),
             "trial": pa.string(),  # pretrain trial whose samples were used; null for the source's real images
             "resolution": pa.int64(),
-            "kind": pa.string(),  # fid | kid
+            "kind": pa.string(),  # fid | kid | precision | recall | density | coverage
             "embedding": pa.string(),
             "value": pa.float64(),
-            "low": pa.float64(),  # 95% interval; null where the kind has none
+            "low": pa.float64(),  # 95% interval
             "high": pa.float64(),
             "source_samples": pa.int64(),
             "target_samples": pa.int64(),
+            "recorded_at": _TIME,
+        }
+    ),
+    # What a domain is like by itself, by its reference images.
+    "domains": pa.schema(
+        {
+            "domain": pa.string(),
+            "resolution": pa.int64(),
+            "figure": pa.string(),  # diversity | spacing
+            "embedding": pa.string(),
+            "value": pa.float64(),
+            "low": pa.float64(),  # 95% interval
+            "high": pa.float64(),
+            "samples": pa.int64(),
             "recorded_at": _TIME,
         }
     ),
@@ -112,6 +126,7 @@ KEYS: dict[Table, list[str]] = {
     "trials": ["key"],
     "measurements": ["trial", "step", "metric", "embedding"],
     "distances": ["source", "target", "trial", "resolution", "kind", "embedding"],
+    "domains": ["domain", "resolution", "figure", "embedding"],
     "environments": ["environment"],
 }
 

@@ -3,6 +3,9 @@
 Imports Ray only when there is something to run, so that a finished sweep answers at once.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from rich.console import Console
 
 from bench import distances
@@ -34,7 +37,7 @@ def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: 
     progress = Progress(ledger, console)
     recorder = Recorder(plan, ledger, store, progress.update)
     recorder.settle()
-    if not ledger.open_trials() and not distances.missing(plan, ledger, store):
+    if not (ledger.open_trials() or distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
         return []
     from bench import on_ray
 
@@ -44,15 +47,39 @@ def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: 
                 on_ray.run_trials(plan, ledger, store, recorder)
         if ledger.open_trials():
             return []
-        tasks = distances.missing(plan, ledger, store)
-        spec = plan.spec
-        common = (store.address, spec.name, spec.evaluation.embedding, spec.gan.resolution, spec.evaluation.samples)
-        arguments = [(*common, *task) for task in tasks]
-        failures = []
-        for ended, (i, error) in enumerate(on_ray.map_tasks(distances.measure, arguments, spec.resources.cpus), 1):
-            source, key, _ = tasks[i]
-            what = f"distances from {source} ({'real' if key is None else 'generated'} images)"
+        return _measure_distances(plan, ledger, store, console)
+
+
+def run_distances(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None) -> list[str]:
+    """Measure what the store lacks of the distances between a plan's domains, and nothing else; see `run_sweep`."""
+    if not (distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
+        return []
+    from bench import on_ray
+
+    with on_ray.cluster(plan.spec.resources, cpus):
+        return _measure_distances(plan, ledger, store, console)
+
+
+def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Console) -> list[str]:
+    """Measure what the store lacks of the distances between a plan's domains; Ray must be up.
+
+    Returns:
+        which could not be measured, and why.
+    """
+    from bench import on_ray
+
+    spec, failures = plan.spec, []
+    common = (store.address, spec.name, spec.evaluation.embedding, spec.gan.resolution)
+
+    def run(function: Callable[..., None], arguments: list[tuple[Any, ...]], names: list[str]) -> None:
+        for ended, (i, error) in enumerate(on_ray.map_tasks(function, arguments, spec.resources.cpus), 1):
             if error:
-                failures.append(f"{what} failed: {error}")
-            console.print(f"[{ended}/{len(tasks)}] {what}", highlight=False, markup=False)
+                failures.append(f"{names[i]} failed: {error}")
+            console.print(f"[{ended}/{len(arguments)}] {names[i]}", highlight=False, markup=False)
+
+    domains = distances.unembedded(plan, store)
+    run(distances.embed, [(*common, name) for name in domains], [f"embedding of {name}" for name in domains])
+    tasks = distances.missing(plan, ledger, store)
+    names = [f"distances from {source} ({'real' if key is None else 'generated'} images)" for source, key, _ in tasks]
+    run(distances.measure, [(*common, spec.evaluation.samples, *task) for task in tasks], names)
     return failures

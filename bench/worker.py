@@ -12,6 +12,7 @@ from ray import tune
 
 from bench.environment import record_environment
 from bench.outcomes import checkpoint_path, checkpoint_paths, outcome_row, real_samples_path, samples_path
+from bench.references import StoredReferences
 from bench.store import Store, open_store
 from trainers.config import TrialConfig
 from trainers.errors import UserError
@@ -29,7 +30,8 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
     """
     import torch
 
-    from trainers.trial import real_grid, run
+    from trainers.evaluation.evaluator import real_grid
+    from trainers.trial import run
 
     resources = config["resources"]
     torch.set_num_threads(resources["cpus"])
@@ -67,7 +69,9 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
 
     parent = _last_checkpoint(store, trial.parent) if last is None and trial.parent is not None else None
     device = "cuda" if resources["gpus"] else "cpu"
-    for rung in run(trial, parent=parent, resume=last, device=device, graphs=resources["graphs"]):
+    for rung in run(
+        trial, parent=parent, resume=last, device=device, graphs=resources["graphs"], references=StoredReferences(store)
+    ):
         if rung.measurements:
             store.append("measurements", sweep, _rows(trial.key, rung))
         if rung.samples is not None:

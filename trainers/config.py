@@ -133,6 +133,8 @@ class EvaluationConfig(Frozen):
     """The first rung, in generator steps."""
     rung_factor: Annotated[float, Field(ge=1.1)] = 2.0
     """Each rung is this many times the one before, up to the budget."""
+    iw_steps: Annotated[int, Field(strict=True, ge=0)] = 0
+    """Steps of the independent critic that tells the Wasserstein distance at the trial's end; 0 for none."""
 
     def rungs(self, steps: int) -> tuple[int, ...]:
         """Return the rungs of a trial of `steps` steps, ascending; the last one is `steps` itself.

@@ -10,38 +10,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from trainers import checkpoints
 from trainers.checkpoints import Checkpoint, Match
 from trainers.config import TrialConfig
-from trainers.core import Diverged, Gan, round_robin, sample
+from trainers.core import Diverged, Gan
 from trainers.domains import Images, get, subset
 from trainers.errors import UserError
-from trainers.evaluation.embeddings import Embedding, load_embedding
-from trainers.evaluation.fid import Statistics, fid, statistics
-from trainers.evaluation.kid import kid
-from trainers.grids import png_grid
-from trainers.networks import Generator
+from trainers.evaluation.evaluator import Evaluator, Measurement
+from trainers.evaluation.references import References, references
 from trainers.seeds import derive_seed
 from trainers.strategies import get_strategy
-
-#: Latents of the evaluation: the same for every trial, so that trials are compared on equal draws.
-EVALUATION_SEED = 0
-
-#: Images in a sample grid.
-GRID = 32
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One metric's value; `standard_error` where the metric has one; `samples` generated images are behind it."""
-
-    metric: str
-    value: float
-    standard_error: float | None
-    samples: int
 
 
 @dataclass(frozen=True)
@@ -88,7 +68,7 @@ class Rung:
 
 def run(
     trial: TrialConfig, *, parent: Checkpoint | None = None, resume: Checkpoint | None = None, device: str = "cpu",
-    graphs: bool = False,
+    graphs: bool = False, references: References = references,
 ) -> Iterator[Rung]:  # fmt: skip
     """Run a trial, from `resume` (a checkpoint that it yielded itself) or from the start.
 
@@ -98,6 +78,7 @@ def run(
         resume: the trial's own last checkpoint; its rung is not yielded again.
         device: torch device.
         graphs: whether training steps are replayed as CUDA graphs.
+        references: has the reference that the trial is measured against.
 
     Yields:
         step 0 (unless resumed), then every rung; ends after the budget or after divergence.
@@ -116,7 +97,7 @@ def run(
         matches, spent = resume.matches, resume.report["seconds"] or 0.0
     elif trial.strategy is not None:
         matches = _start(gan, trial, parent, classes)
-    evaluate = Evaluator(trial, device)
+    evaluate = Evaluator(trial, data, references, device)
     if gan.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(gan.device)
 
@@ -189,98 +170,6 @@ def _start(gan: Gan, trial: TrialConfig, parent: Checkpoint | None, classes: tup
     }
     gan.restart_average()
     return matches
-
-
-class Evaluator:
-    """FID and KID of a generator against the whole reference split of the trial's domain, never the training subset.
-
-    Of a conditional generator also FID class by class, each against the reference images of that class, and their mean, the
-    intra-FID of Miyato & Koyama (2018). Of a generator with a moving average, FID and KID of that beside it.
-    """
-
-    def __init__(self, trial: TrialConfig, device: str) -> None:
-        self.trial = trial
-        self.embedding: Embedding = load_embedding(trial.evaluation.embedding, device)
-        self.reference, self.statistics = reference(trial.domain.name, trial.gan.resolution, self.embedding)
-        self.sampled: tuple[int, np.ndarray] | None = None
-
-    def images(self, gan: Gan) -> np.ndarray:
-        """Return the generated images that the metrics of this step are computed on, uint8 (samples, H, W, 3)."""
-        if self.sampled is None or self.sampled[0] != gan.step:
-            self.sampled = gan.step, self._sample(gan, gan.generator)
-        return self.sampled[1]
-
-    def __call__(self, gan: Gan) -> tuple[Measurement, ...]:
-        """Measure the generator as it is now."""
-        features = self.embedding(self.images(gan))
-        found = self._overall(features, "")
-        if gan.classes:
-            found += self._by_class(features, gan.classes)
-        if gan.average is not None:
-            found += self._overall(self.embedding(self._sample(gan, gan.average)), "_ema")
-        return found
-
-    def grid(self, gan: Gan) -> bytes:
-        """Return a PNG grid of the first generated images: the same latents for every trial."""
-        return png_grid(self.images(gan)[:GRID])
-
-    def _sample(self, gan: Gan, generator: Generator) -> np.ndarray:
-        return sample(generator, gan.latent, self.trial.evaluation.samples, EVALUATION_SEED)
-
-    def _overall(self, features: np.ndarray, suffix: str) -> tuple[Measurement, ...]:
-        count, distance = len(features), kid(self.reference, features)
-        return (
-            Measurement(f"fid{suffix}", fid(self.statistics, statistics(features)), None, count),
-            Measurement(f"kid{suffix}", distance.value, distance.standard_error, count),
-        )
-
-    def _by_class(self, features: np.ndarray, classes: int) -> tuple[Measurement, ...]:
-        """Return ``fid/CLASS`` of every class with two images or more on either side, and ``intra_fid``, their mean."""
-        labels = round_robin(len(features), classes)
-        known = by_class(self.trial.domain.name, self.trial.gan.resolution, self.embedding)
-        found = []
-        for label, name in enumerate(self.trial.domain.classes):
-            own = features[labels == label]
-            if label in known and len(own) > 1:
-                found.append(Measurement(f"fid/{name}", fid(known[label], statistics(own)), None, len(own)))
-        if not found:
-            return ()
-        mean = float(np.mean([each.value for each in found]))
-        return (*found, Measurement("intra_fid", mean, None, sum(each.samples for each in found)))
-
-
-_references: dict[tuple[str, int, str], tuple[np.ndarray, Statistics]] = {}
-_by_class: dict[tuple[str, int, str], dict[int, Statistics]] = {}
-
-
-def reference(name: str, resolution: int, embedding: Embedding) -> tuple[np.ndarray, Statistics]:
-    """Return features float32 (N, D) and statistics of a domain's reference split, computed once per process."""
-    domain = get(name)
-    key = domain.fingerprint, resolution, embedding.identity
-    if key not in _references:
-        features = embedding(domain.load("reference", resolution).images)
-        _references[key] = features, statistics(features)
-    return _references[key]
-
-
-def by_class(name: str, resolution: int, embedding: Embedding) -> dict[int, Statistics]:
-    """Return the statistics of a domain's reference images by class, where there are two or more; once per process."""
-    domain = get(name)
-    key = domain.fingerprint, resolution, embedding.identity
-    if key not in _by_class:
-        features, _ = reference(name, resolution, embedding)
-        labels = domain.load("reference", resolution).labels
-        assert labels is not None, "only conditional trials ask, and they have labels"
-        present, counts = np.unique(labels, return_counts=True)
-        _by_class[key] = {int(k): statistics(features[labels == k]) for k in present[counts > 1]}
-    return _by_class[key]
-
-
-def real_grid(name: str, resolution: int) -> bytes:
-    """Return a PNG grid of a domain's reference images, spread over the split."""
-    images = get(name).load("reference", resolution).images
-    chosen = np.linspace(0, len(images) - 1, min(GRID, len(images))).round().astype(int)
-    return png_grid(images[chosen])
 
 
 def _peak_memory_mib(device: torch.device) -> float:

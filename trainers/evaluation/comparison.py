@@ -1,4 +1,4 @@
-"""Generated images compared with real ones: every metric by its name."""
+"""Generated images compared with real ones: every metric by its name. A new metric is one line of `METRICS`."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -8,31 +8,83 @@ import numpy as np
 from trainers.evaluation.diversity import diversity
 from trainers.evaluation.estimate import Estimate
 from trainers.evaluation.fid import fid_estimate, fid_infinity
-from trainers.evaluation.kid import kid_and_prdc
 from trainers.evaluation.memorisation import memorisation
-from trainers.evaluation.prdc import Prdc
+from trainers.evaluation.prdc import Prdc, kid_and_prdc
 from trainers.evaluation.references import Reference
+from trainers.seeds import derive_seed
 
 #: Neighbours that reach to the rim of a ball of precision, recall, density and coverage; fewer where a set has no more.
 NEIGHBOURS = 5
 
+#: Real images that every generated one is paired with, at most: a fixed choice of them where there are more.
+PAIRED = 10_000
+
 
 class Comparison:
-    """Features of generated images beside a reference, and what follows from them; each metric is computed when asked for."""
+    """Features of generated images beside a reference; what several metrics need is computed once, when the first asks."""
 
-    def __init__(self, reference: Reference, features: np.ndarray, training: np.ndarray | None = None) -> None:
+    def __init__(self, reference: Reference, generated: np.ndarray, training: np.ndarray | None = None) -> None:
         """Compare.
 
         Args:
-            reference: features of the real images.
-            features: float32 (N, D), of the generated images.
-            training: float32 (M, D), of the images that the generator was trained on, where they are known.
+            reference: features of the real images, 2 or more (KID takes 4).
+            generated: features float32 (M, D).
+            training: features float32 (L, D) of the images that the generator was trained on, where they are known.
         """
         self.reference = reference
-        self.features = features
+        self.generated = generated
         self.training = training
 
     @cached_property
+    def paired(self) -> np.ndarray:
+        """Features of the real images for all that looks at pairs."""
+        features = self.reference.features
+        if len(features) <= PAIRED:
+            return features
+        chosen = np.random.default_rng(derive_seed("paired")).permutation(len(features))[:PAIRED]
+        return features[np.sort(chosen)]
+
+    @cached_property
+    def kid_and_prdc(self) -> tuple[Estimate, Prdc]:
+        """See `trainers.evaluation.kid` and `trainers.evaluation.prdc`."""
+        k = min(NEIGHBOURS, len(self.paired) - 1, len(self.generated) - 1)
+        return kid_and_prdc(self.paired, self.generated, k)
+
     def fid(self) -> Estimate:
         """See `trainers.evaluation.fid`."""
-        return fid_estimate(self.reference.features, self.features)
+        return fid_estimate(self.reference.features, self.generated, self.reference.statistics)
+
+    def fid_infinity(self) -> Estimate:
+        """See `trainers.evaluation.fid`."""
+        return fid_infinity(self.reference.statistics, self.generated, seed=0)
+
+    def memorisation(self) -> Estimate:
+        """See `trainers.evaluation.memorisation`."""
+        assert self.training is not None
+        return memorisation(self.training, self.paired, self.generated)
+
+
+METRICS: Mapping[str, Callable[[Comparison], Estimate]] = {
+    "fid": Comparison.fid,
+    "fid_infinity": Comparison.fid_infinity,
+    "kid": lambda pair: pair.kid_and_prdc[0],
+    "precision": lambda pair: pair.kid_and_prdc[1].precision,
+    "recall": lambda pair: pair.kid_and_prdc[1].recall,
+    "density": lambda pair: pair.kid_and_prdc[1].density,
+    "coverage": lambda pair: pair.kid_and_prdc[1].coverage,
+    "diversity": lambda pair: diversity(pair.paired, pair.generated),
+    "memorisation": Comparison.memorisation,
+}
+
+#: Where a metric's values lie, of those that have a bound.
+RANGES = {
+    **dict.fromkeys(("precision", "recall", "coverage", "memorisation"), (0.0, 1.0)),
+    **dict.fromkeys(("fid", "density", "diversity"), (0.0, np.inf)),
+}
+
+
+def interval(metric: str, estimate: Estimate) -> dict[str, float]:
+    """Return a metric's `value` with the ends, `low` and `high`, of its 95 % interval: 1.96 standard errors either way."""
+    margin = 1.96 * estimate.standard_error
+    low, high = np.clip([estimate.value - margin, estimate.value + margin], *RANGES.get(metric, (-np.inf, np.inf)))
+    return {"value": estimate.value, "low": float(low), "high": float(high)}

@@ -46,14 +46,15 @@ def fid(a: Statistics, b: Statistics) -> float:
     return max(0.0, float(gap @ gap + traces - 2 * _root_trace(a, b)))
 
 
-def fid_estimate(x: np.ndarray, y: np.ndarray) -> Estimate:
+def fid_estimate(x: np.ndarray, y: np.ndarray, of_x: Statistics | None = None) -> Estimate:
     """Return the FID between features (N, D) and (M, D), N and M >= 2, with the standard error from both sides' sampling.
 
     The standard error is the infinitesimal jackknife's: each sample's influence on the distance in closed form. It holds the
     distance's spread over repeated draws, not its bias: FID is too large by about a constant over N. Where both sides come
-    from one distribution FID is bias and little else, and the standard error is of that order only.
+    from one distribution FID is bias and little else, and the standard error is of that order only. `of_x` are the statistics
+    of x, where they are known.
     """
-    a, b = statistics(x), statistics(y)
+    a, b = of_x or statistics(x), statistics(y)
     to_b, to_a = _transports(a, b)
     variance = _influences(x, a, b, to_b).var(ddof=1) / len(x) + _influences(y, b, a, to_a).var(ddof=1) / len(y)
     return Estimate(fid(a, b), float(np.sqrt(variance)))

@@ -1,0 +1,118 @@
+"""What a trial is measured by: every metric of its generator against the whole reference split, never the training subset."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainers.config import TrialConfig
+from trainers.core import Gan, round_robin, sample
+from trainers.domains import Images, get
+from trainers.evaluation.comparison import METRICS, Comparison
+from trainers.evaluation.embeddings import Embedding, load_embedding
+from trainers.evaluation.fid import fid, statistics
+from trainers.evaluation.iw import iw_distance
+from trainers.evaluation.references import References
+from trainers.grids import png_grid
+from trainers.networks import Generator
+
+#: Latents of the evaluation: the same for every trial, so that trials are compared on equal draws.
+EVALUATION_SEED = 0
+
+#: Images in a sample grid.
+GRID = 32
+
+#: Metrics of the moving average of a generator, beside the generator's own.
+OF_AVERAGE = ("fid", "kid")
+
+#: Metrics that wait for the trial's end: what they add is for the last word, and they cost.
+AT_THE_END = ("fid_infinity",)
+
+#: Training images beyond which a generator of this kind learns none by heart, and looking for copies costs more than it tells.
+MEMORISABLE = 10_000
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One metric's value, its standard error where it has one, and how many generated images are behind it."""
+
+    metric: str
+    value: float
+    standard_error: float | None
+    samples: int
+
+
+class Evaluator:
+    """Measures the generator of one trial.
+
+    Of a conditional generator also FID class by class, each against the reference images of that class, and their mean, the
+    intra-FID of Miyato & Koyama (2018). Of a generator with a moving average, FID and KID of that beside it.
+    """
+
+    def __init__(self, trial: TrialConfig, training: Images, references: References, device: str) -> None:
+        """Embed the training images and have the reference at hand."""
+        self.trial = trial
+        self.device = device
+        self.embedding: Embedding = load_embedding(trial.evaluation.embedding, device)
+        self.reference = references(trial.domain.name, trial.gan.resolution, self.embedding)
+        self.training = self.embedding(training.images) if len(training.images) <= MEMORISABLE else None
+        self.sampled: tuple[int, np.ndarray] | None = None
+
+    def images(self, gan: Gan) -> np.ndarray:
+        """Return the generated images that the metrics of this step are computed on, uint8 (samples, H, W, 3)."""
+        if self.sampled is None or self.sampled[0] != gan.step:
+            self.sampled = gan.step, self._sample(gan, gan.generator)
+        return self.sampled[1]
+
+    def __call__(self, gan: Gan) -> tuple[Measurement, ...]:
+        """Measure the generator as it is now."""
+        images = self.images(gan)
+        features = self.embedding(images)
+        last = gan.step >= self.trial.training.steps
+        pair, found = Comparison(self.reference, features, self.training), []
+        for name, metric in METRICS.items():
+            if (name not in AT_THE_END or last) and (name != "memorisation" or self.training is not None):
+                estimate = metric(pair)
+                found.append(Measurement(name, estimate.value, estimate.standard_error, len(features)))
+        if gan.classes:
+            found += self._by_class(features, gan.classes)
+        if gan.average is not None:
+            averaged = Comparison(self.reference, self.embedding(self._sample(gan, gan.average)))
+            for name in OF_AVERAGE:
+                estimate = METRICS[name](averaged)
+                found.append(Measurement(f"{name}_ema", estimate.value, estimate.standard_error, len(features)))
+        if last and self.trial.evaluation.iw_steps:
+            found.append(self._iw(images))
+        return tuple(found)
+
+    def grid(self, gan: Gan) -> bytes:
+        """Return a PNG grid of the first generated images: the same latents for every trial."""
+        return png_grid(self.images(gan)[:GRID])
+
+    def _sample(self, gan: Gan, generator: Generator) -> np.ndarray:
+        return sample(generator, gan.latent, self.trial.evaluation.samples, EVALUATION_SEED)
+
+    def _by_class(self, features: np.ndarray, classes: int) -> list[Measurement]:
+        """Return ``fid/CLASS`` of every class with two images or more on either side, and ``intra_fid``, their mean."""
+        labels, known = round_robin(len(features), classes), self.reference.by_class
+        found = []
+        for label, name in enumerate(self.trial.domain.classes):
+            own = features[labels == label]
+            if label in known and len(own) > 1:
+                found.append(Measurement(f"fid/{name}", fid(known[label], statistics(own)), None, len(own)))
+        if found:
+            mean = float(np.mean([each.value for each in found]))
+            found.append(Measurement("intra_fid", mean, None, sum(each.samples for each in found)))
+        return found
+
+    def _iw(self, images: np.ndarray) -> Measurement:
+        real = get(self.trial.domain.name).load("reference", self.trial.gan.resolution).images
+        steps = self.trial.evaluation.iw_steps
+        estimate = iw_distance(real, images, self.trial.gan, EVALUATION_SEED, steps, self.device)
+        return Measurement("iw", estimate.value, estimate.standard_error, len(images))
+
+
+def real_grid(name: str, resolution: int) -> bytes:
+    """Return a PNG grid of a domain's reference images, spread over the split."""
+    images = get(name).load("reference", resolution).images
+    chosen = np.linspace(0, len(images) - 1, min(GRID, len(images))).round().astype(int)
+    return png_grid(images[chosen])
