@@ -6,12 +6,14 @@ import os
 import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import typer
 import yaml
 from PIL import Image
@@ -23,6 +25,8 @@ from bench.plan import Plan, make_plan, trial_columns
 from bench.spec import SweepSpec, as_mapping
 from bench.store import SCHEMA_VERSION, Store, open_store
 from tests.synthetic import build
+from trainers.domains import get
+from trainers.evaluation.comparison import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC: dict[str, Any] = {
@@ -94,7 +98,7 @@ VERBS = dict(verbs(typer.main.get_command(app)))
 
 def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
-        "run", "plan", "status", "report", "generate", "domains", "domains preview"
+        "run", "plan", "status", "report", "distances", "evaluate", "generate", "domains", "domains preview"
     }  # fmt: skip
 
 
@@ -220,6 +224,20 @@ MISTAKES = [
     ("generate --store {store} --trial zz --out images", "--trial 'zz': there is none in store"),
     ("generate --store {store} --trial {prefix} --out images", "--trial '{prefix}': {several} trials start so, e.g. {prefix}"),
     ("generate --store {store} --trial {key} --out images", "trial {key} has left no checkpoint"),
+    ("run --set evaluation.embedding=custom:none.pt", "none.pt': there is no file"),
+    ("run --set evaluation.embedding=inception:none.pt", "needs its weights, and there is no file"),
+    ("plan --set evaluation.embedding=inceptoin", "unknown embedding 'inceptoin'; did you mean inception"),
+    ("distances --set evaluation.embedding=clip:none.pt", "needs its weights"),
+    ("distances --store f", "store 'f' is a file"),
+    ("evaluate --images none --against digits", "none': there is no such folder"),
+    ("evaluate --images empty --against digits", "transfergan: --images: domain 'folder:"),
+    ("evaluate --images empty --against digitz", "unknown domain 'digitz'; did you mean digits"),
+    ("evaluate --images empty --against digits --resolution 65", "'digits' can be had at 8 to 64 pixels, not at 65"),
+    ("evaluate --images empty --against digits --metrics fidd", "unknown metric 'fidd'; did you mean fid"),
+    ("evaluate --images empty --against digits --metrics iw --resolution 48", "--metrics iw: its critic takes a --resolution"),
+    ("evaluate --images empty --against digits --embedding inception --weights none.pt", "place inception-2015-12-05.pt there"),
+    ("evaluate --images empty --against digits --weights f", "--weights goes with --embedding inception or clip"),
+    ("evaluate --images empty --against digits --embedding custom:f", "must end in .pt (TorchScript)"),
     ("domains preview digitz --out d.png", "unknown domain 'digitz'; did you mean digits"),
     ("domains preview folder:none --out d.png", "none': there is no such folder"),
     ("domains preview folder:empty --out d.png", "empty' holds no images"),
@@ -341,6 +359,48 @@ def test_report_writes_the_page_where_it_is_told_or_into_the_store(tmp_path: Pat
         assert (result.exit_code, result.stdout, result.stderr) == (0, f"report: {expected}\n", "")
         assert "With 50 images of digits" in expected.read_text()
     assert [path.name for path in page.parent.iterdir()] == ["page.html"]
+
+
+def test_evaluate_tells_every_metric_with_its_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("bench.evaluate.IW_STEPS", 4)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i, image in enumerate(get("digits").load("train", 16).images[:40]):
+        Image.fromarray(image).save(folder / f"{i}.png")
+    arguments = ("evaluate", "--images", str(folder), "--against", "digits", "--resolution", "16")
+    found = json.loads(call(*arguments, "--json").stdout)
+    assert list(found) == list(METRICS)
+    for row in found.values():
+        assert set(row) == {"value", "low", "high", "samples"}
+        assert row["low"] <= row["value"] <= row["high"]
+        assert row["samples"] == 40
+    assert found["precision"]["value"] > 0.7
+    assert found["memorisation"]["value"] > 0.95, "these are the training images"
+    assert found["diversity"]["high"] > 1 > found["diversity"]["low"]
+    some = json.loads(call(*arguments, "--metrics", "kid, iw", "--json").stdout)
+    assert list(some) == ["kid", "iw"]
+    assert some["kid"] == found["kid"]
+    assert some["iw"]["steps"] == 4
+    said = call(*arguments, "--metrics", "recall").stdout
+    assert f"{found['recall']['value']:.4g}" in said
+
+
+def test_evaluate_takes_an_embedding_of_ones_own_and_needs_enough_images(tmp_path: Path):
+    folder = pictures(tmp_path / "images", 9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of TorchScript's end
+        torch.jit.save(torch.jit.script(Pixels()), str(tmp_path / "pixels.pt"))
+    arguments = ("evaluate", "--against", "digits", "--resolution", "8", "--embedding", f"custom:{tmp_path / 'pixels.pt'}")
+    found = call(*arguments, "--images", str(folder), "--metrics", "diversity", "--json")
+    assert json.loads(found.stdout)["diversity"]["samples"] == 9
+    assert "with custom:" in found.stderr
+    few = call(*arguments, "--images", str(pictures(tmp_path / "few", 7)))
+    assert "has 7 readable images and needs 8 or more" in str(few.exception)
+
+
+class Pixels(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().flatten(1)
 
 
 def test_domains_lists_the_built_in_ones_and_how_to_name_a_folder():

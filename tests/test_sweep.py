@@ -15,9 +15,11 @@ import pyarrow.dataset as ds
 import pytest
 from PIL import Image
 
+from bench.distances import FIGURES, KINDS
 from bench.store import open_store
 from tests import tiny
 from trainers.domains import get
+from trainers.evaluation.comparison import METRICS
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -58,7 +60,9 @@ def test_the_store_holds_exactly_the_planned_trials_and_every_rung(finished: Pat
         assert set(measured[row.key].index.get_level_values("step")) == rungs
         domain = row.source if row.kind == "pretrain" else row.target
         classes = {*(f"fid/{name}" for name in get(domain).classes), "intra_fid"} if row.conditional else set()
-        assert set(measured[row.key].index.get_level_values("metric")) == {"fid", "kid", *classes}
+        ended = {"fid_infinity"} if row.status == "done" else set()
+        names = set(METRICS) - {"fid_infinity"} | ended | classes
+        assert set(measured[row.key].index.get_level_values("metric")) == names
     assert np.isfinite(measured).all()
 
 
@@ -77,7 +81,27 @@ def test_distances_are_there_for_real_images_and_for_every_generator(finished: P
     found = tiny.distances(finished / "store")
     pretrained = {row["key"]: row["source"] for row in planned(finished / "store") if row["kind"] == "pretrain"}
     ends = {(name, "digits", "") for name in ("numerals", "shapes")} | {(pretrained[k], "digits", k) for k in pretrained}
-    assert set(found.index) == {(*end, kind) for end in ends for kind in ("fid", "kid")}
+    assert set(found.index) == {(*end, kind) for end in ends for kind in KINDS}
+    store = open_store(str(finished / "store"))
+    rows = store.read("distances")
+    assert ((rows["low"] <= rows["value"]) & (rows["value"] <= rows["high"])).all()
+    figures = store.read("domains")
+    expected = {(domain, figure) for domain in ("digits", "numerals", "shapes") for figure in FIGURES}
+    assert set(zip(figures["domain"], figures["figure"], strict=True)) == expected
+    assert (figures["low"] < figures["value"]).all()
+    assert len(store.list_files("references")) == 3
+
+
+def test_distances_alone_train_nothing_and_agree_with_the_sweeps(finished: Path):
+    tiny.transfergan("distances", "tiny.yaml", "--store", "alone", cwd=finished)
+    whole, alone = tiny.distances(finished / "store"), tiny.distances(finished / "alone")
+    real = whole[whole.index.get_level_values("trial") == ""]
+    pd.testing.assert_series_equal(alone, real, check_exact=True)
+    assert len(open_store(str(finished / "alone")).read("trials")) == 0
+    rows = json.loads(tiny.transfergan("distances", "tiny.yaml", "--store", "store", "--json", cwd=finished).stdout)
+    assert {(r["source"], r["target"], r["trial"] or "", r["kind"]): r["value"] for r in rows} == whole.to_dict()
+    said = tiny.transfergan("distances", "tiny.yaml", "--store", "store", cwd=finished).stdout
+    assert "numerals's generator" in said
 
 
 def test_every_finished_trial_keeps_one_checkpoint_and_one_sample_grid(finished: Path):

@@ -39,8 +39,8 @@ def spread(features: np.ndarray) -> Estimate:
 def spacing(features: np.ndarray, k: int = 5) -> Estimate:
     """Return the mean distance from a feature to its k-th nearest other over the spread, for features (N, D), N > k.
 
-    It tells a domain's density, free of scale: smaller is denser; 0 where all have k copies, near 1 where the features fill many
-    dimensions evenly. Nearest-neighbour distances as a measure of density are Clark & Evans' (1954) and, for the k-th,
+    It tells a domain's density, free of scale: smaller is denser; 0 where all have k copies, near 1 for features spread evenly
+    in many dimensions. Nearest-neighbour distances as a measure of density are Clark & Evans' (1954) and, for the k-th,
     Loftsgaarden & Quesenberry's (1965). They shrink as N grows: compare for equal N and k.
 
     The standard error is by the delta method, with each feature's nearest others held fixed.

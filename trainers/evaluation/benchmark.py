@@ -1,0 +1,190 @@
+"""How fast the metrics are beside others in the same run: ``python -m trainers.evaluation.benchmark``.
+
+The contestants take turns, so that whatever else the machine does falls on all of them; what is told is the median of the
+rounds. All may use every core. Features are as Inception's: float32, 2,048 dimensions, 5,000 samples on either side. Needs
+the tests' extra and their features, so run it in a checkout.
+
+Tasks:
+    frechet: the Frechet distance from two means and covariances.
+    pairs: KID and PRDC; torch-fidelity's are KID, precision and recall, at its defaults.
+    all: those, FID from the features with its standard error, diversity and memorisation; torch-fidelity's are those and FID.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainers.evaluation.diversity import diversity
+from trainers.evaluation.fid import Statistics, fid, fid_estimate
+from trainers.evaluation.fid import statistics as fid_statistics
+from trainers.evaluation.memorisation import memorisation
+from trainers.evaluation.prdc import kid_and_prdc
+
+SAMPLES = 5000
+
+#: Training images that memorisation is told for.
+TRAIN = 1000
+
+Features = dict[str, np.ndarray]
+
+
+def ours_frechet(a: Statistics, b: Statistics) -> float:
+    """Return the distance by ours."""
+    return fid(a, b)
+
+
+def clean_fid_frechet(a: Statistics, b: Statistics) -> float:
+    """Return the distance by clean-fid: scipy's matrix square root."""
+    from cleanfid.fid import frechet_distance
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # an argument of scipy's that clean-fid still gives
+        return float(frechet_distance(a.mean, a.covariance, b.mean, b.covariance))
+
+
+def torch_fidelity_frechet(a: Statistics, b: Statistics) -> float:
+    """Return the distance by torch-fidelity: the eigenvalues of a general matrix."""
+    from torch_fidelity.metric_fid import fid_statistics_to_metric
+
+    each = ({"mu": side.mean, "sigma": side.covariance} for side in (a, b))
+    return float(fid_statistics_to_metric(*each, verbose=False)["frechet_inception_distance"])
+
+
+def ours_pairs(features: Features) -> None:
+    """Compute KID and PRDC."""
+    kid_and_prdc(features["real"], features["fake"])
+
+
+def torch_fidelity_pairs(features: Features) -> None:
+    """Compute KID, precision and recall by torch-fidelity."""
+    from torch_fidelity.metric_kid import kid_features_to_metric
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    sides = [torch.from_numpy(features[name]) for name in ("fake", "real")]
+    subset = min(1000, *map(len, sides))
+    kid_features_to_metric(*sides, kid_subset_size=subset, verbose=False)
+    prc_features_to_metric(*sides, verbose=False)
+
+
+def ours_all(features: Features) -> None:
+    """Compute every metric of features."""
+    real, fake = features["real"], features["fake"]
+    fid_estimate(real, fake)
+    ours_pairs(features)
+    diversity(real, fake)
+    memorisation(features["train"], real, fake)
+
+
+def torch_fidelity_all(features: Features) -> None:
+    """Compute FID, KID, precision and recall by torch-fidelity."""
+    a, b = (fid_statistics(features[name]) for name in ("real", "fake"))
+    torch_fidelity_frechet(a, b)
+    torch_fidelity_pairs(features)
+
+
+#: By task and contestant, what to time.
+FRECHET: dict[str, Callable[[Statistics, Statistics], float]] = {
+    "ours": ours_frechet,
+    "clean-fid": clean_fid_frechet,
+    "torch-fidelity": torch_fidelity_frechet,
+}
+OF_FEATURES: dict[str, dict[str, Callable[[Features], None]]] = {
+    "pairs": {"ours": ours_pairs, "torch-fidelity": torch_fidelity_pairs},
+    "all": {"ours": ours_all, "torch-fidelity": torch_fidelity_all},
+}
+
+
+def make_features(samples: int) -> Features:
+    """Return features as Inception's of real, generated and training images, (N, 2048)."""
+    from tests.features import inception_like
+
+    sides = {"real": samples, "fake": samples, "train": min(TRAIN, samples)}
+    return {name: inception_like(n, seed) for seed, (name, n) in enumerate(sides.items())}
+
+
+def measure(samples: int, rounds: int) -> Iterator[dict[str, Any]]:
+    """Yield a row per task and contestant, `times` as fast as the fastest other one.
+
+    `peak_mib` is how much the process grew while the contestant ran, once, in a process of its own.
+    """
+    features = make_features(samples)
+    a, b = (fid_statistics(features[name]) for name in ("real", "fake"))
+    distances = {name: contestant(a, b) for name, contestant in FRECHET.items()}  # warms up, too
+    tasks: dict[str, dict[str, Callable[[], object]]] = {
+        "frechet": {name: partial(contestant, a, b) for name, contestant in FRECHET.items()}
+    }
+    for task, of_features in OF_FEATURES.items():
+        tasks[task] = {name: partial(contestant, features) for name, contestant in of_features.items()}
+    for task, contestants in tasks.items():
+        seconds: dict[str, list[float]] = {name: [] for name in contestants}
+        for _ in range(rounds):
+            for name, run in contestants.items():
+                began = time.perf_counter()
+                run()
+                seconds[name].append(time.perf_counter() - began)
+        for name, each in seconds.items():
+            median = statistics.median(each)
+            row = {"task": task, "contestant": name, "samples": samples, "threads": os.cpu_count(), "seconds": median}
+            row["times"] = min(statistics.median(other) for key, other in seconds.items() if key != name) / median
+            if task == "frechet":
+                row["relative_difference"] = abs(distances[name] / distances["ours"] - 1)
+            else:
+                row["peak_mib"] = _growth(task, name, features)
+            yield row
+
+
+def _growth(task: str, contestant: str, features: Features) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, each in features.items():
+            np.save(Path(folder) / f"{name}.npy", each)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            return pool.apply(_growth_here, (task, contestant, Path(folder)))
+
+
+def _growth_here(task: str, contestant: str, folder: Path) -> float:
+    features = {path.stem: np.load(path) for path in folder.iterdir()}
+    few = {name: each[:64, :64] for name, each in features.items()}
+    OF_FEATURES[task][contestant](few)  # all that is imported at first use is not the contestant's
+    before = _peak_mib()
+    OF_FEATURES[task][contestant](features)
+    return _peak_mib() - before
+
+
+def _peak_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def main() -> None:
+    """Measure, and print a row per task and contestant."""
+    parser = argparse.ArgumentParser(
+        description="Measure the metrics beside clean-fid's and torch-fidelity's.",
+        epilog="Example: python -m trainers.evaluation.benchmark --rounds 5 --json",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="their median is told")
+    parser.add_argument("--json", action="store_true", help="print a JSON object per line")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error("--rounds must be 1 or more")
+    for row in measure(SAMPLES, arguments.rounds):
+        beside = f"peak {row['peak_mib']:+6.0f} MiB" if "peak_mib" in row else f"off ours by {row['relative_difference']:.1e}"
+        words = f"{row['task']:8} {row['contestant']:15} {row['seconds']:7.2f} s  {row['times']:6.2f}x the next  {beside}"
+        print(json.dumps(row) if arguments.json else words, flush=True)
+
+
+if __name__ == "__main__":
+    main()
