@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import classes
+from analysis import classes, predictors, quality
 from analysis import transferability as tf
 from analysis.frames import Frames, records
 from analysis.transferability import SCRATCH
@@ -22,6 +22,9 @@ _PHRASES = {  # other strategies are called by their names
 }
 #: Below this many samples the covariance of Inception's 2,048 features is rank-deficient.
 _INCEPTION_DIMENSIONS = 2048
+
+#: A mean rank correlation below this is no order to speak of.
+_SOME_ORDER = 0.3
 
 Row = dict[str, Any]
 
@@ -43,6 +46,10 @@ class Analysis:
     (`rho_generator`) standing for it."""
     by_class: pd.DataFrame
     """`classes.fid_by_class`; empty where nothing is conditional."""
+    predictors: pd.DataFrame
+    """`predictors.predictors`; empty where no group has three sources."""
+    quality: pd.DataFrame
+    """`quality.quality`."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         nearest=tf.nearest_source(real),
         correlations=correlations,
         by_class=classes.fid_by_class(curves, ranked),
+        predictors=predictors.predictors(gains, frames.distances),
+        quality=quality.quality(curves, ranked),
     )
 
 
@@ -122,7 +131,28 @@ def overall(analysis: Analysis) -> list[str]:
         )
     elif len(rows):
         lines.append("There are fewer than three sources per cell and strategy, too few for a rank correlation with distance.")
-    return lines
+    return [*lines, *_predictor(analysis)]
+
+
+def _predictor(analysis: Analysis) -> list[str]:
+    """Return which kind of distance foretold the gain best, where there are several."""
+    found = records(analysis.predictors)
+    if len(found) < 2:
+        return []
+    best, groups = found[0], _count(found[0]["groups"], "group")
+    if best["rho"] < _SOME_ORDER:
+        return [f"None of {len(found)} ways to measure the distance foretold which source helps more, over {groups}."]
+    return [
+        f"Of {len(found)} ways to measure the distance, {predictor(best)} foretold best which source helps more: its mean rank "
+        f"correlation with the gain is {signed(best['rho'])}, and its nearest source was the best one in {best['hits']} of "
+        f"{groups}."
+    ]
+
+
+def predictor(row: Row) -> str:
+    """Return what a row of `predictors` is called."""
+    name = row["kind"].upper() if row["kind"] in ("fid", "kid") else row["kind"]
+    return f"{name} of {'the real images' if row['via'] == 'real' else 'generated images'}"
 
 
 def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
@@ -145,6 +175,7 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
     if len(analysis.by_class):
         few = int(analysis.by_class["samples"].min())
         lines.append(f"FID of a single class stands on as few as {few:,} images: it is higher than the whole's, and rougher.")
+    lines += quality.warnings(analysis.quality)
     if adapt["censored"].any():
         lines.append(
             f"{_count(int(adapt['censored'].sum()), 'trial was', 'trials were')} stopped early by the stopping rule and "

@@ -22,8 +22,8 @@ from markupsafe import Markup
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from analysis import classes, figures, transferability
-from analysis.answers import Analysis, Answer, analyse, answers, caveats, method, overall, signed
+from analysis import classes, figures, quality, transferability
+from analysis.answers import Analysis, Answer, analyse, answers, caveats, method, overall, predictor, signed
 from analysis.figures import Style
 from analysis.frames import STATUSES, Frames, load, records
 from analysis.transferability import SCRATCH
@@ -53,6 +53,15 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """What the metrics say of one cell: their names, and by method (name, step, seeds) what each says, "" for nothing."""
+
+    cell_label: str
+    metrics: list[str]
+    rows: list[tuple[str, int, int, list[str]]]
+
+
+@dataclass(frozen=True)
 class View:
     """What the page shows of one embedding."""
 
@@ -66,6 +75,8 @@ class View:
     classes: list[Panel] = field(default_factory=list)
     distance: list[Panel] = field(default_factory=list)
     correlations: list[dict[str, Any]] = field(default_factory=list)
+    predictors: list[dict[str, Any]] = field(default_factory=list)
+    quality: list[Quality] = field(default_factory=list)
     samples: list[Samples] = field(default_factory=list)
     samples_left_out: int = 0
 
@@ -132,6 +143,8 @@ def _view(frames: Frames, analysis: Analysis, style: Style, album: "_Album") -> 
         classes=_fid_by_class(analysis),
         distance=_gain_by_distance(analysis, style),
         correlations=records(analysis.correlations),
+        predictors=[{**row, "name": predictor(row)} for row in records(analysis.predictors)],
+        quality=_quality(analysis),
         samples=samples,
         samples_left_out=left_out,
     )
@@ -349,6 +362,27 @@ def _samples(analysis: Analysis, trials: pd.DataFrame, album: _Album) -> tuple[l
         if grids:
             found.append(Samples(methods[0]["cell_label"], grids))
     return found, left_out
+
+
+def _quality(analysis: Analysis) -> list[Quality]:
+    """Return a table per cell: scratch, and each strategy with its best source."""
+    tables = []
+    for _, cell in analysis.quality.groupby("cell", sort=False):
+        metrics = [name for name in quality.METRICS if name in set(cell["metric"])]
+        rows = []
+        for _, own in cell.groupby(["strategy", "source"], sort=False, dropna=False):
+            first = records(own)[0]
+            said = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(own)}
+            rows.append((method(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
+        tables.append(Quality(str(cell["cell_label"].iloc[0]), [quality.METRICS[name] for name in metrics], rows))
+    return tables
+
+
+def _with_error(value: float, error: float | None) -> str:
+    if error is None:
+        return f"{value:.3g}"
+    digits = 0 if error >= 10 else 1 if error >= 1 else 2 if error >= 0.1 else 3
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 # -- tables -------------------------------------------------------------------------------------------------------------

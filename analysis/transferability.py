@@ -189,7 +189,7 @@ def distance_correlation(rows: pd.DataFrame, at: At = "common") -> pd.DataFrame:
         for names, group in seeds.groupby(by, sort=False):
             keys = names if isinstance(names, tuple) else (names,)
             n, pairs = len(group), len(group.drop_duplicates(["source", "target"]))
-            rho = _spearman(group["distance"], group["gain"])
+            rho = spearman(group["distance"], group["gain"])
             result.append({"scope": scope, **dict(zip(by, keys, strict=True)), "n": n, "pairs": pairs, "rho": rho})
     columns = ["scope", *scopes[0][1], "n", "pairs", "rho"]
     return pd.DataFrame({name: pd.Series([row.get(name) for row in result], dtype="object") for name in columns}).reset_index(
@@ -232,7 +232,8 @@ def _comparable(curves: pd.DataFrame) -> "pd.Series[bool]":
     return (curves["kind"] == "adapt") & curves["status"].isin(COMPARABLE)
 
 
-def _spearman(x: "pd.Series[float]", y: "pd.Series[float]") -> float | None:
+def spearman(x: "pd.Series[float]", y: "pd.Series[float]") -> float | None:
+    """Return Spearman's rank correlation; None for fewer than three points, or where all of either are equal."""
     if len(x) < 3 or x.nunique() < 2 or y.nunique() < 2:
         return None
     return float(stats.spearmanr(x.astype(float), y.astype(float)).statistic)

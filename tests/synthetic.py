@@ -169,6 +169,10 @@ def build(
                 if ema:
                     measurements.append({**common, "metric": "fid_ema", "value": 0.8 * value})
                 measurements.append({**common, "metric": "kid", "value": value / 900 - 0.002, "standard_error": 0.004})
+                others = {"recall": 9 / (9 + value), "diversity": 1 - value / 400, "memorisation": 0.4}
+                measurements += [
+                    {**common, "metric": name, "value": own, "standard_error": 0.01} for name, own in others.items()
+                ]
         if status in ("unfinished", "pending"):
             continue
         record = {
@@ -245,4 +249,5 @@ def _distances(
         rows.append({**both, "trial": None, "kind": "fid", "value": value})
         rows.append({**both, "trial": None, "kind": "kid", "value": value / 900, "low": value / 950, "high": value / 850})
         rows.append({**both, "trial": pretrain[source]["key"], "kind": "fid", "value": value * 1.15 + 12})
+        rows.append({**both, "trial": None, "kind": "recall", "value": 9 / value, "low": 8 / value, "high": 10 / value})
     return rows

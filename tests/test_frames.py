@@ -31,7 +31,7 @@ def test_curves_carry_their_trials_columns(tmp_path: Path) -> None:
     frames = load(build(tmp_path))
     one = frames.curves[(frames.curves["source"] == "numerals") & (frames.curves["strategy"] == "finetune")]
     assert set(one["step"]) == {0, 50, 100, 200}
-    assert set(one["metric"]) == {"fid", "kid"}
+    assert set(one["metric"]) == {"fid", "kid", "recall", "diversity", "memorisation"}
     assert set(one["cell_label"]) == {"digits, 50 images", "digits, 500 images"}
     assert set(one["family"]) == {"digits"}
     assert frames.embeddings == ["builtin:1a2b3c4d5e6f"]

@@ -295,6 +295,24 @@ def test_classes_are_told_one_by_one_where_there_are_any(
     found.page.context.close()
 
 
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_other_metrics_and_the_best_distance_are_told(
+    browser: Browser, reports: dict[str, Path], size: tuple[int, int]
+) -> None:
+    found = visit(browser, reports["quickstart"], size)
+    table = found.page.locator("#quality table").first
+    assert table.locator("thead th").all_inner_texts()[3:] == ["FID", "KID", "recall", "diversity", "memorisation"]
+    assert len(table.locator("tbody tr").all()) == 4, "scratch, and three strategies with their best source"
+    assert "0.400 ± 0.020" in table.inner_text()
+    rows = found.page.locator("#distance .predictors tbody tr")
+    names = rows.locator("th").all_inner_texts()
+    real = {f"{kind} of the real images" for kind in ("FID", "KID", "recall")}
+    assert set(names) == {*real, "FID of generated images"}
+    assert all("+" in text for text in rows.locator("td:nth-child(2)").all_inner_texts())
+    assert "ways to measure the distance" in found.page.locator("#answer").inner_text()
+    found.page.context.close()
+
+
 def test_without_classes_and_averages_nothing_is_said_of_them(browser: Browser, reports: dict[str, Path]) -> None:
     found = visit(browser, reports["quickstart"])
     assert found.page.locator("#classes, a[href='#classes']").count() == 0

@@ -64,8 +64,13 @@ class Builtin:
         weights = load_tensors((files("trainers.evaluation") / BUILTIN_WEIGHTS).read_bytes())
         self.network = Features()
         self.network.load_state_dict(weights)
-        self.network.to(self.device).eval()
+        self.network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return features float32 (N, 64) of images uint8 (N, H, W, 3)."""
-        return in_batches(lambda batch: self.network(prepare(torch.tensor(batch, device=self.device))), images, BATCH)
+        return in_batches(self._features, images, BATCH)
+
+    def _features(self, images: np.ndarray) -> Tensor:
+        x = prepare(torch.tensor(images, device=self.device)).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.network(x)
+        return features
