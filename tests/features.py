@@ -18,6 +18,6 @@ def ill_conditioned(n: int, dimensions: int, seed: int) -> np.ndarray:
 def inception_like(n: int, seed: int) -> np.ndarray:
     """Return features float32 (n, 2048), none below 0, skew, of falling variance, as Inception's are."""
     random = np.random.default_rng(seed)
-    mix = np.random.default_rng(0).normal(size=(64, 2048)).astype(np.float32) / 8
-    scale = np.logspace(0, -1.5, 2048, dtype=np.float32)
-    return scale * np.abs(random.normal(size=(n, 64)).astype(np.float32) @ mix + 0.5 * random.normal(size=(n, 2048)))
+    mix = np.random.default_rng(0).normal(size=(64, 2048)) / 8
+    features = np.logspace(0, -1.5, 2048) * np.abs(random.normal(size=(n, 64)) @ mix + 0.5 * random.normal(size=(n, 2048)))
+    return features.astype(np.float32)

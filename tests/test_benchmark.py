@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from trainers import packing
 from trainers.benchmark import FlopCounter, measure, quality
+from trainers.evaluation import benchmark as metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -78,3 +79,22 @@ def test_the_command_tells_a_mistake(wrong: list[str]):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert wrong[0] in done.stderr
+
+
+def test_the_metrics_and_their_rivals_are_timed_and_agree():
+    rows = list(metrics.measure(metrics.make_features(60, 16), rounds=2))
+    assert [(row["task"], row["contestant"]) for row in rows] == [
+        *(("frechet", name) for name in ("ours", "clean-fid", "torch-fidelity")),
+        *((task, name) for task in ("pairs", "all") for name in ("ours", "torch-fidelity")),
+    ]
+    for row in rows:
+        others = [other["seconds"] for other in rows if other["task"] == row["task"] and other is not row]
+        assert row["times"] == pytest.approx(min(others) / row["seconds"])
+        assert row.get("relative_difference", 0) < 1e-6
+        json.dumps(row)
+
+
+def test_how_much_memory_a_metric_takes_is_measured_in_a_process_of_its_own():
+    """Two sets of 3,000 features make at least their copies in float64."""
+    features = metrics.make_features(3000, 512)
+    assert 20 < metrics.growth("pairs", "ours", features) < 500

@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 import torch
 
-from tests.features import ill_conditioned, normal
+from tests.features import ill_conditioned, inception_like, normal
 from trainers.evaluation.estimate import Estimate
 from trainers.evaluation.fid import Statistics, fid, fid_estimate, fid_infinity, statistics
 
@@ -53,6 +53,13 @@ def test_fid_is_exact_for_singular_covariances(n: int, m: int):
     expected = np.square(x.mean(0) - y.mean(0)).sum() + x.var(0, ddof=1).sum() + y.var(0, ddof=1).sum()
     expected -= 2 * np.linalg.norm(cross, "nuc")
     assert fid(statistics(x), statistics(y)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_fid_of_few_features_of_inceptions_dimensions_is_exact():
+    x, y = inception_like(60, 1).astype(float), 1.1 * inception_like(50, 2).astype(float)
+    cross = (x - x.mean(0)) @ (y - y.mean(0)).T / np.sqrt(59 * 49)
+    expected = np.square(x.mean(0) - y.mean(0)).sum() + x.var(0, ddof=1).sum() + y.var(0, ddof=1).sum()
+    assert fid(statistics(x), statistics(y)) == pytest.approx(expected - 2 * np.linalg.norm(cross, "nuc"), rel=1e-9)
 
 
 @pytest.mark.parametrize("n", [5, 300])

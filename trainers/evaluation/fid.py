@@ -75,18 +75,14 @@ def fid_infinity(reference: Statistics, features: np.ndarray, seed: int) -> Esti
     """
     if len(features) < FEWEST:
         raise ValueError(f"FID cannot be extrapolated from {len(features)} samples; it takes {FEWEST} or more")
-    order = np.random.default_rng(derive_seed("fid infinity", seed)).permutation(len(features))
-    found = []
-    for parts in range(1, PARTS + 1):
-        subsets = np.array_split(features[order], parts)
-        found.append([fid(reference, statistics(subset)) for subset in subsets])
-    sizes = np.arange(1, PARTS + 1) / len(features)
-    # The line's value at 0 is a weighted sum of the means.
-    weights = np.linalg.pinv(np.stack([np.ones(PARTS), sizes], 1))[0]
-    value = float(weights @ [np.mean(each) for each in found])
+    shuffled = np.random.default_rng(derive_seed("fid infinity", seed)).permutation(features)
+    parts = np.arange(1, PARTS + 1)
+    means = [np.mean([fid(reference, statistics(part)) for part in np.array_split(shuffled, count)]) for count in parts]
+    # The line's value where 1 / n is 0 is a weighted sum of the means.
+    weights = np.linalg.pinv(np.stack([np.ones(PARTS), parts / len(features)], 1))[0]
     whole = statistics(features)
     influences = _influences(features, whole, reference, _transports(reference, whole)[1])
-    return Estimate(value, float(np.sqrt(influences.var(ddof=1) / len(features))))
+    return Estimate(float(weights @ means), float(np.sqrt(influences.var(ddof=1) / len(features))))
 
 
 def _root_trace(a: Statistics, b: Statistics) -> float:
