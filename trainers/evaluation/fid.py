@@ -86,15 +86,40 @@ def fid_infinity(reference: Statistics, features: np.ndarray, seed: int) -> Esti
 
 
 def _root_trace(a: Statistics, b: Statistics) -> float:
-    """Return tr (A B)^(1/2), the sum of the square roots of the eigenvalues of A B."""
-    if min(a.samples, b.samples) > len(a.mean):
+    """Return tr (A B)^(1/2), the sum of the square roots of the eigenvalues of B A."""
+    if _may_be_regular(a, b):
         try:
-            squares = eigh(a.covariance, b.covariance, type=2, eigvals_only=True, driver="gv")
+            squares = eigh(b.covariance, a.covariance, type=2, eigvals_only=True, driver="gv")
             return float(np.sqrt(squares.clip(0)).sum())
-        except LinAlgError:  # B is singular all the same
+        except LinAlgError:  # A is singular all the same
             pass
     # With A = F F' and B = G G' it is the nuclear norm of F' G; that takes no square root of what should be nought.
     return float(svdvals(_factor(a)[0].T @ _factor(b)[0]).sum())
+
+
+def _transports(a: Statistics, b: Statistics) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return roots R (D, K) of the optimal transports' matrices R R' from a to b and from b to a, each on its own range.
+
+    With A = F F' and F' B F = U S^2 U' they are T = Z S Z' with Z = F'^-1 U, and its inverse A Z S^-1 Z' A. Z has the
+    eigenvectors of B A.
+    """
+    try:
+        if not _may_be_regular(a, b):
+            raise LinAlgError
+        squares, z = eigh(b.covariance, a.covariance, type=2, driver="gvd")
+    except LinAlgError:
+        factor, triangle = _factor(a)
+        squares, vectors = eigh(factor.T @ b.covariance @ factor)
+        z = np.zeros_like(factor)
+        z[triangle] = solve_triangular(factor[triangle], vectors, lower=True, trans="T")
+    # Below this an eigenvalue is rounding error; so is what it would add.
+    real = squares > len(squares) * np.finfo(float).eps * squares.max(initial=0)
+    quarter, z = squares[real] ** 0.25, z[:, real]
+    return z * quarter, a.covariance @ (z / quarter)
+
+
+def _may_be_regular(a: Statistics, b: Statistics) -> bool:
+    return min(a.samples, b.samples) > len(a.mean)
 
 
 def _factor(a: Statistics) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -105,21 +130,6 @@ def _factor(a: Statistics) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     factor = np.empty((len(pivots), rank))
     factor[pivots] = np.tril(lower[:, :rank])
     return factor, pivots[:rank]
-
-
-def _transports(a: Statistics, b: Statistics) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return roots R (D, K) of the optimal transports' matrices R R' from a to b and from b to a, each on its own range.
-
-    With A = F F', F' B F = U S^2 U' they are T = F'^-1 U S U' F^-1 and its inverse F U S^-1 U' F', on the ranges of A and B.
-    """
-    factor, triangle = _factor(a)
-    squares, vectors = eigh(factor.T @ b.covariance @ factor, driver="evd")
-    # Below this an eigenvalue is rounding error; so is what it would add.
-    real = squares > len(squares) * np.finfo(float).eps * squares.max(initial=0)
-    quarter, vectors = squares[real] ** 0.25, vectors[:, real]
-    to_b = np.zeros((len(a.mean), len(quarter)))
-    to_b[triangle] = solve_triangular(factor[triangle], vectors * quarter, lower=True, trans="T")
-    return to_b, factor @ (vectors / quarter)
 
 
 def _influences(
