@@ -140,10 +140,12 @@ def _predictor(analysis: Analysis) -> list[str]:
     if len(found) < 2:
         return []
     best, groups = found[0], _count(found[0]["groups"], "group")
+    equals = sum(row["rho"] == best["rho"] and row["hits"] == best["hits"] for row in found) - 1
+    name = predictor(best) + (f" (with {_count(equals, 'other')} as good)" if equals else "")
     if best["rho"] < _SOME_ORDER:
         return [f"None of {len(found)} ways to measure the distance foretold which source helps more, over {groups}."]
     return [
-        f"Of {len(found)} ways to measure the distance, {predictor(best)} foretold best which source helps more: its mean rank "
+        f"Of {len(found)} ways to measure the distance, {name} foretold best which source helps more: its mean rank "
         f"correlation with the gain is {signed(best['rho'])}, and its nearest source was the best one in {best['hits']} of "
         f"{groups}."
     ]

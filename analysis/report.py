@@ -373,9 +373,13 @@ def _quality(analysis: Analysis) -> list[Quality]:
         for _, own in cell.groupby(["strategy", "source"], sort=False, dropna=False):
             first = records(own)[0]
             said = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(own)}
-            rows.append((method(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
+            rows.append((_short(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
         tables.append(Quality(str(cell["cell_label"].iloc[0]), [quality.METRICS[name] for name in metrics], rows))
     return tables
+
+
+def _short(row: dict[str, Any]) -> str:
+    return f"{row['strategy']} from {row['source_label']}" if row["source_label"] else str(row["strategy"])
 
 
 def _with_error(value: float, error: float | None) -> str:
