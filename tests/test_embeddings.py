@@ -14,11 +14,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from trainers.config import DomainRef, TrialConfig
 from trainers.domains import get
 from trainers.errors import UserError
 from trainers.evaluation import names
+from trainers.evaluation.comparison import METRICS
 from trainers.evaluation.embeddings import load_embedding
+from trainers.evaluation.fid import statistics
 from trainers.evaluation.names import check_embedding, embedding_identity
+from trainers.evaluation.references import Reference
+from trainers.trial import run
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "weights"
 
@@ -95,6 +100,21 @@ def test_inception_is_in_eval_mode_and_no_image_knows_of_its_batch(inception: st
     np.testing.assert_allclose(embed(some[::-1])[::-1], together, rtol=1e-5, atol=1e-5)
     embed._network.train()  # type: ignore[attr-defined]
     assert np.abs(embed(some) - together).max() > 1e-2, "this test would not have noticed"
+
+
+def test_a_trial_is_measured_in_inceptions_features(inception: str):
+    domain = DomainRef(name="digits", fingerprint=get("digits").fingerprint)
+    settings = {"gan": {"resolution": 8, "width": 4, "latent": 8}, "training": {"steps": 2, "batch": 8, "critic_steps": 1}}
+    evaluation = {"embedding": inception, "samples": 64, "first_rung": 2}
+    trial = TrialConfig.model_validate({"kind": "pretrain", "domain": domain, "size": 20, "evaluation": evaluation, **settings})
+    embed = load_embedding(inception)
+    features = embed(get("digits").load("reference", 8).images[:50])
+    few = Reference(features, None, statistics(features))
+    first, last = run(trial, references=lambda *_: few)
+    assert (first.embedding, last.embedding) == (embed.identity, embed.identity)
+    found = {measured.metric: measured.value for measured in last.measurements}
+    assert set(found) == set(METRICS)
+    assert all(np.isfinite(value) for value in found.values())
 
 
 def test_inceptions_identity_is_its_weights_not_where_they_lie(inception: str, tmp_path: Path):

@@ -12,10 +12,12 @@ from PIL import Image, ImageFilter
 from trainers.domains import Split, builtin_names, get
 from trainers.errors import UserError
 from trainers.evaluation.builtin import Features, prepare
+from trainers.evaluation.comparison import METRICS, Comparison
 from trainers.evaluation.embeddings import Embedding, load_embedding
 from trainers.evaluation.fid import fid, statistics
 from trainers.evaluation.kid import kid
 from trainers.evaluation.names import embedding_identity
+from trainers.evaluation.references import Reference
 from trainers.evaluation.train_builtin import SPOILS, spoil, standardise
 
 torch.set_num_threads(1)  # a network this small is slower on several
@@ -56,6 +58,22 @@ def test_features_do_not_depend_on_the_batch_or_on_the_neighbours(builtin: Embed
     np.testing.assert_allclose(alone, together[chosen], atol=1e-5, rtol=0)
     np.testing.assert_allclose(builtin(some[::-1].copy())[::-1], together, atol=1e-5, rtol=0)
     assert np.abs(together[0] - together[1]).max() > 0.1
+
+
+@pytest.mark.parametrize("batch", [1, 37, 1000])
+def test_no_metric_depends_on_the_batch_or_the_order(builtin: Embedding, monkeypatch: pytest.MonkeyPatch, batch: int):
+    real, made = (images("digits", "reference", count=300), images("numerals", count=200))
+    expected = Comparison(made_reference(builtin(real)), builtin(made), builtin(real[:50]))
+    monkeypatch.setattr("trainers.evaluation.builtin.BATCH", batch)
+    shuffled = np.random.default_rng(0).permutation(200)
+    found = Comparison(made_reference(builtin(real[::-1])), builtin(made[shuffled]), builtin(real[:50]))
+    for name, metric in METRICS.items():
+        if name != "fid_infinity":  # of parts of a seeded shuffle
+            assert metric(found).value == pytest.approx(metric(expected).value, rel=1e-5), name
+
+
+def made_reference(features: np.ndarray) -> Reference:
+    return Reference(features, None, statistics(features))
 
 
 def test_images_of_any_size_are_seen_at_the_same_scale(builtin: Embedding):

@@ -9,6 +9,11 @@ from trainers import checkpoints, packing
 from trainers.benchmark import MODES, measure
 from trainers.config import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
 from trainers.core import Diverged, Gan, sample
+from trainers.domains import get
+from trainers.evaluation.comparison import METRICS, Comparison
+from trainers.evaluation.embeddings import load_embedding
+from trainers.evaluation.fid import statistics
+from trainers.evaluation.references import Reference
 from trainers.losses import critic_loss
 from trainers.networks import set_low_gradients
 
@@ -112,6 +117,17 @@ def test_low_gradients_are_within_a_hundredth():
         each = torch.autograd.grad(loss, list(made.critic.parameters()), allow_unused=True)
         found.append(torch.cat([g.flatten() for g in each if g is not None]))
     assert 0 < (found[1] - found[0]).norm() / found[0].norm() < 1e-2
+
+
+def test_no_metric_depends_on_the_device():
+    digits, numerals = (get(name).load("reference", 32).images[:300] for name in ("digits", "numerals"))
+    found = []
+    for device in ("cpu", "cuda"):
+        embed = load_embedding("builtin", device)
+        real, made = embed(digits), embed(numerals)
+        pair = Comparison(Reference(real, None, statistics(real)), made, real[:50])
+        found.append({name: metric(pair).value for name, metric in METRICS.items()})
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
 
 
 def test_the_benchmark_measures_every_mode_and_the_memory_of_each():
