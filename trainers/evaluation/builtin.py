@@ -71,7 +71,7 @@ class Builtin:
         return in_batches(self._features, images, BATCH)
 
     def _features(self, images: np.ndarray) -> Tensor:
-        x = prepare(torch.tensor(np.ascontiguousarray(images), device=self.device)).contiguous(
+        x = prepare(torch.tensor(images.copy(), device=self.device)).contiguous(
             memory_format=torch.channels_last
         )
         features: Tensor = self.network(x)
