@@ -7,7 +7,7 @@ the tests' extra and their features, so run it in a checkout.
 Tasks:
     frechet: the Frechet distance from two means and covariances.
     pairs: KID and PRDC; torch-fidelity's are KID, precision and recall, at its defaults.
-    all: those, FID from the features with its standard error, diversity and memorisation; torch-fidelity's are those and FID.
+    all: those, and FID from the features; what torch-fidelity does not have, such as FID's standard error, is left out.
 """
 
 import argparse
@@ -28,18 +28,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainers.evaluation.diversity import diversity
-from trainers.evaluation.fid import Statistics, fid, fid_estimate
+from trainers.evaluation.fid import Statistics, fid
 from trainers.evaluation.fid import statistics as fid_statistics
-from trainers.evaluation.memorisation import memorisation
 from trainers.evaluation.prdc import kid_and_prdc
 
 SAMPLES = 5000
 
 DIMENSIONS = 2048
-
-#: Training images that memorisation is told for.
-TRAIN = 1000
 
 Features = dict[str, np.ndarray]
 
@@ -83,12 +78,9 @@ def torch_fidelity_pairs(features: Features) -> None:
 
 
 def ours_all(features: Features) -> None:
-    """Compute every metric of features."""
-    real, fake = features["real"], features["fake"]
-    fid_estimate(real, fake)
+    """Compute FID, KID and PRDC."""
+    fid(*(fid_statistics(features[name]) for name in ("real", "fake")))
     ours_pairs(features)
-    diversity(real, fake)
-    memorisation(features["train"], real, fake)
 
 
 def torch_fidelity_all(features: Features) -> None:
@@ -111,11 +103,10 @@ OF_FEATURES: dict[str, dict[str, Callable[[Features], None]]] = {
 
 
 def make_features(samples: int, dimensions: int) -> Features:
-    """Return features as Inception's of real, generated and training images, (N, dimensions)."""
+    """Return features as Inception's of real and of generated images, (samples, dimensions) each."""
     from tests.features import inception_like
 
-    sides = {"real": samples, "fake": samples, "train": min(TRAIN, samples)}
-    return {name: inception_like(n, seed)[:, :dimensions].copy() for seed, (name, n) in enumerate(sides.items())}
+    return {name: inception_like(samples, seed)[:, :dimensions].copy() for seed, name in enumerate(("real", "fake"))}
 
 
 def measure(features: Features, rounds: int) -> Iterator[dict[str, Any]]:
