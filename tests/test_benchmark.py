@@ -98,3 +98,11 @@ def test_how_much_memory_a_metric_takes_is_measured_in_a_process_of_its_own():
     """Two sets of 3,000 features make at least their copies in float64."""
     features = metrics.make_features(3000, 512)
     assert 20 < metrics.growth("pairs", "ours", features) < 500
+
+
+def test_what_a_rung_costs_is_told_beside_the_training_before_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(metrics, "RUNG", 1)
+    row = metrics.rung(rounds=1)
+    assert row["share"] == pytest.approx(row["seconds"] / row["training_seconds"])
+    assert row["seconds"] > 0
+    json.dumps(row)

@@ -8,6 +8,7 @@ Tasks:
     frechet: the Frechet distance from two means and covariances.
     pairs: KID and PRDC; torch-fidelity's are KID, precision and recall, at its defaults.
     all: those, and FID from the features; what torch-fidelity does not have, such as FID's standard error, is left out.
+    rung: all that a trial of the quickstart's size measures at a rung, as a share of the training up to it, on one thread.
 """
 
 import argparse
@@ -27,10 +28,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
+from trainers.config import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
+from trainers.core import Gan
+from trainers.domains import get
+from trainers.evaluation.evaluator import Evaluator
 from trainers.evaluation.fid import Statistics, fid
 from trainers.evaluation.fid import statistics as fid_statistics
 from trainers.evaluation.prdc import kid_and_prdc
+from trainers.evaluation.references import references
+from trainers.trial import training_images
 
 SAMPLES = 5000
 
@@ -90,6 +98,9 @@ def torch_fidelity_all(features: Features) -> None:
     torch_fidelity_pairs(features)
 
 
+#: Generator steps between the nearest two rungs of the quickstart.
+RUNG = 50
+
 #: By task and contestant, what to time.
 FRECHET: dict[str, Callable[[Statistics, Statistics], float]] = {
     "ours": ours_frechet,
@@ -132,6 +143,38 @@ def measure(features: Features, rounds: int) -> Iterator[dict[str, Any]]:
             if task == "frechet":
                 row["relative_difference"] = abs(distances[name] / distances["ours"] - 1)
             yield row
+
+
+def rung(rounds: int) -> dict[str, Any]:
+    """Return what a rung of the quickstart's adapt trials costs: images drawn, embedded, measured and shown.
+
+    `share` is its seconds over those of the training since the rung before, the nearest two rungs of the quickstart apart.
+    """
+    domain = DomainRef(name="digits", fingerprint=get("digits").fingerprint)
+    training = TrainingConfig(steps=10**6, batch=32, critic_steps=2, generator_lr=5e-4, critic_lr=5e-4)
+    trial = TrialConfig(
+        kind="pretrain", domain=domain, size=500, gan=GanConfig(), training=training, evaluation=EvaluationConfig()
+    )
+    data, threads = training_images(trial), torch.get_num_threads()
+    torch.set_num_threads(1)
+    gan = Gan(trial.gan, training, classes=0, seed=0)
+    evaluate = Evaluator(trial, data, references, "cpu")
+    seconds: dict[str, list[float]] = {"training": [], "evaluation": []}
+    with threadpool_limits(1):
+        for turn in range(rounds + 1):
+            began = time.perf_counter()
+            gan.train(data.images, data.labels, gan.step + RUNG)
+            trained = time.perf_counter()
+            evaluate(gan)
+            evaluate.grid(gan)
+            if turn:  # the first warms up
+                seconds["training"].append(trained - began)
+                seconds["evaluation"].append(time.perf_counter() - trained)
+    torch.set_num_threads(threads)
+    medians = {name: statistics.median(each) for name, each in seconds.items()}
+    share = medians["evaluation"] / medians["training"]
+    row = {"task": "rung", "contestant": "ours", "threads": 1, "seconds": medians["evaluation"]}
+    return {**row, "training_seconds": medians["training"], "share": share}
 
 
 def growth(task: str, contestant: str, features: Features) -> float:
@@ -179,6 +222,9 @@ def main() -> None:
             beside = f"off ours by {row['relative_difference']:.1e}"
         words = f"{row['task']:8} {row['contestant']:15} {row['seconds']:7.2f} s  {row['times']:6.2f}x the next  {beside}"
         print(json.dumps(row) if arguments.json else words, flush=True)
+    row = rung(arguments.rounds)
+    words = f"rung     ours            {row['seconds']:7.2f} s  {row['share']:.1%} of the {RUNG} training steps before it"
+    print(json.dumps(row) if arguments.json else words, flush=True)
 
 
 if __name__ == "__main__":

@@ -71,8 +71,6 @@ class Builtin:
         return in_batches(self._features, images, BATCH)
 
     def _features(self, images: np.ndarray) -> Tensor:
-        x = prepare(torch.tensor(images.copy(), device=self.device)).contiguous(
-            memory_format=torch.channels_last
-        )
+        x = prepare(torch.tensor(images.copy(), device=self.device)).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.network(x)
         return features
