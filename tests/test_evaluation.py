@@ -20,8 +20,6 @@ from trainers.evaluation.names import embedding_identity
 from trainers.evaluation.references import Reference
 from trainers.evaluation.train_builtin import SPOILS, spoil, standardise
 
-torch.set_num_threads(1)  # a network this small is slower on several
-
 
 @pytest.fixture(scope="module")
 def builtin() -> Embedding:
