@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from trainers.domains.domain import Domain, Images, Split
+from trainers.domains.knobs import Knobs, split_name, with_knobs
 from trainers.domains.subsets import subset
 from trainers.errors import UserError, unknown_name
 
@@ -20,11 +21,23 @@ def builtin_names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Domain:
-    """Return the domain of that name: a built-in one, or ``folder:PATH``. The same object at every call of a process.
+    """Return the domain of that name: a built-in one, or ``folder:PATH``, with knobs in brackets behind it if any.
+
+    The same object at every call of a process. See `trainers.domains.knobs` for the knobs.
 
     Raises:
-        UserError: there is no such domain, or the folder has no readable images.
+        UserError: there is no such domain or knob, or the folder has no readable images.
     """
+    name, knobs = split_name(name)
+    return _turned(name, knobs)
+
+
+@cache
+def _turned(name: str, knobs: Knobs) -> Domain:
+    return with_knobs(_get(name), knobs)
+
+
+def _get(name: str) -> Domain:
     if name.startswith(_FOLDER):
         path = name.removeprefix(_FOLDER)
         if not path:

@@ -5,21 +5,29 @@ each. Geometry is in units of the image's side.
 """
 
 from collections.abc import Callable
-from functools import cache
+from copy import copy
+from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 from PIL import Image
 
-from trainers.domains.domain import Domain, Images, Split, check_range
+from trainers.domains.domain import SMALLEST, Domain, Images, Split, check_range
+from trainers.domains.draws import Draws
 from trainers.domains.glyphs import render_glyphs
+from trainers.domains.knobs import Knobs, Selected
 from trainers.domains.patterns import SHAPES, TEXTURES, render_shapes, render_textures
+from trainers.domains.shift import shifted
 from trainers.domains.subsets import subset
 from trainers.seeds import derive_seed
 
-SMALLEST, LARGEST = 8, 64
+LARGEST = 64
 
-#: labels int64 (N,), resolution, random generator -> uint8 (N, H, W, 3)
-Renderer = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+#: Images of a class that are drawn at once where there may be any number.
+BLOCK = 250
+
+#: labels int64 (N,), resolution, random draws -> uint8 (N, H, W, 3)
+Renderer = Callable[[np.ndarray, int, Draws], np.ndarray]
 
 
 class Rendered(Domain):
@@ -34,6 +42,8 @@ class Rendered(Domain):
         self.classes = classes
         self.about = about
         self._render = render
+        self._knobs = Knobs()
+        self._seed = self.fingerprint
         self.load = cache(self.load)  # type: ignore[method-assign]
 
     def count(self, split: Split) -> int:
@@ -44,12 +54,70 @@ class Rendered(Domain):
         """Raise UserError unless the resolution is in range."""
         check_range(self.name, resolution, SMALLEST, LARGEST)
 
+    def labels(self, split: Split) -> np.ndarray:
+        """Return the labels int64 (N,) of a split: the classes in turn."""
+        return np.arange(self.count(split)) % len(self.classes)
+
     def load(self, split: Split, resolution: int) -> Images:
-        """Render a split: the classes in turn, each image different."""
+        """Render a split: each image different."""
         self.check_resolution(resolution)
-        labels = np.arange(self.count(split)) % len(self.classes)
-        random = np.random.default_rng(derive_seed("domain", self.fingerprint, split))
-        return Images(self._render(labels, resolution, random), labels)
+        labels = self.labels(split)
+        return Images(self.draw(labels, resolution, "domain", self._seed, split), labels)
+
+    def draw(self, labels: np.ndarray, resolution: int, *seed: str | int) -> np.ndarray:
+        """Return images uint8 (N, H, H, 3) of classes int64 (N,), as decided by a seed."""
+        spread = 1.0 if self._knobs.spread is None else self._knobs.spread
+        random = Draws(np.random.default_rng(derive_seed(*seed)), spread)
+        return shifted(self._render(labels, resolution, random), self._knobs.shift or 0.0)
+
+    def turned(self, knobs: Knobs) -> Domain:
+        """Return the domain as the knobs set it: `spread` and `shift` change how the very same images are drawn."""
+        knobbed = copy(self)
+        knobbed._knobs = replace(knobs, classes=None, per_class=None)
+        if knobbed._knobs != Knobs():
+            knobbed.fingerprint, knobbed.name = (f"{each}[{knobbed._knobs}]" for each in (self.fingerprint, self.name))
+            knobbed.about = f"{self.about}, {knobbed._knobs}"
+            knobbed.load = cache(partial(Rendered.load, knobbed))  # type: ignore[method-assign]
+        selected = replace(knobs, spread=None, shift=None)
+        if selected == Knobs():
+            return knobbed
+        kind = Selected if knobs.per_class is None else Redrawn
+        found = kind(knobbed, selected, f"{self.name}[{knobs}]")
+        found.fingerprint, found.about = f"{self.fingerprint}[{knobs}]", f"{self.about}, {knobs}"
+        return found
+
+
+class Redrawn(Selected):
+    """Any number of training images of each of some classes of a rendered domain."""
+
+    base: Rendered
+
+    def count(self, split: Split) -> int:
+        """Return how many images a split has."""
+        return len(self.kept) * self._each if split == "train" else super().count(split)
+
+    def labels(self, split: Split) -> np.ndarray:
+        """Return the labels int64 (N,) of a split."""
+        return np.repeat(np.arange(len(self.kept)), self._each) if split == "train" else super().labels(split)
+
+    def load(self, split: Split, resolution: int) -> Images:
+        """Return a split's images; the training images are drawn in blocks of a class, so that the 100 are in the 1,000."""
+        if split == "train" and (split, resolution) not in self._loaded:
+            self.check_resolution(resolution)
+            drawn = []
+            for label in self.kept:
+                for block in range(0, self._each, BLOCK):
+                    # Always a whole block: its draws must not depend on how many of them are wanted.
+                    seed = ("block", self.base.fingerprint.partition("[")[0], self.base.classes[label], block)
+                    whole = self.base.draw(np.full(BLOCK, label), resolution, *seed)
+                    drawn.append(whole[: self._each - block])
+            self._loaded[split, resolution] = Images(np.concatenate(drawn), self.labels(split))
+        return super().load(split, resolution)
+
+    @property
+    def _each(self) -> int:
+        assert self.knobs.per_class is not None
+        return self.knobs.per_class
 
 
 class Digits(Domain):

@@ -10,6 +10,9 @@ from trainers.errors import UserError
 
 Split = Literal["train", "reference"]
 
+#: The smallest resolution that every domain can be had at, pixels.
+SMALLEST = 8
+
 
 @dataclass(frozen=True)
 class Images:
@@ -46,6 +49,10 @@ class Domain(ABC):
     @abstractmethod
     def count(self, split: Split) -> int:
         """Return how many images a split has."""
+
+    def labels(self, split: Split) -> np.ndarray | None:
+        """Return the labels int64 (N,) of a split; None where the domain has no classes."""
+        return self.load(split, SMALLEST).labels
 
     @abstractmethod
     def load(self, split: Split, resolution: int) -> Images:

@@ -6,6 +6,8 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from trainers.domains.draws import Draws
+
 #: Side of the masters that glyphs are scaled from, pixels: four times the largest resolution's glyph.
 MASTER = 128
 
@@ -13,10 +15,10 @@ MASTER = 128
 WEIGHTS = (0, 2, 4, 6)
 
 
-def render_glyphs(characters: tuple[str, ...]) -> Callable[[np.ndarray, int, np.random.Generator], np.ndarray]:
+def render_glyphs(characters: tuple[str, ...]) -> Callable[[np.ndarray, int, Draws], np.ndarray]:
     """Return the renderer of a domain whose classes are these characters."""
 
-    def render(labels: np.ndarray, resolution: int, random: np.random.Generator) -> np.ndarray:
+    def render(labels: np.ndarray, resolution: int, random: Draws) -> np.ndarray:
         """Return light characters on dark grounds, uint8 (N, resolution, resolution, 3)."""
         n = len(labels)
         weight = random.integers(0, len(WEIGHTS), n)
@@ -41,7 +43,7 @@ def render_glyphs(characters: tuple[str, ...]) -> Callable[[np.ndarray, int, np.
             masks[i] = np.asarray(placed, np.float32) / 255
         mask = masks[..., None]
         colours = mask * ink[:, None, None] + (1 - mask) * ground[:, None, None]
-        return colours.round().astype(np.uint8)
+        return np.asarray(colours.round(), np.uint8)
 
     return render
 

@@ -4,11 +4,16 @@ from collections.abc import Callable
 
 import numpy as np
 
+from trainers.domains.draws import Draws
+
 #: Coordinates x, y and parameters (N, 1, 1) of shape or texture -> float (N, H, W)
 Field = Callable[[np.ndarray, np.ndarray, "dict[str, np.ndarray]"], np.ndarray]
 
 #: Images drawn at once; bounds the memory.
 CHUNK = 500
+
+#: Levels of the colours where they do not vary.
+TYPICAL_FRONT, TYPICAL_BACK = 190, 65
 
 #: Samples along each side of a pixel, averaged: antialiasing.
 SUPERSAMPLE = 3
@@ -65,7 +70,7 @@ TEXTURES: dict[str, Field] = {
 }
 
 
-def render_shapes(labels: np.ndarray, resolution: int, random: np.random.Generator) -> np.ndarray:
+def render_shapes(labels: np.ndarray, resolution: int, random: Draws) -> np.ndarray:
     """Return coloured shapes on coloured grounds, uint8 (N, resolution, resolution, 3)."""
     n = len(labels)
     parameters = {"radius": random.uniform(0.22, 0.45, n), "turn": random.uniform(0, 2 * np.pi, n)}
@@ -80,7 +85,7 @@ def render_shapes(labels: np.ndarray, resolution: int, random: np.random.Generat
     return _paint(labels, resolution, mask, parameters, centre, front, back)
 
 
-def render_textures(labels: np.ndarray, resolution: int, random: np.random.Generator) -> np.ndarray:
+def render_textures(labels: np.ndarray, resolution: int, random: Draws) -> np.ndarray:
     """Return patterns in two colours that fill the image, uint8 (N, resolution, resolution, 3)."""
     n = len(labels)
     parameters = {
@@ -99,10 +104,12 @@ def render_textures(labels: np.ndarray, resolution: int, random: np.random.Gener
     return _paint(labels, resolution, mask, parameters, centre, front, back)
 
 
-def _contrasting(n: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _contrasting(n: int, random: Draws) -> tuple[np.ndarray, np.ndarray]:
     """Return two colours per image, float (N, 3), that differ well in at least one channel."""
-    front = random.uniform(0, 255, (n, 3))
-    return front, (front + random.uniform(70, 185, (n, 3))) % 256
+    front = random.plain.uniform(0, 255, (n, 3))
+    back = (front + random.plain.uniform(70, 185, (n, 3))) % 256
+    # Damped once they are whole: the sum wraps around, and what is drawn nearer to its middle would jump from light to dark.
+    return random.towards(TYPICAL_FRONT, front), random.towards(TYPICAL_BACK, back)
 
 
 def _paint(
