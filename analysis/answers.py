@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import classes, predictors, quality
+from analysis import classes, knobs, predictors, quality
 from analysis import transferability as tf
 from analysis.frames import Frames, records
 from analysis.transferability import SCRATCH
@@ -50,6 +50,8 @@ class Analysis:
     """`predictors.predictors`; empty where no group has three sources."""
     quality: pd.DataFrame
     """`quality.quality`."""
+    knobs: pd.DataFrame
+    """`knobs.knob_effects`; empty where no sources are one domain with its knobs at different settings."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         by_class=classes.fid_by_class(curves, ranked),
         predictors=predictors.predictors(gains, frames.distances),
         quality=quality.quality(curves, ranked),
+        knobs=knobs.knob_effects(gains),
     )
 
 
@@ -131,7 +134,25 @@ def overall(analysis: Analysis) -> list[str]:
         )
     elif len(rows):
         lines.append("There are fewer than three sources per cell and strategy, too few for a rank correlation with distance.")
-    return [*lines, *_predictor(analysis)]
+    return [*lines, *_predictor(analysis), *_knobs(analysis)]
+
+
+def _knobs(analysis: Analysis) -> list[str]:
+    """Return, per cell and strategy, which knobs of the source had an effect that noise does not explain."""
+    lines = []
+    for (label, strategy), group in analysis.knobs.groupby(["cell_label", "strategy"], sort=False):
+        told = [row for row in records(group) if row["low"] > 0 or row["high"] < 0]
+        effects = "; ".join(
+            f"{row['about']}, {times(row['value'])} ({times(row['low'])} to {times(row['high'])})" for row in told
+        )
+        said = f"change the gain: {effects}" if told else "have no effect on the gain that can be told from noise"
+        lines.append(f"{label}, {strategy}: density, diversity, amount and spread of the source {said}.")
+    return lines
+
+
+def times(log2: float) -> str:
+    """Return a change of log2 gain as a factor, e.g. ``×1.07``."""
+    return f"×{2**log2:.2f}"
 
 
 def _predictor(analysis: Analysis) -> list[str]:

@@ -196,7 +196,9 @@ def heat_map(gains: pd.DataFrame, limit: float, *, cells: Sequence[str], sources
         cells: labels of all rows from top to bottom, so that figures side by side agree.
         sources: labels of all columns.
     """
-    figure = _figure(height=76 + 40 * len(cells))
+    columns = [_text(source).replace(" ", "<br>") for source in sources]
+    lines = max(column.count("<br>") for column in columns)
+    figure = _figure(height=76 + 40 * len(cells) + 15 * lines)
     at = {(row["cell_label"], row["source_label"]): row for row in gains.to_dict("records")}
     grid = [[at.get((cell, source)) for source in sources] for cell in cells]
     figure.add_heatmap(
@@ -217,7 +219,7 @@ def heat_map(gains: pd.DataFrame, limit: float, *, cells: Sequence[str], sources
         showscale=False,
     )
     bare: dict[str, Any] = {"showgrid": False, "showline": False, "ticks": ""}
-    figure.update_xaxes(tickvals=list(range(len(sources))), ticktext=[_text(source) for source in sources], side="top", **bare)
+    figure.update_xaxes(tickvals=list(range(len(sources))), ticktext=columns, side="top", **bare)
     labels = ["<br>".join(_text(cell).rsplit(", ", 1)) for cell in cells]
     figure.update_yaxes(tickvals=list(range(len(cells))), ticktext=labels, autorange="reversed", **bare)
     return figure
@@ -346,10 +348,11 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
 
 
 def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
-    """Write each name above its points, or below them where a neighbour's is above; leave out the rest.
+    """Write each name above its points, or below them where a neighbour is above; leave out the rest.
 
-    The widths are those of a phone, in units of distance: what fits there fits everywhere.
+    The sizes are those of a phone, in units of distance and gain: what fits there fits everywhere.
     """
+    tall = 0.09 * ((points["gain"].max() - points["gain"].min()) or 1.0)
     left, right = points["distance"].min() - pad, points["distance"].max() + pad
     spans = points.groupby("name").agg(x=("distance", "first"), low=("gain", "min"), high=("gain", "max"))
     taken = {"high": -math.inf, "low": -math.inf}  # how far to the right each side is written on
@@ -358,7 +361,9 @@ def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
         anchor = "left" if x - width / 2 < left else "right" if x + width / 2 > right else "center"
         start = x - {"left": 0.0, "center": width / 2, "right": width}[anchor]
         for side, end in taken.items():
-            if start > end:
+            middle = span[side] + (tall if side == "high" else -tall)
+            others = points[(points["name"] != name) & points["distance"].between(start - 0.2 * pad, start + width + 0.2 * pad)]
+            if start > end and not ((others["gain"] - middle).abs() < tall).any():
                 taken[side] = start + width + 0.2 * pad
                 place = {"x": x, "y": span[side], "xanchor": anchor, "yshift": 17 if side == "high" else -17}
                 figure.add_annotation(text=_text(str(name)), showarrow=False, **place)

@@ -6,6 +6,7 @@ censoring explicit, and gives every domain and cell a short label that is unique
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -115,7 +116,8 @@ def label_domains(names: Iterable[str]) -> dict[str, str]:
         for name in growable:
             taken[name] += 1
     labels: dict[str, str] = {}
-    for label, group in groups.items():
+    for full, group in groups.items():
+        label = _short_knobs(full)
         for name in group:
             short = label if len(label) <= _LABEL_LENGTH else "…" + label[1 - _LABEL_LENGTH :]
             serial = 2
@@ -123,6 +125,22 @@ def label_domains(names: Iterable[str]) -> dict[str, str]:
                 short, serial = f"{label[: _LABEL_LENGTH - 4]}… {serial}", serial + 1
             labels[name] = short
     return {name: labels[name] for name in parts}
+
+
+def _short_knobs(label: str) -> str:
+    """Return a domain's label with its knobs written short.
+
+    >>> _short_knobs("letters[classes=4,per_class=100,spread=0.3]")
+    'letters 4×100 s0.3'
+    """
+    found = re.fullmatch(r"(.+)\[(\w+=[^\[\]]*)\]", label)
+    if not found:
+        return label
+    knobs = dict(knob.split("=") for knob in found[2].split(","))
+    if {"classes", "per_class"} <= set(knobs):
+        knobs = {f"{knobs.pop('classes')}×{knobs.pop('per_class')}": "", **knobs}
+    short = {"spread": "s", "shift": "shift "}
+    return " ".join([found[1], *(f"{short.get(name, name)}{value}" for name, value in knobs.items())])
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from analysis import classes, figures, quality, transferability
-from analysis.answers import Analysis, Answer, analyse, answers, caveats, method, overall, predictor, signed
+from analysis.answers import Analysis, Answer, analyse, answers, caveats, method, overall, predictor, signed, times
 from analysis.figures import Style
 from analysis.frames import STATUSES, Frames, load, records
 from analysis.transferability import SCRATCH
@@ -77,6 +77,7 @@ class View:
     correlations: list[dict[str, Any]] = field(default_factory=list)
     predictors: list[dict[str, Any]] = field(default_factory=list)
     quality: list[Quality] = field(default_factory=list)
+    knobs: list[dict[str, Any]] = field(default_factory=list)
     samples: list[Samples] = field(default_factory=list)
     samples_left_out: int = 0
 
@@ -110,6 +111,7 @@ def render(frames: Frames, store: Store) -> str:
     )
     environment.filters["count"] = lambda n: f"{n:,}"
     environment.filters["signed"] = signed
+    environment.filters["times"] = times
     coverage = transferability.coverage(frames.trials, STATUSES)
     return environment.get_template("report.html.j2").render(
         title=", ".join(sorted({*frames.sweeps, *frames.trials["sweep"]})),
@@ -118,6 +120,7 @@ def render(frames: Frames, store: Store) -> str:
         plotlyjs=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own bundle, made to stand in a script element
         views=views,
         by_class=any(view.classes for view in views),
+        knobs=any(view.knobs for view in views),
         statuses=[status for status in STATUSES if coverage[status].sum()],
         coverage=records(coverage),
         errors=_errors(frames.trials),
@@ -145,6 +148,7 @@ def _view(frames: Frames, analysis: Analysis, style: Style, album: "_Album") -> 
         correlations=records(analysis.correlations),
         predictors=[{**row, "name": predictor(row)} for row in records(analysis.predictors)],
         quality=_quality(analysis),
+        knobs=records(analysis.knobs),
         samples=samples,
         samples_left_out=left_out,
     )

@@ -65,6 +65,9 @@ def test_an_empty_store(tmp_path: Path) -> None:
         (["folder:/a/b/flowers", "digits"], ["flowers", "digits"]),
         (["folder:/a/flowers/", "folder:/b/flowers"], ["a/flowers", "b/flowers"]),
         (["flowers", "folder:/x/flowers"], ["flowers", "x/flowers"]),
+        (["letters[classes=4,per_class=100]", "letters"], ["letters 4×100", "letters"]),
+        (["letters[classes=4,per_class=100,spread=0.3]", "shapes[shift=0.5]"], ["letters 4×100 s0.3", "shapes shift 0.5"]),
+        (["folder:/a/cats[classes=2]", "folder:/b/cats[classes=2]"], ["a/cats classes2", "b/cats classes2"]),
         (["folder:/", "folder:"], ["folder:/", "folder:"]),
     ],
 )

@@ -168,6 +168,14 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             sizes=(50,),
             conditional=(False, True),
         ),
+        "knobs": build(
+            root / "knobs",
+            sources={f"letters[classes={c},per_class={m}]": 10.0 * c + m / 40 for c in (2, 4, 8) for m in (100, 200)},
+            strategies=("scratch", "finetune"),
+            sizes=(50,),
+            keep=1.0,
+            images=False,
+        ),
         "classes": build(
             root / "classes",
             sizes=(50,),
@@ -311,6 +319,23 @@ def test_other_metrics_and_the_best_distance_are_told(
     assert all("+" in text for text in rows.locator("td:nth-child(2)").all_inner_texts())
     assert "ways to measure the distance" in found.page.locator("#answer").inner_text()
     found.page.context.close()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_what_density_and_diversity_did_is_told_where_sources_vary_them(
+    browser: Browser, reports: dict[str, Path], size: tuple[int, int]
+) -> None:
+    found = visit(browser, reports["knobs"], size)
+    check(found, reports["knobs"])
+    assert found.page.evaluate(OVERLAPS) == []
+    table = found.page.locator("#knobs table")
+    assert table.locator("tbody tr td:nth-child(3)").all_inner_texts() == ["diversity", "density", "amount", "exchange"]
+    assert table.locator("tbody b").count() >= 1, "more classes are farther in this store, and so help less"
+    assert "density, diversity, amount and spread of the source change the gain" in found.page.locator("#answer").inner_text()
+    assert "letters 2×100" in found.page.locator("#distance").inner_text()
+    assert "letters[classes=2,per_class=100]" in found.page.locator("#provenance").inner_text()
+    found.page.context.close()
+    assert visit(browser, reports["quickstart"], size).page.locator("#knobs, a[href='#knobs']").count() == 0
 
 
 def test_without_classes_and_averages_nothing_is_said_of_them(browser: Browser, reports: dict[str, Path]) -> None:
