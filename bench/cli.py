@@ -138,6 +138,49 @@ def report(
     typer.echo(f"report: {_write_report(opened, out or _default_report(opened), sweep)}")
 
 
+@app.command(epilog="Example: transfergan replay --store store --keep 0.33 --json")
+def replay(
+    store: StoreOption = "store",
+    sweep: Annotated[str | None, typer.Option(help="One sweep only.")] = None,
+    keep: Annotated[float, typer.Option(help="Share of a cell's trials that goes on at each rung.")] = 0.5,
+    protect: Annotated[bool, typer.Option(help="Whether the best trial of every strategy always goes on.")] = True,
+    metric: Annotated[str, typer.Option(help="The metric to stop by.")] = "fid",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every cell.")] = False,
+) -> None:
+    """Say what early stopping would have saved on a sweep that ran without, and what it would have changed."""
+    from pydantic import ValidationError
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.replay import replay as apply
+    from bench.replay import summary
+    from bench.spec import StoppingConfig
+
+    try:
+        rule = StoppingConfig.model_validate({"keep": keep, "protect_strategies": protect, "metric": metric})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"--{first['loc'][0]}: {first['msg']}, got {first['input']!r}") from error
+    replays, left_out = apply(_open(store), sweep, rule)
+    said = summary(replays, rule, left_out)
+    if as_json:
+        typer.echo(json.dumps(said))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("target", "images", "trials", "stopped", "steps saved", "winner", "same winner", "order of sources"):
+        table.add_column(column, justify="left" if column in ("target", "winner", "same winner") else "right")
+    for each in replays:
+        order = "" if each.source_order is None else f"{each.source_order:+.2f}"
+        target = f"{each.target}, conditional" if each.conditional else each.target
+        counts = f"{each.size:,}", str(each.trials), str(each.stopped), f"{each.saved:.0%}"
+        table.add_row(target, *counts, each.winner, "yes" if each.same_winner else "no", order)
+    Console().print(table)
+    words = (
+        f"{said['steps_saved']:.0%} of the adapt steps saved; the same winner in {said['same_winner']} of {said['cells']} cells"
+    )
+    typer.echo(words + (f"; {left_out} cells left out: a trial was stopped or has not ended" if left_out else ""))
+
+
 @app.command(epilog="Example: transfergan distances quickstart --store store")
 def distances(
     spec: SpecArgument = "quickstart",

@@ -98,7 +98,7 @@ VERBS = dict(verbs(typer.main.get_command(app)))
 
 def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
-        "run", "plan", "status", "report", "distances", "evaluate", "generate", "domains", "domains preview"
+        "run", "plan", "status", "report", "distances", "evaluate", "replay", "generate", "domains", "domains preview"
     }  # fmt: skip
 
 
@@ -238,6 +238,10 @@ MISTAKES = [
     ("evaluate --images empty --against digits --embedding inception --weights none.pt", "place inception-2015-12-05.pt there"),
     ("evaluate --images empty --against digits --weights f", "--weights goes with --embedding inception or clip"),
     ("evaluate --images empty --against digits --embedding custom:f", "must end in .pt (TorchScript)"),
+    ("replay --store none", "there is no store at 'none'"),
+    ("replay --store {store}", "there is no cell to replay"),
+    ("replay --store {store} --keep 0", "--keep: Input should be greater than 0"),
+    ("replay --store {store} --metric iou", "--metric: Input should be 'fid'"),
     ("domains preview digitz --out d.png", "unknown domain 'digitz'; did you mean digits"),
     ("domains preview folder:none --out d.png", "none': there is no such folder"),
     ("domains preview folder:empty --out d.png", "empty' holds no images"),

@@ -1,0 +1,158 @@
+"""What a stopping rule would have saved on a sweep that ran to its end, and which conclusions it would have changed."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bench.spec import StoppingConfig
+from bench.stopping import Action, Curve, judge
+from bench.store import Store
+from trainers.errors import UserError
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One cell under another rule.
+
+    Attributes:
+        cell: its key.
+        target, size, conditional: what its trials share.
+        trials: how many it has.
+        stopped: how many the rule would have stopped before their budget.
+        saved: share of the generator steps that would not have been taken.
+        winner: strategy and source with the least mean at the budget.
+        same_winner: whether the rule names the same.
+        source_order: Spearman's correlation of the sources' order, by each one's best, with and without the rule; None for
+            fewer than three sources.
+    """
+
+    cell: str
+    target: str
+    size: int
+    conditional: bool
+    trials: int
+    stopped: int
+    saved: float
+    winner: str
+    same_winner: bool
+    source_order: float | None
+
+
+def replay(store: Store, sweep: str | None, rule: StoppingConfig) -> tuple[list[Replay], int]:
+    """Return every cell that ran without stopping under a rule, and how many cells are left out.
+
+    Left out are cells of which a trial was stopped, failed, blocked or has not ended: what it would have become is not known.
+
+    Args:
+        store: where the trials are.
+        sweep: only the trials that this sweep recorded; None for all.
+        rule: the rule; its metric must have been measured.
+
+    Raises:
+        UserError: there is no cell to replay.
+    """
+    trials = store.read("trials")
+    trials = trials[trials["kind"] == "adapt"]
+    if sweep is not None:
+        trials = trials[trials["sweep"] == sweep]
+    measured = store.read("measurements")
+    measured = measured[(measured["metric"] == rule.metric) & (measured["step"] > 0)]
+    values: dict[str, dict[int, float]] = {}
+    for trial, step, value in zip(measured["trial"], measured["step"], measured["value"], strict=True):
+        values.setdefault(trial, {})[int(step)] = float(value)
+    unfinished = _unfinished_cells(store, sweep, set(trials["key"]))
+    found, left_out = [], 0
+    for cell, own in trials.groupby("cell", sort=False):
+        whole = own["status"].isin(["done", "diverged"]).all() and str(cell) not in unfinished
+        if whole and all(key in values or status == "diverged" for key, status in zip(own["key"], own["status"], strict=True)):
+            found.append(_replay(str(cell), own, values, rule))
+        else:
+            left_out += 1
+    left_out += len(unfinished - set(trials["cell"]))
+    if not found:
+        raise UserError(
+            f"there is no cell to replay in store {store.uri!r}: {left_out} were stopped early or have not ended; "
+            "run the sweep with --set stopping.rule=none"
+        )
+    return sorted(found, key=lambda each: (each.target, each.conditional, each.size)), left_out
+
+
+def summary(replays: list[Replay], rule: StoppingConfig, left_out: int) -> dict[str, Any]:
+    """Return what all cells say together, and each cell."""
+    orders = [each.source_order for each in replays if each.source_order is not None]
+    return {
+        "rule": rule.model_dump(mode="json"),
+        "cells": len(replays),
+        "left_out": left_out,
+        "steps_saved": float(np.average([each.saved for each in replays], weights=[each.trials for each in replays])),
+        "same_winner": sum(each.same_winner for each in replays),
+        "source_order": float(np.mean(orders)) if orders else None,
+        "by_cell": [asdict(each) for each in replays],
+    }
+
+
+def _unfinished_cells(store: Store, sweep: str | None, recorded: set[str]) -> set[str]:
+    """Return the cells of which a planned trial has no outcome yet."""
+    plans = [plan for name, plan in store.read_sweeps().items() if sweep is None or name == sweep]
+    rows = [row for plan in plans for row in plan["trials"] if row["kind"] == "adapt"]
+    return {row["cell"] for row in rows if row["key"] not in recorded}
+
+
+def _replay(cell: str, own: pd.DataFrame, values: dict[str, dict[int, float]], rule: StoppingConfig) -> Replay:
+    rungs = sorted({step for key in own["key"] for step in values.get(key, {})})
+    curves = [
+        Curve(key, strategy, values.get(key, {}), diverged=status == "diverged")
+        for key, strategy, status in zip(own["key"], own["strategy"], own["status"], strict=True)
+    ]
+    verdicts = judge(curves, rungs, rule)
+    taken = dict(zip(own["key"], own["steps"].astype(int), strict=True))
+    ends = {
+        key: min(taken[key], verdict.rung) if verdict.action is Action.STOP and verdict.rung else taken[key]
+        for key, verdict in verdicts.items()
+    }
+    before, after = _methods(own, values, taken), _methods(own, values, ends)
+    first = own.iloc[0]
+    return Replay(
+        cell=cell,
+        target=str(first["target"]),
+        size=int(first["size"]),
+        conditional=bool(first["conditional"]),
+        trials=len(own),
+        stopped=sum(ends[key] < taken[key] for key in ends),
+        saved=1 - sum(ends.values()) / max(1, sum(taken.values())),
+        winner=before[0],
+        same_winner=before[0] == after[0],
+        source_order=_order(own, values, taken, ends),
+    )
+
+
+def _methods(own: pd.DataFrame, values: dict[str, dict[int, float]], ends: dict[str, int]) -> list[str]:
+    """Return strategy and source of every method, best first: by how far its best seed came, then by the mean there."""
+    ranked = []
+    for names, group in own.assign(source=own["source"].fillna("")).groupby(["strategy", "source"], sort=False):
+        strategy, source = (str(name) for name in names)
+        reached = max(ends[key] for key in group["key"])
+        there = [values.get(key, {}).get(reached, np.inf) for key in group["key"] if ends[key] == reached]
+        ranked.append((-reached, float(np.mean(there)), f"{strategy} from {source}" if source else strategy))
+    return [name for *_, name in sorted(ranked)]
+
+
+def _order(own: pd.DataFrame, values: dict[str, dict[int, float]], taken: dict[str, int], ends: dict[str, int]) -> float | None:
+    sources = list(own["source"].dropna().unique())
+    if len(sources) < 3:
+        return None
+    places = []
+    for until in (taken, ends):
+        best = {source: min(_keys(own[own["source"] == source], values, until)) for source in sources}
+        places.append([sorted(best.values()).index(best[source]) for source in sources])
+    return float(stats.spearmanr(*places).statistic)
+
+
+def _keys(rows: pd.DataFrame, values: dict[str, dict[int, float]], ends: dict[str, int]) -> Iterator[tuple[int, float]]:
+    """Yield for each trial how far it came (less is farther) and its value there."""
+    for key in rows["key"]:
+        yield -ends[key], values.get(key, {}).get(ends[key], np.inf)
