@@ -242,7 +242,7 @@ def test_yaml_that_asks_for_code_runs_nothing(tmp_path: Path, tag: str):
 def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path):
     missing = str(tmp_path / "none.yaml")
     assert missing in refused(missing)
-    assert "presets: quickstart" in refused(missing)
+    assert "quickstart" in refused(missing)
     folder = tmp_path / "folder.yaml"
     folder.mkdir()
     assert f"sweep file {str(folder)!r} cannot be read" in refused(str(folder))

@@ -29,12 +29,12 @@ def get(name: str) -> Domain:
         UserError: there is no such domain or knob, or the folder has no readable images.
     """
     name, knobs = split_name(name)
-    return _turned(name, knobs)
+    return _turned(_get(name), knobs)
 
 
 @cache
-def _turned(name: str, knobs: Knobs) -> Domain:
-    return with_knobs(_get(name), knobs)
+def _turned(domain: Domain, knobs: Knobs) -> Domain:
+    return with_knobs(domain, knobs)
 
 
 def _get(name: str) -> Domain:
