@@ -97,7 +97,7 @@ _ENTRIES = (
     Entry(
         name="imagenet", torchvision="ImageNet", official=_TRAIN_VAL,
         splits="train; val as reference, for the test labels are withheld", needs=("meta.bin", "train", "val"),
-        files="train/ and val/ with a folder per WordNet id, and meta.bin, as torchvision.datasets.ImageNet unpacks the archives",
+        files="train/ and val/ with a folder per WordNet id, and meta.bin, as torchvision's ImageNet unpacks its archives",
         train=1_281_167, reference=50_000, classes=1000, about="photographs of 1000 kinds of things",
         licence="research, non-commercial", source="https://image-net.org", download=False,
     ),
@@ -178,8 +178,8 @@ _ENTRIES = (
         source="http://ufldl.stanford.edu/housenumbers",
     ),
     Entry(
-        name="oxford-pets", torchvision="OxfordIIITPet", official={"train": {"split": "trainval"}, "reference": {"split": "test"}},
-        splits="trainval; test as reference",
+        name="oxford-pets", torchvision="OxfordIIITPet", splits="trainval; test as reference",
+        official={"train": {"split": "trainval"}, "reference": {"split": "test"}},
         needs=("oxford-iiit-pet/annotations/trainval.txt", "oxford-iiit-pet/annotations/test.txt", "oxford-iiit-pet/images"),
         files="oxford-iiit-pet/ with images/ and annotations/", train=3_680, reference=3_669, classes=37,
         about="photographs of 37 breeds of cats and dogs", licence="CC BY-SA 4.0",

@@ -1,12 +1,12 @@
 """How each data set lies on disk: its official layout, read through torchvision. The only module of the domains with torch.
 
-torchvision compares checksums of what it once downloaded. That is for us to judge: a user may hold a part of a data set, or have
-deleted its archive, and what there is has a fingerprint. So its classes are made to trust the files. Where it would unpickle
-files, write beside them, or list them in the file system's order, the files are read here instead.
+torchvision compares checksums with those of its downloads. Here a user may hold a part of a data set, or have deleted its
+archive, and what there is has a fingerprint: so its classes are made to trust the files. Where it would unpickle files, write
+others, or list them in the file system's order, they are read here instead.
 """
 
 import io
-import pickle  # noqa: S403  # restricted below
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,7 +141,7 @@ def _pets(entry: Entry, root: Path, split: Split) -> Opened:
     data = _trusting(entry, root, split)
     # A class that this copy has no image of has no name either: number those that it has.
     labels = np.unique(data._labels, return_inverse=True)[1]
-    return _files(data._images, data.classes, labels)
+    return _files(data._images, data.classes, labels.tolist())
 
 
 def _dtd(entry: Entry, root: Path, split: Split) -> Opened:
@@ -241,7 +241,6 @@ def _lsun(entry: Entry, root: Path, split: Split) -> Opened:
 
     classes = tuple(each.rpartition("_")[0] for each in categories) if len(categories) > 1 else ()
     return Opened(len(where), read, classes, [label for label, _, _ in where] if classes else ())
-
 
 
 _LAYOUTS: dict[str, Callable[[Entry, Path, Split], Opened]] = {

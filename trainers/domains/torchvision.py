@@ -1,4 +1,4 @@
-"""torchvision's data sets as domains: found under one root, never downloaded unless asked for. Needs torch only once one is read."""
+"""torchvision's data sets as domains, below one root. None is downloaded unasked; torch is needed only once one is read."""
 
 import hashlib
 import json
@@ -53,11 +53,19 @@ class TorchvisionDomain(Domain):
 
     def ready(self) -> str | None:
         """Return what is missing and where it belongs, in one line; None where the domain can be read."""
-        for need in self.entry.needs:
-            if not (self.path / need).exists():
-                return f"lacks {need}; place {self.entry.files} in {self.path}"
+        absent = self.absent()
+        if absent is not None:
+            return f"lacks {absent}; place {self.entry.files} in {self.path}"
         if self.entry.package and find_spec(self.entry.package) is None:
-            return f"needs the {self.entry.package} package; pip install {self.entry.package}"
+            return f"lacks the {self.entry.package} package; pip install {self.entry.package}"
+        return None
+
+    def absent(self) -> str | None:
+        """Return the outermost file or folder that is not there, relative to `path`; None where all are."""
+        for need in map(Path, self.entry.needs):
+            for part in (*reversed(need.parents[:-1]), need):
+                if not (self.path / part).exists():
+                    return part.as_posix()
         return None
 
     def download(self) -> None:
@@ -66,7 +74,7 @@ class TorchvisionDomain(Domain):
         Raises:
             UserError: torchvision does not offer it, or the download failed.
         """
-        if self.ready() is None:
+        if self.absent() is None:
             return
         if not self.entry.download:
             raise UserError(f"domain {self.name!r} is not for torchvision to download: {self._lacking()}")
@@ -84,8 +92,8 @@ class TorchvisionDomain(Domain):
     def fingerprint(self) -> str:  # type: ignore[override]  # computed when asked for
         """Identity of the content: names and sizes of the files, and the contents of all but those beyond 64 MiB.
 
-        Reading them takes minutes for the largest data sets, so it's kept beside the data (where that can be written) with a hash
-        of every file's name, size and time of change, and read again only when one of these differs.
+        Reading them takes minutes for the largest data sets. So it is kept beside the data, where that can be written, with a
+        hash of every file's name, size and time of change; they are read again only when one of these differs.
         """
         self._check()
         files = sorted(file for need in self.entry.needs for file in _below(self.path / need))
@@ -121,12 +129,14 @@ class TorchvisionDomain(Domain):
         unknown = sorted(set(found.classes) - set(self.classes))
         if unknown:
             raise UserError(f"domain {self.name!r}: {self.path} has {split} images of {unknown[0]!r}, and none to train on")
-        return np.array([self.classes.index(name) for name in found.classes], np.int64)[np.asarray(found.labels)]
+        ours = [self.classes.index(name) for name in found.classes]
+        return np.array([ours[label] for label in found.labels], np.int64)
 
     def load(self, split: Split, resolution: int) -> Images:
         """Return a split: centre-cropped to a square, resized with antialiasing."""
         found = self._split(split)
-        return Images(np.stack([square(found.read(i), resolution) for i in range(found.count)]), self.labels(split))
+        labels = self.labels(split)
+        return Images(np.stack([square(found.read(i), resolution) for i in range(found.count)]), labels)
 
     def check_resolution(self, resolution: int) -> None:
         """Raise UserError for a resolution beyond what the harness is made for."""
@@ -143,7 +153,11 @@ class TorchvisionDomain(Domain):
             raise UserError(f"domain {self.name!r} {self._lacking()}")
 
     def _lacking(self) -> str:
-        how = f"or run: transfergan domains prepare {self.name} --download" if self.entry.download else f"from {self.entry.source}"
+        how = (
+            f"or run: transfergan domains prepare {self.name} --download"
+            if self.entry.download
+            else f"from {self.entry.source}"
+        )
         return f"{self.ready()}, {how}"
 
 
@@ -151,7 +165,8 @@ def _below(path: Path) -> list[Path]:
     """Return a file itself, or the files below a folder; hidden ones are no part of a data set."""
     if path.is_file():
         return [path]
-    return [file for file in path.rglob("[!.]*") if file.is_file()]
+    # Follows links, as torchvision does.
+    return [Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names if name[0] != "."]
 
 
 def _content(file: Path, size: int) -> str:
