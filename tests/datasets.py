@@ -1,10 +1,11 @@
-"""Tiny copies of torchvision's data sets in their official layouts. Each image tells its label, its split and where its top is."""
+"""Tiny copies of torchvision's data sets in their official layouts. Each image tells its label, split and top."""
 
 import io
 import pickle
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -126,7 +127,7 @@ def cityscapes(root: Path) -> None:
 class Python2(pickle._Pickler):  # type: ignore[name-defined]
     """Writes every string as Python 2 did, which the official pickles are from."""
 
-    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
     def save_string(self, text: str | bytes) -> None:
         data = text.encode("latin1") if isinstance(text, str) else text

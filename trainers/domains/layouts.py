@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from torchvision import datasets
-from torchvision.datasets import mnist
+from torchvision.datasets import imagenet, mnist
 
 from trainers.domains.catalogue import Entry
 from trainers.domains.domain import Split
@@ -45,7 +46,9 @@ def open_split(entry: Entry, root: Path, split: Split) -> Opened:
         found = _LAYOUTS[entry.torchvision](entry, root, split)
         if not found.count:
             raise ValueError(f"its {split} split has no images")
-        if found.classes:
+        if entry.classes:
+            if not found.classes:
+                raise ValueError(f"its {split} split has no classes")
             if len(found.labels) != found.count:
                 raise ValueError(f"its {split} split has {found.count} images and {len(found.labels)} labels")
             if not 0 <= min(found.labels) <= max(found.labels) < len(found.classes):
@@ -67,9 +70,9 @@ def reading(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # parsers of several formats, fed with anything: there is no shorter list of what they raise
-        clear = isinstance(error, OSError | ValueError | RuntimeError) and str(error)
+        clear = isinstance(error, OSError | ValueError | RuntimeError | pickle.UnpicklingError) and str(error)
         reason = str(error) if clear else f"{type(error).__name__} {error}".strip()
-        raise UserError(f"{path} cannot be read: {' '.join(reason.split())}; place it anew") from error
+        raise UserError(f"{path} cannot be read: {shorten(reason, 300)}; place it anew") from error
 
 
 # -- one file per image ---------------------------------------------------------------------------------------------------
@@ -91,6 +94,8 @@ def _trusting(entry: Entry, root: Path, split: Split) -> Any:
 
 
 def _imagenet(entry: Entry, root: Path, split: Split) -> Opened:
+    with reading(root / "meta.bin"):
+        imagenet.load_meta_file(root)  # again by the class, which would not name it
     data = _trusting(entry, root, split)
     # With the id, for two classes are called "crane".
     classes = [f"{wnid} {names[0]}" for wnid, names in zip(data.wnids, data.classes, strict=True)]
@@ -221,6 +226,10 @@ def _database(folder: Path) -> tuple[Any, list[bytes]]:
     import lmdb
 
     found = lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
+    file = folder / "data.mdb"
+    whole = (found.info()["last_pgno"] + 1) * found.stat()["psize"]
+    if file.stat().st_size < whole:  # as after a download that broke off; reading beyond the end would kill the process
+        raise ValueError(f"it has {file.stat().st_size:,} bytes of {whole:,}")
     with found.begin() as view:
         return found, list(view.cursor().iternext(values=False))
 
