@@ -13,8 +13,7 @@ from typer.testing import CliRunner, Result
 
 from bench.cli import app
 from tests import datasets
-from trainers.domains import Split, builtin_names, get, torchvision_names
-from trainers.domains import layouts
+from trainers.domains import Split, builtin_names, get, layouts, torchvision_names
 from trainers.domains import torchvision as domains
 from trainers.domains.catalogue import LSUN
 from trainers.domains.torchvision import TorchvisionDomain

@@ -229,6 +229,7 @@ def _database(folder: Path) -> tuple[Any, list[bytes]]:
     file = folder / "data.mdb"
     whole = (found.info()["last_pgno"] + 1) * found.stat()["psize"]
     if file.stat().st_size < whole:  # as after a download that broke off; reading beyond the end would kill the process
+        found.close()
         raise ValueError(f"it has {file.stat().st_size:,} bytes of {whole:,}")
     with found.begin() as view:
         return found, list(view.cursor().iternext(values=False))
