@@ -275,19 +275,14 @@ def domains(context: typer.Context) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from trainers.domains import builtin_names, get, torchvision_names
+    from bench.domains import COLUMNS, rows
 
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "train", "reference", "classes", "state", "licence"):
-        right = column in ("train", "reference", "classes")
-        table.add_column(column, justify="right" if right else "left", no_wrap=right or column == "name", overflow="fold")
-    for name in builtin_names():
-        domain = get(name)
-        counts = [f"{domain.count(split):,}" for split in ("train", "reference")]
-        table.add_row(name, *counts, str(len(domain.classes)), "built in", domain.licence)
-    for name in torchvision_names():
-        table.add_row(name, *_counted(name))
-    table.add_row("folder:PATH", "", "", "", "your own images", "")
+    for column in COLUMNS:
+        number = column in ("train", "reference", "classes")
+        table.add_column(column, justify="right" if number else "left", no_wrap=number or column == "name", overflow="fold")
+    for row in rows():
+        table.add_row(*row)
     Console().print(table)
     typer.echo("transfergan domains show NAME tells the rest: what a domain shows, where its files go, where they are from.")
 
@@ -295,22 +290,9 @@ def domains(context: typer.Context) -> None:
 @domains_app.command(epilog="Example: transfergan domains show cifar10")
 def show(name: Annotated[str, typer.Argument(help="A domain.")]) -> None:
     """Show all about one domain: what it shows, its splits, where its files go and where they are from."""
-    from trainers.domains import get
-    from trainers.domains.torchvision import TorchvisionDomain
+    from bench.domains import described
 
-    domain = get(name)
-    rows = {"shows": domain.about}
-    if isinstance(domain, TorchvisionDomain):
-        entry = domain.entry
-        train, reference, classes, _, _ = _counted(name)
-        rows |= {"images": f"{train} to train on, {reference} for reference; {classes} classes", "splits": entry.splits}
-        rows |= {"licence": entry.licence, "source": entry.source, "folder": str(domain.path), "files": entry.files}
-        by = f"transfergan domains prepare {name} --download" if entry.download else "by hand, from the source"
-        rows |= {"download": by, "state": domain.ready() or "ready"}
-    else:
-        counts = f"{domain.count('train'):,} to train on, {domain.count('reference'):,} for reference"
-        rows |= {"images": f"{counts}; {len(domain.classes)} classes", "licence": domain.licence}
-    for what, said in {"name": name, **rows}.items():
+    for what, said in described(name).items():
         typer.echo(f"{what:<10}{said}")
 
 
@@ -322,22 +304,16 @@ def prepare(
     ] = False,
 ) -> None:
     """Say whether domains can be used, and what to place where; with --download, download what is missing."""
-    from trainers.domains import get
-    from trainers.domains.torchvision import TorchvisionDomain
+    from bench.domains import prepared
 
-    problems = []
+    missing = False
     for name in names:
         try:
-            domain = get(name)
-            if download and isinstance(domain, TorchvisionDomain):
-                domain.download()
-            counts = f"{domain.count('train'):,} images to train on, {domain.count('reference'):,} for reference"
-            typer.echo(f"{name}: ready, {counts}; {domain.fingerprint}")
+            typer.echo(prepared(name, download))
         except UserError as error:
-            problems.append(str(error))
-    for problem in problems:
-        typer.echo(f"transfergan: {problem}", err=True)
-    if problems:
+            missing = True
+            typer.echo(f"transfergan: {error}", err=True)
+    if missing:
         raise typer.Exit(2)
 
 
@@ -357,23 +333,6 @@ def preview(
     step = max(1, len(data.images) // 64)
     _write(out, png_grid(data.images[::step][:64]))
     typer.echo(f"{name}: {out}")
-
-
-def _counted(name: str) -> tuple[str, str, str, str, str]:
-    """Return a torchvision domain's counts, official ones where it is not ready; its state and licence."""
-    from trainers.domains.torchvision import data_root, torchvision_domain
-
-    domain = torchvision_domain(name, data_root())
-    entry = domain.entry
-    counts = (entry.train, entry.reference, entry.classes)
-    state = (domain.ready() or "ready").partition(";")[0]
-    if state == "ready":
-        try:
-            counts = (domain.count("train"), domain.count("reference"), len(domain.classes))
-        except UserError:
-            state = "damaged"
-    train, reference, classes = counts
-    return f"{train:,}", f"{reference:,}", str(classes), state, entry.licence
 
 
 def _plan(spec: str, overrides: list[str] | None) -> "Plan":
