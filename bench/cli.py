@@ -269,23 +269,52 @@ def generate(
 
 @domains_app.callback(epilog="Example: transfergan domains")
 def domains(context: typer.Context) -> None:
-    """List the domains: name, images, classes, what they show."""
+    """List the domains: name, images, classes, whether they are on this machine, licence."""
     if context.invoked_subcommand is not None:
         return
     from rich.console import Console
     from rich.table import Table
 
-    from trainers.domains import builtin_names, get
+    from bench.domains import COLUMNS, rows
 
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "train", "reference", "classes", "shows", "licence"):
-        table.add_column(column, justify="right" if column in ("train", "reference", "classes") else "left")
-    for name in builtin_names():
-        domain = get(name)
-        counts = [f"{domain.count(split):,}" for split in ("train", "reference")]
-        table.add_row(name, *counts, str(len(domain.classes)), domain.about, domain.licence)
-    table.add_row("folder:PATH", "", "", "", "your own images, flat or in a sub-folder per class", "")
+    for column in COLUMNS:
+        number = column in ("train", "reference", "classes")
+        table.add_column(column, justify="right" if number else "left", no_wrap=number or column == "name", overflow="fold")
+    for row in rows():
+        table.add_row(*row)
     Console().print(table)
+    typer.echo("transfergan domains show NAME tells the rest: what a domain shows, where its files go, where they are from.")
+
+
+@domains_app.command(epilog="Example: transfergan domains show cifar10")
+def show(name: Annotated[str, typer.Argument(help="A domain.")]) -> None:
+    """Show all about one domain: what it shows, its splits, where its files go and where they are from."""
+    from bench.domains import described
+
+    for what, said in described(name).items():
+        typer.echo(f"{what:<10}{said}")
+
+
+@domains_app.command(epilog="Example: transfergan domains prepare cifar10 svhn --download")
+def prepare(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Domains, e.g. cifar10.")],
+    download: Annotated[
+        bool, typer.Option("--download", help="Download what is missing, where torchvision offers it.")
+    ] = False,
+) -> None:
+    """Say whether domains can be used, and what to place where; with --download, download what is missing."""
+    from bench.domains import prepared
+
+    missing = False
+    for name in names:
+        try:
+            typer.echo(prepared(name, download))
+        except UserError as error:
+            missing = True
+            typer.echo(f"transfergan: {error}", err=True)
+    if missing:
+        raise typer.Exit(2)
 
 
 @domains_app.command(epilog="Example: transfergan domains preview letters --resolution 32 --out letters.png")

@@ -98,7 +98,8 @@ VERBS = dict(verbs(typer.main.get_command(app)))
 
 def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
-        "run", "plan", "status", "report", "distances", "evaluate", "replay", "generate", "domains", "domains preview"
+        "run", "plan", "status", "report", "distances", "evaluate", "replay", "generate", "domains", "domains preview",
+        "domains show", "domains prepare"
     }  # fmt: skip
 
 
@@ -410,7 +411,8 @@ class Pixels(torch.nn.Module):
 def test_domains_lists_the_built_in_ones_and_how_to_name_a_folder():
     lines = [line.split() for line in call("domains").stdout.splitlines()]
     counts = {line[0]: line[1:4] for line in lines}
-    assert set(counts) == {"name", "letters", "numerals", "shapes", "textures", "digits", "folder:PATH"}
+    assert list(counts)[:6] == ["name", "letters", "numerals", "shapes", "textures", "digits"]
+    assert "folder:PATH" in counts
     assert counts["digits"] == ["1,000", "797", "10"]
     assert counts["letters"] == ["4,000", "1,000", "26"]
 

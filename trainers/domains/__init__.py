@@ -1,4 +1,4 @@
-"""Domains by name: built-in ones that need no download, and the user's own folders. Needs no torch."""
+"""Domains by name: built-in ones, torchvision's data sets, the user's own folders. Needs no torch until a data set is read."""
 
 from functools import cache
 from pathlib import Path
@@ -8,7 +8,7 @@ from trainers.domains.knobs import Knobs, split_name, with_knobs
 from trainers.domains.subsets import subset
 from trainers.errors import UserError, unknown_name
 
-__all__ = ["Domain", "Images", "Split", "builtin_names", "get", "subset"]
+__all__ = ["Domain", "Images", "Split", "builtin_names", "get", "subset", "torchvision_names"]
 
 _FOLDER = "folder:"
 
@@ -20,13 +20,20 @@ def builtin_names() -> tuple[str, ...]:
     return tuple(BUILTIN)
 
 
+def torchvision_names() -> tuple[str, ...]:
+    """Return the names of torchvision's data sets, whether or not they are on this machine."""
+    from trainers.domains.catalogue import CATALOGUE
+
+    return tuple(CATALOGUE)
+
+
 def get(name: str) -> Domain:
-    """Return the domain of that name: a built-in one, or ``folder:PATH``, with knobs in brackets behind it if any.
+    """Return the domain of that name: built-in, torchvision's, or ``folder:PATH``, with knobs in brackets behind it if any.
 
     The same object at every call of a process. See `trainers.domains.knobs` for the knobs.
 
     Raises:
-        UserError: there is no such domain or knob, or the folder has no readable images.
+        UserError: there is no such domain or knob, the folder has no readable images, or knobs are asked of an absent data set.
     """
     name, knobs = split_name(name)
     return _turned(_get(name), knobs)
@@ -44,9 +51,13 @@ def _get(name: str) -> Domain:
             raise UserError("domain 'folder:' lacks its path; write folder:PATH, e.g. folder:photos/cats")
         return _folder(Path(path).expanduser().absolute())
     from trainers.domains.builtin import BUILTIN
+    from trainers.domains.catalogue import CATALOGUE
+    from trainers.domains.torchvision import data_root, torchvision_domain
 
+    if name in CATALOGUE:
+        return torchvision_domain(name, data_root())
     if name not in BUILTIN:
-        raise unknown_name("domain", name, (*BUILTIN, "folder:PATH"))
+        raise unknown_name("domain", name, (*BUILTIN, *CATALOGUE, "folder:PATH"))
     return BUILTIN[name]
 
 

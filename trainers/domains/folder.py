@@ -1,14 +1,14 @@
 """The user's own images: a folder, flat or with a sub-folder per class, with or without splits of its own."""
 
 import hashlib
-import warnings
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
 from trainers.domains.domain import Domain, Images, Split, check_range
+from trainers.domains.images import UNREADABLE, opened, square
 from trainers.errors import UserError
 
 #: What Pillow opens without further libraries and people keep images in.
@@ -60,7 +60,7 @@ class Folder(Domain):
             name = file.relative_to(path).as_posix()
             try:
                 self._small[file] = _decode(file, KEPT)
-            except _UNREADABLE:
+            except UNREADABLE:
                 skipped.append(name)
                 continue
             self._files.append(file)
@@ -140,22 +140,6 @@ class Folder(Domain):
         return {split: sorted(chosen) for split, chosen in splits.items()}
 
 
-#: What Pillow raises for files that are not whole images, and for those too large to be honest.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
-
-#: What makes an image upright, by its EXIF orientation. `ImageOps.exif_transpose` would also write the metadata anew, and so
-#: fail on a whole image whose metadata is damaged.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
 def _encoded(name: str) -> bytes:
     """Return a file's name as bytes; it need not be valid UTF-8, as after an old archive."""
     return name.encode(errors="surrogateescape")
@@ -167,20 +151,4 @@ def _is_image(relative: Path) -> bool:
 
 
 def _decode(file: Path, side: int) -> np.ndarray:
-    """Return an image of any size and mode as uint8 (side, side, 3): upright, on white, centre-cropped, resized."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as odd metadata; whether the pixels decode is what counts
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(file) as opened:
-            opened.load()
-            turn = _UPRIGHT.get(opened.getexif().get(ExifTags.Base.Orientation, 1))
-            image = opened.copy() if turn is None else opened.transpose(turn)
-    if image.mode.startswith(("I", "F")):  # 16 bits and more: to the range that a screen shows
-        values = np.asarray(image, np.float64)
-        top = 65535.0 if values.max() > 255 else 255.0
-        image = Image.fromarray((values * (255 / top)).clip(0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.asarray(ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC))
+    return square(opened(file), side)

@@ -1,0 +1,51 @@
+"""One image: from a file of any kind to a square of colour bytes."""
+
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+#: What Pillow raises for files that are not whole images, and for those too large to be honest.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+#: What makes an image upright, by its EXIF orientation. `ImageOps.exif_transpose` would also write the metadata anew, and so
+#: fail on a whole image whose metadata is damaged.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def opened(file: Path | BinaryIO) -> Image.Image:
+    """Return an image file's first frame, decoded and upright.
+
+    Raises:
+        One of `UNREADABLE`: the file is not a whole image, or is far too large.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as odd metadata; whether the pixels decode is what counts
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(file) as image:
+            image.load()
+            turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+            return image.copy() if turn is None else image.transpose(turn)
+
+
+def square(image: Image.Image, side: int) -> np.ndarray:
+    """Return an image of any size and mode as uint8 (side, side, 3): on white, centre-cropped, resized with antialiasing."""
+    if image.mode.startswith(("I", "F")):  # 16 bits and more: to the range that a screen shows
+        values = np.asarray(image, np.float64)
+        top = 65535.0 if values.max() > 255 else 255.0
+        image = Image.fromarray((values * (255 / top)).clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.asarray(ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC))
