@@ -173,7 +173,8 @@ def test_glyphs_of_one_class_resemble_each_other_more_than_another_class(name: s
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
-    ("digit", "did you mean digits or dtd?"), ("Letters", "did you mean letters or textures?"), ("texture", "did you mean textures?"),
+    ("digit", "did you mean digits or dtd?"), ("Letters", "did you mean letters or textures?"),
+    ("texture", "did you mean textures?"),
     ("zzz", "Known: celeba, cifar10,"), ("folder:", "write folder:PATH"),
 ])  # fmt: skip
 def test_an_unknown_domain_names_the_nearest(wrong: str, hint: str):
