@@ -217,7 +217,7 @@ def test_an_unreadable_file_is_named_and_skipped(tmp_path: Path, kind: str):
 
 def refused(path: str | Path) -> str:
     with pytest.raises(UserError) as error:
-        get(f"folder:{path}")
+        get(f"folder:{path}").prepare(8)
     message = str(error.value)
     assert "\n" not in message
     assert str(path) in message

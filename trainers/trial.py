@@ -149,6 +149,7 @@ def training_images(trial: TrialConfig) -> Images:
         UserError: the domain's content is not what the trial was planned with, or it has no labels to condition on.
     """
     domain = get(trial.domain.name)
+    domain.check_resolution(trial.gan.resolution)
     if domain.fingerprint != trial.domain.fingerprint:
         raise UserError(f"domain {trial.domain.name!r} has changed since the sweep was planned; run the command again")
     data = domain.load("train", trial.gan.resolution)

@@ -8,9 +8,15 @@ from trainers.domains.knobs import Knobs, split_name, with_knobs
 from trainers.domains.subsets import subset
 from trainers.errors import UserError, unknown_name
 
-__all__ = ["Domain", "Images", "Split", "builtin_names", "get", "subset", "torchvision_names"]
+__all__ = ["OWN", "Domain", "Images", "Split", "builtin_names", "get", "subset", "torchvision_names"]
 
-_FOLDER = "folder:"
+#: Kinds of domains of the user's own, with an example of each.
+OWN = {
+    "folder": "folder:photos/cats",
+    "zip": "zip:photos/cats.zip",
+    "tar": "tar:shards/*.tar",
+    "parquet": "parquet:data/train-*.parquet",
+}
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -28,12 +34,12 @@ def torchvision_names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Domain:
-    """Return the domain of that name: built-in, torchvision's, or ``folder:PATH``, with knobs in brackets behind it if any.
+    """Return the domain of that name: built-in, torchvision's, or one of `OWN`, with knobs in brackets behind it if any.
 
     The same object at every call of a process. See `trainers.domains.knobs` for the knobs.
 
     Raises:
-        UserError: there is no such domain or knob, the folder has no readable images, or knobs are asked of an absent data set.
+        UserError: there is no such domain or knob, its files are damaged, or knobs are asked of an absent data set.
     """
     name, knobs = split_name(name)
     return _turned(_get(name), knobs)
@@ -45,11 +51,12 @@ def _turned(domain: Domain, knobs: Knobs) -> Domain:
 
 
 def _get(name: str) -> Domain:
-    if name.startswith(_FOLDER):
-        path = name.removeprefix(_FOLDER)
+    kind, colon, path = name.partition(":")
+    if colon and kind in OWN:
         if not path:
-            raise UserError("domain 'folder:' lacks its path; write folder:PATH, e.g. folder:photos/cats")
-        return _folder(Path(path).expanduser().absolute())
+            raise UserError(f"domain {name!r} lacks its path; write {kind}:PATH, e.g. {OWN[kind]}")
+        path, _, columns = path.partition("#") if kind == "parquet" else (path, "", "")
+        return _own(kind, Path(path).expanduser().absolute(), columns)
     from trainers.domains.builtin import BUILTIN
     from trainers.domains.catalogue import CATALOGUE
     from trainers.domains.torchvision import data_root, torchvision_domain
@@ -57,12 +64,24 @@ def _get(name: str) -> Domain:
     if name in CATALOGUE:
         return torchvision_domain(name, data_root())
     if name not in BUILTIN:
-        raise unknown_name("domain", name, (*BUILTIN, *CATALOGUE, "folder:PATH"))
+        raise unknown_name("domain", name, (*BUILTIN, *CATALOGUE, *(f"{kind}:PATH" for kind in OWN)))
     return BUILTIN[name]
 
 
 @cache
-def _folder(path: Path) -> Domain:
-    from trainers.domains.folder import Folder
+def _own(kind: str, path: Path, columns: str) -> Domain:
+    if kind == "folder":
+        from trainers.domains.folder import Folder
 
-    return Folder(path)
+        return Folder(path)
+    if kind in ("zip", "tar"):
+        from trainers.domains.archive import Archive
+
+        return Archive(kind, path)
+    from trainers.domains.parquet import Parquet
+
+    name = f"parquet:{path}#{columns}" if columns else f"parquet:{path}"
+    asked = dict(part.partition("=")[::2] for part in columns.split(",") if part)
+    if unknown := sorted(set(asked) - {"image", "label"}):
+        raise UserError(f"domain {name!r}: unknown column {unknown[0]!r}; write parquet:PATH#image=COLUMN,label=COLUMN")
+    return Parquet(name, path, asked)

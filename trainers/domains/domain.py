@@ -1,14 +1,20 @@
 """What a domain is: a named image distribution with a fixed train and reference split."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from trainers.errors import UserError
 
 Split = Literal["train", "reference"]
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+#: Told how many images are prepared, and of how many.
+Tell = Callable[[int, int], None]
 
 #: The smallest resolution that every domain can be had at, pixels.
 SMALLEST = 8
@@ -61,6 +67,10 @@ class Domain(ABC):
     @abstractmethod
     def check_resolution(self, resolution: int) -> None:
         """Raise UserError unless the domain can be had at that resolution."""
+
+    def prepare(self, resolution: int, tell: Tell = lambda done, total: None) -> None:
+        """Make `load` fast from now on, in this process and all others; may take long the first time."""
+        self.check_resolution(resolution)
 
 
 def check_range(name: str, resolution: int, low: int, high: int) -> None:

@@ -1,11 +1,15 @@
 """One image: from a file of any kind to a square of colour bytes."""
 
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
+
+#: How an image that is not square becomes one: its middle, or all of it between two white bars.
+Fit = Literal["crop", "pad"]
 
 #: What Pillow raises for files that are not whole images, and for those too large to be honest.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -38,8 +42,11 @@ def opened(file: Path | BinaryIO) -> Image.Image:
             return image.copy() if turn is None else image.transpose(turn)
 
 
-def square(image: Image.Image, side: int) -> np.ndarray:
-    """Return an image of any size and mode as uint8 (side, side, 3): on white, centre-cropped, resized with antialiasing."""
+def square(image: Image.Image, side: int, fit: Fit = "crop") -> np.ndarray:
+    """Return an image of any size and mode as uint8 (side, side, 3): on white, made square, resized with antialiasing.
+
+    The resizing is Pillow's bicubic one, as in clean-fid (Parmar et al. 2022).
+    """
     if image.mode.startswith(("I", "F")):  # 16 bits and more: to the range that a screen shows
         values = np.asarray(image, np.float64)
         top = 65535.0 if values.max() > 255 else 255.0
@@ -48,4 +55,5 @@ def square(image: Image.Image, side: int) -> np.ndarray:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return np.asarray(ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC))
+    made = ImageOps.fit if fit == "crop" else partial(ImageOps.pad, color="white")
+    return np.asarray(made(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC))

@@ -5,12 +5,15 @@ domains also have `spread`, how much images of a class vary, and `shift`, how fa
 """
 
 import re
-from dataclasses import dataclass, fields
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Protocol, get_args, runtime_checkable
 
 import numpy as np
 
-from trainers.domains.domain import Domain, Images, Split
+from trainers.domains.collection import Collection
+from trainers.domains.domain import Domain, Images, Split, Tell
+from trainers.domains.images import Fit
 from trainers.domains.subsets import subset
 from trainers.errors import UserError, unknown_name
 from trainers.seeds import derive_seed
@@ -30,6 +33,8 @@ class Knobs:
     """Variation within a class, from 0 (all alike) to 1 (as the domain is)."""
     shift: float | None = None
     """How far the domain is moved, from 0 (not at all) to 1."""
+    fit: str | None = None
+    """How images that are not square become so: "crop" to the middle, as without it, or "pad" with white."""
 
     def __str__(self) -> str:
         """Return the knobs as they stand in a name, always in the same order."""
@@ -50,7 +55,7 @@ def split_name(text: str) -> tuple[str, Knobs]:
     found = _WITH_KNOBS.fullmatch(text)
     if not found:
         return text, Knobs()
-    values: dict[str, float | int] = {}
+    values: dict[str, float | int | str] = {}
     for knob in found["knobs"].split(","):
         key, _, value = (part.strip() for part in knob.partition("="))
         if key not in _READERS:
@@ -62,6 +67,8 @@ def split_name(text: str) -> tuple[str, Knobs]:
         del values["spread"]
     if values.get("shift") == 0:
         del values["shift"]
+    if values.get("fit") == "crop":
+        del values["fit"]
     return found["name"], Knobs(**values)  # type: ignore[arg-type]  # each reader returns its field's type
 
 
@@ -81,7 +88,15 @@ def _share(text: str, key: str, value: str) -> float:
     return number
 
 
-_READERS = {"classes": _whole, "per_class": _whole, "spread": _share, "shift": _share}
+def _way(text: str, key: str, value: str) -> str:
+    if value not in get_args(Fit):
+        raise UserError(f"domain {text!r}: {key} is {' or '.join(get_args(Fit))}, not {value!r}")
+    return value
+
+
+_READERS: dict[str, Callable[[str, str, str], float | int | str]] = {
+    "classes": _whole, "per_class": _whole, "spread": _share, "shift": _share, "fit": _way,
+}  # fmt: skip
 
 
 class Selected(Domain):
@@ -124,6 +139,10 @@ class Selected(Domain):
         """Raise UserError unless the domain can be had at that resolution."""
         self.base.check_resolution(resolution)
 
+    def prepare(self, resolution: int, tell: Tell = lambda done, total: None) -> None:
+        """Make the base ready."""
+        self.base.prepare(resolution, tell)
+
     def load(self, split: Split, resolution: int) -> Images:
         """Return a split's images of the kept classes."""
         if (split, resolution) not in self._loaded:
@@ -151,15 +170,19 @@ class Selected(Domain):
         return self._chosen[split]
 
 
-def with_knobs(base: Domain, knobs: Knobs) -> Domain:
+def with_knobs(base: Domain, knobs: Knobs, name: str = "") -> Domain:
     """Return a domain as its knobs set it.
 
     Raises:
         UserError: the domain does not have that knob, or not that many classes or images.
     """
-    name = f"{base.name}[{knobs}]"
+    name = name or f"{base.name}[{knobs}]"
     if knobs == Knobs():
         return base
+    if knobs.fit is not None:
+        if not isinstance(base, Collection):
+            raise UserError(f"domain {name!r}: {base.name!r} has square images, so it has no fit; leave it out")
+        return with_knobs(base.padded(), replace(knobs, fit=None), name)
     if isinstance(base, Turnable):
         return base.turned(knobs)
     for knob in ("spread", "shift"):

@@ -3,18 +3,20 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from trainers.domains.catalogue import CATALOGUE, Entry
-from trainers.domains.domain import Domain, Images, Split, check_range
-from trainers.domains.images import square
+from trainers.domains.collection import Arrangement, Collection
+from trainers.domains.domain import SPLITS, Split
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def torchvision_domain(name: str, root: Path) -> "TorchvisionDomain":
     return TorchvisionDomain(CATALOGUE[name], root)
 
 
-class TorchvisionDomain(Domain):
+class TorchvisionDomain(Collection):
     """A data set in its official layout. Every use but `ready` and `download` raises UserError unless it is there."""
 
     def __init__(self, entry: Entry, root: Path) -> None:
@@ -49,7 +51,6 @@ class TorchvisionDomain(Domain):
         self.licence = entry.licence
         self.path = root / (entry.folder or entry.name)
         self._split = cache(self._split)  # type: ignore[method-assign]
-        self.load = cache(self.load)  # type: ignore[method-assign]
 
     def ready(self) -> str | None:
         """Return what is missing and where it belongs, in one line; None where the domain can be read."""
@@ -88,8 +89,13 @@ class TorchvisionDomain(Domain):
             by_hand = f"place {self.entry.files} in {self.path} by hand, from {self.entry.source}"
             raise UserError(f"domain {self.name!r} could not be downloaded: {reason}; try again, or {by_hand}") from error
 
+    @property
+    def fingerprint(self) -> str:  # type: ignore[override]  # found when asked for
+        """Identity of the content, as it lies there: an official data set has no images that cannot be read."""
+        return self.listing + ("" if self.fit == "crop" else f"/{self.fit}")
+
     @cached_property
-    def fingerprint(self) -> str:  # type: ignore[override]  # computed when asked for
+    def listing(self) -> str:  # type: ignore[override]  # computed when asked for
         """Identity of the content: names and sizes of the files, and the contents of all but those beyond 64 MiB.
 
         Reading them takes minutes for the largest data sets. So it is kept beside the data, where that can be written, with a
@@ -132,15 +138,21 @@ class TorchvisionDomain(Domain):
         ours = [self.classes.index(name) for name in found.classes]
         return np.array([ours[label] for label in found.labels], np.int64)
 
-    def load(self, split: Split, resolution: int) -> Images:
-        """Return a split: centre-cropped to a square, resized with antialiasing."""
-        found = self._split(split)
-        labels = self.labels(split)
-        return Images(np.stack([square(found.read(i), resolution) for i in range(found.count)]), labels)
+    def records(self) -> "Both":
+        """Return the images of both splits, one after the other."""
+        return Both(self.entry, self.path)
 
-    def check_resolution(self, resolution: int) -> None:
-        """Raise UserError for a resolution beyond what the harness is made for."""
-        check_range(self.name, resolution, 4, 1024)
+    def identify(self, hashes: Sequence[str]) -> str:
+        """Return the fingerprint, which is known already."""
+        return self.listing
+
+    def arrange(self, unreadable: Iterable[int]) -> Arrangement:
+        """Return the official splits; one that cannot be read is an error before this is asked."""
+        train, reference = (self.count(split) for split in SPLITS)
+        rows = np.arange(train + reference)
+        return Arrangement(
+            {"train": rows[:train], "reference": rows[train:]}, self.classes, {split: self.labels(split) for split in SPLITS}
+        )
 
     def _split(self, split: Split) -> "Opened":
         self._check()
@@ -159,6 +171,32 @@ class TorchvisionDomain(Domain):
             else f"from {self.entry.source}"
         )
         return f"{self.ready()}, {how}"
+
+
+@dataclass(frozen=True)
+class Both:
+    """The images of a data set's splits, one after the other; each process opens them for itself."""
+
+    entry: Entry
+    path: Path
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return sum(found.count for found in self._splits)
+
+    def read(self, i: int) -> Image.Image:
+        """Return an image. Raises UserError if it is damaged."""
+        train, reference = self._splits
+        return train.read(i) if i < train.count else reference.read(i - train.count)
+
+    @cached_property
+    def _splits(self) -> "tuple[Opened, Opened]":
+        from trainers.domains.layouts import open_split
+
+        return open_split(self.entry, self.path, "train"), open_split(self.entry, self.path, "reference")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"entry": self.entry, "path": self.path}
 
 
 def _below(path: Path) -> list[Path]:
