@@ -219,7 +219,7 @@ def distances(
 @app.command(epilog="Example: transfergan evaluate --images samples --against digits --resolution 32 --json")
 def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of generated images.")],
-    against: Annotated[str, typer.Option(help="A domain: a built-in one, or folder:PATH.")],
+    against: Annotated[str, typer.Option(help="A domain, e.g. letters or folder:PATH.")],
     embedding: Annotated[str, typer.Option(help="builtin, inception, clip or custom:PATH.")] = "builtin",
     weights: Annotated[Path | None, typer.Option(help="Where Inception's or CLIP's weights are.")] = None,
     resolution: Annotated[int, typer.Option(min=4, help="Pixels that both sides are brought to.")] = 64,
@@ -296,20 +296,25 @@ def show(name: Annotated[str, typer.Argument(help="A domain.")]) -> None:
         typer.echo(f"{what:<10}{said}")
 
 
-@domains_app.command(epilog="Example: transfergan domains prepare cifar10 svhn --download")
+@domains_app.command(epilog="Example: transfergan domains prepare cifar10 folder:photos --download --resolution 64")
 def prepare(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Domains, e.g. cifar10.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Domains, e.g. cifar10 or folder:photos.")],
     download: Annotated[
         bool, typer.Option("--download", help="Download what is missing, where torchvision offers it.")
     ] = False,
+    resolution: Annotated[
+        int | None, typer.Option(min=4, help="Decode all images to so many pixels now; `run` does it when it needs them.")
+    ] = None,
 ) -> None:
-    """Say whether domains can be used, and what to place where; with --download, download what is missing."""
+    """Say whether domains can be used, and what to place where; download and decode their images where asked to."""
+    from rich.console import Console
+
     from bench.domains import prepared
 
     missing = False
     for name in names:
         try:
-            typer.echo(prepared(name, download))
+            typer.echo(prepared(name, download, resolution, Console(stderr=True)))
         except UserError as error:
             missing = True
             typer.echo(f"transfergan: {error}", err=True)
@@ -319,7 +324,7 @@ def prepare(
 
 @domains_app.command(epilog="Example: transfergan domains preview letters --resolution 32 --out letters.png")
 def preview(
-    name: Annotated[str, typer.Argument(help="A built-in domain, or folder:PATH.")],
+    name: Annotated[str, typer.Argument(help="A domain, e.g. letters or folder:PATH.")],
     out: Annotated[Path, typer.Option(help="The PNG file to write.")],
     resolution: Annotated[int, typer.Option(min=4, help="Pixels.")] = 32,
 ) -> None:
@@ -336,10 +341,18 @@ def preview(
 
 
 def _plan(spec: str, overrides: list[str] | None) -> "Plan":
+    from rich.console import Console
+
+    from bench.domains import make_ready
     from bench.plan import make_plan
     from bench.spec import load_spec
+    from trainers.domains import OWN, get
 
-    return make_plan(load_spec(spec, overrides or ()))
+    loaded = load_spec(spec, overrides or ())
+    for name in dict.fromkeys((*loaded.sources, *loaded.targets)):
+        if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
+            make_ready(get(name), loaded.gan.resolution, Console(stderr=True))
+    return make_plan(loaded)
 
 
 def _open(uri: str, *, create: bool = False) -> "Store":

@@ -1,6 +1,12 @@
-"""What the command line says of domains: a row for each, all about one, whether one is ready. Torch only for those on disk."""
+"""What the command line says of domains: a row for each, all about one; making them ready. Torch only for those on disk."""
 
-from trainers.domains import Domain, builtin_names, get, torchvision_names
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from trainers.domains import OWN, Domain, builtin_names, get, torchvision_names
+from trainers.domains.collection import Collection
 from trainers.domains.torchvision import TorchvisionDomain
 from trainers.errors import UserError
 
@@ -15,7 +21,7 @@ def rows() -> list[tuple[str, ...]]:
         domain = get(name)
         train, reference, classes, state = _counted(domain)
         found.append((name, f"{train:,}", f"{reference:,}", str(classes), state, domain.licence))
-    return [*found, ("folder:PATH", "", "", "", "your own images", "")]
+    return [*found, *((f"{kind}:PATH", "", "", "", "your own images", "") for kind in OWN)]
 
 
 def described(name: str) -> dict[str, str]:
@@ -33,11 +39,19 @@ def described(name: str) -> dict[str, str]:
         by = f"transfergan domains prepare {name} --download" if entry.download else "by hand, from the source"
         found |= {"splits": entry.splits, "source": entry.source, "folder": str(domain.path), "files": entry.files}
         found |= {"download": by, "state": domain.ready() or state}
+    elif domain.skipped:
+        found["skipped"] = f"{len(domain.skipped):,}: {', '.join(domain.skipped)}"
     return found
 
 
-def prepared(name: str, download: bool) -> str:
+def prepared(name: str, download: bool, resolution: int | None, console: Console) -> str:
     """Return in one line that a domain is ready, after downloading what is missing if asked to.
+
+    Args:
+        name: of the domain.
+        download: whether to download.
+        resolution: pixels to decode and resize its images to, and to look for near-duplicates at; None not to.
+        console: where progress goes.
 
     Raises:
         UserError: there is no such domain, or it is not ready, and what to do.
@@ -45,14 +59,63 @@ def prepared(name: str, download: bool) -> str:
     domain = get(name)
     if download and isinstance(domain, TorchvisionDomain):
         domain.download()
-    counts = f"{domain.count('train'):,} images to train on, {domain.count('reference'):,} for reference"
-    return f"{name}: ready, {counts}; {domain.fingerprint}"
+    said = "ready"
+    if resolution is not None:
+        if isinstance(domain, Collection):
+            for split in domain.verify(resolution):
+                console.print(f"{name}: its prepared {split} split is damaged, and made anew", highlight=False, markup=False)
+        make_ready(domain, resolution, console)
+        said = f"ready at {resolution} pixels"
+    said += f", {domain.count('train'):,} images to train on, {domain.count('reference'):,} for reference"
+    if domain.skipped:
+        said += f", {len(domain.skipped):,} files skipped"
+    if resolution is not None and (note := near_duplicates(domain, resolution)):
+        said += f"; {note}"
+    return f"{name}: {said}; {domain.fingerprint}"
+
+
+def make_ready(domain: Domain, resolution: int, console: Console) -> None:
+    """Prepare a domain's images, with a progress bar.
+
+    Raises:
+        UserError: they cannot be read, or the cache cannot be written.
+    """
+    began, seen = time.monotonic(), 0
+    with Progress(
+        TextColumn("preparing {task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(domain.name, total=None)
+
+        def tell(done: int, total: int) -> None:
+            nonlocal seen
+            seen = done
+            bar.update(task, completed=done, total=total)
+
+        domain.prepare(resolution, tell)
+    if seen:
+        took = time.monotonic() - began
+        console.print(f"prepared {domain.name}: {seen:,} files, {took:.1f} s", highlight=False, markup=False, soft_wrap=True)
+
+
+def near_duplicates(domain: Domain, resolution: int) -> str:
+    """Return in a few words how many reference images are nearly in the train split too; "" where none are looked for."""
+    if not isinstance(domain, Collection):
+        return ""
+    found = domain.near_duplicates(resolution)
+    return f"{found:,} of {domain.count('reference'):,} reference images are nearly in the train split too" if found else ""
 
 
 def _counted(domain: Domain) -> tuple[int, int, int, str]:
     """Return the images to train on and for reference, the classes, and the state in a few words."""
     if not isinstance(domain, TorchvisionDomain):
-        return domain.count("train"), domain.count("reference"), len(domain.classes), "built in"
+        state = "ready" if isinstance(domain, Collection) else "built in"
+        return domain.count("train"), domain.count("reference"), len(domain.classes), state
     entry, lacking = domain.entry, domain.ready()
     state = "ready" if lacking is None else lacking.partition(";")[0]
     if lacking is None:

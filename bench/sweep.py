@@ -9,11 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from bench import distances
+from bench.domains import make_ready, near_duplicates
 from bench.ledger import Ledger
 from bench.outcomes import Recorder
 from bench.plan import Plan
 from bench.progress import Progress
 from bench.store import Store
+from trainers.domains import get
 
 
 def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None) -> list[str]:
@@ -41,6 +43,7 @@ def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: 
         return []
     from bench import on_ray
 
+    prepare_domains(plan, console)
     with on_ray.cluster(plan.spec.resources, cpus):
         if ledger.open_trials():
             with progress:
@@ -58,6 +61,16 @@ def run_distances(plan: Plan, ledger: Ledger, store: Store, console: Console, cp
 
     with on_ray.cluster(plan.spec.resources, cpus):
         return _measure_distances(plan, ledger, store, console)
+
+
+def prepare_domains(plan: Plan, console: Console) -> None:
+    """Decode and resize the images of all domains of a plan, once, before many processes ask for them."""
+    resolution = plan.spec.gan.resolution
+    for name in dict.fromkeys(trial.domain.name for trial in plan.trials):
+        domain = get(name)
+        make_ready(domain, resolution, console)
+        if note := near_duplicates(domain, resolution):
+            console.print(f"note: {name}: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Console) -> list[str]:

@@ -260,6 +260,21 @@ def test_hidden_files_and_those_that_are_no_images_are_ignored(tmp_path: Path):
     assert domain.classes == ("a", "b")
 
 
+def test_links_out_of_the_folder_and_to_folders_are_named_and_not_followed(tmp_path: Path):
+    folder = fill(tmp_path / "photos", "a/1.png", "a/2.png", "b/3.png")
+    write(tmp_path / "secret.png", BLUE)
+    (folder / "a" / "inside.png").symlink_to(folder / "b" / "3.png")
+    (folder / "a" / "outside.png").symlink_to(tmp_path / "secret.png")
+    (folder / "b" / "gone.png").symlink_to(tmp_path / "nothing.png")
+    (folder / "loop").symlink_to(folder)
+    (folder / "notes.txt").symlink_to(tmp_path / "secret.png")
+    domain = Folder(folder)
+    assert domain.skipped == (
+        "a/outside.png (a link out of the folder)", "b/gone.png (a link out of the folder)", "loop/ (a link to a folder)",
+    )  # fmt: skip
+    assert domain.count("train") + domain.count("reference") == 4
+
+
 def test_a_hidden_folder_may_be_named_itself(tmp_path: Path):
     fill(tmp_path / ".cache" / "cats", "1.png", "2.png")
     assert Folder(tmp_path / ".cache" / "cats").count("train") == 1
@@ -285,6 +300,8 @@ MANY = tuple(f"{number}.png" for number in range(25))
     (("1.png", "2.png"), ()),
     (("b/1.png", "a/2.png", "a/deep/3.png"), ("a", "b")),
     (("only/1.png", "only/2.png"), ()),
+    (("set/b/1.png", "set/a/2.png", "set/b/3.png"), ("a", "b")),
+    (("set/train/b/1.png", "set/train/a/2.png", "set/val/a/3.png"), ("a", "b")),
     (("a/1.png", "a/2.png", "loose.png"), ()),
     (("train/1.png", "val/2.png"), ()),
     (("train/a/1.png", "train/b/2.png", "val/a/3.png", "test/b/4.png"), ("a", "b")),

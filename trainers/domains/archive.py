@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from trainers.domains.collection import Arrangement, Collection, by_split, content_fingerprint, enough
-from trainers.domains.naming import SUFFIXES, is_image, splits_and_classes
+from trainers.domains.naming import SUFFIXES, is_image, splits_and_classes, without_shared
 from trainers.errors import UserError
 
 #: A member that would unpack to more is no image that anyone trains on, bytes.
@@ -57,7 +57,7 @@ class Archive(Collection):
         )
         if not self._members:
             raise UserError(f"domain {self.name!r} holds no images ({', '.join(sorted(SUFFIXES))})")
-        self._paths = _without_shared([member.name for member in self._members])
+        self._paths = without_shared([member.name for member in self._members])
         seen: dict[str, int] = {}
         self._names = []
         for path_, member in zip(self._paths, self._members, strict=True):
@@ -163,10 +163,3 @@ def _tarred(name: str, archive: Path) -> Iterator[Member]:
 
 
 _LISTS = {"zip": _zipped, "tar": _tarred}
-
-
-def _without_shared(names: list[str]) -> list[str]:
-    """Return names without the folders that all of them lie in, as archives often have one; a lone class keeps its name."""
-    while len({name.partition("/")[0] for name in names}) == 1 and all(name.count("/") > 1 for name in names):
-        names = [name.partition("/")[2] for name in names]
-    return names

@@ -117,13 +117,24 @@ class Collection(Domain):
             prepared.write_index(self.listing, index)
 
     def verify(self, resolution: int) -> list[Split]:
-        """Return which prepared splits were found damaged, and forget them, so that `prepare` makes them anew."""
-        index, name = self._index, prepared.variant(resolution, self.fit)
-        found = [split for split in SPLITS if prepared.damaged(index.fingerprint, split, name)]
+        """Return which prepared splits are damaged, by their checksums, and forget them: `prepare` makes them anew."""
+        if not self._prepared(resolution):
+            return []
+        name = prepared.variant(resolution, self.fit)
+        found = [split for split in SPLITS if prepared.damaged(self._index.fingerprint, split, name)]
         for split in found:
-            prepared.discard(index.fingerprint, split, name)
-        self.__dict__.pop("_loaded", None)
+            prepared.discard(self._index.fingerprint, split, name)
         return found
+
+    def near_duplicates(self, resolution: int) -> int:
+        """Return how many reference images are nearly in the train split too, see `trainers.domains.duplicates`."""
+        from trainers.domains.duplicates import near_duplicates
+
+        if resolution < SMALLEST:
+            return 0
+        train, reference = (self.load(split, resolution).images for split in SPLITS)
+        name = f"duplicates-{prepared.variant(resolution, self.fit)}"
+        return prepared.kept(self._index.fingerprint, name, lambda: int((near_duplicates(train, reference) >= 0).sum()))
 
     def padded(self) -> "Collection":
         """Return the same collection with its images between white bars instead of cropped."""

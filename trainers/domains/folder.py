@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainers.domains.collection import Arrangement, Collection, by_split, content_fingerprint, enough
-from trainers.domains.naming import SUFFIXES, encoded, is_image, splits_and_classes
+from trainers.domains.naming import SUFFIXES, encoded, is_image, splits_and_classes, without_shared
 from trainers.errors import UserError
 
 
@@ -32,6 +32,7 @@ class Folder(Collection):
         self._foreign: list[str] = []
         found = sorted(self._walk())
         self._names = [name for name, _ in found]
+        self._paths = without_shared(self._names)
         if not found:
             named = f"; skipped: {', '.join(sorted(self._foreign)[:3])}" if self._foreign else ""
             raise UserError(f"domain {self.name!r} holds no images ({', '.join(sorted(SUFFIXES))}){named}")
@@ -52,12 +53,12 @@ class Folder(Collection):
 
     def identify(self, hashes: Sequence[str]) -> str:
         """Return the fingerprint of the files' names and contents."""
-        return content_fingerprint(self._names, hashes)
+        return content_fingerprint(self._paths, hashes)
 
     def arrange(self, unreadable: Iterable[int]) -> Arrangement:
         """Return the splits and classes that the names say, or one in five as reference; see `Collection.arrange`."""
         readable = enough(self.name, self._names, unreadable)
-        return by_split(self.name, readable, *splits_and_classes(self._names, readable))
+        return by_split(self.name, readable, *splits_and_classes(self._paths, readable))
 
     def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
         """Yield the name and status of each file that is an image by its name; note links that are not followed."""

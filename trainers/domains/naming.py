@@ -31,6 +31,13 @@ def is_image(name: str) -> bool:
     return f".{suffix}" in SUFFIXES and not any(part.startswith(".") for part in parts)
 
 
+def without_shared(names: list[str]) -> list[str]:
+    """Return names without the folders that all of them lie in, as what was unpacked often has; a lone class keeps its name."""
+    while len({name.partition("/")[0] for name in names}) == 1 and all(name.count("/") > 1 for name in names):
+        names = [name.partition("/")[2] for name in names]
+    return names
+
+
 def splits_and_classes(names: Sequence[str], readable: Sequence[int]) -> tuple[list[Split], list[str]]:
     """Return the split and the class of each readable file; its class is "" where its name has none.
 

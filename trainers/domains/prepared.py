@@ -17,7 +17,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -121,6 +121,18 @@ def damaged(fingerprint: str, split: Split, name: str) -> bool:
 def discard(fingerprint: str, split: Split, name: str) -> None:
     """Forget a prepared split, so that it is prepared again."""
     _images_file(fingerprint, split, name).with_suffix(".json").unlink(missing_ok=True)
+
+
+def kept(fingerprint: str, name: str, find: Callable[[], int]) -> int:
+    """Return a number that was found of a domain before, or find it and keep it."""
+    file = cache_root() / "images" / _slug(fingerprint) / f"{name}.json"
+    try:
+        return int(json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError):
+        found = find()
+        with _replacing(file) as written:
+            written.write(json.dumps(found).encode())
+        return found
 
 
 def variant(side: int, fit: Fit) -> str:
@@ -264,7 +276,7 @@ def _read_chunk(job: _Job, start: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a chunk's pixels and hashes; one that is damaged, as by a power cut, is decoded again."""
     for attempt in range(2):
         try:
-            with np.load(_chunk_file(job.partial, start), allow_pickle=False) as found:
+            with _chunk_file(job.partial, start).open("rb") as file, np.load(file, allow_pickle=False) as found:
                 return found["pixels"], found["hashes"]
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             if attempt:

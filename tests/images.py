@@ -1,0 +1,31 @@
+"""Image files that the tests of domains are made of."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def picture(number: int, side: int = 20) -> Image.Image:
+    """Return a random smooth picture, another for each number."""
+    coarse = np.random.default_rng(number).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    data = io.BytesIO()
+    image.save(data, kind, **options)
+    return data.getvalue()
+
+
+def files(count: int, *, side: int = 20) -> dict[str, bytes]:
+    """Return image files by name, in the classes "a" and "b" by turns."""
+    return {f"{'ab'[i % 2]}/{i:05}.png": encoded(picture(i, side)) for i in range(count)}
+
+
+def write(folder: Path, contents: dict[str, bytes]) -> Path:
+    for name, data in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
