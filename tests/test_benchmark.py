@@ -106,3 +106,16 @@ def test_what_a_rung_costs_is_told_beside_the_training_before_it(monkeypatch: py
     assert row["share"] == pytest.approx(row["seconds"] / row["training_seconds"])
     assert row["seconds"] > 0
     json.dumps(row)
+
+
+def test_prepared_images_are_measured_beside_torchvisions_loader():
+    command = [sys.executable, "-m", "trainers.domains.benchmark", "--count=40", "--rounds=1", "--workers=0", "--json"]
+    command += ["--resolution=16", "--memory", "1000", "2000"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    speed = {row["what"]: row for row in rows if "ratio" in row}
+    assert len(speed) == 3
+    plain = speed["ImageFolder + DataLoader"]
+    for row in speed.values():
+        assert row["ratio"] == pytest.approx(row["images_per_s"] / plain["images_per_s"])
+    assert [row["images"] for row in rows if row["what"] == "memory"] == ([1000, 2000] if sys.platform == "linux" else [])

@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from bench.spec import SweepSpec, as_mapping, load_spec, preset_names
+from trainers.domains import get
 from trainers.errors import UserError
 
 LEAST: dict[str, Any] = {"name": "t", "targets": ["digits"], "sizes": [10], "strategies": ["scratch"]}
@@ -39,7 +40,23 @@ def test_the_quickstart_is_a_preset():
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_loads_and_is_called_as_its_file(name: str):
-    assert load_spec(name).name == name
+    spec = load_spec(name, ["evaluation.embedding=builtin"])  # the paper's want Inception's weights
+    assert spec.name == name
+    for domain in (*spec.sources, *spec.targets):
+        get(domain).check_resolution(spec.gan.resolution)
+
+
+def test_the_papers_grids_are_presets():
+    grids = {name: load_spec(name, ["evaluation.embedding=builtin"]) for name in preset_names() if "paper" in name}
+    assert set(grids) == {"paper-t1", "paper-t2", "paper-t4", "paper-conditional"}
+    full = load_spec("full-grid", ["evaluation.embedding=builtin"])
+    points = len(full.sources) * len(full.targets) * len(full.sizes) * len(full.strategies) * len(full.seeds)
+    assert points == 4 * 4 * 7 * 4 * 3
+    assert grids["paper-t2"].sizes == (1000, 5000, 10_000, 50_000, 100_000, 500_000, 1_000_000)
+    assert grids["paper-conditional"].conditional == (True,)
+    for spec in (full, *grids.values()):
+        assert (spec.gan.resolution, spec.gan.width, spec.gan.latent) == (64, 64, 128)
+        assert (spec.training.batch, spec.training.steps, spec.training.generator_lr) == (16, 25_000, 1e-5)
 
 
 def test_the_least_sweep_gets_the_defaults(tmp_path: Path):

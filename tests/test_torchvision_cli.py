@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from bench.cli import app
 from tests import datasets
+from tests.images import encoded, picture, write
 from tests.test_torchvision import FEW, absent, copy
 from trainers.domains import torchvision_names
 
@@ -86,3 +87,26 @@ def test_prepare_downloads_through_torchvision(monkeypatch: pytest.MonkeyPatch):
     assert [url.rpartition("/")[2] for url in asked] == ["train_32x32.mat", "test_32x32.mat"]
     assert call("domains", "prepare", "svhn", "--download").exit_code == 0
     assert len(asked) == 2
+
+
+def test_prepare_decodes_verifies_and_counts_near_duplicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TRANSFERGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    contents = {f"train/{i}.png": encoded(picture(i)) for i in range(20)}
+    contents |= {f"test/{i}.png": encoded(picture(17 + i)) for i in range(10)} | {"test/broken.png": b""}
+    write(tmp_path / "photos", contents)
+    first = call("domains", "prepare", "folder:photos", "svhn", "--resolution", "16")
+    assert first.exit_code == 2
+    assert "prepared folder:" in first.stderr
+    assert ": 31 files, " in first.stderr
+    said = "ready at 16 pixels, 20 images to train on, 10 for reference, 1 files skipped"
+    assert f"folder:photos: {said}; 3 of 10 reference images are nearly in the train split too; files/2:" in first.stdout
+    (data,) = (tmp_path / "cache" / "images").rglob("reference-16.u8")
+    data.write_bytes(bytes(data.stat().st_size))
+    second = call("domains", "prepare", "folder:photos", "--resolution", "16")
+    assert second.exit_code == 0
+    assert "its prepared reference split is damaged, and made anew" in second.stderr
+    assert data.read_bytes() != bytes(data.stat().st_size)
+    third = call("domains", "prepare", "folder:photos", "--resolution", "16")
+    assert (third.stdout, third.stderr) == (second.stdout, "")
+    assert "skipped   1: test/broken.png" in call("domains", "show", "folder:photos").stdout

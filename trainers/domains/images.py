@@ -39,7 +39,7 @@ def opened(file: Path | BinaryIO) -> Image.Image:
         with Image.open(file) as image:
             image.load()
             turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-            return image.copy() if turn is None else image.transpose(turn)
+            return image if turn is None else image.transpose(turn)
 
 
 def square(image: Image.Image, side: int, fit: Fit = "crop") -> np.ndarray:

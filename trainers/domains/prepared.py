@@ -17,15 +17,16 @@ import os
 import shutil
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -39,7 +40,7 @@ from trainers.errors import UserError
 #: Images to a chunk: what is lost when the process is killed, and the step of the progress bar.
 CHUNK = 256
 
-#: Up to so many images are decoded in this process: others take a second to start.
+#: Up to so many images are decoded in this process alone: others take half a second to start.
 ALONE = 1024
 
 #: To be raised whenever the way an image is decoded changes.
@@ -179,7 +180,7 @@ def decode(records: Records, side: int, fit: Fit, partial: Path, tell: Tell) -> 
         tell(min(ended * CHUNK, len(records)), len(records))
     hashes: list[str] = []
     for start in starts:
-        hashes += [each.decode() for each in _read_chunk(job, start)[1]]
+        hashes += [each.decode() for each in _read_chunk(job, start, "hashes")]
     return hashes
 
 
@@ -193,7 +194,7 @@ def publish(records: Records, side: int, fit: Fit, partial: Path, fingerprint: s
             for start in range(0, len(records), CHUNK):
                 mine = rows[slice(*np.searchsorted(rows, (start, start + CHUNK)))] - start
                 if len(mine):
-                    block = _read_chunk(job, start)[0][mine].tobytes()
+                    block = _read_chunk(job, start, "pixels")[mine].tobytes()
                     digest.update(block)
                     file.write(block)
         _write_json(data.with_suffix(".json"), {"count": len(rows), "side": side, "sha256": digest.hexdigest()})
@@ -216,17 +217,25 @@ class _Job:
 
 
 def _each(job: _Job, starts: list[int]) -> Iterator[None]:
-    """Decode the chunks that begin at `starts`, yielding after each."""
-    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(starts))
-    if workers < 2 or len(starts) * CHUNK <= ALONE:
+    """Decode the chunks that begin at `starts`, yielding after each: in this process from the end, in others from the front."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores < 2 or len(starts) * CHUNK <= ALONE:
         for start in starts:
             _write_chunk(job, start)
             yield
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(job,))
+    pool = ProcessPoolExecutor(cores - 1, get_context("spawn"), initializer=_begin, initargs=(job,))
     try:
-        for future in as_completed([pool.submit(_write_chunk_of_job, start) for start in starts]):
-            yield future.result()
+        waiting = deque((start, pool.submit(_write_chunk_of_job, start)) for start in starts)
+        while waiting:
+            if waiting[-1][1].cancel():
+                _write_chunk(job, waiting.pop()[0])
+                yield
+            else:  # all are begun
+                waiting[0][1].result()
+            while waiting and waiting[0][1].done():
+                waiting.popleft()[1].result()
+                yield
     except BrokenProcessPool as error:
         raise UserError("a process that decodes images was killed, perhaps for memory; run the command again") from error
     finally:
@@ -272,12 +281,12 @@ def _write_chunk(job: _Job, start: int) -> None:
         np.savez(file, pixels=pixels, hashes=hashes)  # a zip, so each array has a checksum
 
 
-def _read_chunk(job: _Job, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a chunk's pixels and hashes; one that is damaged, as by a power cut, is decoded again."""
+def _read_chunk(job: _Job, start: int, what: Literal["pixels", "hashes"]) -> np.ndarray:
+    """Return a chunk's pixels or hashes; one that is damaged, as by a power cut, is decoded again."""
     for attempt in range(2):
         try:
             with _chunk_file(job.partial, start).open("rb") as file, np.load(file, allow_pickle=False) as found:
-                return found["pixels"], found["hashes"]
+                return np.asarray(found[what])
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             if attempt:
                 raise
