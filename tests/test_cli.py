@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from bench.cli import app
+from bench.cli import app, main
 from bench.outcomes import outcome_row
 from bench.plan import Plan, make_plan, trial_columns
 from bench.spec import SweepSpec, as_mapping
@@ -246,6 +246,10 @@ MISTAKES = [
     ("domains preview digitz --out d.png", "unknown domain 'digitz'; did you mean digits"),
     ("domains preview folder:none --out d.png", "none': there is no such folder"),
     ("domains preview folder:empty --out d.png", "empty' holds no images"),
+    ("domains preview zip:f --out d.png", "f is not a whole zip archive"),
+    ("domains preview tar:none*.tar --out d.png", "there is no such file"),
+    ("domains preview parquet:f --out d.png", "f is not a whole Parquet file"),
+    ("plan --set targets=['folder:empty']", "empty' holds no images"),
     ("domains preview folder: --out d.png", "domain 'folder:' lacks its path"),
     ("domains preview digits --resolution 65 --out d.png", "'digits' can be had at 8 to 64 pixels, not at 65"),
     ("domains preview digits --out f/below/d.png", "'f/below/d.png' cannot be written"),
@@ -254,8 +258,9 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("arguments", "said"), MISTAKES, ids=[arguments[:60] for arguments, _ in MISTAKES])
 def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing_behind(
-    tmp_path: Path, synthetic: Path, arguments: str, said: str
-):
+    tmp_path: Path, synthetic: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str,
+    said: str,
+):  # fmt: skip
     (tmp_path / "f").touch()
     (tmp_path / "broken.yaml").write_text("name: t\nsizes: [1\n  x: 2")
     (tmp_path / "list.yaml").write_text("- name: t\n")
@@ -269,11 +274,15 @@ def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing_behind(
     names = {"store": synthetic, "key": keys[0], "prefix": first, "several": several}
     before = tree(tmp_path), tree(synthetic)
 
-    done = process(*arguments.format(**names).split(), cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["transfergan", *arguments.format(**names).split()])
+    with pytest.raises(SystemExit) as ended:  # in this process: another would take two seconds for each
+        main()
 
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+    done = capsys.readouterr()
+    assert ended.value.code == 2, done
+    assert done.out == ""
+    (line,) = done.err.splitlines()
     assert line.startswith("transfergan: ")
     assert said.format(**names) in line
     assert (tree(tmp_path), tree(synthetic)) == before
