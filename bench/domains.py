@@ -11,7 +11,7 @@ from trainers.domains.torchvision import TorchvisionDomain
 from trainers.errors import UserError
 
 #: Of `rows`.
-COLUMNS = ("name", "train", "reference", "classes", "state", "licence")
+COLUMNS = ("name", "train", "reference", "classes", "state", "licence", "source")
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -20,8 +20,9 @@ def rows() -> list[tuple[str, ...]]:
     for name in (*builtin_names(), *torchvision_names()):
         domain = get(name)
         train, reference, classes, state = _counted(domain)
-        found.append((name, f"{train:,}", f"{reference:,}", str(classes), state, domain.licence))
-    return [*found, *((f"{kind}:PATH", "", "", "", "your own images", "") for kind in OWN)]
+        source = domain.entry.source.partition("://")[2] if isinstance(domain, TorchvisionDomain) else ""
+        found.append((name, f"{train:,}", f"{reference:,}", str(classes), state, domain.licence, source))
+    return [*found, *((f"{kind}:PATH", "", "", "", "your own images", "", "") for kind in OWN)]
 
 
 def described(name: str) -> dict[str, str]:

@@ -329,7 +329,7 @@ def test_a_folder_that_grows_between_plan_and_trial_is_noticed(tmp_path: Path):
     trial = config(domain=ref(f"folder:{tmp_path}"))
     assert len(training_images(trial).images) == 20
     (tmp_path / "0.png").unlink()
-    domains._folder.cache_clear()  # another process, as it were
+    domains._own.cache_clear()  # another process, as it were
     with pytest.raises(UserError, match="has changed since the sweep was planned"):
         training_images(trial)
 
