@@ -145,6 +145,11 @@ def replay(
     keep: Annotated[float, typer.Option(help="Share of a cell's trials that goes on at each rung.")] = 0.5,
     protect: Annotated[bool, typer.Option(help="Whether the best trial of every strategy always goes on.")] = True,
     metric: Annotated[str, typer.Option(help="The metric to stop by.")] = "fid",
+    collapse: Annotated[
+        float, typer.Option(help="Samples less diverse than this share of the real ones' stop; 0: never.")
+    ] = 0.1,
+    plateau: Annotated[int, typer.Option(help="Rungs without a better value before a trial stops; 0: never.")] = 0,
+    audit: Annotated[float, typer.Option(help="Share of the cells in which nobody is stopped.")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every cell.")] = False,
 ) -> None:
     """Say what early stopping would have saved on a sweep that ran without, and what it would have changed."""
@@ -157,7 +162,12 @@ def replay(
     from bench.spec import StoppingConfig
 
     try:
-        rule = StoppingConfig.model_validate({"keep": keep, "protect_strategies": protect, "metric": metric})
+        rule = StoppingConfig.model_validate(
+            {
+                "keep": keep, "protect_strategies": protect, "metric": metric, "collapse": collapse, "plateau": plateau,
+                "audit": audit,
+            }
+        )  # fmt: skip
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"--{first['loc'][0]}: {first['msg']}, got {first['input']!r}") from error

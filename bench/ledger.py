@@ -28,12 +28,14 @@ class Ledger:
         plan: the sweep's trials.
         status: of each trial, by key.
         values: the stopping metric by trial key and rung.
+        diversity: of the samples, by trial key and rung.
         reasons: why a trial failed, diverged or is blocked.
     """
 
     plan: Plan
     status: dict[str, Status]
     values: dict[str, dict[int, float]]
+    diversity: dict[str, dict[int, float]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     _recorded: dict[str, Status] = field(default_factory=dict)
     _verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -43,12 +45,9 @@ class Ledger:
         """Return the ledger of a plan as the store has it; with `retry_failed`, failed trials are pending again."""
         trials = _rows(store.read("trials"), "key", plan.by_key)
         measured = store.read("measurements")
-        wanted = measured[(measured["metric"] == plan.spec.stopping.metric) & (measured["step"] > 0)]
-        wanted = wanted[wanted["trial"].isin(plan.by_key.keys())]
-        values: dict[str, dict[int, float]] = {key: {} for key in plan.by_key}
-        for trial, step, value in zip(wanted["trial"], wanted["step"], wanted["value"], strict=True):
-            values[trial][int(step)] = float(value)
-        ledger = cls(plan, dict.fromkeys(plan.by_key, "pending"), values)
+        measured = measured[measured["trial"].isin(plan.by_key.keys()) & (measured["step"] > 0)]
+        values, diversity = (by_step(measured, name, plan.by_key) for name in (plan.spec.stopping.metric, "diversity"))
+        ledger = cls(plan, dict.fromkeys(plan.by_key, "pending"), values, diversity)
         for key, row in trials.items():
             status = row["status"]
             if status in ("done", "diverged") or (status == "failed" and not retry_failed):
@@ -103,9 +102,11 @@ class Ledger:
         """Note that a trial waits at its checkpoint for its cell."""
         self.status[key] = "paused"
 
-    def reach(self, key: str, rung: int, value: float) -> None:
-        """Note a trial's value of the stopping metric at a rung."""
+    def reach(self, key: str, rung: int, value: float, diversity: float | None = None) -> None:
+        """Note a trial's value of the stopping metric at a rung, and how diverse its samples are."""
         self.values[key][rung] = value
+        if diversity is not None:
+            self.diversity.setdefault(key, {})[rung] = diversity
         self._judge(self.plan.by_key[key].cell)
 
     def end(self, key: str, status: Status, reason: str | None = None) -> None:
@@ -125,6 +126,8 @@ class Ledger:
         for key, status in self.status.items():
             if status in ("pending", "paused") and self.verdict(key).action is Action.STOP:
                 self.status[key] = "stopped"
+                if why := self.verdict(key).why:
+                    self.reasons[key] = why
         settled = [key for key, status in self.status.items() if status in ("stopped", "blocked") and key not in before]
         return [key for key in settled if self._recorded.get(key) != self.status[key]]
 
@@ -145,10 +148,11 @@ class Ledger:
                 self.values[key],
                 diverged=self.status[key] == "diverged",
                 failed=self.status[key] in ("failed", "blocked"),
+                diversity=self.diversity.get(key, {}),
             )
             for key in keys
         ]
-        self._verdicts.update(judge(curves, self.plan.by_key[keys[0]].rungs, self.plan.spec.stopping))
+        self._verdicts.update(judge(curves, self.plan.by_key[keys[0]].rungs, self.plan.spec.stopping, cell))
 
     def _block(self) -> None:
         for key, status in self.status.items():
@@ -159,6 +163,15 @@ class Ledger:
             self.status[key] = "blocked"
             self.reasons[key] = f"its source {source} {self.status[parent]} ({parent})"
             self._judge(self.plan.by_key[key].cell)
+
+
+def by_step(measured: pd.DataFrame, metric: str, keys: Iterable[str]) -> dict[str, dict[int, float]]:
+    """Return a metric's values by trial key and step, of rows of the table `measurements`; every key has a place."""
+    found: dict[str, dict[int, float]] = {key: {} for key in keys}
+    rows = measured[measured["metric"] == metric]
+    for trial, step, value in zip(rows["trial"], rows["step"], rows["value"], strict=True):
+        found.setdefault(trial, {})[int(step)] = float(value)
+    return found
 
 
 def _rows(frame: pd.DataFrame, key: str, wanted: Iterable[str]) -> dict[str, dict[Hashable, Any]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bench.ledger import by_step
 from bench.spec import StoppingConfig
 from bench.stopping import Action, Curve, judge
 from bench.store import Store
@@ -60,16 +61,14 @@ def replay(store: Store, sweep: str | None, rule: StoppingConfig) -> tuple[list[
     if sweep is not None:
         trials = trials[trials["sweep"] == sweep]
     measured = store.read("measurements")
-    measured = measured[(measured["metric"] == rule.metric) & (measured["step"] > 0)]
-    values: dict[str, dict[int, float]] = {}
-    for trial, step, value in zip(measured["trial"], measured["step"], measured["value"], strict=True):
-        values.setdefault(trial, {})[int(step)] = float(value)
+    measured = measured[measured["step"] > 0]
+    values, diversity = by_step(measured, rule.metric, ()), by_step(measured, "diversity", ())
     unfinished = _unfinished_cells(store, sweep, set(trials["key"]))
     found, left_out = [], 0
     for cell, own in trials.groupby("cell", sort=False):
         whole = own["status"].isin(["done", "diverged"]).all() and str(cell) not in unfinished
         if whole and all(key in values or status == "diverged" for key, status in zip(own["key"], own["status"], strict=True)):
-            found.append(_replay(str(cell), own, values, rule))
+            found.append(_replay(str(cell), own, values, diversity, rule))
         else:
             left_out += 1
     left_out += len(unfinished - set(trials["cell"]))
@@ -102,13 +101,19 @@ def _unfinished_cells(store: Store, sweep: str | None, recorded: set[str]) -> se
     return {row["cell"] for row in rows if row["key"] not in recorded}
 
 
-def _replay(cell: str, own: pd.DataFrame, values: dict[str, dict[int, float]], rule: StoppingConfig) -> Replay:
+def _replay(
+    cell: str,
+    own: pd.DataFrame,
+    values: dict[str, dict[int, float]],
+    diversity: dict[str, dict[int, float]],
+    rule: StoppingConfig,
+) -> Replay:
     rungs = sorted({step for key in own["key"] for step in values.get(key, {})})
     curves = [
-        Curve(key, strategy, values.get(key, {}), diverged=status == "diverged")
+        Curve(key, strategy, values.get(key, {}), diverged=status == "diverged", diversity=diversity.get(key, {}))
         for key, strategy, status in zip(own["key"], own["strategy"], own["status"], strict=True)
     ]
-    verdicts = judge(curves, rungs, rule)
+    verdicts = judge(curves, rungs, rule, cell)
     taken = dict(zip(own["key"], own["steps"].astype(int), strict=True))
     ends = {
         key: min(taken[key], verdict.rung) if verdict.action is Action.STOP and verdict.rung else taken[key]

@@ -30,7 +30,7 @@ class CellHalving(FIFOScheduler):
         if result["status"] == "diverged":
             ledger.end(key, "diverged", result["error"])
         else:
-            ledger.reach(key, result["steps"], result[ledger.plan.spec.stopping.metric])
+            ledger.reach(key, result["steps"], result[ledger.plan.spec.stopping.metric], result.get("diversity"))
             if result["status"] == "done":
                 ledger.end(key, "done")
             else:

@@ -61,14 +61,21 @@ class PretrainConfig(Frozen):
 
 
 class StoppingConfig(Frozen):
-    """Which trials stop early: successive halving within each cell (see `bench.stopping`)."""
+    """Which trials stop early: successive halving within each cell, and more (see `bench.stopping`)."""
 
     rule: Literal["halving", "none"] = "halving"
+    """With "none" every trial runs to its end."""
     keep: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of a cell's trials that goes on at each rung, rounded up."""
     metric: Literal["fid", "kid", "fid_ema", "kid_ema"] = "fid"
     protect_strategies: StrictBool = True
     """Whether the best trial of every strategy in a cell always goes on: a slow starter is not a poor one."""
+    collapse: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """A trial stops at a rung where its samples, once more diverse, are less than so many times as diverse as real ones."""
+    plateau: Annotated[int, Field(ge=0)] = 0
+    """A trial that is not its cell's best stops after so many rungs without a better value; 0: never."""
+    audit: Annotated[float, Field(ge=0, le=1)] = 0
+    """Share of the cells in which nobody is stopped, for telling afterwards what stopping cost."""
 
 
 class ResourcesConfig(Frozen):

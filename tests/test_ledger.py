@@ -509,3 +509,26 @@ def test_what_the_store_decides_already_is_recorded_at_the_start_and_not_again(s
         assert ledger.status[SCRATCH] == "stopped"
         assert [row["steps"] for row in recorded(store)[SCRATCH]] == [2]
     assert listener.heard == []
+
+
+def test_a_collapsed_trial_is_recorded_with_the_reason_and_a_restart_says_the_same(store: Store):
+    ledger, recorder, _ = recorder_at_first_rung(store)
+    for key in (LETTERS, SHAPES):
+        finish(store, key, "done", error=None)
+    for key, steps, diversity in ((SCRATCH, (2,), 0.9), (FROM_LETTERS, (2, 4), 0.9), (FROM_SHAPES, (2,), 0.9)):
+        for step in steps:
+            value = {SCRATCH: 9.0, FROM_LETTERS: 2.0, FROM_SHAPES: 1.0}[key]
+            share = diversity if step == 2 else 0.01
+            measure(store, key, step, value)
+            measure(store, key, step, share, "diversity")
+            ledger.reach(key, step, value, share)
+            ledger.pause(key)
+            recorder.on_rung(key, {"steps": step, "fid": value, "diversity": share, "environment": ENVIRONMENT})
+            recorder.settle()
+    assert ledger.status[FROM_LETTERS] == "stopped"  # at rung 4, though it need not wait for the other
+    (row,) = recorded(store)[FROM_LETTERS]
+    assert row["error"] == "collapsed: its samples are 0.01 times as diverse as the reference images, and were 0.9 times"
+    again = Ledger.open(PLAN, store)
+    again.settle()
+    assert [again.status[key] for key in (SCRATCH, FROM_LETTERS)] == ["stopped", "stopped"]
+    assert again.reasons == ledger.reasons

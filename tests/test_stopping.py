@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.spec import StoppingConfig
-from bench.stopping import GO, Action, Curve, Verdict, judge
+from bench.stopping import GO, Action, Curve, Verdict, audited, judge
 
 RUNGS = (50, 100, 200)
 RULE = StoppingConfig(keep=0.5, protect_strategies=False)
@@ -116,3 +116,69 @@ def test_the_outcome_does_not_depend_on_who_comes_first(curves, random, keep, pr
 def test_at_least_one_trial_of_a_cell_reaches_the_budget(curves, keep):
     verdicts = judge(curves, RUNGS, StoppingConfig(keep=keep, protect_strategies=False))
     assert GO in verdicts.values()
+
+
+# -- what a trial has come to itself, and audited cells --------------------------------------------------------------------
+
+
+def diverse(key: str, values: list[float], diversity: list[float]) -> Curve:
+    """Return a trial with its values and its diversity at the first rungs."""
+    return Curve(key, key, dict(zip(RUNGS, values, strict=False)), diversity=dict(zip(RUNGS, diversity, strict=False)))
+
+
+def test_a_trial_whose_samples_collapse_stops_at_once_and_takes_a_place_among_the_worst():
+    rule = StoppingConfig(keep=0.75, protect_strategies=False)
+    a = diverse("a", [1.0, 1.0], [0.9, 0.05])
+    verdicts = judge([a, *cell(b=[2.0, 2.0], c=[3.0])], RUNGS, rule)
+    assert (verdicts["a"].action, verdicts["a"].rung) == (Action.STOP, 100)
+    assert verdicts["a"].why == "collapsed: its samples are 0.05 times as diverse as the reference images, and were 0.9 times"
+    assert verdicts["b"] == Verdict(Action.WAIT, 100)
+    verdicts = judge([a, *cell(b=[2.0, 2.0], c=[3.0, 3.0])], RUNGS, rule)
+    assert [verdicts[key] for key in "bc"] == [GO, GO]  # three of three, rounded up, less the one that collapsed
+    verdicts = judge([a, *cell(b=[2.0, 2.0], c=[3.0, 3.0])], RUNGS, rule.model_copy(update={"keep": 0.3}))
+    assert [verdicts[key].rung for key in "abc"] == [100, 50, 50]
+
+
+def test_a_generator_that_never_was_diverse_has_not_collapsed():
+    verdicts = judge([diverse("a", [1.0, 1.0], [0.05, 0.03]), *cell(b=[2.0, 2.0])], RUNGS, RULE)
+    assert verdicts["a"] == GO
+
+
+def test_collapse_can_be_left_out():
+    curves = [diverse("a", [1.0, 1.0], [0.9, 0.05]), *cell(b=[2.0, 2.0])]
+    assert judge(curves, RUNGS, RULE)["a"].why
+    assert judge(curves, RUNGS, RULE.model_copy(update={"collapse": 0.0}))["a"] == GO
+
+
+def test_a_trial_without_progress_stops_unless_it_is_the_best():
+    rule = StoppingConfig(keep=1.0, plateau=1)
+    verdicts = judge(cell(a=[1.0, 1.0], b=[2.0, 2.0], c=[3.0, 2.5], d=[3.0, math.nan]), RUNGS, rule)
+    stopped = Verdict(Action.STOP, 100, "plateau: no better fid for 1 rungs")
+    assert verdicts == {"a": GO, "b": stopped, "c": GO, "d": stopped}
+
+
+def test_a_plateau_is_as_long_as_asked_for():
+    rungs = (1, 2, 4, 8, 16)
+    curves = [
+        Curve("best", "s", dict.fromkeys(rungs, 0.0)),
+        Curve("b", "s", dict(zip(rungs, (5.0, 3.0, 4.0, 3.0), strict=False))),
+    ]
+    for n, rung in ((1, 4), (2, 8), (3, None)):
+        verdict = judge(curves[:1] + curves[1:], rungs, StoppingConfig(keep=1.0, plateau=n))["b"]
+        assert verdict.rung == rung
+
+
+def test_nobody_is_stopped_in_an_audited_cell_and_the_share_of_those_is_as_asked_for():
+    curves = cell(a=[1.0], b=[2.0], c=[3.0])
+    names = [f"cell {i}" for i in range(2000)]
+    for share in (0.0, 0.1, 0.5, 1.0):
+        rule = RULE.model_copy(update={"audit": share})
+        free = [name for name in names if set(judge(curves, RUNGS, rule, name).values()) == {GO}]
+        assert len(free) / len(names) == pytest.approx(share, abs=0.03)
+        assert free == [name for name in names if audited(name, share)]
+
+
+def test_the_cells_that_a_smaller_audit_chooses_are_among_a_larger_ones():
+    names = [f"cell {i}" for i in range(500)]
+    small, large = ({name for name in names if audited(name, share)} for share in (0.1, 0.3))
+    assert small < large
