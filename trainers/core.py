@@ -116,13 +116,16 @@ class Gan:
         if self.average is not None:
             self.average.load_state_dict(self.generator.state_dict())
 
-    def train(self, images: np.ndarray, labels: np.ndarray | None, until: int) -> None:
+    def train(
+        self, images: np.ndarray, labels: np.ndarray | None, until: int, beat: Callable[[], None] = lambda: None
+    ) -> None:  # fmt: skip
         """Take generator steps up to step `until`.
 
         Args:
             images: uint8 (N, H, W, 3), the training images.
             labels: int64 (N,), required when conditional; every class is then drawn equally often.
             until: generator steps in all, from the very start.
+            beat: called now and then, as a sign of life, when the steps so far are known to have been taken.
 
         Raises:
             Diverged: a loss is not finite, or the critic's has exploded.
@@ -136,6 +139,7 @@ class Gan:
                 if not (worst := float(self._worst)) <= EXPLODED:
                     raise Diverged(f"a loss reached {worst:.3g} by step {self.step}")
                 self._worst.zero_()
+                beat()
 
     def _on(self, images: np.ndarray, labels: np.ndarray | None) -> Callable[[], None]:
         """Return what takes a step on these images; they move to the device once, however often the same array comes."""

@@ -7,7 +7,7 @@ drives it decides where these are kept and whether the trial goes on; nothing in
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -68,7 +68,7 @@ class Rung:
 
 def run(
     trial: TrialConfig, *, parent: Checkpoint | None = None, resume: Checkpoint | None = None, device: str = "cpu",
-    graphs: bool = False, references: References = references,
+    graphs: bool = False, references: References = references, beat: Callable[[], None] = lambda: None,
 ) -> Iterator[Rung]:  # fmt: skip
     """Run a trial, from `resume` (a checkpoint that it yielded itself) or from the start.
 
@@ -79,6 +79,7 @@ def run(
         device: torch device.
         graphs: whether training steps are replayed as CUDA graphs.
         references: has the reference that the trial is measured against.
+        beat: called now and then while training goes on, as a sign of life.
 
     Yields:
         step 0 (unless resumed), then every rung; ends after the budget or after divergence.
@@ -132,7 +133,7 @@ def run(
             continue
         started = time.perf_counter()
         try:
-            gan.train(data.images, data.labels, step)
+            gan.train(data.images, data.labels, step, beat)
         except Diverged as error:
             yield rung(str(error))
             return
