@@ -1,5 +1,70 @@
-"""One thread, as in a trial with one CPU: networks this small are slower on several, and far slower beside other processes."""
+"""One thread, as in a trial with one CPU: networks this small are slower on several, and far slower beside other processes.
 
+And an S3 server on loopback. It is a process with a Python environment of its own (tests/s3-server.txt), for its packages and
+the tests' do not go together.
+"""
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def s3_port() -> Iterator[int]:
+    """The port of an S3 server on loopback that has the bucket "bucket"."""
+    if not S3_PYTHON.exists():
+        pytest.skip(f"there is no S3 server in {S3_PYTHON.parents[1]}; `make test` installs it")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    server = subprocess.Popen(
+        [S3_PYTHON, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                request = urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT")
+                urllib.request.urlopen(request, timeout=10).close()
+                break
+            except urllib.error.URLError:
+                assert server.poll() is None, "the S3 server has ended"
+                assert time.monotonic() < end, "the S3 server does not answer"
+                time.sleep(0.1)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def s3_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the S3 client of this process and of those that it starts wants to know; the server takes any."""
+    for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def s3_uri(port: int) -> str:
+    """Return the URI of a new prefix of the bucket, on the server at a port."""
+    return f"s3://bucket/{uuid.uuid4().hex}?scheme=http&endpoint_override=127.0.0.1%3A{port}"
+
+
+@pytest.fixture
+def s3(s3_port: int, s3_keys: None) -> str:
+    """The URI of a new prefix on the S3 server."""
+    return s3_uri(s3_port)
