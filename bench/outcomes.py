@@ -11,7 +11,9 @@ from bench.ledger import Ledger
 from bench.plan import Plan, trial_columns
 from bench.stopping import Action
 from bench.store import Store
+from trainers import seals
 from trainers.config import TrialConfig
+from trainers.errors import DamagedError
 
 #: Told of a trial's key when something has become of it, with a rung's result where it is that.
 Listener = Callable[[str, Mapping[str, Any] | None], None]
@@ -25,6 +27,19 @@ def checkpoint_path(key: str, step: int) -> str:
 def checkpoint_paths(store: Store, key: str) -> list[str]:
     """Return a trial's checkpoints in the store, oldest first."""
     return [name for name in store.list_files(f"checkpoints/{key}") if name.endswith(".safetensors")]
+
+
+def last_checkpoint(store: Store, key: str) -> tuple[str, bytes] | None:
+    """Return the name and the bytes of a trial's last checkpoint that is whole, if there is one; others are set aside."""
+    for name in reversed(checkpoint_paths(store, key)):
+        data = store.read_file(name)
+        try:
+            seals.check(data)
+        except DamagedError as error:
+            store.set_aside(name, str(error))
+            continue
+        return name, data
+    return None
 
 
 def samples_path(key: str) -> str:

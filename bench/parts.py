@@ -9,14 +9,12 @@ import re
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trainers.errors import DamagedError
+
 #: Bytes of the hash in a part's name.
 _DIGEST = 20
 
 _NAME = re.compile(r"(part|merged)-(?P<digest>[0-9a-f]{40})\.parquet")
-
-
-class DamagedError(ValueError):
-    """A file is not as it was written. The message says how, without its name."""
 
 
 def pack(rows: pa.Table, *, merged: bool = False) -> tuple[str, bytes]:
@@ -52,6 +50,8 @@ def unpack(name: str, data: bytes, schema: pa.Schema) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"not a whole Parquet file: {str(error).splitlines()[0]}") from error
     there = set(rows.column_names)
+    if "recorded_at" not in there:
+        raise DamagedError("not this table's schema: it has no column recorded_at")
     try:
         columns = [
             rows[field.name].cast(field.type) if field.name in there else pa.nulls(len(rows), field.type) for field in schema

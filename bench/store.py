@@ -20,6 +20,7 @@ import os
 import uuid
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ from bench.tables import FINISHED as FINISHED
 from bench.tables import SCHEMA_VERSION as SCHEMA_VERSION
 from bench.tables import SCHEMAS as SCHEMAS
 from bench.tables import Table, newest
+from trainers.errors import DamagedError
 
 # For those who read the store, who need to know of nothing else.
 from trainers.errors import UserError as UserError
@@ -88,10 +90,10 @@ class Store:
 
     def list_files(self, folder: str) -> list[str]:
         """Return the names (sorted, paths in the store) of the published files directly in a folder."""
-        return list(self.sizes(folder))
+        return list(self.files(folder))
 
-    def sizes(self, folder: str = "", *, below: bool = False, hidden: bool = False) -> dict[str, int]:
-        """Return the size in bytes of each file in a folder, by name (sorted, paths in the store).
+    def files(self, folder: str = "", *, below: bool = False, hidden: bool = False) -> dict[str, pafs.FileInfo]:
+        """Return the size and the time of each file in a folder, by name (sorted, paths in the store).
 
         Args:
             folder: path in the store; the store itself by default.
@@ -101,12 +103,12 @@ class Store:
         selector = pafs.FileSelector(self.path(folder).rstrip("/"), allow_not_found=True, recursive=below)
         infos = self.filesystem.get_file_info(selector)
         start = len(self.root) + 1
-        found = {i.path[start:]: i.size for i in infos if i.is_file and i.base_name.startswith(".") == hidden}
+        found = {i.path[start:]: i for i in infos if i.is_file and i.base_name.startswith(".") == hidden}
         return dict(sorted(found.items()))
 
     def delete_file(self, name: str) -> None:
         """Delete a file that nothing refers to any more; a missing one is no error."""
-        if self.has_file(name):
+        with suppress(FileNotFoundError):
             self.filesystem.delete_file(self.path(name))
 
     def set_aside(self, name: str, why: str) -> None:
@@ -152,7 +154,7 @@ class Store:
 
     def list_parts(self, table: Table) -> list[str]:
         """Return the names (sorted, paths in the store) of a table's parts, of all sweeps."""
-        return [name for name in self.sizes(table, below=True) if name.endswith(".parquet")]
+        return [name for name in self.files(table, below=True) if name.endswith(".parquet")]
 
     def read_parts(self, table: Table) -> dict[str, pa.Table]:
         """Return the rows of a table's parts by name: every row once or, beside a compaction, several times.
@@ -178,7 +180,7 @@ class Store:
             return parts.unpack(Path(name).name, self.read_file(name), SCHEMAS[table])
         except FileNotFoundError:
             return None
-        except parts.DamagedError as error:
+        except DamagedError as error:
             self.set_aside(name, str(error))
             return None
 

@@ -2,7 +2,7 @@
 
 At every rung the measurements are published first, then the checkpoint, then the outcome if the trial has ended, then Ray is
 told. Killed at any moment, the trial goes on from its last checkpoint: it tells Ray of that rung again, and what it measures
-again reads as the same rows.
+again reads as the same rows. A checkpoint that is damaged is set aside: the trial goes on from the one before, or begins anew.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from bench.environment import record_environment
-from bench.outcomes import checkpoint_path, checkpoint_paths, outcome_row, real_samples_path, samples_path
+from bench.outcomes import checkpoint_path, checkpoint_paths, last_checkpoint, outcome_row, real_samples_path, samples_path
 from bench.references import StoredReferences
 from bench.store import Store, open_store
 from trainers.config import TrialConfig
@@ -109,8 +109,8 @@ def _rows(key: str, rung: "Rung") -> list[dict[str, Any]]:
 def _last_checkpoint(store: Store, key: str) -> "Checkpoint | None":
     from trainers import checkpoints
 
-    names = checkpoint_paths(store, key)
-    return checkpoints.load(store.read_file(names[-1]), names[-1]) if names else None
+    found = last_checkpoint(store, key)
+    return None if found is None else checkpoints.load(found[1], found[0])
 
 
 def _recorded(store: Store, key: str) -> bool:
