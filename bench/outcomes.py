@@ -3,7 +3,8 @@
 A trial records its own end; the driver records what only it can know: stopped, failed, blocked.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bench.environment import record_environment
@@ -18,10 +19,20 @@ from trainers.errors import DamagedError
 #: Told of a trial's key when something has become of it, with a rung's result where it is that.
 Listener = Callable[[str, Mapping[str, Any] | None], None]
 
+_CHECKPOINT = re.compile(r"checkpoints/(?P<key>[^/]+)/(?P<step>\d+)\.safetensors")
+
 
 def checkpoint_path(key: str, step: int) -> str:
     """Return where a trial's checkpoint at a step lies in the store; names sort by step."""
     return f"checkpoints/{key}/{step:08d}.safetensors"
+
+
+def checkpoints_by_trial(names: Iterable[str]) -> dict[str, dict[int, str]]:
+    """Return those paths in the store that are checkpoints', by the trial's key and the step."""
+    found: dict[str, dict[int, str]] = {}
+    for matched in filter(None, map(_CHECKPOINT.fullmatch, names)):
+        found.setdefault(matched["key"], {})[int(matched["step"])] = matched[0]
+    return found
 
 
 def checkpoint_paths(store: Store, key: str) -> list[str]:

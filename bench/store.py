@@ -42,8 +42,8 @@ from trainers.errors import DamagedError
 from trainers.errors import UserError as UserError
 from trainers.errors import unknown_name as unknown_name
 
-#: Parts that are read at a time; on an object store each takes a round trip.
-_READERS = 16
+#: Files that are read at a time; on an object store each takes a round trip.
+READERS = 16
 
 _log = logging.getLogger("transfergan")
 
@@ -162,7 +162,7 @@ class Store:
         Damaged parts are set aside.
         """
         found: dict[str, pa.Table] = {}
-        with ThreadPoolExecutor(_READERS) as pool:
+        with ThreadPoolExecutor(READERS) as pool:
             listed, again = self.list_parts(table), True
             while again:
                 new = [name for name in listed if name not in found]

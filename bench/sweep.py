@@ -1,4 +1,4 @@
-"""Runs a sweep: what is left of its trials, then what is missing of its distances.
+"""Runs a sweep: what is left of its trials, or has been lost since, then what is missing of its distances.
 
 Imports Ray only when there is something to run, so that a finished sweep answers at once.
 """
@@ -13,6 +13,7 @@ from bench.ledger import Ledger
 from bench.outcomes import Recorder
 from bench.plan import Plan
 from bench.progress import Progress
+from bench.repair import reopen
 from bench.store import Store
 
 
@@ -34,6 +35,8 @@ def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: 
     Raises:
         UserError: one trial needs more CPUs or GPUs than there are.
     """
+    for line in reopen(plan, ledger, store):
+        console.print(line, highlight=False, markup=False)
     progress = Progress(ledger, console)
     recorder = Recorder(plan, ledger, store, progress.update)
     recorder.settle()
