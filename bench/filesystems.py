@@ -1,5 +1,7 @@
-"""Filesystems by URI, with the patience that a store on one needs."""
+"""Filesystems by URI, with the patience that a store on one needs; and files that appear whole or not at all."""
 
+import uuid
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow.fs as pafs
@@ -26,3 +28,14 @@ def connect(uri: str) -> tuple[pafs.FileSystem, str]:
         **{**options, "region": filesystem.region},  # which pyarrow may have asked the bucket for
     )
     return patient, root
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Write a local file under a temporary name, and give it its own when it is whole; make its folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

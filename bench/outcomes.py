@@ -11,7 +11,7 @@ from bench.environment import record_environment
 from bench.ledger import Ledger
 from bench.plan import Plan, trial_columns
 from bench.stopping import Action
-from bench.store import Store
+from bench.store import Store, StoreUnwritableError
 from trainers import seals
 from trainers.config import TrialConfig
 from trainers.errors import DamagedError
@@ -70,7 +70,11 @@ def outcome_row(trial: TrialConfig, status: str, environment: str, **columns: An
 
 
 class Recorder:
-    """Records in the store what the driver decides, and passes on the news."""
+    """Records in the store what the driver decides, and passes on the news.
+
+    Attributes:
+        unwritable: why the store takes nothing more, once it does not; then the sweep had better end.
+    """
 
     def __init__(self, plan: Plan, ledger: Ledger, store: Store, listener: Listener) -> None:
         self._plan = plan
@@ -78,6 +82,7 @@ class Recorder:
         self._store = store
         self._listener = listener
         self._last: dict[str, Mapping[str, Any]] = {}
+        self.unwritable: StoreUnwritableError | None = None
 
     def on_rung(self, key: str, result: Mapping[str, Any]) -> None:
         """Hear of a trial's rung, at which the ledger has it paused or ended; record whom that stops."""
@@ -91,7 +96,10 @@ class Recorder:
         self._tell(settled - {key})
 
     def on_failure(self, key: str, reason: str) -> None:
-        """Record a trial that failed for good, and whom that stops or blocks."""
+        """Record a trial that failed for good, and whom that stops or blocks; not one whose fault it was not."""
+        if StoreUnwritableError.__name__ in reason:  # it comes from another process, as text
+            self.unwritable = StoreUnwritableError(reason.splitlines()[-1].partition(": ")[2])
+            return
         self._ledger.end(key, "failed", reason)
         self._write(key)
         self._listener(key, None)
@@ -112,6 +120,12 @@ class Recorder:
             self._listener(key, None)
 
     def _write(self, key: str) -> None:
+        try:
+            self._append(key)
+        except StoreUnwritableError as error:
+            self.unwritable = error
+
+    def _append(self, key: str) -> None:
         trial = self._plan.by_key[key]
         last = self._last.get(key, {})
         checkpoints = checkpoint_paths(self._store, key)

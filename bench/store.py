@@ -14,6 +14,7 @@ missing, and `transfergan run` computes again what was in it.
 Needs neither torch nor Ray.
 """
 
+import errno
 import json
 import logging
 import os
@@ -31,7 +32,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from bench import parts
-from bench.filesystems import connect
+from bench.filesystems import connect, publish
 from bench.tables import FINISHED as FINISHED
 from bench.tables import SCHEMA_VERSION as SCHEMA_VERSION
 from bench.tables import SCHEMAS as SCHEMAS
@@ -46,6 +47,14 @@ from trainers.errors import unknown_name as unknown_name
 READERS = 16
 
 _log = logging.getLogger("transfergan")
+
+
+class StoreUnwritableError(OSError):
+    """The store takes nothing more for now: its disk is full, or its server refuses. No fault of what was to be written."""
+
+
+#: What a disk says that is full, beyond its quota, at its longest file or read-only.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -68,19 +77,23 @@ class Store:
     # -- files ------------------------------------------------------------------------------------------------------
 
     def write_file(self, name: str, data: bytes) -> None:
-        """Publish a file whole: a reader sees either nothing (or the former file) or all of it."""
-        final = self.path(name)
-        if not isinstance(self.filesystem, pafs.LocalFileSystem):
-            with self.filesystem.open_output_stream(final) as stream:  # object stores publish on close
-                stream.write(data)
-            return
-        temporary = Path(final).with_name(f".{uuid.uuid4().hex}.tmp")
-        temporary.parent.mkdir(parents=True, exist_ok=True)
+        """Publish a file whole: a reader sees either nothing (or the former file) or all of it.
+
+        Raises:
+            StoreUnwritableError: the disk is full, or the server refuses.
+        """
+        local = isinstance(self.filesystem, pafs.LocalFileSystem)
         try:
-            temporary.write_bytes(data)
-            temporary.replace(final)
-        finally:
-            temporary.unlink(missing_ok=True)
+            if local:
+                publish(Path(self.path(name)), data)
+            else:
+                with self.filesystem.open_output_stream(self.path(name)) as stream:  # object stores publish on close
+                    stream.write(data)
+        except OSError as error:
+            if local and error.errno not in _NO_ROOM:
+                raise
+            why = error.strerror or _first_line(error)
+            raise StoreUnwritableError(f"store {self.uri!r} takes no more: {why}; run the same command once it does") from error
 
     def read_file(self, name: str, size: int | None = None) -> bytes:
         """Return a file's bytes, or the first `size` of them. Raises FileNotFoundError."""
