@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -199,8 +200,8 @@ def _config(text: str | None) -> TrialConfig | None:
 def _check_picture(data: bytes) -> None:
     try:
         with Image.open(io.BytesIO(data)) as image:
-            image.load()
-    except (OSError, SyntaxError) as error:
+            image.verify()  # of a PNG every chunk's checksum, to the last
+    except (OSError, SyntaxError, struct.error) as error:
         raise DamagedError(f"not a whole picture: {error}") from error
 
 

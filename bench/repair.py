@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from bench.check import rungs_until, steps_by_trial
+from bench.environment import record_environment
 from bench.ledger import Ledger
 from bench.outcomes import checkpoints_by_trial
 from bench.plan import Plan
@@ -23,9 +24,11 @@ def reopen(plan: Plan, ledger: Ledger, store: Store) -> Iterator[str]:
         a line per trial that is reopened.
     """
     trials = store.read("trials")
+    if set(trials["environment"].dropna()) - set(store.read("environments")["environment"]):
+        record_environment(store, plan.spec.name)  # perhaps it was this machine's row
     rows = {row["key"]: row for row in trials[trials["status"].isin(FINISHED)].to_dict("records")}
     measured = steps_by_trial(store.read("measurements"))
-    kept = _checkpoints(plan, store)
+    kept = _checkpoints(plan, ledger, store)
     for key, trial in plan.by_key.items():
         row, own = rows.get(key), kept.get(key, {})
         if row is None and not own:
@@ -52,14 +55,22 @@ def reopen(plan: Plan, ledger: Ledger, store: Store) -> Iterator[str]:
         yield f"trial {key} {what}: the store has lost {' and '.join(lost)}"
 
 
-def _checkpoints(plan: Plan, store: Store) -> dict[str, dict[int, str]]:
-    """Return a plan's checkpoints by trial and step; those that are not as long as they should be are set aside."""
+def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> dict[str, dict[int, str]]:
+    """Return a plan's checkpoints by trial and step; damaged ones are set aside.
+
+    Those that will be read are looked at as a whole; of the others, which may be many and large, the length.
+    """
     files = store.files("checkpoints", below=True)
     found = checkpoints_by_trial(files)
     planned = [name for key in plan.by_key for name in found.get(key, {}).values()]
+    still = ledger.open_trials()
+    read = {*still, *(plan.by_key[key].parent for key in still)}
+    will_be_read = {name for key in read if key for name in found.get(key, {}).values()}
 
     def whole(name: str) -> bool:
         try:
+            if name in will_be_read:
+                seals.check(store.read_file(name))
             expected = seals.length(lambda count: store.read_file(name, count))
             if expected != files[name].size:
                 raise DamagedError(f"{files[name].size:,} of its {expected:,} bytes are there")

@@ -97,8 +97,14 @@ class Store:
 
     def read_file(self, name: str, size: int | None = None) -> bytes:
         """Return a file's bytes, or the first `size` of them. Raises FileNotFoundError."""
-        with self.filesystem.open_input_stream(self.path(name)) as stream:
-            data: bytes = stream.read(size)
+        try:
+            with self.filesystem.open_input_stream(self.path(name)) as stream:
+                data: bytes = stream.read(size)
+        except OSError as error:
+            # An object that is deleted after it was opened is another error to pyarrow than one that was not there.
+            if not isinstance(error, FileNotFoundError) and not self.has_file(name):
+                raise FileNotFoundError(name) from error
+            raise
         return data
 
     def list_files(self, folder: str) -> list[str]:

@@ -1,9 +1,10 @@
 """One thread, as in a trial with one CPU: networks this small are slower on several, and far slower beside other processes.
 
-And an S3 server on loopback. It is a process with a Python environment of its own (tests/s3-server.txt), for its packages and
-the tests' do not go together.
+And stores: empty ones, on this machine's disk and on an S3 server, and a finished one. The S3 server is a process with a Python
+environment of its own (tests/s3-server.txt), for its packages and the tests' do not go together.
 """
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from bench.store import Store, open_store
 
 torch.set_num_threads(1)
 
@@ -68,3 +71,27 @@ def s3_uri(port: int) -> str:
 def s3(s3_port: int, s3_keys: None) -> str:
     """The URI of a new prefix on the S3 server."""
     return s3_uri(s3_port)
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store on either kind of filesystem."""
+    uri = str(tmp_path / "store") if request.param == "local" else request.getfixturevalue("s3")
+    return open_store(uri, create=True)
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a store that holds the sweep `tiny.make()`, finished; not to be changed."""
+    from tests import tiny
+
+    folder = tmp_path_factory.mktemp("small") / "store"
+    tiny.run_here(tiny.make(), open_store(str(folder), create=True))
+    return folder
+
+
+@pytest.fixture
+def finished(finished_once: Path, tmp_path: Path) -> Store:
+    """A store that holds the sweep `tiny.make()`, finished, to do with as one likes."""
+    shutil.copytree(finished_once, tmp_path / "store")
+    return open_store(str(tmp_path / "store"))

@@ -13,12 +13,6 @@ from bench.store import SCHEMA_VERSION, Store, open_store
 from trainers.errors import UserError
 
 
-@pytest.fixture(params=["local", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    uri = str(tmp_path / "store") if request.param == "local" else request.getfixturevalue("s3")
-    return open_store(uri, create=True)
-
-
 def measurement(trial: str = "t", step: int = 0, value: float = 1.0) -> dict[str, object]:
     return {"trial": trial, "step": step, "metric": "fid", "embedding": "e", "value": value}
 
