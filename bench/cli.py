@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 domains_app = typer.Typer(help="The image domains that sources and targets can name.", invoke_without_command=True)
 app.add_typer(domains_app, name="domains")
+store_app = typer.Typer(help="Look after a store.", no_args_is_help=True, epilog="Example: transfergan store check")
+app.add_typer(store_app, name="store")
 
 StoreOption = Annotated[str, typer.Option("--store", metavar="URI", help="Where results are kept: a directory or s3://...")]
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A sweep file (.yaml) or a preset's name.")]
@@ -275,6 +277,34 @@ def generate(
 
     key = write_images(_open(store), trial, n, seed, out)
     typer.echo(f"{n} images of trial {key}: {out}")
+
+
+@store_app.command(epilog="Example: transfergan store check --store store --json")
+def check(
+    store: StoreOption = "store",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of faults.")] = False,
+) -> None:
+    """Verify all that a store promises, and name every fault; exit status 1 if there is one. Changes nothing."""
+    from dataclasses import asdict
+
+    from bench.check import check as find
+
+    faults = find(_open(store))
+    if as_json:
+        typer.echo(json.dumps([asdict(fault) for fault in faults]))
+    else:
+        typer.echo("\n".join(map(str, faults)) if faults else "no faults")
+    if faults:
+        raise typer.Exit(1)
+
+
+@store_app.command(epilog="Example: transfergan store compact --store store")
+def compact(store: StoreOption = "store") -> None:
+    """Merge the many small files of each table and sweep into one. Safe beside a running sweep, and to interrupt."""
+    from bench.compaction import compact as merge
+
+    for each in merge(_open(store)):
+        typer.echo(f"{each.table} of {each.sweep}: {each.parts:,} parts merged into one of {each.rows:,} rows")
 
 
 @domains_app.callback(epilog="Example: transfergan domains")

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench.ledger import Ledger
-from bench.outcomes import checkpoint_paths
+from bench.outcomes import last_checkpoint
 from bench.plan import Plan
 from bench.references import StoredReferences, reference_path
 from bench.store import Store, open_store
 from trainers.domains import get
+from trainers.errors import UserError
 from trainers.evaluation.names import embedding_identity
 
 #: One source against the targets: arguments of `measure` beside the common ones.
@@ -102,8 +103,10 @@ def measure(
     if key is None:
         features = references(source, resolution, embedding).features
     else:
-        name = checkpoint_paths(store, key)[-1]
-        generator, latent = checkpoints.generator(checkpoints.load(store.read_file(name), name))
+        found = last_checkpoint(store, key)
+        if found is None:
+            raise UserError(f"trial {key} has no checkpoint any more; the same command trains it again")
+        generator, latent = checkpoints.generator(checkpoints.load(found[1], found[0]))
         features = embedding(sample(generator, latent, samples, EVALUATION_SEED))
     rows: list[dict[str, Any]] = []
     for target in targets:

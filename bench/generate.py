@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.outcomes import checkpoint_paths
+from bench.outcomes import last_checkpoint
 from bench.store import Store
 from trainers.errors import UserError
 
@@ -24,8 +24,8 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
         UserError: no trial or several have that key, it left no checkpoint, or `out` cannot be written.
     """
     key = _find(store, trial)
-    names = checkpoint_paths(store, key)
-    if not names:
+    found = last_checkpoint(store, key)
+    if found is None:
         raise UserError(f"trial {key} has left no checkpoint; `transfergan status` tells what became of it")
 
     from PIL import Image
@@ -34,7 +34,7 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
     from trainers.core import sample
     from trainers.grids import png_grid
 
-    generator, latent = checkpoints.generator(checkpoints.load(store.read_file(names[-1]), names[-1]))
+    generator, latent = checkpoints.generator(checkpoints.load(found[1], found[0]))
     images = sample(generator, latent, n, seed)
     try:
         out.mkdir(parents=True, exist_ok=True)

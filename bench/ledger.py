@@ -116,6 +116,14 @@ class Ledger:
             self.reasons[key] = reason
         self._judge(self.plan.by_key[key].cell)
 
+    def reopen(self, key: str, last: int) -> None:
+        """Note that a trial must go on from step `last`, or begin anew from 0: what the store had of it later is lost."""
+        self.status[key] = "pending"
+        self.values[key] = {rung: value for rung, value in self.values[key].items() if rung <= last}
+        self.reasons.pop(key, None)
+        self._recorded.pop(key, None)
+        self._judge(self.plan.by_key[key].cell)
+
     def settle(self) -> list[str]:
         """Mark the trials that the rule stops, or a failed source blocks; return those the store does not know so yet.
 

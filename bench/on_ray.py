@@ -7,6 +7,7 @@ keeps is needed again, so a second run after any crash is a fresh experiment ove
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -91,11 +92,17 @@ class _Events(Callback):
         """Hear of a failed trial, after its retries."""
         self._recorder.on_failure(trial.config["key"], _reason(trial))
 
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """End the experiment, as an interrupt does, when nothing can be recorded any more."""
+        if self._recorder.unwritable:
+            signal.raise_signal(signal.SIGINT)
+
 
 def run_trials(plan: Plan, ledger: Ledger, store: Store, recorder: Recorder) -> None:
     """Run the ledger's open trials to their ends, or until SIGINT; Ray must be up.
 
-    A trial that fails does not take the sweep with it; the ledger tells what became of each.
+    A trial that fails does not take the sweep with it; the ledger tells what became of each. A store that takes nothing more
+    ends it as SIGINT does; the recorder tells why.
     """
     resources = plan.spec.resources
     common = {"store": store.address, "sweep": plan.spec.name, "resources": resources.model_dump()}

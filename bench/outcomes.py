@@ -3,18 +3,23 @@
 A trial records its own end; the driver records what only it can know: stopped, failed, blocked.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bench.environment import record_environment
 from bench.ledger import Ledger
 from bench.plan import Plan, trial_columns
 from bench.stopping import Action
-from bench.store import Store
+from bench.store import Store, StoreUnwritableError
+from trainers import seals
 from trainers.config import TrialConfig
+from trainers.errors import DamagedError
 
 #: Told of a trial's key when something has become of it, with a rung's result where it is that.
 Listener = Callable[[str, Mapping[str, Any] | None], None]
+
+_CHECKPOINT = re.compile(r"checkpoints/(?P<key>[^/]+)/(?P<step>\d+)\.safetensors")
 
 
 def checkpoint_path(key: str, step: int) -> str:
@@ -22,9 +27,30 @@ def checkpoint_path(key: str, step: int) -> str:
     return f"checkpoints/{key}/{step:08d}.safetensors"
 
 
+def checkpoints_by_trial(names: Iterable[str]) -> dict[str, dict[int, str]]:
+    """Return those paths in the store that are checkpoints', by the trial's key and the step."""
+    found: dict[str, dict[int, str]] = {}
+    for matched in filter(None, map(_CHECKPOINT.fullmatch, names)):
+        found.setdefault(matched["key"], {})[int(matched["step"])] = matched[0]
+    return found
+
+
 def checkpoint_paths(store: Store, key: str) -> list[str]:
     """Return a trial's checkpoints in the store, oldest first."""
     return [name for name in store.list_files(f"checkpoints/{key}") if name.endswith(".safetensors")]
+
+
+def last_checkpoint(store: Store, key: str) -> tuple[str, bytes] | None:
+    """Return the name and the bytes of a trial's last checkpoint that is whole, if there is one; others are set aside."""
+    for name in reversed(checkpoint_paths(store, key)):
+        data = store.read_file(name)
+        try:
+            seals.check(data)
+        except DamagedError as error:
+            store.set_aside(name, str(error))
+            continue
+        return name, data
+    return None
 
 
 def samples_path(key: str) -> str:
@@ -44,7 +70,11 @@ def outcome_row(trial: TrialConfig, status: str, environment: str, **columns: An
 
 
 class Recorder:
-    """Records in the store what the driver decides, and passes on the news."""
+    """Records in the store what the driver decides, and passes on the news.
+
+    Attributes:
+        unwritable: why the store takes nothing more, once it does not; then the sweep had better end.
+    """
 
     def __init__(self, plan: Plan, ledger: Ledger, store: Store, listener: Listener) -> None:
         self._plan = plan
@@ -52,6 +82,7 @@ class Recorder:
         self._store = store
         self._listener = listener
         self._last: dict[str, Mapping[str, Any]] = {}
+        self.unwritable: StoreUnwritableError | None = None
 
     def on_rung(self, key: str, result: Mapping[str, Any]) -> None:
         """Hear of a trial's rung, at which the ledger has it paused or ended; record whom that stops."""
@@ -65,7 +96,10 @@ class Recorder:
         self._tell(settled - {key})
 
     def on_failure(self, key: str, reason: str) -> None:
-        """Record a trial that failed for good, and whom that stops or blocks."""
+        """Record a trial that failed for good, and whom that stops or blocks; not one whose fault it was not."""
+        if StoreUnwritableError.__name__ in reason:  # it comes from another process, as text
+            self.unwritable = StoreUnwritableError(reason.splitlines()[-1].partition(": ")[2])
+            return
         self._ledger.end(key, "failed", reason)
         self._write(key)
         self._listener(key, None)
@@ -86,6 +120,12 @@ class Recorder:
             self._listener(key, None)
 
     def _write(self, key: str) -> None:
+        try:
+            self._append(key)
+        except StoreUnwritableError as error:
+            self.unwritable = error
+
+    def _append(self, key: str) -> None:
         trial = self._plan.by_key[key]
         last = self._last.get(key, {})
         checkpoints = checkpoint_paths(self._store, key)

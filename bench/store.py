@@ -8,130 +8,53 @@ their rows (checkpoints, sample grids, the planned trials of each sweep). Three 
 * Writing the same result twice reads as one row: rows with equal keys collapse to the one recorded last.
 * The schema has a version; a store of a newer one is refused with a clear error.
 
+And one precaution: a file that is found damaged is moved to the folder ``damaged`` and told of in one line; then it counts as
+missing, and `transfergan run` computes again what was in it.
+
 Needs neither torch nor Ray.
 """
 
+import errno
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
+
+from bench import parts
+from bench.filesystems import connect, publish
+from bench.tables import FINISHED as FINISHED
+from bench.tables import SCHEMA_VERSION as SCHEMA_VERSION
+from bench.tables import SCHEMAS as SCHEMAS
+from bench.tables import Table, newest
+from trainers.errors import DamagedError
 
 # For those who read the store, who need to know of nothing else.
 from trainers.errors import UserError as UserError
 from trainers.errors import unknown_name as unknown_name
 
-SCHEMA_VERSION = 1
+#: Files that are read at a time; on an object store each takes a round trip.
+READERS = 16
 
-Table = Literal["trials", "measurements", "distances", "domains", "environments"]
+_log = logging.getLogger("transfergan")
 
-_TIME = pa.timestamp("us", tz="UTC")
 
-SCHEMAS: dict[Table, pa.Schema] = {
-    # A trial's outcome. One row per trial key.
-    "trials": pa.schema(
-        {
-            "key": pa.string(),  # content hash of `config`
-            "kind": pa.string(),  # pretrain | adapt
-            "source": pa.string(),  # domain pre-trained on; null for scratch
-            "target": pa.string(),  # domain adapted to; null for a pretrain trial
-            "size": pa.int64(),  # training images the trial may see
-            "strategy": pa.string(),  # null for a pretrain trial
-            "conditional": pa.bool_(),
-            "seed": pa.int64(),
-            "cell": pa.string(),  # content hash of what makes trials comparable; null for a pretrain trial
-            "parent": pa.string(),  # key of the pretrain trial it started from
-            "resolution": pa.int64(),  # pixels
-            "config": pa.string(),  # canonical JSON of the whole trial
-            "status": pa.string(),  # done | stopped | diverged | failed | blocked
-            "steps": pa.int64(),  # generator steps reached
-            "budget": pa.int64(),  # generator steps planned; steps < budget means censored
-            "seconds": pa.float64(),  # training and evaluation together, over all attempts that counted
-            "images_per_second": pa.float64(),  # real images through the critic per second of training
-            "peak_memory_mib": pa.float64(),
-            "checkpoint": pa.string(),  # path in the store; null where there is none
-            "samples": pa.string(),  # path in the store of the PNG grid of generated images
-            "real_samples": pa.string(),  # path in the store of the PNG grid of reference images
-            "error": pa.string(),  # why it failed, diverged or is blocked
-            "environment": pa.string(),  # hash of a row of `environments`
-            "recorded_at": _TIME,
-        }
-    ),
-    # One metric of one trial at one step.
-    "measurements": pa.schema(
-        {
-            "trial": pa.string(),
-            "step": pa.int64(),
-            "metric": pa.string(),  # fid, kid, precision, ...; fid/CLASS; fid_ema, kid_ema
-            "embedding": pa.string(),
-            "value": pa.float64(),
-            "standard_error": pa.float64(),  # null where the metric has none
-            "samples": pa.int64(),  # generated images behind the value
-            "images_seen": pa.int64(),
-            "seconds": pa.float64(),  # of the trial, up to this step
-            "recorded_at": _TIME,
-        }
-    ),
-    # How far a source is from a target. `trial` names the generator when its samples stand for the source.
-    "distances": pa.schema(
-        {
-            "source": pa.string(),
-            "target": pa.string(),
-            "trial": pa.string(),  # pretrain trial whose samples were used; null for the source's real images
-            "resolution": pa.int64(),
-            "kind": pa.string(),  # fid | kid | precision | recall | density | coverage
-            "embedding": pa.string(),
-            "value": pa.float64(),
-            "low": pa.float64(),  # 95% interval
-            "high": pa.float64(),
-            "source_samples": pa.int64(),
-            "target_samples": pa.int64(),
-            "recorded_at": _TIME,
-        }
-    ),
-    # What a domain is like by itself, by its reference images.
-    "domains": pa.schema(
-        {
-            "domain": pa.string(),
-            "resolution": pa.int64(),
-            "figure": pa.string(),  # diversity | spacing
-            "embedding": pa.string(),
-            "value": pa.float64(),
-            "low": pa.float64(),  # 95% interval
-            "high": pa.float64(),
-            "samples": pa.int64(),
-            "recorded_at": _TIME,
-        }
-    ),
-    # A machine and its software, once.
-    "environments": pa.schema(
-        {
-            "environment": pa.string(),  # content hash of the rest
-            "details": pa.string(),  # JSON: versions, platform, processor, device, git commit
-            "recorded_at": _TIME,
-        }
-    ),
-}
+class StoreUnwritableError(OSError):
+    """The store takes nothing more for now: its disk is full, or its server refuses. No fault of what was to be written."""
 
-KEYS: dict[Table, list[str]] = {
-    "trials": ["key"],
-    "measurements": ["trial", "step", "metric", "embedding"],
-    "distances": ["source", "target", "trial", "resolution", "kind", "embedding"],
-    "domains": ["domain", "resolution", "figure", "embedding"],
-    "environments": ["environment"],
-}
 
-#: Statuses after which a trial has a result of its own.
-FINISHED = ("done", "stopped", "diverged")
+#: What a disk says that is full, beyond its quota, at its longest file or read-only.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -154,37 +77,71 @@ class Store:
     # -- files ------------------------------------------------------------------------------------------------------
 
     def write_file(self, name: str, data: bytes) -> None:
-        """Publish a file whole: a reader sees either nothing (or the former file) or all of it."""
-        final = self.path(name)
-        self.filesystem.create_dir(final.rpartition("/")[0], recursive=True)
-        if not isinstance(self.filesystem, pafs.LocalFileSystem):
-            with self.filesystem.open_output_stream(final) as stream:  # object stores publish on close
-                stream.write(data)
-            return
-        temporary = Path(final).with_name(f".{uuid.uuid4().hex}.tmp")
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(final)
-        finally:
-            temporary.unlink(missing_ok=True)
+        """Publish a file whole: a reader sees either nothing (or the former file) or all of it.
 
-    def read_file(self, name: str) -> bytes:
-        """Return a file's bytes. Raises FileNotFoundError."""
-        with self.filesystem.open_input_stream(self.path(name)) as stream:
-            data: bytes = stream.read()
+        Raises:
+            StoreUnwritableError: the disk is full, or the server refuses.
+        """
+        local = isinstance(self.filesystem, pafs.LocalFileSystem)
+        try:
+            if local:
+                publish(Path(self.path(name)), data)
+            else:
+                with self.filesystem.open_output_stream(self.path(name)) as stream:  # object stores publish on close
+                    stream.write(data)
+        except OSError as error:
+            if local and error.errno not in _NO_ROOM:
+                raise
+            why = error.strerror or _first_line(error)
+            raise StoreUnwritableError(f"store {self.uri!r} takes no more: {why}; run the same command once it does") from error
+
+    def read_file(self, name: str, size: int | None = None) -> bytes:
+        """Return a file's bytes, or the first `size` of them. Raises FileNotFoundError."""
+        try:
+            with self.filesystem.open_input_stream(self.path(name)) as stream:
+                data: bytes = stream.read(size)
+        except OSError as error:
+            # An object that is deleted after it was opened is another error to pyarrow than one that was not there.
+            if not isinstance(error, FileNotFoundError) and not self.has_file(name):
+                raise FileNotFoundError(name) from error
+            raise
         return data
 
     def list_files(self, folder: str) -> list[str]:
         """Return the names (sorted, paths in the store) of the published files directly in a folder."""
-        selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
+        return list(self.files(folder))
+
+    def files(self, folder: str = "", *, below: bool = False, hidden: bool = False) -> dict[str, pafs.FileInfo]:
+        """Return the size and the time of each file in a folder, by name (sorted, paths in the store).
+
+        Args:
+            folder: path in the store; the store itself by default.
+            below: also look into the folders below it.
+            hidden: take the temporary files and not the published ones.
+        """
+        selector = pafs.FileSelector(self.path(folder).rstrip("/"), allow_not_found=True, recursive=below)
         infos = self.filesystem.get_file_info(selector)
-        names = [i.base_name for i in infos if i.type == pafs.FileType.File and not i.base_name.startswith(".")]
-        return [f"{folder}/{name}" for name in sorted(names)]
+        start = len(self.root) + 1
+        found = {i.path[start:]: i for i in infos if i.is_file and i.base_name.startswith(".") == hidden}
+        return dict(sorted(found.items()))
 
     def delete_file(self, name: str) -> None:
         """Delete a file that nothing refers to any more; a missing one is no error."""
-        if self.has_file(name):
+        with suppress(FileNotFoundError):
             self.filesystem.delete_file(self.path(name))
+
+    def set_aside(self, name: str, why: str) -> None:
+        """Move a file to the folder `damaged`, under a name that nothing there has, and tell of it in one line."""
+        aside = f"damaged/{name}.{uuid.uuid4().hex[:8]}"
+        try:
+            self.filesystem.create_dir(self.path(aside).rpartition("/")[0], recursive=True)
+            self.filesystem.move(self.path(name), self.path(aside))
+        except FileNotFoundError:  # another process was faster
+            return
+        except OSError as error:  # a reader who may not write can still go on without the file
+            _log.warning("%s is left out, %s; it cannot be set aside: %s", name, why, _first_line(error))
+            return
+        _log.warning("%s is set aside as %s: %s", name, aside, why)
 
     def has_file(self, name: str) -> bool:
         """Say whether a file has been published."""
@@ -201,27 +158,50 @@ class Store:
             unknown = set(row) - set(schema.names)
             assert not unknown, f"columns {sorted(unknown)} are not in table {table}"
             filled.append({**row, "recorded_at": now})
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(filled, schema=schema), sink)
-        self.write_file(f"{table}/sweep={sweep}/{uuid.uuid4().hex}.parquet", sink.getvalue().to_pybytes())
+        name, data = parts.pack(pa.Table.from_pylist(filled, schema=schema))
+        self.write_file(f"{table}/sweep={sweep}/{name}", data)
 
     def read(self, table: Table) -> pd.DataFrame:
         """Return a table over all sweeps, one row per key (the one recorded last), with its `sweep` column."""
         schema = SCHEMAS[table].append(pa.field("sweep", pa.string()))
-        base = self.path(table)
-        if self.filesystem.get_file_info(base).type == pafs.FileType.NotFound:
-            empty: pd.DataFrame = schema.empty_table().to_pandas()
-            return empty
-        dataset = ds.dataset(
-            base,
-            filesystem=self.filesystem,
-            format="parquet",
-            schema=schema,
-            partitioning=ds.partitioning(pa.schema({"sweep": pa.string()}), flavor="hive"),
-        )
-        frame: pd.DataFrame = dataset.to_table().to_pandas()
-        newest = frame.sort_values("recorded_at", kind="stable").drop_duplicates(KEYS[table], keep="last")
-        return newest.reset_index(drop=True)
+        found = [
+            rows.append_column(schema.field("sweep"), pa.repeat(_sweep_of(name), len(rows)))
+            for name, rows in sorted(self.read_parts(table).items())
+        ]
+        frame: pd.DataFrame = newest(pa.concat_tables([schema.empty_table(), *found]), table).to_pandas()
+        return frame
+
+    def list_parts(self, table: Table) -> list[str]:
+        """Return the names (sorted, paths in the store) of a table's parts, of all sweeps."""
+        return [name for name in self.files(table, below=True) if name.endswith(".parquet")]
+
+    def read_parts(self, table: Table) -> dict[str, pa.Table]:
+        """Return the rows of a table's parts by name: every row once or, beside a compaction, several times.
+
+        Damaged parts are set aside.
+        """
+        found: dict[str, pa.Table] = {}
+        with ThreadPoolExecutor(READERS) as pool:
+            listed, again = self.list_parts(table), True
+            while again:
+                new = [name for name in listed if name not in found]
+                read = list(pool.map(lambda name: self._read_part(table, name), new))
+                found |= {name: rows for name, rows in zip(new, read, strict=True) if rows is not None}
+                # A compaction may have published a merged part and deleted others while the names were listed or read.
+                # What it merged may then be unread; where there is no merged part that was not listed before, nothing is.
+                before, listed = set(listed), self.list_parts(table)
+                again = any(parts.is_merged(Path(name).name) for name in listed if name not in before)
+        return found
+
+    def _read_part(self, table: Table, name: str) -> pa.Table | None:
+        """Return a part's rows; None where it has been deleted, or is damaged and so set aside."""
+        try:
+            return parts.unpack(Path(name).name, self.read_file(name), SCHEMAS[table])
+        except FileNotFoundError:
+            return None
+        except DamagedError as error:
+            self.set_aside(name, str(error))
+            return None
 
     # -- sweeps -----------------------------------------------------------------------------------------------------
 
@@ -232,7 +212,18 @@ class Store:
     def read_sweeps(self) -> dict[str, dict[str, Any]]:
         """Return what each sweep planned, by sweep name: ``{"spec": {...}, "trials": [{"key": ..., ...}, ...]}``."""
         files = [name for name in self.list_files("sweeps") if name.endswith(".json")]
-        return {Path(name).stem: json.loads(self.read_file(name)) for name in files}
+        return {Path(name).stem: self.read_sweep(name) for name in files}
+
+    def read_sweep(self, file: str) -> dict[str, Any]:
+        """Return what one sweep planned, by its file. Raises UserError where the file is damaged."""
+        try:
+            planned: dict[str, Any] = json.loads(self.read_file(file))
+            whole = isinstance(planned["spec"], dict) and all(isinstance(row["key"], str) for row in planned["trials"])
+        except (ValueError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            raise UserError(f"{file} in store {self.uri!r} is damaged; `transfergan run` with its sweep file writes it anew")
+        return planned
 
 
 def open_store(uri: str, *, create: bool = False) -> Store:
@@ -247,7 +238,7 @@ def open_store(uri: str, *, create: bool = False) -> Store:
     """
     try:
         if "://" in uri:
-            filesystem, root = pafs.FileSystem.from_uri(uri)
+            filesystem, root = connect(uri)
         else:
             filesystem, root = pafs.LocalFileSystem(), str(Path(uri).expanduser().resolve())
         store = Store(uri, root.rstrip("/"), filesystem)
@@ -299,6 +290,10 @@ def _check_version(store: Store) -> None:
             f"store {store.uri!r} has schema {version}, this transfergan reads schema {SCHEMA_VERSION}; "
             "upgrade transfergan or name another store (--store)"
         )
+
+
+def _sweep_of(part: str) -> str:
+    return part.split("/")[1].removeprefix("sweep=")
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Runs a sweep: what is left of its trials, then what is missing of its distances.
+"""Runs a sweep: what is left of its trials, or has been lost since, then what is missing of its distances.
 
 Imports Ray only when there is something to run, so that a finished sweep answers at once.
 """
@@ -14,6 +14,7 @@ from bench.ledger import Ledger
 from bench.outcomes import Recorder
 from bench.plan import Plan
 from bench.progress import Progress
+from bench.repair import reopen
 from bench.store import Store
 from trainers.domains import get
 
@@ -35,10 +36,15 @@ def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: 
 
     Raises:
         UserError: one trial needs more CPUs or GPUs than there are.
+        StoreUnwritableError: the store takes nothing more; the trials are as if interrupted.
     """
+    for line in reopen(plan, ledger, store):
+        console.print(line, highlight=False, markup=False)
     progress = Progress(ledger, console)
     recorder = Recorder(plan, ledger, store, progress.update)
     recorder.settle()
+    if recorder.unwritable:
+        raise recorder.unwritable
     if not (ledger.open_trials() or distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
         return []
     from bench import on_ray
@@ -48,6 +54,8 @@ def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: 
         if ledger.open_trials():
             with progress:
                 on_ray.run_trials(plan, ledger, store, recorder)
+        if recorder.unwritable:
+            raise recorder.unwritable
         if ledger.open_trials():
             return []
         return _measure_distances(plan, ledger, store, console)

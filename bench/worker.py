@@ -2,16 +2,16 @@
 
 At every rung the measurements are published first, then the checkpoint, then the outcome if the trial has ended, then Ray is
 told. Killed at any moment, the trial goes on from its last checkpoint: it tells Ray of that rung again, and what it measures
-again reads as the same rows.
+again reads as the same rows. A checkpoint that is damaged is set aside: the trial goes on from the one before, or begins anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
 from bench.environment import record_environment
-from bench.outcomes import checkpoint_path, checkpoint_paths, outcome_row, real_samples_path, samples_path
+from bench.outcomes import checkpoint_path, checkpoint_paths, last_checkpoint, outcome_row, real_samples_path, samples_path
 from bench.references import StoredReferences
 from bench.store import Store, open_store
 from trainers.config import TrialConfig
@@ -23,10 +23,23 @@ if TYPE_CHECKING:
 
 
 def train_on_ray(config: Mapping[str, Any]) -> None:
-    """Run one trial, in a process of Ray's: the function that Ray Tune schedules.
+    """Run one trial, in a process of Ray's: the function that Ray Tune schedules; see `train`."""
+    for report in train(config):
+        tune.report(report)
+
+
+def train(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Run one trial in this process, and keep in the store what comes of it.
 
     Args:
         config: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings; "resources", what it may use.
+
+    Yields:
+        what Ray is told at a rung, and of the trial's end: "status", "error", "environment" and the rung's report.
+
+    Raises:
+        UserError: the domain, the embedding or the source is not what the trial was planned with.
+        StoreUnwritableError: the store takes nothing more.
     """
     import torch
 
@@ -63,7 +76,7 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
         status = "running" if last.resumable else "done"
         if status == "done" and not _recorded(store, trial.key):
             end(status, last.step, last.report)
-        tune.report({"status": status, "error": None, "environment": environment, **last.report})
+        yield {"status": status, "error": None, "environment": environment, **last.report}
         if status == "done":
             return
 
@@ -86,7 +99,7 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
         if status != "running":
             end(status, rung.step, rung.report, rung.diverged)
         if rung.step or rung.diverged:
-            tune.report({"status": status, "error": rung.diverged, "environment": environment, **rung.report})
+            yield {"status": status, "error": rung.diverged, "environment": environment, **rung.report}
 
 
 def _rows(key: str, rung: "Rung") -> list[dict[str, Any]]:
@@ -109,8 +122,8 @@ def _rows(key: str, rung: "Rung") -> list[dict[str, Any]]:
 def _last_checkpoint(store: Store, key: str) -> "Checkpoint | None":
     from trainers import checkpoints
 
-    names = checkpoint_paths(store, key)
-    return checkpoints.load(store.read_file(names[-1]), names[-1]) if names else None
+    found = last_checkpoint(store, key)
+    return None if found is None else checkpoints.load(found[1], found[0])
 
 
 def _recorded(store: Store, key: str) -> bool:

@@ -1,14 +1,30 @@
-"""What all tests share."""
+"""One thread, as in a trial with one CPU: networks this small are slower on several, and far slower beside other processes.
+
+And a cache of prepared images that is not the user's own; and stores: empty ones, on disk and on an S3 server, and a
+finished one. The S3 server is a process with a Python environment of its own (tests/s3-server.txt): its packages and the tests'
+do not go together.
+"""
 
 import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-# One thread, as in a trial with one CPU: networks this small are slower on several, and far slower beside other processes.
+from bench.store import Store, open_store
+
 torch.set_num_threads(1)
+
+S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -18,3 +34,75 @@ def cache_of_prepared_images(tmp_path_factory: pytest.TempPathFactory) -> Iterat
     os.environ["TRANSFERGAN_CACHE"] = str(folder)
     yield folder
     del os.environ["TRANSFERGAN_CACHE"]
+
+
+@pytest.fixture(scope="session")
+def s3_port() -> Iterator[int]:
+    """The port of an S3 server on loopback that has the bucket "bucket"."""
+    if not S3_PYTHON.exists():
+        pytest.skip(f"there is no S3 server in {S3_PYTHON.parents[1]}; `make test` installs it")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    server = subprocess.Popen(
+        [S3_PYTHON, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                request = urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT")
+                urllib.request.urlopen(request, timeout=10).close()
+                break
+            except urllib.error.URLError:
+                assert server.poll() is None, "the S3 server has ended"
+                assert time.monotonic() < end, "the S3 server does not answer"
+                time.sleep(0.1)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def s3_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the S3 client of this process and of those that it starts wants to know; the server takes any."""
+    for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def s3_uri(port: int) -> str:
+    """Return the URI of a new prefix of the bucket, on the server at a port."""
+    return f"s3://bucket/{uuid.uuid4().hex}?scheme=http&endpoint_override=127.0.0.1%3A{port}"
+
+
+@pytest.fixture
+def s3(s3_port: int, s3_keys: None) -> str:
+    """The URI of a new prefix on the S3 server."""
+    return s3_uri(s3_port)
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store on either kind of filesystem."""
+    uri = str(tmp_path / "store") if request.param == "local" else request.getfixturevalue("s3")
+    return open_store(uri, create=True)
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a store that holds the sweep `tiny.make()`, finished; not to be changed."""
+    from tests import tiny
+
+    folder = tmp_path_factory.mktemp("small") / "store"
+    tiny.run_here(tiny.make(), open_store(str(folder), create=True))
+    return folder
+
+
+@pytest.fixture
+def finished(finished_once: Path, tmp_path: Path) -> Store:
+    """A store that holds the sweep `tiny.make()`, finished, to do with as one likes."""
+    shutil.copytree(finished_once, tmp_path / "store")
+    return open_store(str(tmp_path / "store"))

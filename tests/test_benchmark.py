@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bench import benchmark as store_benchmark
 from trainers import packing
 from trainers.benchmark import FlopCounter, measure, quality
 from trainers.evaluation import benchmark as metrics
@@ -73,9 +74,12 @@ def test_it_runs_where_there_is_no_ray():
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
 
 
-@pytest.mark.parametrize("wrong", [["--rounds", "0"], ["--quality", "--packed"]])
-def test_the_command_tells_a_mistake(wrong: list[str]):
-    command = [sys.executable, "-m", "trainers.benchmark", *wrong]
+@pytest.mark.parametrize(("module", "wrong"), [
+    ("trainers.benchmark", ["--rounds", "0"]), ("trainers.benchmark", ["--quality", "--packed"]),
+    ("bench.benchmark", ["--per-part", "0", "--read"]),
+])  # fmt: skip
+def test_the_command_tells_a_mistake(module: str, wrong: list[str]):
+    command = [sys.executable, "-m", module, *wrong]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert wrong[0] in done.stderr
@@ -92,6 +96,15 @@ def test_the_metrics_and_their_rivals_are_timed_and_agree():
         assert row["times"] == pytest.approx(min(others) / row["seconds"])
         assert row.get("relative_difference", 0) < 1e-6
         json.dumps(row)
+
+
+def test_a_store_is_read_faster_when_it_is_compacted():
+    written, compacted = store_benchmark.read(rows=2000, per_part=20, rounds=3)
+    assert (written["parts"], compacted["parts"]) == (100, 1)
+    assert written["rows"] == compacted["rows"] == 2000
+    assert written["times_as_written"] == 1
+    assert compacted["times_as_written"] > 1
+    json.dumps([written, compacted])
 
 
 def test_how_much_memory_a_metric_takes_is_measured_in_a_process_of_its_own():

@@ -99,7 +99,7 @@ VERBS = dict(verbs(typer.main.get_command(app)))
 def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
         "run", "plan", "status", "report", "distances", "evaluate", "replay", "generate", "domains", "domains preview",
-        "domains show", "domains prepare"
+        "domains show", "domains prepare", "store", "store check", "store compact"
     }  # fmt: skip
 
 
@@ -171,6 +171,7 @@ finally:
 
 @pytest.mark.parametrize("arguments", [
     "--help", "plan --store {store}", "status --store {sweep}", "report --store {store} --out p.html",
+    "store compact --store {sweep}", "store check --store {sweep}",
     "domains", "domains preview digits --out d.png", "run nosuch", "generate --trial zz --out x --store {store}",
 ])  # fmt: skip
 def test_neither_torch_nor_ray_is_loaded_where_nothing_is_trained(tmp_path: Path, synthetic: Path, arguments: str):
@@ -184,9 +185,9 @@ def test_neither_torch_nor_ray_is_loaded_where_nothing_is_trained(tmp_path: Path
 
 # -- mistakes -----------------------------------------------------------------------------------------------------------
 
-#: Each in a folder with the file `f`, the empty folder `empty`, the folder `others` with a file in it, the store `newer` of
-#: a newer schema and the sweep files `broken.yaml`, `list.yaml` and `folder.yaml` (a folder). {store} is a finished store,
-#: {key} one of its trials, {prefix} the start of several.
+#: Each in a folder with the file `f`, the empty folder `empty`, the folder `others` with a file in it, the store `newer` of a
+#: newer schema, the store `torn` with a plan that is cut short, and the sweep files `broken.yaml`, `list.yaml` and
+#: `folder.yaml` (a folder). {store} is a finished store, {key} one of its trials, {prefix} the start of several.
 MISTAKES = [
     ("run quickstar", "unknown preset 'quickstar'; did you mean quickstart"),
     (f"run {'long' * 80}.yaml", "File name too long"),
@@ -243,6 +244,16 @@ MISTAKES = [
     ("replay --store {store}", "there is no cell to replay"),
     ("replay --store {store} --keep 0", "--keep: Input should be greater than 0"),
     ("replay --store {store} --metric iou", "--metric: Input should be 'fid'"),
+    ("store check --store none", "there is no store at 'none'"),
+    ("store check --store f", "store 'f' is a file"),
+    ("store check --store newer --json", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
+    ("store compact --store none", "there is no store at 'none'"),
+    ("store compact --store others", "there is no store at 'others'"),
+    ("store compact --store newer", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
+    ("status --store torn", "sweeps/small.json in store 'torn' is damaged; `transfergan run` with its sweep file writes it"),
+    ("report --store torn", "sweeps/small.json in store 'torn' is damaged"),
+    ("replay --store torn", "sweeps/small.json in store 'torn' is damaged"),
+    ("generate --store torn --trial a --out images", "sweeps/small.json in store 'torn' is damaged"),
     ("domains preview digitz --out d.png", "unknown domain 'digitz'; did you mean digits"),
     ("domains preview folder:none --out d.png", "none': there is no such folder"),
     ("domains preview folder:empty --out d.png", "empty' holds no images"),
@@ -264,6 +275,7 @@ def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing_behind(
     (tmp_path / "f").touch()
     (tmp_path / "broken.yaml").write_text("name: t\nsizes: [1\n  x: 2")
     (tmp_path / "list.yaml").write_text("- name: t\n")
+    open_store(str(tmp_path / "torn"), create=True).write_file("sweeps/small.json", b'{"spec": {')
     for folder in ("empty", "others", "newer", "folder.yaml"):
         (tmp_path / folder).mkdir()
     (tmp_path / "others" / "thesis.tex").touch()

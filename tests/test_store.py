@@ -1,4 +1,4 @@
-"""The store's promises, on a real directory, with real processes killed in the middle of writing."""
+"""The store's promises, on a real directory and on a real S3 server, with real processes killed in the middle of writing."""
 
 import json
 import multiprocessing
@@ -11,11 +11,6 @@ import pytest
 
 from bench.store import SCHEMA_VERSION, Store, open_store
 from trainers.errors import UserError
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "store"), create=True)
 
 
 def measurement(trial: str = "t", step: int = 0, value: float = 1.0) -> dict[str, object]:
@@ -51,7 +46,8 @@ def test_a_column_that_the_schema_lacks_is_refused(store: Store):
 def test_files_are_published_whole_and_listed_without_temporaries(store: Store):
     store.write_file("checkpoints/k/2.bin", b"two")
     store.write_file("checkpoints/k/1.bin", b"one")
-    Path(store.path("checkpoints/k/.half.tmp")).write_bytes(b"to")
+    with store.filesystem.open_output_stream(store.path("checkpoints/k/.half.tmp")) as half:
+        half.write(b"to")
     assert store.list_files("checkpoints/k") == ["checkpoints/k/1.bin", "checkpoints/k/2.bin"]
     assert store.read_file("checkpoints/k/2.bin") == b"two"
     store.delete_file("checkpoints/k/1.bin")

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 import pytest
 from PIL import Image
 
+from bench.check import check
 from bench.distances import FIGURES, KINDS
 from bench.store import open_store
 from tests import tiny
@@ -177,6 +178,19 @@ def test_a_sweep_that_is_interrupted_and_killed_ends_as_if_nothing_had_been(fini
     pd.testing.assert_series_equal(tiny.values(store), tiny.values(finished / "store"), check_exact=True)
     recorded = ds.dataset(store / "trials", format="parquet").to_table(columns=["key"]).to_pandas()["key"]
     assert recorded.is_unique, "a finished trial ran again"
+
+
+def test_a_sweep_on_s3_measures_what_it_measures_on_a_disk(tmp_path: Path, s3: str):
+    spec = tiny.write_spec(tmp_path, **tiny.SMALL)
+    tiny.transfergan("run", spec, "--store", s3, "--cpus", 2, cwd=tmp_path)
+    local = open_store(str(tmp_path / "store"), create=True)
+    tiny.run_here(tiny.make(), local)
+    remote = open_store(s3)
+    pd.testing.assert_series_equal(tiny.values(remote), tiny.values(local), check_exact=True)
+    pd.testing.assert_frame_equal(tiny.outcomes(remote), tiny.outcomes(local))
+    assert len(remote.read("distances")) == 2 * len(KINDS)
+    assert check(remote) == []
+    assert (tmp_path / "report.html").exists()
 
 
 def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(tmp_path: Path):

@@ -12,7 +12,12 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from bench.ledger import Ledger
+from bench.plan import Plan, make_plan, trial_columns
+from bench.repair import reopen
+from bench.spec import SweepSpec, as_mapping
 from bench.store import Store, open_store
+from bench.worker import train
 
 SPEC: dict[str, Any] = {
     "name": "tiny",
@@ -28,6 +33,15 @@ SPEC: dict[str, Any] = {
     "stopping": {"protect_strategies": False},
 }
 
+#: What makes the tiny sweep one of three trials: a source, from scratch and from that source.
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "sources": ["numerals"],
+    "strategies": ["scratch", "finetune"],
+    "conditional": [False],
+    "stopping": {"rule": "none"},
+}
+
 #: Where Ray keeps its sessions stands in the command line of each of its processes; a test that looks for them names it.
 RAY_FOLDER = "RAY_TMPDIR"
 
@@ -37,6 +51,29 @@ def write_spec(folder: Path, **changes: Any) -> Path:
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump({**SPEC, **changes}))
     return path
+
+
+def make(**changes: Any) -> Plan:
+    """Return the plan of the sweep of three trials, with some keys changed."""
+    return make_plan(SweepSpec.model_validate({**SPEC, **SMALL, **changes}))
+
+
+def run_here(plan: Plan, store: Store) -> list[str]:
+    """Run what the store lacks of a sweep's trials, one after the other in this process, with no Ray.
+
+    Returns:
+        what was said of trials that are run again.
+    """
+    planned = [trial_columns(trial) for trial in plan.trials]
+    store.write_sweep(plan.spec.name, {"spec": as_mapping(plan.spec), "trials": planned})
+    ledger = Ledger.open(plan, store)
+    said = list(reopen(plan, ledger, store))
+    common = {"store": store.address, "sweep": plan.spec.name, "resources": plan.spec.resources.model_dump()}
+    for key in ledger.pending():  # sources come first
+        for report in train({"key": key, "trial": plan.by_key[key].canonical_json(), **common}):
+            ledger.reach(key, report["steps"], report[plan.spec.stopping.metric])
+        ledger.end(key, report["status"])
+    return said
 
 
 def command(*arguments: object) -> list[str]:
@@ -104,9 +141,10 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def outcomes(store: Path) -> pd.DataFrame:
+def outcomes(store: Path | Store) -> pd.DataFrame:
     """Return status, steps and reason by trial key."""
-    trials = open_store(str(store)).read("trials")
+    opened = store if isinstance(store, Store) else open_store(str(store))
+    trials = opened.read("trials")
     return trials.set_index("key")[["status", "steps", "error"]].sort_index()
 
 

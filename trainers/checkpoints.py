@@ -2,7 +2,7 @@
 
 Tensors are named ``generator.*``, ``critic.*`` and, in a checkpoint that training can go on from,
 ``optimizer.<network>.<parameter>.<moment>`` and ``random``; ``average.*`` is the generator's moving average, where there is
-one. Nothing is ever unpickled.
+one. A seal tells whether the file is as it was written. Nothing is ever unpickled.
 """
 
 import fnmatch
@@ -16,9 +16,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from trainers import seals
 from trainers.config import TrialConfig
 from trainers.core import Gan, to_device
-from trainers.errors import UserError
+from trainers.errors import DamagedError, UserError
 from trainers.networks import Generator, for_classes_only, make_generator, per_class
 
 FORMAT = "transfergan/1"
@@ -93,12 +94,13 @@ def save(
         "report": json.dumps(report),
         "matches": json.dumps({name: asdict(match) for name, match in matches.items()}),
     }
-    return save_tensors({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata)
+    return seals.seal(save_tensors({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata))
 
 
 def load(data: bytes, where: str) -> Checkpoint:
     """Read a checkpoint. Raises UserError, naming `where` it lay, when the bytes are not one of ours."""
     try:
+        seals.check(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
         if header["format"] != FORMAT:
             raise UserError(f"checkpoint {where} has format {header['format']}, this transfergan reads {FORMAT}")
@@ -112,7 +114,7 @@ def load(data: bytes, where: str) -> Checkpoint:
                 for name, match in json.loads(header["matches"]).items()
             },
         )
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (DamagedError, SafetensorError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"checkpoint {where} is damaged or not one of transfergan's: {error}") from error
 
 

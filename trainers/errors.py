@@ -1,4 +1,4 @@
-"""The one exception for a user's mistakes, so that the command line can tell them from our own bugs."""
+"""The exception for a user's mistakes, so that the command line can tell them from our own bugs; and that for damaged files."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,6 +6,10 @@ from difflib import get_close_matches
 
 class UserError(ValueError):
     """Something that the user can put right. The message is one line: what is wrong, where, and what to do."""
+
+
+class DamagedError(ValueError):
+    """A file is not as it was written. The message says how, without the file's name."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

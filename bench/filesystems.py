@@ -1,0 +1,41 @@
+"""Filesystems by URI, with the patience that a store on one needs; and files that appear whole or not at all."""
+
+import uuid
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pyarrow.fs as pafs
+
+#: How often a request is made before it counts as failed: of a sweep's many, one in a hundred may be turned away by a busy
+#: server, and none of them may end the sweep. Between two of them the wait doubles.
+ATTEMPTS = 8
+
+#: What a URI may say of an S3 server and we can pass on.
+_OPTIONS = {"region", "scheme", "endpoint_override"}
+
+
+def connect(uri: str) -> tuple[pafs.FileSystem, str]:
+    """Return the filesystem that a URI names, and the path on it. Raises pyarrow's errors and OSError."""
+    filesystem, root = pafs.FileSystem.from_uri(uri)
+    parts = urlsplit(uri)
+    options = dict(parse_qsl(parts.query))
+    if not isinstance(filesystem, pafs.S3FileSystem) or not _OPTIONS.issuperset(options):
+        return filesystem, root
+    patient = pafs.S3FileSystem(
+        access_key=unquote(parts.username) if parts.username else None,
+        secret_key=unquote(parts.password) if parts.password else None,
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        **{**options, "region": filesystem.region},  # which pyarrow may have asked the bucket for
+    )
+    return patient, root
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Write a local file under a temporary name, and give it its own when it is whole; make its folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,30 @@
+"""What processes do that are killed meanwhile; imports little, so that they start in milliseconds."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from bench.compaction import compact
+from bench.store import open_store
+
+#: Makes processes that have everything imported from the start.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["tests.victims"])
+
+
+def compacts(uri: str, ready: Any) -> None:
+    """Compact a store, as soon as one has been told that it begins."""
+    store = open_store(uri)
+    store.read("trials")  # so that what is slow at the first time is behind it
+    ready.set()
+    compact(store)
+
+
+def dies_before_publishing(uri: str) -> None:
+    """Write a part, and be killed when it is written and has not its name yet."""
+    store = open_store(uri)
+    Path.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment, method-assign]
+    row = {"trial": "t", "step": 0, "metric": "fid", "embedding": "e", "value": 1.0}
+    store.append("measurements", "small", [row])
