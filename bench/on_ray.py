@@ -39,8 +39,11 @@ from bench.store import Store
 from bench.worker import train_on_ray
 from trainers.errors import UserError
 
-#: How often a crashed trial is taken up again from its checkpoint before it counts as failed.
-RETRIES = 1
+#: What stands in the errors of trials that wanted more memory than there was: PyTorch's on a GPU and on a CPU, Python's, Ray's.
+OUT_OF_MEMORY = ("out of memory", "OutOfMemoryError", "can't allocate memory", "MemoryError", "memory running low")
+
+#: What stands in Ray's error when a process has gone without one of its own.
+GONE = ("died unexpectedly", "Worker unexpectedly exits", "actor is dead because its worker process has died")
 
 
 @contextmanager
@@ -76,9 +79,10 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None) -> Iterator[None]:
 class _Events(Callback):
     """Passes on what only Ray knows: which trials run now, and which failed for good."""
 
-    def __init__(self, ledger: Ledger, recorder: Recorder) -> None:
+    def __init__(self, ledger: Ledger, recorder: Recorder, stall_minutes: float) -> None:
         self._ledger = ledger
         self._recorder = recorder
+        self._stall_minutes = stall_minutes
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Ray pickles its whole experiment, and ours is in the store."""
@@ -90,7 +94,10 @@ class _Events(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Hear of a failed trial, after its retries."""
-        self._recorder.on_failure(trial.config["key"], _reason(trial))
+        # Not `trial.get_error()`: it looks where the file is only copied to later.
+        file = trial.error_file
+        text = Path(file).read_text(errors="replace") if file and Path(file).is_file() else ""
+        self._recorder.on_failure(trial.config["key"], reason(text, self._stall_minutes))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """End the experiment, as an interrupt does, when nothing can be recorded any more."""
@@ -128,8 +135,8 @@ def run_trials(plan: Plan, ledger: Ledger, store: Store, recorder: Recorder) -> 
             run_config=RunConfig(
                 name=f"{plan.spec.name}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                failure_config=FailureConfig(max_failures=RETRIES),
-                callbacks=[_Events(ledger, recorder)],
+                failure_config=FailureConfig(max_failures=resources.retries),
+                callbacks=[_Events(ledger, recorder, resources.stall_minutes)],
                 verbose=0,
             ),
         ).fit()
@@ -157,10 +164,15 @@ def map_tasks(
         yield waiting.pop(ready), error
 
 
-def _reason(trial: Any, lines: int = 3, limit: int = 1000) -> str:
-    """Return the end of a failed trial's error: where Ray wraps another process's traceback, that is the error itself."""
-    # Not `trial.get_error()`: it looks where the file is only copied to later.
-    file = trial.error_file
-    text = Path(file).read_text(errors="replace") if file and Path(file).is_file() else ""
-    stripped = [line.strip() for line in text.splitlines() if line.strip()]
-    return "\n".join(stripped[-lines:])[-limit:] or "its process ended without an error message"
+def reason(error: str, stall_minutes: float, lines: int = 3, limit: int = 1000) -> str:
+    """Return why a trial failed, from the text of its error: the end of it, and what it means where that is known.
+
+    Where Ray wraps another process's traceback, the end is the error itself.
+    """
+    stripped = [line.strip() for line in error.splitlines() if line.strip()]
+    end = "\n".join(stripped[-lines:])[-limit:] or "its process ended without an error message"
+    if any(words in error for words in OUT_OF_MEMORY):
+        return f"out of memory; lower training.batch, or give a trial more (resources.cpus, resources.gpus)\n{end}"
+    if any(words in error for words in GONE):
+        return f"{end}\nits process was killed, or ended itself after {stall_minutes:g} minutes without progress"
+    return end

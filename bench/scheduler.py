@@ -9,6 +9,9 @@ from bench.ledger import Ledger
 from bench.outcomes import Recorder
 from bench.stopping import Action
 
+#: Seconds that a trial waits before it is taken up again the first time; twice as long each further time.
+BACK_OFF = 2.0
+
 
 class CellHalving(FIFOScheduler):
     """Tells the ledger of every rung and carries out its verdicts.
@@ -27,6 +30,7 @@ class CellHalving(FIFOScheduler):
         if "status" not in result:  # Ray's own notice that the function has returned
             return str(TrialScheduler.STOP)
         key, ledger = trial.config["key"], self._ledger
+        trial.config.pop("wait", None)
         if result["status"] == "diverged":
             ledger.end(key, "diverged", result["error"])
         else:
@@ -38,6 +42,10 @@ class CellHalving(FIFOScheduler):
         self._recorder.on_rung(key, result)
         decision = {"running": TrialScheduler.CONTINUE, "paused": TrialScheduler.PAUSE}
         return str(decision.get(ledger.status[key], TrialScheduler.STOP))
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Have a trial that is taken up again wait first: its process does, for Ray starts it at once."""
+        trial.config["wait"] = BACK_OFF * 2 ** (trial.num_failures - 1)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Return a promoted trial if there is one (its cell is nearest to its end), else a new one.

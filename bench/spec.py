@@ -87,6 +87,10 @@ class ResourcesConfig(Frozen):
     """GPUs of one trial; a fraction lets trials share one."""
     graphs: StrictBool = False
     """Whether training steps are recorded once and replayed as CUDA graphs."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """How often a trial that fails is taken up again from its last rung, each time after a longer pause."""
+    stall_minutes: Annotated[float, Field(gt=0)] = 60
+    """A trial without progress for so long (no training steps, no rung) is killed, which counts as a failure."""
 
     @model_validator(mode="after")
     def _graphs_need_a_gpu(self) -> "ResourcesConfig":

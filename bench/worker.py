@@ -5,7 +5,11 @@ told. Killed at any moment, the trial goes on from its last checkpoint: it tells
 again reads as the same rows. A checkpoint that is damaged is set aside: the trial goes on from the one before, or begins anew.
 """
 
-from collections.abc import Iterator, Mapping
+import faulthandler
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -23,16 +27,32 @@ if TYPE_CHECKING:
 
 
 def train_on_ray(config: Mapping[str, Any]) -> None:
-    """Run one trial, in a process of Ray's: the function that Ray Tune schedules; see `train`."""
-    for report in train(config):
-        tune.report(report)
+    """Run one trial, in a process of Ray's: the function that Ray Tune schedules; see `train`.
+
+    The process ends itself when there is no progress for too long: by a thread of the interpreter's own, which even a call that
+    never returns does not hold up.
+    """
+    time.sleep(config.get("wait", 0))
+    with Path(os.devnull).open("w") as nowhere:
+
+        def beat() -> None:
+            faulthandler.dump_traceback_later(60 * config["resources"]["stall_minutes"], exit=True, file=nowhere)
+
+        beat()
+        try:
+            for report in train(config, beat):
+                beat()
+                tune.report(report)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
-def train(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def train(config: Mapping[str, Any], beat: Callable[[], None] = lambda: None) -> Iterator[dict[str, Any]]:
     """Run one trial in this process, and keep in the store what comes of it.
 
     Args:
         config: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings; "resources", what it may use.
+        beat: called now and then, as a sign of life.
 
     Yields:
         what Ray is told at a rung, and of the trial's end: "status", "error", "environment" and the rung's report.
@@ -83,8 +103,9 @@ def train(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     parent = _last_checkpoint(store, trial.parent) if last is None and trial.parent is not None else None
     device = "cuda" if resources["gpus"] else "cpu"
     for rung in run(
-        trial, parent=parent, resume=last, device=device, graphs=resources["graphs"], references=StoredReferences(store)
-    ):
+        trial, parent=parent, resume=last, device=device, graphs=resources["graphs"], references=StoredReferences(store),
+        beat=beat,
+    ):  # fmt: skip
         if rung.measurements:
             store.append("measurements", sweep, _rows(trial.key, rung))
         if rung.samples is not None:

@@ -1,0 +1,58 @@
+"""Why a trial failed, in words, from the errors that libraries really raise; and that one that hangs is ended."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.on_ray import reason
+from bench.store import open_store
+from tests import tiny
+
+
+def torch_is_out_of_memory() -> str:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**50)
+    return f"Traceback\nRuntimeError: {error.value}"
+
+
+@pytest.mark.parametrize("error", [
+    torch_is_out_of_memory(),
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+    "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.",
+    "MemoryError",
+])  # fmt: skip
+def test_want_of_memory_is_told_from_a_bug(error: str):
+    first, *rest = reason(error, 60).splitlines()
+    assert first.startswith("out of memory; lower training.batch")
+    assert rest[-1] == error.splitlines()[-1][:1000]
+
+
+def test_a_bug_is_told_by_the_end_of_its_traceback():
+    error = "Traceback\n  File a\n    x\n\n  File b\n    y = z\nNameError: name 'z' is not defined\n\n"
+    assert reason(error, 60) == "File b\ny = z\nNameError: name 'z' is not defined"
+    assert reason("", 60) == "its process ended without an error message"
+
+
+def test_a_trial_that_hangs_is_ended_taken_up_again_and_recorded(tmp_path: Path):
+    """Its embedding never returns for as many images as a trial samples."""
+
+    class Hangs(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            found = images.float().mean(dim=(2, 3))
+            while images.shape[0] == 64 and bool((found >= 0).all()):
+                found = found + 0
+            return found
+
+    with pytest.warns(FutureWarning, match="deprecated"):  # users have such files all the same
+        torch.jit.script(Hangs()).save(str(tmp_path / "hangs.pt"))  # type: ignore[no-untyped-call]
+    changes = {"sources": [], "strategies": ["scratch"], "conditional": [False]}
+    spec = tiny.write_spec(
+        tmp_path, **changes, evaluation={**tiny.SPEC["evaluation"], "embedding": f"custom:{tmp_path}/hangs.pt"},
+        resources={"retries": 1, "stall_minutes": 0.1},
+    )  # fmt: skip
+    failed = tiny.transfergan("run", spec, "--store", "store", cwd=tmp_path, expect=1)
+    assert "trials: 1 failed" in failed.stderr
+    (row,) = open_store(str(tmp_path / "store")).read("trials").itertuples()
+    assert row.status == "failed"
+    assert "ended itself after 0.1 minutes without progress" in row.error
