@@ -165,7 +165,7 @@ class Store:
         """Return a table over all sweeps, one row per key (the one recorded last), with its `sweep` column."""
         schema = SCHEMAS[table].append(pa.field("sweep", pa.string()))
         found = [
-            rows.append_column(schema.field("sweep"), pa.repeat(_sweep_of(name), len(rows)))
+            rows.append_column(schema.field("sweep"), pa.repeat(name.split("/")[1].removeprefix("sweep="), len(rows)))
             for name, rows in sorted(self.read_parts(table).items())
         ]
         frame: pd.DataFrame = newest(pa.concat_tables([schema.empty_table(), *found]), table).to_pandas()
@@ -290,10 +290,6 @@ def _check_version(store: Store) -> None:
             f"store {store.uri!r} has schema {version}, this transfergan reads schema {SCHEMA_VERSION}; "
             "upgrade transfergan or name another store (--store)"
         )
-
-
-def _sweep_of(part: str) -> str:
-    return part.split("/")[1].removeprefix("sweep=")
 
 
 def _first_line(error: BaseException) -> str:
