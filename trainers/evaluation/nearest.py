@@ -62,7 +62,7 @@ class Nearest:
                 near = lower <= above(self._bounds[rows, None])
                 if np.count_nonzero(near) > most:
                     return False
-            i, j = np.nonzero(near)
+            i, j = np.divmod(np.flatnonzero(near), near.shape[1])
             bounds = lower[i, j].astype(np.float64)
             kept.append((i + rows.start, j + columns.start, bounds, bounds + own[i] + others[j]))
         self._kept += kept

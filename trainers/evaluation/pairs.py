@@ -43,7 +43,7 @@ TINY = 1e-25
 OPEN = 64
 
 #: Pairs computed again at a time.
-BATCH = 1024
+BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -79,22 +79,20 @@ class Reader(Protocol):
 
 
 class Pairs:
-    """Two sets of features, (N, D) and (M, D), and their pairs.
+    """Two sets of features, (N, D) and (M, D), and their pairs; `x` and `y` are the sets' names.
 
     Attributes:
-        x, y: the features about their common mean, float64.
-        centre: that mean, float64 (D,).
-        norms: by the set's name their squared norms, float64 (N,) and (M,).
-        slacks: by the set's name float64 (N,) and (M,). A squared distance is at least its lower bound, and at most that and
-            both features' slacks. All nought where products are float64.
+        centre: the common mean, float64 (D,).
+        norms: by set the squared norms of the features about it, float64 (N,) and (M,).
+        slacks: by set, float64 (N,) and (M,). A squared distance is at least its lower bound, and at most that and both
+            features' slacks. All nought where products are float64.
         single: whether products are float32.
     """
 
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         self.centre = (x.sum(0, dtype=np.float64) + y.sum(0, dtype=np.float64)) / (len(x) + len(y))
-        self.x, self.y = x - self.centre, y - self.centre
-        self._sets = {"x": self.x, "y": self.y}
-        self.norms = {name: np.einsum("ij,ij->i", each, each) for name, each in self._sets.items()}
+        self._sets = {"x": x, "y": y}
+        self.norms = {name: self._norms_of(name) for name in self._sets}
         norms, dimensions = np.concatenate(list(self.norms.values())), len(self.centre)
         self.single = bool(
             len(norms) ** 2 * dimensions >= LARGE
@@ -105,12 +103,26 @@ class Pairs:
         # The classic bound: n roundings of relative size u put x.y off by at most n u / (1 - n u) |x| |y|, in whatever order
         # the terms are added; and 2 |x| |y| <= |x|^2 + |y|^2. So each feature has a share of the error of its own.
         roundings = (dimensions + ROUNDINGS) * 2.0**-24
-        share = roundings / (1 - roundings) if self.single else 0.0
-        self._type = np.float32 if self.single else np.float64
-        self._factors = {name: each.astype(self._type, copy=False) for name, each in self._sets.items()}
-        errors = {name: share * (each + TINY) for name, each in self.norms.items()}
-        self._lower = {name: (self.norms[name] - errors[name]).astype(self._type) for name in self.norms}
-        self.slacks = {name: 2 * each for name, each in errors.items()}
+        errors = roundings / (1 - roundings) if self.single else 0.0
+        kind = np.float32 if self.single else np.float64
+        self.slacks = {name: 2 * errors * (each + TINY) for name, each in self.norms.items()}
+        self._lower = {name: (each - self.slacks[name] / 2).astype(kind) for name, each in self.norms.items()}
+        self._factors = {name: np.empty(each.shape, kind) for name, each in self._sets.items()}
+        for name, factors in self._factors.items():
+            for part in slices(len(factors)):
+                factors[part] = self.features(name, part)
+
+    def features(self, name: str, which: slice | NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return some features of a set about the centre, float64 (P, D)."""
+        found: NDArray[np.float64] = self._sets[name][which] - self.centre
+        return found
+
+    def _norms_of(self, name: str) -> NDArray[np.float64]:
+        norms = np.empty(len(self._sets[name]))
+        for part in slices(len(norms)):
+            features = self.features(name, part)
+            norms[part] = np.einsum("ij,ij->i", features, features)
+        return norms
 
     def read(self, *readers: Reader) -> None:
         """Hand the readers the tiles that they are for, each made once."""
@@ -123,8 +135,8 @@ class Pairs:
 
     def _tiles(self, of: Of) -> Iterator[Tile]:
         x, y = (self._factors[name] for name in of)
-        for rows in _slices(len(x)):
-            for columns in _slices(len(y) if of == "xy" else rows.stop):
+        for rows in slices(len(x)):
+            for columns in slices(len(y) if of == "xy" else rows.stop):
                 yield Tile(of, rows, columns, x[rows] @ y[columns].T)
 
     def lower_bounds(self, tile: Tile) -> NDArray[Any]:
@@ -139,17 +151,18 @@ class Pairs:
 
     def squares(self, tile: Tile) -> NDArray[np.float64]:
         """Return the squared distances float64 (R, C) of a tile's features; nought for equal ones."""
-        x, y = (self._sets[name] for name in tile.of)
-        products = x[tile.rows] @ y[tile.columns].T if self.single else tile.products
+        products = tile.products
+        if self.single:
+            products = self.features(tile.of[0], tile.rows) @ self.features(tile.of[1], tile.columns).T
         return self._squares(tile.of, np.s_[tile.rows, None], tile.columns, products)
 
     def squares_of(self, of: Of, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return the squared distances float64 (P,) of some pairs, given by the features' indices (P,) in their sets."""
-        x, y = (self._sets[name] for name in of)
         found = np.empty(len(rows))
-        for batch in _slices(len(rows), BATCH):
+        for batch in slices(len(rows), BATCH):
             i, j = rows[batch], columns[batch]
-            found[batch] = self._squares(of, i, j, np.einsum("ij,ij->i", x[i], y[j]))
+            products = np.einsum("ij,ij->i", self.features(of[0], i), self.features(of[1], j))
+            found[batch] = self._squares(of, i, j, products)
         return found
 
     def _squares(self, of: Of, rows: Any, columns: Any, products: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -190,6 +203,7 @@ def above(limits: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.nextafter(limits.astype(np.float32), np.float32(np.inf))
 
 
-def _slices(n: int, size: int | None = None) -> Iterator[slice]:
+def slices(n: int, size: int | None = None) -> Iterator[slice]:
+    """Yield slices of 0 to n of a size, by default a tile's side; the last may be smaller."""
     size = size or SIDE
     return (slice(start, min(start + size, n)) for start in range(0, n, size))

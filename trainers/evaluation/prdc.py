@@ -63,7 +63,7 @@ class Balls:
     of: tuple[Of, ...] = ("xy",)
 
     def __init__(self, pairs: Pairs, k: int) -> None:
-        n, m = len(pairs.x), len(pairs.y)
+        n, m = (len(pairs.norms[name]) for name in "xy")
         for size, name in ((n, "real"), (m, "generated")):
             if size <= k:
                 raise ValueError(f"{size} {name} samples have no {k}-th neighbours; take {k + 1} samples or more, or a lower k")
