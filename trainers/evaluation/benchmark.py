@@ -232,7 +232,7 @@ def _print_all(rounds: int, as_json: bool) -> None:
             beside = f"off ours by {row['relative_difference']:.1e}"
         words = f"{row['task']:8} {row['contestant']:15} {row['seconds']:7.2f} s  {row['times']:6.2f}x the next  {beside}"
         if (row["task"], row["contestant"]) == ("whole", "ours"):
-            words += f"\n         FID, KID and PRDC by ours: {row['times']:.2f}x as fast as torch-fidelity's KID, precision and recall"
+            words += f"\n         so FID, KID and PRDC are {row['times']:.2f}x as fast as torch-fidelity's KID and PRC"
         print(json.dumps(row) if as_json else words, flush=True)
     row = rung(rounds)
     words = f"rung     ours            {row['seconds']:7.2f} s  {row['share']:.1%} of the {RUNG} training steps before it"

@@ -104,7 +104,7 @@ class Pairs:
         # the terms are added; and 2 |x| |y| <= |x|^2 + |y|^2. So each feature has a share of the error of its own.
         roundings = (dimensions + ROUNDINGS) * 2.0**-24
         errors = roundings / (1 - roundings) if self.single else 0.0
-        kind = np.float32 if self.single else np.float64
+        kind: Any = np.float32 if self.single else np.float64
         self.slacks = {name: 2 * errors * (each + TINY) for name, each in self.norms.items()}
         self._lower = {name: (each - self.slacks[name] / 2).astype(kind) for name, each in self.norms.items()}
         self._factors = {name: np.empty(each.shape, kind) for name, each in self._sets.items()}
