@@ -91,13 +91,13 @@ class _Side:
         norms, dimensions = pairs.norms[name], len(pairs.centre)
         self.heights = np.empty(len(norms))
         self._powers = np.zeros((4, len(members)))
-        self._moments = np.zeros((4, len(members), dimensions))
+        self._moments = np.zeros((3, len(members), dimensions))
         for part in slices(len(norms)):
             features = pairs.features(name, part)
             self.heights[part] = (features @ pairs.centre + (pairs.centre @ pairs.centre + dimensions) / 2) / dimensions
             weights = members[:, part] * self.heights[part] ** np.arange(4)[:, None, None]
             self._powers += weights.sum(2)
-            self._moments += (weights.reshape(-1, len(features)) @ features).reshape(self._moments.shape)
+            self._moments += (weights[:3].reshape(-1, len(features)) @ features).reshape(self._moments.shape)
         self._moments /= np.sqrt(dimensions)
         self._with_itself = members @ ((2 * self.heights) ** 3 + 3 * (2 * self.heights) ** 2 * norms / dimensions)
 

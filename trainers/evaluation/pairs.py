@@ -92,7 +92,13 @@ class Pairs:
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         self.centre = (x.sum(0, dtype=np.float64) + y.sum(0, dtype=np.float64)) / (len(x) + len(y))
         self._sets = {"x": x, "y": y}
-        self.norms = {name: self._norms_of(name) for name in self._sets}
+        self.norms = {name: np.empty(len(each)) for name, each in self._sets.items()}
+        self._factors: dict[str, NDArray[Any]] = {name: np.empty(each.shape, np.float32) for name, each in self._sets.items()}
+        with np.errstate(over="ignore"):  # not single, then
+            for name, factors in self._factors.items():
+                for part in slices(len(factors)):
+                    factors[part] = features = self.features(name, part)
+                    self.norms[name][part] = np.einsum("ij,ij->i", features, features)
         norms, dimensions = np.concatenate(list(self.norms.values())), len(self.centre)
         self.single = bool(
             len(norms) ** 2 * dimensions >= LARGE
@@ -107,22 +113,13 @@ class Pairs:
         kind: Any = np.float32 if self.single else np.float64
         self.slacks = {name: 2 * errors * (each + TINY) for name, each in self.norms.items()}
         self._lower = {name: (each - self.slacks[name] / 2).astype(kind) for name, each in self.norms.items()}
-        self._factors = {name: np.empty(each.shape, kind) for name, each in self._sets.items()}
-        for name, factors in self._factors.items():
-            for part in slices(len(factors)):
-                factors[part] = self.features(name, part)
+        if not self.single:
+            self._factors = {name: each - self.centre for name, each in self._sets.items()}
 
     def features(self, name: str, which: slice | NDArray[np.intp]) -> NDArray[np.float64]:
         """Return some features of a set about the centre, float64 (P, D)."""
         found: NDArray[np.float64] = self._sets[name][which] - self.centre
         return found
-
-    def _norms_of(self, name: str) -> NDArray[np.float64]:
-        norms = np.empty(len(self._sets[name]))
-        for part in slices(len(norms)):
-            features = self.features(name, part)
-            norms[part] = np.einsum("ij,ij->i", features, features)
-        return norms
 
     def read(self, *readers: Reader) -> None:
         """Hand the readers the tiles that they are for, each made once."""
