@@ -201,7 +201,8 @@ def test_of_many_features_prdc_equals_the_prdc_packages():
     (1900, lambda x: x, False),
     (2100, lambda x: np.concatenate([x[1:], 100 * x[:1]]), False),
     (2100, lambda x: 1e6 * x, False),
+    (2100, lambda x: x + 1e5, False),
     (2100, lambda x: np.where(np.arange(len(x))[:, None], x, np.nan), False),
-], ids=["large", "small", "an outlier", "huge", "not a number"])  # fmt: skip
-def test_float32_is_for_large_sets_without_outliers(n: int, change: Callable[[np.ndarray], np.ndarray], expected: bool):
+], ids=["large", "small", "an outlier", "huge", "far away", "not a number"])  # fmt: skip
+def test_float32_is_for_large_sets_of_one_scale(n: int, change: Callable[[np.ndarray], np.ndarray], expected: bool):
     assert Pairs(change(large(n, 1)), large(n, 2)).single == expected

@@ -37,7 +37,9 @@ def statistics(features: np.ndarray) -> Statistics:
     """Return the statistics of features (N, D), N >= 2, in float64."""
     mean = features.mean(0, dtype=np.float64)
     centred = features - mean
-    return Statistics(mean, centred.T @ centred / (len(centred) - 1), len(centred))  # a product with itself: half the work
+    covariance = centred.T @ centred  # a product with itself: half the work
+    covariance /= len(centred) - 1
+    return Statistics(mean, covariance, len(centred))
 
 
 def fid(a: Statistics, b: Statistics) -> float:

@@ -12,6 +12,9 @@ from trainers.seeds import derive_seed
 #: Blocks that the standard error is estimated from; fewer where there are not two samples for each.
 BLOCKS = 10
 
+#: Terms that may be added up in float32 before their sum is in float64: its error is then that of a term.
+FEW = 64
+
 #: Fewest samples on either side: two blocks of two.
 FEWEST = 4
 
@@ -55,7 +58,7 @@ class KernelSums:
         self._sums = {of: sides[of[0]].paired(sides[of[1]]) for of in self.of}
 
     def add(self, tile: Tile) -> None:
-        """Take a tile in; what is computed pair by pair is of its products' type."""
+        """Take a tile in; what is computed pair by pair is of its products' type, and sums are float64."""
         x, y = tile.of
         kind = tile.products.dtype.type
         squares = tile.products / kind(self._dimensions)
@@ -65,7 +68,10 @@ class KernelSums:
         kernel *= squares
         if tile.symmetric:
             np.fill_diagonal(kernel, 0)
-        summed = self._members[x][:, tile.rows] @ kernel.astype(np.float64, copy=False) @ self._members[y][:, tile.columns].T
+        members, by_block = self._members[x][:, tile.rows].astype(kind), np.zeros((self._blocks, kernel.shape[1]))
+        for part in slices(len(kernel), FEW):
+            by_block += members[:, part] @ kernel[part]
+        summed = by_block @ self._members[y][:, tile.columns].T
         self._sums[tile.of] += summed
         if tile.of != "xy" and not tile.symmetric:
             self._sums[tile.of] += summed.T

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 #: Which pairs: those within a set, or across.
 Of = Literal["xx", "yy", "xy"]
 
-#: Features on a tile's side: the tiles at work, some 8 MiB each, about fit a processor's cache.
-SIDE = 1024
+#: Features on a tile's side: the tiles at work, some 6 to 12 MiB each, about fit a processor's cache.
+SIDE = 1280
 
 #: Squared distances below this share of the squared norms are rounding errors.
 NOUGHT = 1e-11
@@ -27,7 +27,7 @@ LARGE = 2**33
 #: ... up to so many dimensions: errors grow with them, and what is left open with the errors.
 WIDEST = 2**13
 
-#: ... and where the mean squared norm is in this range, far from what float32 cannot hold,
+#: ... and where the mean squared norm is in this range, and the centre's not above it: far from what float32 cannot hold,
 NORMS = 1e-9, 1e9
 
 #: ... and the greatest at most so many times the mean one: errors then cancel, with none that outweighs the others.
@@ -103,7 +103,7 @@ class Pairs:
         self.single = bool(
             len(norms) ** 2 * dimensions >= LARGE
             and dimensions <= WIDEST
-            and NORMS[0] <= norms.mean() <= NORMS[1]
+            and NORMS[0] <= norms.mean() <= NORMS[1] >= self.centre @ self.centre
             and norms.max() <= EVEN * norms.mean()
         )
         # The classic bound: n roundings of relative size u put x.y off by at most n u / (1 - n u) |x| |y|, in whatever order
