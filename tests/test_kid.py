@@ -82,7 +82,7 @@ def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("shift", [0.0, 30.0])
 def test_kid_over_several_tiles_equals_its_definition_in_matrices(shift: float):
-    x, y = (inception_like(n, seed)[:, :64] + shift * (1 + step) for n, seed, step in ((1100, 1, 0), (2060, 2, 1e-3)))
+    x, y = (inception_like(n, seed)[:, :64] + shift * (1 + step) for n, seed, step in ((1300, 1, 0), (2600, 2, 1e-3)))
     x, y = x.astype(np.float32), y.astype(np.float32)
     n, m = len(x), len(y)
     xx, yy = (kernel(z, z).sum() - np.diagonal(kernel(z, z)).sum() for z in (x, y))

@@ -19,7 +19,7 @@ def plain(train: np.ndarray, reference: np.ndarray, generated: np.ndarray) -> fl
     (normal(9, 6, 1), normal(50, 6, 2), 1.2 * normal(70, 6, 3) + 1),
     (normal(40, 100, 1), normal(30, 100, 2), 0.8 * normal(20, 100, 3)),
     (ill_conditioned(40, 20, 1), ill_conditioned(30, 20, 2), 100 * ill_conditioned(20, 20, 3)),
-    (normal(1100, 4, 1), normal(20, 4, 2), normal(1050, 4, 3)),
+    (normal(1350, 4, 1), normal(20, 4, 2), normal(1300, 4, 3)),
     (normal(9, 6, 1), normal(50, 6, 2), np.concatenate([normal(9, 6, 1), normal(50, 6, 2)[:20], normal(30, 6, 4)])),
 ], ids=["equal", "farther", "N<D", "ill-conditioned", "tiles", "some copies"])  # fmt: skip
 def test_it_equals_its_definition(train: np.ndarray, reference: np.ndarray, generated: np.ndarray):

@@ -91,7 +91,7 @@ def test_with_its_balls_held_fixed_a_figure_varies_as_its_standard_error_says(sh
 
 
 def test_no_order_of_the_samples_and_no_tile_changes_prdc():
-    x, y = normal(1100, 6, 1), normal(1030, 6, 2)
+    x, y = normal(1350, 6, 1), normal(1300, 6, 2)
     found = values(prdc(x, y))
     assert values(prdc(np.random.default_rng(0).permutation(x), y[::-1])) == pytest.approx(found, rel=1e-12)
     assert found == pytest.approx(theirs(x, y), rel=1e-12)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.evaluation.estimate import Estimate
-from trainers.evaluation.pairs import Nearest, Pairs
+from trainers.evaluation.nearest import Nearest
+from trainers.evaluation.pairs import Pairs
 
 
 def diversity(reference: np.ndarray, generated: np.ndarray) -> Estimate:
@@ -55,7 +56,7 @@ def spacing(features: np.ndarray, k: int = 5) -> Estimate:
     pairs = Pairs(features, features[:0])
     nearest = Nearest(pairs, "xx", k)
     pairs.read(nearest)
-    distances = np.sqrt(nearest.squares[:, -1])
+    distances = np.sqrt(nearest.squares)
     value = float(distances.mean() / whole)
     own = (distances - value * influences) / whole
     return Estimate(value, float(np.sqrt(own.var(ddof=1) / len(features))))

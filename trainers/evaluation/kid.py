@@ -1,13 +1,19 @@
 """Kernel inception distance (Binkowski et al. 2018): unbiased MMD^2 with the kernel (x.y / D + 1)^3."""
 
+from math import comb
+
 import numpy as np
+from numpy.typing import NDArray
 
 from trainers.evaluation.estimate import Estimate
-from trainers.evaluation.pairs import Of, Pairs, Tile
+from trainers.evaluation.pairs import Of, Pairs, Tile, slices
 from trainers.seeds import derive_seed
 
 #: Blocks that the standard error is estimated from; fewer where there are not two samples for each.
 BLOCKS = 10
+
+#: Terms that may be added up in float32 before their sum is in float64: its error is then that of a term.
+FEW = 64
 
 #: Fewest samples on either side: two blocks of two.
 FEWEST = 4
@@ -26,38 +32,46 @@ def kid(x: np.ndarray, y: np.ndarray) -> Estimate:
 
 
 class KernelSums:
-    """Reads the kernel's sums over all pairs, by the blocks of the jackknife that both ends are in."""
+    """Reads the kernel's sums over all pairs, by the blocks of the jackknife that both ends are in.
+
+    About the centre c, x.y is (x - c).(y - c) + (x - c).c + (y - c).c + c.c. So the kernel is the cube of h + q: of a height
+    for either end, together h, and of the centred product over D, q. Of that cube h^3 + 3 h^2 q comes apart into sums over the
+    features, in float64; the pairs one by one take only 3 h q^2 + q^3. That is small, and so is float32's error in it: on
+    large sets KID is off float64's by less than a millionth, of itself or, where it is about 0, of its standard error.
+    """
 
     of: tuple[Of, ...] = ("xx", "yy", "xy")
 
     def __init__(self, pairs: Pairs) -> None:
-        sizes = len(pairs.x), len(pairs.y)
-        assert min(sizes) >= FEWEST
-        self._blocks = min(BLOCKS, *(size // 2 for size in sizes))
+        sizes = {name: len(norms) for name, norms in pairs.norms.items()}
+        assert min(sizes.values()) >= FEWEST
+        self._blocks = min(BLOCKS, *(size // 2 for size in sizes.values()))
         order = np.random.default_rng(derive_seed("kid"))
         # Rows of ones and noughts, so that a product adds up by blocks.
         self._members = {
             name: np.eye(self._blocks)[:, np.argsort(order.permutation(size)) * self._blocks // size]
-            for name, size in zip("xy", sizes, strict=True)
+            for name, size in sizes.items()
         }
-        self._sums = {of: np.zeros((self._blocks, self._blocks)) for of in self.of}
-        # About the centre c, x.y is (x - c).(y - c) + (x - c).c + (y - c).c + c.c.
         self._dimensions = len(pairs.centre)
-        shifts = (pairs.x @ pairs.centre, pairs.y @ pairs.centre)
-        self._shifts = {name: each / self._dimensions for name, each in zip("xy", shifts, strict=True)}
-        self._constant = pairs.centre @ pairs.centre / self._dimensions + 1
+        sides = {name: _Side(pairs, name, self._members[name]) for name in sizes}
+        self._heights = {name: side.heights for name, side in sides.items()}
+        self._sums = {of: sides[of[0]].paired(sides[of[1]]) for of in self.of}
 
     def add(self, tile: Tile) -> None:
-        """Take a tile in."""
+        """Take a tile in; what is computed pair by pair is of its products' type, and sums are float64."""
         x, y = tile.of
-        argument = tile.products / self._dimensions
-        argument += (self._shifts[x][tile.rows] + self._constant)[:, None]
-        argument += self._shifts[y][tile.columns]
-        kernel = argument * argument
-        kernel *= argument
+        kind = tile.products.dtype.type
+        squares = tile.products / kind(self._dimensions)
+        kernel = squares + (3 * self._heights[x][tile.rows, None]).astype(kind)
+        kernel += (3 * self._heights[y][tile.columns]).astype(kind)
+        squares *= squares
+        kernel *= squares
         if tile.symmetric:
             np.fill_diagonal(kernel, 0)
-        summed = self._members[x][:, tile.rows] @ kernel @ self._members[y][:, tile.columns].T
+        members, by_block = self._members[x][:, tile.rows].astype(kind), np.zeros((self._blocks, kernel.shape[1]))
+        for part in slices(len(kernel), FEW):
+            by_block += members[:, part] @ kernel[part]
+        summed = by_block @ self._members[y][:, tile.columns].T
         self._sums[tile.of] += summed
         if tile.of != "xy" and not tile.symmetric:
             self._sums[tile.of] += summed.T
@@ -74,3 +88,30 @@ class KernelSums:
         xx, yy, xy = (self._sums[of][np.ix_(keep, keep)].sum() for of in self.of)
         n, m = (int(self._members[name][keep].sum()) for name in "xy")
         return float(xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy / (n * m))
+
+
+class _Side:
+    """A set's heights (N,); by block, sums of their powers and of the features, over the root of D, times those."""
+
+    def __init__(self, pairs: Pairs, name: str, members: NDArray[np.float64]) -> None:
+        norms, dimensions = pairs.norms[name], len(pairs.centre)
+        self.heights = np.empty(len(norms))
+        self._powers = np.zeros((4, len(members)))
+        self._moments = np.zeros((3, len(members), dimensions))
+        for part in slices(len(norms)):
+            features = pairs.features(name, part)
+            self.heights[part] = (features @ pairs.centre + (pairs.centre @ pairs.centre + dimensions) / 2) / dimensions
+            weights = members[:, part] * self.heights[part] ** np.arange(4)[:, None, None]
+            self._powers += weights.sum(2)
+            self._moments += (weights[:3].reshape(-1, len(features)) @ features).reshape(self._moments.shape)
+        self._moments /= np.sqrt(dimensions)
+        self._with_itself = members @ ((2 * self.heights) ** 3 + 3 * (2 * self.heights) ** 2 * norms / dimensions)
+
+    def paired(self, other: "_Side") -> NDArray[np.float64]:
+        """Return the sums (B, B) of h^3 + 3 h^2 q over the pairs with another set, or within this one: none with itself."""
+        summed = np.zeros((len(self._with_itself), len(other._with_itself)))
+        for i in range(4):
+            summed += comb(3, i) * np.outer(self._powers[i], other._powers[3 - i])
+        for i in range(3):
+            summed += 3 * comb(2, i) * self._moments[i] @ other._moments[2 - i].T
+        return summed - np.diag(self._with_itself) if other is self else summed

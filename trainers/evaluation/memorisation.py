@@ -3,7 +3,8 @@
 import numpy as np
 
 from trainers.evaluation.estimate import Estimate
-from trainers.evaluation.pairs import Nearest, Pairs
+from trainers.evaluation.nearest import Nearest
+from trainers.evaluation.pairs import Pairs
 
 
 def memorisation(train: np.ndarray, reference: np.ndarray, generated: np.ndarray) -> Estimate:
@@ -28,7 +29,7 @@ def memorisation(train: np.ndarray, reference: np.ndarray, generated: np.ndarray
     nearest = Nearest(pairs, "xy", 1)
     pairs.read(nearest)
     # In float32 distances that differ by rounding alone are ties.
-    distances = np.sqrt(nearest.squares[:, 0]).astype(np.float32)
+    distances = np.sqrt(nearest.squares).astype(np.float32)
     fresh, made = np.sort(distances[: len(reference)]), np.sort(distances[len(reference) :])
     of_made, of_fresh = 1 - _share_below(made, fresh), _share_below(fresh, made)
     variance = of_made.var(ddof=1) / len(made) + of_fresh.var(ddof=1) / len(fresh)

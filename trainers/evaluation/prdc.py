@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from trainers.evaluation.estimate import Estimate
 from trainers.evaluation.kid import KernelSums
-from trainers.evaluation.pairs import Nearest, Of, Pairs, Tile
+from trainers.evaluation.nearest import Nearest
+from trainers.evaluation.pairs import Of, Pairs, Tile
 
 #: Squared distances that differ by less than this share are equal: on the rim.
 RIM = 1e-10
@@ -62,7 +63,7 @@ class Balls:
     of: tuple[Of, ...] = ("xy",)
 
     def __init__(self, pairs: Pairs, k: int) -> None:
-        n, m = len(pairs.x), len(pairs.y)
+        n, m = (len(pairs.norms[name]) for name in "xy")
         for size, name in ((n, "real"), (m, "generated")):
             if size <= k:
                 raise ValueError(f"{size} {name} samples have no {k}-th neighbours; take {k + 1} samples or more, or a lower k")
@@ -75,11 +76,11 @@ class Balls:
 
     def add(self, tile: Tile) -> None:
         """Take in a tile; the radii are known by now."""
-        distances = self._pairs.squared_distances(tile)
-        in_real = distances < _inside(self._real)[tile.rows, None]
+        limits = _inside(self._real)[tile.rows, None], _inside(self._generated)[None, tile.columns]
+        in_real, in_generated = self._pairs.below(tile, *limits)
         self._covered[tile.rows] |= in_real.any(1)
         self._balls[tile.columns] += in_real.sum(0)
-        self._recalled[tile.rows] |= (distances < _inside(self._generated)[tile.columns]).any(1)
+        self._recalled[tile.rows] |= in_generated.any(1)
 
     def prdc(self) -> Prdc:
         """Return the figures, once all tiles are in."""
@@ -89,5 +90,5 @@ class Balls:
 
 def _inside(nearest: Nearest) -> NDArray[np.float64]:
     """Return the squared distances (N,) below which something is in a ball."""
-    inside: NDArray[np.float64] = nearest.squares[:, -1] * (1 - RIM)
+    inside: NDArray[np.float64] = nearest.squares * (1 - RIM)
     return inside
