@@ -121,8 +121,7 @@ class Store:
         """
         selector = pafs.FileSelector(self.path(folder).rstrip("/"), allow_not_found=True, recursive=below)
         infos = self.filesystem.get_file_info(selector)
-        start = len(self.root) + 1
-        found = {i.path[start:]: i for i in infos if i.is_file and i.base_name.startswith(".") == hidden}
+        found = {i.path[len(self.root) + 1 :]: i for i in infos if i.is_file and i.base_name.startswith(".") == hidden}
         return dict(sorted(found.items()))
 
     def delete_file(self, name: str) -> None:
@@ -173,6 +172,9 @@ class Store:
 
     def list_parts(self, table: Table) -> list[str]:
         """Return the names (sorted, paths in the store) of a table's parts, of all sweeps."""
+        if isinstance(self.filesystem, pafs.LocalFileSystem):
+            # By names alone: pyarrow asks for each file's size too, and leaves out those that are deleted in between.
+            return sorted(str(path.relative_to(self.root)) for path in Path(self.root).glob(f"{table}/*/[!.]*.parquet"))
         return [name for name in self.files(table, below=True) if name.endswith(".parquet")]
 
     def read_parts(self, table: Table) -> dict[str, pa.Table]:
@@ -187,10 +189,11 @@ class Store:
                 new = [name for name in listed if name not in found]
                 read = list(pool.map(lambda name: self._read_part(table, name), new))
                 found |= {name: rows for name, rows in zip(new, read, strict=True) if rows is not None}
-                # A compaction may have published a merged part and deleted others while the names were listed or read.
-                # What it merged may then be unread; where there is no merged part that was not listed before, nothing is.
+                # A compaction may have published a merged part and deleted others while the names were listed or read, and
+                # what it merged be unread. Nothing is where no part has gone since, and no merged one has come.
                 before, listed = set(listed), self.list_parts(table)
-                again = any(parts.is_merged(Path(name).name) for name in listed if name not in before)
+                come, gone = set(listed) - before, before - set(listed)
+                again = bool(gone) or any(parts.is_merged(Path(name).name) for name in come)
         return found
 
     def _read_part(self, table: Table, name: str) -> pa.Table | None:
