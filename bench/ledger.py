@@ -14,7 +14,7 @@ from bench.plan import Plan
 from bench.stopping import GO, Action, Curve, Verdict, judge
 from bench.store import Store
 
-Status = Literal["pending", "running", "paused", "done", "stopped", "diverged", "failed", "blocked"]
+Status = Literal["pending", "running", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"]
 
 #: Nothing more will happen to a trial of these statuses in this run.
 ENDED: frozenset[Status] = frozenset({"done", "stopped", "diverged", "failed", "blocked"})
@@ -79,10 +79,14 @@ class Ledger:
         """Return the trials that have not ended, in the plan's order."""
         return [key for key, status in self.status.items() if status not in ENDED]
 
+    def elsewhere(self) -> list[str]:
+        """Return the trials that another driver works on."""
+        return [key for key, status in self.status.items() if status == "elsewhere"]
+
     def stalled(self) -> bool:
         """Whether trials are open and none of them can move: a bug, to be told rather than waited on for ever."""
         promoted = (key for key, status in self.status.items() if status == "paused" and self.verdict(key).action is Action.GO)
-        return bool(self.open_trials()) and not (self.count("running") or self.ready() or any(promoted))
+        return bool(self.open_trials()) and not (self.count("running", "elsewhere") or self.ready() or any(promoted))
 
     def count(self, *statuses: Status) -> int:
         """Return how many trials have one of the statuses."""
@@ -115,6 +119,27 @@ class Ledger:
         if reason:
             self.reasons[key] = reason
         self._judge(self.plan.by_key[key].cell)
+
+    def leave(self, key: str) -> None:
+        """Note that another driver works on a trial."""
+        self.status[key] = "elsewhere"
+
+    def hear(self, store: Store, free: Iterable[str]) -> None:
+        """Take in what the store knows by now of the trials elsewhere; those in `free`, which nobody has, are pending again."""
+        now = Ledger.open(self.plan, store)
+        freed = set(free)
+        for key in self.elsewhere():
+            self.values[key] |= now.values[key]
+            self.diversity[key] = now.diversity[key]
+            if key in freed:
+                self.status[key] = "pending"
+                if key in now._recorded:
+                    self._recorded[key] = now._recorded[key]
+            if now.status[key] in ("done", "diverged", "failed"):
+                self.status[key] = now.status[key]
+                if key in now.reasons:
+                    self.reasons[key] = now.reasons[key]
+            self._judge(self.plan.by_key[key].cell)
 
     def reopen(self, key: str, last: int) -> None:
         """Note that a trial must go on from step `last`, or begin anew from 0: what the store had of it later is lost."""

@@ -6,7 +6,6 @@ keeps is needed again, so a second run after any crash is a fresh experiment ove
 
 import logging
 import os
-import shutil
 import signal
 import tempfile
 import uuid
@@ -29,6 +28,7 @@ import ray
 from ray import tune
 from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
 
+from bench.claims import Claims, Sharing
 from bench.ledger import Ledger
 from bench.outcomes import Recorder
 from bench.plan import Plan
@@ -121,13 +121,13 @@ def run_trials(plan: Plan, ledger: Ledger, store: Store, recorder: Recorder) -> 
     if resources.gpus:
         bundle["GPU"] = resources.gpus
     count = len(ledger.open_trials())
-    scratch = tempfile.mkdtemp(prefix="transfergan-")
-    try:
+    with Claims(store) as claims, tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
+        sharing = Sharing(ledger, store, claims, recorder.settle)
         tune.Tuner(
             tune.with_resources(train_on_ray, tune.PlacementGroupFactory([bundle])),
             tune_config=TuneConfig(
-                search_alg=PlanSearcher(ledger, config_of),
-                scheduler=CellHalving(ledger, recorder),
+                search_alg=PlanSearcher(ledger, sharing, config_of),
+                scheduler=CellHalving(ledger, sharing, recorder),
                 num_samples=count,
                 max_concurrent_trials=count,  # counts paused trials; it is resources that limit those that run
                 reuse_actors=True,
@@ -140,8 +140,6 @@ def run_trials(plan: Plan, ledger: Ledger, store: Store, recorder: Recorder) -> 
                 verbose=0,
             ),
         ).fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def map_tasks(

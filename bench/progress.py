@@ -13,7 +13,7 @@ from rich.text import Text
 from bench.ledger import Ledger, Status
 from trainers.config import TrialConfig
 
-COUNTED: tuple[Status, ...] = ("done", "running", "paused", "pending", "stopped", "diverged", "failed", "blocked")
+COUNTED: tuple[Status, ...] = ("done", "running", "paused", "elsewhere", "pending", "stopped", "diverged", "failed", "blocked")
 
 
 def short(domain: str | None) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from bench.claims import Sharing
 from bench.ledger import Ledger
 from bench.outcomes import Recorder
 from bench.stopping import Action
@@ -19,10 +20,11 @@ class CellHalving(FIFOScheduler):
     A trial that waits for its cell is paused, which frees its resources; it goes on from its checkpoint in the store.
     """
 
-    def __init__(self, ledger: Ledger, recorder: Recorder) -> None:
-        """`recorder` records whom the verdicts stop."""
+    def __init__(self, ledger: Ledger, sharing: Sharing, recorder: Recorder) -> None:
+        """`recorder` records whom the verdicts stop; `sharing` knows of the trials that run elsewhere."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._ledger = ledger
+        self._sharing = sharing
         self._recorder = recorder
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
@@ -53,6 +55,7 @@ class CellHalving(FIFOScheduler):
         Waiting trials that have been stopped meanwhile are ended here and not where the verdict falls: at that moment Ray
         may still be busy pausing them.
         """
+        self._sharing.look()
         assert not self._ledger.stalled(), "no open trial can move; please report this with the store's measurements"
         promoted = None
         for trial in tune_controller.get_trials():

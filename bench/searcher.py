@@ -5,6 +5,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from bench.claims import Sharing
 from bench.ledger import Ledger
 
 
@@ -14,20 +15,23 @@ class PlanSearcher(Searcher):
     Its state is the ledger, which is rebuilt from the store; so there is nothing of its own to save.
     """
 
-    def __init__(self, ledger: Ledger, config_of: Callable[[str], dict[str, Any]]) -> None:
-        """`config_of` returns what the trainable gets for a trial's key."""
+    def __init__(self, ledger: Ledger, sharing: Sharing, config_of: Callable[[str], dict[str, Any]]) -> None:
+        """`config_of` returns what the trainable gets for a trial's key; `sharing` knows what other drivers work on."""
         super().__init__(metric=None, mode=None)
         self._ledger = ledger
+        self._sharing = sharing
         self._config_of = config_of
         self._released: set[str] = set()
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial's config, None when none may start yet, FINISHED when none ever will."""
+        self._sharing.look()
         for key in self._ledger.ready():
-            if key not in self._released:
+            if key not in self._released and self._sharing.take(key):
                 self._released.add(key)
                 return self._config_of(key)
-        return str(Searcher.FINISHED) if self._released.issuperset(self._ledger.pending()) else None
+        open_ones = {*self._ledger.pending(), *self._ledger.elsewhere()}
+        return str(Searcher.FINISHED) if self._released.issuperset(open_ones) else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Ends reach the ledger through the scheduler and the callback, which know more of them."""

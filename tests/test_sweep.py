@@ -180,6 +180,26 @@ def test_a_sweep_that_is_interrupted_and_killed_ends_as_if_nothing_had_been(fini
     assert recorded.is_unique, "a finished trial ran again"
 
 
+def test_two_drivers_share_the_work_and_one_that_is_killed_is_replaced(finished: Path, tmp_path: Path, ray: Path):
+    """Overlapping sweeps on one store: of some cells and of all. The driver of all is killed when both are at work."""
+    tiny.write_spec(tmp_path, name="part", conditional=[False]).rename(tmp_path / "part.yaml")
+    tiny.write_spec(tmp_path)
+    store = tmp_path / "store"
+    arguments = ("--store", store, "--cpus", 1)
+    whole = tiny.start("run", "tiny.yaml", *arguments, cwd=tmp_path, ray=ray)
+    part = tiny.start("run", "part.yaml", *arguments, cwd=tmp_path, ray=ray)
+    tiny.wait_for(lambda: tiny.trial_rows(store) >= 2 and len(list(store.glob("claims/*"))) >= 2)
+    tiny.kill(whole.pid)
+    whole.communicate()
+    output, _ = part.communicate(timeout=200)
+    assert part.returncode == 0, output
+    tiny.transfergan("run", "tiny.yaml", *arguments, cwd=tmp_path)
+    assert not [*store.glob("claims/*"), *store.glob("drivers/*")]
+    assert check(open_store(str(store))) == []
+    pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(finished / "store"))
+    pd.testing.assert_series_equal(tiny.values(store), tiny.values(finished / "store"), check_exact=True)
+
+
 def test_a_sweep_on_s3_measures_what_it_measures_on_a_disk(tmp_path: Path, s3: str):
     spec = tiny.write_spec(tmp_path, **tiny.SMALL)
     tiny.transfergan("run", spec, "--store", s3, "--cpus", 2, cwd=tmp_path)
