@@ -37,6 +37,14 @@ def test_statistics_are_the_mean_and_the_unbiased_covariance_in_float64():
     assert statistics(features[:, :1]).covariance.shape == (1, 1)
 
 
+def test_a_covariance_taken_in_by_parts_is_numpys_and_symmetric():
+    features = normal(1100, 300, 0, shift=1000.0).astype(np.float32)
+    for order in (features, np.asfortranarray(features), features[::-1, ::2]):
+        found = statistics(order).covariance
+        np.testing.assert_allclose(found, np.cov(order.astype(float), rowvar=False), rtol=1e-9, atol=1e-9)
+        np.testing.assert_array_equal(found, found.T)
+
+
 @pytest.mark.parametrize("dimensions", [1, 5, 40])
 def test_fid_equals_the_one_with_scipys_matrix_square_root(dimensions: int):
     a, b = statistics(normal(200, dimensions, 1)), statistics(normal(150, dimensions, 2, shift=0.3))
