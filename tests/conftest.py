@@ -27,6 +27,11 @@ torch.set_num_threads(1)
 S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left with it in the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_sweep.py", "test_faults.py"))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def cache_of_prepared_images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep prepared images out of the user's own cache."""
