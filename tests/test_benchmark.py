@@ -127,7 +127,7 @@ def test_prepared_images_are_measured_beside_torchvisions_loader():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     speed = {row["what"]: row for row in rows if "ratio" in row}
-    assert len(speed) == 3
+    assert len(speed) == 4
     plain = speed["ImageFolder + DataLoader"]
     for row in speed.values():
         assert row["ratio"] == pytest.approx(row["images_per_s"] / plain["images_per_s"])

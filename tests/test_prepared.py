@@ -37,7 +37,7 @@ def stored(cache: Path, pattern: str) -> list[Path]:
 
 
 def chunks(cache: Path) -> list[Path]:
-    return sorted((cache / "partial").rglob("*.npz"))
+    return sorted((cache / "partial").rglob("*.json"))
 
 
 def test_images_are_those_that_pillow_makes_of_the_files(cache: Path, tmp_path: Path):
@@ -196,13 +196,20 @@ def test_a_killed_preparation_goes_on_from_its_last_chunk_and_its_helpers_end(ca
     assert {image.tobytes() for image in expected} <= found
 
 
-def test_a_chunk_that_a_power_cut_left_damaged_is_decoded_again(cache: Path, tmp_path: Path):
+@pytest.mark.parametrize("suffix", [".json", ".u8"])
+def test_a_chunk_that_a_power_cut_left_damaged_is_decoded_again(cache: Path, tmp_path: Path, suffix: str):
     domain = Folder(write(tmp_path / "photos", files(10)))
+    expected = {split: data.images.copy() for split, data in loaded(domain).items()}
+    rows = {split: domain._arranged.rows[split] for split in SPLITS}
     with prepared.preparing(domain.listing, "16") as partial:
-        whole = prepared.decode(domain.records(), 16, "crop", partial, lambda done, total: None)
-        (chunk,) = chunks(cache)
-        chunk.write_bytes(chunk.read_bytes()[:200])
-        assert prepared.decode(domain.records(), 16, "crop", partial, lambda done, total: None) == whole
+        records, fingerprint = domain.records(), domain.fingerprint
+        whole = prepared.decode(records, 16, "crop", partial, lambda done, total: None)
+        (chunk,) = partial.glob(f"*{suffix}")
+        chunk.write_bytes(bytes(20))
+        assert prepared.decode(records, 16, "crop", partial, lambda done, total: None) == whole
+        prepared.publish(records, 16, "crop", partial, fingerprint, rows)
+    for split, data in loaded(Folder(tmp_path / "photos")).items():
+        np.testing.assert_array_equal(data.images, expected[split])
 
 
 def test_many_processes_that_want_the_same_prepare_it_once(cache: Path, tmp_path: Path):

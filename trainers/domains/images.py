@@ -1,6 +1,6 @@
 """One image: from a file of any kind to a square of colour bytes."""
 
-import warnings
+import math
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageOps
 Fit = Literal["crop", "pad"]
 
 #: What Pillow raises for files that are not whole images, and for those too large to be honest.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 #: What makes an image upright, by its EXIF orientation. `ImageOps.exif_transpose` would also write the metadata anew, and so
 #: fail on a whole image whose metadata is damaged.
@@ -28,18 +28,19 @@ _UPRIGHT = {
 
 
 def opened(file: Path | BinaryIO) -> Image.Image:
-    """Return an image file's first frame, decoded and upright.
+    """Return an image file's first frame, decoded and upright. Pillow may warn, of odd metadata for one.
 
     Raises:
         One of `UNREADABLE`: the file is not a whole image, or is far too large.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as odd metadata; whether the pixels decode is what counts
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(file) as image:
-            image.load()
-            turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-            return image if turn is None else image.transpose(turn)
+    with Image.open(file) as image:
+        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):  # Pillow warns of it, and refuses twice as many
+            raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
+        image.load()
+        # Looking for it takes a tenth as long as decoding a small image.
+        plain = image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys()
+        turn = None if plain else _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return image if turn is None else image.transpose(turn)
 
 
 def square(image: Image.Image, side: int, fit: Fit = "crop") -> np.ndarray:
@@ -56,4 +57,5 @@ def square(image: Image.Image, side: int, fit: Fit = "crop") -> np.ndarray:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     made = ImageOps.fit if fit == "crop" else partial(ImageOps.pad, color="white")
-    return np.asarray(made(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC))
+    colour = image if image.mode == "RGB" else image.convert("RGB")
+    return np.asarray(made(colour, (side, side), Image.Resampling.BICUBIC))

@@ -17,17 +17,17 @@ import os
 import shutil
 import threading
 import uuid
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Literal, Protocol
-from zipfile import BadZipFile
+from typing import Protocol
 
 import numpy as np
 from filelock import FileLock
@@ -173,14 +173,14 @@ def decode(records: Records, side: int, fit: Fit, partial: Path, tell: Tell) -> 
         UserError: the records are of no use, or a process was killed.
     """
     starts = range(0, len(records), CHUNK)
-    waiting = [start for start in starts if not _chunk_file(partial, start).exists()]
+    waiting = [start for start in starts if not _about(partial, start).exists()]
     job, before = _Job(records, side, fit, partial), len(starts) - len(waiting)
     tell(min(before * CHUNK, len(records)), len(records))
     for ended, _ in enumerate(_each(job, waiting), before + 1):
         tell(min(ended * CHUNK, len(records)), len(records))
     hashes: list[str] = []
     for start in starts:
-        hashes += [each.decode() for each in _read_chunk(job, start, "hashes")]
+        hashes += _hashes(job, start)
     return hashes
 
 
@@ -194,9 +194,9 @@ def publish(records: Records, side: int, fit: Fit, partial: Path, fingerprint: s
             for start in range(0, len(records), CHUNK):
                 mine = rows[slice(*np.searchsorted(rows, (start, start + CHUNK)))] - start
                 if len(mine):
-                    block = _read_chunk(job, start, "pixels")[mine].tobytes()
-                    digest.update(block)
-                    file.write(block)
+                    block = np.ascontiguousarray(_pixels(job, start)[mine])
+                    digest.update(block.data)
+                    file.write(block.data)
         _write_json(data.with_suffix(".json"), {"count": len(rows), "side": side, "sha256": digest.hexdigest()})
 
 
@@ -266,32 +266,46 @@ def _write_chunk_of_job(start: int) -> None:
 
 def _write_chunk(job: _Job, start: int) -> None:
     size = min(CHUNK, len(job.records) - start)
-    pixels, hashes = np.zeros((size, job.side, job.side, 3), np.uint8), np.zeros(size, "S64")
-    for k in range(size):
-        try:
-            read = job.records.read(start + k)
-            image = opened(io.BytesIO(read)) if isinstance(read, bytes) else read
-            pixels[k] = square(image, job.side, job.fit)
-        except UserError:
-            raise
-        except UNREADABLE:
-            continue
-        hashes[k] = hashlib.sha256(read if isinstance(read, bytes) else pixels[k].tobytes()).hexdigest()
-    with _replacing(_chunk_file(job.partial, start)) as file:
-        np.savez(file, pixels=pixels, hashes=hashes)  # a zip, so each array has a checksum
-
-
-def _read_chunk(job: _Job, start: int, what: Literal["pixels", "hashes"]) -> np.ndarray:
-    """Return a chunk's pixels or hashes; one that is damaged, as by a power cut, is decoded again."""
-    for attempt in range(2):
-        try:
-            with _chunk_file(job.partial, start).open("rb") as file, np.load(file, allow_pickle=False) as found:
-                return np.asarray(found[what])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-            if attempt:
+    pixels, hashes = np.zeros((size, job.side, job.side, 3), np.uint8), [""] * size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whether the pixels decode is what counts
+        for k in range(size):
+            try:
+                read = job.records.read(start + k)
+                image = opened(io.BytesIO(read)) if isinstance(read, bytes) else read
+                pixels[k] = square(image, job.side, job.fit)
+            except UserError:
                 raise
-            _write_chunk(job, start)
-    raise AssertionError
+            except UNREADABLE:
+                continue
+            hashes[k] = hashlib.sha256(read if isinstance(read, bytes) else pixels[k].data).hexdigest()
+    with _replacing(_chunk(job.partial, start)) as file:
+        file.write(pixels.data)
+    # Last, for it tells that the chunk is done.
+    _write_json(_about(job.partial, start), {"hashes": hashes, "sha256": hashlib.sha256(pixels.data).hexdigest()})
+
+
+def _hashes(job: _Job, start: int) -> list[str]:
+    """Return the hashes of a chunk's records; one that is damaged, as by a power cut, is decoded again."""
+    try:
+        found: list[str] = json.loads(_about(job.partial, start).read_text())["hashes"]
+        if len(found) == min(CHUNK, len(job.records) - start):
+            return found
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    _write_chunk(job, start)
+    return _hashes(job, start)
+
+
+def _pixels(job: _Job, start: int) -> np.ndarray:
+    """Return a chunk's images uint8 (N, H, W, 3); one that is damaged is decoded again."""
+    shape = (len(_hashes(job, start)), job.side, job.side, 3)
+    with suppress(OSError, ValueError):
+        found = np.fromfile(_chunk(job.partial, start), np.uint8).reshape(shape)
+        if hashlib.sha256(found.data).hexdigest() == json.loads(_about(job.partial, start).read_text())["sha256"]:
+            return found
+    _write_chunk(job, start)
+    return _pixels(job, start)
 
 
 # -- files ------------------------------------------------------------------------------------------------------------------
@@ -309,8 +323,12 @@ def _images_file(fingerprint: str, split: Split, name: str) -> Path:
     return cache_root() / "images" / _slug(fingerprint) / f"{split}-{name}.u8"
 
 
-def _chunk_file(partial: Path, start: int) -> Path:
-    return partial / f"{start:012}.npz"
+def _chunk(partial: Path, start: int) -> Path:
+    return partial / f"{start:012}.u8"
+
+
+def _about(partial: Path, start: int) -> Path:
+    return partial / f"{start:012}.json"
 
 
 @cache
