@@ -36,7 +36,7 @@ class Features(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for inputs, outputs in zip((3, *CHANNELS[:-1]), CHANNELS, strict=True):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)]
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True), nn.AvgPool2d(2)]
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(CHANNELS[-1] * (SIDE // 8) ** 2, DIMENSIONS))
 
     def forward(self, x: Tensor) -> Tensor:
