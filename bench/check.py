@@ -137,7 +137,7 @@ class _Check:
             ("measurements", "trial", keys | self._planned), ("distances", "trial", keys | self._planned),
             ("trials", "parent", keys | self._planned),
         ):  # fmt: skip
-            for key in sorted(set(self._rows[table][column].unique().to_pylist()) - known - {None}):  # type: ignore[index]
+            for key in sorted(set(self._rows[table][column].unique().to_pylist()) - known - {None}):  # type: ignore[index]  # a table's name
                 yield Fault("unknown", f"{table}, {column} {key}", "no sweep has planned or recorded this trial")
         environments = set(self._rows["environments"]["environment"].to_pylist())
         for environment in sorted({row["environment"] for row, _ in self._trials} - environments - {None}):

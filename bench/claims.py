@@ -64,11 +64,11 @@ class Claims:
 
     def take(self, key: str) -> bool:
         """Claim a trial; False where another live driver has it."""
-        if self.elsewhere(key):
+        if key in self.elsewhere():
             return False
         self._store.write_file(_claim(key, self._driver), b"")
         self._held.add(key)
-        if self.elsewhere(key):  # who came between sees this claim as well, and withdraws
+        if key in self.elsewhere():  # who came between sees this claim as well, and withdraws
             self.free(key)
             return False
         return True
@@ -79,15 +79,15 @@ class Claims:
             self._held.remove(key)
             self._store.delete_file(_claim(key, self._driver))
 
-    def elsewhere(self, key: str) -> bool:
-        """Say whether another live driver has claimed a trial; what dead ones have claimed is cleared away."""
-        found = False
+    def elsewhere(self) -> set[str]:
+        """Return the trials that other live drivers have claimed; what dead ones have claimed is cleared away."""
+        found = set()
         for name in self._store.list_files("claims"):  # no more than are being worked on
-            claimed, _, driver = name.removeprefix("claims/").partition(".")
-            if claimed != key or driver == self._driver:
+            key, _, driver = name.removeprefix("claims/").partition(".")
+            if driver == self._driver:
                 continue
             if self._lives(driver):
-                found = True
+                found.add(key)
             else:
                 self._store.delete_file(name)
                 self._store.delete_file(_heartbeat(driver))
@@ -174,10 +174,10 @@ class Sharing:
         if not elsewhere or time.monotonic() < self._next:
             return
         began = time.monotonic()
-        free = [
-            key for key in elsewhere if not self._claims.elsewhere(key)
-        ]  # before reading, for they end before they are let go
-        self._ledger.hear(self._store, free)
+        # Before reading, for a trial's end is published before it is let go.
+        claimed = self._claims.elsewhere()
+        self._ledger.hear(self._store, [key for key in elsewhere if key not in claimed])
         self._settle()
         # No more than a tenth of the time, however large the store; and not in step with the others.
-        self._next = time.monotonic() + max(LOOK * random.uniform(0.5, 1.5), 10 * (time.monotonic() - began))  # noqa: S311
+        jitter = random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+        self._next = time.monotonic() + max(LOOK * jitter, 10 * (time.monotonic() - began))

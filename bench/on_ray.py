@@ -63,7 +63,7 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None) -> Iterator[None]:
         address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL
     )  # fmt: skip
     try:
-        there = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
         for key, kind in (("cpus", "CPU"), ("gpus", "GPU")):
             wanted = getattr(needed, key)
             if wanted > there.get(kind, 0):

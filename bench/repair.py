@@ -27,8 +27,9 @@ def reopen(plan: Plan, ledger: Ledger, store: Store) -> Iterator[str]:
     if set(trials["environment"].dropna()) - set(store.read("environments")["environment"]):
         record_environment(store, plan.spec.name)  # perhaps it was this machine's row
     rows = {row["key"]: row for row in trials[trials["status"].isin(FINISHED)].to_dict("records")}
-    measured = steps_by_trial(store.read("measurements"))
+    # In this order, against that in which a trial publishes them: one that runs elsewhere meanwhile has lost nothing.
     kept = _checkpoints(plan, ledger, store)
+    measured = steps_by_trial(store.read("measurements"))
     for key, trial in plan.by_key.items():
         row, own = rows.get(key), kept.get(key, {})
         if row is None and not own:
@@ -76,6 +77,8 @@ def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> dict[str, dict[int
                 raise DamagedError(f"{files[name].size:,} of its {expected:,} bytes are there")
         except DamagedError as error:
             store.set_aside(name, str(error))
+            return False
+        except FileNotFoundError:  # another driver's trial has gone on since
             return False
         return True
 

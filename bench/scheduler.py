@@ -22,7 +22,7 @@ class CellHalving(FIFOScheduler):
 
     def __init__(self, ledger: Ledger, sharing: Sharing, recorder: Recorder) -> None:
         """`recorder` records whom the verdicts stop; `sharing` knows of the trials that run elsewhere."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray's
         self._ledger = ledger
         self._sharing = sharing
         self._recorder = recorder

@@ -5,13 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from bench.check import check
 from bench.cli import app
+from bench.ledger import Ledger
 from bench.outcomes import outcome_row
+from bench.repair import reopen
 from bench.store import Store, open_store
 from tests import tiny
 
@@ -132,3 +135,29 @@ def test_the_check_reads_a_store_on_s3(store: Store):
     tiny_row = {"trial": "nobody", "step": 0, "metric": "fid", "embedding": "e", "value": 1.0}
     store.append("measurements", "a", [tiny_row])
     assert [fault.where for fault in check(open_store(store.uri))] == ["measurements, trial nobody"]
+
+
+def test_what_another_driver_publishes_while_one_begins_is_not_taken_for_lost(
+    finished: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its trial reaches a rung when the outcomes are read and the checkpoints not yet listed, and replaces an older one."""
+    plan = tiny.make()
+    key = plan.trials[0].key
+    store = open_store(str(tmp_path / "shared"), create=True)
+    (name,) = [name for name in finished.files("checkpoints", below=True) if f"/{key}/" in name]
+    older = f"checkpoints/{key}/00000001.safetensors"
+    rows = finished.read("measurements").drop(columns=["sweep", "recorded_at"])
+    original = Store.files
+
+    def beside(self: Store, folder: str = "", **how: bool) -> dict[str, pafs.FileInfo]:
+        if folder != "checkpoints":
+            return original(self, folder, **how)
+        store.append("measurements", "small", rows[rows["trial"] == key].to_dict("records"))
+        store.write_file(name, finished.read_file(name))
+        listed = original(self, folder, **how)
+        return {older: listed[name], **listed}
+
+    monkeypatch.setattr(Store, "files", beside)
+    assert list(reopen(plan, Ledger.open(plan, store), store)) == []
+    assert store.has_file(name)
+    assert not store.list_files("damaged")

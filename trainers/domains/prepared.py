@@ -131,8 +131,7 @@ def kept(fingerprint: str, name: str, find: Callable[[], int]) -> int:
         return int(json.loads(file.read_text()))
     except (OSError, ValueError, TypeError):
         found = find()
-        with _replacing(file) as written:
-            written.write(json.dumps(found).encode())
+        write_json(file, found)
         return found
 
 
@@ -197,12 +196,12 @@ def publish(records: Records, side: int, fit: Fit, partial: Path, fingerprint: s
                     block = np.ascontiguousarray(_pixels(job, start)[mine])
                     digest.update(block.data)
                     file.write(block.data)
-        _write_json(data.with_suffix(".json"), {"count": len(rows), "side": side, "sha256": digest.hexdigest()})
+        write_json(data.with_suffix(".json"), {"count": len(rows), "side": side, "sha256": digest.hexdigest()})
 
 
 def write_index(listing: str, index: Index) -> None:
     """Keep what has been found of a listing."""
-    _write_json(_index_file(listing), asdict(index))
+    write_json(_index_file(listing), asdict(index))
 
 
 # -- one chunk --------------------------------------------------------------------------------------------------------------
@@ -282,7 +281,7 @@ def _write_chunk(job: _Job, start: int) -> None:
     with _replacing(_chunk(job.partial, start)) as file:
         file.write(pixels.data)
     # Last, for it tells that the chunk is done.
-    _write_json(_about(job.partial, start), {"hashes": hashes, "sha256": hashlib.sha256(pixels.data).hexdigest()})
+    write_json(_about(job.partial, start), {"hashes": hashes, "sha256": hashlib.sha256(pixels.data).hexdigest()})
 
 
 def _hashes(job: _Job, start: int) -> list[str]:
@@ -357,6 +356,7 @@ def _replacing(path: Path) -> Iterator[io.BufferedWriter]:
         temporary.unlink(missing_ok=True)
 
 
-def _write_json(path: Path, content: Mapping[str, object]) -> None:
+def write_json(path: Path, content: object) -> None:
+    """Write a file that is there whole or not at all."""
     with _replacing(path) as file:
         file.write(json.dumps(content).encode())

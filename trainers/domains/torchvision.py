@@ -17,6 +17,7 @@ from PIL import Image
 from trainers.domains.catalogue import CATALOGUE, Entry
 from trainers.domains.collection import Arrangement, Collection
 from trainers.domains.domain import SPLITS, Split
+from trainers.domains.prepared import write_json
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
@@ -113,9 +114,7 @@ class TorchvisionDomain(Collection):
         content = _digest(f"{name}\0{stat.st_size}\0{_content(self.path / name, stat.st_size)}" for name, stat in listing)
         found = f"{self.name}/{VERSION}:{content[:32]}"
         with suppress(OSError):
-            fresh = kept.with_suffix(f".{os.getpid()}")
-            fresh.write_text(json.dumps({"version": VERSION, "seen": seen, "fingerprint": found}))
-            fresh.replace(kept)
+            write_json(kept, {"version": VERSION, "seen": seen, "fingerprint": found})
         return found
 
     @cached_property
