@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from bench.ledger import ENDED, Ledger
+from bench.ledger import Ledger
 from bench.store import Store, StoreUnwritableError
 
 #: Seconds between two heartbeats of a driver.
@@ -157,6 +157,7 @@ class Sharing:
         """`settle` is called when something has been heard of others."""
         self._ledger, self._store, self._claims, self._settle = ledger, store, claims, settle
         self._next = 0.0
+        self._heard = 0  # of the ledger's ends
 
     def take(self, key: str) -> bool:
         """Claim a trial that is ready; where another driver has it, the ledger has it elsewhere."""
@@ -167,10 +168,10 @@ class Sharing:
 
     def look(self) -> None:
         """Let go of the trials that have ended here, and hear, now and then, of those that run elsewhere."""
-        for key in self._claims.held:
-            if self._ledger.status[key] in ENDED:
-                self._claims.free(key)
-        elsewhere = self._ledger.elsewhere()
+        ends, self._heard = self._ledger.ends[self._heard :], len(self._ledger.ends)
+        for key in ends:
+            self._claims.free(key)
+        elsewhere = self._ledger.having("elsewhere")
         if not elsewhere or time.monotonic() < self._next:
             return
         began = time.monotonic()

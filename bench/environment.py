@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from bench.store import Store
 PACKAGES = ("transfergan", "torch", "torchvision", "ray", "numpy", "pillow", "scikit-learn", "safetensors")
 
 
+@cache
 def describe(*, gpu: bool = False) -> dict[str, Any]:
     """Return versions, platform, processor, device and git commit of this process's machine."""
     details: dict[str, Any] = {

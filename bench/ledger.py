@@ -2,11 +2,15 @@
 
 Plain data, no Ray: it is built from the plan and the store, told of every rung and every end, and asked which trials may
 start. Built anew from the store after a restart it gives the same answers, for nothing in it depends on time or order.
+
+What is asked at every step of a sweep is kept up to date at every event, so that a sweep of many trials is no slower for each;
+an event costs what the cell has of trials, or a source of children.
 """
 
-from collections.abc import Hashable, Iterable
+import heapq
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
@@ -14,10 +18,13 @@ from bench.plan import Plan
 from bench.stopping import GO, Action, Curve, Verdict, judge
 from bench.store import Store
 
-Status = Literal["pending", "running", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"]
+Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"]
 
 #: Nothing more will happen to a trial of these statuses in this run.
 ENDED: frozenset[Status] = frozenset({"done", "stopped", "diverged", "failed", "blocked"})
+
+#: Ends of a source that leave its children without one.
+_LOST: frozenset[Status] = frozenset({"failed", "diverged"})
 
 
 @dataclass
@@ -26,10 +33,12 @@ class Ledger:
 
     Attributes:
         plan: the sweep's trials.
-        status: of each trial, by key.
+        status: of each trial, by key; to be read, and changed by events only.
         values: the stopping metric by trial key and rung.
         diversity: of the samples, by trial key and rung.
         reasons: why a trial failed, diverged or is blocked.
+        ends: the trials that have ended since the ledger was opened, in that order.
+        steps_left: generator steps up to the budgets of the trials that have not ended.
     """
 
     plan: Plan
@@ -37,8 +46,25 @@ class Ledger:
     values: dict[str, dict[int, float]]
     diversity: dict[str, dict[int, float]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    ends: list[str] = field(default_factory=list)
+    steps_left: int = 0
     _recorded: dict[str, Status] = field(default_factory=dict)
     _verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._order = order = {key: i for i, key in enumerate(self.plan.by_key)}
+        self._having: dict[Status, set[str]] = {status: set() for status in get_args(Status)}
+        self._ready, self._promoted, self._due = _InOrder(order), _InOrder(order), _InOrder(order)
+        self._steps_left = dict.fromkeys(order, 0)
+        self._children: dict[str, list[str]] = {}
+        for key, trial in self.plan.by_key.items():
+            self._having[self.status[key]].add(key)
+            if trial.parent is not None:
+                self._children.setdefault(trial.parent, []).append(key)
+        for cell in self.plan.cells:
+            self._judge(cell)
+        for key in order:
+            self._refresh(key)
 
     @classmethod
     def open(cls, plan: Plan, store: Store, *, retry_failed: bool = False) -> "Ledger":
@@ -47,19 +73,19 @@ class Ledger:
         measured = store.read("measurements")
         measured = measured[measured["trial"].isin(plan.by_key.keys()) & (measured["step"] > 0)]
         values, diversity = (by_step(measured, name, plan.by_key) for name in (plan.spec.stopping.metric, "diversity"))
-        ledger = cls(plan, dict.fromkeys(plan.by_key, "pending"), values, diversity)
+        status: dict[str, Status] = dict.fromkeys(plan.by_key, "pending")
+        recorded: dict[str, Status] = {}
+        reasons = {}
         for key, row in trials.items():
-            status = row["status"]
-            if status in ("done", "diverged") or (status == "failed" and not retry_failed):
-                ledger.status[key] = status
+            ended = row["status"]
+            if ended in ("done", "diverged") or (ended == "failed" and not retry_failed):
+                status[key] = ended
                 if isinstance(row["error"], str):  # a missing string reads as NaN
-                    ledger.reasons[key] = row["error"]
-            elif status in ("stopped", "blocked"):
+                    reasons[key] = row["error"]
+            elif ended in ("stopped", "blocked"):
                 # It stays so only if this sweep says so too: a larger cell may want more of a stopped trial.
-                ledger._recorded[key] = status
-        for cell in plan.cells:
-            ledger._judge(cell)
-        return ledger
+                recorded[key] = ended
+        return cls(plan, status, values, diversity, reasons, _recorded=recorded)
 
     # -- questions --------------------------------------------------------------------------------------------------
 
@@ -69,28 +95,41 @@ class Ledger:
 
     def ready(self) -> list[str]:
         """Return the pending trials that may start now: the source is there, and the cell does not hold them back."""
-        return [key for key in self.pending() if self._has_parent(key) and self.verdict(key).action is Action.GO]
+        return list(self._ready)
 
-    def pending(self) -> list[str]:
-        """Return the trials that have neither started in this run nor ended, in the plan's order."""
-        return [key for key, status in self.status.items() if status == "pending"]
+    def next_ready(self) -> str | None:
+        """Return the first of them in the plan's order."""
+        return self._ready.first()
+
+    def next_promoted(self) -> str | None:
+        """Return the first paused trial, in the plan's order, that its cell lets go on."""
+        return self._promoted.first()
+
+    def having(self, *statuses: Status) -> list[str]:
+        """Return the trials that have one of the statuses, in the plan's order."""
+        return sorted((key for status in statuses for key in self._having[status]), key=self._order.__getitem__)
 
     def open_trials(self) -> list[str]:
         """Return the trials that have not ended, in the plan's order."""
         return [key for key, status in self.status.items() if status not in ENDED]
 
-    def elsewhere(self) -> list[str]:
-        """Return the trials that another driver works on."""
-        return [key for key, status in self.status.items() if status == "elsewhere"]
+    def is_open(self) -> bool:
+        """Whether any trial has not ended."""
+        return self.ended < len(self.status)
+
+    @property
+    def ended(self) -> int:
+        """How many trials have ended."""
+        return self.count(*ENDED)
 
     def stalled(self) -> bool:
         """Whether trials are open and none of them can move: a bug, to be told rather than waited on for ever."""
-        promoted = (key for key, status in self.status.items() if status == "paused" and self.verdict(key).action is Action.GO)
-        return bool(self.open_trials()) and not (self.count("running", "elsewhere") or self.ready() or any(promoted))
+        moving = self.count("queued", "running", "elsewhere") or self._ready or self._promoted
+        return self.is_open() and not moving
 
     def count(self, *statuses: Status) -> int:
         """Return how many trials have one of the statuses."""
-        return sum(status in statuses for status in self.status.values())
+        return sum(len(self._having[status]) for status in statuses)
 
     def last_rung(self, key: str) -> int:
         """Return the last rung that a trial has been measured at, 0 before the first."""
@@ -98,13 +137,17 @@ class Ledger:
 
     # -- events -----------------------------------------------------------------------------------------------------
 
+    def queue(self, key: str) -> None:
+        """Note that a trial will run as soon as there is room for it."""
+        self._set(key, "queued")
+
     def start(self, key: str) -> None:
         """Note that a trial runs."""
-        self.status[key] = "running"
+        self._set(key, "running")
 
     def pause(self, key: str) -> None:
         """Note that a trial waits at its checkpoint for its cell."""
-        self.status[key] = "paused"
+        self._set(key, "paused")
 
     def reach(self, key: str, rung: int, value: float, diversity: float | None = None) -> None:
         """Note a trial's value of the stopping metric at a rung, and how diverse its samples are."""
@@ -112,63 +155,89 @@ class Ledger:
         if diversity is not None:
             self.diversity.setdefault(key, {})[rung] = diversity
         self._judge(self.plan.by_key[key].cell)
+        self._refresh(key)
 
     def end(self, key: str, status: Status, reason: str | None = None) -> None:
         """Note that a trial has ended."""
-        self.status[key] = status
         if reason:
             self.reasons[key] = reason
+        self._set(key, status)
         self._judge(self.plan.by_key[key].cell)
 
     def leave(self, key: str) -> None:
         """Note that another driver works on a trial."""
-        self.status[key] = "elsewhere"
+        self._set(key, "elsewhere")
 
     def hear(self, store: Store, free: Iterable[str]) -> None:
         """Take in what the store knows by now of the trials elsewhere; those in `free`, which nobody has, are pending again."""
         now = Ledger.open(self.plan, store)
         freed = set(free)
-        for key in self.elsewhere():
+        for key in self.having("elsewhere"):
             self.values[key] |= now.values[key]
             self.diversity[key] = now.diversity[key]
             if key in freed:
-                self.status[key] = "pending"
+                self._set(key, "pending")
                 if key in now._recorded:
                     self._recorded[key] = now._recorded[key]
             if now.status[key] in ("done", "diverged", "failed"):
-                self.status[key] = now.status[key]
                 if key in now.reasons:
                     self.reasons[key] = now.reasons[key]
+                self._set(key, now.status[key])
             self._judge(self.plan.by_key[key].cell)
+            self._refresh(key)
 
     def reopen(self, key: str, last: int) -> None:
         """Note that a trial must go on from step `last`, or begin anew from 0: what the store had of it later is lost."""
-        self.status[key] = "pending"
         self.values[key] = {rung: value for rung, value in self.values[key].items() if rung <= last}
         self.reasons.pop(key, None)
         self._recorded.pop(key, None)
+        self._set(key, "pending")
         self._judge(self.plan.by_key[key].cell)
+        self._refresh(key)
 
     def settle(self) -> list[str]:
         """Mark the trials that the rule stops, or a failed source blocks; return those the store does not know so yet.
 
         To be called after every event, and once at the start.
         """
-        before = {key for key, status in self.status.items() if status in ("stopped", "blocked")}
-        self._block()
-        for key, status in self.status.items():
-            if status in ("pending", "paused") and self.verdict(key).action is Action.STOP:
-                self.status[key] = "stopped"
-                if why := self.verdict(key).why:
-                    self.reasons[key] = why
-        settled = [key for key, status in self.status.items() if status in ("stopped", "blocked") and key not in before]
-        return [key for key in settled if self._recorded.get(key) != self.status[key]]
+        settled = []
+        while (key := self._due.first()) is not None:
+            parent = self.plan.by_key[key].parent
+            if parent is not None and self.status[parent] in _LOST:
+                source = self.plan.by_key[parent].domain.name
+                self.end(key, "blocked", f"its source {source} {self.status[parent]} ({parent})")
+            else:
+                self.end(key, "stopped", self.verdict(key).why)
+            settled.append(key)
+        return [key for key in sorted(settled, key=self._order.__getitem__) if self._recorded.get(key) != self.status[key]]
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _has_parent(self, key: str) -> bool:
+    def _set(self, key: str, status: Status) -> None:
+        former = self.status[key]
+        if status == former:
+            return
+        self.status[key] = status
+        self._having[former].remove(key)
+        self._having[status].add(key)
+        if status in ENDED:
+            self.ends.append(key)
+        self._refresh(key)
+        for child in self._children.get(key, ()):
+            self._refresh(child)
+
+    def _refresh(self, key: str) -> None:
+        """Bring up to date what a trial's status, its parent's, its verdict and its values decide."""
+        status, action = self.status[key], self.verdict(key).action
         parent = self.plan.by_key[key].parent
-        return parent is None or self.status[parent] == "done"
+        of_parent = "done" if parent is None else self.status[parent]
+        self._ready.keep(key, status == "pending" and of_parent == "done" and action is Action.GO)
+        self._promoted.keep(key, status == "paused" and action is Action.GO)
+        stops = status in ("pending", "paused") and action is Action.STOP
+        self._due.keep(key, stops or (status not in ENDED and of_parent in _LOST))
+        left = 0 if status in ENDED else self.plan.by_key[key].training.steps - self.last_rung(key)
+        self.steps_left += left - self._steps_left[key]
+        self._steps_left[key] = left
 
     def _judge(self, cell: str | None) -> None:
         if cell is None:
@@ -185,17 +254,41 @@ class Ledger:
             )
             for key in keys
         ]
-        self._verdicts.update(judge(curves, self.plan.by_key[keys[0]].rungs, self.plan.spec.stopping, cell))
+        for key, verdict in judge(curves, self.plan.by_key[keys[0]].rungs, self.plan.spec.stopping, cell).items():
+            if verdict != self.verdict(key):
+                self._verdicts[key] = verdict
+                self._refresh(key)
 
-    def _block(self) -> None:
-        for key, status in self.status.items():
-            parent = self.plan.by_key[key].parent
-            if status in ENDED or parent is None or self.status[parent] not in ("failed", "diverged"):
-                continue
-            source = self.plan.by_key[parent].domain.name
-            self.status[key] = "blocked"
-            self.reasons[key] = f"its source {source} {self.status[parent]} ({parent})"
-            self._judge(self.plan.by_key[key].cell)
+
+class _InOrder:
+    """A set of trials that knows the first of them in an order."""
+
+    def __init__(self, order: dict[str, int]) -> None:
+        self._order = order
+        self._members: set[str] = set()
+        self._heap: list[tuple[int, str]] = []  # of the members, and of some that were
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._members, key=self._order.__getitem__))
+
+    def put(self, key: str) -> None:
+        if key not in self._members:
+            self._members.add(key)
+            heapq.heappush(self._heap, (self._order[key], key))
+
+    def drop(self, key: str) -> None:
+        self._members.discard(key)
+
+    def keep(self, key: str, wanted: bool) -> None:
+        self.put(key) if wanted else self.drop(key)
+
+    def first(self) -> str | None:
+        while self._heap and self._heap[0][1] not in self._members:
+            heapq.heappop(self._heap)
+        return self._heap[0][1] if self._heap else None
 
 
 def by_step(measured: pd.DataFrame, metric: str, keys: Iterable[str]) -> dict[str, dict[int, float]]:

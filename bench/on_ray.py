@@ -9,7 +9,8 @@ import os
 import signal
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,21 +24,25 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its newer display talks even
 os.environ.setdefault("MALLOC_ARENA_MAX", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # Ray's record of the experiment, which nobody will read
 
 import ray
 from ray import tune
-from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
+from ray.tune import Callback, RunConfig, TuneConfig
 
 from bench.claims import Claims, Sharing
-from bench.ledger import Ledger
+from bench.ledger import ENDED, Ledger
 from bench.outcomes import Recorder
 from bench.plan import Plan
 from bench.scheduler import CellHalving
 from bench.searcher import PlanSearcher
 from bench.spec import ResourcesConfig
-from bench.store import Store
+from bench.store import Store, StoreUnwritableError
 from bench.worker import train_on_ray
 from trainers.errors import UserError
+
+#: Seconds that a trial waits before it is taken up again the first time; twice as long each further time.
+BACK_OFF = 2.0
 
 #: What stands in the errors of trials that wanted more memory than there was: PyTorch's on a GPU and on a CPU, Python's, Ray's.
 OUT_OF_MEMORY = ("out of memory", "OutOfMemoryError", "can't allocate memory", "MemoryError", "memory running low")
@@ -77,12 +82,17 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None) -> Iterator[None]:
 
 
 class _Events(Callback):
-    """Passes on what only Ray knows: which trials run now, and which failed for good."""
+    """Passes on what only Ray knows: which trials run now, and which have failed; has these taken up again.
 
-    def __init__(self, ledger: Ledger, recorder: Recorder, stall_minutes: float) -> None:
+    Ray's own retries would not do: a process that dies while it is handed its next trial ends that trial for good.
+    """
+
+    def __init__(self, ledger: Ledger, searcher: PlanSearcher, recorder: Recorder, resources: ResourcesConfig) -> None:
         self._ledger = ledger
+        self._searcher = searcher
         self._recorder = recorder
-        self._stall_minutes = stall_minutes
+        self._resources = resources
+        self._failures: Counter[str] = Counter()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Ray pickles its whole experiment, and ours is in the store."""
@@ -93,11 +103,18 @@ class _Events(Callback):
         self._ledger.start(trial.config["key"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Hear of a failed trial, after its retries."""
+        """Hear of a failed trial: it is taken up again later, until there have been too many failures."""
+        key = trial.config["key"]
+        if self._ledger.status[key] in ENDED:  # while Ray was busy pausing it
+            return
         # Not `trial.get_error()`: it looks where the file is only copied to later.
         file = trial.error_file
         text = Path(file).read_text(errors="replace") if file and Path(file).is_file() else ""
-        self._recorder.on_failure(trial.config["key"], reason(text, self._stall_minutes))
+        self._failures[key] += 1
+        if self._failures[key] <= self._resources.retries and StoreUnwritableError.__name__ not in text:
+            self._searcher.repeat(key, BACK_OFF * 2 ** (self._failures[key] - 1))
+        else:
+            self._recorder.on_failure(key, reason(text, self._resources.stall_minutes))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """End the experiment, as an interrupt does, when nothing can be recorded any more."""
@@ -105,11 +122,17 @@ class _Events(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-def run_trials(plan: Plan, ledger: Ledger, store: Store, recorder: Recorder) -> None:
+def run_trials(
+    plan: Plan,
+    ledger: Ledger,
+    store: Store,
+    recorder: Recorder,
+    trainable: Callable[[Mapping[str, Any]], None] = train_on_ray,
+) -> None:
     """Run the ledger's open trials to their ends, or until SIGINT; Ray must be up.
 
     A trial that fails does not take the sweep with it; the ledger tells what became of each. A store that takes nothing more
-    ends it as SIGINT does; the recorder tells why.
+    ends it as SIGINT does; the recorder tells why. Each trial is a call of `trainable`, in a process of Ray's.
     """
     resources = plan.spec.resources
     common = {"store": store.address, "sweep": plan.spec.name, "resources": resources.model_dump()}
@@ -120,23 +143,24 @@ def run_trials(plan: Plan, ledger: Ledger, store: Store, recorder: Recorder) -> 
     bundle: dict[str, float] = {"CPU": resources.cpus}
     if resources.gpus:
         bundle["GPU"] = resources.gpus
-    count = len(ledger.open_trials())
+    # As many as can run wait in Ray's queue, so that processes are handed on and not ended; more would be claimed for nothing.
+    there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, *(int(there.get(kind, 0) / each) for kind, each in bundle.items())))
     with Claims(store) as claims, tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
         sharing = Sharing(ledger, store, claims, recorder.settle)
+        searcher = PlanSearcher(ledger, sharing, config_of)
         tune.Tuner(
-            tune.with_resources(train_on_ray, tune.PlacementGroupFactory([bundle])),
+            tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
             tune_config=TuneConfig(
-                search_alg=PlanSearcher(ledger, sharing, config_of),
+                search_alg=searcher,
                 scheduler=CellHalving(ledger, sharing, recorder),
-                num_samples=count,
-                max_concurrent_trials=count,  # counts paused trials; it is resources that limit those that run
+                num_samples=len(ledger.open_trials()) * (1 + resources.retries),
                 reuse_actors=True,
             ),
             run_config=RunConfig(
                 name=f"{plan.spec.name}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                failure_config=FailureConfig(max_failures=resources.retries),
-                callbacks=[_Events(ledger, recorder, resources.stall_minutes)],
+                callbacks=[_Events(ledger, searcher, recorder, resources)],
                 verbose=0,
             ),
         ).fit()

@@ -1,7 +1,7 @@
 """The live table: how many trials are done, running, stopped, failed, blocked; the best of each cell; time left."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +13,18 @@ from rich.text import Text
 from bench.ledger import Ledger, Status
 from trainers.config import TrialConfig
 
-COUNTED: tuple[Status, ...] = ("done", "running", "paused", "elsewhere", "pending", "stopped", "diverged", "failed", "blocked")
+COUNTED: tuple[Status, ...] = (
+    "done",
+    "running",
+    "queued",
+    "paused",
+    "elsewhere",
+    "pending",
+    "stopped",
+    "diverged",
+    "failed",
+    "blocked",
+)
 
 
 def short(domain: str | None) -> str:
@@ -42,7 +53,7 @@ class Progress:
         self._ledger = ledger
         self._console = console
         self._started = time.monotonic()
-        self._work_at_start = self._work_left()
+        self._work_at_start = ledger.steps_left
         self._live = Live(console=console, refresh_per_second=2, get_renderable=self._render, transient=True)
 
     def __enter__(self) -> "Progress":
@@ -64,24 +75,19 @@ class Progress:
             what += f", step {result['steps']}: FID {result['fid']:.1f}"
         elif key in self._ledger.reasons:
             what += f": {self._ledger.reasons[key].splitlines()[-1]}"
-        ended = len(self._ledger.status) - len(self._ledger.open_trials())
-        print(f"[{ended}/{len(self._ledger.status)}{self._eta()}] {what}", file=self._console.file, flush=True)
+        print(f"[{self._ledger.ended}/{len(self._ledger.status)}{self._eta()}] {what}", file=self._console.file, flush=True)
 
     def _render(self) -> Group:
         ledger = self._ledger
         counts = Text("  ".join(f"{name} {ledger.count(name)}" for name in COUNTED if ledger.count(name)))
-        ended = len(ledger.status) - len(ledger.open_trials())
-        title = Text(f"{ledger.plan.spec.name}: {ended} of {len(ledger.status)} trials ended{self._eta()}", style="bold")
-        return Group(title, counts, cell_table(ledger))
-
-    def _work_left(self) -> int:
-        """Return the generator steps left if nothing more is stopped."""
-        return sum(
-            self._ledger.plan.by_key[key].training.steps - self._ledger.last_rung(key) for key in self._ledger.open_trials()
-        )
+        title = Text(f"{ledger.plan.spec.name}: {ledger.ended} of {len(ledger.status)} trials ended{self._eta()}", style="bold")
+        # Rows of cells where nothing happens would push out of sight, and in a large sweep take long to count.
+        active = dict.fromkeys(ledger.plan.by_key[key].cell or "" for key in ledger.having("running", "paused"))
+        room = max(1, self._console.height - 5)
+        return Group(title, counts, cell_table(ledger, list(active)[:room]))
 
     def _eta(self) -> str:
-        left = self._work_left()
+        left = self._ledger.steps_left
         finished = self._work_at_start - left
         if not finished or not left:
             return ""
@@ -89,8 +95,13 @@ class Progress:
         return f", at most {seconds / 60:.0f} min left" if seconds >= 60 else f", at most {seconds:.0f} s left"
 
 
-def cell_table(ledger: Ledger) -> Table:
-    """Return a table with a row per cell: its trials by status, and the best value so far."""
+def cell_table(ledger: Ledger, only: Collection[str] | None = None) -> Table:
+    """Return a table with a row per cell: its trials by status, and the best value so far.
+
+    Args:
+        ledger: the sweep.
+        only: keys of the cells that are shown, "" for the sources; None for all.
+    """
     plan = ledger.plan
     metric = plan.spec.stopping.metric
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -100,7 +111,8 @@ def cell_table(ledger: Ledger) -> Table:
         table.add_column(name, justify="right")
     table.add_column(f"best {metric.upper()} so far")
     groups = {"": tuple(trial.key for trial in plan.of_kind("pretrain")), **plan.cells}
-    for cell, keys in groups.items():
+    for cell in groups if only is None else only:
+        keys = groups[cell]
         if not keys:
             continue
         label = describe_cell(plan.by_key[keys[0]]) if cell else "sources"

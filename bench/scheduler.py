@@ -8,10 +8,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from bench.claims import Sharing
 from bench.ledger import Ledger
 from bench.outcomes import Recorder
-from bench.stopping import Action
-
-#: Seconds that a trial waits before it is taken up again the first time; twice as long each further time.
-BACK_OFF = 2.0
 
 
 class CellHalving(FIFOScheduler):
@@ -26,13 +22,19 @@ class CellHalving(FIFOScheduler):
         self._ledger = ledger
         self._sharing = sharing
         self._recorder = recorder
+        self._trials: dict[str, Trial] = {}
+        self._heard = 0  # of the ledger's ends
+        self._stopping: set[str] = set()
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Remember which of Ray's trials stands for which of ours: the last one, where it has been taken up again."""
+        self._trials[trial.config["key"]] = trial
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Note the rung, and say whether the trial goes on, waits or ends."""
         if "status" not in result:  # Ray's own notice that the function has returned
             return str(TrialScheduler.STOP)
         key, ledger = trial.config["key"], self._ledger
-        trial.config.pop("wait", None)
         if result["status"] == "diverged":
             ledger.end(key, "diverged", result["error"])
         else:
@@ -45,30 +47,28 @@ class CellHalving(FIFOScheduler):
         decision = {"running": TrialScheduler.CONTINUE, "paused": TrialScheduler.PAUSE}
         return str(decision.get(ledger.status[key], TrialScheduler.STOP))
 
-    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Have a trial that is taken up again wait first: its process does, for Ray starts it at once."""
-        trial.config["wait"] = BACK_OFF * 2 ** (trial.num_failures - 1)
-
-    def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Return a promoted trial if there is one (its cell is nearest to its end), else a new one.
-
-        Waiting trials that have been stopped meanwhile are ended here and not where the verdict falls: at that moment Ray
-        may still be busy pausing them.
-        """
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Return a promoted trial if there is one (its cell is nearest to its end), else a new one."""
         self._sharing.look()
         assert not self._ledger.stalled(), "no open trial can move; please report this with the store's measurements"
-        promoted = None
-        for trial in tune_controller.get_trials():
-            if trial.status != Trial.PAUSED:
-                continue
-            key = trial.config["key"]
-            if self._ledger.status[key] == "stopped":
+        self._end_stopped(tune_controller)
+        promoted = self._ledger.next_promoted()
+        if promoted is not None and self._trials[promoted].status == Trial.PAUSED:  # else Ray is still busy pausing it
+            self._ledger.queue(promoted)
+            return self._trials[promoted]
+        queued = (self._trials.get(key) for key in self._ledger.having("queued"))
+        return next((trial for trial in queued if trial and trial.status == Trial.PENDING), None)
+
+    def _end_stopped(self, tune_controller: Any) -> None:
+        """End the waiting trials that have been stopped; not where the verdict falls, for Ray may be busy pausing them."""
+        ends, self._heard = self._ledger.ends[self._heard :], len(self._ledger.ends)
+        self._stopping.update(key for key in ends if self._ledger.status[key] == "stopped" and key in self._trials)
+        for key in list(self._stopping):
+            trial = self._trials[key]
+            if trial.status == Trial.PAUSED:
                 tune_controller.stop_trial(trial)
-            elif promoted is None and self._ledger.verdict(key).action is Action.GO:
-                promoted = trial
-        if promoted is not None:
-            return promoted
-        return next((t for t in tune_controller.get_trials() if t.status == Trial.PENDING), None)
+            if trial.status in (Trial.TERMINATED, Trial.ERROR):
+                self._stopping.remove(key)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Ray pickles its whole experiment, and ours is in the store."""

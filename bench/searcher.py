@@ -1,5 +1,7 @@
 """Ray Tune's Searcher that works through a plan: a trial is released once its source is pre-trained."""
 
+import heapq
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,17 +23,23 @@ class PlanSearcher(Searcher):
         self._ledger = ledger
         self._sharing = sharing
         self._config_of = config_of
-        self._released: set[str] = set()
+        self._again: list[tuple[float, str]] = []
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial's config, None when none may start yet, FINISHED when none ever will."""
         self._sharing.look()
-        for key in self._ledger.ready():
-            if key not in self._released and self._sharing.take(key):
-                self._released.add(key)
+        if self._again and self._again[0][0] <= time.monotonic():
+            return self._config_of(heapq.heappop(self._again)[1])
+        while (key := self._ledger.next_ready()) is not None:
+            if self._sharing.take(key):
+                self._ledger.queue(key)
                 return self._config_of(key)
-        open_ones = {*self._ledger.pending(), *self._ledger.elsewhere()}
-        return str(Searcher.FINISHED) if self._released.issuperset(open_ones) else None
+        return None if self._ledger.is_open() else str(Searcher.FINISHED)
+
+    def repeat(self, key: str, wait: float) -> None:
+        """Hand out a trial again, as another of Ray's, after so many seconds."""
+        self._ledger.queue(key)
+        heapq.heappush(self._again, (time.monotonic() + wait, key))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Ends reach the ledger through the scheduler and the callback, which know more of them."""

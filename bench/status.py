@@ -28,8 +28,7 @@ def status_tables(store: Store, sweep: str | None = None) -> Iterator[Table]:
         trials = tuple(TrialConfig.model_validate_json(row["config"]) for row in planned["trials"])
         ledger = Ledger.open(Plan(SweepSpec.model_validate(planned["spec"]), trials, 0, ()), store)
         ledger.settle()
-        ended = len(trials) - len(ledger.open_trials())
         table = cell_table(ledger)
-        table.title = f"{name}: {ended} of {len(trials)} trials ended"
+        table.title = f"{name}: {ledger.ended} of {len(trials)} trials ended"
         table.title_justify = "left"
         yield table

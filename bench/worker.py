@@ -7,8 +7,8 @@ again reads as the same rows. A checkpoint that is damaged is set aside: the tri
 
 import faulthandler
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,6 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
     The process ends itself when there is no progress for too long: by a thread of the interpreter's own, which even a call that
     never returns does not hold up.
     """
-    time.sleep(config.get("wait", 0))
     with Path(os.devnull).open("w") as nowhere:
 
         def beat() -> None:
@@ -47,12 +46,15 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
             faulthandler.cancel_dump_traceback_later()
 
 
-def train(config: Mapping[str, Any], beat: Callable[[], None] = lambda: None) -> Iterator[dict[str, Any]]:
+def train(
+    config: Mapping[str, Any], beat: Callable[[], None] = lambda: None, run: "Callable[..., Iterator[Rung]] | None" = None
+) -> Iterator[dict[str, Any]]:
     """Run one trial in this process, and keep in the store what comes of it.
 
     Args:
         config: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings; "resources", what it may use.
         beat: called now and then, as a sign of life.
+        run: what trains, in place of `trainers.trial.run`.
 
     Yields:
         what Ray is told at a rung, and of the trial's end: "status", "error", "environment" and the rung's report.
@@ -63,8 +65,8 @@ def train(config: Mapping[str, Any], beat: Callable[[], None] = lambda: None) ->
     """
     import torch
 
+    from trainers import trial as real
     from trainers.evaluation.evaluator import real_grid
-    from trainers.trial import run
 
     resources = config["resources"]
     torch.set_num_threads(resources["cpus"])
@@ -76,7 +78,7 @@ def train(config: Mapping[str, Any], beat: Callable[[], None] = lambda: None) ->
     if trial.key != config["key"]:
         raise UserError(f"embedding {trial.evaluation.embedding!r} is another file on this machine than where the sweep began")
     sweep = config["sweep"]
-    environment = record_environment(store, sweep, gpu=bool(resources["gpus"]))
+    environment = _environment(store.address, sweep, gpu=bool(resources["gpus"]))
     if not store.has_file(real_samples_path(trial)):
         store.write_file(real_samples_path(trial), real_grid(trial.domain.name, trial.gan.resolution))
 
@@ -102,7 +104,7 @@ def train(config: Mapping[str, Any], beat: Callable[[], None] = lambda: None) ->
 
     parent = _last_checkpoint(store, trial.parent) if last is None and trial.parent is not None else None
     device = "cuda" if resources["gpus"] else "cpu"
-    for rung in run(
+    for rung in (run or real.run)(
         trial, parent=parent, resume=last, device=device, graphs=resources["graphs"], references=StoredReferences(store),
         beat=beat,
     ):  # fmt: skip
@@ -121,6 +123,12 @@ def train(config: Mapping[str, Any], beat: Callable[[], None] = lambda: None) ->
             end(status, rung.step, rung.report, rung.diverged)
         if rung.step or rung.diverged:
             yield {"status": status, "error": rung.diverged, "environment": environment, **rung.report}
+
+
+@cache
+def _environment(store: str, sweep: str, *, gpu: bool) -> str:
+    """Record this machine once per process, which may run many short trials."""
+    return record_environment(open_store(store), sweep, gpu=gpu)
 
 
 def _rows(key: str, rung: "Rung") -> list[dict[str, Any]]:

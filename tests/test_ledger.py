@@ -99,7 +99,7 @@ def test_what_is_open_pending_and_counted():
     ledger = fresh()
     ledger.start(LETTERS)
     ledger.end(SHAPES, "done")
-    assert ledger.pending() == [SCRATCH, FROM_LETTERS, FROM_SHAPES]
+    assert ledger.having("pending") == [SCRATCH, FROM_LETTERS, FROM_SHAPES]
     assert ledger.open_trials() == [LETTERS, SCRATCH, FROM_LETTERS, FROM_SHAPES]
     assert (ledger.count("done"), ledger.count("running", "pending"), ledger.count("failed")) == (1, 4, 0)
 

@@ -69,7 +69,7 @@ def run_here(plan: Plan, store: Store) -> list[str]:
     ledger = Ledger.open(plan, store)
     said = list(reopen(plan, ledger, store))
     common = {"store": store.address, "sweep": plan.spec.name, "resources": plan.spec.resources.model_dump()}
-    for key in ledger.pending():  # sources come first
+    for key in ledger.having("pending"):  # sources come first
         for report in train({"key": key, "trial": plan.by_key[key].canonical_json(), **common}):
             ledger.reach(key, report["steps"], report[plan.spec.stopping.metric])
         ledger.end(key, report["status"])

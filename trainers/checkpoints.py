@@ -87,10 +87,17 @@ def save(
         tensors |= {f"average.{key}": value for key, value in gan.average.state_dict().items()}
     if resumable:
         tensors["random"] = gan.random.get_state()
+    return pack(tensors, trial, gan.step, matches, report)
+
+
+def pack(
+    tensors: Mapping[str, Tensor], trial: TrialConfig, step: int, matches: dict[str, Match], report: Mapping[str, float | None]
+) -> bytes:
+    """Return the bytes of a sealed safetensors file with a checkpoint's tensors, and in its metadata what else `load` reads."""
     metadata = {
         "format": FORMAT,
         "trial": trial.canonical_json(),
-        "step": str(gan.step),
+        "step": str(step),
         "report": json.dumps(report),
         "matches": json.dumps({name: asdict(match) for name, match in matches.items()}),
     }

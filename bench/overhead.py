@@ -1,0 +1,149 @@
+"""What the harness costs per trial, store writes included, beside a plain grid search of Ray Tune's.
+
+Both run a trial that takes no time, through the same Ray, in turns: the harness with all that it does for a real one (claims,
+measurements, checkpoints, outcomes, dependencies), and a `tune.Tuner` that reuses its processes and logs nothing.
+"""
+
+import hashlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune import Callback, RunConfig, TuneConfig
+
+from bench import on_ray
+from bench.ledger import Ledger
+from bench.outcomes import Recorder
+from bench.plan import Plan, make_plan, trial_columns
+from bench.spec import SweepSpec, as_mapping
+from bench.store import open_store
+from bench.worker import train
+
+#: Trials of a cell: from scratch and from two sources, for so many seeds.
+SEEDS = 8
+CELL = 3 * SEEDS
+
+
+def trivial_plan(trials: int, steps: int = 1, rule: str = "none") -> Plan:
+    """Return a plan of about so many adapt trials, in cells of `CELL`, and two sources; each with a budget of so many steps."""
+    spec = {
+        "name": "overhead",
+        "sources": ["letters", "shapes"],
+        "targets": ["digits"],
+        "sizes": list(range(1, 1 + -(-trials // CELL))),
+        "strategies": ["scratch", "finetune"],
+        "seeds": list(range(SEEDS)),
+        "gan": {"resolution": 8, "width": 4, "latent": 16},
+        "training": {"steps": steps},
+        "pretrain": {"steps": 1},
+        "evaluation": {"first_rung": 1},
+        "stopping": {"rule": rule},
+    }
+    return make_plan(SweepSpec.model_validate(spec))
+
+
+def trivial_run(trial: Any, *, resume: Any = None, **others: Any) -> Iterator[Any]:
+    """Stand for `trainers.trial.run`: yield the same rungs, at once, with values that the trial's key decides."""
+    import torch
+
+    from trainers import checkpoints
+    from trainers.evaluation.evaluator import Measurement
+    from trainers.trial import Rung
+
+    for step in (0, *trial.rungs):
+        if resume is not None and step <= resume.step:
+            continue
+        value = 1 + int(hashlib.sha256(f"{trial.key} {step}".encode()).hexdigest()[:8], 16) / 2**32
+        finished = step == trial.rungs[-1]
+        rung = Rung(
+            step=step, measurements=(Measurement("fid", value, None, 64),), embedding="none", checkpoint=None, samples=None,
+            images_seen=step, seconds=0.0, images_per_second=None, peak_memory_mib=0.0, finished=finished,
+        )  # fmt: skip
+        tensors = {"generator.weight": torch.zeros(1)} if finished else {"random": torch.zeros(1)}
+        yield replace(rung, checkpoint=checkpoints.pack(tensors, trial, step, {}, rung.report))
+
+
+def trivial_on_ray(config: Mapping[str, Any]) -> None:
+    """Run a trivial trial in a process of Ray's, with the store as a real one uses it."""
+    for report in train(config, run=trivial_run):
+        tune.report(report)
+
+
+def plain_on_ray(config: Mapping[str, Any]) -> None:
+    """Report once, as a trivial trial of one rung does."""
+    tune.report({"fid": 1.0, "steps": 1})
+
+
+class _Ends(Callback):
+    """Notes when trials end."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.times.append(time.perf_counter())
+
+    @property
+    def per_trial(self) -> float:
+        """Seconds per trial, from the first end to the last: what it takes to start processes does not count."""
+        return (self.times[-1] - self.times[0]) / (len(self.times) - 1)
+
+
+def plain(trials: int) -> float:
+    """Return the seconds per trial of a plain grid search; Ray must be up."""
+    ends = _Ends()
+    with tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
+        tune.Tuner(
+            tune.with_resources(plain_on_ray, {"CPU": 1}),
+            param_space={"key": tune.grid_search(list(range(trials)))},
+            tune_config=TuneConfig(reuse_actors=True),
+            run_config=RunConfig(storage_path=scratch, callbacks=[ends], verbose=0),
+        ).fit()
+    return ends.per_trial
+
+
+def harness(trials: int, steps: int = 1, rule: str = "none") -> float:
+    """Return the seconds per trial of a sweep of trivial trials, every outcome in the store; Ray must be up."""
+    times: list[float] = []
+    plan = trivial_plan(trials, steps, rule)
+    with tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
+        store = open_store(str(Path(scratch) / "store"), create=True)
+        store.write_sweep(
+            plan.spec.name, {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]}
+        )
+        ledger = Ledger.open(plan, store)
+
+        def listen(key: str, result: Mapping[str, Any] | None) -> None:
+            if len(ledger.ends) > len(times):
+                times.extend([time.perf_counter()] * (len(ledger.ends) - len(times)))
+
+        on_ray.run_trials(plan, ledger, store, Recorder(plan, ledger, store, listen), trivial_on_ray)
+        recorded = store.read("trials")
+        assert len(recorded) == len(plan.trials) == len(times)
+        assert set(recorded["status"]) <= {"done", "stopped"}
+    return (times[-1] - times[0]) / (len(times) - 1)
+
+
+def overhead(sizes: list[int], rounds: int) -> Iterator[dict[str, Any]]:
+    """Yield a row per number of trials: the median milliseconds per trial of both, and their ratio."""
+    ways: dict[str, Callable[[int], float]] = {"plain": plain, "harness": harness}
+    smallest: dict[str, float] = {}
+    for trials in sizes:
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(rounds):
+            for name, run in ways.items():
+                seconds[name].append(run(trials))
+        each = {name: 1000 * statistics.median(found) for name, found in seconds.items()}
+        smallest = smallest or each
+        yield {
+            "trials": trials,
+            "plain_ms": each["plain"],
+            "harness_ms": each["harness"],
+            "times_plain": each["harness"] / each["plain"],
+            "growth": each["harness"] / smallest["harness"],
+        }
