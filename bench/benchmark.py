@@ -1,6 +1,7 @@
-"""How fast a store is read, as it was written beside the same rows compacted: ``python -m bench.benchmark --read``.
+"""How fast the harness is: ``python -m bench.benchmark --read``, ``--overhead`` or ``--plan``.
 
-The two take turns, so that whatever else the machine does falls on both; what is told is the median of the rounds.
+A store is read as it was written, and compacted; trials of a sweep are run beside a plain grid search; a large sweep is planned.
+What is compared takes turns, so that whatever else the machine does falls on both; what is told is the median of the rounds.
 """
 
 import argparse
@@ -70,23 +71,41 @@ def read(rows: int, per_part: int, rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, and print a row per store."""
+    """Measure, and print a row per thing measured."""
     parser = argparse.ArgumentParser(
-        description="Measure how long a store's measurements take to become a data frame.",
-        epilog="Example: python -m bench.benchmark --read --rounds 9 --json",
+        description="Measure how long it takes to read a store, to plan a sweep, or to run trials that take no time.",
+        epilog="Example: python -m bench.benchmark --overhead --trials 100 1000 10000 --rounds 3 --json",
     )
-    parser.add_argument("--read", action="store_true", required=True, help="read a store as written, and compacted")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="measurements in the store")
-    parser.add_argument("--per-part", type=int, default=200, help="measurements in a part; a real trial's rung has about 20")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--read", action="store_true", help="read a store as written, and compacted")
+    what.add_argument("--overhead", action="store_true", help="run a sweep of trivial trials, and a plain grid search")
+    what.add_argument("--plan", action="store_true", help="plan a large sweep")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="measurements in the store (--read)")
+    parser.add_argument("--per-part", type=int, default=200, help="measurements in a part (--read); a real rung has about 20")
+    parser.add_argument("--trials", type=int, nargs="+", help="trials (--overhead: 100 1000, --plan: 100000)")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds; their median is told")
     parser.add_argument("--json", action="store_true", help="print a JSON object per line")
     arguments = parser.parse_args()
-    for name in ("rows", "per_part", "rounds"):
-        if getattr(arguments, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be 1 or more")
-    for row in read(arguments.rows, arguments.per_part, arguments.rounds):
-        words = f"{row['store']:10}  {row['rows']:,} rows in {row['parts']:,} parts: {row['seconds']:.3f} s"
-        print(json.dumps(row) if arguments.json else f"{words}  {row['times_as_written']:.1f}x", flush=True)
+    trials = arguments.trials or ([100, 1000] if arguments.overhead else [100_000])
+    if min(arguments.rows, arguments.per_part, arguments.rounds, *trials) < 1:
+        parser.error("--rows, --per-part, --trials and --rounds must be 1 or more")
+
+    def show(row: dict[str, Any], words: str) -> None:
+        print(json.dumps(row) if arguments.json else words.format(**row), flush=True)
+
+    if arguments.read:
+        for row in read(arguments.rows, arguments.per_part, arguments.rounds):
+            show(row, "{store:10}  {rows:,} rows in {parts:,} parts: {seconds:.3f} s  {times_as_written:.1f}x")
+        return
+    from bench.overhead import overhead, planning  # Ray takes a while to import
+
+    if arguments.plan:
+        for count in trials:
+            show(planning(count, arguments.rounds), "{trials:,} trials planned in {seconds:.2f} s")
+        return
+    words = "{trials:6,} trials: {harness_ms:.1f} ms each, plain {plain_ms:.1f} ms: {times_plain:.2f}x; growth {growth:.2f}x"
+    for row in overhead(trials, arguments.rounds):
+        show(row, words)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def run(
     store: StoreOption = "store",
     overrides: SetOption = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPU cores to use in all; every core by default.")] = None,
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="A Ray cluster that is up; or auto, or local.")] = "local",
     retry: Annotated[Retry | None, typer.Option(help="Also run again the trials that failed.")] = None,
 ) -> None:
     """Run what the store does not have yet, then write the report. Safe to repeat and to interrupt."""
@@ -64,7 +65,7 @@ def run(
     ledger = _ledger(plan, opened, retry_failed=retry is not None)
     failures: list[str] = []
     try:
-        failures = run_sweep(plan, ledger, opened, console, cpus)
+        failures = run_sweep(plan, ledger, opened, console, cpus, address)
         interrupted = bool(ledger.open_trials())
     except KeyboardInterrupt:
         interrupted = True

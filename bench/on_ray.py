@@ -52,21 +52,31 @@ GONE = ("died unexpectedly", "Worker unexpectedly exits", "actor is dead because
 
 
 @contextmanager
-def cluster(needed: ResourcesConfig, cpus: int | None = None) -> Iterator[None]:
-    """Start Ray on this machine for the block, and shut down what was started.
+def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "local") -> Iterator[None]:
+    """Start Ray on this machine for the block, and shut down what was started; or join a cluster that is up, and leave it.
 
     Args:
         needed: what one trial takes.
-        cpus: CPU cores that trials may use together; None for all.
+        cpus: CPU cores that trials may use together on this machine; None for all.
+        address: "local", or a running cluster's as HOST:PORT, or "auto" for the one that this machine belongs to.
 
     Raises:
-        UserError: one trial needs more than there is.
+        UserError: there is no such cluster, or one trial needs more than there is.
     """
+    if address != "local" and cpus is not None:
+        raise UserError("--cpus limits what is started on this machine; leave it out with --address")
     # Ray talks much, and tells of a failed trial by a traceback; what matters reaches the user through the store and the
     # progress display.
-    ray.init(
-        address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL
-    )  # fmt: skip
+    try:
+        ray.init(
+            address=address, num_cpus=cpus, include_dashboard=False if address == "local" else None,
+            log_to_driver=False, logging_level=logging.CRITICAL,
+        )  # fmt: skip
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"--address {address!r}: no Ray cluster answers there ({str(error).splitlines()[0]}); "
+            "give the head's HOST:PORT, or leave it out to run on this machine"
+        ) from error
     try:
         there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
         for key, kind in (("cpus", "CPU"), ("gpus", "GPU")):

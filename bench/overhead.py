@@ -8,7 +8,7 @@ import hashlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,27 @@ from bench import on_ray
 from bench.ledger import Ledger
 from bench.outcomes import Recorder
 from bench.plan import Plan, make_plan, trial_columns
-from bench.spec import SweepSpec, as_mapping
+from bench.spec import ResourcesConfig, SweepSpec, as_mapping
 from bench.store import open_store
 from bench.worker import train
 
-#: Trials of a cell: from scratch and from two sources, for so many seeds.
+#: Seeds of a cell, and its trials: from scratch and from two sources for each.
 SEEDS = 8
 CELL = 3 * SEEDS
+
+#: Targets, one more whenever the sizes of those before are used up.
+TARGETS, SIZES = ("digits", "numerals", "textures", "letters", "shapes"), 900
 
 
 def trivial_plan(trials: int, steps: int = 1, rule: str = "none") -> Plan:
     """Return a plan of about so many adapt trials, in cells of `CELL`, and two sources; each with a budget of so many steps."""
+    cells = -(-trials // CELL)
+    targets = -(-cells // SIZES)
     spec = {
         "name": "overhead",
         "sources": ["letters", "shapes"],
-        "targets": ["digits"],
-        "sizes": list(range(1, 1 + -(-trials // CELL))),
+        "targets": TARGETS[:targets],
+        "sizes": list(range(1, 1 + -(-cells // targets))),
         "strategies": ["scratch", "finetune"],
         "seeds": list(range(SEEDS)),
         "gan": {"resolution": 8, "width": 4, "latent": 16},
@@ -130,20 +135,28 @@ def harness(trials: int, steps: int = 1, rule: str = "none") -> float:
 
 
 def overhead(sizes: list[int], rounds: int) -> Iterator[dict[str, Any]]:
-    """Yield a row per number of trials: the median milliseconds per trial of both, and their ratio."""
-    ways: dict[str, Callable[[int], float]] = {"plain": plain, "harness": harness}
-    smallest: dict[str, float] = {}
-    for trials in sizes:
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(rounds):
-            for name, run in ways.items():
-                seconds[name].append(run(trials))
-        each = {name: 1000 * statistics.median(found) for name, found in seconds.items()}
-        smallest = smallest or each
-        yield {
-            "trials": trials,
-            "plain_ms": each["plain"],
-            "harness_ms": each["harness"],
-            "times_plain": each["harness"] / each["plain"],
-            "growth": each["harness"] / smallest["harness"],
-        }
+    """Yield a row per number of trials: the median milliseconds per trial of both ways, and what they come to."""
+    smallest = None
+    with on_ray.cluster(ResourcesConfig()):
+        for trials in sizes:
+            turns = [(plain(trials), harness(trials)) for _ in range(rounds)]
+            plainly, own = (1000 * statistics.median(each) for each in zip(*turns, strict=True))
+            smallest = smallest or own
+            yield {
+                "trials": trials,
+                "plain_ms": plainly,
+                "harness_ms": own,
+                "times_plain": own / plainly,
+                "growth": own / smallest,
+            }
+
+
+def planning(trials: int, rounds: int) -> dict[str, Any]:
+    """Return how long it takes to plan so many trials, and how many there are: the median of the rounds."""
+    seconds = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        plan = trivial_plan(trials)
+        assert len(plan.by_key) == sum(map(len, plan.cells.values())) + len(plan.of_kind("pretrain"))
+        seconds.append(time.perf_counter() - began)
+    return {"trials": len(plan.trials), "seconds": statistics.median(seconds)}

@@ -66,8 +66,10 @@ def make_plan(spec: SweepSpec) -> Plan:
     domains = {name: _checked(name, spec, conditional=_needs_labels(name, spec)) for name in used}
     notes = [note for name, domain in domains.items() for note in _notes(name, domain, spec)]
 
+    origins: dict[tuple[str, bool], TrialConfig] = {}
     pretrains: dict[str, TrialConfig] = {}
     adapts: dict[str, TrialConfig] = {}
+    refs = {name: _ref(domain) for name, domain in domains.items()}
     points = 0
     for target, size, conditional in product(spec.targets, spec.sizes, spec.conditional):
         for strategy, source, seed in _starts(spec):
@@ -75,11 +77,11 @@ def make_plan(spec: SweepSpec) -> Plan:
             origin = None
             strategy, labelled = in_cell(get_strategy(strategy), conditional)
             if source is not None:
-                origin = _pretrain(spec, domains[source], labelled)
-                pretrains[origin.key] = origin
+                origin = origins.get((source, labelled)) or _pretrain(spec, domains[source], labelled)
+                origins[source, labelled] = pretrains[origin.key] = origin
             trial = TrialConfig(
                 kind="adapt",
-                domain=_ref(domains[target]),
+                domain=refs[target],
                 size=min(size, domains[target].count("train")),
                 source=None if origin is None else origin.domain,
                 strategy=strategy,

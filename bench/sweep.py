@@ -19,7 +19,9 @@ from bench.store import Store
 from trainers.domains import get
 
 
-def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None) -> list[str]:
+def run_sweep(
+    plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None, address: str = "local"
+) -> list[str]:
     """Run the ledger's open trials to their ends, and measure the distances that the store lacks.
 
     Ends early, with trials still open in the ledger, when it is interrupted (SIGINT).
@@ -30,12 +32,13 @@ def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: 
         store: where results go.
         console: where progress goes.
         cpus: CPU cores to use in all; None for every core.
+        address: of a Ray cluster that is up; "local" starts one on this machine.
 
     Returns:
         which distances could not be measured, and why.
 
     Raises:
-        UserError: one trial needs more CPUs or GPUs than there are.
+        UserError: one trial needs more CPUs or GPUs than there are, or there is no cluster.
         StoreUnwritableError: the store takes nothing more; the trials are as if interrupted.
     """
     for line in reopen(plan, ledger, store):
@@ -50,7 +53,7 @@ def run_sweep(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: 
     from bench import on_ray
 
     prepare_domains(plan, console)
-    with on_ray.cluster(plan.spec.resources, cpus):
+    with on_ray.cluster(plan.spec.resources, cpus, address):
         if ledger.open_trials():
             with progress:
                 on_ray.run_trials(plan, ledger, store, recorder)

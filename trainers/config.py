@@ -7,7 +7,9 @@ a folder of images lies). Needs no torch, so that planning is quick.
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -23,6 +25,21 @@ class Frozen(BaseModel):
     """Base of all configuration: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed, and nothing of what the original has worked out of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
+    @cached_property
+    def _canonical(self) -> str:
+        return _json(self.model_dump(mode="json"))
+
+    def canonical_json(self) -> str:
+        """Return the configuration as canonical JSON; `model_validate_json` reads it back."""
+        return self._canonical
 
 
 class GanConfig(Frozen):
@@ -136,6 +153,11 @@ class EvaluationConfig(Frozen):
     iw_steps: Annotated[int, Field(strict=True, ge=0)] = 0
     """Steps of the independent critic that tells the Wasserstein distance at the trial's end; 0 for none."""
 
+    @cached_property
+    def identity(self) -> str:
+        """What of it a trial's key covers, as canonical JSON: the embedding's content and not where its file lies."""
+        return _json({**self.model_dump(mode="json"), "embedding": embedding_identity(self.embedding)})
+
     def rungs(self, steps: int) -> tuple[int, ...]:
         """Return the rungs of a trial of `steps` steps, ascending; the last one is `steps` itself.
 
@@ -159,10 +181,6 @@ class DomainRef(Frozen):
     """Identity of the content. Part of a trial's key."""
     classes: tuple[str, ...] = ()
     """Class names in label order. Not part of a trial's key: the fingerprint covers them."""
-
-    def canonical(self) -> str:
-        """Return what identifies the domain in a key."""
-        return self.fingerprint
 
 
 class TrialConfig(Frozen):
@@ -197,36 +215,46 @@ class TrialConfig(Frozen):
         check_together(self.gan, self.training)
         return self
 
-    def _identity(self) -> dict[str, Any]:
-        data = self.model_dump(mode="json")
-        data["domain"] = self.domain.canonical()
-        data["source"] = self.source.canonical() if self.source else None
-        data["evaluation"]["embedding"] = embedding_identity(self.evaluation.embedding)
-        return data
+    @cached_property
+    def _identity(self) -> dict[str, str]:
+        """What the key is a hash of, as canonical JSON by name. Of configurations that many trials share it is made once."""
+        return {
+            "kind": _json(self.kind),
+            "domain": _json(self.domain.fingerprint),
+            "size": _json(self.size),
+            "source": _json(self.source and self.source.fingerprint),
+            "strategy": _json(self.strategy),
+            "parent": _json(self.parent),
+            "conditional": _json(self.conditional),
+            "seed": _json(self.seed),
+            "gan": self.gan.canonical_json(),
+            "training": self.training.canonical_json(),
+            "evaluation": self.evaluation.identity,
+        }
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Content hash of the trial: 16 hexadecimal digits."""
-        return _digest(self._identity())
+        return _digest(self._identity)
 
-    @property
+    @cached_property
     def cell(self) -> str | None:
         """Content hash of what this trial shares with those it may fairly be compared with; None for a pretrain trial."""
         if self.kind == "pretrain":
             return None
         own = {"source", "strategy", "parent", "seed"}
-        return _digest({name: value for name, value in self._identity().items() if name not in own})
+        return _digest({name: text for name, text in self._identity.items() if name not in own})
 
     @property
     def rungs(self) -> tuple[int, ...]:
         """Steps at which the trial is evaluated, beside step 0."""
         return self.evaluation.rungs(self.training.steps)
 
-    def canonical_json(self) -> str:
-        """Return the whole trial as canonical JSON; `TrialConfig.model_validate_json` reads it back."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+#: Makes canonical JSON: one text for equal data.
+_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
-def _digest(data: Any) -> str:
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+def _digest(parts: Mapping[str, str]) -> str:
+    text = "{" + ",".join(f'"{name}":{parts[name]}' for name in sorted(parts)) + "}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
