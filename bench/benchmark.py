@@ -1,6 +1,6 @@
 """How fast the harness is: ``python -m bench.benchmark --read``, ``--overhead`` or ``--plan``.
 
-A store is read as it was written, and compacted; trials of a sweep are run beside a plain grid search; a large sweep is planned.
+A store is read as it was written, and compacted; a sweep's trials are run beside a plain grid search; a large sweep is planned.
 What is compared takes turns, so that whatever else the machine does falls on both; what is told is the median of the rounds.
 """
 

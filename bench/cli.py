@@ -145,8 +145,8 @@ def report(
 def replay(
     store: StoreOption = "store",
     sweep: Annotated[str | None, typer.Option(help="One sweep only.")] = None,
-    keep: Annotated[float, typer.Option(help="Share of a cell's trials that goes on at each rung.")] = 0.5,
-    protect: Annotated[bool, typer.Option(help="Whether the best trial of every strategy always goes on.")] = True,
+    keep: Annotated[float, typer.Option(help="Share of a cell's methods that goes on at each rung.")] = 0.5,
+    protect: Annotated[bool, typer.Option(help="Whether a trial of every strategy always goes on.")] = True,
     metric: Annotated[str, typer.Option(help="The metric to stop by.")] = "fid",
     collapse: Annotated[
         float, typer.Option(help="Samples less diverse than this share of the real ones' stop; 0: never.")

@@ -245,14 +245,15 @@ class Ledger:
         keys = self.plan.cells[cell]
         curves = [
             Curve(
-                key,
-                self.plan.by_key[key].strategy or "",
-                self.values[key],
-                diverged=self.status[key] == "diverged",
-                failed=self.status[key] in ("failed", "blocked"),
-                diversity=self.diversity.get(key, {}),
+                trial.key,
+                trial.strategy or "",
+                self.values[trial.key],
+                diverged=self.status[trial.key] == "diverged",
+                failed=self.status[trial.key] in ("failed", "blocked"),
+                diversity=self.diversity.get(trial.key, {}),
+                method=f"{trial.strategy} {trial.source and trial.source.name}",
             )
-            for key in keys
+            for trial in map(self.plan.by_key.__getitem__, keys)
         ]
         for key, verdict in judge(curves, self.plan.by_key[keys[0]].rungs, self.plan.spec.stopping, cell).items():
             if verdict != self.verdict(key):

@@ -7,6 +7,7 @@ keeps is needed again, so a second run after any crash is a fresh experiment ove
 import logging
 import os
 import signal
+import socket
 import tempfile
 import uuid
 from collections import Counter
@@ -68,11 +69,14 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
     # Ray talks much, and tells of a failed trial by a traceback; what matters reaches the user through the store and the
     # progress display.
     try:
+        host, colon, port = address.rpartition(":")
+        if colon:  # Ray would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(
             address=address, num_cpus=cpus, include_dashboard=False if address == "local" else None,
             log_to_driver=False, logging_level=logging.CRITICAL,
         )  # fmt: skip
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"--address {address!r}: no Ray cluster answers there ({str(error).splitlines()[0]}); "
             "give the head's HOST:PORT, or leave it out to run on this machine"

@@ -110,8 +110,15 @@ def _replay(
 ) -> Replay:
     rungs = sorted({step for key in own["key"] for step in values.get(key, {})})
     curves = [
-        Curve(key, strategy, values.get(key, {}), diverged=status == "diverged", diversity=diversity.get(key, {}))
-        for key, strategy, status in zip(own["key"], own["strategy"], own["status"], strict=True)
+        Curve(
+            row["key"],
+            row["strategy"],
+            values.get(row["key"], {}),
+            diverged=row["status"] == "diverged",
+            diversity=diversity.get(row["key"], {}),
+            method=f"{row['strategy']} {row['source']}",
+        )
+        for row in own.to_dict("records")
     ]
     verdicts = judge(curves, rungs, rule, cell)
     taken = dict(zip(own["key"], own["steps"].astype(int), strict=True))

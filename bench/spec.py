@@ -66,10 +66,10 @@ class StoppingConfig(Frozen):
     rule: Literal["halving", "none"] = "halving"
     """With "none" every trial runs to its end."""
     keep: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of a cell's trials that goes on at each rung, rounded up."""
+    """Share of a cell's methods (a strategy from a source, all its seeds) that goes on at each rung, rounded up."""
     metric: Literal["fid", "kid", "fid_ema", "kid_ema"] = "fid"
     protect_strategies: StrictBool = True
-    """Whether the best trial of every strategy in a cell always goes on: a slow starter is not a poor one."""
+    """Whether a trial of every strategy's best method in a cell always goes on: a slow starter is not a poor one."""
     collapse: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """A trial stops at a rung where its samples, once more diverse, are less than so many times as diverse as real ones."""
     plateau: Annotated[int, Field(ge=0)] = 0

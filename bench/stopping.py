@@ -4,6 +4,10 @@ Synchronous successive halving (Jamieson & Talwalkar 2016) within each cell: at 
 has reached it or ended, the best share goes on and the rest stop. Asynchronous halving would decide by who came first;
 this rule sees only results, so neither order, nor cluster size, nor a restart changes who is stopped.
 
+What is compared are methods (a strategy from a source), each by the mean of its seeds, which go on or stop together. Were seeds
+stopped one by one, a method of which only the luckiest seed came through would look better at the budget than it is. Where
+strategies are protected, one seed of each one's best method is trained to the budget, out of competition unless it catches up.
+
 Beside that, a trial is stopped for what it has come to itself: its samples have collapsed, or it has long ceased to improve.
 And some cells are audited: nobody is stopped in them, so that what the rules cost can be told afterwards.
 """
@@ -13,6 +17,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from statistics import fmean
 
 from bench.spec import StoppingConfig
 
@@ -29,6 +34,7 @@ class Curve:
         diversity: of its samples beside the reference images' (1: as diverse), by rung, where it was measured.
         failed: it ended for a reason that says nothing of its quality (a crash, a source that failed): it counts at no
             further rung.
+        method: its strategy and source, which it shares with the trials of other seeds; "" where it stands for itself.
     """
 
     key: str
@@ -37,6 +43,7 @@ class Curve:
     diverged: bool = False
     failed: bool = False
     diversity: Mapping[int, float] = field(default_factory=dict)
+    method: str = ""
 
 
 class Action(Enum):
@@ -72,6 +79,7 @@ def judge(curves: Sequence[Curve], rungs: Sequence[int], rule: StoppingConfig, c
     if rule.rule == "none" or audited(cell, rule.audit):
         return verdicts
     live = list(curves)
+    protected: set[str] = set()
     for rung in rungs[:-1]:
         arrived = [curve for curve in live if rung in curve.values]
         missing = [curve for curve in live if rung not in curve.values]
@@ -80,25 +88,35 @@ def judge(curves: Sequence[Curve], rungs: Sequence[int], rule: StoppingConfig, c
         if any(not (curve.diverged or curve.failed) for curve in missing):
             verdicts.update((curve.key, Verdict(Action.WAIT, rung)) for curve in arrived if curve.key not in own)
             return verdicts
-        entered = len(arrived) + sum(curve.diverged for curve in missing)
-        sound = [curve for curve in arrived if curve.key not in own]
-        ranked = sorted(sound, key=lambda curve: (_clamped(curve.values[rung]), curve.key))
-        kept = ranked[: max(1, math.ceil(rule.keep * entered))]
-        if rule.protect_strategies:
-            best = {curve.strategy: curve for curve in reversed(ranked)}
-            kept += [curve for curve in best.values() if curve not in kept]
-        verdicts.update((curve.key, Verdict(Action.STOP, rung)) for curve in ranked if curve not in kept)
-        for curve in kept[1:]:  # the best goes on, whatever it does
+        entered = {_method(curve) for curve in (*arrived, *(curve for curve in missing if curve.diverged))} - protected
+        seeds: dict[str, list[Curve]] = {}
+        for curve in arrived:
+            if curve.key not in own:
+                seeds.setdefault(_method(curve), []).append(curve)
+        ranked = sorted(seeds, key=lambda method: (fmean(_clamped(c.values[rung]) for c in seeds[method]), method))
+        kept = ranked[: max(1, math.ceil(rule.keep * len(entered)))]
+        best = {seeds[method][0].strategy: method for method in reversed(ranked)} if rule.protect_strategies else {}
+        protected = set(best.values()) - set(kept)
+        # Of a protected method one seed goes on, and not the best one, which would make the method look better than it is.
+        watched = [min(seeds[method], key=lambda curve: curve.key) for method in ranked if method in protected]
+        live = [curve for method in kept for curve in seeds[method]] + watched
+        verdicts.update(
+            (curve.key, Verdict(Action.STOP, rung)) for curve in arrived if curve.key not in own and curve not in live
+        )
+        for curve in [curve for curve in live if _method(curve) != ranked[0]]:  # the best goes on, whatever it does
             if why := _plateau(curve, rungs[: rungs.index(rung) + 1], rule):
                 verdicts[curve.key] = Verdict(Action.STOP, rung, why)
-                kept.remove(curve)
-        live = kept
+                live.remove(curve)
     return verdicts
 
 
 def audited(cell: str, share: float) -> bool:
     """Say whether a cell is among the share of all cells in which nobody is stopped: by its key's hash, so always the same."""
     return int.from_bytes(hashlib.sha256(f"audit {cell}".encode()).digest()[:8]) < share * 2**64
+
+
+def _method(curve: Curve) -> str:
+    return curve.method or curve.key
 
 
 def _collapse(curve: Curve, rung: int, rule: StoppingConfig) -> str:

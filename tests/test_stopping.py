@@ -1,6 +1,7 @@
 """The stopping rule as a pure function: hand-made cells, and properties over random ones."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -74,6 +75,30 @@ def test_nan_is_the_worst_value():
     assert verdicts == {"a": Verdict(Action.STOP, 50), "b": GO}
 
 
+def test_the_seeds_of_a_method_go_on_or_stop_together_by_their_mean():
+    """Seed by seed, a's lucky one would go on and one of b's would stop."""
+    values = {"a1": 1.0, "a2": 9.0, "b1": 3.0, "b2": 4.0, "c1": 4.5, "c2": 5.0, "d1": 2.0}
+    curves = [Curve(key, "finetune", {50: value}, method=key[0]) for key, value in values.items()]
+    verdicts = judge(curves, RUNGS, RULE)
+    assert {key for key, verdict in verdicts.items() if verdict == GO} == {"b1", "b2", "d1"}
+    waiting = judge([*curves[:-1], Curve("d1", "finetune", {}, method="d")], RUNGS, RULE)
+    assert [key for key, verdict in waiting.items() if verdict == GO] == ["d1"]
+
+
+def test_a_seed_that_crashed_or_diverged_leaves_its_method_to_the_others():
+    curves = [
+        Curve("a1", "s", {50: 1.0}, method="a"),
+        Curve("a2", "s", {}, method="a", failed=True),
+        Curve("b1", "s", {50: 2.0}, method="b"),
+        Curve("b2", "s", {}, method="b", diverged=True),
+        Curve("c1", "s", {}, method="c", diverged=True),
+        Curve("d1", "s", {}, method="d", failed=True),
+    ]
+    verdicts = judge(curves, RUNGS, RULE)
+    assert verdicts["a1"] == verdicts["b1"] == GO  # half of the three methods that set out, rounded up
+    assert judge(curves, RUNGS, RULE.model_copy(update={"keep": 0.3}))["b1"] == Verdict(Action.STOP, 50)
+
+
 def test_no_rule_stops_nobody():
     verdicts = judge(cell(a=[1.0], b=[2.0]), RUNGS, StoppingConfig(rule="none"))
     assert set(verdicts.values()) == {GO}
@@ -82,10 +107,11 @@ def test_no_rule_stops_nobody():
 @st.composite
 def finished_cells(draw: st.DrawFn) -> list[Curve]:
     """Return cells whose trials have all values that full training would give, whether stopped or not."""
+    methods = st.sampled_from(("", "m", "n"))
     n = draw(st.integers(1, 9))
     value = st.floats(0, 100) | st.just(math.nan)
     return [
-        Curve(f"t{i}", draw(st.sampled_from("abc")), {rung: draw(value) for rung in RUNGS})
+        Curve(f"t{i}", draw(st.sampled_from("abc")), {rung: draw(value) for rung in RUNGS}, method=draw(methods))
         for i in range(n)
     ]  # fmt: skip
 
@@ -97,7 +123,7 @@ def test_the_outcome_does_not_depend_on_who_comes_first(curves, random, keep, pr
     final = judge(curves, RUNGS, rule)
     known: dict[str, dict[int, float]] = {curve.key: {} for curve in curves}
     while True:
-        so_far = [Curve(curve.key, curve.strategy, known[curve.key]) for curve in curves]
+        so_far = [replace(curve, values=known[curve.key]) for curve in curves]
         verdicts = judge(so_far, RUNGS, rule)
         movable = [c for c in curves if verdicts[c.key] == GO and len(known[c.key]) < len(RUNGS)]
         if not movable:
