@@ -8,7 +8,7 @@ import hashlib
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from bench import on_ray
 from bench.ledger import Ledger
 from bench.outcomes import Recorder
 from bench.plan import Plan, make_plan, trial_columns
+from bench.repair import reopen
 from bench.spec import ResourcesConfig, SweepSpec, as_mapping
-from bench.store import open_store
+from bench.store import Store, open_store
 from bench.worker import train
 
 #: Seeds of a cell, and its trials: from scratch and from two sources for each.
@@ -112,26 +113,30 @@ def plain(trials: int) -> float:
     return ends.per_trial
 
 
+def run_trivial(plan: Plan, store: Store, tell: Callable[[], None] = lambda: None) -> Ledger:
+    """Run what a store lacks of a trivial plan, as `run_sweep` does; Ray must be up. `tell` is called after every event."""
+    planned = [trial_columns(trial) for trial in plan.trials]
+    store.write_sweep(plan.spec.name, {"spec": as_mapping(plan.spec), "trials": planned})
+    ledger = Ledger.open(plan, store)
+    for _ in reopen(plan, ledger, store):
+        pass
+    recorder = Recorder(plan, ledger, store, lambda key, result: tell())
+    recorder.settle()
+    if ledger.is_open():
+        on_ray.run_trials(plan, ledger, store, recorder, trivial_on_ray)
+    return ledger
+
+
 def harness(trials: int, steps: int = 1, rule: str = "none") -> float:
     """Return the seconds per trial of a sweep of trivial trials, every outcome in the store; Ray must be up."""
     times: list[float] = []
     plan = trivial_plan(trials, steps, rule)
     with tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
         store = open_store(str(Path(scratch) / "store"), create=True)
-        store.write_sweep(
-            plan.spec.name, {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]}
-        )
-        ledger = Ledger.open(plan, store)
-
-        def listen(key: str, result: Mapping[str, Any] | None) -> None:
-            if len(ledger.ends) > len(times):
-                times.extend([time.perf_counter()] * (len(ledger.ends) - len(times)))
-
-        on_ray.run_trials(plan, ledger, store, Recorder(plan, ledger, store, listen), trivial_on_ray)
-        recorded = store.read("trials")
-        assert len(recorded) == len(plan.trials) == len(times)
-        assert set(recorded["status"]) <= {"done", "stopped"}
-    return (times[-1] - times[0]) / (len(times) - 1)
+        ledger = run_trivial(plan, store, lambda: times.append(time.perf_counter()))
+        assert ledger.ended == len(store.read("trials")) == len(plan.trials)
+        assert ledger.count("done", "stopped") == ledger.ended
+    return (times[-1] - times[0]) / (len(plan.trials) - 1)
 
 
 def overhead(sizes: list[int], rounds: int) -> Iterator[dict[str, Any]]:

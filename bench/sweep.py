@@ -55,8 +55,11 @@ def run_sweep(
     prepare_domains(plan, console)
     with on_ray.cluster(plan.spec.resources, cpus, address):
         if ledger.open_trials():
+            damaged = set(store.list_files("damaged"))
             with progress:
                 on_ray.run_trials(plan, ledger, store, recorder)
+            for name in sorted(set(store.list_files("damaged")) - damaged):  # found by other processes, which nobody hears
+                console.print(f"note: a damaged file was set aside: {name}", highlight=False, markup=False, soft_wrap=True)
         if recorder.unwritable:
             raise recorder.unwritable
         if ledger.open_trials():

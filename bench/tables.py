@@ -113,6 +113,9 @@ FINISHED = ("done", "stopped", "diverged")
 def newest(rows: pa.Table, table: Table) -> pa.Table:
     """Return one row per key, the one recorded last, in the order of recording.
 
+    Clocks differ and jump, so that of a trial's outcomes the last is by what happened: "done" is final, and otherwise the one
+    that has come further is later; only between equals the time decides.
+
     Args:
         rows: of the table, with its columns and perhaps others.
         table: its name.
@@ -126,5 +129,10 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
         column = rows[name].combine_chunks().dictionary_encode("encode")
         codes = codes * len(column.dictionary) + column.indices.to_numpy()
         codes = pd.factorize(codes)[0]  # small again, so that the next product cannot overflow
-    older = pd.Series(codes).duplicated(keep="last").to_numpy()
+    order = np.arange(len(rows))
+    if table == "trials":
+        steps = rows["steps"].fill_null(0).to_numpy()
+        order = np.lexsort((order, steps, rows["status"].to_numpy() == "done"))
+    older = np.zeros(len(rows), bool)
+    older[order] = pd.Series(codes[order]).duplicated(keep="last").to_numpy()
     return rows.filter(~older) if older.any() else rows

@@ -29,7 +29,8 @@ S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process is left with it in the end."""
-    items.sort(key=lambda item: item.path.name not in ("test_sweep.py", "test_faults.py"))
+    longest = {"test_sweep.py": -3, "test_cluster.py": -2, "test_faults.py": -1}
+    items.sort(key=lambda item: longest.get(item.path.name, 0))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -55,7 +55,7 @@ def recorded(store: Store, **changes: object) -> None:
 
 def edited(store: Store) -> None:
     trial = tiny.make().trials[0]
-    recorded(store, config=trial.model_copy(update={"seed": 5}).canonical_json())
+    recorded(store, status="done", steps=4, config=trial.model_copy(update={"seed": 5}).canonical_json())
 
 
 NOW = [pa.scalar(0, pa.timestamp("us", tz="UTC"))]
@@ -71,7 +71,7 @@ FAULTS: dict[str, tuple[Callable[[Store], None], str, str]] = {
     "a part with fewer columns": (lambda s: foreign(s, recorded_at=NOW), "schema", "missing or unknown"),
     "a key of nothing": (lambda s: recorded(s, key="0" * 16), "key", f"trials, {'0' * 16}: its configuration's key is"),
     "an edited configuration": (edited, "key", "its configuration's key is"),
-    "no configuration": (lambda s: recorded(s, config="{}"), "key", "its configuration cannot be read"),
+    "no configuration": (lambda s: recorded(s, status="done", steps=4, config="{}"), "key", "its configuration cannot be read"),
     "a lost rung": (lambda s: file(s, "measurements/*/*.parquet").unlink(), "rung", "not measured at step"),
     "a measurement of nothing": (lambda s: measured(s, trial="nobody"), "unknown", "measurements, trial nobody"),
     "a lost environment": (lambda s: file(s, "environments/*/*").unlink(), "unknown", "no row of table environments"),

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ import pytest
 from bench import distances
 from bench.check import check
 from bench.compaction import compact
+from bench.environment import record_environment
 from bench.ledger import Ledger
-from bench.outcomes import checkpoint_paths, last_checkpoint
+from bench.outcomes import checkpoint_paths, last_checkpoint, outcome_row
 from bench.status import status_tables
 from bench.store import Store, open_store
 from bench.worker import train
@@ -203,6 +205,42 @@ def test_lost_distances_are_measured_again(tmp_path: Path):
     cut(store, "distances/*/*")
     assert distances.missing(plan, ledger, store) == [("numerals", None, ("digits",))]
     assert check(store) == []
+
+
+def test_a_clock_that_jumps_by_hours_changes_no_outcome(finished_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A trial fails and its child is blocked, by a clock that is fast; it is put right, and wrong again, while they run."""
+    plan, store = tiny.make(), open_store(str(tmp_path / "store"), create=True)
+    dice = random.Random(9)
+
+    class Jumping(datetime):
+        hours = 12.0
+
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + timedelta(hours=cls.hours)
+
+    monkeypatch.setattr("bench.store.datetime", Jumping)
+    source, _, child = plan.trials
+    for trial, status in ((source, "failed"), (child, "blocked")):
+        store.append("trials", "small", [outcome_row(trial, status, record_environment(store, "small"), steps=0, error="x")])
+    Jumping.hours = -12.0
+    real = store.append
+    jumps = 0
+
+    def append(self: Store, *arguments: Any) -> None:
+        nonlocal jumps
+        real(*arguments)
+        Jumping.hours, jumps = dice.uniform(-12, 12), jumps + 1
+
+    monkeypatch.setattr(Store, "append", append)
+    tiny.run_here(plan, store, retry_failed=True)
+    assert jumps >= 3 * len(plan.trials)
+    for _ in range(2):
+        pd.testing.assert_series_equal(tiny.values(store), tiny.values(finished_once), check_exact=True)
+        pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(finished_once))
+        assert faults(store) == []
+        assert not Ledger.open(plan, store).is_open()
+        compact(store)
 
 
 # -- refused ------------------------------------------------------------------------------------------------------------

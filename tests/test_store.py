@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.compaction import compact
 from bench.store import SCHEMA_VERSION, Store, open_store
 from trainers.errors import UserError
 
@@ -29,6 +30,22 @@ def test_the_same_result_written_twice_reads_as_one_row_and_the_newest_wins(stor
     frame = store.read("measurements").sort_values("step")
     assert list(frame["value"]) == [2.0, 1.0]
     assert list(frame["sweep"]) == ["b", "a"]
+
+
+@pytest.mark.parametrize(("outcomes", "last"), [
+    ([("failed", 2), ("done", 8)], ("done", 8)),
+    ([("stopped", 2), ("done", 8)], ("done", 8)),
+    ([("stopped", 2), ("failed", 4)], ("failed", 4)),
+    ([("blocked", None), ("diverged", 3)], ("diverged", 3)),
+])  # fmt: skip
+def test_a_trials_last_outcome_is_the_furthest_whatever_the_clock_said(
+    store: Store, outcomes: list[tuple[str, int | None]], last: tuple[str, int]
+):
+    for number, order in enumerate((outcomes, outcomes[::-1])):
+        for status, steps in order:
+            store.append("trials", "a", [{"key": str(number), "status": status, "steps": steps}])
+    for table in (store.read("trials"), (compact(store), store.read("trials"))[1]):
+        assert list(zip(table["status"], table["steps"], strict=True)) == [last, last]
 
 
 def test_distances_of_real_images_have_one_row_though_their_trial_is_null(store: Store):

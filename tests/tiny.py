@@ -58,7 +58,7 @@ def make(**changes: Any) -> Plan:
     return make_plan(SweepSpec.model_validate({**SPEC, **SMALL, **changes}))
 
 
-def run_here(plan: Plan, store: Store) -> list[str]:
+def run_here(plan: Plan, store: Store, *, retry_failed: bool = False) -> list[str]:
     """Run what the store lacks of a sweep's trials, one after the other in this process, with no Ray.
 
     Returns:
@@ -66,7 +66,7 @@ def run_here(plan: Plan, store: Store) -> list[str]:
     """
     planned = [trial_columns(trial) for trial in plan.trials]
     store.write_sweep(plan.spec.name, {"spec": as_mapping(plan.spec), "trials": planned})
-    ledger = Ledger.open(plan, store)
+    ledger = Ledger.open(plan, store, retry_failed=retry_failed)
     said = list(reopen(plan, ledger, store))
     common = {"store": store.address, "sweep": plan.spec.name, "resources": plan.spec.resources.model_dump()}
     for key in ledger.having("pending"):  # sources come first
@@ -126,7 +126,12 @@ def processes(mark: str) -> dict[int, str]:
 def workers(ray: Path) -> list[int]:
     """Return the processes that train trials under the Ray that was started with `ray`."""
     raylets = {pid for pid, text in processes(str(ray)).items() if "raylet/raylet" in text}
-    return [pid for pid in processes("ray::ImplicitFunc") if _parent(pid) in raylets]
+    return [pid for raylet in raylets for pid in children(raylet, "ray::ImplicitFunc")]
+
+
+def children(parent: int, mark: str) -> list[int]:
+    """Return the child processes of a process whose command lines bear a mark."""
+    return [pid for pid in processes(mark) if _parent(pid) == parent]
 
 
 def _parent(pid: int) -> int | None:

@@ -1,4 +1,4 @@
-"""What processes do that are killed meanwhile; imports little, so that they start in milliseconds."""
+"""What processes do that are killed meanwhile; they are forks of one that has all of this imported, and start at once."""
 
 import multiprocessing
 import os
@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from bench import on_ray, overhead
 from bench.compaction import compact
 from bench.store import open_store
 
@@ -28,3 +29,10 @@ def dies_before_publishing(uri: str) -> None:
     Path.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment, method-assign]
     row = {"trial": "t", "step": 0, "metric": "fid", "embedding": "e", "value": 1.0}
     store.append("measurements", "small", [row])
+
+
+def drives(uri: str, address: str, trials: int) -> None:
+    """Run a sweep of trivial trials, three rungs each, on a cluster that is up."""
+    plan = overhead.trivial_plan(trials, steps=4, rule="halving")
+    with on_ray.cluster(plan.spec.resources, address=address):
+        overhead.run_trivial(plan, open_store(uri, create=True))

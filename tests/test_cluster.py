@@ -1,0 +1,125 @@
+"""Drivers and nodes of a Ray cluster that are killed at any moment: what is left is finished, each result once."""
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.dataset as ds
+import pytest
+from ray.cluster_utils import Cluster
+
+from bench import on_ray
+from bench.check import check
+from bench.overhead import trivial_plan
+from bench.spec import ResourcesConfig
+from bench.store import Store, open_store
+from tests import tiny
+from tests.victims import SERVER, drives
+from trainers.errors import UserError
+
+KILLS, TRIALS = 20, 96
+
+#: How a cluster finds out within seconds that a node is gone.
+WATCHFUL = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A cluster of one node, on which one trial runs at a time; nodes can be added."""
+    running = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": WATCHFUL})
+    yield running
+    running.shutdown()
+
+
+def drive(store: Path, cluster: Cluster) -> Any:
+    driver = SERVER.Process(target=drives, args=(str(store), cluster.address, TRIALS))
+    driver.start()
+    return driver
+
+
+def rows(store: Store, table: str) -> int:
+    return ds.dataset(store.path(table), format="parquet").count_rows() if Path(store.path(table)).exists() else 0
+
+
+def temporary_files_apart(store: Store) -> list[str]:
+    """Return all that is wrong with a store but the temporary files that killed writers leave."""
+    return [str(fault) for fault in check(store) if fault.kind != "temporary"]
+
+
+def test_drivers_killed_at_twenty_moments_lose_and_double_nothing(tmp_path: Path, cluster: Cluster):
+    """Two at a time, while they start, or when so and so many outcomes have been published, each time a moment later."""
+    cluster.add_node(num_cpus=1)
+    dice = random.Random(20)
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    calm = drive(undisturbed, cluster)
+    calm.join()
+    assert calm.exitcode == 0
+    for i in range(KILLS // 2):
+        before = tiny.trial_rows(killed)
+        assert before < TRIALS, "there was nothing left to disturb"
+        drivers = [drive(killed, cluster) for _ in range(2)]
+        if i % 2:
+            time.sleep(dice.uniform(0, 3))
+        else:
+            wanted = before + dice.randint(1, 5)
+            tiny.wait_for(lambda: tiny.trial_rows(killed) >= wanted, 60)  # noqa: B023 - called at once
+        for driver in dice.sample(drivers, 2):
+            time.sleep(dice.uniform(0, 0.1))
+            driver.kill()
+            driver.join()
+            assert driver.exitcode == -9, "it ended before it was killed"
+    last = drive(killed, cluster)
+    last.join()
+    assert last.exitcode == 0
+    one, other = open_store(str(killed)), open_store(str(undisturbed))
+    pd.testing.assert_frame_equal(tiny.outcomes(one), tiny.outcomes(other))
+    pd.testing.assert_series_equal(tiny.values(one), tiny.values(other), check_exact=True)
+    assert len(tiny.outcomes(one)) == len(trivial_plan(TRIALS).trials)
+    assert {"done", "stopped"} == set(tiny.outcomes(one)["status"])
+    assert temporary_files_apart(one) == temporary_files_apart(other) == []
+    assert not [*killed.glob("claims/*"), *killed.glob("drivers/*")]
+    # A trial may be recorded again that a killed driver's worker recorded in its last moments; finished ones do not run again.
+    assert rows(one, "trials") <= rows(other, "trials") + 2 * KILLS
+
+
+def test_a_node_that_is_killed_loses_nothing_of_a_sweep_that_goes_on_without_it(tmp_path: Path, cluster: Cluster):
+    """Three nodes with one trial each; the raylet of one is killed while it trains, and with it all processes of that node."""
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    changes = {**tiny.SMALL, "sources": ["numerals", "shapes"], "strategies": ["scratch", "finetune", "finetune-d"]}
+    spec = tiny.write_spec(tmp_path, **changes)
+    store = tmp_path / "store"
+    driver = tiny.start("run", spec, "--store", store, "--address", cluster.address, cwd=tmp_path, ray=tmp_path)
+    doomed: list[int] = []
+
+    def one_trains() -> bool:
+        for node in nodes:
+            raylet = node.all_processes["raylet"][0].process.pid
+            if tiny.children(raylet, "ray::ImplicitFunc.train"):
+                doomed.append(raylet)
+        return bool(doomed)
+
+    tiny.wait_for(one_trains)
+    tiny.kill(doomed[0])
+    output, _ = driver.communicate(timeout=180)
+    assert driver.returncode == 0, output
+    assert "Traceback" not in output
+    local = open_store(str(tmp_path / "local"), create=True)
+    tiny.run_here(tiny.make(**changes), local)
+    remote = open_store(str(store))
+    pd.testing.assert_frame_equal(tiny.outcomes(remote), tiny.outcomes(local))
+    pd.testing.assert_series_equal(tiny.values(remote), tiny.values(local), check_exact=True)
+    assert temporary_files_apart(remote) == []
+    assert not [*store.glob("claims/*"), *store.glob("drivers/*")]
+
+
+@pytest.mark.parametrize(("address", "cpus", "said"), [
+    ("127.0.0.1:1", None, "--address '127.0.0.1:1': no Ray cluster answers there"),
+    ("nonsense", None, "--address 'nonsense': no Ray cluster answers there"),
+    ("127.0.0.1:1", 1, "leave it out with --address"),
+])  # fmt: skip
+def test_a_cluster_that_is_not_there_is_the_users_mistake(address: str, cpus: int | None, said: str):
+    with pytest.raises(UserError, match=said), on_ray.cluster(ResourcesConfig(), cpus, address):
+        pass
