@@ -14,6 +14,9 @@ from bench.stopping import Action, Curve, judge
 from bench.store import Store
 from trainers.errors import UserError
 
+#: Shares of methods kept at a rung that are set beside each other.
+SHARES = (0.25, 0.33, 0.5, 0.67, 0.75)
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -56,28 +59,13 @@ def replay(store: Store, sweep: str | None, rule: StoppingConfig) -> tuple[list[
     Raises:
         UserError: there is no cell to replay.
     """
-    trials = store.read("trials")
-    trials = trials[trials["kind"] == "adapt"]
-    if sweep is not None:
-        trials = trials[trials["sweep"] == sweep]
-    measured = store.read("measurements")
-    measured = measured[measured["step"] > 0]
-    values, diversity = by_step(measured, rule.metric, ()), by_step(measured, "diversity", ())
-    unfinished = _unfinished_cells(store, sweep, set(trials["key"]))
-    found, left_out = [], 0
-    for cell, own in trials.groupby("cell", sort=False):
-        whole = own["status"].isin(["done", "diverged"]).all() and str(cell) not in unfinished
-        if whole and all(key in values or status == "diverged" for key, status in zip(own["key"], own["status"], strict=True)):
-            found.append(_replay(str(cell), own, values, diversity, rule))
-        else:
-            left_out += 1
-    left_out += len(unfinished - set(trials["cell"]))
-    if not found:
+    cells, left_out = _whole_cells(store, sweep, rule.metric)
+    if not cells:
         raise UserError(
             f"there is no cell to replay in store {store.uri!r}: {left_out} were stopped early or have not ended; "
             "run the sweep with --set stopping.rule=none"
         )
-    return sorted(found, key=lambda each: (each.target, each.conditional, each.size)), left_out
+    return [_replay(cell, rule) for cell in cells], left_out
 
 
 def summary(replays: list[Replay], rule: StoppingConfig, left_out: int) -> dict[str, Any]:
@@ -94,6 +82,52 @@ def summary(replays: list[Replay], rule: StoppingConfig, left_out: int) -> dict[
     }
 
 
+def audit(store: Store, sweep: str | None) -> pd.DataFrame:
+    """Return what halving would have saved and changed in the cells that ran without it, for several shares kept.
+
+    Returns:
+        a row per share: `keep`, `cells`, `saved` (share of the adapt steps), `same_winner` (cells), `source_order` (mean rank
+        correlation, NaN where no cell has three sources); no row where the store has no such cell.
+    """
+    cells, left_out = _whole_cells(store, sweep, "fid")
+    rows = []
+    for keep in SHARES if cells else ():
+        rule = StoppingConfig(keep=keep)
+        said = summary([_replay(cell, rule) for cell in cells], rule, left_out)
+        rows.append((keep, said["cells"], said["steps_saved"], said["same_winner"], said["source_order"]))
+    return pd.DataFrame(rows, columns=["keep", "cells", "saved", "same_winner", "source_order"])
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A cell of which every trial went as far as it could: its key, rows of table `trials`, and values by trial and step."""
+
+    key: str
+    trials: pd.DataFrame
+    values: dict[str, dict[int, float]]
+    diversity: dict[str, dict[int, float]]
+
+
+def _whole_cells(store: Store, sweep: str | None, metric: str) -> tuple[list[_Cell], int]:
+    """Return them by target, and how many other cells there are."""
+    trials = store.read("trials")
+    trials = trials[trials["kind"] == "adapt"]
+    if sweep is not None:
+        trials = trials[trials["sweep"] == sweep]
+    measured = store.read("measurements")
+    measured = measured[measured["step"] > 0]
+    values, diversity = by_step(measured, metric, ()), by_step(measured, "diversity", ())
+    unfinished = _unfinished_cells(store, sweep, set(trials["key"]))
+    found, left_out = [], len(unfinished - set(trials["cell"]))
+    for (_, _, _, cell), own in trials.groupby(["target", "conditional", "size", "cell"]):
+        whole = own["status"].isin(["done", "diverged"]).all() and cell not in unfinished
+        if whole and all(key in values or status == "diverged" for key, status in zip(own["key"], own["status"], strict=True)):
+            found.append(_Cell(str(cell), own, values, diversity))
+        else:
+            left_out += 1
+    return found, left_out
+
+
 def _unfinished_cells(store: Store, sweep: str | None, recorded: set[str]) -> set[str]:
     """Return the cells of which a planned trial has no outcome yet."""
     plans = [plan for name, plan in store.read_sweeps().items() if sweep is None or name == sweep]
@@ -101,13 +135,8 @@ def _unfinished_cells(store: Store, sweep: str | None, recorded: set[str]) -> se
     return {row["cell"] for row in rows if row["key"] not in recorded}
 
 
-def _replay(
-    cell: str,
-    own: pd.DataFrame,
-    values: dict[str, dict[int, float]],
-    diversity: dict[str, dict[int, float]],
-    rule: StoppingConfig,
-) -> Replay:
+def _replay(cell: _Cell, rule: StoppingConfig) -> Replay:
+    own, values = cell.trials, cell.values
     rungs = sorted({step for key in own["key"] for step in values.get(key, {})})
     curves = [
         Curve(
@@ -115,12 +144,12 @@ def _replay(
             row["strategy"],
             values.get(row["key"], {}),
             diverged=row["status"] == "diverged",
-            diversity=diversity.get(row["key"], {}),
+            diversity=cell.diversity.get(row["key"], {}),
             method=f"{row['strategy']} {row['source']}",
         )
         for row in own.to_dict("records")
     ]
-    verdicts = judge(curves, rungs, rule, cell)
+    verdicts = judge(curves, rungs, rule, cell.key)
     taken = dict(zip(own["key"], own["steps"].astype(int), strict=True))
     ends = {
         key: min(taken[key], verdict.rung) if verdict.action is Action.STOP and verdict.rung else taken[key]
@@ -129,7 +158,7 @@ def _replay(
     before, after = _methods(own, values, taken), _methods(own, values, ends)
     first = own.iloc[0]
     return Replay(
-        cell=cell,
+        cell=cell.key,
         target=str(first["target"]),
         size=int(first["size"]),
         conditional=bool(first["conditional"]),
