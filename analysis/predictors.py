@@ -106,9 +106,11 @@ def _blocks(points: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return, per target (and resolution, as distances depend on it), the nearness of its sources and its groups' gains."""
     blocks = []
     for _, own in points.groupby(["target", "resolution"], sort=False):
-        gains = own.pivot(index=["cell", "strategy"], columns="source", values="gain")
-        nearness = own.groupby("source")["nearness"].first().reindex(gains.columns)
-        blocks.append((nearness.to_numpy(float), gains.to_numpy(float)))
+        source, group = pd.factorize(own["source"])[0], own.groupby(["cell", "strategy"]).ngroup().to_numpy()
+        gains, nearness = np.full((group.max() + 1, source.max() + 1), np.nan), np.zeros(source.max() + 1)
+        gains[group, source] = own["gain"]
+        nearness[source] = own["nearness"]
+        blocks.append((nearness, gains))
     return blocks
 
 

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from analysis.answers import analyse, answers, caveats, overall
+from analysis.answers import answers
 from analysis.frames import load
 from analysis.report import write_report
+from analysis.statistics import analyse
+from analysis.summary import caveats, overall
 from bench.store import Store, open_store
 from tests.synthetic import build
 from trainers.errors import UserError
