@@ -14,7 +14,7 @@ from analysis import transferability as tf
 from analysis.frames import records
 from analysis.statistics import Analysis
 from analysis.transferability import SCRATCH
-from analysis.wording import Row, as_high, counted, method, number
+from analysis.wording import Row, as_high, counted, method, number, saved, saved_interval
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ def answers(analysis: Analysis, trials: pd.DataFrame) -> list[Answer]:
         transfers = [row for row in methods if row["strategy"] != SCRATCH]
         details = [
             *_first_rung(analysis, cell, transfers[0] if transfers else None),
+            *_saved(analysis, cell, transfers[0] if transfers else None),
             *_nearest(analysis, cell, transfers),
             *_beaten(analysis, cell),
             *_kid(analysis, cell, methods[0]),
@@ -93,6 +94,37 @@ def _first_rung(analysis: Analysis, cell: Any, best: Row | None) -> list[str]:
     return [
         f"At the first rung, step {rows['step'].iloc[0]:,}: {number(ours)} against {number(theirs)} ({as_high(theirs, ours)})."
     ]
+
+
+def _saved(analysis: Analysis, cell: Any, best: Row | None) -> list[str]:
+    """Return how many times the images and the steps scratch needs to be as good as the best transfer."""
+    if best is None:
+        return []
+    lines = []
+    names = ("target", "conditional", "resolution", "family", "size", "strategy", "source")
+    for row in _rows_of(analysis.multipliers, best, [name for name in names if name in best]):
+        images = f"{row['equivalent']:,.0f} images" + (" or more" if row["bound"] == "at least" else "")
+        images += " or fewer" if row["bound"] == "at most" else ""
+        lines.append(
+            f"As good as scratch with {images}: a data multiplier of {saved(row)}{_interval(row)}, at step {row['step']:,}."
+        )
+    for row in _rows_of(analysis.speed_ups, best, ["cell", "strategy", "source"]):
+        when = {"": f"by step {row['step']:,.0f}", "at least": f"by the first rung, step {row['step']:,.0f}"}
+        reached = when.get(row["bound"], f"not by step {row['step']:,.0f}")
+        lines.append(
+            f"Scratch's best FID, at step {row['scratch_step']:,}, was reached {reached}: "
+            f"a speed-up of {saved(row)}{_interval(row)}."
+        )
+    return lines
+
+
+def _rows_of(table: pd.DataFrame, best: Row, names: list[str]) -> list[Row]:
+    return records(table[pd.DataFrame({name: table[name] == best[name] for name in names}).all(axis=1)])
+
+
+def _interval(row: Row) -> str:
+    interval = saved_interval(row)
+    return f" (95 % interval: {interval})" if interval and interval != saved(row) else ""
 
 
 def _nearest(analysis: Analysis, cell: Any, transfers: list[Row]) -> list[str]:

@@ -29,8 +29,8 @@ def drivers(gains: pd.DataFrame, own_figures: pd.DataFrame, trials: pd.DataFrame
     """Return the effect of each covariate on the gain at the cells' common step, by strategy.
 
     All covariates are log2, so effects are gains per doubling, with signs such that nearer, denser, more diverse and more
-    are positive. A covariate of the source alone has as few observations as there are sources: its degrees of freedom are
-    counted so (containment), and where there are not enough sources for all of these, none is told.
+    are positive. A covariate that varies by source more than within has as few observations as there are sources: its degrees
+    of freedom are counted so (containment), and where there are not enough sources for all of these, only distance is told.
 
     Args:
         gains: `transferability.transfer_gain` in one embedding with `distance` (NaN where there is none).
@@ -48,10 +48,12 @@ def drivers(gains: pd.DataFrame, own_figures: pd.DataFrame, trials: pd.DataFrame
         table = group[["target", "source", "gain", *COVARIATES]].dropna(axis=1, how="all").dropna()
         varied = [name for name in COVARIATES if name in table and table[name].nunique() > 1]
         sources, targets = table["source"].nunique(), table["target"].nunique()
-        of_source = [name for name in varied if table.groupby("source")[name].nunique().max() == 1]
-        between = sources - 1 - len(of_source)
+        of_source = [name for name in varied if _between(table[name], table["source"]) > 0.5]
+        if sources - 1 - len(of_source) < 1:
+            varied = [name for name in varied if name == "distance"]
+        between = sources - 1 - len({*of_source} & {*varied})
         if between < 1:
-            varied, between = [name for name in varied if name not in of_source], sources - 1
+            continue
         fixed = np.column_stack([np.ones(len(table)), *(table[name] for name in varied)])
         groups = [pd.factorize(table[name])[0] for name in ("target", "source")]
         within = len(table) - int(np.linalg.matrix_rank(np.column_stack([fixed, *map(_indicators, groups)])))
@@ -66,6 +68,11 @@ def drivers(gains: pd.DataFrame, own_figures: pd.DataFrame, trials: pd.DataFrame
     found = pd.DataFrame(rows, columns=_COLUMNS)
     found["p_holm"] = holm(found["p"].astype(float))
     return found
+
+
+def _between(values: "pd.Series[float]", source: "pd.Series[str]") -> float:
+    """Return the share of the variance that lies between the sources."""
+    return float(values.groupby(source).transform("mean").var() / values.var())
 
 
 def _points(gains: pd.DataFrame, own_figures: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from analysis.figures import Style
 from analysis.frames import records
 from analysis.statistics import Analysis
 from analysis.transferability import SCRATCH
-from analysis.wording import signed, span
+from analysis.wording import saved, signed, span
 
 _WIDE = 4  # sources in a heat map that fit a phone; a wider one scrolls in its own box
 
@@ -60,7 +60,10 @@ def fid_by_class(analysis: Analysis) -> list[Panel]:
 
 
 def fid_by_size(analysis: Analysis, trials: pd.DataFrame, style: Style) -> list[Panel]:
-    """Return three panels per family: the nearest source, the best, the mean of all, each beside scratch."""
+    """Return three panels per family: the nearest source, the best, the mean of all, each beside scratch.
+
+    The first two have the data multipliers drawn in, where they were taken at the full budget too.
+    """
     ranked = analysis.ranked.merge(
         analysis.nearest[["cell", "source"]].rename(columns={"source": "nearest"}), on="cell", how="left"
     )
@@ -91,13 +94,29 @@ def fid_by_size(analysis: Analysis, trials: pd.DataFrame, style: Style) -> list[
         for name, (data, how) in chosen.items():
             if len(data):
                 figure = figures.fid_by_size(
-                    pd.concat([data, scratch])[[*by, "value", "note"]], style, (shown.min(), shown.max())
+                    pd.concat([data, scratch])[[*by, "value", "note"]],
+                    style,
+                    (shown.min(), shown.max()),
+                    _saved(analysis, data) if "source" in data else None,
                 )
                 missing = len(tried) - len(data)
                 rest = f" {missing} of {len(tried)} points are missing: none ran that far." if missing else ""
                 caption = f"FID at the full budget; source {how}.{rest}"
                 panels.append(_panel(f"{family}: {name}", caption, figure))
     return panels
+
+
+def _saved(analysis: Analysis, methods: pd.DataFrame) -> pd.DataFrame:
+    """Return the data multipliers of methods (rows of the ranking) that were taken at the step of their values."""
+    on = ["family", "size", "strategy", "source", "step"]
+    columns = [*on, "equivalent", "multiplier", "bound", "low", "high"]
+    rows = methods[[*on, "value"]].merge(analysis.multipliers[columns], on=on)
+    rows = rows[rows["equivalent"] != rows["size"]].reset_index(drop=True)  # of the largest size there is nothing to draw
+    words = [
+        f"{row['strategy']}, {row['size']:,} images: as good as scratch with {row['equivalent']:,.0f}, {saved(row)}"
+        for row in records(rows)
+    ]
+    return rows.assign(words=pd.Series(words, index=rows.index, dtype="object"))
 
 
 def heat_maps(analysis: Analysis, style: Style) -> list[Panel]:

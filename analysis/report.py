@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 from analysis import panels, tables, transferability
 from analysis.album import Album, Samples, samples
 from analysis.answers import Answer, answers
+from analysis.downloads import Download, of_analysis, of_trials
 from analysis.figures import Style
 from analysis.frames import STATUSES, Frames, load, records
 from analysis.panels import Panel
@@ -38,15 +39,19 @@ class View:
     caveats: list[str] = field(default_factory=list)
     curves: list[Panel] = field(default_factory=list)
     by_size: list[Panel] = field(default_factory=list)
+    savings: list[dict[str, Any]] = field(default_factory=list)
     heat_maps: list[Panel] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
     classes: list[Panel] = field(default_factory=list)
     distance: list[Panel] = field(default_factory=list)
     correlations: list[dict[str, Any]] = field(default_factory=list)
     predictors: list[dict[str, Any]] = field(default_factory=list)
+    drivers: list[dict[str, Any]] = field(default_factory=list)
     quality: list[Quality] = field(default_factory=list)
     knobs: list[dict[str, Any]] = field(default_factory=list)
     samples: list[Samples] = field(default_factory=list)
     samples_left_out: int = 0
+    downloads: list[Download] = field(default_factory=list)
 
 
 def write_report(store: Store, out: Path, sweep: str | None = None) -> Path:
@@ -72,13 +77,18 @@ def render(frames: Frames, store: Store) -> str:
     """Return the page for `frames`; `store` is where the sample grids are read from."""
     style = Style.of(frames.trials)
     album = Album(store)
-    views = [_view(frames, analyse(frames, embedding), style, album) for embedding in frames.embeddings]
+    several = len(frames.embeddings) > 1
+    views = [
+        _view(frames, analyse(frames, embedding), style, album, number if several else 0)
+        for number, embedding in enumerate(frames.embeddings, start=1)
+    ]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.filters["count"] = lambda n: f"{n:,}"
     environment.filters["signed"] = signed
     environment.filters["times"] = times
+    environment.filters["p"] = lambda p: "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
     coverage = transferability.coverage(frames.trials, STATUSES)
     return environment.get_template("report.html.j2").render(
         title=", ".join(sorted({*frames.sweeps, *frames.trials["sweep"]})),
@@ -88,8 +98,10 @@ def render(frames: Frames, store: Store) -> str:
         views=views,
         by_class=any(view.classes for view in views),
         knobs=any(view.knobs for view in views),
+        savings=any(view.savings for view in views),
         statuses=[status for status in STATUSES if coverage[status].sum()],
         coverage=records(coverage),
+        trials_csv=of_trials(frames),
         errors=tables.errors(frames.trials),
         totals=coverage[["planned", *STATUSES]].sum().to_dict(),
         key_entries=panels.key(style),
@@ -100,7 +112,7 @@ def render(frames: Frames, store: Store) -> str:
     )
 
 
-def _view(frames: Frames, analysis: Analysis, style: Style, album: "Album") -> View:
+def _view(frames: Frames, analysis: Analysis, style: Style, album: Album, number: int) -> View:
     grids, left_out = samples(analysis, frames.trials, album)
     return View(
         embedding=analysis.embedding,
@@ -109,15 +121,19 @@ def _view(frames: Frames, analysis: Analysis, style: Style, album: "Album") -> V
         caveats=caveats(analysis, frames.trials),
         curves=panels.learning_curves(analysis, style),
         by_size=panels.fid_by_size(analysis, frames.trials, style),
+        savings=tables.savings_rows(analysis),
+        sources=records(analysis.sources),
         heat_maps=panels.heat_maps(analysis, style),
         classes=panels.fid_by_class(analysis),
         distance=panels.gain_by_distance(analysis, style),
         correlations=records(analysis.correlations),
         predictors=[{**row, "name": predictor(row)} for row in records(analysis.predictors)],
+        drivers=records(analysis.drivers),
         quality=tables.quality_tables(analysis),
         knobs=records(analysis.knobs),
         samples=grids,
         samples_left_out=left_out,
+        downloads=of_analysis(analysis, number),
     )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import quality
 from analysis.frames import STATUSES, Frames, records
 from analysis.statistics import Analysis
-from analysis.wording import span
+from analysis.wording import saved, saved_interval, span
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,37 @@ def _with_error(value: float, error: float | None) -> str:
         return f"{value:.3g}"
     digits = 0 if error >= 10 else 1 if error >= 1 else 2 if error >= 0.1 else 3
     return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def savings_rows(analysis: Analysis) -> list[dict[str, Any]]:
+    """Return, for each strategy of a cell with its best source, what it saves in images and in steps, in words."""
+    chosen = analysis.ranked[analysis.ranked["source"].notna()].drop_duplicates(["cell", "strategy"])
+    by_size, by_cell = ["family", "size", "strategy", "source"], ["cell", "strategy", "source"]
+    images = {tuple(row[name] for name in by_size): row for row in records(analysis.multipliers)}
+    steps = {tuple(row[name] for name in by_cell): row for row in records(analysis.speed_ups)}
+    rows = []
+    for row in records(chosen):
+        data, time = images.get(tuple(row[name] for name in by_size)), steps.get(tuple(row[name] for name in by_cell))
+        if data or time:
+            rows.append({"cell_label": row["cell_label"], "name": _short(row), **_of_images(data), **_of_steps(time)})
+    return rows
+
+
+def _of_images(row: dict[str, Any] | None) -> dict[str, str]:
+    if row is None:
+        return dict.fromkeys(("images", "images_interval", "equivalent"), "–")
+    some = f" ({row['sizes']} of {row['planned']} sizes)" if row["sizes"] < row["planned"] else ""
+    return {
+        "images": saved(row),
+        "images_interval": saved_interval(row) or "–",
+        "equivalent": f"{row['equivalent']:,.0f} at step {row['step']:,}{some}",
+    }
+
+
+def _of_steps(row: dict[str, Any] | None) -> dict[str, str]:
+    if row is None:
+        return dict.fromkeys(("steps", "steps_interval"), "–")
+    return {"steps": saved(row), "steps_interval": saved_interval(row) or "–"}
 
 
 def trial_rows(frames: Frames) -> list[dict[str, Any]]:

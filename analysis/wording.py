@@ -60,3 +60,30 @@ def span(counts: "pd.Series[int]") -> str:
         return "unknown"
     low, high = int(known.min()), int(known.max())
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def multiple(value: float) -> str:
+    """Return a multiplier, e.g. ``4.4×``."""
+    return f"{value:.0f}×" if value >= 99.5 else f"{value:.1f}×" if value >= 0.95 else f"{value:.2f}×"
+
+
+def saved(row: Row) -> str:
+    """Return the multiplier of a row of `savings`, with its bound."""
+    return f"{row['bound']} {multiple(row['multiplier'])}" if row["bound"] else multiple(row["multiplier"])
+
+
+def saved_interval(row: Row) -> str:
+    """Return the interval of a row of `savings`, e.g. ``3.1× to 6.0×``; empty where seeds tell of none."""
+    low, high = row["low"], row["high"]
+    if low is None or high is None:
+        return ""
+    if low == 0 and high == float("inf"):
+        return "anything"
+    if high == float("inf"):
+        return f"at least {multiple(low)}"
+    return f"at most {multiple(high)}" if low == 0 else f"{multiple(low)} to {multiple(high)}"
+
+
+def chance(p: float) -> str:
+    """Return a p-value in words, e.g. ``p = 0.03``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

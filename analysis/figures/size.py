@@ -9,13 +9,19 @@ from analysis.figures.style import Style, blank, escape, log_ticks, short, space
 from analysis.transferability import SCRATCH
 
 
-def fid_by_size(rows: pd.DataFrame, style: Style, span: tuple[float, float] | None = None) -> go.Figure:
+def fid_by_size(
+    rows: pd.DataFrame, style: Style, span: tuple[float, float] | None = None, saved: pd.DataFrame | None = None
+) -> go.Figure:
     """Draw FID at the full budget against the number of training images, one line per strategy.
+
+    The data multiplier is a dotted line from a transfer to where scratch is as good, with a tick there, or an arrow where
+    that lies beyond scratch's sizes.
 
     Args:
         rows: one row per (strategy, size) with `value` and `note` (what it is the value of).
         style: colours.
         span: least and greatest FID of the axis, so that figures side by side can share it.
+        saved: one row per multiplier to draw: `strategy`, `size`, `value`, `equivalent` and `words` (what it says).
     """
     figure = blank(height=320)
     sizes = sorted(set(rows["size"]))
@@ -38,6 +44,19 @@ def fid_by_size(rows: pd.DataFrame, style: Style, span: tuple[float, float] | No
             hovertext=notes,
             hoverinfo="text",
             meta={"strategy": strategy, "source": None},
+        )
+    for row in () if saved is None else saved.to_dict("records"):
+        color = style.color(row["strategy"])
+        end = {"": "line-ns-open", "at least": "triangle-right", "at most": "triangle-left"}[row["bound"]]
+        figure.add_scatter(
+            x=[row["size"], row["equivalent"]],
+            y=[row["value"]] * 2,
+            mode="lines+markers",
+            line={"color": color, "width": 1.5, "dash": "2px,3px"},
+            marker={"symbol": ["circle", end], "size": [1, 11], "color": color, "line": {"width": 2.5, "color": color}},
+            hovertext=escape(row["words"]),
+            hoverinfo="text",
+            meta={"strategy": row["strategy"], "source": None},
         )
     low, high = span or (rows["value"].min(), rows["value"].max())
     figure.update_xaxes(
