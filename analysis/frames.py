@@ -52,7 +52,7 @@ class Frames:
     @property
     def embeddings(self) -> list[str]:
         """Return the embeddings that something was measured in. Numbers of two of them must never meet."""
-        return sorted(set(self.curves["embedding"]))
+        return sorted(self.curves["embedding"].unique())
 
 
 def load(store: Store, sweep: str | None = None) -> Frames:

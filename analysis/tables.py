@@ -81,17 +81,19 @@ def _of_steps(row: dict[str, Any] | None) -> dict[str, str]:
 def trial_rows(frames: Frames) -> list[dict[str, Any]]:
     """Return the trials with their last finite FID and KID in each embedding."""
     curves = frames.curves[frames.curves["value"].abs() < math.inf]
-    last = curves.sort_values("step").drop_duplicates(["trial", "metric", "embedding"], keep="last")
+    last = (
+        curves[curves["metric"].isin(["fid", "kid"])]
+        .sort_values("step")
+        .drop_duplicates(["trial", "metric", "embedding"], keep="last")
+    )
     values = {(row["trial"], row["embedding"], row["metric"]): row["value"] for row in records(last)}
     trials = frames.trials.assign(rank=frames.trials["status"].map(STATUSES.index))
     trials = trials.sort_values(
         ["kind", "target", "conditional", "size", "strategy", "source", "seed"], ascending=[False] + [True] * 6
     )
-    rows = records(trials)
+    rows, embeddings = records(trials), frames.embeddings
     for row in rows:
-        row["values"] = [
-            (values.get((row["key"], name, "fid")), values.get((row["key"], name, "kid"))) for name in frames.embeddings
-        ]
+        row["values"] = [(values.get((row["key"], name, "fid")), values.get((row["key"], name, "kid"))) for name in embeddings]
     return rows
 
 

@@ -32,7 +32,7 @@ def learning_curves(curves: pd.DataFrame, style: Style, metric: str = "fid") -> 
     groups = rows.assign(source_label=rows["source_label"].fillna("")).groupby(["strategy", "source_label"])
     # Scratch last, so that it lies on top of the others.
     for (strategy, source), group in sorted(groups, key=lambda item: (item[0][0] == SCRATCH, item[0])):
-        _draw_method(figure, group, style, strategy, source or None)
+        _draw_method(figure, group, rungs, style, strategy, source or None)
     low, high = rows["value"].min(), rows["value"].max()
     if low > 0 and high / low > 3:
         figure.update_yaxes(type="log", **log_ticks(low, high))
@@ -41,22 +41,25 @@ def learning_curves(curves: pd.DataFrame, style: Style, metric: str = "fid") -> 
     return figure
 
 
-def _draw_method(figure: go.Figure, rows: pd.DataFrame, style: Style, strategy: str, source: str | None) -> None:
+def _draw_method(
+    figure: go.Figure, rows: pd.DataFrame, steps_of: list[int], style: Style, strategy: str, source: str | None
+) -> None:
     color, scratch = style.color(strategy), strategy == SCRATCH
     name = method_name(strategy, source)
     base: dict[str, Any] = {"legendgroup": strategy, "meta": {"strategy": strategy, "source": source}}
     values = rows.pivot(index="rung", columns="trial", values="value").sort_index()
     shared = values.dropna()
     rungs, mean, seeds = shared.index.tolist(), shared.mean(axis=1), values.shape[1]
-    steps = [rows.loc[rows["rung"] == rung, "step"].iloc[0] for rung in rungs]
+    steps = [steps_of[rung] for rung in rungs]
     if seeds > 1 and len(rungs) > 1:
         outline = [*shared.max(axis=1), *shared.min(axis=1)[::-1]]
         band = {"fill": "toself", "fillcolor": color, "opacity": 0.15, "line_width": 0, "mode": "lines"}
         figure.add_scatter(x=[*rungs, *rungs[::-1]], y=outline, hoverinfo="skip", showlegend=False, **band, **base)
-        for trial in values:
-            line = values[trial].dropna()
-            thin = {"mode": "lines", "line": {"color": color, "width": 1}, "opacity": 0.45}
-            figure.add_scatter(x=line.index.tolist(), y=line.tolist(), hoverinfo="skip", showlegend=False, **thin, **base)
+        # All seeds in one trace, with gaps in between: a page of many trials is smaller and drawn sooner.
+        gap = [*values.index, None]
+        lines = [value for trial in values for value in (*(None if v != v else v for v in values[trial]), None)]
+        thin = {"mode": "lines", "line": {"color": color, "width": 1}, "opacity": 0.45}
+        figure.add_scatter(x=gap * seeds, y=lines, hoverinfo="skip", showlegend=False, **thin, **base)
     of_seeds = f", mean of {seeds} seeds" if seeds > 1 else ""
     figure.add_scatter(
         x=rungs,
