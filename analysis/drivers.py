@@ -115,10 +115,8 @@ def mixed_model(y: np.ndarray, fixed: np.ndarray, groups: list[np.ndarray]) -> t
         return (count - effects) * np.log(variance) + determinants, estimate, inverse, variance
 
     # The ratios of the variances to the noise's may be 0, where the criterion has a kink in their logarithm: so their root.
-    starts = (np.full(len(groups), root) for root in (0.3, 1.5))
-    options = {"xatol": 1e-5, "fatol": 1e-8}
-    fits = [optimize.minimize(lambda root: solve(root**2)[0], start, method="Nelder-Mead", options=options) for start in starts]
-    ratios = min(fits, key=lambda fit: fit.fun).x ** 2
+    start, options = np.full(len(groups), 0.7), {"xatol": 1e-5, "fatol": 1e-8}
+    ratios = optimize.minimize(lambda root: solve(root**2)[0], start, method="Nelder-Mead", options=options).x ** 2
     _, estimate, inverse, variance = solve(ratios)
     return estimate, np.sqrt(variance * np.diag(inverse)), variance * np.append(ratios, 1.0)
 

@@ -128,7 +128,7 @@ def test_pooled_is_scipys_over_all_points():
 def test_many_kinds_of_distance_are_many_chances_and_corrected_for():
     random = np.random.default_rng(7)
     claims, uncorrected = [], []
-    for _ in range(30):
+    for _ in range(20):
         found, _ = several(random, 0.0, targets=2)
         apart = pd.concat([several(random, 0.0, targets=2)[1].assign(kind=kind) for kind in NEARER])
         rows = predictors(found, apart)
