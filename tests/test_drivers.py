@@ -1,10 +1,15 @@
 """The mixed model: against published fits and closed forms; and on simulated sweeps with a known truth."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.drivers import drivers, mixed_model
+from analysis.frames import load
+from analysis.statistics import analyse
+from tests.synthetic import EMBEDDING, build, uniform
 
 # Davies & Goldsmith's dyestuff yields, six batches of five; the fit is the one in lme4's manual (Bates et al. 2015).
 DYESTUFF = [
@@ -94,3 +99,18 @@ def test_intervals_cover_the_truth_at_their_rate():
         covered.append([found["low"][name] <= value <= found["high"][name] for name, value in TRUTH.items()])
     # Of the source's own covariates there are eight observations for five parameters; what little is known is not overstated.
     assert np.mean(covered, axis=0) == pytest.approx(np.full(4, 0.95), abs=0.045)
+
+
+def test_a_store_has_what_the_model_asks_for(tmp_path: Path):
+    sources = {name: 20.0 * 2**place for place, name in enumerate("abcdef")}
+    store = build(tmp_path, sources=sources, targets=("x", "y"), sizes=(50,), strategies=("scratch", "finetune"), images=False)
+    own = [
+        {"domain": name, "resolution": 16, "embedding": EMBEDDING, "figure": figure, "value": 1 + uniform(name, figure)}
+        for name in sources for figure in ("diversity", "spacing")
+    ]  # fmt: skip
+    store.append("domains", "quickstart", own)
+    frames = load(store)
+    assert len(frames.own_figures) == 12
+    found = analyse(frames, EMBEDDING).drivers
+    assert found["covariate"].tolist() == ["distance", "density", "diversity"], "all have as many images"
+    assert found[["points", "targets", "sources"]].iloc[0].tolist() == [12, 2, 6]
