@@ -54,7 +54,7 @@ def data_multiplier(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for _, family in _measured(curves, metric).groupby(["family", "embedding"], sort=False):
-        methods = _methods(family, ["size", "strategy", "source"])
+        methods = [method for method in _methods(family, ["size", "strategy", "source"]) if method.means]
         scratch = {method.first["size"]: method for method in methods if method.first["strategy"] == SCRATCH}
         if len(scratch) < 2:
             continue

@@ -110,9 +110,14 @@ def _sources(analysis: Analysis) -> list[str]:
 
 
 def _drivers(analysis: Analysis) -> list[str]:
-    """Return, per strategy, which of distance, density, diversity and amount have an effect that noise does not explain."""
+    """Return, per strategy, which of distance, density, diversity and amount have an effect that noise does not explain.
+
+    Of distance alone the rank correlations tell, and with fewer assumptions.
+    """
     lines = []
     for strategy, group in analysis.drivers.groupby("strategy", sort=False):
+        if len(group) == 1:
+            continue
         told = [row for row in records(group) if row["p_holm"] < LEVEL]
         effects = "; ".join(
             f"{row['about']}, {times(row['value'])} ({times(row['low'])} to {times(row['high'])})" for row in told

@@ -9,6 +9,7 @@ import pytest
 from analysis.drivers import drivers, mixed_model
 from analysis.frames import load
 from analysis.statistics import analyse
+from analysis.summary import overall
 from tests.synthetic import EMBEDDING, build, uniform
 
 # Davies & Goldsmith's dyestuff yields, six batches of five; the fit is the one in lme4's manual (Bates et al. 2015).
@@ -111,6 +112,10 @@ def test_a_store_has_what_the_model_asks_for(tmp_path: Path):
     store.append("domains", "quickstart", own)
     frames = load(store)
     assert len(frames.own_figures) == 12
-    found = analyse(frames, EMBEDDING).drivers
+    analysis = analyse(frames, EMBEDDING)
+    found = analysis.drivers
     assert found["covariate"].tolist() == ["distance", "density", "diversity"], "all have as many images"
     assert found[["points", "targets", "sources"]].iloc[0].tolist() == [12, 2, 6]
+    (line,) = [line for line in overall(analysis) if line.startswith("With finetune, ")]
+    assert "diversity" in line
+    assert "can be told from noise" in line

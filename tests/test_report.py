@@ -79,7 +79,6 @@ def test_without_an_effect_the_answer_says_so(tmp_path: Path) -> None:
         build(tmp_path, sources=sources, targets=("digits", "faces"), seeds=(0, 1, 2), sizes=(50,), keep=1.0, images=False)
     )
     assert "No transfer can be told from training from scratch by more than the spread between seeds" in text
-    assert "no effect on the gain can be told from noise" in text
     assert "the gain changes with" not in text
     assert "ways to measure the distance foretold which source helps more" in text or "may well be chance" in text
 
