@@ -40,6 +40,8 @@ class Frames:
     """One row per trial, step, metric and embedding: the table `measurements` joined with its trial's columns."""
     distances: pd.DataFrame
     """The table `distances` with `source_label` and `target_label`."""
+    own_figures: pd.DataFrame
+    """What each domain is like by itself, the table `domains`: its `diversity` and `spacing` by resolution and embedding."""
     environments: pd.DataFrame
     """One row per environment: `environment`, `details` (a dict), `trials` (how many ran there)."""
     sweeps: dict[str, dict[str, Any]]
@@ -50,7 +52,7 @@ class Frames:
     @property
     def embeddings(self) -> list[str]:
         """Return the embeddings that something was measured in. Numbers of two of them must never meet."""
-        return sorted(set(self.curves["embedding"]))
+        return sorted(self.curves["embedding"].unique())
 
 
 def load(store: Store, sweep: str | None = None) -> Frames:
@@ -92,6 +94,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         trials=trials,
         curves=curves.reset_index(drop=True),
         distances=distances,
+        own_figures=store.read("domains").drop(columns=["recorded_at", "sweep"]),
         environments=_environments(store.read("environments"), trials),
         sweeps=planned,
         domains=domains,

@@ -63,18 +63,28 @@ def transfer_gain(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
         scratch = trials[trials["strategy"] == SCRATCH]
         complete = values[list(trials.index[trials["status"] != "diverged"])].dropna()
         common = complete.index[-1] if len(complete) else None
-        for trial, row in trials[trials["source"].notna()].iterrows():
-            same_seed = scratch.index[scratch["seed"] == row["seed"]]
-            peers = list(same_seed if len(same_seed) else scratch.index)
-            if not peers:
-                continue
-            pair = pd.DataFrame({"value": values[trial], "scratch": values[peers].mean(axis=1, skipna=False)}).dropna()
-            matched = pair.index[-1] if len(pair) else None
-            for at, step in (("first", values.index[0]), ("common", common), ("matched", matched)):
-                if step is not None and step in pair.index:
-                    value, reference = float(pair["value"][step]), float(pair["scratch"][step])
-                    measured = (at, int(step), value, reference, float(np.log2(reference / value)))
-                    rows.append([trial, *row[_GAIN_COLUMNS[1:]], *measured, "seed" if len(same_seed) else "mean"])
+        if len(scratch) == 0:
+            continue
+        # Numbers and lists, as a sweep has thousands of trials: to pick rows from frames takes far longer than to compare them.
+        steps, table = values.index.to_numpy(), values.to_numpy(float)
+        places = {trial: place for place, trial in enumerate(values.columns)}
+        of_seed = scratch.groupby("seed").groups
+        references = {
+            seed: table[:, [places[trial] for trial in peers]].mean(axis=1)  # NaN where one of them is missing
+            for seed, peers in {**of_seed, None: scratch.index}.items()
+        }
+        transfers = trials[trials["source"].notna()].reset_index()
+        for row, named in zip(transfers.to_dict("records"), transfers[_GAIN_COLUMNS].to_numpy(object), strict=True):
+            same_seed = row["seed"] in of_seed
+            own, reference = table[:, places[row["trial"]]], references[row["seed"] if same_seed else None]
+            both = np.flatnonzero(np.isfinite(own) & np.isfinite(reference))
+            matched = steps[both[-1]] if len(both) else None
+            for at, step in (("first", steps[0]), ("common", common), ("matched", matched)):
+                place = int(np.searchsorted(steps, step)) if step is not None else -1
+                if place in both:
+                    gain = float(np.log2(reference[place] / own[place]))
+                    measured = (at, int(steps[place]), float(own[place]), float(reference[place]), gain)
+                    rows.append([*named, *measured, "seed" if same_seed else "mean"])
     gains = pd.DataFrame(rows, columns=[*_GAIN_COLUMNS, *_MEASURED_COLUMNS])
     return gains.sort_values([*_CELL_ORDER, "strategy", "source", "seed"], kind="stable").reset_index(drop=True)
 

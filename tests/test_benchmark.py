@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from analysis import benchmark as report_benchmark
 from bench import benchmark as store_benchmark
 from trainers import packing
 from trainers.benchmark import FlopCounter, measure, quality
@@ -132,3 +133,22 @@ def test_prepared_images_are_measured_beside_torchvisions_loader():
     for row in speed.values():
         assert row["ratio"] == pytest.approx(row["images_per_s"] / plain["images_per_s"])
     assert [row["images"] for row in rows if row["what"] == "memory"] == ([1000, 2000] if sys.platform == "linux" else [])
+
+
+def test_a_report_is_measured_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr("sys.argv", ["benchmark", "--trials", "60", "--rounds", "1", "--json"])
+    report_benchmark.main()
+    row = json.loads(capsys.readouterr().out)
+    assert (row["trials"], row["measurements"]) == (65, 65 * 50)
+    assert row["cpu_seconds"] > 0
+    assert row["seconds"] > 0
+    assert 50 < row["peak_mib"] < 2048
+    assert 3 < row["page_mb"] < 15
+
+
+def test_reports_of_no_trials_are_a_mistake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr("sys.argv", ["benchmark", "--trials", "0"])
+    with pytest.raises(SystemExit) as ended:
+        report_benchmark.main()
+    assert ended.value.code == 2
+    assert "--trials must be 1 or more" in capsys.readouterr().err

@@ -6,10 +6,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.answers import analyse, answers, method
+from analysis.answers import answers
 from analysis.classes import MEAN, against_scratch, fid_by_class
 from analysis.frames import load
+from analysis.statistics import analyse
 from analysis.transferability import ranking
+from analysis.wording import method
 from tests.synthetic import EMBEDDING, build
 
 NAMES = ("0", "1", "2", "3")

@@ -54,7 +54,7 @@ def test_seeds_become_a_mean_and_a_band(tmp_path: Path) -> None:
     frames = load(build(tmp_path, seeds=(0, 1, 2), keep=1.0, sizes=(50,)))
     figure = figures.learning_curves(frames.curves, figures.Style.of(frames.trials))
     method = [t for t in figure.data if t.meta == {"strategy": "finetune", "source": "letters"}]
-    assert sorted(trace.mode for trace in method) == ["lines", "lines", "lines", "lines", "lines+markers"]
+    assert sorted(trace.mode for trace in method) == ["lines", "lines", "lines+markers"], "the seeds share a trace"
     assert sum(trace.fill == "toself" for trace in method) == 1
     mean = named(figure, "finetune from letters")
     rows = frames.curves[(frames.curves["strategy"] == "finetune") & (frames.curves["source"] == "letters")]
@@ -103,3 +103,15 @@ def test_gain_by_distance_has_points_fits_and_labels(frames: Frames) -> None:
 @pytest.mark.parametrize(("gain", "words"), [(0.0, "1.0×"), (1.0, "2.0×"), (-2.0, "0.25×"), (7.0, "128×")])
 def test_gains_in_words(gain: float, words: str) -> None:
     assert figures.ratio(gain) == words
+
+
+@pytest.mark.parametrize(("bound", "end"), [("", "line-ns-open"), ("at least", "triangle-right"), ("at most", "triangle-left")])
+def test_data_multiplier_is_a_line_to_where_scratch_is_as_good(frames: Frames, bound: str, end: str) -> None:
+    rows = pd.DataFrame({"strategy": ["scratch", "scratch", "finetune"], "size": [50, 500, 50], "value": [90.0, 60.0, 70.0]})
+    row = {"strategy": "finetune", "size": 50, "value": 70.0, "equivalent": 232.0, "bound": bound, "words": "<b> 4.6×"}
+    figure = figures.fid_by_size(rows.assign(note=""), figures.Style.of(frames.trials), saved=pd.DataFrame([row]))
+    (line,) = [trace for trace in figure.data if trace.line.dash == "2px,3px"]
+    assert (list(line.x), list(line.y)) == ([50, 232.0], [70.0, 70.0])
+    assert line.marker.symbol[1] == end
+    assert line.hovertext == "&lt;b&gt; 4.6×"
+    assert line.meta == {"strategy": "finetune", "source": None}

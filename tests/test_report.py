@@ -1,5 +1,7 @@
 """The report: what it says, and how it looks in a real browser, offline."""
 
+import base64
+import io
 import os
 import re
 import subprocess
@@ -9,19 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from analysis.answers import analyse, answers, caveats, overall
+from analysis.answers import answers
 from analysis.frames import load
 from analysis.report import write_report
+from analysis.statistics import analyse
+from analysis.summary import caveats, overall
 from bench.store import Store, open_store
-from tests.synthetic import build
+from tests.synthetic import build, uniform
 from trainers.errors import UserError
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
-DESKTOP, PHONE = (1280, 900), (390, 844)
+DESKTOP, TABLET, PHONE = (1280, 900), (768, 1024), (390, 844)
+FAR = {"near": 120.0, "mid": 170.0, "far": 260.0, "furthest": 420.0}
 HOSTILE = {"folder:/x/</script><b>": 18.0, "<img src=x onerror=alert(1)>": 60.0, "a&b {{ 7 * 7 }} %{x}": 90.0}
 
 
@@ -53,6 +59,43 @@ def test_the_answer_names_winner_step_and_scratch_at_the_same_step(tmp_path: Pat
     assert "median rank correlation of −1.00 (nearer sources help more) over 6 groups of 4 sources each" in text
     assert "One seed per method" in text
     assert "embedding builtin:1a2b3c4d5e6f from 1,000 generated images" in text
+
+
+def test_savings_are_told_with_their_intervals_and_bounds(tmp_path: Path) -> None:
+    text = say(build(tmp_path, sources=FAR, sizes=(50, 200, 2000), seeds=(0, 1, 2), keep=1.0, images=False))
+    assert "a data multiplier of at least 40.0×, at step 200." in text
+    assert "As good as scratch with 2,000 images or more" in text
+    assert re.search(r"Scratch's best FID, at step 200, was reached by step \d+: a speed-up of \d\.\d× \(95 % interval: ", text)
+    assert "is as good as scratch with at least 10.0× the images in the median of 3 cells" in text
+    assert re.search(r"Of 36 transfers, \d+ are ahead of scratch and 0 behind by more than the spread between seeds", text)
+    assert "As strong an order may well be chance." in text, "four sources and one target"
+    assert "to start from it costs ×1.00 the best source's FID, from one at random ×1." in text
+
+
+def test_without_an_effect_the_answer_says_so(tmp_path: Path) -> None:
+    """Strategies without a head start, from sources whose distance means nothing."""
+    sources = {name: 1e6 + uniform(name) for name in "abcde"}
+    text = say(
+        build(tmp_path, sources=sources, targets=("digits", "faces"), seeds=(0, 1, 2), sizes=(50,), keep=1.0, images=False)
+    )
+    assert "No transfer can be told from training from scratch by more than the spread between seeds" in text
+    assert "the gain changes with" not in text
+    assert "ways to measure the distance foretold which source helps more" in text or "may well be chance" in text
+
+
+def test_files_in_the_page_are_the_numbers_and_no_formulas(tmp_path: Path) -> None:
+    store = build(tmp_path / "store", sources={"=cmd|'/c calc'!A1": 20.0, "near": 30.0, "far": 90.0}, images=False)
+    page = write_report(store, tmp_path / "r.html").read_text(encoding="utf-8")
+    links = re.findall(r'<a download="([\w-]+\.csv)" href="data:text/csv;base64,([^"]+)"', page)
+    files = {name: base64.b64decode(data).decode() for name, data in links}
+    assert {"trials.csv", "gains.csv", "ranking.csv", "data-multiplier.csv", "speed-up.csv", "predictors.csv"} <= set(files)
+    frames = load(store)
+    trials = pd.read_csv(io.StringIO(files["trials.csv"]))
+    assert len(trials) == len(frames.trials)
+    assert set(trials["source"].dropna()) == {"'=cmd|'/c calc'!A1", "near", "far"}
+    gains = pd.read_csv(io.StringIO(files["gains.csv"]))
+    expected = analyse(frames, frames.embeddings[0]).gains["gain"].tolist()
+    assert gains["gain"].tolist() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_answer_is_honest_about_what_is_missing(tmp_path: Path) -> None:
@@ -184,6 +227,15 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             seeds=(0, 1),
             classes=CLASSES,
             ema=True,
+        ),
+        "savings": build(
+            root / "savings",
+            sources=FAR,
+            targets=("digits", "faces"),
+            sizes=(50, 200, 2000),
+            seeds=(0, 1),
+            keep=1.0,
+            images=False,
         ),
         "empty": open_store(str(root / "empty"), create=True),
         "failed": failed,
@@ -336,6 +388,35 @@ def test_what_density_and_diversity_did_is_told_where_sources_vary_them(
     assert "letters[classes=2,per_class=100]" in found.page.locator("#provenance").inner_text()
     found.page.context.close()
     assert visit(browser, reports["quickstart"], size).page.locator("#knobs, a[href='#knobs']").count() == 0
+
+
+@pytest.mark.parametrize("size", [DESKTOP, TABLET, PHONE], ids=["desktop", "tablet", "phone"])
+def test_what_a_start_saves_is_drawn_and_told(browser: Browser, reports: dict[str, Path], size: tuple[int, int]) -> None:
+    found = visit(browser, reports["savings"], size)
+    check(found, reports["savings"])
+    page = found.page
+    assert page.evaluate(OVERLAPS) == []
+    assert page.locator("nav a[href='#savings']").count() == 1
+    rows = page.locator("table.savings tbody tr")
+    assert rows.count() == 18, "six cells, three strategies with their best source each"
+    texts = rows.all_inner_texts()
+    assert all("from" in text for text in texts)
+    assert any(re.search(r"\t\d\.\d×\t\d\.\d× to ", text) for text in texts), "a multiplier within the sizes"
+    assert any("at least 40.0×" in text for text in texts)
+    multipliers = (
+        "() => [...document.querySelectorAll('#size .plot')].map(p => p.data.filter(t => t.line.dash === '2px,3px').length)"
+    )
+    assert [number > 5 for number in page.evaluate(multipliers)] == [True, True, False] * 2, "nearest and best, not the mean"
+    sources = page.locator("table.sources tbody tr").all_inner_texts()
+    assert len(sources) == 12
+    assert sum("×1.00" in text for text in sources) >= 3, "the best source is regretted nowhere"
+    headings = page.locator("table.predictors th").all_inner_texts()
+    assert {"95 % interval", "p, corrected", "pooled", "regret of nearest"} <= set(headings)
+    with page.expect_download() as download:
+        page.locator("a[download='data-multiplier.csv']").click()
+    assert download.value.suggested_filename == "data-multiplier.csv"
+    assert found.complaints == []
+    page.context.close()
 
 
 def test_without_classes_and_averages_nothing_is_said_of_them(browser: Browser, reports: dict[str, Path]) -> None:

@@ -1,0 +1,18 @@
+"""The figures: a data frame in, a plotly figure out, one function each.
+
+Colour is the strategy and symbol is the source, everywhere and in every figure of a page (`Style`). Each figure is one small
+panel that fits a phone; a page lays several out side by side. Backgrounds are transparent and no colour of text or grid is
+set, so that a page can set them by theme. Every trace's `meta` names its strategy and source, so that a page can filter.
+
+Names of domains are data from outside: plotly would render tags in them, so they pass through `style.escape`.
+"""
+
+from analysis.figures.curves import ENDS as ENDS
+from analysis.figures.curves import learning_curves as learning_curves
+from analysis.figures.distance import gain_by_distance as gain_by_distance
+from analysis.figures.maps import fid_by_class as fid_by_class
+from analysis.figures.maps import heat_map as heat_map
+from analysis.figures.size import fid_by_size as fid_by_size
+from analysis.figures.style import NEUTRAL as NEUTRAL
+from analysis.figures.style import Style as Style
+from analysis.figures.style import ratio as ratio

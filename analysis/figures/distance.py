@@ -1,0 +1,90 @@
+"""Transfer gain against the distance between source and target."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.figures.style import NEUTRAL, Style, blank, escape, ratio, ratio_ticks
+
+
+def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
+    """Draw the gain against the distance between source and target, with a least-squares line per strategy.
+
+    Args:
+        points: one row per (source, target, strategy): `distance`, `gain` (log2 ratio), `name` (what to call the point;
+            written once per distance), `source_label`.
+        style: colours and symbols.
+    """
+    figure = blank(height=360)
+    low, high = points["distance"].min(), points["distance"].max()
+    pad = 0.16 * ((high - low) or high or 1.0)
+    for strategy in style.strategies:
+        rows = points[points["strategy"] == strategy].sort_values("distance")
+        if len(rows) == 0:
+            continue
+        color = style.color(strategy)
+        x, y = rows["distance"].to_numpy(float), rows["gain"].to_numpy(float)
+        if len(rows) > 2 and len(set(x)) > 1:
+            slope, intercept = np.polyfit(x, y, 1)
+            ends = [float(x.min()), float(x.max())]
+            figure.add_scatter(
+                x=ends,
+                y=[slope * end + intercept for end in ends],
+                mode="lines",
+                line={"color": color, "width": 1.5, "dash": style.dash(strategy)},
+                opacity=0.6,
+                hoverinfo="skip",
+                showlegend=False,
+                legendgroup=strategy,
+                meta={"strategy": strategy, "source": None},
+            )
+        for source, group in rows.groupby("source_label"):
+            words = [
+                f"{escape(strategy)}, {escape(name)}<br>distance {d:.4g}<br>FID from scratch is {ratio(g)} that of transfer"
+                for name, d, g in zip(group["name"], group["distance"], group["gain"], strict=True)
+            ]
+            figure.add_scatter(
+                x=group["distance"].tolist(),
+                y=group["gain"].tolist(),
+                name=escape(strategy),
+                mode="markers",
+                marker={"color": color, "symbol": style.symbol(str(source)), "size": 11},
+                hovertext=words,
+                hoverinfo="text",
+                legendgroup=strategy,
+                showlegend=source == rows["source_label"].iloc[0],
+                meta={"strategy": strategy, "source": source},
+            )
+    _label_points(figure, points, pad)
+    figure.update_xaxes(title_text="distance (FID of real images)", range=[low - pad, high + pad], nticks=6)
+    bottom, top = points["gain"].min(), points["gain"].max()
+    room = 0.18 * ((top - bottom) or 1.0)
+    figure.update_yaxes(title_text="FID from scratch / transfer", range=[min(bottom, 0) - room, max(top, 0) + 1.6 * room])
+    figure.update_yaxes(**ratio_ticks(min(bottom, 0.0) - room, max(top, 0.0) + room))
+    figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1.5, "dash": "8px,4px"})
+    return figure
+
+
+def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
+    """Write each name above its points, or below them where a neighbour is above; leave out the rest.
+
+    The sizes are those of a phone, in units of distance and gain: what fits there fits everywhere.
+    """
+    tall = 0.09 * ((points["gain"].max() - points["gain"].min()) or 1.0)
+    left, right = points["distance"].min() - pad, points["distance"].max() + pad
+    spans = points.groupby("name").agg(x=("distance", "first"), low=("gain", "min"), high=("gain", "max"))
+    taken = {"high": -math.inf, "low": -math.inf}  # how far to the right each side is written on
+    for name, span in spans.sort_values("x").iterrows():
+        x, width = span["x"], 0.2 * pad * len(str(name))
+        anchor = "left" if x - width / 2 < left else "right" if x + width / 2 > right else "center"
+        start = x - {"left": 0.0, "center": width / 2, "right": width}[anchor]
+        for side, end in taken.items():
+            middle = span[side] + (tall if side == "high" else -tall)
+            others = points[(points["name"] != name) & points["distance"].between(start - 0.2 * pad, start + width + 0.2 * pad)]
+            if start > end and not ((others["gain"] - middle).abs() < tall).any():
+                taken[side] = start + width + 0.2 * pad
+                place = {"x": x, "y": span[side], "xanchor": anchor, "yshift": 17 if side == "high" else -17}
+                figure.add_annotation(text=escape(str(name)), showarrow=False, **place)
+                break

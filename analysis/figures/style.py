@@ -1,0 +1,154 @@
+"""What all figures share: colours, symbols, ticks, and how names and numbers are written in them."""
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.transferability import SCRATCH
+
+#: Okabe and Ito's palette for all kinds of colour vision, darkest-on-white first; its black is left out for dark pages.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A500")
+NEUTRAL = "#808080"
+SYMBOLS = (
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "triangle-down",
+    "pentagon",
+    "star",
+    "hexagon",
+    "cross",
+    "bowtie",
+)
+
+
+@dataclass(frozen=True)
+class Style:
+    """The colour and dash of each strategy and the symbol of each source, fixed for a page."""
+
+    strategies: tuple[str, ...]
+    """Sorted, scratch first."""
+    sources: tuple[str, ...]
+    """Labels, sorted."""
+
+    @classmethod
+    def of(cls, trials: pd.DataFrame) -> "Style":
+        """Return the style for all strategies and sources of `Frames.trials`."""
+        strategies = sorted(trials["strategy"].dropna().unique(), key=lambda name: (name != SCRATCH, name))
+        return cls(tuple(strategies), tuple(sorted(trials["source_label"].dropna().unique())))
+
+    def color(self, strategy: str) -> str:
+        """Return the colour of a strategy; the palette repeats with another `dash`."""
+        return NEUTRAL if strategy == SCRATCH else PALETTE[self._index(strategy) % len(PALETTE)]
+
+    def dash(self, strategy: str) -> str:
+        """Return the line style of a strategy."""
+        if strategy == SCRATCH:
+            return "8px,4px"
+        return ("solid", "2px,3px", "10px,3px,2px,3px")[self._index(strategy) // len(PALETTE) % 3]
+
+    def symbol(self, source: str | None) -> str:
+        """Return the marker of a source; scratch, which has none, gets an open circle."""
+        return SYMBOLS[self.sources.index(source) % len(SYMBOLS)] if source in self.sources else "circle-open"
+
+    def _index(self, strategy: str) -> int:
+        return [name for name in self.strategies if name != SCRATCH].index(strategy)
+
+
+def ratio(gain: float) -> str:
+    """Return a gain in words: how many times the transfer's FID the one from scratch is.
+
+    >>> ratio(1.0), ratio(-1.0)
+    ('2.0×', '0.50×')
+    """
+    times = 2**gain
+    return f"{times:.1f}×" if 0.95 <= times < 99.5 else f"{times:.2f}×" if times < 1 else f"{times:.0f}×"
+
+
+def blank(height: int) -> go.Figure:
+    """Return an empty figure of a height in pixels, as wide as its place."""
+    axis: dict[str, Any] = {
+        "automargin": True,
+        "ticks": "outside",
+        "ticklen": 4,
+        "title_standoff": 8,
+        "zeroline": False,
+    }
+    return go.Figure(
+        layout={
+            "template": {},
+            "autosize": True,
+            "height": height,
+            "margin": {"l": 8, "r": 14, "t": 14, "b": 8},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "hovermode": "closest",
+            "dragmode": False,  # a drag scrolls the page, on a phone too
+            "legend": {"orientation": "h", "yanchor": "top", "y": -0.25, "x": 0, "xanchor": "left"},
+            "xaxis": axis,
+            "yaxis": axis,
+        }
+    )
+
+
+def escape(name: str) -> str:
+    """Make a name harmless in plotly's text, which knows some HTML."""
+    return html.escape(name, quote=False)
+
+
+def method_name(strategy: str, source: str | None) -> str:
+    """Return what a method is called, made harmless."""
+    return escape(f"{strategy} from {source}") if source else escape(strategy)
+
+
+def short(number: int) -> str:
+    """Return a count as a short tick label.
+
+    >>> short(50), short(2500), short(100_000), short(3_000_000)
+    ('50', '2.5k', '100k', '3M')
+    """
+    if number < 1000:
+        return str(number)
+    return f"{number / 1e6:.3g}M" if number >= 999_500 else f"{number / 1000:.3g}k"
+
+
+def spaced(values: Sequence[int], positions: Iterable[float]) -> list[int]:
+    """Return the values that are far enough apart to be labelled, the last one always among them."""
+    pairs = list(zip(values, positions, strict=True))
+    least = 0.11 * (pairs[-1][1] - pairs[0][1])
+    kept = [pairs[-1]]
+    for pair in reversed(pairs[:-1]):
+        if kept[-1][1] - pair[1] >= least:
+            kept.append(pair)
+    return [value for value, _ in reversed(kept)]
+
+
+def rung_ticks(steps: Sequence[int]) -> dict[str, Any]:
+    """Return ticks for an axis on which the rungs are equally spaced."""
+    shown = spaced(range(len(steps)), range(len(steps)))
+    margin = 0.04 * len(steps)
+    return {"tickvals": shown, "ticktext": [short(steps[k]) for k in shown], "range": [-margin, len(steps) - 1 + margin]}
+
+
+def log_ticks(low: float, high: float) -> dict[str, Any]:
+    """Return at least three round ticks, as few as that allows; plotly's own are too many or too few."""
+    low, high = low / 1.12, high * 1.12
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    shown: list[float] = []
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7)):
+        if len(shown) < 3:
+            shown = [d * 10.0**decade for decade in decades for d in digits if low <= d * 10.0**decade <= high]
+    return {"tickvals": shown, "ticktext": [f"{t:g}" for t in shown], "range": [math.log10(low), math.log10(high)]}
+
+
+def ratio_ticks(low: float, high: float) -> dict[str, Any]:
+    """Return ticks for an axis of gains (log2), labelled with ratios."""
+    step = max(0.25, 2.0 ** math.ceil(math.log2((high - low) / 5)))
+    ticks = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return {"tickvals": ticks, "ticktext": [ratio(tick) for tick in ticks]}

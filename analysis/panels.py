@@ -1,0 +1,203 @@
+"""The panels of a page: each figure with its title, its caption and its data."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from markupsafe import Markup
+
+from analysis import classes, figures, transferability
+from analysis.figures import Style
+from analysis.frames import records
+from analysis.statistics import Analysis
+from analysis.transferability import SCRATCH
+from analysis.wording import saved, signed, span
+
+_WIDE = 4  # sources in a heat map that fit a phone; a wider one scrolls in its own box
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure in its place: what it is called, what to see in it, and how wide it must be."""
+
+    title: str
+    caption: str
+    figure: Markup
+    min_width: int = 0
+
+
+def learning_curves(analysis: Analysis, style: Style) -> list[Panel]:
+    """Return a panel per cell, and one more where a moving average of the generator was measured."""
+    panels = []
+    of_adapt = analysis.curves[(analysis.curves["kind"] == "adapt") & (analysis.curves["value"].abs() < math.inf)]
+    order = ["target", "conditional", "family", "size"]
+    for _, cell in of_adapt.sort_values(order).groupby("cell", sort=False):
+        for metric, of_what in (("fid", ""), ("fid_ema", ", moving average of the generator")):
+            rows = cell[cell["metric"] == metric]
+            if len(rows):
+                status = rows.drop_duplicates("trial")["status"].value_counts()
+                caption = f"FID by step{of_what}; " + ", ".join(f"{count} {name}" for name, count in status.items())
+                title = rows["cell_label"].iloc[0] + (" (EMA)" if of_what else "")
+                panels.append(_panel(title, f"{caption}.", figures.learning_curves(rows, style, metric)))
+    return panels
+
+
+def fid_by_class(analysis: Analysis) -> list[Panel]:
+    """Return a panel per conditional cell."""
+    panels = []
+    for _, rows in analysis.by_class.groupby("cell", sort=False):
+        each = rows[rows["class"] != classes.MEAN]["samples"]
+        seeds = rows["seeds"].max()
+        caption = (
+            f"FID at step {rows['step'].iloc[0]:,}, from {span(each)} generated images of a class"
+            f"{f'; means over up to {seeds} seeds' if seeds > 1 else ''}. Each strategy with its best source."
+        )
+        width = 190 + 46 * rows["class"].nunique()
+        panels.append(_panel(rows["cell_label"].iloc[0], caption, figures.fid_by_class(rows), width))
+    return panels
+
+
+def fid_by_size(analysis: Analysis, trials: pd.DataFrame, style: Style) -> list[Panel]:
+    """Return three panels per family: the nearest source, the best, the mean of all, each beside scratch.
+
+    The first two have the data multipliers drawn in, where they were taken at the full budget too.
+    """
+    ranked = analysis.ranked.merge(
+        analysis.nearest[["cell", "source"]].rename(columns={"source": "nearest"}), on="cell", how="left"
+    )
+    panels = []
+    for family, rows in ranked.groupby("family", sort=False):
+        full = rows[rows["step"] >= rows["budget"]]
+        scratch = full[full["strategy"] == SCRATCH].assign(note="no source")
+        transfers = full[full["strategy"] != SCRATCH]
+        by = ["size", "strategy"]
+        best = transfers.sort_values("value").drop_duplicates(by)
+        near = transfers[transfers["source"] == transfers["nearest"]]
+        tried = trials[(trials["family"] == family) & trials["source"].notna()].groupby(by)["source"].nunique()
+        counts = transfers.groupby(by)["source"].nunique()
+        means = transfers.groupby(by, as_index=False)["value"].mean()
+        whole = [
+            counts[size, strategy] == tried[size, strategy]
+            for size, strategy in zip(means["size"], means["strategy"], strict=True)
+        ]
+        chosen = {
+            "nearest source": (
+                near.assign(note="from " + near["source_label"].astype(str)),
+                "chosen by distance, before training",
+            ),
+            "best source": (best.assign(note="from " + best["source_label"].astype(str)), "chosen with hindsight"),
+            "mean over sources": (means[whole].assign(note="mean over sources"), "averaged out, where none was stopped"),
+        }
+        shown = pd.concat([scratch["value"], transfers["value"]])
+        for name, (data, how) in chosen.items():
+            if len(data):
+                figure = figures.fid_by_size(
+                    pd.concat([data, scratch])[[*by, "value", "note"]],
+                    style,
+                    (shown.min(), shown.max()),
+                    _saved(analysis, data) if "source" in data else None,
+                )
+                missing = len(tried) - len(data)
+                rest = f" {missing} of {len(tried)} points are missing: none ran that far." if missing else ""
+                caption = f"FID at the full budget; source {how}.{rest}"
+                panels.append(_panel(f"{family}: {name}", caption, figure))
+    return panels
+
+
+def _saved(analysis: Analysis, methods: pd.DataFrame) -> pd.DataFrame:
+    """Return the data multipliers of methods (rows of the ranking) that were taken at the step of their values."""
+    on = ["family", "size", "strategy", "source", "step"]
+    columns = [*on, "equivalent", "multiplier", "bound", "low", "high"]
+    rows = methods[[*on, "value"]].merge(analysis.multipliers[columns], on=on)
+    rows = rows[rows["equivalent"] != rows["size"]].reset_index(drop=True)  # of the largest size there is nothing to draw
+    words = [
+        f"{row['strategy']}, {row['size']:,} images: as good as scratch with {row['equivalent']:,.0f}, {saved(row)}"
+        for row in records(rows)
+    ]
+    return rows.assign(words=pd.Series(words, index=rows.index, dtype="object"))
+
+
+def heat_maps(analysis: Analysis, style: Style) -> list[Panel]:
+    """Return two panels per strategy: at the first rung, and at the last matched step."""
+    gains = analysis.gains
+    cells, sources = list(gains["cell_label"].unique()), sorted(gains["source_label"].unique())
+    limit = max(1.0, float(gains["gain"].abs().max())) if len(gains) else 1.0
+    panels = []
+    for strategy in style.strategies:
+        for at, title in (("first", "first rung"), ("matched", "last matched step")):
+            rows = gains[(gains["strategy"] == strategy) & (gains["at"] == at)]
+            if len(rows) == 0:
+                continue
+            means = rows.groupby(["source_label", "cell_label"], as_index=False).agg(
+                gain=("gain", "mean"), step=("step", "min"), censored=("censored", "any"), seeds=("gain", "size")
+            )
+            means["censored"] &= at == "matched"
+            figure = figures.heat_map(means, limit, cells=cells, sources=sources)
+            steps = (
+                f"step {rows['step'].min():,}"
+                if rows["step"].nunique() == 1
+                else "steps differ; @ marks where a trial was stopped"
+            )
+            width = 130 + 60 * len(sources) if len(sources) > _WIDE else 0
+            panels.append(_panel(f"{strategy}, {title}", f"FID from scratch / FID of transfer; {steps}.", figure, width))
+    return panels
+
+
+def gain_by_distance(analysis: Analysis, style: Style) -> list[Panel]:
+    """Return a panel per cell, and one of all targets together where there are several."""
+    rows = transferability.points(analysis.gains[analysis.gains["distance"].notna()])
+    rows = rows.assign(name=rows["source_label"])
+    correlations = analysis.correlations
+    panels = []
+    for cell, group in rows.groupby("cell", sort=False):
+        own = correlations[(correlations["scope"] == "cell") & (correlations["cell"] == cell)]
+        caption = f"At step {group['step'].min():,}, which all reached. {_rank_words(own)}"
+        panels.append(_panel(group["cell_label"].iloc[0], caption, figures.gain_by_distance(group, style)))
+    if rows["target"].nunique() > 1:
+        pooled = rows.assign(name=rows["source_label"] + " → " + rows["target_label"])
+        caption = f"A distance means little across targets. {_rank_words(correlations[correlations['scope'] == 'strategy'])}"
+        panels.append(_panel("All targets pooled", caption, figures.gain_by_distance(pooled, style)))
+    return panels
+
+
+def _rank_words(correlations: pd.DataFrame) -> str:
+    known = correlations[correlations["rho"].notna()]
+    if len(known) == 0:
+        return "Fewer than three sources: no rank correlation."
+    words = [f"{row['strategy']} {signed(row['rho'])} (n={row['n']})" for row in records(known)]
+    return f"Spearman's rank correlation: {', '.join(words)}."
+
+
+def _panel(title: str, caption: str, figure: go.Figure, min_width: int = 0) -> Panel:
+    figure.update_layout(showlegend=False)  # the page has one key for all figures
+    return Panel(title, caption, _embed(figure), min_width)
+
+
+def _embed(figure: go.Figure) -> Markup:
+    """Return a figure's JSON such that no string in it can end the script element that holds it."""
+    text = figure.to_json(engine="json")
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - made safe just above
+
+
+def key(style: Style) -> list[dict[str, Any]]:
+    """Return the entries of the page's key, which is its filter too."""
+    strategies = [{"name": s, "kind": "strategy", "color": style.color(s), "dash": style.dash(s)} for s in style.strategies]
+    return [*strategies, *({"name": s, "kind": "source", "path": _PATHS[style.symbol(s)]} for s in style.sources)]
+
+
+_PATHS = {  # plotly's symbols as SVG paths in a box from -8 to 8
+    "circle": "M6 0A6 6 0 1 1-6 0A6 6 0 1 1 6 0Z",
+    "square": "M-5.5-5.5H5.5V5.5H-5.5Z",
+    "diamond": "M0-7L7 0L0 7L-7 0Z",
+    "triangle-up": "M0-6.5L6.5 5H-6.5Z",
+    "triangle-down": "M0 6.5L6.5-5H-6.5Z",
+    "pentagon": "M0-6.5L6.2-2L3.8 5.3H-3.8L-6.2-2Z",
+    "star": "M0-7L1.7-2.3L6.7-2.2L2.7.9L4.1 5.7L0 2.9L-4.1 5.7L-2.7.9L-6.7-2.2L-1.7-2.3Z",
+    "hexagon": "M-5.6-3.2L0-6.5L5.6-3.2V3.2L0 6.5L-5.6 3.2Z",
+    "cross": "M-2.2-6.5H2.2V-2.2H6.5V2.2H2.2V6.5H-2.2V2.2H-6.5V-2.2H-2.2Z",
+    "bowtie": "M-6.5-5L0 0L6.5-5V5L0 0L-6.5 5Z",
+}

@@ -1,0 +1,129 @@
+"""The tables of a page: what a row of each says."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis import quality
+from analysis.frames import STATUSES, Frames, records
+from analysis.statistics import Analysis
+from analysis.wording import saved, saved_interval, span
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the metrics say of one cell: their names, and by method (name, step, seeds) what each says, "" for nothing."""
+
+    cell_label: str
+    metrics: list[str]
+    rows: list[tuple[str, int, int, list[str]]]
+
+
+def quality_tables(analysis: Analysis) -> list[Quality]:
+    """Return a table per cell: scratch, and each strategy with its best source."""
+    tables = []
+    for _, cell in analysis.quality.groupby("cell", sort=False):
+        metrics = [name for name in quality.METRICS if name in set(cell["metric"])]
+        rows = []
+        for _, own in cell.groupby(["strategy", "source"], sort=False, dropna=False):
+            first = records(own)[0]
+            said = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(own)}
+            rows.append((_short(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
+        tables.append(Quality(str(cell["cell_label"].iloc[0]), [quality.METRICS[name] for name in metrics], rows))
+    return tables
+
+
+def _short(row: dict[str, Any]) -> str:
+    return f"{row['strategy']} from {row['source_label']}" if row["source_label"] else str(row["strategy"])
+
+
+def _with_error(value: float, error: float | None) -> str:
+    if error is None:
+        return f"{value:.3g}"
+    digits = 0 if error >= 10 else 1 if error >= 1 else 2 if error >= 0.1 else 3
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def savings_rows(analysis: Analysis) -> list[dict[str, Any]]:
+    """Return, for each strategy of a cell with its best source, what it saves in images and in steps, in words."""
+    chosen = analysis.ranked[analysis.ranked["source"].notna()].drop_duplicates(["cell", "strategy"])
+    by_size, by_cell = ["family", "size", "strategy", "source"], ["cell", "strategy", "source"]
+    images = {tuple(row[name] for name in by_size): row for row in records(analysis.multipliers)}
+    steps = {tuple(row[name] for name in by_cell): row for row in records(analysis.speed_ups)}
+    rows = []
+    for row in records(chosen):
+        data, time = images.get(tuple(row[name] for name in by_size)), steps.get(tuple(row[name] for name in by_cell))
+        if data or time:
+            rows.append({"cell_label": row["cell_label"], "name": _short(row), **_of_images(data), **_of_steps(time)})
+    return rows
+
+
+def _of_images(row: dict[str, Any] | None) -> dict[str, str]:
+    if row is None:
+        return dict.fromkeys(("images", "images_interval", "equivalent"), "–")
+    some = f" ({row['sizes']} of {row['planned']} sizes)" if row["sizes"] < row["planned"] else ""
+    return {
+        "images": saved(row),
+        "images_interval": saved_interval(row) or "–",
+        "equivalent": f"{row['equivalent']:,.0f} at step {row['step']:,}{some}",
+    }
+
+
+def _of_steps(row: dict[str, Any] | None) -> dict[str, str]:
+    if row is None:
+        return dict.fromkeys(("steps", "steps_interval"), "–")
+    return {"steps": saved(row), "steps_interval": saved_interval(row) or "–"}
+
+
+def trial_rows(frames: Frames) -> list[dict[str, Any]]:
+    """Return the trials with their last finite FID and KID in each embedding."""
+    curves = frames.curves[frames.curves["value"].abs() < math.inf]
+    last = (
+        curves[curves["metric"].isin(["fid", "kid"])]
+        .sort_values("step")
+        .drop_duplicates(["trial", "metric", "embedding"], keep="last")
+    )
+    values = {(row["trial"], row["embedding"], row["metric"]): row["value"] for row in records(last)}
+    trials = frames.trials.assign(rank=frames.trials["status"].map(STATUSES.index))
+    trials = trials.sort_values(
+        ["kind", "target", "conditional", "size", "strategy", "source", "seed"], ascending=[False] + [True] * 6
+    )
+    rows, embeddings = records(trials), frames.embeddings
+    for row in rows:
+        row["values"] = [(values.get((row["key"], name, "fid")), values.get((row["key"], name, "kid"))) for name in embeddings]
+    return rows
+
+
+def errors(trials: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return each distinct error with its status and `size`, how many trials have it."""
+    counts = trials.groupby(["status", "error"], as_index=False).size()
+    return records(counts.sort_values("status", key=lambda names: names.map(STATUSES.index), kind="stable"))
+
+
+def embeddings(frames: Frames) -> list[dict[str, Any]]:
+    """Return each embedding with the sample counts behind its numbers."""
+    rows = []
+    for name in frames.embeddings:
+        counts = frames.curves.loc[frames.curves["embedding"] == name, "samples"]
+        own = frames.distances[frames.distances["embedding"] == name]
+        rows.append(
+            {
+                "name": name,
+                "generated": span(counts),
+                "source": span(own["source_samples"]),
+                "target": span(own["target_samples"]),
+            }
+        )
+    return rows
+
+
+def flatten(details: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """Yield the names and values of an environment's details, nested ones too, without those that are empty."""
+    for name, value in details.items():
+        if isinstance(value, dict):
+            yield from flatten(value)
+        elif value not in (None, "", []):
+            yield name.replace("_", " "), str(value)
