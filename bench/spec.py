@@ -131,6 +131,8 @@ class SweepSpec(Frozen):
     @model_validator(mode="after")
     def _fits_together(self) -> "SweepSpec":
         check_together(self.gan, self.training)
+        for name in self.strategies:
+            get_strategy(name).check(self.gan)
         if self.stopping.metric.endswith("_ema") and not self.training.ema:
             raise ValueError(
                 f"stopping.metric {self.stopping.metric} needs an average of the generator: set training.ema, e.g. 0.999"

@@ -194,7 +194,11 @@ class TrialConfig(Frozen):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrialConfig":
+        from trainers.strategies import get_strategy
+
         check_together(self.gan, self.training)
+        if self.strategy is not None:
+            get_strategy(self.strategy).check(self.gan)
         return self
 
     def _identity(self) -> dict[str, Any]:
