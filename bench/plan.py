@@ -69,7 +69,8 @@ def make_plan(spec: SweepSpec) -> Plan:
     pretrains: dict[str, TrialConfig] = {}
     adapts: dict[str, TrialConfig] = {}
     points = 0
-    for target, size, conditional in product(spec.targets, spec.sizes, spec.conditional):
+    cells = product(spec.targets, spec.sizes, spec.conditional, spec.augmentation)
+    for target, size, conditional, augmentation in cells:
         for strategy, source, seed in _starts(spec):
             points += 1
             origin = None
@@ -85,6 +86,7 @@ def make_plan(spec: SweepSpec) -> Plan:
                 strategy=strategy,
                 parent=None if origin is None else origin.key,
                 conditional=conditional,
+                augmentation=augmentation,
                 seed=seed,
                 gan=spec.gan,
                 training=spec.training,

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from trainers.augmentations import get_augmentation
 from trainers.config import (
     EvaluationConfig,
     Frozen,
@@ -108,6 +109,8 @@ class SweepSpec(Frozen):
     sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     strategies: Annotated[tuple[str, ...], Field(min_length=1)]
     conditional: Annotated[tuple[StrictBool, ...], Field(min_length=1)] = (False,)
+    augmentation: Annotated[tuple[str, ...], Field(min_length=1)] = ("none",)
+    """What adaptations' images go through before the critic; sources are pre-trained without."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     gan: GanConfig = GanConfig()
     training: TrainingConfig = TrainingConfig()
@@ -122,6 +125,11 @@ class SweepSpec(Frozen):
         for name in names:
             get_strategy(name)
         return names
+
+    @field_validator("augmentation")
+    @classmethod
+    def _known_augmentations(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(get_augmentation(name).name for name in names)
 
     @field_validator("evaluation")
     @classmethod

@@ -422,7 +422,7 @@ def test_in_a_cell_what_the_cell_is_anyway_is_not_said_and_the_rest_is():
     ("freeze-d[blocks=1.5]", "a whole number"), ("freeze-d[blocks=2,blocks=2]", "stands there twice"),
     ("freeze-d[]", "is not of the form option=value"), ("freeze-d[blocks=2", "unknown strategy"),
     ("l2-sp[weight=nan]", "a number, 0 or more, got 'nan'"), ("l2-sp[weight=inf]", "got 'inf'"),
-    ("mine[share=1.01]", "0 to 1"), ("scratch[from=conditional]", "of a strategy that has a source"),
+    ("mine[share=1.01]", "0 to 1"), ("scratch[from=conditional]", "has no options"),
 ])  # fmt: skip
 def test_an_option_that_makes_no_sense_is_refused(text: str, said: str):
     with pytest.raises(UserError) as refused:

@@ -399,6 +399,7 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("parent", "1" * 16, True),
     ("parent", None, True),
     ("conditional", True, False),
+    ("augmentation", "diffaugment", False),
     ("seed", 1, True),
     ("gan__resolution", 16, False),
     ("gan__family", "sngan", False),

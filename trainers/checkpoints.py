@@ -4,7 +4,8 @@ Tensors are named ``generator.*``, ``critic.*`` and, in a checkpoint that traini
 ``optimizer.<network>.<parameter>.<moment>`` and ``random``; ``average.*`` is the generator's moving average, where there is
 one. A source's last checkpoint also has ``fisher.<network>.<parameter>``. Of an adaptation a miner is among the generator's
 tensors; low-rank updates are added to the weights, and to go on from they stand apart in ``unmerged.<network>.*``, as do the
-anchors (see `trainers.anchors`). A seal tells whether the file is as it was written. Nothing is ever unpickled.
+anchors (see `trainers.anchors`) and what an augmentation has learnt. A seal tells whether the file is as it was written.
+Nothing is ever unpickled.
 """
 
 import fnmatch
@@ -95,7 +96,7 @@ def save(
             for parameter, value in network.named_parameters():
                 tensors |= {f"optimizer.{name}.{parameter}.{moment}": v for moment, v in state[value].items()}
     if resumable:
-        tensors["random"] = gan.random.get_state()
+        tensors |= {"random": gan.random.get_state(), **gan.augment.state()}
         if gan.adaptation is not None and gan.adaptation.anchors is not None:
             tensors |= gan.adaptation.anchors.state()
     metadata = {
@@ -146,6 +147,7 @@ def resume(gan: Gan, checkpoint: Checkpoint) -> None:
                 gan.optimisers[name].state[value] = {key: _laid_out(moment, value) for key, moment in moments.items()}
     if gan.adaptation is not None and gan.adaptation.anchors is not None:
         gan.adaptation.anchors.load(tensors, gan.device)
+    gan.augment.load(tensors)
     gan.random.set_state(tensors["random"])
     gan.step = checkpoint.step
 

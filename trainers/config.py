@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from trainers.augmentations import get_augmentation
 from trainers.evaluation.names import embedding_identity
 
 Kind = Literal["pretrain", "adapt"]
@@ -178,6 +179,8 @@ class TrialConfig(Frozen):
     parent: str | None = None
     """Key of the pretrain trial that it starts from."""
     conditional: StrictBool = False
+    augmentation: str = "none"
+    """What real and generated images go through before the critic (see `trainers.augmentations`)."""
     seed: Seed = 0
     gan: GanConfig
     training: TrainingConfig
@@ -192,6 +195,11 @@ class TrialConfig(Frozen):
             get_strategy(value)
         return value
 
+    @field_validator("augmentation")
+    @classmethod
+    def _known_augmentation(cls, value: str) -> str:
+        return get_augmentation(value).name
+
     @model_validator(mode="after")
     def _fits_together(self) -> "TrialConfig":
         from trainers.strategies import get_strategy
@@ -201,8 +209,15 @@ class TrialConfig(Frozen):
             get_strategy(self.strategy).check(self.gan)
         return self
 
-    def _identity(self) -> dict[str, Any]:
+    def _said(self) -> dict[str, Any]:
+        """Return the trial as plain data, without what trials of before it was there do not say."""
         data = self.model_dump(mode="json")
+        if self.augmentation == "none":
+            del data["augmentation"]
+        return data
+
+    def _identity(self) -> dict[str, Any]:
+        data = self._said()
         data["domain"] = self.domain.canonical()
         data["source"] = self.source.canonical() if self.source else None
         data["evaluation"]["embedding"] = embedding_identity(self.evaluation.embedding)
@@ -228,7 +243,7 @@ class TrialConfig(Frozen):
 
     def canonical_json(self) -> str:
         """Return the whole trial as canonical JSON; `TrialConfig.model_validate_json` reads it back."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return json.dumps(self._said(), sort_keys=True, separators=(",", ":"))
 
 
 def _digest(data: Any) -> str:

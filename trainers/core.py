@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from trainers.adaptation import Adaptation, equip
 from trainers.anchors import Anchors
+from trainers.augmentations import Augmentation, NoAugmentation
+from trainers.augmenter import Augmenter
 from trainers.config import GanConfig, TrainingConfig
 from trainers.graphs import Graphed
 from trainers.losses import critic_loss, generator_loss
@@ -69,6 +71,7 @@ class Gan:
 
     Attributes:
         generator, critic: the networks, on `device`.
+        augment: transforms the images that the critic sees.
         average: moving average of the generator; None unless asked for.
         adaptation: what a strategy has to say in training; None where none has been followed.
         step: generator steps taken.
@@ -76,7 +79,7 @@ class Gan:
 
     def __init__(
         self, gan: GanConfig, training: TrainingConfig, *, classes: int, seed: int, device: str | torch.device = "cpu",
-        graphs: bool = False,
+        graphs: bool = False, augmentation: Augmentation | None = None,
     ) -> None:  # fmt: skip
         """Make fresh networks.
 
@@ -87,6 +90,7 @@ class Gan:
             seed: decides initialisation and training.
             device: where.
             graphs: whether steps are replayed as CUDA graphs; on a GPU only.
+            augmentation: what images go through before the critic; None for nothing.
         """
         self.shape = gan
         self.config = training
@@ -107,6 +111,10 @@ class Gan:
         self.optimisers = self._optimisers()
         self.random = torch.Generator(self.device)
         self.random.manual_seed(derive_seed("training", seed))
+        self.augment = Augmenter(
+            augmentation or NoAugmentation(), centred=training.loss == "wgan-gp",
+            critic_steps=training.steps * training.critic_steps, random=self.random,
+        )  # fmt: skip
         self.step = 0
         self._worst = torch.zeros((), device=self.device)
         self._prepared: tuple[np.ndarray, Callable[[], None]] | None = None
@@ -193,8 +201,10 @@ class Gan:
         real = self._varied(data.pixels, chosen)
         with torch.no_grad():
             fake = self.generator(self._latents(n), labels)
+            real, fake = self.augment(real), self.augment(fake)
         mix = torch.rand(n, 1, 1, 1, generator=self.random, device=self.device)
-        return self._apply("critic", self._held("critic", critic_loss(self.config, self.critic, real, labels, fake, mix)))
+        loss = critic_loss(self.config, self.critic, real, labels, fake, mix, self.augment.look)
+        return self._apply("critic", self._held("critic", loss))
 
     def _generator_step(self, data: Data) -> Tensor:
         """Take one generator step; return the loss's magnitude."""
@@ -203,7 +213,7 @@ class Gan:
         for parameter in trained:
             parameter.requires_grad_(False)
         fake = self.generator(self._latents(self.config.batch), labels)
-        loss = generator_loss(self.config, self.critic, fake, labels)
+        loss = generator_loss(self.config, self.critic, self.augment(fake), labels)
         magnitude = self._apply("generator", self._held("generator", loss))
         for parameter in trained:
             parameter.requires_grad_(True)

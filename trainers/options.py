@@ -81,7 +81,7 @@ def parse(kind: str, text: str, registry: Mapping[str, type[Made]], example: str
         if not separator or not value:
             raise UserError(f"{kind} {text!r}: {each!r} is not of the form option=value; write e.g. {example}")
         if not known:
-            raise UserError(f"{kind} {text!r}: {name} has no options (from is one of a strategy that has a source)")
+            raise UserError(f"{kind} {text!r}: {name} has no options; write {name}")
         if option_name not in known:
             raise UserError(f"{kind} {text!r}: {unknown_name('option', option_name, known)}")
         chosen = known[option_name]

@@ -14,6 +14,7 @@ import torch
 
 from trainers import checkpoints
 from trainers.anchors import Anchors
+from trainers.augmentations import get_augmentation
 from trainers.checkpoints import Checkpoint, Match
 from trainers.config import TrialConfig
 from trainers.core import Diverged, Gan
@@ -93,7 +94,10 @@ def run(
     began = time.perf_counter()
     data = training_images(trial)
     classes = trial.domain.classes if trial.conditional else ()
-    gan = Gan(trial.gan, trial.training, classes=len(classes), seed=trial.seed, device=device, graphs=graphs)
+    gan = Gan(
+        trial.gan, trial.training, classes=len(classes), seed=trial.seed, device=device, graphs=graphs,
+        augmentation=get_augmentation(trial.augmentation),
+    )  # fmt: skip
     spent = 0.0
     matches: dict[str, Match] = {}
     strategy = get_strategy(trial.strategy) if trial.strategy is not None else None
