@@ -59,7 +59,7 @@ def make_plan(spec: SweepSpec) -> Plan:
         UserError: a domain is unknown, missing, empty, too small to measure against, without the labels or the resolution
             that the sweep asks for; or the strategies need sources and there are none.
     """
-    needy = [name for name in spec.strategies if get_strategy(name).needs_source()]
+    needy = [name for name in spec.strategies if get_strategy(name).needs_source]
     if needy and not spec.sources:
         raise UserError(f"sources: the list is empty, and strategy {needy[0]!r} starts from a source; name one or more")
     used = dict.fromkeys((*(spec.sources if needy else ()), *spec.targets))
@@ -100,7 +100,7 @@ def make_plan(spec: SweepSpec) -> Plan:
 def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:
     """Yield strategy, source and seed of every grid point of a cell; a strategy without a source drops its source."""
     for strategy, source, seed in product(spec.strategies, spec.sources or (None,), spec.seeds):
-        yield strategy, source if get_strategy(strategy).needs_source() else None, seed
+        yield strategy, source if get_strategy(strategy).needs_source else None, seed
 
 
 def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool) -> TrialConfig:
@@ -124,7 +124,7 @@ def _needs_labels(name: str, spec: SweepSpec) -> bool:
     """Say whether any trial is conditional on a domain's classes."""
     if name in spec.targets and any(spec.conditional):
         return True
-    sourced = [strategy for strategy in map(get_strategy, spec.strategies) if strategy.needs_source()]
+    sourced = [strategy for strategy in map(get_strategy, spec.strategies) if strategy.needs_source]
     return name in spec.sources and any(in_cell(s, conditional)[1] for s in sourced for conditional in spec.conditional)
 
 

@@ -247,6 +247,28 @@ def test_resuming_gives_the_same_bits(family: str, name: str):
         assert whole.augment.signal.item() != 0
 
 
+class Bright(Augmenter):
+    """Makes every pixel that it sees 0.5, and notes whether gradients go through it."""
+
+    through: list[bool]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.through.append(images.requires_grad)
+        return images * 0 + 0.5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_critic_sees_nothing_that_is_not_transformed(family: str):
+    gan = made(family, "none")
+    bright = Bright(get_augmentation("flip"), centred=True, critic_steps=1, random=gan.random)
+    bright.through, gan.augment = [], bright
+    levels: set[float] = set()
+    gan.critic.register_forward_pre_hook(lambda _, inputs: levels.update(inputs[0].detach().unique().tolist()))
+    gan.train(PIXELS, None, 1)
+    assert levels == {0.5}
+    assert bright.through == [False, False, True], "real and generated for the critic, generated for the generator"
+
+
 def test_a_trial_tells_adas_signal_target_and_probability():
     shown = rungs(config(augmentation="ada[target=0.3]"))
     for each in shown:

@@ -221,7 +221,7 @@ NAMES = st.sampled_from(builtin_names())
 def specs(draw: st.DrawFn) -> SweepSpec:
     """Return small sweeps over the built-in domains; lists may name a thing twice."""
     strategies = draw(st.lists(st.sampled_from(sorted(STRATEGIES)), min_size=1, max_size=3))
-    needy = any(get_strategy(name).needs_source() for name in strategies)
+    needy = any(get_strategy(name).needs_source for name in strategies)
     return SweepSpec(
         name="any",
         sources=tuple(draw(st.lists(NAMES, min_size=int(needy), max_size=3))),

@@ -138,8 +138,10 @@ def resume(gan: Gan, checkpoint: Checkpoint) -> None:
     """Put a training run, which follows its strategy already, back into the state that a resumable checkpoint holds."""
     tensors = checkpoint.tensors
     for name, network in _kept(gan).items():
-        saved = {**_with_prefix(tensors, f"{name}."), **_with_prefix(tensors, f"unmerged.{name}.")}
-        network.load_state_dict({key: saved[key] for key in network.state_dict()})
+        saved, unmerged = (_with_prefix(tensors, f"{prefix}{name}.") for prefix in ("", "unmerged."))
+        if unmerged:
+            saved = {key: unmerged[key] if key in unmerged else saved[key] for key in network.state_dict()}
+        network.load_state_dict(saved)
     for name, network in gan.networks.items():
         for parameter, value in network.named_parameters():
             moments = _with_prefix(tensors, f"optimizer.{name}.{parameter}.")

@@ -103,17 +103,17 @@ class Strategy(Optioned):
         """Return one line for people, with the work that it follows."""
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
-    @classmethod
-    def needs_source(cls) -> bool:
-        """Say whether a trial with this strategy has a source."""
-        return bool(cls.copies)
+    @property
+    def needs_source(self) -> bool:
+        """Whether a trial with this strategy has a source."""
+        return bool(self.copies)
 
     @classmethod
     def options(cls) -> dict[str, Any]:
         """Return the options by name, `from` the last; it is one of a strategy with a source."""
         found = super().options()
         source = found.pop("from")
-        return {**found, "from": source} if cls.needs_source() else found
+        return {**found, "from": source} if cls.copies else found
 
     def copied(self, network: Network, gan: GanConfig) -> Part:
         """Return the tensors of a network that are copied from the source; the others start afresh."""

@@ -189,7 +189,7 @@ def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tupl
     """
     matches: dict[str, Match] = {}
     anchors = None
-    if strategy.needs_source():
+    if strategy.needs_source:
         if parent is None:
             raise UserError(f"strategy {strategy.name!r} starts from a source, and none was given")
         for name in strategy.copies:
