@@ -221,12 +221,13 @@ def _settings(row: Mapping[str, Any]) -> dict[str, str]:
     if not row["config"]:
         return {}
     config = json.loads(row["config"])
-    return {
+    settings = {
         f"{part}.{name}": str(value)
         for part in ("gan", "training", "evaluation")
         for name, value in config.get(part, {}).items()
         if name != "resolution"
     }
+    return {**settings, "trial.augmentation": config.get("augmentation", "none")}
 
 
 def _environments(environments: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:

@@ -194,6 +194,26 @@ def replay(
     typer.echo(words + (f"; {left_out} cells left out: a trial was stopped or has not ended" if left_out else ""))
 
 
+@app.command(epilog="Example: transfergan strategies quickstart --set gan.family=sngan --json")
+def strategies(
+    spec: SpecArgument = "quickstart",
+    overrides: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """Say what each strategy copies, trains and holds near the source, of a sweep's networks, and with which options."""
+    from bench.spec import load_spec
+    from bench.strategies import inventories
+
+    found = list(inventories(load_spec(spec, overrides or ())))
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    from trainers.inventory import lines
+
+    for each in found:
+        typer.echo("\n".join([f"{each['name']}: {each['about']}", f"  {each['misfit']}"] if "misfit" in each else lines(each)))
+
+
 @app.command(epilog="Example: transfergan distances quickstart --store store")
 def distances(
     spec: SpecArgument = "quickstart",

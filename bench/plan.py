@@ -71,7 +71,8 @@ def make_plan(spec: SweepSpec) -> Plan:
     adapts: dict[str, TrialConfig] = {}
     refs = {name: _ref(domain) for name, domain in domains.items()}
     points = 0
-    for target, size, conditional in product(spec.targets, spec.sizes, spec.conditional):
+    cells = product(spec.targets, spec.sizes, spec.conditional, spec.augmentation)
+    for target, size, conditional, augmentation in cells:
         for strategy, source, seed in _starts(spec):
             points += 1
             origin = None
@@ -87,6 +88,7 @@ def make_plan(spec: SweepSpec) -> Plan:
                 strategy=strategy,
                 parent=None if origin is None else origin.key,
                 conditional=conditional,
+                augmentation=augmentation,
                 seed=seed,
                 gan=spec.gan,
                 training=spec.training,

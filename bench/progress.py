@@ -38,12 +38,14 @@ def describe(trial: TrialConfig) -> str:
     if trial.kind == "pretrain":
         return f"pretrain {short(trial.domain.name)}{conditional}"
     source = f" {short(trial.source.name)} ->" if trial.source else ""
-    return f"{trial.strategy}{source} {short(trial.domain.name)}, {trial.size} images{conditional}, seed {trial.seed}"
+    return f"{trial.strategy}{source} {describe_cell(trial)}, seed {trial.seed}"
 
 
 def describe_cell(trial: TrialConfig) -> str:
     """Return a trial's cell in a few words, e.g. "digits, 50 images"."""
-    return f"{short(trial.domain.name)}, {trial.size} images" + (", conditional" if trial.conditional else "")
+    conditional = ", conditional" if trial.conditional else ""
+    augmentation = "" if trial.augmentation == "none" else f", {trial.augmentation}"
+    return f"{short(trial.domain.name)}, {trial.size} images{conditional}{augmentation}"
 
 
 class Progress:

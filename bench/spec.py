@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from trainers.augmentations import get_augmentation
 from trainers.config import (
     EvaluationConfig,
     Frozen,
@@ -108,6 +109,8 @@ class SweepSpec(Frozen):
     sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     strategies: Annotated[tuple[str, ...], Field(min_length=1)]
     conditional: Annotated[tuple[StrictBool, ...], Field(min_length=1)] = (False,)
+    augmentation: Annotated[tuple[str, ...], Field(min_length=1)] = ("none",)
+    """What adaptations' images go through before the critic; sources are pre-trained without."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     gan: GanConfig = GanConfig()
     training: TrainingConfig = TrainingConfig()
@@ -123,6 +126,11 @@ class SweepSpec(Frozen):
             get_strategy(name)
         return names
 
+    @field_validator("augmentation")
+    @classmethod
+    def _known_augmentations(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(get_augmentation(name).name for name in names)
+
     @field_validator("evaluation")
     @classmethod
     def _known_embedding(cls, evaluation: EvaluationConfig) -> EvaluationConfig:
@@ -131,6 +139,8 @@ class SweepSpec(Frozen):
     @model_validator(mode="after")
     def _fits_together(self) -> "SweepSpec":
         check_together(self.gan, self.training)
+        for name in self.strategies:
+            get_strategy(name).check(self.gan)
         if self.stopping.metric.endswith("_ema") and not self.training.ema:
             raise ValueError(
                 f"stopping.metric {self.stopping.metric} needs an average of the generator: set training.ema, e.g. 0.999"

@@ -27,6 +27,7 @@ from bench.store import SCHEMA_VERSION, Store, open_store
 from tests.synthetic import build
 from trainers.domains import get
 from trainers.evaluation.comparison import METRICS
+from trainers.strategies import STRATEGIES
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC: dict[str, Any] = {
@@ -98,8 +99,8 @@ VERBS = dict(verbs(typer.main.get_command(app)))
 
 def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
-        "run", "plan", "status", "report", "distances", "evaluate", "replay", "generate", "domains", "domains preview",
-        "domains show", "domains prepare", "store", "store check", "store compact"
+        "run", "plan", "status", "report", "strategies", "distances", "evaluate", "replay", "generate", "domains",
+        "domains preview", "domains show", "domains prepare", "store", "store check", "store compact"
     }  # fmt: skip
 
 
@@ -231,6 +232,19 @@ MISTAKES = [
     ("plan --set evaluation.embedding=inceptoin", "unknown embedding 'inceptoin'; did you mean inception"),
     ("distances --set evaluation.embedding=clip:none.pt", "needs its weights"),
     ("distances --store f", "store 'f' is a file"),
+    ("strategies quickstar", "unknown preset 'quickstar'; did you mean quickstart"),
+    ("plan --set strategies=['freeze-d[blocks=9]']", "blocks is 9, and the critic of gan.family resnet at 16 pixels has 2"),
+    ("plan --set strategies=['freeze-g[blocks=3]']", "blocks is 3, and the generator of gan.family resnet at 16 pixels has 2"),
+    ("plan --set strategies=['freeze-low[blocks=3]']", "give at most 2"),
+    ("plan --set strategies=['freeze-d[blocks=two]']", "blocks must be a whole number, 1 or more, got 'two'"),
+    ("plan --set strategies=['freeze-d[block=2]']", "unknown option 'block'; did you mean blocks"),
+    ("plan --set strategies=['lora[rank=64]']", "rank is 64, and no convolution has more than 32 channels"),
+    ("plan --set strategies=['ewc[weight=-1]']", "weight must be a number, 0 or more, got '-1'"),
+    ("plan --set strategies=['mine[share=1.5]']", "share must be a number, 0 to 1, got '1.5'"),
+    ("plan --set augmentation=[adda]", "unknown augmentation 'adda'; did you mean ada"),
+    ("plan --set augmentation=['ada[target=2]']", "target must be a number, 0 to 1, got '2'"),
+    ("plan --set augmentation=[]", "augmentation: tuple should have at least 1 item"),
+    ("plan --set strategies=['l2-sp[weight]']", "'weight' is not of the form option=value"),
     ("evaluate --images none --against digits", "none': there is no such folder"),
     ("evaluate --images empty --against digits", "transfergan: --images: domain 'folder:"),
     ("evaluate --images empty --against digitz", "unknown domain 'digitz'; did you mean digits"),
@@ -427,6 +441,31 @@ def test_evaluate_takes_an_embedding_of_ones_own_and_needs_enough_images(tmp_pat
 class Pixels(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.float().flatten(1)
+
+
+def test_strategies_tells_of_each_what_it_copies_freezes_trains_and_holds():
+    said = call("strategies").stdout
+    assert "freeze-d: The critic's blocks nearest to the images stay as they are (FreezeD, Mo, Cho & Shin 2020)." in said
+    assert "  frozen   critic input blocks.0\n" in said
+    assert "  held     0.1 / 2 * sum of (now - source)^2 over what was copied\n" in said
+    found = json.loads(call("strategies", "--json", "--set", "strategies=['freeze-d[blocks=2]']").stdout)
+    by_name = {each["name"]: each for each in found}
+    assert set(by_name) == {*STRATEGIES, "freeze-d[blocks=2]"}
+    (phase,) = by_name["freeze-d[blocks=2]"]["phases"]
+    assert phase["critic"] == {
+        "trained": "all but input blocks.0 blocks.1",
+        "frozen": "input blocks.0 blocks.1",
+        "parameters": 513,
+    }
+    assert by_name["finetune"]["parameters"]["critic"] == by_name["finetune"]["phases"][0]["critic"]["parameters"]
+
+
+def test_strategies_names_those_that_do_not_fit_the_networks():
+    changes = ["gan.family=dcgan", "gan.resolution=8", "training.loss=hinge", "strategies=[scratch]"]
+    result = call("strategies", *(word for change in changes for word in ("--set", change)))
+    assert result.exit_code == 0
+    assert "freeze-low: " in result.stdout
+    assert "the generator of gan.family dcgan at 8 pixels has 0 that can be kept" in result.stdout
 
 
 def test_domains_lists_the_built_in_ones_and_how_to_name_a_folder():

@@ -102,3 +102,15 @@ def test_a_plan_without_settings_still_gets_unique_labels(tmp_path: Path) -> Non
     trials = load(store).trials
     assert list(trials["status"]) == ["pending", "pending"]
     assert trials["cell_label"].nunique() == 2
+
+
+def test_cells_that_differ_in_augmentation_say_so(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path), create=True)
+    row = {"kind": "adapt", "source": None, "target": "digits", "size": 1, "strategy": "scratch", "conditional": False}
+    row |= {"seed": 0, "parent": None, "resolution": 16, "budget": 9}
+    configs = {"a": "{}", "b": '{"augmentation": "ada"}'}
+    store.write_sweep("s", {"spec": {}, "trials": [{"key": c, "cell": c * 16, "config": t, **row} for c, t in configs.items()]})
+    assert set(load(store).trials["cell_label"]) == {
+        "digits, augmentation none, 1 images",
+        "digits, augmentation ada, 1 images",
+    }

@@ -6,6 +6,8 @@ import torch
 
 from tests import reference
 from trainers import checkpoints, packing
+from trainers.anchors import Anchors
+from trainers.augmentations import get_augmentation
 from trainers.benchmark import MODES, measure
 from trainers.config import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
 from trainers.core import Diverged, Gan, sample
@@ -16,6 +18,7 @@ from trainers.evaluation.fid import statistics
 from trainers.evaluation.references import Reference
 from trainers.losses import critic_loss
 from trainers.networks import set_low_gradients
+from trainers.strategies import get_strategy
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and this machine has none")
 
@@ -75,6 +78,30 @@ def test_a_replayed_run_goes_on_from_its_checkpoint():
     resumed.train(pixels, None, 12)
     ours, theirs = (sample(each.generator, 8, 16, 0).astype(int) for each in (whole, resumed))
     assert np.abs(ours - theirs).mean() < 2
+
+
+@pytest.mark.parametrize("augmentation", ["none", "diffaugment", "ada"])
+@pytest.mark.parametrize("strategy", ["freeze-d", "l2-sp", "lora", "mine", "linear-probe-then-finetune"])
+def test_replayed_steps_follow_a_strategy_through_its_phases(strategy: str, augmentation: str):
+    """The second phase begins when steps of the first have been recorded; what is frozen is so in either."""
+    training = TrainingConfig.model_validate({"batch": 4, "critic_steps": 2, "steps": 24, "ema": 0.9})
+    followed, chosen, pixels = get_strategy(strategy), get_augmentation(augmentation), images()
+    taken, replayed = (
+        Gan(SMALL, training, classes=0, seed=0, device="cuda", graphs=graphs, augmentation=chosen) for graphs in (False, True)
+    )
+    for each in (taken, replayed):
+        anchors = None
+        if followed.penalty is not None:
+            named = {f"{n}.{key}": p for n, network in each.networks.items() for key, p in network.named_parameters()}
+            anchors = Anchors(0.1, {key: parameter.detach().clone() for key, parameter in named.items()})
+        each.follow(followed, anchors)
+        for until in (5, 8, 14):
+            each.train(pixels, None, until)
+    assert torch.equal(taken.random.get_state(), replayed.random.get_state())
+    for name, network in taken.networks.items():
+        for parameter, other in zip(network.parameters(), replayed.networks[name].parameters(), strict=True):
+            assert parameter.requires_grad == other.requires_grad
+            torch.testing.assert_close(parameter, other, rtol=1e-2, atol=1e-3)
 
 
 def test_divergence_is_noticed_in_replayed_steps():

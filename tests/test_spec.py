@@ -316,7 +316,7 @@ def test_a_budget_may_be_given_in_images():
     (["stopping.metric=fid_ema"], "set training.ema, e.g. 0.999"),
     (["training.precision=fp8"], "training.precision: input should be 'float32' or 'bf16'"),
     (["strategies=['finetune[from=labels]']"], "write e.g. finetune[from=unconditional]"),
-    (["strategies=['scratch[from=conditional]']"], "of a strategy that has a source"),
+    (["strategies=['scratch[from=conditional]']"], "scratch has no options; write scratch"),
     (["strategies=['finetun[from=conditional]']"], "did you mean finetune"),
 ])  # fmt: skip
 def test_settings_that_do_not_go_together_are_refused_with_the_fix(overrides: list[str], words: str):

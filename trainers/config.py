@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from trainers.augmentations import get_augmentation
 from trainers.evaluation.names import embedding_identity
 
 Kind = Literal["pretrain", "adapt"]
@@ -33,9 +34,13 @@ class Frozen(BaseModel):
             del copied.__dict__[name]
         return copied
 
+    def _said(self) -> dict[str, Any]:
+        """Return the configuration as plain data."""
+        return self.model_dump(mode="json")
+
     @cached_property
     def _canonical(self) -> str:
-        return _json(self.model_dump(mode="json"))
+        return _json(self._said())
 
     def canonical_json(self) -> str:
         """Return the configuration as canonical JSON; `model_validate_json` reads it back."""
@@ -196,6 +201,8 @@ class TrialConfig(Frozen):
     parent: str | None = None
     """Key of the pretrain trial that it starts from."""
     conditional: StrictBool = False
+    augmentation: str = "none"
+    """What real and generated images go through before the critic (see `trainers.augmentations`)."""
     seed: Seed = 0
     gan: GanConfig
     training: TrainingConfig
@@ -210,10 +217,26 @@ class TrialConfig(Frozen):
             get_strategy(value)
         return value
 
+    @field_validator("augmentation")
+    @classmethod
+    def _known_augmentation(cls, value: str) -> str:
+        return get_augmentation(value).name
+
     @model_validator(mode="after")
     def _fits_together(self) -> "TrialConfig":
+        from trainers.strategies import get_strategy
+
         check_together(self.gan, self.training)
+        if self.strategy is not None:
+            get_strategy(self.strategy).check(self.gan)
         return self
+
+    def _said(self) -> dict[str, Any]:
+        """Return the trial as plain data, without what trials of before it was there do not say."""
+        data = super()._said()
+        if self.augmentation == "none":
+            del data["augmentation"]
+        return data
 
     @cached_property
     def _identity(self) -> dict[str, str]:
@@ -230,6 +253,7 @@ class TrialConfig(Frozen):
             "gan": self.gan.canonical_json(),
             "training": self.training.canonical_json(),
             "evaluation": self.evaluation.identity,
+            **({} if self.augmentation == "none" else {"augmentation": _json(self.augmentation)}),
         }
 
     @cached_property

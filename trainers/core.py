@@ -14,11 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainers.adaptation import Adaptation, equip
+from trainers.anchors import Anchors
+from trainers.augmentations import Augmentation, NoAugmentation
+from trainers.augmenter import Augmenter
 from trainers.config import GanConfig, TrainingConfig
 from trainers.graphs import Graphed
 from trainers.losses import critic_loss, generator_loss
 from trainers.networks import Generator, make_critic, make_generator, set_low_gradients
 from trainers.seeds import derive_seed
+from trainers.strategy import Strategy
 
 #: A critic loss beyond this is an exploded critic: WGAN-GP's stay within a few tens.
 EXPLODED = 1e6
@@ -66,13 +71,15 @@ class Gan:
 
     Attributes:
         generator, critic: the networks, on `device`.
+        augment: transforms the images that the critic sees.
         average: moving average of the generator; None unless asked for.
+        adaptation: what a strategy has to say in training; None where none has been followed.
         step: generator steps taken.
     """
 
     def __init__(
         self, gan: GanConfig, training: TrainingConfig, *, classes: int, seed: int, device: str | torch.device = "cpu",
-        graphs: bool = False,
+        graphs: bool = False, augmentation: Augmentation | None = None,
     ) -> None:  # fmt: skip
         """Make fresh networks.
 
@@ -83,8 +90,11 @@ class Gan:
             seed: decides initialisation and training.
             device: where.
             graphs: whether steps are replayed as CUDA graphs; on a GPU only.
+            augmentation: what images go through before the critic; None for nothing.
         """
+        self.shape = gan
         self.config = training
+        self.seed = seed
         self.latent = gan.latent
         self.classes = classes
         self.device = torch.device(device)
@@ -94,15 +104,18 @@ class Gan:
             self.critic = to_device(make_critic(gan, classes), self.device)
         for network in (self.generator, self.critic):
             set_low_gradients(network, training.precision == "bf16")
-        self.average = copy.deepcopy(self.generator).requires_grad_(False) if training.ema else None
-        self.optimisers = {
-            name: torch.optim.Adam(network.parameters(), lr=lr, betas=training.betas, fused=True, capturable=graphs)
-            for (name, network), lr in zip(self.networks.items(), (training.generator_lr, training.critic_lr), strict=True)
-        }
+        self.average: Generator | None
+        self.restart_average()
+        self.adaptation: Adaptation | None = None
+        self._graphs = graphs
+        self.optimisers = self._optimisers()
         self.random = torch.Generator(self.device)
         self.random.manual_seed(derive_seed("training", seed))
+        self.augment = Augmenter(
+            augmentation or NoAugmentation(), centred=training.loss == "wgan-gp",
+            critic_steps=training.steps * training.critic_steps, random=self.random,
+        )  # fmt: skip
         self.step = 0
-        self._graphs = graphs
         self._worst = torch.zeros((), device=self.device)
         self._prepared: tuple[np.ndarray, Callable[[], None]] | None = None
 
@@ -111,10 +124,28 @@ class Gan:
         """The two networks in training, by name."""
         return {"generator": self.generator, "critic": self.critic}
 
+    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        rates = self.config.generator_lr, self.config.critic_lr
+        return {
+            name: torch.optim.Adam(network.parameters(), lr=lr, betas=self.config.betas, fused=True, capturable=self._graphs)
+            for (name, network), lr in zip(self.networks.items(), rates, strict=True)
+        }
+
+    def follow(self, strategy: Strategy, anchors: Anchors | None = None) -> None:
+        """Train as a strategy says: with what it adds to the networks, in its phases, held by anchors where it has any.
+
+        Comes once, when the networks have been taken over from the source and before any step.
+        """
+        assert self.adaptation is None
+        equip(strategy, self.networks, self.seed)
+        self.restart_average()
+        self.optimisers = self._optimisers()
+        self.adaptation = Adaptation(strategy, self.shape, self.config.steps, self.networks, anchors)
+        self.adaptation.enter(self.step)
+
     def restart_average(self) -> None:
         """Let the generator's average begin at what the generator is now, as after a transfer."""
-        if self.average is not None:
-            self.average.load_state_dict(self.generator.state_dict())
+        self.average = copy.deepcopy(self.generator).requires_grad_(False) if self.config.ema else None
 
     def train(
         self, images: np.ndarray, labels: np.ndarray | None, until: int, beat: Callable[[], None] = lambda: None
@@ -132,6 +163,9 @@ class Gan:
         """
         take_step = self._on(images, labels)
         while self.step < until:
+            if self.adaptation is not None and self.adaptation.enter(self.step):
+                self._prepared = None  # a recorded step trains what was trained when it was recorded
+                take_step = self._on(images, labels)
             take_step()
             self.step += 1
             if self.step % CHECK_EVERY == 0 or self.step == until:
@@ -167,17 +201,28 @@ class Gan:
         real = self._varied(data.pixels, chosen)
         with torch.no_grad():
             fake = self.generator(self._latents(n), labels)
+            real, fake = self.augment(real), self.augment(fake)
         mix = torch.rand(n, 1, 1, 1, generator=self.random, device=self.device)
-        return self._apply("critic", critic_loss(self.config, self.critic, real, labels, fake, mix))
+        loss = critic_loss(self.config, self.critic, real, labels, fake, mix, self.augment.look)
+        return self._apply("critic", self._held("critic", loss))
 
     def _generator_step(self, data: Data) -> Tensor:
         """Take one generator step; return the loss's magnitude."""
         labels = None if data.present is None else data.present[self._integers(len(data.present))]
-        self.critic.requires_grad_(False)
+        trained = [parameter for parameter in self.critic.parameters() if parameter.requires_grad]
+        for parameter in trained:
+            parameter.requires_grad_(False)
         fake = self.generator(self._latents(self.config.batch), labels)
-        magnitude = self._apply("generator", generator_loss(self.config, self.critic, fake, labels))
-        self.critic.requires_grad_(True)
+        loss = generator_loss(self.config, self.critic, self.augment(fake), labels)
+        magnitude = self._apply("generator", self._held("generator", loss))
+        for parameter in trained:
+            parameter.requires_grad_(True)
         return magnitude
+
+    def _held(self, name: str, loss: Tensor) -> Tensor:
+        """Return a network's loss with what it pays for having moved away from the source."""
+        penalty = None if self.adaptation is None else self.adaptation.penalty(name)
+        return loss if penalty is None else loss + penalty
 
     def _choose(self, data: Data) -> tuple[Tensor, Tensor | None]:
         """Return which images the next minibatch has, int64 (batch,), and their classes; classes are equally likely."""

@@ -4,6 +4,8 @@ WGAN-GP is Gulrajani et al. (2017), the hinge loss Miyato et al. (2018), the non
 the R1 penalty of Mescheder et al. (2018).
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,8 +15,9 @@ from trainers.networks import Critic
 
 
 def critic_loss(
-    config: TrainingConfig, critic: Critic, real: Tensor, labels: Tensor | None, fake: Tensor, mix: Tensor
-) -> Tensor:
+    config: TrainingConfig, critic: Critic, real: Tensor, labels: Tensor | None, fake: Tensor, mix: Tensor,
+    seen: Callable[[Tensor, Tensor], None] = lambda on_real, on_fake: None,
+) -> Tensor:  # fmt: skip
     """Return the critic's loss, its penalty and, when conditional, the cross-entropy of the real images' classes.
 
     Args:
@@ -24,6 +27,7 @@ def critic_loss(
         labels: int64 (N,), the real images' classes, or None.
         fake: generated images of the same shape, detached.
         mix: where between real and fake WGAN-GP's penalty is taken, uniform in [0, 1], (N, 1, 1, 1).
+        seen: told the scores (N,) of the real images and of the generated ones.
     """
     r1 = config.loss == "non-saturating" and config.gradient_penalty > 0
     if r1:
@@ -35,6 +39,7 @@ def critic_loss(
     else:
         on_real, logits = critic(real)
         on_fake, _ = critic(fake)
+    seen(on_real, on_fake)
     loss: Tensor
     if config.loss == "wgan-gp":
         loss = on_fake.mean() - on_real.mean()

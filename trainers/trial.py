@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from trainers import checkpoints
+from trainers.anchors import Anchors
+from trainers.augmentations import get_augmentation
 from trainers.checkpoints import Checkpoint, Match
 from trainers.config import TrialConfig
 from trainers.core import Diverged, Gan
@@ -20,8 +22,10 @@ from trainers.domains import Images, get, subset
 from trainers.errors import UserError
 from trainers.evaluation.evaluator import Evaluator, Measurement
 from trainers.evaluation.references import References, references
+from trainers.fisher import fisher
 from trainers.seeds import derive_seed
 from trainers.strategies import get_strategy
+from trainers.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,20 @@ def run(
     began = time.perf_counter()
     data = training_images(trial)
     classes = trial.domain.classes if trial.conditional else ()
-    gan = Gan(trial.gan, trial.training, classes=len(classes), seed=trial.seed, device=device, graphs=graphs)
+    gan = Gan(
+        trial.gan, trial.training, classes=len(classes), seed=trial.seed, device=device, graphs=graphs,
+        augmentation=get_augmentation(trial.augmentation),
+    )  # fmt: skip
     spent = 0.0
     matches: dict[str, Match] = {}
+    strategy = get_strategy(trial.strategy) if trial.strategy is not None else None
     if resume is not None:
+        if strategy is not None:
+            gan.follow(strategy, None if strategy.penalty is None else Anchors(strategy.penalty.weight))
         checkpoints.resume(gan, resume)
         matches, spent = resume.matches, resume.report["seconds"] or 0.0
-    elif trial.strategy is not None:
-        matches = _start(gan, trial, parent, classes)
+    elif strategy is not None:
+        matches = start(gan, strategy, parent, classes)
     evaluate = Evaluator(trial, data, references, device)
     if gan.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(gan.device)
@@ -122,7 +132,11 @@ def run(
         )
         if diverged:
             return shown
-        return replace(shown, checkpoint=checkpoints.save(gan, trial, matches, shown.report, resumable=not shown.finished))
+        fishers = None
+        if shown.finished and trial.kind == "pretrain":
+            fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed)
+        data = checkpoints.save(gan, trial, matches, shown.report, resumable=not shown.finished, fishers=fishers)
+        return replace(shown, checkpoint=data)
 
     if resume is None:
         shown = rung()
@@ -161,16 +175,29 @@ def training_images(trial: TrialConfig) -> Images:
     return Images(data.images[chosen], None if data.labels is None else data.labels[chosen])
 
 
-def _start(gan: Gan, trial: TrialConfig, parent: Checkpoint | None, classes: tuple[str, ...]) -> dict[str, Match]:
-    strategy = get_strategy(trial.strategy or "scratch")
-    if not strategy.copied:
-        return {}
-    if parent is None:
-        raise UserError(f"strategy {strategy.name!r} starts from a source, and none was given")
-    matches: dict[str, Match] = {
-        name: checkpoints.transfer(parent, name, gan.networks[name], classes) for name in strategy.copied
-    }
-    gan.restart_average()
+def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tuple[str, ...]) -> dict[str, Match]:
+    """Let a fresh GAN start from a source as a strategy says, and follow it; return what came over, by network.
+
+    Args:
+        gan: fresh networks.
+        strategy: what to do.
+        parent: the source; None for a strategy that needs none.
+        classes: names of the GAN's classes; empty when unconditional.
+
+    Raises:
+        UserError: the strategy needs a source, and there is none or it does not fit.
+    """
+    matches: dict[str, Match] = {}
+    anchors = None
+    if strategy.needs_source:
+        if parent is None:
+            raise UserError(f"strategy {strategy.name!r} starts from a source, and none was given")
+        for name in strategy.copies:
+            part = strategy.copied(name, gan.shape)
+            matches[name] = checkpoints.transfer(parent, name, gan.networks[name], classes, part=part)
+        if strategy.penalty is not None:
+            anchors = checkpoints.anchors(parent, gan.networks, matches, classes, strategy.penalty)
+    gan.follow(strategy, anchors)
     return matches
 
 

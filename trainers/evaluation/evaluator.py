@@ -45,7 +45,8 @@ class Evaluator:
     """Measures the generator of one trial.
 
     Of a conditional generator also FID class by class, each against the reference images of that class, and their mean, the
-    intra-FID of Miyato & Koyama (2018). Of a generator with a moving average, FID and KID of that beside it.
+    intra-FID of Miyato & Koyama (2018). Of a generator with a moving average, FID and KID of that beside it. Under ADA also the
+    critic's overfitting signal, its target and the probability of a transform.
     """
 
     def __init__(self, trial: TrialConfig, training: Images, references: References, device: str) -> None:
@@ -80,6 +81,10 @@ class Evaluator:
             for name in OF_AVERAGE:
                 estimate = METRICS[name](averaged)
                 found.append(Measurement(f"{name}_ema", estimate.value, estimate.standard_error, len(features)))
+        if gan.augment.target is not None:
+            signal, probability = float(gan.augment.signal), float(gan.augment.probability)
+            learnt = {"signal": signal, "target": gan.augment.target, "probability": probability}
+            found += [Measurement(f"ada_{name}", value, None, gan.config.batch) for name, value in learnt.items()]
         if last and self.trial.evaluation.iw_steps:
             found.append(self._iw(images))
         return tuple(found)

@@ -97,12 +97,35 @@ def channels(gan: GanConfig) -> list[int]:
     return [gan.width * 2 ** min(i, gan.scales - 1, 3) for i in range(gan.scales + 1)]
 
 
+class Miner(nn.Module):
+    """Maps latents to those that suit a target, before a generator of other images (MineGAN, Wang et al. 2020).
+
+    Two layers beside the identity, the second from zero: at first every latent stays what it is.
+    """
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.first, self.second = Linear(latent, latent), Linear(latent, latent)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map z (N, latent) to (N, latent)."""
+        mined: Tensor = z + self.second(F.relu(self.first(z)))
+        return mined
+
+
 class LatentInput(nn.Module):
-    """The latent to the first feature map; with class concatenation also the class, as if one-hot beside the latent."""
+    """The latent to the first feature map; with class concatenation also the class, as if one-hot beside the latent.
+
+    A strategy may put a miner before it, in `miner`.
+    """
+
+    miner: Miner | None
 
     def __init__(self, gan: GanConfig, outputs: int, classes: int) -> None:
         super().__init__()
         self.base = gan.base
+        self.miner = None
         self.latent = Linear(gan.latent, outputs * gan.base**2)
         self.classes = nn.Embedding(classes, outputs * gan.base**2) if classes and gan.conditioning == "concat" else None
         if self.classes is not None:
@@ -110,7 +133,7 @@ class LatentInput(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """Map z (N, latent), labels int64 (N,) or None, to (N, outputs, base, base)."""
-        h: Tensor = self.latent(z)
+        h: Tensor = self.latent(z if self.miner is None else self.miner(z))
         if self.classes is not None:
             assert labels is not None, "a conditional network needs labels"
             h = h + self.classes(labels)
