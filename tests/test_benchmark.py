@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from analysis import benchmark as report_benchmark
 from bench import benchmark as store_benchmark
+from bench import overhead
 from trainers import packing
 from trainers.benchmark import FlopCounter, measure, quality
 from trainers.evaluation import benchmark as metrics
@@ -106,6 +107,22 @@ def test_a_store_is_read_faster_when_it_is_compacted():
     assert written["times_as_written"] == 1
     assert compacted["times_as_written"] > 1
     json.dumps([written, compacted])
+
+
+def test_a_sweep_of_trivial_trials_is_run_beside_a_plain_grid_search():
+    (row,) = overhead.overhead([24], rounds=1)
+    assert row["trials"] == 24
+    assert row["times_plain"] == pytest.approx(row["harness_ms"] / row["plain_ms"])
+    assert row["growth"] == 1
+    assert min(row.values()) > 0
+    json.dumps(row)
+
+
+def test_a_large_plan_has_as_many_trials_as_asked_for_each_in_its_cell():
+    row = overhead.planning(30_000, rounds=1)
+    assert 30_000 < row["trials"] < 30_100
+    plan = overhead.trivial_plan(30_000)
+    assert set(map(len, plan.cells.values())) == {overhead.CELL}
 
 
 def test_how_much_memory_a_metric_takes_is_measured_in_a_process_of_its_own():

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("analysis", "bench", "trainers")
-RAY = {"bench.on_ray", "bench.scheduler", "bench.searcher", "bench.worker"}
+RAY = {"bench.on_ray", "bench.overhead", "bench.scheduler", "bench.searcher", "bench.worker"}
 
 
 def module_name(path: Path) -> str:
@@ -66,9 +66,10 @@ def test_trainers_know_of_nobody():
     assert not importers("analysis") & of("trainers")
 
 
-def test_ray_is_the_business_of_four_modules():
+def test_ray_is_the_business_of_few_modules():
     assert importers("ray") == RAY
     assert importers("bench.on_ray") - RAY <= {"bench.sweep"}
+    assert importers("bench.overhead") == {"bench.benchmark"}
     assert "bench.on_ray" not in AT_ONCE["bench.sweep"]
 
 
