@@ -183,6 +183,23 @@ def _embed(figure: go.Figure) -> Markup:
     return Markup(text)  # noqa: S704 - made safe just above
 
 
+def stopping_audit(replayed: pd.DataFrame) -> list[Panel]:
+    """Return a panel of what stopping would have saved and changed where nobody was stopped; none where it had stopped nobody.
+
+    Args:
+        replayed: a row per share kept at a rung, with `keep`, `cells`, `saved`, `same_winner` and `source_order`.
+    """
+    if not (replayed["saved"] > 0).any():
+        return []
+    half = min(records(replayed), key=lambda row: abs(row["keep"] - 0.5))
+    order = "" if half["source_order"] is None else f", sources' order {signed(half['source_order'])} (rank correlation)"
+    caption = (
+        f"Keeping {half['keep']:g} of the methods at each rung would have saved {half['saved']:.0%} of the steps, with the "
+        f"same winner in {half['same_winner']} of {half['cells']} cells{order}."
+    )
+    return [_panel("Saved against unchanged", caption, figures.stopping_audit(replayed))]
+
+
 def key(style: Style) -> list[dict[str, Any]]:
     """Return the entries of the page's key, which is its filter too."""
     strategies = [{"name": s, "kind": "strategy", "color": style.color(s), "dash": style.dash(s)} for s in style.strategies]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -54,13 +55,13 @@ class View:
     downloads: list[Download] = field(default_factory=list)
 
 
-def write_report(store: Store, out: Path, sweep: str | None = None) -> Path:
+def write_report(store: Store, out: Path, sweep: str | None = None, replayed: pd.DataFrame | None = None) -> Path:
     """Write the report of a store (of one of its sweeps, or of all) to `out` and return `out`.
 
     Raises:
         UserError: the store knows no such sweep, or `out` cannot be written.
     """
-    page = render(load(store, sweep), store)
+    page = render(load(store, sweep), store, replayed)
     temporary = out.with_name(f".{out.name}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -73,8 +74,14 @@ def write_report(store: Store, out: Path, sweep: str | None = None) -> Path:
     return out
 
 
-def render(frames: Frames, store: Store) -> str:
-    """Return the page for `frames`; `store` is where the sample grids are read from."""
+def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -> str:
+    """Return the page for `frames`.
+
+    Args:
+        frames: what is told.
+        store: where the sample grids are read from.
+        replayed: what stopping would have saved where nobody was stopped, see `panels.stopping_audit`; None for nothing.
+    """
     style = Style.of(frames.trials)
     album = Album(store)
     several = len(frames.embeddings) > 1
@@ -98,6 +105,7 @@ def render(frames: Frames, store: Store) -> str:
         views=views,
         by_class=any(view.classes for view in views),
         knobs=any(view.knobs for view in views),
+        stopping=[] if replayed is None else panels.stopping_audit(replayed),
         savings=any(view.savings for view in views),
         statuses=[status for status in STATUSES if coverage[status].sum()],
         coverage=records(coverage),

@@ -447,8 +447,9 @@ def _default_report(store: "Store") -> Path:
 
 def _write_report(store: "Store", out: Path, sweep: str | None) -> Path:
     from analysis.report import write_report
+    from bench.replay import audit
 
-    return write_report(store, out, sweep)
+    return write_report(store, out, sweep, audit(store, sweep))
 
 
 def _write(path: Path, data: bytes) -> None:

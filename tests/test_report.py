@@ -30,6 +30,16 @@ DESKTOP, TABLET, PHONE = (1280, 900), (768, 1024), (390, 844)
 FAR = {"near": 120.0, "mid": 170.0, "far": 260.0, "furthest": 420.0}
 HOSTILE = {"folder:/x/</script><b>": 18.0, "<img src=x onerror=alert(1)>": 60.0, "a&b {{ 7 * 7 }} %{x}": 90.0}
 
+REPLAYED = pd.DataFrame(
+    {
+        "keep": [0.25, 0.33, 0.5, 0.67, 0.75],
+        "cells": 4,
+        "saved": [0.58, 0.54, 0.43, 0.31, 0.25],
+        "same_winner": [1, 3, 4, 4, 4],
+        "source_order": [0.6, 0.8, 0.8, 1.0, 1.0],
+    }
+)
+
 
 # -- what it says -------------------------------------------------------------------------------------------------------
 
@@ -241,7 +251,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "failed": failed,
         "pending": pending,
     }
-    return {name: write_report(store, root / f"{name}.html") for name, store in stores.items()}
+    return {
+        name: write_report(store, root / f"{name}.html", replayed=REPLAYED if name == "quickstart" else None)
+        for name, store in stores.items()
+    }
 
 
 def visit(browser: Browser, path: Path, size: tuple[int, int] = DESKTOP, theme: Any = "light") -> Visit:
@@ -417,6 +430,19 @@ def test_what_a_start_saves_is_drawn_and_told(browser: Browser, reports: dict[st
     assert download.value.suggested_filename == "data-multiplier.csv"
     assert found.complaints == []
     page.context.close()
+
+
+def test_what_stopping_saves_is_told_where_it_was_replayed(browser: Browser, reports: dict[str, Path]) -> None:
+    found = visit(browser, reports["quickstart"])
+    section = found.page.locator("#stopping")
+    assert section.locator("figcaption").inner_text() == (
+        "Keeping 0.5 of the methods at each rung would have saved 43% of the steps, with the same winner in 4 of 4 cells, "
+        "sources' order +0.80 (rank correlation)."
+    )
+    assert section.locator("path.point").count() == len(REPLAYED)
+    for name in ("several", "empty"):
+        assert "What stopping saves" not in reports[name].read_text(encoding="utf-8")
+    found.page.context.close()
 
 
 def test_without_classes_and_averages_nothing_is_said_of_them(browser: Browser, reports: dict[str, Path]) -> None:

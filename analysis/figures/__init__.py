@@ -13,6 +13,7 @@ from analysis.figures.distance import gain_by_distance as gain_by_distance
 from analysis.figures.maps import fid_by_class as fid_by_class
 from analysis.figures.maps import heat_map as heat_map
 from analysis.figures.size import fid_by_size as fid_by_size
+from analysis.figures.stopping import stopping_audit as stopping_audit
 from analysis.figures.style import NEUTRAL as NEUTRAL
 from analysis.figures.style import Style as Style
 from analysis.figures.style import ratio as ratio
