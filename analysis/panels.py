@@ -195,7 +195,8 @@ def stopping_audit(replayed: pd.DataFrame) -> list[Panel]:
     order = "" if half["source_order"] is None else f", sources' order {signed(half['source_order'])} (rank correlation)"
     caption = (
         f"Keeping {half['keep']:g} of the methods at each rung would have saved {half['saved']:.0%} of the steps, with the "
-        f"same winner in {half['same_winner']} of {half['cells']} cells{order}."
+        f"same winner in {half['same_winner']} of {half['cells']} cells{order}. "
+        "Labels: the share kept."
     )
     return [_panel("Saved against unchanged", caption, figures.stopping_audit(replayed))]
 

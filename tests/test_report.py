@@ -437,7 +437,7 @@ def test_what_stopping_saves_is_told_where_it_was_replayed(browser: Browser, rep
     section = found.page.locator("#stopping")
     assert section.locator("figcaption").inner_text() == (
         "Keeping 0.5 of the methods at each rung would have saved 43% of the steps, with the same winner in 4 of 4 cells, "
-        "sources' order +0.80 (rank correlation)."
+        "sources' order +0.80 (rank correlation). Labels: the share kept."
     )
     assert section.locator("path.point").count() == len(REPLAYED)
     for name in ("several", "empty"):

@@ -7,7 +7,7 @@ from analysis.figures.style import NEUTRAL, blank
 
 
 def stopping_audit(rows: pd.DataFrame) -> go.Figure:
-    """Draw in how many cells the winner stays the same against the share of the steps that stopping saves.
+    """Draw in how many cells the winner stays the same against the share of the steps saved; labels are the shares kept.
 
     Args:
         rows: one row per share kept at a rung, with `keep`, `cells`, `same_winner` (cells) and `saved` (0 to 1).
@@ -19,7 +19,7 @@ def stopping_audit(rows: pd.DataFrame) -> go.Figure:
         x=(100 * rows["saved"]).tolist(),
         y=same.tolist(),
         mode="lines+markers+text",
-        text=[f"keep {keep:g}" for keep in rows["keep"]],
+        text=[f"{keep:g}" for keep in rows["keep"]],
         textposition=["top center" if place % 2 else "bottom center" for place in range(len(rows))],
         line={"color": NEUTRAL, "width": 2},
         marker={"color": NEUTRAL, "size": 9},
