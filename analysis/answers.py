@@ -29,6 +29,7 @@ class Answer:
 def answers(analysis: Analysis, trials: pd.DataFrame) -> list[Answer]:
     """Return the answer of each cell that has a result, in the order of `ranking`."""
     found = []
+    curves = dict(iter(analysis.curves[analysis.curves["metric"] == "fid"].groupby("cell")))
     for cell, group in analysis.ranked.groupby("cell", sort=False):
         methods = records(group)
         transfers = [row for row in methods if row["strategy"] != SCRATCH]
@@ -41,7 +42,7 @@ def answers(analysis: Analysis, trials: pd.DataFrame) -> list[Answer]:
             *_classes(analysis, cell),
             *_incomplete(trials[trials["cell"] == cell]),
         ]
-        found.append(Answer(methods[0]["cell_label"], _headline(analysis.curves, methods), tuple(details)))
+        found.append(Answer(methods[0]["cell_label"], _headline(curves[cell], methods), tuple(details)))
     return found
 
 

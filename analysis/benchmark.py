@@ -20,7 +20,9 @@ from typing import Any
 
 #: Trials per target, size and seed: scratch, and three strategies from four sources.
 _PER_POINT = 13
-_TARGETS, _SIZES = ("digits", "faces", "flowers", "streets"), (50, 100, 200, 500, 1000)
+_SIZES = (50, 100, 200, 500, 1000)
+#: At most; a larger store has more targets.
+_SEEDS = 4
 _RUNGS = (25, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 
@@ -28,9 +30,9 @@ def build(folder: Path, trials: int) -> tuple[int, int]:
     """Make up a store of about so many trials; return how many adapt trials and measurements it has."""
     from tests.synthetic import build as make
 
-    points = max(1, round(trials / _PER_POINT))
-    targets = _TARGETS[: max(1, min(len(_TARGETS), points // len(_SIZES)))]
-    seeds = max(1, math.ceil(points / len(targets) / len(_SIZES)))
+    points = max(1, round(trials / _PER_POINT / len(_SIZES)))
+    seeds = min(_SEEDS, points)
+    targets = [f"target {number}" for number in range(math.ceil(points / seeds))]
     store = make(folder, targets=targets, sizes=_SIZES, seeds=range(seeds), rungs=_RUNGS, keep=1.0, resolution=32)
     adapt = store.read("trials")["kind"] == "adapt"
     return int(adapt.sum()), len(store.read("measurements"))

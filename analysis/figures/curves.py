@@ -72,6 +72,8 @@ def _draw_method(
         hoverinfo="text",
         **base,
     )
+    if not rows["status"].isin(list(ENDS)).any():
+        return
     last = rows.sort_values("step").drop_duplicates("trial", keep="last")
     for status, mark in ENDS.items():
         ends = last[last["status"] == status]
