@@ -47,7 +47,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
         {
             "trial": pa.string(),
             "step": pa.int64(),
-            "metric": pa.string(),  # fid, kid, precision, ...; fid/CLASS; fid_ema, kid_ema
+            "metric": pa.string(),  # fid, kid, precision, ...; fid/CLASS; fid_ema, kid_ema; ada_signal and others
             "embedding": pa.string(),
             "value": pa.float64(),
             "standard_error": pa.float64(),  # null where the metric has none
