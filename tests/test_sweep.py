@@ -214,7 +214,9 @@ def test_a_sweep_on_s3_measures_what_it_measures_on_a_disk(tmp_path: Path, s3: s
 
 
 def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(tmp_path: Path):
-    spec = tiny.write_spec(tmp_path, conditional=[False], strategies=["scratch", "finetune"], stopping={"rule": "none"})
+    spec = tiny.write_spec(
+        tmp_path, conditional=[False], strategies=["scratch", "finetune"], stopping={"rule": "none"}, resources={"retries": 0}
+    )
     listed = tiny.transfergan("plan", spec, cwd=tmp_path).stdout
     source = next(line.split()[0] for line in listed.splitlines() if "pretrain shapes" in line)
     # Its samples cannot be published: where their file should be, there is a folder.
