@@ -57,7 +57,7 @@ class CellHalving(FIFOScheduler):
             self._ledger.queue(promoted)
             return self._trials[promoted]
         queued = (self._trials.get(key) for key in self._ledger.having("queued"))
-        return next((trial for trial in queued if trial and trial.status == Trial.PENDING), None)
+        return next((trial for trial in queued if trial and trial.status in (Trial.PENDING, Trial.PAUSED)), None)
 
     def _end_stopped(self, tune_controller: Any) -> None:
         """End the waiting trials that have been stopped; not where the verdict falls, for Ray may be busy pausing them."""

@@ -4,6 +4,7 @@ Each is a small class and one line in the registry; `trainers.augmenter` carries
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Literal
 
 from trainers.options import Optioned, option, parse
@@ -63,6 +64,7 @@ class ADA(Augmentation):
 AUGMENTATIONS: dict[str, type[Augmentation]] = {each.key: each for each in (NoAugmentation, Flip, DiffAugment, ADA)}
 
 
+@cache
 def get_augmentation(text: str) -> Augmentation:
     """Return the augmentation of that name, with the options that it bears.
 

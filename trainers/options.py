@@ -7,6 +7,7 @@ What has options is a frozen dataclass; each of its fields is an option, made by
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 from trainers.errors import UserError, unknown_name
@@ -44,7 +45,7 @@ class Optioned:
         """Return the dataclass fields that are options of this class, by the names that they have in the text."""
         return {each.metadata["name"] or each.name: each for each in fields(cls)}
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name with every option that is not at its default."""
         said = [f"{name}={_say(each, getattr(self, each.name))}" for name, each in self._set().items()]

@@ -5,6 +5,7 @@ Each is a small class and one line in the registry. Its fields are options, whic
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from trainers import stages
 from trainers.config import GanConfig
@@ -215,6 +216,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
 }
 
 
+@cache
 def get_strategy(text: str) -> Strategy:
     """Return the strategy of that name, with the options that it bears.
 
@@ -224,6 +226,7 @@ def get_strategy(text: str) -> Strategy:
     return parse("strategy", text, STRATEGIES, "finetune[from=unconditional]")
 
 
+@cache
 def in_cell(strategy: Strategy, conditional: bool) -> tuple[str, bool]:
     """Return a strategy's name in a cell, and whether its source is conditional; said where that is not as the cell is."""
     wanted = conditional if strategy.source_conditional is None else strategy.source_conditional
