@@ -78,8 +78,15 @@ def _of_steps(row: dict[str, Any] | None) -> dict[str, str]:
     return {"steps": saved(row), "steps_interval": saved_interval(row) or "–"}
 
 
+#: Trials that the table of trials shows at most; a browser takes long to lay out more.
+MOST_ROWS = 2000
+
+
 def trial_rows(frames: Frames) -> list[dict[str, Any]]:
-    """Return the trials with their last finite FID and KID in each embedding."""
+    """Return the trials, up to `MOST_ROWS` of them, with their last finite FID and KID in each embedding.
+
+    Those planned and not begun come last, where not all can be shown.
+    """
     curves = frames.curves[frames.curves["value"].abs() < math.inf]
     last = (
         curves[curves["metric"].isin(["fid", "kid"])]
@@ -91,6 +98,8 @@ def trial_rows(frames: Frames) -> list[dict[str, Any]]:
     trials = trials.sort_values(
         ["kind", "target", "conditional", "size", "strategy", "source", "seed"], ascending=[False] + [True] * 6
     )
+    if len(trials) > MOST_ROWS:
+        trials = trials.sort_values("steps", key=lambda steps: steps.fillna(0) == 0, kind="stable")[:MOST_ROWS]
     rows, embeddings = records(trials), frames.embeddings
     for row in rows:
         row["values"] = [(values.get((row["key"], name, "fid")), values.get((row["key"], name, "kid"))) for name in embeddings]

@@ -147,6 +147,19 @@ def test_the_page_is_written_whole_and_small(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_of_very_many_trials_the_table_shows_those_that_have_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = build(tmp_path / "store", images=False)
+    planned = store.read_sweeps()["quickstart"]
+    later = [{**row, "key": f"{number:016x}"} for number, row in enumerate(planned["trials"])]
+    store.write_sweep("quickstart", {**planned, "trials": later + planned["trials"]})
+    begun = len(planned["trials"])
+    monkeypatch.setattr("analysis.tables.MOST_ROWS", begun)
+    page = write_report(store, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"These are {begun} of {2 * begun} trials: all are in the file trials.csv above." in page
+    shown = re.findall(r"<td><code>(\w+)</code></td>", page)
+    assert sorted(shown) == sorted(row["key"][:10] for row in planned["trials"])
+
+
 def test_a_grid_that_is_missing_or_broken_is_left_out(tmp_path: Path) -> None:
     store = build(tmp_path / "store")
     for number, name in enumerate(store.list_files("samples")):
