@@ -68,7 +68,7 @@ def observed(gains: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     return found.assign(images=found["source"].map(images).astype(float))[_POINTS]
 
 
-def recommend(points: pd.DataFrame, distances: Mapping[str, float]) -> pd.DataFrame:
+def ranked(points: pd.DataFrame, distances: Mapping[str, float]) -> pd.DataFrame:
     """Return every source and strategy with its predicted gain on a new target, the highest first.
 
     Args:

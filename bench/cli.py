@@ -249,6 +249,68 @@ def distances(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: transfergan recommend --target folder:photos/flowers --store store")
+def recommend(
+    target: Annotated[str, typer.Option(help="A domain: your images, e.g. folder:PATH, or any other.")],
+    store: StoreOption = "store",
+    size: Annotated[int | None, typer.Option(min=1, help="How many of its images to train on; all by default.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many sources and strategies to name.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; gains are log2.")] = False,
+) -> None:
+    """Say which source and strategy to start from for your images, by what a store has measured on others. Trains nothing."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from analysis.evidence import at_size, doubts, evidence, in_words
+    from analysis.frames import load, records
+    from analysis.recommender import observed, ranked
+    from analysis.wording import times
+    from bench.domains import make_ready
+    from bench.recommend import command, distances_to, embedding_name
+    from trainers.domains import get
+
+    opened, console = _open(store), Console(stderr=True)
+    domain = get(target)
+    frames = load(opened)
+    found = evidence(frames)
+    make_ready(domain, found.resolution, console)
+    size = size or domain.count("train")
+    found = at_size(found, size)
+    embedding = embedding_name(found.embedding, frames.sweeps)
+    measured: dict[str, float] = {}
+    if embedding is None:
+        lacking = [f"The embedding {found.embedding} is not on this machine, so no distance can be measured."]
+    else:
+        with console.status("") as status:
+            measured, lacking = distances_to(
+                domain.name, found.sources, opened, embedding, found.resolution, lambda what: status.update(Text(what))
+            )
+    best = ranked(observed(found.gains, frames.trials), measured)
+    notes = [*found.notes, *doubts(found, best, domain.name, lacking)]
+    rows = records(best.head(top))
+    for row in rows:
+        own = found.gains[(found.gains["source"] == row["source"]) & (found.gains["strategy"] == row["strategy"])]
+        spec = frames.sweeps.get(own["sweep"].iloc[0], {}).get("spec")
+        row["command"] = command(
+            spec, row["source"], row["strategy"], domain.name, size, found.resolution, found.conditional, store
+        )
+    if as_json:
+        settings = {"embedding": found.embedding, "resolution": found.resolution, "conditional": found.conditional}
+        typer.echo(json.dumps({"target": domain.name, "size": size, **settings, "notes": notes, "recommendations": rows}))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("strategy", "source", "predicted gain", "95 % interval", "distance", "targets", "trials"):
+        table.add_column(column, justify="left" if column in ("strategy", "source") else "right")
+    for row in rows:
+        held = "" if row["low"] is None else f"{times(row['low'])} to {times(row['high'])}"
+        distance = "" if row["distance"] is None else f"{row['distance']:.4g}"
+        names = Text(row["strategy"]), Text(row["source_label"])
+        table.add_row(*names, times(row["gain"]), held, distance, str(row["targets"]), str(row["trials"]))
+    Console().print(table)
+    typer.echo("\n".join([in_words(rows[0]), *notes, f"To do so: {rows[0]['command']}"]))
+
+
 @app.command(epilog="Example: transfergan evaluate --images samples --against digits --resolution 32 --json")
 def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of generated images.")],

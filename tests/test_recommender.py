@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.recommender import CHOOSERS, FEWEST_TARGETS, evaluate, observed, recommend
+from analysis.recommender import CHOOSERS, FEWEST_TARGETS, evaluate, observed, ranked
 from analysis.report import write_report
 from tests.synthetic import build
 
@@ -40,7 +40,7 @@ def new(points: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float], pd.Series
 
 def test_without_noise_the_prediction_is_the_truth():
     points, distances, gains = new(simulated(np.random.default_rng(0), 12, target=0, source=0, noise=0))
-    found = recommend(points, distances).set_index("source")
+    found = ranked(points, distances).set_index("source")
     assert found["slope"].tolist() == pytest.approx([0.5] * 5)
     assert found["gain"].is_monotonic_decreasing
     differences = found["gain"] - gains
@@ -54,13 +54,13 @@ def test_the_slope_is_that_of_least_squares_with_a_constant_per_target_shrunk_a_
     x = -np.log2(points["distance"].to_numpy())
     design = np.column_stack([x, pd.get_dummies(points["target"]).to_numpy(float)])
     exact = np.linalg.lstsq(design, points["gain"].to_numpy(), rcond=None)[0][0]
-    found = recommend(points, dict.fromkeys(SOURCES, 50.0))["slope"].iloc[0]
+    found = ranked(points, dict.fromkeys(SOURCES, 50.0))["slope"].iloc[0]
     assert 0.9 * exact < found < exact
 
 
 def test_distance_that_tells_nothing_is_shrunk_away():
     slopes = [
-        recommend(simulated(np.random.default_rng(seed), 5, slope=0, noise=0.5), dict.fromkeys(SOURCES, 50.0))["slope"].iloc[0]
+        ranked(simulated(np.random.default_rng(seed), 5, slope=0, noise=0.5), dict.fromkeys(SOURCES, 50.0))["slope"].iloc[0]
         for seed in range(40)
     ]
     assert np.mean(np.array(slopes) == 0) > 0.3
@@ -71,7 +71,7 @@ def test_intervals_cover_a_new_target_at_their_rate():
     inside = []
     for seed in range(150):
         points, distances, gains = new(simulated(np.random.default_rng(seed), 7))
-        found = recommend(points, distances).set_index("source").loc[gains.index]
+        found = ranked(points, distances).set_index("source").loc[gains.index]
         inside.append(((found["low"] <= gains) & (gains <= found["high"])).mean())
     assert np.mean(inside) == pytest.approx(0.95, abs=0.03)
 
@@ -121,7 +121,7 @@ def test_a_chooser_that_lacks_what_it_chooses_by_is_left_out():
 
 def test_too_few_targets_give_means_and_neither_intervals_nor_an_evaluation():
     rows = {"x": {"a": 1.0, "b": 0.0, "c": 0.5}}
-    found = recommend(table(rows, distance=3.0), {"a": 9.0, "b": 1.0, "c": 2.0})
+    found = ranked(table(rows, distance=3.0), {"a": 9.0, "b": 1.0, "c": 2.0})
     assert found["source"].tolist() == ["a", "c", "b"]
     assert found["gain"].tolist() == pytest.approx([1.0, 0.5, 0.0]), "of one target, its gains as they are"
     assert found[["low", "high", "slope"]].isna().all(axis=None)
@@ -134,14 +134,14 @@ def test_too_few_targets_give_means_and_neither_intervals_nor_an_evaluation():
 def test_a_source_that_one_hard_target_alone_tried_is_not_blamed_for_it():
     rows = {name: {"a": 1.0, "b": 0.5, "c": 0.0} for name in "xyz"}
     hard = {"h": {"a": -1.0, "b": -1.5, "c": -2.0, "d": -0.5}}
-    found = recommend(table({**rows, **hard}), {}).set_index("source")["gain"]
+    found = ranked(table({**rows, **hard}), {}).set_index("source")["gain"]
     assert found.idxmax() == "d"
 
 
 def test_nothing_is_extrapolated_beyond_the_distances_that_were_seen():
     points, _, _ = new(simulated(np.random.default_rng(3), 8))
-    far = recommend(points, {**dict.fromkeys(SOURCES, 50.0), "a": 5e4})["gain"]
-    farther = recommend(points, {**dict.fromkeys(SOURCES, 50.0), "a": 5e9})["gain"]
+    far = ranked(points, {**dict.fromkeys(SOURCES, 50.0), "a": 5e4})["gain"]
+    farther = ranked(points, {**dict.fromkeys(SOURCES, 50.0), "a": 5e9})["gain"]
     assert far.min() == pytest.approx(farther.min(), abs=1e-9)
     assert far.min() > points["gain"].min() - 1
 
