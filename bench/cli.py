@@ -347,6 +347,57 @@ def evaluate(
     Console().print(table)
 
 
+@app.command(epilog="Example: transfergan compare store other-store --json")
+def compare(
+    store_a: Annotated[str, typer.Argument(metavar="STORE_A", help="A store: a directory or s3://...")],
+    store_b: Annotated[str, typer.Argument(metavar="STORE_B", help="Another.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which trials two stores both have, whether their values agree, and in which cells another method won."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from analysis.frames import load, records
+    from analysis.transferability import best_per_cell, ranking
+    from analysis.wording import method
+    from bench.compare import compare as beside
+    from bench.compare import differing_winners
+
+    stores = _open(store_a), _open(store_b)
+    found = beside(*stores)
+    winners: list[dict[tuple[str, str], str]] = []
+    labels: dict[str, str] = {}
+    for each in stores:
+        best = records(best_per_cell(ranking(load(each).curves)))
+        winners.append({(row["cell"], row["embedding"]): method(row) for row in best})
+        labels |= {row["cell"]: row["cell_label"] for row in best}
+    found["winners"] = differing_winners(*winners)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    counts = found["trials"]
+    typer.echo(f"{counts['both']:,} trials in both, {counts['only_a']:,} only in the first, {counts['only_b']:,} in the second")
+    table = Table(box=None, pad_edge=False)
+    for column in ("metric", "embedding", "values", "equal", "largest difference", "in standard errors", "beyond 1.96"):
+        table.add_column(column, justify="left" if column in ("metric", "embedding") else "right")
+    for row in found["metrics"]:
+        relative = "" if row["relative"] is None else f"{row['relative']:.2%}"
+        errors = "" if row["errors"] is None else f"{row['errors']:.2f}"
+        names = Text(row["metric"]), Text(row["embedding"])
+        table.add_row(
+            *names, f"{row['values']:,}", f"{row['equal']:,}", relative, errors, f"{row['beyond']:,}" if errors else ""
+        )
+    if found["metrics"]:
+        Console().print(table)
+    for row in found["statuses"]:
+        typer.echo(f"trial {row['trial']}: {row['a']} in the first, {row['b']} in the second")
+    for row in found["winners"]["differ"]:
+        typer.echo(f"{labels[row['cell']]}: {row['a']} won in the first, {row['b']} in the second")
+    same = found["winners"]["cells"] - len(found["winners"]["differ"])
+    typer.echo(f"the same winner in {same} of {found['winners']['cells']} cells")
+
+
 @app.command(epilog="Example: transfergan generate --trial 3f2a -n 64 --out images")
 def generate(
     trial: Annotated[str, typer.Option(help="The trial's key, or the start of it.")],
@@ -388,6 +439,22 @@ def compact(store: StoreOption = "store") -> None:
 
     for each in merge(_open(store)):
         typer.echo(f"{each.table} of {each.sweep}: {each.parts:,} parts merged into one of {each.rows:,} rows")
+
+
+@store_app.command(epilog="Example: transfergan store merge other-store --store store")
+def merge(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The store to copy from, which is only read.")],
+    store: StoreOption = "store",
+) -> None:
+    """Copy from another store all rows and files that this one lacks. Safe to repeat, and to interrupt."""
+    from bench.merge import merge as take_over
+
+    read = _open(source)
+    done = take_over(read, _open(store, create=True))
+    for line in done.left_out:
+        typer.echo(line, err=True)
+    rows = ", ".join(f"{count:,} of {table}" for table, count in done.rows.items())
+    typer.echo(f"{done.files:,} files copied; rows: {rows}")
 
 
 @domains_app.callback(epilog="Example: transfergan domains")
