@@ -36,13 +36,13 @@ _POINTS = ["strategy", "target", "source", "source_label", "gain", "distance", "
 _COLUMNS = ["strategy", "source", "source_label", "gain", "low", "high", "distance", "slope", "basis", "targets", "cells"]
 _COLUMNS += ["seeds", "trials"]
 
-#: Ways to choose, in the order of the table.
+#: Ways to choose, in the order of the table. The first two know of source and strategy how they did on the other targets.
 CHOOSERS = {
-    "recommended": "the recommender, from the other targets alone",
-    "average": "the best on average over the other targets",
-    "nearest": "always the nearest source",
-    "largest": "always the source with the most training images",
-    "random": "a source at random",
+    "recommended": "the recommended",
+    "average": "the best on average",
+    "nearest": "the nearest source",
+    "largest": "the largest source",
+    "random": "a random source",
 }
 
 
@@ -171,7 +171,7 @@ def _costs(tried: pd.DataFrame, means: "pd.Series[float]", tables: "Mapping[str,
     lost = float(gain.max() - among["gain"].max())
     if among["distance"].notna().all():
         costs["nearest"] = lost + sources.regret(-among["distance"], among["gain"])
-    if among["images"].notna().all():
+    if among["images"].notna().all() and among["images"].nunique() > 1:
         costs["largest"] = lost + sources.regret(among["images"], among["gain"])
     return {**costs, "random": lost + sources.regret_of_chance(among["gain"])}
 
