@@ -47,6 +47,7 @@ def of_analysis(analysis: Analysis, number: int = 0) -> list[Download]:
         "speed-up": ("how many times the steps scratch needs", _without_labels(analysis.speed_ups)),
         "significance": ("each transfer against scratch, with p-values", _without_labels(analysis.significance)),
         "sources": ("sources over all targets", _without_labels(analysis.sources)),
+        "advice": ("what following the recommender costs, beside simpler rules", analysis.advice),
         "predictors": ("kinds of distance by how well they foretell the gain", analysis.predictors),
         "drivers": ("effects of distance, density, diversity and amount", analysis.drivers),
     }

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import classes, predictors, savings, sources
+from analysis import classes, predictors, recommender, savings, sources
 from analysis import transferability as tf
 from analysis.transferability import SCRATCH
 
@@ -245,6 +245,8 @@ def results() -> dict[str, Any]:
     within = against_fid.loc[["cell"]]
     by_source = sources.over_targets(gains)
     foretold = predictors.predictors(gains, distances()).iloc[0]
+    amounts = DOMAINS.frame().rename(columns={"domain": "source", "images": "size"}).assign(kind="pretrain")
+    advice = recommender.evaluate(recommender.observed(gains, amounts))
     exact, low, high = (savings.speed_up(figure_curves(error)).iloc[0] for error in (0, -READING_ERROR, READING_ERROR))
     class_found = classes.against_scratch(classes.fid_by_class(class_curves(), tf.ranking(class_curves())))
     assert class_found is not None
@@ -258,6 +260,7 @@ def results() -> dict[str, Any]:
         "nearest_was_best": [int(foretold["hits"]), int(foretold["groups"])],
         "regret_of_nearest": float(2 ** foretold["regret"]),
         "regret_of_chance": float(2 ** foretold["chance"]),
+        "regret_of_advice": {row["chooser"]: float(2 ** row["regret"]) for row in advice.to_dict("records")},
         "speed_up": {"value": exact["multiplier"], "low": low["multiplier"], "high": high["multiplier"]},
         "data_multiplier": savings.data_multiplier(size_curves())[ours].to_dict("records"),
         "data_multiplier_conditional": savings.data_multiplier(per_class_curves())[ours].to_dict("records"),
@@ -275,6 +278,9 @@ def describe(found: dict[str, Any]) -> list[str]:
         f"The nearest source was the best one for {_of(found['nearest_was_best'])} targets. To start from the nearest leaves "
         f"FID {found['regret_of_nearest']:.2f}x that of the best source, from one picked at random "
         f"{found['regret_of_chance']:.2f}x (geometric means).",
+        "Each target left out in turn and its source chosen by what the others tell and by distance "
+        f"({_from(DISTANCE, SOURCE_TARGET)}), FID is so many times that of the best source:",
+        *(f"  {regret:.2f}x {recommender.CHOOSERS[chooser]}" for chooser, regret in found["regret_of_advice"].items()),
         f"Mean FID over the targets, by source ({_from(SOURCE_TARGET)}):",
         *(f"  {source:12}{value:.1f}" for source, value in sorted(found["mean_fid"].items(), key=lambda item: item[1])),
         f"  {SCRATCH:12}{found['mean_fid_scratch']:.1f}   {_of(found['transfers_ahead_of_scratch'])} transfers are ahead of it",

@@ -43,6 +43,7 @@ class View:
     savings: list[dict[str, Any]] = field(default_factory=list)
     heat_maps: list[Panel] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
+    advice: list[dict[str, Any]] = field(default_factory=list)
     classes: list[Panel] = field(default_factory=list)
     distance: list[Panel] = field(default_factory=list)
     correlations: list[dict[str, Any]] = field(default_factory=list)
@@ -131,6 +132,7 @@ def _view(frames: Frames, analysis: Analysis, style: Style, album: Album, number
         by_size=panels.fid_by_size(analysis, frames.trials, style),
         savings=tables.savings_rows(analysis),
         sources=records(analysis.sources),
+        advice=records(analysis.advice),
         heat_maps=panels.heat_maps(analysis, style),
         classes=panels.fid_by_class(analysis),
         distance=panels.gain_by_distance(analysis, style),

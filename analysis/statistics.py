@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import classes, drivers, knobs, predictors, quality, savings, significance, sources
+from analysis import classes, drivers, knobs, predictors, quality, recommender, savings, significance, sources
 from analysis import transferability as tf
 from analysis.frames import Frames
 
@@ -38,6 +38,8 @@ class Analysis:
     """`significance.against_scratch`."""
     sources: pd.DataFrame
     """`sources.over_targets`; empty where no cell has two sources."""
+    advice: pd.DataFrame
+    """`recommender.evaluate`; empty with fewer than three targets."""
     drivers: pd.DataFrame
     """`drivers.drivers`; empty where there are too few sources and targets."""
     knobs: pd.DataFrame
@@ -70,6 +72,7 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         speed_ups=savings.speed_up(curves),
         significance=significance.against_scratch(curves),
         sources=sources.over_targets(gains),
+        advice=recommender.evaluate(recommender.observed(gains, frames.trials)),
         drivers=drivers.drivers(gains, frames.own_figures, frames.trials),
         knobs=knobs.knob_effects(gains),
     )

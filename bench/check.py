@@ -77,7 +77,7 @@ class _Check:
     def _trials(self) -> list[tuple[dict[str, Any], TrialConfig | None]]:
         """The newest row of every trial, with its configuration where this version of the program reads it."""
         rows = newest(self._rows["trials"], "trials").to_pylist()
-        return [(row, _config(row["config"])) for row in rows]
+        return [(row, config_of(row["config"])) for row in rows]
 
     def _read(self, table: Table) -> pa.Table:
         """Return all rows of a table, however often recorded; note the parts that are damaged."""
@@ -168,9 +168,9 @@ class _Check:
         """Every file is whole, and none is left over."""
         for name in self._files:
             folder = name.partition("/")[0]
-            if folder in _WHOLE and not name.endswith(".json"):
+            if folder in WHOLE and not name.endswith(".json"):
                 try:
-                    _WHOLE[folder](self._store.read_file(name))
+                    WHOLE[folder](self._store.read_file(name))
                 except FileNotFoundError:  # replaced by a later one since it was listed
                     continue
                 except DamagedError as error:
@@ -190,7 +190,8 @@ def rungs_until(trial: TrialConfig, status: str, steps: int) -> set[int]:
     return {step for step in (0, *trial.rungs) if step < steps or (step == steps and status != "diverged")}
 
 
-def _config(text: str | None) -> TrialConfig | None:
+def config_of(text: str | None) -> TrialConfig | None:
+    """Return the trial that a row of table `trials` tells of; None where this version of the program cannot read it."""
     try:
         return TrialConfig.model_validate_json(text or "")
     except (ValidationError, UserError):
@@ -215,7 +216,7 @@ def _check_reference(data: bytes) -> None:
 
 
 #: How to look whether a file is whole, by its folder. Raises DamagedError.
-_WHOLE: dict[str, Callable[[bytes], None]] = {
+WHOLE: dict[str, Callable[[bytes], None]] = {
     "checkpoints": seals.check,
     "samples": _check_picture,
     "references": _check_reference,

@@ -249,6 +249,68 @@ def distances(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: transfergan recommend --target folder:photos/flowers --store store")
+def recommend(
+    target: Annotated[str, typer.Option(help="A domain: your images, e.g. folder:PATH, or any other.")],
+    store: StoreOption = "store",
+    size: Annotated[int | None, typer.Option(min=1, help="How many of its images to train on; all by default.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many sources and strategies to name.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; gains are log2.")] = False,
+) -> None:
+    """Say which source and strategy to start from for your images, by what a store has measured on others. Trains nothing."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from analysis.evidence import at_size, doubts, evidence, in_words
+    from analysis.frames import load, records
+    from analysis.recommender import observed, ranked
+    from analysis.wording import times
+    from bench.domains import make_ready
+    from bench.recommend import command, distances_to, embedding_name
+    from trainers.domains import get
+
+    opened, console = _open(store), Console(stderr=True)
+    domain = get(target)
+    frames = load(opened)
+    found = evidence(frames)
+    make_ready(domain, found.resolution, console)
+    size = size or domain.count("train")
+    found = at_size(found, size)
+    embedding = embedding_name(found.embedding, frames.sweeps)
+    measured: dict[str, float] = {}
+    if embedding is None:
+        lacking = [f"The embedding {found.embedding} is not on this machine, so no distance can be measured."]
+    else:
+        with console.status("") as status:
+            measured, lacking = distances_to(
+                domain.name, found.sources, opened, embedding, found.resolution, lambda what: status.update(Text(what))
+            )
+    best = ranked(observed(found.gains, frames.trials), measured)
+    notes = [*found.notes, *doubts(found, best, domain.name, lacking)]
+    rows = records(best.head(top))
+    for row in rows:
+        own = found.gains[(found.gains["source"] == row["source"]) & (found.gains["strategy"] == row["strategy"])]
+        spec = frames.sweeps.get(own["sweep"].iloc[0], {}).get("spec")
+        row["command"] = command(
+            spec, row["source"], row["strategy"], domain.name, size, found.resolution, found.conditional, store
+        )
+    if as_json:
+        settings = {"embedding": found.embedding, "resolution": found.resolution, "conditional": found.conditional}
+        typer.echo(json.dumps({"target": domain.name, "size": size, **settings, "notes": notes, "recommendations": rows}))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("strategy", "source", "predicted gain", "95 % interval", "distance", "targets", "trials"):
+        table.add_column(column, justify="left" if column in ("strategy", "source") else "right")
+    for row in rows:
+        held = "" if row["low"] is None else f"{times(row['low'])} to {times(row['high'])}"
+        distance = "" if row["distance"] is None else f"{row['distance']:.4g}"
+        names = Text(row["strategy"]), Text(row["source_label"])
+        table.add_row(*names, times(row["gain"]), held, distance, str(row["targets"]), str(row["trials"]))
+    Console().print(table)
+    typer.echo("\n".join([in_words(rows[0]), *notes, f"To do so: {rows[0]['command']}"]))
+
+
 @app.command(epilog="Example: transfergan evaluate --images samples --against digits --resolution 32 --json")
 def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of generated images.")],
@@ -283,6 +345,57 @@ def evaluate(
     for name, row in found.items():
         table.add_row(name, *(f"{row[column]:.4g}" for column in ("value", "low", "high")), f"{row['samples']:,}")
     Console().print(table)
+
+
+@app.command(epilog="Example: transfergan compare store other-store --json")
+def compare(
+    store_a: Annotated[str, typer.Argument(metavar="STORE_A", help="A store: a directory or s3://...")],
+    store_b: Annotated[str, typer.Argument(metavar="STORE_B", help="Another.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which trials two stores both have, whether their values agree, and in which cells another method won."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from analysis.frames import load, records
+    from analysis.transferability import best_per_cell, ranking
+    from analysis.wording import method
+    from bench.compare import compare as beside
+    from bench.compare import differing_winners
+
+    stores = _open(store_a), _open(store_b)
+    found = beside(*stores)
+    winners: list[dict[tuple[str, str], str]] = []
+    labels: dict[str, str] = {}
+    for each in stores:
+        best = records(best_per_cell(ranking(load(each).curves)))
+        winners.append({(row["cell"], row["embedding"]): method(row) for row in best})
+        labels |= {row["cell"]: row["cell_label"] for row in best}
+    found["winners"] = differing_winners(*winners)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    counts = found["trials"]
+    typer.echo(f"{counts['both']:,} trials in both, {counts['only_a']:,} only in the first, {counts['only_b']:,} in the second")
+    table = Table(box=None, pad_edge=False)
+    for column in ("metric", "embedding", "values", "equal", "largest difference", "in standard errors", "beyond 1.96"):
+        table.add_column(column, justify="left" if column in ("metric", "embedding") else "right")
+    for row in found["metrics"]:
+        relative = "" if row["relative"] is None else f"{row['relative']:.2%}"
+        errors = "" if row["errors"] is None else f"{row['errors']:.2f}"
+        names = Text(row["metric"]), Text(row["embedding"])
+        table.add_row(
+            *names, f"{row['values']:,}", f"{row['equal']:,}", relative, errors, f"{row['beyond']:,}" if errors else ""
+        )
+    if found["metrics"]:
+        Console().print(table)
+    for row in found["statuses"]:
+        typer.echo(f"trial {row['trial']}: {row['a']} in the first, {row['b']} in the second")
+    for row in found["winners"]["differ"]:
+        typer.echo(f"{labels[row['cell']]}: {row['a']} won in the first, {row['b']} in the second")
+    same = found["winners"]["cells"] - len(found["winners"]["differ"])
+    typer.echo(f"the same winner in {same} of {found['winners']['cells']} cells")
 
 
 @app.command(epilog="Example: transfergan generate --trial 3f2a -n 64 --out images")
@@ -326,6 +439,22 @@ def compact(store: StoreOption = "store") -> None:
 
     for each in merge(_open(store)):
         typer.echo(f"{each.table} of {each.sweep}: {each.parts:,} parts merged into one of {each.rows:,} rows")
+
+
+@store_app.command(epilog="Example: transfergan store merge other-store --store store")
+def merge(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The store to copy from, which is only read.")],
+    store: StoreOption = "store",
+) -> None:
+    """Copy from another store all rows and files that this one lacks. Safe to repeat, and to interrupt."""
+    from bench.merge import merge as take_over
+
+    read = _open(source)
+    done = take_over(read, _open(store, create=True))
+    for line in done.left_out:
+        typer.echo(line, err=True)
+    rows = ", ".join(f"{count:,} of {table}" for table, count in done.rows.items())
+    typer.echo(f"{done.files:,} files copied; rows: {rows}")
 
 
 @domains_app.callback(epilog="Example: transfergan domains")

@@ -17,17 +17,18 @@ def reference_path(fingerprint: str, resolution: int, identity: str) -> str:
 
 
 class StoredReferences:
-    """References as the store has them; what it lacks, or has damaged, is computed and published."""
+    """References as the store has them; what it lacks, or has damaged, is computed, and published unless told otherwise."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, publish: bool = True) -> None:
         self._store = store
+        self._publish = publish
 
     def __call__(self, domain: str, resolution: int, embedding: "Embedding") -> "Reference":
         """Return the reference split of a domain at a resolution; read once per process."""
         name = reference_path(get(domain).fingerprint, resolution, embedding.identity)
-        key = (self._store.address, name)
+        key = (self._store.address if self._publish else "", name)
         if key not in _kept:
-            _kept[key] = self._read(name) or self._publish(name, domain, resolution, embedding)
+            _kept[key] = self._read(name) or self._compute(name, domain, resolution, embedding)
         return _kept[key]
 
     def _read(self, name: str) -> "Reference | None":
@@ -38,11 +39,12 @@ class StoredReferences:
         except (FileNotFoundError, ValueError):
             return None
 
-    def _publish(self, name: str, domain: str, resolution: int, embedding: "Embedding") -> "Reference":
+    def _compute(self, name: str, domain: str, resolution: int, embedding: "Embedding") -> "Reference":
         from trainers.evaluation.references import dump, embed
 
         reference = embed(domain, resolution, embedding)
-        self._store.write_file(name, dump(reference))
+        if self._publish:
+            self._store.write_file(name, dump(reference))
         return reference
 
 

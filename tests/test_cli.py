@@ -99,8 +99,8 @@ VERBS = dict(verbs(typer.main.get_command(app)))
 
 def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
-        "run", "plan", "status", "report", "strategies", "distances", "evaluate", "replay", "generate", "domains",
-        "domains preview", "domains show", "domains prepare", "store", "store check", "store compact"
+        "run", "plan", "status", "report", "recommend", "compare", "strategies", "distances", "evaluate", "replay", "generate",
+        "domains", "domains preview", "domains show", "domains prepare", "store", "store check", "store compact", "store merge",
     }  # fmt: skip
 
 
@@ -258,9 +258,21 @@ MISTAKES = [
     ("replay --store {store}", "there is no cell to replay"),
     ("replay --store {store} --keep 0", "--keep: Input should be greater than 0"),
     ("replay --store {store} --metric iou", "--metric: Input should be 'fid'"),
+    ("recommend --store none --target digits", "there is no store at 'none'"),
+    ("recommend --store {store} --target digitz", "unknown domain 'digitz'; did you mean digits"),
+    ("recommend --store {store} --target folder:none", "none': there is no such folder"),
+    ("recommend --store {store} --target folder:empty", "empty' holds no images"),
+    ("recommend --store torn --target digits", "sweeps/small.json in store 'torn' is damaged"),
     ("store check --store none", "there is no store at 'none'"),
     ("store check --store f", "store 'f' is a file"),
     ("store check --store newer --json", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
+    ("compare none {store}", "there is no store at 'none'"),
+    ("compare {store} f", "store 'f' is a file"),
+    ("compare {store} torn", "sweeps/small.json in store 'torn' is damaged"),
+    ("store merge none --store {store}", "there is no store at 'none'"),
+    ("store merge {store} --store f", "store 'f' is a file"),
+    ("store merge {store} --store others", "store 'others' is a directory with other files"),
+    ("store merge newer --store {store}", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
     ("store compact --store none", "there is no store at 'none'"),
     ("store compact --store others", "there is no store at 'others'"),
     ("store compact --store newer", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),

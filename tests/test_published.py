@@ -39,6 +39,17 @@ def test_speed_up_lies_where_the_curve_was_read():
     assert FOUND["speed_up"]["low"] < 40 / 21.7 < FOUND["speed_up"]["high"], "the crossing in the figure itself, at 21.7k"
 
 
+def test_regret_of_advice_by_hand():
+    """Table 4's FIDs: what one gets over the best one's, the geometric mean over the four targets."""
+    fids = published.SOURCE_TARGET.frame().dropna(subset="source").pivot(index="target", columns="source", values="fid")
+    over = np.log2(fids).sub(np.log2(fids.min(axis=1)), axis=0)
+    found = FOUND["regret_of_advice"]
+    assert found["largest"] == pytest.approx(2 ** over["bedrooms"].mean()), "bedrooms has three million images"
+    assert found["random"] == pytest.approx(2 ** over.mean(axis=1).mean())
+    assert found["nearest"] == pytest.approx(FOUND["regret_of_nearest"])
+    assert found["recommended"] < found["average"] < found["nearest"] < found["random"]
+
+
 def test_data_multiplier_by_hand():
     found = {row["size"]: row for row in FOUND["data_multiplier"]}
     share = np.log(256.1 / 93.4) / np.log(256.1 / 86.0)  # from 1k to 5k
