@@ -39,9 +39,9 @@ class StoredReferences:
             return None
 
     def _publish(self, name: str, domain: str, resolution: int, embedding: "Embedding") -> "Reference":
-        from trainers.evaluation.references import dump, embed
+        from trainers.evaluation.references import dump, embed, union
 
-        reference = embed(domain, resolution, embedding)
+        reference = union(domain, resolution, embedding, self) or embed(domain, resolution, embedding)
         self._store.write_file(name, dump(reference))
         return reference
 

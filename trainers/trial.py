@@ -167,12 +167,11 @@ def training_images(trial: TrialConfig) -> Images:
     domain.check_resolution(trial.gan.resolution)
     if domain.fingerprint != trial.domain.fingerprint:
         raise UserError(f"domain {trial.domain.name!r} has changed since the sweep was planned; run the command again")
-    data = domain.load("train", trial.gan.resolution)
-    if trial.conditional and data.labels is None:
+    labels = domain.labels("train")
+    if trial.conditional and labels is None:
         raise UserError(f"domain {trial.domain.name!r} has no class labels: set conditional to false")
     seed = derive_seed("subset", trial.domain.fingerprint, trial.seed)
-    chosen = subset(data.labels, len(data.images), trial.size, seed)
-    return Images(data.images[chosen], None if data.labels is None else data.labels[chosen])
+    return domain.pick("train", trial.gan.resolution, subset(labels, domain.count("train"), trial.size, seed))
 
 
 def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tuple[str, ...]) -> dict[str, Match]:
