@@ -408,9 +408,10 @@ def _plan(spec: str, overrides: list[str] | None) -> "Plan":
     from bench.plan import make_plan
     from bench.spec import load_spec
     from trainers.domains import OWN, get
+    from trainers.sources import domains
 
     loaded = load_spec(spec, overrides or ())
-    for name in dict.fromkeys((*loaded.sources, *loaded.targets)):
+    for name in dict.fromkeys(name for source in (*loaded.sources, *loaded.targets) for name in domains(source)):
         if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
             make_ready(get(name), loaded.gan.resolution, Console(stderr=True))
     return make_plan(loaded)

@@ -368,6 +368,15 @@ def test_plan_says_what_a_user_should_know_of_a_folder(tmp_path: Path, monkeypat
     assert "note: folder:photos: 1 unreadable images skipped (broken.jpg)" in result.stdout.splitlines()
 
 
+def test_plan_finds_the_folders_in_mixtures_and_chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "photos", 20)
+    for source, said in (("[letters, 'folder:photos']", "photos+letters"), ("'folder:photos -> letters'", "photos -> letters")):
+        result = call("plan", "--set", f"sources=[{source}]", "--set", "sizes=[5]")
+        assert result.exit_code == 0
+        assert f"pretrain {said}, " in result.stdout
+
+
 def test_status_shows_each_cell_of_each_sweep(tmp_path: Path):
     store, plan = sweep_store(tmp_path / "store")
     sweep_store(tmp_path / "store", name="wider", seeds=[0, 1])
