@@ -62,9 +62,9 @@ def missing(plan: Plan, ledger: Ledger, store: Store) -> list[Task]:
 
 
 def _ends(plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str | None]]:
-    """Yield every source by its real images, and by each of its generators that is there."""
+    """Yield every source by its real images, unless it is imported, and by each of its generators that is there."""
     pretrains = _sources(plan)
-    for name in dict.fromkeys(trial.as_source.name for trial in pretrains):
+    for name in dict.fromkeys(trial.as_source.name for trial in pretrains if not trial.imported):
         yield name, None
     for trial in pretrains:
         if ledger.status[trial.key] == "done":

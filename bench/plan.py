@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 from bench.spec import SweepSpec
@@ -16,6 +17,10 @@ from trainers.strategies import get_strategy, in_cell
 
 #: Fewest reference images that FID and KID can be had from at all, and those below which a user should be warned.
 FEWEST_REFERENCE, FEW_REFERENCE = 4, 100
+
+
+#: Imported sources, as they are recorded, by name and whether they know classes.
+Imports = Mapping[tuple[str, bool], TrialConfig]
 
 
 @dataclass(frozen=True)
@@ -54,18 +59,23 @@ class Plan:
         return tuple(trial for trial in self.trials if trial.kind == kind)
 
 
-def make_plan(spec: SweepSpec) -> Plan:
+def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({})) -> Plan:
     """Expand a sweep's grid into trials.
+
+    Args:
+        spec: the sweep.
+        imports: the imported sources that there are.
 
     Raises:
         UserError: a domain is unknown, missing, empty, too small to measure against, without the labels or the resolution
-            that the sweep asks for; or the strategies need sources and there are none.
+            that the sweep asks for; or the strategies need sources and there are none; or an import is not there, or of
+            other networks.
     """
     needy = [name for name in spec.strategies if get_strategy(name).needs_source]
     if needy and not spec.sources:
         raise UserError(f"sources: the list is empty, and strategy {needy[0]!r} starts from a source; name one or more")
     linked = [link for source in spec.sources if needy for link in sources.links(source)]
-    used = dict.fromkeys((*linked, *spec.targets))
+    used = dict.fromkeys((*(link for link in linked if not link.startswith(sources.IMPORT)), *spec.targets))
     domains = {name: _checked(name, spec, conditional=_needs_labels(name, spec)) for name in used}
     notes = [note for name, domain in domains.items() for note in _notes(name, domain, spec)]
 
@@ -82,7 +92,7 @@ def make_plan(spec: SweepSpec) -> Plan:
             strategy, labelled = in_cell(get_strategy(strategy), conditional)
             if source is not None:
                 if (source, labelled) not in origins:
-                    chain = _chain(spec, [domains[link] for link in sources.links(source)], labelled)
+                    chain = _chain(spec, source, domains, imports, labelled)
                     pretrains |= {link.key: link for link in chain}
                     origins[source, labelled] = chain[-1]
                 origin = origins[source, labelled]
@@ -111,12 +121,31 @@ def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:
         yield strategy, source if get_strategy(strategy).needs_source else None, seed
 
 
-def _chain(spec: SweepSpec, domains: list[Domain], conditional: bool) -> list[TrialConfig]:
+def _chain(
+    spec: SweepSpec, source: str, domains: Mapping[str, Domain], imports: Imports, conditional: bool
+) -> list[TrialConfig]:  # fmt: skip
     """Return the pretrain trials of a source, one for each link, each after the first from the one before."""
     chain: list[TrialConfig] = []
-    for domain in domains:
-        chain.append(_pretrain(spec, domain, conditional, chain[-1] if chain else None))
+    for link in sources.links(source):
+        if not link.startswith(sources.IMPORT):
+            chain.append(_pretrain(spec, domains[link], conditional, chain[-1] if chain else None))
+        elif chain:
+            raise UserError(f"sources: {link!r} is trained already, so it can only stand first in chain {source!r}")
+        else:
+            chain.append(_imported(spec, link, imports, conditional))
     return chain
+
+
+def _imported(spec: SweepSpec, name: str, imports: Imports, conditional: bool) -> TrialConfig:
+    kind = "conditional" if conditional else "unconditional"
+    if (name, conditional) not in imports:
+        other = f"; it is {'un' if conditional else ''}conditional" if (name, not conditional) in imports else ""
+        raise UserError(f"sources: the store has no {kind} source {name!r}{other}; see transfergan import --help")
+    found = imports[name, conditional]
+    for key, value in spec.gan.model_dump().items():
+        if (theirs := getattr(found.gan, key)) != value:
+            raise UserError(f"gan.{key}: source {name!r} was imported with {theirs!r}, and the sweep has {value!r}")
+    return found
 
 
 def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool, before: TrialConfig | None) -> TrialConfig:
@@ -185,7 +214,7 @@ def trial_columns(trial: TrialConfig) -> dict[str, Any]:
         "source": None if source is None else source.name,
         "target": trial.domain.name if adapt else None,
         "size": trial.size,
-        "strategy": trial.strategy,
+        "strategy": trial.strategy if adapt else None,
         "conditional": trial.conditional,
         "seed": trial.seed,
         "cell": trial.cell,

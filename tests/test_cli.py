@@ -99,7 +99,7 @@ VERBS = dict(verbs(typer.main.get_command(app)))
 
 def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
-        "run", "plan", "status", "report", "strategies", "distances", "evaluate", "replay", "generate", "domains",
+        "run", "plan", "status", "report", "strategies", "distances", "evaluate", "replay", "generate", "import", "domains",
         "domains preview", "domains show", "domains prepare", "store", "store check", "store compact"
     }  # fmt: skip
 

@@ -199,7 +199,7 @@ class TrialConfig(Frozen):
     size: PositiveInt
     """How many of the domain's training images the trial may see."""
     source: DomainRef | None = None
-    """What it starts from; of a pretrain trial the links before it in a chain."""
+    """What it starts from; of a pretrain trial the links before it in a chain, or the import that it stands for."""
     strategy: str | None = None
     parent: str | None = None
     """Key of the pretrain trial that it starts from."""
@@ -273,10 +273,17 @@ class TrialConfig(Frozen):
         return _digest({name: text for name, text in self._identity.items() if name not in own})
 
     @property
+    def imported(self) -> bool:
+        """Whether it stands for networks that were not trained here."""
+        return self.kind == "pretrain" and self.source is not None and self.parent is None
+
+    @property
     def as_source(self) -> DomainRef:
-        """What a pretrain trial is to those that start from it: its domain, after the links before it in a chain."""
+        """What a pretrain trial is to those that start from it: its domain, after the links before it in a chain; or itself."""
         if self.source is None:
             return self.domain
+        if self.imported:
+            return self.source
         before, last = self.source, self.domain
         name, fingerprint = f"{before.name}{ARROW}{last.name}", f"{before.fingerprint}{ARROW}{last.fingerprint}"
         return DomainRef(name=name, fingerprint=fingerprint, classes=last.classes)

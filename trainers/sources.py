@@ -10,6 +10,9 @@ from trainers.errors import UserError
 
 ARROW = " -> "
 
+#: What the name of an imported source begins with.
+IMPORT = "import:"
+
 #: A domain in a mixture. One with a colon has a path, which may have anything in it, so it stands in parentheses.
 _PART = re.compile(r"(?:\((?P<own>.+?)\)|(?P<name>[^+()\[\]:]+(?:\[[^\[\]]*\])?))(?:\+(?!$)|$)")
 
