@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.store import SCHEMAS, Store, unknown_name
+from bench.store import SCHEMAS, Store, sources, unknown_name
 
 #: Every status, in the order in which a reader cares. The last two are this module's: planned, but not recorded yet.
 STATUSES = ("done", "stopped", "diverged", "failed", "blocked", "unfinished", "pending")
@@ -26,6 +26,7 @@ _LABEL_COLUMNS = ["source_label", "target_label", "cell_label", "family"]
 _JOINED = ["kind", "source", "target", "size", "strategy", "conditional", "seed", "cell", "parent", "resolution"]
 _JOINED += ["status", "censored", "budget", *_LABEL_COLUMNS]
 _LABEL_LENGTH = 22  # characters that still fit beside a figure on a phone
+_SEVERAL_LENGTH = 30  # of a mixture or a chain, which is hard to tell by less
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,24 @@ def load(store: Store, sweep: str | None = None) -> Frames:
 
 
 def label_domains(names: Iterable[str]) -> dict[str, str]:
-    """Return a short, unique label per domain name.
+    """Return a short, unique label per name of a domain, a mixture or a chain.
 
     >>> label_domains(["digits", "folder:/data/a/flowers", "folder:/data/b/flowers"])
     {'digits': 'digits', 'folder:/data/a/flowers': 'a/flowers', 'folder:/data/b/flowers': 'b/flowers'}
+    >>> label_domains(["letters+shapes -> digits"])
+    {'letters+shapes -> digits': 'letters+shapes → digits'}
     """
+    wanted = sorted(set(names))
+    labels = _label_plain({domain for name in wanted for domain in sources.domains(name)})
+    for name in wanted:
+        if name not in labels:
+            links = ["+".join(labels[part] for part in sources.parts(link)) for link in sources.links(name)]
+            labels[name] = _shortened(" → ".join(links), _SEVERAL_LENGTH, labels)
+    return {name: labels[name] for name in wanted}
+
+
+def _label_plain(names: Iterable[str]) -> dict[str, str]:
+    """Return a short, unique label per domain's name."""
     parts = {name: [part for part in name.removeprefix("folder:").split("/") if part] or [name] for name in sorted(names)}
     taken = dict.fromkeys(parts, 1)  # how many trailing path parts make up the label
     while True:
@@ -122,12 +136,17 @@ def label_domains(names: Iterable[str]) -> dict[str, str]:
     for full, group in groups.items():
         label = _short_knobs(full)
         for name in group:
-            short = label if len(label) <= _LABEL_LENGTH else "…" + label[1 - _LABEL_LENGTH :]
-            serial = 2
-            while short in labels.values():
-                short, serial = f"{label[: _LABEL_LENGTH - 4]}… {serial}", serial + 1
-            labels[name] = short
-    return {name: labels[name] for name in parts}
+            labels[name] = _shortened(label, _LABEL_LENGTH, labels)
+    return labels
+
+
+def _shortened(label: str, length: int, taken: Mapping[str, str]) -> str:
+    """Return a label of at most so many characters that is not taken."""
+    short = label if len(label) <= length else "…" + label[1 - length :]
+    serial = 2
+    while short in taken.values():
+        short, serial = f"{label[: length - 4]}… {serial}", serial + 1
+    return short
 
 
 def _short_knobs(label: str) -> str:

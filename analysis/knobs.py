@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis import transferability as tf
+from bench.store import sources
 
 _NAME = re.compile(r"(?P<base>.+)\[(?P<knobs>\w+=[^\[\]]*)\]")
 
@@ -36,7 +37,7 @@ def parse(source: str) -> dict[str, float | str] | None:
     {'base': 'letters', 'classes': 4.0, 'per_class': 100.0, 'spread': 1.0}
     """
     found = _NAME.fullmatch(source)
-    if not found:
+    if not found or sources.domains(source) != (source,):
         return None
     knobs = dict(knob.split("=") for knob in found["knobs"].split(","))
     if not {"classes", "per_class"} <= set(knobs):

@@ -56,7 +56,7 @@ def run(
     from bench.progress import cell_table
     from bench.sweep import run_sweep
 
-    plan = _plan(spec, overrides)
+    plan = _plan(spec, overrides, store)
     opened = _open(store, create=True)
     console = Console(stderr=True)
     for note in plan.notes:
@@ -91,7 +91,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print counts as JSON.")] = False,
 ) -> None:
     """Say what a sweep would run, what collapses, and what is done already. Starts nothing."""
-    made = _plan(spec, overrides)
+    made = _plan(spec, overrides, store)
     done = 0
     if _exists(store):
         ledger = _ledger(made, _open(store))
@@ -229,7 +229,7 @@ def distances(
     from bench.distances import KINDS, between
     from bench.sweep import run_distances
 
-    plan = _plan(spec, overrides)
+    plan = _plan(spec, overrides, store)
     opened = _open(store, create=True)
     failures = run_distances(plan, _ledger(plan, opened), opened, Console(stderr=True), cpus)
     rows = between(plan, opened)
@@ -457,6 +457,43 @@ def merge(
     typer.echo(f"{done.files:,} files copied; rows: {rows}")
 
 
+@app.command(
+    "import", epilog="Example: transfergan import faces.safetensors --domain folder:faces --name faces --map names.json"
+)
+def import_(
+    checkpoint: Annotated[Path, typer.Argument(help="A safetensors file with a generator and a critic.")],
+    domain: Annotated[str, typer.Option(metavar="NAME", help="The domain that they were trained on.")],
+    store: StoreOption = "store",
+    spec: Annotated[
+        str, typer.Option("--for", metavar="SPEC", help="A sweep with their `gan`: a file or a preset.")
+    ] = "quickstart",
+    overrides: SetOption = None,
+    names: Annotated[
+        Path | None, typer.Option("--map", help="JSON: from their tensors' names to ours; null: leave out.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="A sweep names it import:NAME; the domain's name by default.")] = None,
+    conditional: Annotated[bool, typer.Option("--conditional", help="They know the domain's classes, in order.")] = False,
+) -> None:
+    """Take networks that others have trained as a source, and say which tensors found their partners."""
+    from bench import imports
+    from bench.spec import load_spec
+    from trainers.imports import fit, read, read_names
+
+    source, sweep = imports.check_name(domain if name is None else name), load_spec(spec, overrides or ())
+    known = imports.known_domain(domain, sweep, conditional=conditional)
+    classes = len(known.classes) if conditional else 0
+    fitting = fit(read(checkpoint), {} if names is None else read_names(names), sweep.gan, classes)
+    try:
+        fitting.check(str(checkpoint))
+    except UserError:
+        typer.echo("\n".join(fitting.lines))
+        raise
+    trial = imports.as_trial(fitting, source, known, sweep, conditional=conditional)
+    found = imports.record(_open(store, create=True), trial, fitting)
+    typer.echo("\n".join(fitting.lines))
+    typer.echo(f"{source}: trial {trial.key}, FID {found['fid']:.1f} on {known.name}; a sweep names it under sources")
+
+
 @domains_app.callback(epilog="Example: transfergan domains")
 def domains(context: typer.Context) -> None:
     """List the domains: name, images, classes, whether they are on this machine, licence."""
@@ -530,18 +567,23 @@ def preview(
     typer.echo(f"{name}: {out}")
 
 
-def _plan(spec: str, overrides: list[str] | None) -> "Plan":
+def _plan(spec: str, overrides: list[str] | None, store: str) -> "Plan":
     from rich.console import Console
 
     from bench.domains import make_ready
     from bench.plan import make_plan
     from bench.spec import load_spec
     from trainers.domains import OWN, get
+    from trainers.sources import IMPORT, domains
 
     loaded = load_spec(spec, overrides or ())
-    for name in dict.fromkeys((*loaded.sources, *loaded.targets)):
+    for name in dict.fromkeys(name for source in (*loaded.sources, *loaded.targets) for name in domains(source)):
         if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
             make_ready(get(name), loaded.gan.resolution, Console(stderr=True))
+    if any(source.startswith(IMPORT) for source in loaded.sources) and _exists(store):
+        from bench.imports import imported
+
+        return make_plan(loaded, imported(_open(store)))
     return make_plan(loaded)
 
 

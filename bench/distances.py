@@ -11,11 +11,13 @@ from bench.outcomes import last_checkpoint
 from bench.plan import Plan
 from bench.references import StoredReferences, reference_path
 from bench.store import Store, open_store
+from trainers.config import TrialConfig
 from trainers.domains import get
 from trainers.errors import UserError
 from trainers.evaluation.names import embedding_identity
+from trainers.sources import links
 
-#: One source against the targets: arguments of `measure` beside the common ones.
+#: One source, by its name, against the targets: arguments of `measure` beside the common ones.
 Task = tuple[str, str | None, tuple[str, ...]]
 
 #: The kinds of distance. The last four are of the source's images for generated ones and the target's for real ones: recall
@@ -60,13 +62,19 @@ def missing(plan: Plan, ledger: Ledger, store: Store) -> list[Task]:
 
 
 def _ends(plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str | None]]:
-    """Yield every source by its real images, and by each of its generators that is there."""
-    pretrains = plan.of_kind("pretrain")
-    for name in dict.fromkeys(trial.domain.name for trial in pretrains):
+    """Yield every source by its real images, unless it is imported, and by each of its generators that is there."""
+    pretrains = _sources(plan)
+    for name in dict.fromkeys(trial.as_source.name for trial in pretrains if not trial.imported):
         yield name, None
     for trial in pretrains:
         if ledger.status[trial.key] == "done":
-            yield trial.domain.name, trial.key
+            yield trial.as_source.name, trial.key
+
+
+def _sources(plan: Plan) -> list[TrialConfig]:
+    """Return the pretrain trials that adaptations start from, without the links that only lead to them."""
+    wanted = {trial.parent for trial in plan.of_kind("adapt")}
+    return [trial for trial in plan.of_kind("pretrain") if trial.key in wanted]
 
 
 def embed(store_uri: str, sweep: str, embedding_name: str, resolution: int, domain: str) -> None:
@@ -90,7 +98,8 @@ def measure(
 ) -> None:  # fmt: skip
     """Measure one source's distances to the targets and publish them, each with its interval.
 
-    Real images are those of the reference splits; a generator stands for itself with `samples` images.
+    Real images are those of the reference splits, of a chain its last link's; a generator stands for itself with `samples`
+    images.
     """
     from trainers import checkpoints
     from trainers.core import sample
@@ -101,7 +110,7 @@ def measure(
     store = _prepare(store_uri)
     embedding, references = load_embedding(embedding_name), StoredReferences(store)
     if key is None:
-        features = references(source, resolution, embedding).features
+        features = references(links(source)[-1], resolution, embedding).features
     else:
         found = last_checkpoint(store, key)
         if found is None:
@@ -130,7 +139,7 @@ def between(plan: Plan, store: Store) -> list[dict[str, Any]]:
     known = store.read("distances").drop(columns=["recorded_at", "sweep"])
     identity = embedding_identity(plan.spec.evaluation.embedding)
     known = known[(known["embedding"] == identity) & (known["resolution"] == plan.spec.gan.resolution)]
-    sources = {name: i for i, name in enumerate(dict.fromkeys(trial.domain.name for trial in plan.of_kind("pretrain")))}
+    sources = {name: i for i, name in enumerate(dict.fromkeys(trial.as_source.name for trial in _sources(plan)))}
     targets = {trial.domain.name for trial in plan.of_kind("adapt")}
     rows: list[Any] = known.astype(object).where(known.notna(), None).to_dict("records")
     chosen = [row for row in rows if row["source"] in sources and row["target"] in targets]

@@ -24,7 +24,7 @@ Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", 
 ENDED: frozenset[Status] = frozenset({"done", "stopped", "diverged", "failed", "blocked"})
 
 #: Ends of a source that leave its children without one.
-_LOST: frozenset[Status] = frozenset({"failed", "diverged"})
+_LOST: frozenset[Status] = frozenset({"failed", "diverged", "blocked"})
 
 
 @dataclass
@@ -204,8 +204,8 @@ class Ledger:
         while (key := self._due.first()) is not None:
             parent = self.plan.by_key[key].parent
             if parent is not None and self.status[parent] in _LOST:
-                source = self.plan.by_key[parent].domain.name
-                self.end(key, "blocked", f"its source {source} {self.status[parent]} ({parent})")
+                lost = "is blocked" if self.status[parent] == "blocked" else self.status[parent]
+                self.end(key, "blocked", f"its source {self.plan.by_key[parent].as_source.name} {lost} ({parent})")
             else:
                 self.end(key, "stopped", self.verdict(key).why)
             settled.append(key)

@@ -5,7 +5,7 @@ A trial records its own end; the driver records what only it can know: stopped, 
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.environment import record_environment
 from bench.ledger import Ledger
@@ -15,6 +15,9 @@ from bench.store import Store, StoreUnwritableError
 from trainers import seals
 from trainers.config import TrialConfig
 from trainers.errors import DamagedError
+
+if TYPE_CHECKING:
+    from trainers.trial import Rung
 
 #: Told of a trial's key when something has become of it, with a rung's result where it is that.
 Listener = Callable[[str, Mapping[str, Any] | None], None]
@@ -67,6 +70,24 @@ def real_samples_path(trial: TrialConfig) -> str:
 def outcome_row(trial: TrialConfig, status: str, environment: str, **columns: Any) -> dict[str, Any]:
     """Return the row of table `trials` that records how a trial ended."""
     return {**trial_columns(trial), "status": status, "environment": environment, **columns}
+
+
+def measurement_rows(key: str, rung: "Rung") -> list[dict[str, Any]]:
+    """Return the rows of table `measurements` for what a trial has to show at a rung."""
+    return [
+        {
+            "trial": key,
+            "step": rung.step,
+            "metric": measured.metric,
+            "embedding": rung.embedding,
+            "value": measured.value,
+            "standard_error": measured.standard_error,
+            "samples": measured.samples,
+            "images_seen": rung.images_seen,
+            "seconds": rung.seconds,
+        }
+        for measured in rung.measurements
+    ]
 
 
 class Recorder:

@@ -4,16 +4,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 from bench.spec import SweepSpec
+from trainers import sources
 from trainers.config import DomainRef, TrialConfig
 from trainers.domains import Domain, get
+from trainers.domains.mixtures import parts_of
 from trainers.errors import UserError
 from trainers.strategies import get_strategy, in_cell
 
 #: Fewest reference images that FID and KID can be had from at all, and those below which a user should be warned.
 FEWEST_REFERENCE, FEW_REFERENCE = 4, 100
+
+
+#: Imported sources, as they are recorded, by name and whether they know classes.
+Imports = Mapping[tuple[str, bool], TrialConfig]
 
 
 @dataclass(frozen=True)
@@ -52,17 +59,23 @@ class Plan:
         return tuple(trial for trial in self.trials if trial.kind == kind)
 
 
-def make_plan(spec: SweepSpec) -> Plan:
+def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({})) -> Plan:
     """Expand a sweep's grid into trials.
+
+    Args:
+        spec: the sweep.
+        imports: the imported sources that there are.
 
     Raises:
         UserError: a domain is unknown, missing, empty, too small to measure against, without the labels or the resolution
-            that the sweep asks for; or the strategies need sources and there are none.
+            that the sweep asks for; or the strategies need sources and there are none; or an import is not there, or of
+            other networks.
     """
     needy = [name for name in spec.strategies if get_strategy(name).needs_source]
     if needy and not spec.sources:
         raise UserError(f"sources: the list is empty, and strategy {needy[0]!r} starts from a source; name one or more")
-    used = dict.fromkeys((*(spec.sources if needy else ()), *spec.targets))
+    linked = [link for source in spec.sources if needy for link in sources.links(source)]
+    used = dict.fromkeys((*(link for link in linked if not link.startswith(sources.IMPORT)), *spec.targets))
     domains = {name: _checked(name, spec, conditional=_needs_labels(name, spec)) for name in used}
     notes = [note for name, domain in domains.items() for note in _notes(name, domain, spec)]
 
@@ -78,13 +91,16 @@ def make_plan(spec: SweepSpec) -> Plan:
             origin = None
             strategy, labelled = in_cell(get_strategy(strategy), conditional)
             if source is not None:
-                origin = origins.get((source, labelled)) or _pretrain(spec, domains[source], labelled)
-                origins[source, labelled] = pretrains[origin.key] = origin
+                if (source, labelled) not in origins:
+                    chain = _chain(spec, source, domains, imports, labelled)
+                    pretrains |= {link.key: link for link in chain}
+                    origins[source, labelled] = chain[-1]
+                origin = origins[source, labelled]
             trial = TrialConfig(
                 kind="adapt",
                 domain=refs[target],
                 size=min(size, domains[target].count("train")),
-                source=None if origin is None else origin.domain,
+                source=None if origin is None else origin.as_source,
                 strategy=strategy,
                 parent=None if origin is None else origin.key,
                 conditional=conditional,
@@ -105,11 +121,41 @@ def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:
         yield strategy, source if get_strategy(strategy).needs_source else None, seed
 
 
-def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool) -> TrialConfig:
+def _chain(
+    spec: SweepSpec, source: str, domains: Mapping[str, Domain], imports: Imports, conditional: bool
+) -> list[TrialConfig]:  # fmt: skip
+    """Return the pretrain trials of a source, one for each link, each after the first from the one before."""
+    chain: list[TrialConfig] = []
+    for link in sources.links(source):
+        if not link.startswith(sources.IMPORT):
+            chain.append(_pretrain(spec, domains[link], conditional, chain[-1] if chain else None))
+        elif chain:
+            raise UserError(f"sources: {link!r} is trained already, so it can only stand first in chain {source!r}")
+        else:
+            chain.append(_imported(spec, link, imports, conditional))
+    return chain
+
+
+def _imported(spec: SweepSpec, name: str, imports: Imports, conditional: bool) -> TrialConfig:
+    kind = "conditional" if conditional else "unconditional"
+    if (name, conditional) not in imports:
+        other = f"; it is {'un' if conditional else ''}conditional" if (name, not conditional) in imports else ""
+        raise UserError(f"sources: the store has no {kind} source {name!r}{other}; see transfergan import --help")
+    found = imports[name, conditional]
+    for key, value in spec.gan.model_dump().items():
+        if (theirs := getattr(found.gan, key)) != value:
+            raise UserError(f"gan.{key}: source {name!r} was imported with {theirs!r}, and the sweep has {value!r}")
+    return found
+
+
+def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool, before: TrialConfig | None) -> TrialConfig:
     return TrialConfig(
         kind="pretrain",
         domain=_ref(domain),
         size=domain.count("train"),
+        source=None if before is None else before.as_source,
+        strategy=None if before is None else "finetune",
+        parent=None if before is None else before.key,
         conditional=conditional,
         seed=spec.pretrain.seed,
         gan=spec.gan,
@@ -127,14 +173,16 @@ def _needs_labels(name: str, spec: SweepSpec) -> bool:
     if name in spec.targets and any(spec.conditional):
         return True
     sourced = [strategy for strategy in map(get_strategy, spec.strategies) if strategy.needs_source]
-    return name in spec.sources and any(in_cell(s, conditional)[1] for s in sourced for conditional in spec.conditional)
+    linked = any(name in sources.links(source) for source in spec.sources)
+    return linked and any(in_cell(s, conditional)[1] for s in sourced for conditional in spec.conditional)
 
 
 def _checked(name: str, spec: SweepSpec, *, conditional: bool) -> Domain:
     domain = get(name)
     domain.check_resolution(spec.gan.resolution)
     if conditional and not domain.classes:
-        raise UserError(f"conditional: domain {name!r} has no class labels; set conditional: [false] or sort it into folders")
+        bare = " and ".join(repr(part.name) for part in parts_of(domain) if not part.classes)
+        raise UserError(f"conditional: domain {bare} has no class labels; set conditional: [false] or sort it into folders")
     if domain.count("reference") < FEWEST_REFERENCE:
         raise UserError(
             f"domain {name!r} has {domain.count('reference')} reference images and needs {FEWEST_REFERENCE} to be measured "
@@ -159,14 +207,14 @@ def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
 def trial_columns(trial: TrialConfig) -> dict[str, Any]:
     """Return the columns of table `trials` that a trial's configuration decides."""
     adapt = trial.kind == "adapt"
-    source = trial.source if adapt else trial.domain
+    source = trial.source if adapt else trial.as_source
     return {
         "key": trial.key,
         "kind": trial.kind,
         "source": None if source is None else source.name,
         "target": trial.domain.name if adapt else None,
         "size": trial.size,
-        "strategy": trial.strategy,
+        "strategy": trial.strategy if adapt else None,
         "conditional": trial.conditional,
         "seed": trial.seed,
         "cell": trial.cell,

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.ledger import Ledger, Status
+from trainers import sources
 from trainers.config import TrialConfig
 
 COUNTED: tuple[Status, ...] = (
@@ -27,16 +28,20 @@ COUNTED: tuple[Status, ...] = (
 )
 
 
-def short(domain: str | None) -> str:
-    """Return a domain's name as a table shows it: the last part of a folder's path."""
-    return (domain or "-").rstrip("/").rpartition("/")[2]
+def short(source: str | None) -> str:
+    """Return the name of a domain, or of a source of several, as a table shows it: of a folder the last part of its path."""
+
+    def last(domain: str) -> str:
+        return domain.rstrip("/").rpartition("/")[2]
+
+    return sources.ARROW.join("+".join(map(last, sources.parts(link))) for link in sources.links(source or "-"))
 
 
 def describe(trial: TrialConfig) -> str:
     """Return a trial in a few words, e.g. "finetune letters -> digits, 50 images, seed 0"."""
     conditional = ", conditional" if trial.conditional else ""
     if trial.kind == "pretrain":
-        return f"pretrain {short(trial.domain.name)}{conditional}"
+        return f"pretrain {short(trial.as_source.name)}{conditional}"
     source = f" {short(trial.source.name)} ->" if trial.source else ""
     return f"{trial.strategy}{source} {describe_cell(trial)}, seed {trial.seed}"
 

@@ -40,9 +40,9 @@ class StoredReferences:
             return None
 
     def _compute(self, name: str, domain: str, resolution: int, embedding: "Embedding") -> "Reference":
-        from trainers.evaluation.references import dump, embed
+        from trainers.evaluation.references import dump, embed, union
 
-        reference = embed(domain, resolution, embedding)
+        reference = union(domain, resolution, embedding, self) or embed(domain, resolution, embedding)
         if self._publish:
             self._store.write_file(name, dump(reference))
         return reference

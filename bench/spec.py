@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from trainers import sources
 from trainers.augmentations import get_augmentation
 from trainers.config import (
     EvaluationConfig,
@@ -24,6 +25,9 @@ from trainers.config import (
 from trainers.errors import UserError, unknown_name
 from trainers.evaluation.names import check_embedding
 from trainers.strategies import get_strategy
+
+#: A source by its name, however the file says it.
+Source = Annotated[str, BeforeValidator(sources.read)]
 
 #: What PyYAML raises: its own errors, those of values such as 2024-13-45, and that of too deep a nesting.
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
@@ -104,7 +108,8 @@ class SweepSpec(Frozen):
     """A sweep: the grid, and how its trials are trained, evaluated and stopped."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    sources: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    """Domains; a list of domains to pre-train on their mixture; or a chain of these (``letters -> numerals``)."""
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
     sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     strategies: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -37,9 +37,10 @@ from bench.tables import FINISHED as FINISHED
 from bench.tables import SCHEMA_VERSION as SCHEMA_VERSION
 from bench.tables import SCHEMAS as SCHEMAS
 from bench.tables import Table, newest
-from trainers.errors import DamagedError
 
 # For those who read the store, who need to know of nothing else.
+from trainers import sources as sources
+from trainers.errors import DamagedError
 from trainers.errors import UserError as UserError
 from trainers.errors import unknown_name as unknown_name
 

@@ -17,6 +17,7 @@ from bench.progress import Progress
 from bench.repair import reopen
 from bench.store import Store
 from trainers.domains import get
+from trainers.domains.mixtures import parts_of
 
 
 def run_sweep(
@@ -83,8 +84,9 @@ def prepare_domains(plan: Plan, console: Console) -> None:
     for name in dict.fromkeys(trial.domain.name for trial in plan.trials):
         domain = get(name)
         make_ready(domain, resolution, console)
-        if note := near_duplicates(domain, resolution):
-            console.print(f"note: {name}: {note}", highlight=False, markup=False, soft_wrap=True)
+        for part in parts_of(domain):
+            if note := near_duplicates(part, resolution):
+                console.print(f"note: {part.name}: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Console) -> list[str]:

@@ -18,7 +18,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
         {
             "key": pa.string(),  # content hash of `config`
             "kind": pa.string(),  # pretrain | adapt
-            "source": pa.string(),  # domain pre-trained on; null for scratch
+            "source": pa.string(),  # domain, mixture or chain pre-trained on, or import; null for scratch
             "target": pa.string(),  # domain adapted to; null for a pretrain trial
             "size": pa.int64(),  # training images the trial may see
             "strategy": pa.string(),  # null for a pretrain trial

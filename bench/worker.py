@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from bench.environment import record_environment
-from bench.outcomes import checkpoint_path, checkpoint_paths, last_checkpoint, outcome_row, real_samples_path, samples_path
+from bench.outcomes import (
+    checkpoint_path,
+    checkpoint_paths,
+    last_checkpoint,
+    measurement_rows,
+    outcome_row,
+    real_samples_path,
+    samples_path,
+)
 from bench.references import StoredReferences
 from bench.store import Store, open_store
 from trainers.config import TrialConfig
@@ -109,7 +117,7 @@ def train(
         beat=beat,
     ):  # fmt: skip
         if rung.measurements:
-            store.append("measurements", sweep, _rows(trial.key, rung))
+            store.append("measurements", sweep, measurement_rows(trial.key, rung))
         if rung.samples is not None:
             store.write_file(samples_path(trial.key), rung.samples)
         if rung.checkpoint is not None:
@@ -129,23 +137,6 @@ def train(
 def _environment(store: str, sweep: str, *, gpu: bool) -> str:
     """Record this machine once per process, which may run many short trials."""
     return record_environment(open_store(store), sweep, gpu=gpu)
-
-
-def _rows(key: str, rung: "Rung") -> list[dict[str, Any]]:
-    return [
-        {
-            "trial": key,
-            "step": rung.step,
-            "metric": measured.metric,
-            "embedding": rung.embedding,
-            "value": measured.value,
-            "standard_error": measured.standard_error,
-            "samples": measured.samples,
-            "images_seen": rung.images_seen,
-            "seconds": rung.seconds,
-        }
-        for measured in rung.measurements
-    ]
 
 
 def _last_checkpoint(store: Store, key: str) -> "Checkpoint | None":

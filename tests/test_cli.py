@@ -100,7 +100,8 @@ VERBS = dict(verbs(typer.main.get_command(app)))
 def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
         "run", "plan", "status", "report", "recommend", "compare", "strategies", "distances", "evaluate", "replay", "generate",
-        "domains", "domains preview", "domains show", "domains prepare", "store", "store check", "store compact", "store merge",
+        "import", "domains", "domains preview", "domains show", "domains prepare", "store", "store check", "store compact",
+        "store merge",
     }  # fmt: skip
 
 
@@ -287,6 +288,9 @@ MISTAKES = [
     ("domains preview tar:none*.tar --out d.png", "there is no such file"),
     ("domains preview parquet:f --out d.png", "f is not a whole Parquet file"),
     ("plan --set targets=['folder:empty']", "empty' holds no images"),
+    ("plan --set sources=[[letters,letters]]", "sources.0: a mixture names domain 'letters' twice; name it once"),
+    ("plan --set sources=[letters->]", "sources.0: source 'letters->' lacks a domain"),
+    ("plan --set sources=[letters->numeralz]", "unknown domain 'numeralz'; did you mean numerals"),
     ("domains preview folder: --out d.png", "domain 'folder:' lacks its path"),
     ("domains preview digits --resolution 65 --out d.png", "'digits' can be had at 8 to 64 pixels, not at 65"),
     ("domains preview digits --out f/below/d.png", "'f/below/d.png' cannot be written"),
@@ -375,6 +379,15 @@ def test_plan_says_what_a_user_should_know_of_a_folder(tmp_path: Path, monkeypat
     result = call("plan", "--set", "targets=['folder:photos']", "--set", "sizes=[5]")
     assert result.exit_code == 0
     assert "note: folder:photos: 1 unreadable images skipped (broken.jpg)" in result.stdout.splitlines()
+
+
+def test_plan_finds_the_folders_in_mixtures_and_chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "photos", 20)
+    for source, said in (("[letters, 'folder:photos']", "photos+letters"), ("'folder:photos -> letters'", "photos -> letters")):
+        result = call("plan", "--set", f"sources=[{source}]", "--set", "sizes=[5]")
+        assert result.exit_code == 0
+        assert f"pretrain {said}, " in result.stdout
 
 
 def test_status_shows_each_cell_of_each_sweep(tmp_path: Path):

@@ -69,6 +69,8 @@ def test_an_empty_store(tmp_path: Path) -> None:
         (["letters[classes=4,per_class=100,spread=0.3]", "shapes[shift=0.5]"], ["letters 4×100 s0.3", "shapes shift 0.5"]),
         (["folder:/a/cats[classes=2]", "folder:/b/cats[classes=2]"], ["a/cats classes2", "b/cats classes2"]),
         (["folder:/", "folder:"], ["folder:/", "folder:"]),
+        (["letters+shapes", "letters -> digits"], ["letters+shapes", "letters → digits"]),
+        (["(folder:/a/cats)+letters -> folder:/b/cats"], ["a/cats+letters → b/cats"]),
     ],
 )
 def test_labels_are_short(names: list[str], labels: list[str]) -> None:

@@ -77,7 +77,7 @@ def test_torch_is_the_business_of_trainers_and_bench_asks_for_it_late():
     assert not importers("torch") & of("analysis")
     assert importers("torch", AT_ONCE) <= of("trainers")
     torch_free = {"trainers.config", "trainers.errors", "trainers.strategies", "trainers.seeds", "trainers.evaluation.names"}
-    torch_free |= {f"trainers.{name}" for name in ("augmentations", "options", "stages", "strategy")}
+    torch_free |= {f"trainers.{name}" for name in ("augmentations", "options", "sources", "stages", "strategy")}
     assert torch_free <= set(MODULES)
     assert importers("torch") & (torch_free | of("trainers.domains")) == {"trainers.domains.benchmark"}
     # torchvision loads torch: one module of the domains imports it, and is itself imported late; and a benchmark against it.

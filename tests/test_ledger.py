@@ -127,6 +127,30 @@ def test_the_children_of_a_source_that_is_lost_are_blocked_with_the_reason(how: 
     assert ledger.open_trials() == [SHAPES, SCRATCH, FROM_SHAPES]
 
 
+def test_a_chain_waits_link_by_link_and_is_blocked_link_by_link(store: Store):
+    plan = planned(sources=["letters -> numerals", "letters"])
+    first, second, scratch, from_second, from_first = plan.by_key
+    ledger = fresh(plan)
+    assert ledger.ready() == [first, scratch]
+    ledger.end(first, "done")
+    assert ledger.ready() == [second, scratch, from_first]
+    ledger.end(second, "done")
+    assert ledger.ready() == [scratch, from_second, from_first]
+
+    finish(store, first, "failed", plan, error="why")
+    ledger = Ledger.open(plan, store)
+    assert ledger.settle() == [second, from_second, from_first]
+    assert ledger.reasons[second] == f"its source letters failed ({first})"
+    assert ledger.reasons[from_second] == f"its source letters -> numerals is blocked ({second})"
+    assert ledger.ready() == [scratch]
+    for key in (second, from_second, from_first):
+        finish(store, key, "blocked", plan)
+    assert Ledger.open(plan, store).settle() == [], "all of it is recorded"
+    again = Ledger.open(plan, store, retry_failed=True)
+    assert again.settle() == []
+    assert again.ready() == [first, scratch]
+
+
 def test_a_blocked_trial_holds_its_cell_up_no_longer():
     ledger = fresh()
     ledger.end(SHAPES, "done")

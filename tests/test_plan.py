@@ -368,6 +368,51 @@ def test_only_a_domain_that_is_conditioned_on_needs_labels(tmp_path: Path):
     assert "has no class labels" in refused(targets=[bare], conditional=[True], strategies=["finetune[from=unconditional]"])
 
 
+# -- mixtures and chains ------------------------------------------------------------------------------------------------
+
+
+def test_a_mixture_is_one_source_in_whatever_order_it_is_named():
+    plan = planned(sources=[["shapes", "letters"], ["letters", "shapes"], "letters+shapes"])
+    (source,) = plan.of_kind("pretrain")
+    assert (source.domain.name, source.size, source.parent) == ("letters+shapes", 8000, None)
+    assert [trial_columns(trial)["source"] for trial in plan.trials] == ["letters+shapes", None, "letters+shapes"]
+    assert keys(planned(sources=["letters", "shapes"])).isdisjoint(keys(plan, strategy="finetune"))
+
+
+def test_a_chains_links_are_pretrained_one_from_the_other_and_shared():
+    plan = planned(sources=["letters -> numerals", "letters", "letters -> numerals -> letters+shapes", "numerals"])
+    first, second, third, alone = plan.of_kind("pretrain")
+    assert [trial.as_source.name for trial in plan.of_kind("pretrain")] == [
+        "letters", "letters -> numerals", "letters -> numerals -> letters+shapes", "numerals"
+    ]  # fmt: skip
+    assert [trial.parent for trial in (first, second, third, alone)] == [None, first.key, second.key, None]
+    assert [trial.strategy for trial in (first, second, third, alone)] == [None, "finetune", "finetune", None]
+    assert {trial.training.steps for trial in plan.of_kind("pretrain")} == {plan.spec.pretrain.steps}
+    assert (second.size, third.size) == (4000, 8000)
+    assert [trial.parent for trial in plan.of_kind("adapt")] == [None, second.key, first.key, third.key, alone.key]
+    assert trial_columns(second)["source"] == trial_columns(plan.of_kind("adapt")[1])["source"] == "letters -> numerals"
+    assert {first.key, alone.key} == keys(planned(sources=["numerals", "letters"]), "pretrain")
+    assert len(plan.cells) == 1
+
+
+def test_a_chain_comes_back_from_its_columns_with_its_keys():
+    for trial in planned(sources=["letters -> numerals"], conditional=[True]).trials:
+        assert TrialConfig.model_validate_json(trial_columns(trial)["config"]).key == trial.key
+
+
+def test_trials_of_before_there_were_mixtures_and_chains_have_their_keys_still():
+    assert list(planned().by_key) == [
+        "2bb668e623fd0d76", "09b6fc0df5240c9f", "0bf02aa19c5f9deb", "bff8c37bf6e6c86f", "6534623263ba7d8f"
+    ]  # fmt: skip
+
+
+def test_every_link_of_a_chain_must_be_there_and_have_what_the_sweep_asks_for(tmp_path: Path):
+    bare = f"folder:{pictures(tmp_path / 'bare', 30)}"
+    assert "unknown domain 'numeralz'" in refused(sources=["letters -> numeralz"])
+    assert "has no class labels" in refused(sources=[f"{bare} -> letters"], conditional=[True])
+    assert len(planned(sources=[f"{bare} -> letters"]).of_kind("pretrain")) == 2
+
+
 def test_a_budget_in_images_is_one_in_steps():
     budget = {"batch": 8, "critic_steps": 2}
     by_images = planned(training={**budget, "images": 160}, pretrain={"images": 33})

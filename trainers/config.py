@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from trainers.augmentations import get_augmentation
 from trainers.evaluation.names import embedding_identity
+from trainers.sources import ARROW
 
 Kind = Literal["pretrain", "adapt"]
 PositiveInt = Annotated[int, Field(strict=True, ge=1)]
@@ -181,7 +182,8 @@ class DomainRef(Frozen):
     """A domain as a trial refers to it: where to find it, and which content it must have."""
 
     name: str
-    """Registry name, or ``folder:/absolute/path``. Not part of a trial's key."""
+    """Registry name, or ``folder:/absolute/path``; as a source also a chain of them (see `trainers.sources`). Not part of a
+    trial's key."""
     fingerprint: str
     """Identity of the content. Part of a trial's key."""
     classes: tuple[str, ...] = ()
@@ -197,6 +199,7 @@ class TrialConfig(Frozen):
     size: PositiveInt
     """How many of the domain's training images the trial may see."""
     source: DomainRef | None = None
+    """What it starts from; of a pretrain trial the links before it in a chain, or the import that it stands for."""
     strategy: str | None = None
     parent: str | None = None
     """Key of the pretrain trial that it starts from."""
@@ -268,6 +271,22 @@ class TrialConfig(Frozen):
             return None
         own = {"source", "strategy", "parent", "seed"}
         return _digest({name: text for name, text in self._identity.items() if name not in own})
+
+    @property
+    def imported(self) -> bool:
+        """Whether it stands for networks that were not trained here."""
+        return self.kind == "pretrain" and self.source is not None and self.parent is None
+
+    @property
+    def as_source(self) -> DomainRef:
+        """What a pretrain trial is to those that start from it: its domain, after the links before it in a chain; or itself."""
+        if self.source is None:
+            return self.domain
+        if self.imported:
+            return self.source
+        before, last = self.source, self.domain
+        name, fingerprint = f"{before.name}{ARROW}{last.name}", f"{before.fingerprint}{ARROW}{last.fingerprint}"
+        return DomainRef(name=name, fingerprint=fingerprint, classes=last.classes)
 
     @property
     def rungs(self) -> tuple[int, ...]:

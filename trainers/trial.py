@@ -89,8 +89,10 @@ def run(
         step 0 (unless resumed), then every rung; ends after the budget or after divergence.
 
     Raises:
-        UserError: the domain or the parent does not fit the trial.
+        UserError: the domain or the parent does not fit the trial, or the trial stands for an import.
     """
+    if trial.imported:
+        raise UserError(f"source {trial.as_source.name!r} was imported, and the store has lost it; import it again")
     began = time.perf_counter()
     data = training_images(trial)
     classes = trial.domain.classes if trial.conditional else ()
@@ -126,7 +128,7 @@ def run(
             images_seen=gan.step * per_step,
             seconds=spent + time.perf_counter() - began,
             images_per_second=(gan.step - first) * per_step / trained if trained else None,
-            peak_memory_mib=_peak_memory_mib(gan.device),
+            peak_memory_mib=peak_memory_mib(gan.device),
             diverged=diverged,
             finished=gan.step >= trial.training.steps,
         )
@@ -167,12 +169,11 @@ def training_images(trial: TrialConfig) -> Images:
     domain.check_resolution(trial.gan.resolution)
     if domain.fingerprint != trial.domain.fingerprint:
         raise UserError(f"domain {trial.domain.name!r} has changed since the sweep was planned; run the command again")
-    data = domain.load("train", trial.gan.resolution)
-    if trial.conditional and data.labels is None:
+    labels = domain.labels("train")
+    if trial.conditional and labels is None:
         raise UserError(f"domain {trial.domain.name!r} has no class labels: set conditional to false")
     seed = derive_seed("subset", trial.domain.fingerprint, trial.seed)
-    chosen = subset(data.labels, len(data.images), trial.size, seed)
-    return Images(data.images[chosen], None if data.labels is None else data.labels[chosen])
+    return domain.pick("train", trial.gan.resolution, subset(labels, domain.count("train"), trial.size, seed))
 
 
 def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tuple[str, ...]) -> dict[str, Match]:
@@ -201,7 +202,8 @@ def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tupl
     return matches
 
 
-def _peak_memory_mib(device: torch.device) -> float:
+def peak_memory_mib(device: torch.device) -> float:
+    """Return the most memory used so far, MiB: of the process, or on a GPU of the device's allocator."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

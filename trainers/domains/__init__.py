@@ -7,6 +7,7 @@ from trainers.domains.domain import Domain, Images, Split
 from trainers.domains.knobs import Knobs, split_name, with_knobs
 from trainers.domains.subsets import subset
 from trainers.errors import UserError, unknown_name
+from trainers.sources import mixture, parts
 
 __all__ = ["OWN", "Domain", "Images", "Split", "builtin_names", "get", "subset", "torchvision_names"]
 
@@ -36,13 +37,27 @@ def torchvision_names() -> tuple[str, ...]:
 def get(name: str) -> Domain:
     """Return the domain of that name: built-in, torchvision's, or one of `OWN`, with knobs in brackets behind it if any.
 
-    The same object at every call of a process. See `trainers.domains.knobs` for the knobs.
+    Or the mixture of several, see `trainers.sources` for its name. The same object at every call of a process. See
+    `trainers.domains.knobs` for the knobs.
 
     Raises:
         UserError: there is no such domain or knob, its files are damaged, or knobs are asked of an absent data set.
     """
+    if len(mixed := parts(name)) > 1:
+        return _mixed(tuple(get(part) for part in mixed))
     name, knobs = split_name(name)
     return _turned(_get(name), knobs)
+
+
+def _mixed(members: tuple[Domain, ...]) -> Domain:
+    return _mixture(mixture(member.name for member in members), frozenset(members))
+
+
+@cache
+def _mixture(name: str, members: frozenset[Domain]) -> Domain:
+    from trainers.domains.mixtures import Mixture
+
+    return Mixture(name, sorted(members, key=lambda member: member.name))
 
 
 @cache

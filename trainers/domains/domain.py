@@ -64,6 +64,11 @@ class Domain(ABC):
     def load(self, split: Split, resolution: int) -> Images:
         """Return a split's images at a resolution (pixels); read-only, the same arrays at every call."""
 
+    def pick(self, split: Split, resolution: int, rows: np.ndarray) -> Images:
+        """Return some of a split's images, by their places in it, int64 (N,); a copy."""
+        data = self.load(split, resolution)
+        return Images(data.images[rows], None if data.labels is None else data.labels[rows])
+
     @abstractmethod
     def check_resolution(self, resolution: int) -> None:
         """Raise UserError unless the domain can be had at that resolution."""

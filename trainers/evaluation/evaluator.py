@@ -118,6 +118,7 @@ class Evaluator:
 
 def real_grid(name: str, resolution: int) -> bytes:
     """Return a PNG grid of a domain's reference images, spread over the split."""
-    images = get(name).load("reference", resolution).images
-    chosen = np.linspace(0, len(images) - 1, min(GRID, len(images))).round().astype(int)
-    return png_grid(images[chosen])
+    domain = get(name)
+    count = domain.count("reference")
+    chosen = np.linspace(0, count - 1, min(GRID, count)).round().astype(int)
+    return png_grid(domain.pick("reference", resolution, chosen).images)

@@ -12,6 +12,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from trainers.domains import Split, get
+from trainers.domains.mixtures import parts_of
 from trainers.evaluation.embeddings import Embedding
 from trainers.evaluation.fid import Statistics, statistics
 from trainers.evaluation.names import reference_key
@@ -42,10 +43,24 @@ class References(Protocol):
 
 
 def embed(domain: str, resolution: int, embedding: Embedding, split: Split = "reference") -> Reference:
-    """Return a domain's split as a reference, computed anew."""
-    data = get(domain).load(split, resolution)
-    features = embedding(data.images)
-    return Reference(features, data.labels, statistics(features))
+    """Return a domain's split as a reference, computed anew; of a mixture the union of its parts' features."""
+    whole = get(domain)
+    features = [embedding(part.load(split, resolution).images) for part in parts_of(whole)]
+    return _of(features, whole.labels(split))
+
+
+def union(domain: str, resolution: int, embedding: Embedding, known: References) -> Reference | None:
+    """Return the reference of a mixture from those of its parts, which `known` has; None for another domain."""
+    whole = get(domain)
+    parts = parts_of(whole)
+    if len(parts) == 1:
+        return None
+    return _of([known(part.name, resolution, embedding).features for part in parts], whole.labels("reference"))
+
+
+def _of(features: list[np.ndarray], labels: np.ndarray | None) -> Reference:
+    joined = features[0] if len(features) == 1 else np.concatenate(features)
+    return Reference(joined, labels, statistics(joined))
 
 
 _kept: dict[str, Reference] = {}
@@ -55,7 +70,7 @@ def references(domain: str, resolution: int, embedding: Embedding) -> Reference:
     """Return a reference, computed once per process: `References` for those who keep none for longer."""
     key = reference_key(get(domain).fingerprint, resolution, embedding.identity)
     if key not in _kept:
-        _kept[key] = embed(domain, resolution, embedding)
+        _kept[key] = union(domain, resolution, embedding, references) or embed(domain, resolution, embedding)
     return _kept[key]
 
 
