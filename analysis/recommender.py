@@ -12,6 +12,8 @@ random sample, so that of a new one the effect is unknown and expected to be non
 
 A prediction's interval is from **leaving one target out**: the model predicts each target from the others. The root mean square
 of these errors, times Student's t with one degree of freedom fewer than there are targets, is its reach, of any source alike.
+In simulation it holds for 95 to 96 % of new gains with 6 or 10 targets; with 3 it is too wide, for there two targets predict
+the third.
 """
 
 from collections.abc import Mapping
