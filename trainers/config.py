@@ -182,8 +182,7 @@ class DomainRef(Frozen):
     """A domain as a trial refers to it: where to find it, and which content it must have."""
 
     name: str
-    """Registry name, or ``folder:/absolute/path``; as a source also a chain of them (see `trainers.sources`). Not part of a
-    trial's key."""
+    """Registry name, or ``folder:/absolute/path``; a source's is as in `trainers.sources`. Not part of a trial's key."""
     fingerprint: str
     """Identity of the content. Part of a trial's key."""
     classes: tuple[str, ...] = ()
@@ -280,10 +279,8 @@ class TrialConfig(Frozen):
     @property
     def as_source(self) -> DomainRef:
         """What a pretrain trial is to those that start from it: its domain, after the links before it in a chain; or itself."""
-        if self.source is None:
-            return self.domain
-        if self.imported:
-            return self.source
+        if self.source is None or self.imported:
+            return self.source or self.domain
         before, last = self.source, self.domain
         name, fingerprint = f"{before.name}{ARROW}{last.name}", f"{before.fingerprint}{ARROW}{last.fingerprint}"
         return DomainRef(name=name, fingerprint=fingerprint, classes=last.classes)
