@@ -46,6 +46,7 @@ def of_analysis(analysis: Analysis, number: int = 0) -> list[Download]:
         "data-multiplier": ("how many times the images scratch needs", _without_labels(analysis.multipliers)),
         "speed-up": ("how many times the steps scratch needs", _without_labels(analysis.speed_ups)),
         "significance": ("each transfer against scratch, with p-values", _without_labels(analysis.significance)),
+        "strategies": ("strategies of each cell and source, best first", _without_labels(analysis.strategies)),
         "sources": ("sources over all targets", _without_labels(analysis.sources)),
         "advice": ("what following the recommender costs, beside simpler rules", analysis.advice),
         "predictors": ("kinds of distance by how well they foretell the gain", analysis.predictors),

@@ -25,7 +25,7 @@ from analysis.frames import STATUSES, Frames, load, records
 from analysis.panels import Panel
 from analysis.statistics import Analysis, analyse
 from analysis.summary import caveats, overall
-from analysis.tables import Quality
+from analysis.tables import Quality, Ranking
 from analysis.wording import predictor, signed, times
 from bench.store import Store, UserError
 
@@ -42,6 +42,7 @@ class View:
     by_size: list[Panel] = field(default_factory=list)
     savings: list[dict[str, Any]] = field(default_factory=list)
     heat_maps: list[Panel] = field(default_factory=list)
+    strategies: list[Ranking] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
     advice: list[dict[str, Any]] = field(default_factory=list)
     classes: list[Panel] = field(default_factory=list)
@@ -108,6 +109,7 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         knobs=any(view.knobs for view in views),
         stopping=[] if replayed is None else panels.stopping_audit(replayed),
         savings=any(view.savings for view in views),
+        strategies=any(view.strategies for view in views),
         statuses=[status for status in STATUSES if coverage[status].sum()],
         coverage=records(coverage),
         trials_csv=of_trials(frames),
@@ -131,6 +133,7 @@ def _view(frames: Frames, analysis: Analysis, style: Style, album: Album, number
         curves=panels.learning_curves(analysis, style),
         by_size=panels.fid_by_size(analysis, frames.trials, style),
         savings=tables.savings_rows(analysis),
+        strategies=tables.strategy_tables(analysis),
         sources=records(analysis.sources),
         advice=records(analysis.advice),
         heat_maps=panels.heat_maps(analysis, style),

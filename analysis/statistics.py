@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import classes, drivers, knobs, predictors, quality, recommender, savings, significance, sources
+from analysis import classes, drivers, knobs, predictors, quality, recommender, savings, significance, sources, strategies
 from analysis import transferability as tf
 from analysis.frames import Frames
 
@@ -36,6 +36,8 @@ class Analysis:
     """`savings.speed_up`."""
     significance: pd.DataFrame
     """`significance.against_scratch`."""
+    strategies: pd.DataFrame
+    """`strategies.strategy_ranking`; empty where no source of a cell has two strategies."""
     sources: pd.DataFrame
     """`sources.over_targets`; empty where no cell has two sources."""
     advice: pd.DataFrame
@@ -71,6 +73,7 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         multipliers=savings.data_multiplier(curves),
         speed_ups=savings.speed_up(curves),
         significance=significance.against_scratch(curves),
+        strategies=strategies.strategy_ranking(curves, tf.with_distance(ranked, frames.distances, keep=True)),
         sources=sources.over_targets(gains),
         advice=recommender.evaluate(recommender.observed(gains, frames.trials)),
         drivers=drivers.drivers(gains, frames.own_figures, frames.trials),

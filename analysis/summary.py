@@ -10,6 +10,7 @@ from analysis import transferability as tf
 from analysis.frames import records
 from analysis.significance import LEVEL
 from analysis.statistics import Analysis
+from analysis.strategies import BEHIND, BEST, NOISE
 from analysis.transferability import SCRATCH
 from analysis.wording import chance, counted, method, multiple, predictor, signed, span, times
 
@@ -47,8 +48,8 @@ def overall(analysis: Analysis) -> list[str]:
         )
     elif len(rows):
         lines.append("There are fewer than three sources per cell and strategy, too few for a rank correlation with distance.")
-    return [*_significance(analysis), *lines, *_savings(analysis), *_sources(analysis), *_predictor(analysis),
-            *_drivers(analysis), *_knobs(analysis)]  # fmt: skip
+    return [*_significance(analysis), *lines, *_strategies(analysis), *_savings(analysis), *_sources(analysis),
+            *_predictor(analysis), *_drivers(analysis), *_knobs(analysis)]  # fmt: skip
 
 
 def _significance(analysis: Analysis) -> list[str]:
@@ -65,6 +66,27 @@ def _significance(analysis: Analysis) -> list[str]:
         f"Of {counted(len(tested), 'transfer')}, {ahead} {'is' if ahead == 1 else 'are'} ahead of scratch and "
         f"{len(told) - ahead} behind by more than the spread between seeds explains, {level}; of {len(tested) - len(told)} it "
         "cannot be told."
+    ]
+
+
+def _strategies(analysis: Analysis) -> list[str]:
+    """Return which strategies are the best from their source, or cannot be told from it, and how often."""
+    ranked = analysis.strategies
+    tested = ranked[ranked["verdict"].isin([BEHIND, NOISE])]
+    if len(tested) == 0:
+        return []
+    behind = int((tested["verdict"] == BEHIND).sum())
+    groups = ranked[["cell", "source"]].drop_duplicates()
+    good = ranked[ranked["verdict"].isin([BEST, NOISE])]
+    counts = good.groupby("strategy")["cell"].size().sort_values(ascending=False, kind="stable")
+    first = [str(name) for name in counts.index[counts == counts.iloc[0]]]
+    shown = ", ".join(first[:4]) + (f" and {len(first) - 4} more" if len(first) > 4 else "")
+    verb, each = ("are", " each") if len(first) > 1 else ("is", "")
+    return [
+        f"Of {counted(len(tested), 'comparison')} of a strategy with the best one from the same source, {behind} "
+        f"{'is' if behind == 1 else 'are'} behind by more than the spread between seeds explains; {shown} {verb} "
+        f"the best or cannot be told from it in {counts.iloc[0]} of "
+        f"{counted(len(groups), 'pair')} of cell and source{each}."
     ]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import quality
 from analysis.frames import STATUSES, Frames, records
 from analysis.statistics import Analysis
-from analysis.wording import saved, saved_interval, span
+from analysis.wording import saved, saved_interval, span, times
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,38 @@ def _with_error(value: float, error: float | None) -> str:
         return f"{value:.3g}"
     digits = 0 if error >= 10 else 1 if error >= 1 else 2 if error >= 0.1 else 3
     return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The strategies of one cell: the sources, nearest first, and by strategy, best first, its verdict and words under each."""
+
+    cell_label: str
+    sources: list[str]
+    rows: list[tuple[str, list[tuple[str, str]]]]
+
+
+def strategy_tables(analysis: Analysis) -> list[Ranking]:
+    """Return a table per cell in which a source has two strategies: how far each is behind the best from the same source."""
+    tables = []
+    for _, cell in analysis.strategies.groupby("cell", sort=False):
+        rows = records(cell)
+        heads = {
+            row["source"]: row["source_label"] + ("" if row["distance"] is None else f" (distance {row['distance']:.3g})")
+            for row in rows
+        }
+        said = {(row["strategy"], row["source"]): (row["verdict"], _behind(row)) for row in rows}
+        order = cell.groupby("strategy", sort=False)["rank"].mean().sort_values(kind="stable").index
+        own = [(str(name), [said.get((name, source), ("", "–")) for source in heads]) for name in order]
+        tables.append(Ranking(str(cell["cell_label"].iloc[0]), list(heads.values()), own))
+    return tables
+
+
+def _behind(row: dict[str, Any]) -> str:
+    if row["rank"] == 1:
+        return f"best, to step {row['step']:,}"
+    interval = "" if row["low"] is None else f" ({2 ** row['low']:.2f} to {2 ** row['high']:.2f})"
+    return f"{times(row['behind'])}{interval} at {row['step']:,}"
 
 
 def savings_rows(analysis: Analysis) -> list[dict[str, Any]]:

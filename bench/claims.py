@@ -46,6 +46,7 @@ class Claims:
         self._heart = threading.Thread(target=self._live, daemon=True)
 
     def __enter__(self) -> "Claims":
+        self._clear_away()
         self._beat()
         self._heart.start()
         return self
@@ -56,6 +57,7 @@ class Claims:
         for key in self.held:
             self.free(key)
         self._store.delete_file(_heartbeat(self._driver))
+        self._clear_away()
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -92,6 +94,12 @@ class Claims:
                 self._store.delete_file(name)
                 self._store.delete_file(_heartbeat(driver))
         return found
+
+    def _clear_away(self) -> None:
+        """Delete the heartbeats of drivers that died before they claimed anything, or after."""
+        for name in self._store.list_files("drivers"):
+            if not self._lives(name.removeprefix("drivers/").removesuffix(".json")):
+                self._store.delete_file(name)
 
     def _lives(self, driver: str) -> bool:
         try:

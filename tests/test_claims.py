@@ -105,6 +105,22 @@ def test_a_killed_drivers_trials_are_free_at_once_on_the_same_machine(tmp_path: 
     assert left(store) == []
 
 
+def test_a_driver_killed_before_it_claimed_anything_leaves_nothing_for_long(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    idle = HOLD.replace('one.take("a")', "True")
+    with subprocess.Popen([sys.executable, "-c", idle, str(tmp_path / "store")], cwd=ROOT, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline()
+        with Claims(store):
+            assert len(left(store)) == 2
+        assert len(left(store)) == 1, "it lives"
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+    with Claims(store):
+        pass
+    assert left(store) == []
+
+
 def test_a_driver_on_another_machine_is_dead_when_its_heart_has_stopped_by_the_watchers_clock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

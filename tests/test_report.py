@@ -82,6 +82,20 @@ def test_savings_are_told_with_their_intervals_and_bounds(tmp_path: Path) -> Non
     assert "to start from it costs ×1.00 the best source's FID, from one at random ×1." in text
 
 
+def test_strategies_are_ranked_and_noise_is_called_noise(tmp_path: Path) -> None:
+    store = build(tmp_path / "store", seeds=(0, 1, 2), sizes=(50,), keep=1.0, images=False)
+    frames = load(store)
+    found = analyse(frames, frames.embeddings[0])
+    ranked = found.strategies
+    assert ranked["source_label"].unique().tolist() == ["numerals", "letters", "shapes", "textures"], "nearest first"
+    assert set(ranked.loc[ranked["rank"] == 1, "strategy"]) == {"finetune"}
+    page = write_report(store, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Of 12 comparisons of a strategy with the best one from the same source, " in page
+    assert "finetune is the best or cannot be told from it in 4 of 4 pairs of cell and source." in page
+    assert page.count('<table class="strategies">') == 1
+    assert "strategies.csv" in page
+
+
 def test_without_an_effect_the_answer_says_so(tmp_path: Path) -> None:
     """Strategies without a head start, from sources whose distance means nothing."""
     sources = {name: 1e6 + uniform(name) for name in "abcde"}
