@@ -146,6 +146,12 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def claimed(store: Path) -> list[str]:
+    """Return what drivers have left of claims and heartbeats; the temporary files of killed writers are not seen by anybody."""
+    opened = open_store(str(store))
+    return [*opened.list_files("claims"), *opened.list_files("drivers")]
+
+
 def outcomes(store: Path | Store) -> pd.DataFrame:
     """Return status, steps and reason by trial key."""
     opened = store if isinstance(store, Store) else open_store(str(store))
