@@ -121,7 +121,13 @@ class Store:
             hidden: take the temporary files and not the published ones.
         """
         selector = pafs.FileSelector(self.path(folder).rstrip("/"), allow_not_found=True, recursive=below)
-        infos = self.filesystem.get_file_info(selector)
+        for attempt in range(10):
+            try:
+                infos = self.filesystem.get_file_info(selector)
+                break
+            except FileNotFoundError:  # a folder that is made between Arrow's looking into it and its asking why it cannot
+                if attempt == 9:
+                    raise
         found = {i.path[len(self.root) + 1 :]: i for i in infos if i.is_file and i.base_name.startswith(".") == hidden}
         return dict(sorted(found.items()))
 

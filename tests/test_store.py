@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -30,6 +31,24 @@ def test_the_same_result_written_twice_reads_as_one_row_and_the_newest_wins(stor
     frame = store.read("measurements").sort_values("step")
     assert list(frame["value"]) == [2.0, 1.0]
     assert list(frame["sweep"]) == ["b", "a"]
+
+
+def test_a_folder_that_is_made_while_it_is_listed_is_empty_or_not_but_no_error(tmp_path: Path):
+    store, ended = open_store(str(tmp_path / "store"), create=True), threading.Event()
+    folder = tmp_path / "store" / "claims"
+
+    def make() -> None:
+        while not ended.is_set():
+            folder.mkdir()
+            folder.rmdir()
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    try:
+        assert all(store.list_files("claims") == [] for _ in range(5000))
+    finally:
+        ended.set()
+        maker.join()
 
 
 @pytest.mark.parametrize(("outcomes", "last"), [
