@@ -92,7 +92,7 @@ def test_analysis_reads_the_store_and_nothing_else_of_ours():
 
 
 def test_only_the_command_line_imports_analysis():
-    assert importers("analysis") == {"bench.cli"}
+    assert importers("analysis") <= of("bench.cli")
     assert not importers("analysis", AT_ONCE)
 
 
