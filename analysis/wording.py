@@ -87,3 +87,8 @@ def saved_interval(row: Row) -> str:
 def chance(p: float) -> str:
     """Return a p-value in words, e.g. ``p = 0.03``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def probability(p: float | None) -> str:
+    """Return a p-value as a table has it."""
+    return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"

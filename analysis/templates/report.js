@@ -21,7 +21,9 @@
   }
 
   async function draw(plot) {
-    const figure = JSON.parse(plot.querySelector("script").textContent);
+    const data = plot.querySelector("script");
+    if (!data) return; // drawn for a printer meanwhile
+    const figure = JSON.parse(data.textContent);
     plot.textContent = "";
     await Plotly.newPlot(plot, figure.data, figure.layout, { responsive: true, displayModeBar: false });
     await Plotly.relayout(plot, theme(plot.layout));
@@ -36,10 +38,24 @@
   }
 
   const repaint = () => plots.forEach((plot) => plot.layout && Plotly.relayout(plot, theme(plot.layout)));
-  const resize = () => plots.forEach((plot) => plot.layout && Plotly.Plots.resize(plot));
   dark.addEventListener("change", repaint);
-  window.addEventListener("beforeprint", resize);
-  window.addEventListener("afterprint", resize);
+
+  // On paper the page has one width and light colours, nothing is folded, and what is not drawn yet is drawn at once.
+  let folded = [];
+  window.addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("printing");
+    folded = [...document.querySelectorAll("details:not([open])")];
+    for (const each of folded) each.open = true;
+    for (const plot of plots) {
+      draw(plot);
+      Plotly.relayout(plot, { ...theme(plot.layout), width: plot.clientWidth });
+    }
+  });
+  window.addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("printing");
+    for (const each of folded) each.open = false;
+    for (const plot of plots) Plotly.relayout(plot, { ...theme(plot.layout), width: null, autosize: true });
+  });
 
   // The key is one filter for all figures: an entry that is off hides its strategy or source everywhere.
   const off = { strategy: new Set(), source: new Set() };
