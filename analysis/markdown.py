@@ -16,7 +16,7 @@ from analysis.frames import STATUSES, Frames, records
 from analysis.statistics import Analysis, analyse
 from analysis.strategies import BEHIND
 from analysis.summary import caveats, overall
-from analysis.wording import counted, number, predictor, probability, signed, times
+from analysis.wording import counted, number, predictor, probability, signed, times, visible
 
 _NONE, _INTERVAL, _P = "–", "95 % interval", "p, corrected"
 
@@ -51,9 +51,7 @@ def escape(text: object) -> str:
     >>> escape("<b>a|b</b>\nc")
     '\\<b\\>a\\|b\\</b\\> c'
     """
-    line = " ".join(str(text).split())
-    line = re.sub(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", lambda c: f"\\u{ord(c[0]):04x}", line)
-    line = re.sub(r"[\\`*_\[\]<>|~&$#]|:(?=//)|(?<=www)\.", r"\\\g<0>", line)
+    line = re.sub(r"[\\`*_\[\]<>|~&$#]|:(?=//)|(?<=www)\.", r"\\\g<0>", visible(str(text)))
     line = re.sub(r"^(\d*)([-+.)])(?=[ +-]|$)", r"\1\\\2", line)  # would begin a list, or be a rule
     return re.sub(r"(?<=@)(?=\w)|(?<=#)(?=\d)", "\u200b", line)  # would be a person, or an issue
 

@@ -27,6 +27,7 @@ from bench.store import SCHEMA_VERSION, Store, open_store
 from tests.synthetic import build
 from trainers.domains import get
 from trainers.evaluation.comparison import METRICS
+from trainers.errors import UserError
 from trainers.strategies import STRATEGIES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -424,6 +425,18 @@ def test_report_writes_the_page_where_it_is_told_or_into_the_store(tmp_path: Pat
         assert (result.exit_code, result.stdout, result.stderr) == (0, f"report: {expected}\n", "")
         assert "With 50 images of digits" in expected.read_text()
     assert [path.name for path in page.parent.iterdir()] == ["page.html"]
+    assert call("report", "--store", store.root, "--format", "md").stdout == f"report: {Path(store.root) / 'report.md'}\n"
+    assert "With 50 images of digits" in (Path(store.root) / "report.md").read_text()
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["--out", "page.txt"], "--out 'page.txt' must end in .html or .pdf or .md"),
+    (["--out", "page.html", "--format", "md"], "--out 'page.html' must end in .md, as --format says"),
+])  # fmt: skip
+def test_a_report_is_named_by_its_format(arguments: list[str], said: str):
+    error = call("report", *arguments).exception
+    assert isinstance(error, UserError)
+    assert str(error) == said
 
 
 def test_evaluate_tells_every_metric_with_its_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
