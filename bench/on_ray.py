@@ -101,7 +101,7 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
         ray.shutdown()
 
 
-class _Events(Callback):
+class Events(Callback):
     """Passes on what only Ray knows: which trials run now, and which have failed; has these taken up again.
 
     Ray's own retries would not do: a process that dies while it is handed its next trial ends that trial for good.
@@ -185,7 +185,7 @@ def run_trials(
             run_config=RunConfig(
                 name=f"{plan.spec.name}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                callbacks=[_Events(ledger, store, searcher, recorder, resources)],
+                callbacks=[Events(ledger, store, searcher, recorder, resources)],
                 verbose=0,
             ),
         ).fit()

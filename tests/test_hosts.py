@@ -23,7 +23,7 @@ TOKEN, WRONG = "right" * 10, "wrong" * 10
 WATCHFUL = {
     "RAY_health_check_initial_delay_ms": "0",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "4",
 }
 
@@ -63,7 +63,7 @@ def test_hosts_share_a_network_and_nothing_else(switch: Switch, tmp_path: Path):
     assert subprocess.run(one.command("touch", tmp_path / "shared"), capture_output=True, check=False).returncode
     assert other.processes("cat")
     other.kill()
-    assert not other.processes("")
+    tiny.wait_for(lambda: not other.processes(""), 30)
 
 
 def test_hosts_end_with_the_process_that_made_them_however_that_ends(switch: Switch):
