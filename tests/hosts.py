@@ -22,7 +22,7 @@ _USER = () if os.geteuid() == 0 else ("--user", "--map-root-user")
 _SAME_USER = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
 
 #: What a host has of its own beside its network; all its processes go with its first one.
-_OWN = ("--mount", "--pid", "--ipc", "--uts", "--fork", "--mount-proc", "--kill-child=SIGKILL")
+_OWN = ("--mount", "--pid", "--ipc", "--uts", "--fork", "--mount-proc")
 
 #: A shell reaps the daemons that have lost their parent, and here ends with its input.
 _LIVE = "\necho up; cat; exit"
@@ -68,7 +68,7 @@ def network() -> Iterator["Switch"]:
         finally:
             for host in switch.hosts:
                 host.kill()
-            _end(switch.process)
+            switch.process.communicate()  # which ends its input
 
 
 class Switch:
@@ -117,11 +117,10 @@ class Host:
         self._process = _start(
             switch.command("unshare", "--net", *_OWN, "sh", "-c", _HOST + _LIVE, "boot", switch.folder, f"host{number}")
         )
-        pid = self._process.pid
-        self._own = Path(f"/proc/{pid}/ns/pid_for_children").readlink()
-        self._inside = ["nsenter", f"--target={pid}", "--net", "--mount", "--ipc", "--uts"]
-        self._inside += [f"--pid=/proc/{pid}/ns/pid_for_children", *_SAME_USER, "--"]
-        switch.ip("link", "add", self._port, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+        (self._first,) = tiny.children(self._process.pid, switch.folder)
+        self._own = _namespace(self._first)
+        self._inside = ["nsenter", f"--target={self._first}", "--net", "--mount", "--pid", "--ipc", "--uts", *_SAME_USER, "--"]
+        switch.ip("link", "add", self._port, "type", "veth", "peer", "name", "eth0", "netns", str(self._first))
         switch.ip("link", "set", self._port, "master", "switch", "up")
         subprocess.run(self.command("ip", "address", "add", f"{self.address}/24", "dev", "eth0"), check=True)
         subprocess.run(self.command("ip", "link", "set", "eth0", "up"), check=True)
@@ -144,7 +143,9 @@ class Host:
 
     def kill(self) -> None:
         """End all the host's processes at once, as a loss of power does."""
-        _end(self._process)
+        if self._process.poll() is None:
+            tiny.kill(self._first)
+        self._process.communicate()  # ends when all have ended
 
 
 def _namespace(pid: int) -> Path | None:
@@ -152,11 +153,6 @@ def _namespace(pid: int) -> Path | None:
         return Path(f"/proc/{pid}/ns/pid").readlink()
     except OSError:  # it has ended meanwhile
         return None
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    process.kill()
-    process.communicate()
 
 
 def _start(command: list[str]) -> "subprocess.Popen[str]":
