@@ -1,5 +1,6 @@
 """Filesystems by URI, with the patience that a store on one needs; and files that appear whole or not at all."""
 
+import time
 import uuid
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -28,6 +29,28 @@ def connect(uri: str) -> tuple[pafs.FileSystem, str]:
         **{**options, "region": filesystem.region},  # which pyarrow may have asked the bucket for
     )
     return patient, root
+
+
+def read(filesystem: pafs.FileSystem, path: str, size: int | None = None) -> bytes:
+    """Return a file's bytes, or the first `size` of them.
+
+    Where a server's refusal is longer than the file that was asked for, pyarrow finds no room for it and tries no more; we do.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it cannot be read.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            with filesystem.open_input_stream(path) as stream:
+                data: bytes = stream.read(size)
+        except OSError as error:
+            if attempt + 1 == ATTEMPTS or "Failed to flush response stream" not in str(error):
+                raise
+            time.sleep(0.05 * 2**attempt)
+        else:
+            break
+    return data
 
 
 def publish(path: Path, data: bytes) -> None:

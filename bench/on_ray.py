@@ -72,11 +72,17 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
         host, colon, port = address.rpartition(":")
         if colon:  # Ray would try for minutes
             socket.create_connection((host, int(port)), timeout=10).close()
+            os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "3")  # and 20 s where its token is not ours
         ray.init(
             address=address, num_cpus=cpus, include_dashboard=False if address == "local" else None,
             log_to_driver=False, logging_level=logging.CRITICAL,
         )  # fmt: skip
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+        if "AuthenticationError" in f"{error!r} {error.__cause__!r}":
+            raise UserError(
+                f"--address {address!r}: the cluster there wants a token, and not the one that this machine has, if any; put "
+                "the head's into ~/.ray/auth_token, or a file that RAY_AUTH_TOKEN_PATH names, and set RAY_AUTH_MODE=token"
+            ) from error
         raise UserError(
             f"--address {address!r}: no Ray cluster answers there ({str(error).splitlines()[0]}); "
             "give the head's HOST:PORT, or leave it out to run on this machine"
@@ -95,14 +101,17 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
         ray.shutdown()
 
 
-class _Events(Callback):
+class Events(Callback):
     """Passes on what only Ray knows: which trials run now, and which have failed; has these taken up again.
 
     Ray's own retries would not do: a process that dies while it is handed its next trial ends that trial for good.
     """
 
-    def __init__(self, ledger: Ledger, searcher: PlanSearcher, recorder: Recorder, resources: ResourcesConfig) -> None:
+    def __init__(
+        self, ledger: Ledger, store: Store, searcher: PlanSearcher, recorder: Recorder, resources: ResourcesConfig
+    ) -> None:
         self._ledger = ledger
+        self._store = store
         self._searcher = searcher
         self._recorder = recorder
         self._resources = resources
@@ -125,7 +134,9 @@ class _Events(Callback):
         file = trial.error_file
         text = Path(file).read_text(errors="replace") if file and Path(file).is_file() else ""
         self._failures[key] += 1
-        if self._failures[key] <= self._resources.retries and StoreUnwritableError.__name__ not in text:
+        # A full disk is full for all, but a server may be out of reach of one host alone.
+        for_all = StoreUnwritableError.__name__ in text and "://" not in self._store.address
+        if self._failures[key] <= self._resources.retries and not for_all:
             self._searcher.repeat(key, BACK_OFF * 2 ** (self._failures[key] - 1))
         else:
             self._recorder.on_failure(key, reason(text, self._resources.stall_minutes))
@@ -174,7 +185,7 @@ def run_trials(
             run_config=RunConfig(
                 name=f"{plan.spec.name}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                callbacks=[_Events(ledger, searcher, recorder, resources)],
+                callbacks=[Events(ledger, store, searcher, recorder, resources)],
                 verbose=0,
             ),
         ).fit()

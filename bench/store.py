@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from bench import parts
-from bench.filesystems import connect, publish
+from bench.filesystems import connect, publish, read
 from bench.tables import FINISHED as FINISHED
 from bench.tables import SCHEMA_VERSION as SCHEMA_VERSION
 from bench.tables import SCHEMAS as SCHEMAS
@@ -99,14 +99,12 @@ class Store:
     def read_file(self, name: str, size: int | None = None) -> bytes:
         """Return a file's bytes, or the first `size` of them. Raises FileNotFoundError."""
         try:
-            with self.filesystem.open_input_stream(self.path(name)) as stream:
-                data: bytes = stream.read(size)
+            return read(self.filesystem, self.path(name), size)
         except OSError as error:
             # An object that is deleted after it was opened is another error to pyarrow than one that was not there.
             if not isinstance(error, FileNotFoundError) and not self.has_file(name):
                 raise FileNotFoundError(name) from error
             raise
-        return data
 
     def list_files(self, folder: str) -> list[str]:
         """Return the names (sorted, paths in the store) of the published files directly in a folder."""

@@ -29,7 +29,7 @@ S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process is left with it in the end."""
-    longest = {"test_sweep.py": -3, "test_cluster.py": -2, "test_faults.py": -1}
+    longest = {"test_sweep.py": -4, "test_cluster.py": -3, "test_hosts.py": -2, "test_faults.py": -1}
     items.sort(key=lambda item: longest.get(item.path.name, 0))
 
 

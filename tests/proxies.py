@@ -2,6 +2,7 @@
 
 import http.client
 import random
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +22,14 @@ class Refusals:
 
 
 @contextmanager
-def refusing(port: int, share: float, seed: int) -> Iterator[tuple[int, Refusals]]:
+def refusing(port: int, share: float, seed: int, listening: socket.socket | None = None) -> Iterator[tuple[int, Refusals]]:
     """Refuse a share of the requests to the server at a port, and pass on the others.
+
+    Args:
+        port: the server's, on loopback.
+        share: of the requests that are refused, from 0 to 1.
+        seed: of the dice.
+        listening: where the proxy hears requests, if not on loopback.
 
     Yields:
         the proxy's port, and its counts.
@@ -74,12 +81,14 @@ def refusing(port: int, share: float, seed: int) -> Iterator[tuple[int, Refusals
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815 - the base class names them so
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    listening = listening or socket.create_server(("127.0.0.1", 0))
+    server = ThreadingHTTPServer(listening.getsockname(), Handler, bind_and_activate=False)
+    server.socket.close()
+    server.socket, server.daemon_threads = listening, True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield server.server_address[1], counts
+        yield listening.getsockname()[1], counts
     finally:
         server.shutdown()
         thread.join()

@@ -1,4 +1,4 @@
-"""Drivers and nodes of a Ray cluster that are killed at any moment: what is left is finished, each result once."""
+"""Drivers on a Ray cluster that are killed at any moment: what is left is finished, each result once."""
 
 import random
 import time
@@ -89,36 +89,6 @@ def test_drivers_killed_at_twenty_moments_lose_and_double_nothing(tmp_path: Path
     assert tiny.claimed(killed) == []
     # A trial may be recorded again that a killed driver's worker recorded in its last moments; finished ones do not run again.
     assert rows(one, "trials") <= rows(other, "trials") + 2 * KILLS
-
-
-def test_a_node_that_is_killed_loses_nothing_of_a_sweep_that_goes_on_without_it(tmp_path: Path, cluster: Cluster):
-    """Three nodes with one trial each; the raylet of one is killed while it trains, and with it all processes of that node."""
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    changes = {**tiny.SMALL, "sources": ["numerals", "shapes"], "strategies": ["scratch", "finetune", "finetune-d"]}
-    spec = tiny.write_spec(tmp_path, **changes)
-    store = tmp_path / "store"
-    driver = tiny.start("run", spec, "--store", store, "--address", cluster.address, cwd=tmp_path, ray=tmp_path)
-    doomed: list[int] = []
-
-    def one_trains() -> bool:
-        for node in nodes:
-            raylet = node.all_processes["raylet"][0].process.pid
-            if tiny.children(raylet, "ray::ImplicitFunc.train"):
-                doomed.append(raylet)
-        return bool(doomed)
-
-    tiny.wait_for(one_trains)
-    tiny.kill(doomed[0])
-    output, _ = driver.communicate(timeout=180)
-    assert driver.returncode == 0, output
-    assert "Traceback" not in output
-    local = open_store(str(tmp_path / "local"), create=True)
-    tiny.run_here(tiny.make(**changes), local)
-    remote = open_store(str(store))
-    pd.testing.assert_frame_equal(tiny.outcomes(remote), tiny.outcomes(local))
-    pd.testing.assert_series_equal(tiny.values(remote), tiny.values(local), check_exact=True)
-    assert temporary_files_apart(remote) == []
-    assert tiny.claimed(store) == []
 
 
 @pytest.mark.parametrize(("address", "cpus", "said"), [

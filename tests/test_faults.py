@@ -301,6 +301,8 @@ def test_an_s3_server_that_refuses_one_request_in_five_loses_and_doubles_nothing
         assert len(store.list_parts("measurements")) == 1
         assert list(store.read("measurements")["value"]) == [float(step) for step in range(3)]
         assert store.read_file("notes/1.bin") == b"one" * 1000
+        store.write_file("notes/2.bin", b"two")  # shorter than a refusal
+        assert [store.read_file("notes/2.bin") for _ in range(20)] == [b"two"] * 20
         assert {fault.kind for fault in check(store)} == {"unknown"}
     print(f"{counts.refused} of {counts.requests} requests refused")
     assert counts.refused > 5

@@ -1,12 +1,17 @@
-"""Why a trial failed, in words, from the errors that libraries really raise; and that one that hangs is ended."""
+"""Why a trial failed, in words, from the errors that libraries really raise; and what becomes of it then, or when it hangs."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from bench.on_ray import reason
-from bench.store import open_store
+from bench.claims import Claims, Sharing
+from bench.ledger import Ledger
+from bench.on_ray import Events, reason
+from bench.outcomes import Recorder
+from bench.searcher import PlanSearcher
+from bench.store import Store, open_store
 from tests import tiny
 
 
@@ -32,6 +37,23 @@ def test_a_bug_is_told_by_the_end_of_its_traceback():
     error = "Traceback\n  File a\n    x\n\n  File b\n    y = z\nNameError: name 'z' is not defined\n\n"
     assert reason(error, 60) == "File b\ny = z\nNameError: name 'z' is not defined"
     assert reason("", 60) == "its process ended without an error message"
+
+
+def test_a_full_disk_ends_a_sweep_at_once_and_a_host_that_does_not_reach_the_server_does_not(store: Store, tmp_path: Path):
+    plan = tiny.make()
+    ledger = Ledger.open(plan, store)
+    recorder = Recorder(plan, ledger, store, lambda key, result: None)
+    searcher = PlanSearcher(ledger, Sharing(ledger, store, Claims(store), recorder.settle), lambda key: {"key": key})
+    events = Events(ledger, store, searcher, recorder, plan.spec.resources)
+    (tmp_path / "error.txt").write_text("Traceback\nbench.store.StoreUnwritableError: store 'a' takes no more: why\n")
+    trial = SimpleNamespace(config={"key": plan.trials[0].key}, error_file=str(tmp_path / "error.txt"))
+    for _ in range(plan.spec.resources.retries if "://" in store.address else 0):
+        events.on_trial_error(1, [], trial)
+        assert recorder.unwritable is None
+    events.on_trial_error(1, [], trial)
+    assert str(recorder.unwritable) == "store 'a' takes no more: why"
+    assert ledger.is_open()
+    assert len(store.read("trials")) == 0, "no trial has failed"
 
 
 def test_a_trial_that_hangs_is_ended_taken_up_again_and_recorded(tmp_path: Path):
