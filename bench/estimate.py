@@ -13,6 +13,7 @@ than the smaller, so the interval reaches from there to no difference at all.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,9 @@ ENOUGH = 3
 #: What of a trial's training does not change how long a step takes.
 _NO_MATTER = {"steps", "generator_lr", "critic_lr", "betas"}
 
+#: The device, and whether it is a GPU, of a trial that does not say.
+_NOWHERE: tuple[str | None, bool] = None, False
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -42,6 +46,10 @@ class Interval:
     value: float
     low: float | None
     high: float | None
+
+    def __str__(self) -> str:
+        ends = "" if self.low is None or self.high is None else f" ({self.low:.3g} to {self.high:.3g})"
+        return f"{self.value:.3g}{ends}"
 
     def times(self, factor: float) -> "Interval":
         """Return it in another unit."""
@@ -77,12 +85,14 @@ class Measured:
     Attributes:
         trial: what it is.
         device: what it ran on: the GPU's name, or the processor's; None where the store does not say.
+        gpu: whether that is a GPU.
         setup_seconds: until step 0 had been measured; None where that is not there.
         legs: of every rung that followed on one that is there: steps, whether it was the last, seconds.
     """
 
     trial: TrialConfig
     device: str | None
+    gpu: bool
     setup_seconds: float | None
     legs: tuple[tuple[int, bool, float], ...]
 
@@ -98,39 +108,40 @@ def estimates(plan: Plan, store: Store | None, device: str | None = None) -> dic
     Args:
         plan: the sweep.
         store: what has been measured; None for nothing.
-        device: as in `Measured`; None for the one that most of the store's trials ran on.
+        device: as in `Measured`; None for the one that most of the store's trials ran on, with a GPU or without as the plan's.
 
     Raises:
         UserError: nothing like it has been measured (on that device); says how to.
     """
-    return estimate(plan, basis(store, device), device)
+    found = [] if store is None else on_device(measured(store), device, gpu=bool(plan.spec.resources.gpus))
+    return estimate(plan, found)
 
 
-def estimate(plan: Plan, found: Sequence[Measured], device: str | None = None) -> dict[str, Estimate]:
+def estimate(plan: Plan, found: Sequence[Measured]) -> dict[str, Estimate]:
     """Return what every trial of a plan takes, by key, from measured trials of one device; see `estimates`."""
     fits = _Fits(found)
     try:
         return {key: fits.estimate(trial) for key, trial in plan.by_key.items()}
     except _Unknown as error:
-        where = f" on {device}" if device else ""
-        embedding = plan.spec.evaluation.embedding
+        device = "a GPU" if plan.spec.resources.gpus else "a CPU"
         raise UserError(
-            f"how long trials take is unknown: the store has none{where} measured with embedding {embedding!r}; "
+            f"how long trials take is unknown: the store has none on {device} in embedding {plan.spec.evaluation.embedding!r}; "
             "transfergan run SPEC --max-hours 0.1 measures the first"
         ) from error
 
 
-def basis(store: Store | None, device: str | None = None) -> list[Measured]:
-    """Return the measured trials of a device; of the one that most of them ran on where it is None."""
-    found = [] if store is None else measured(store)
-    counts: dict[str, int] = {}
-    for each in found:
-        if each.device is not None:
-            counts[each.device] = counts.get(each.device, 0) + 1
-    if device is None:
-        device = max(counts, key=counts.__getitem__, default=None)
-    elif counts and device not in counts:
-        raise unknown_name("measured device", device, counts)
+def devices(found: Sequence[Measured], *, gpu: bool) -> list[str]:
+    """Return the devices that trials ran on, GPUs or processors, those of most trials first."""
+    counts = Counter(each.device for each in found if each.device is not None and each.gpu == gpu)
+    return [device for device, _ in counts.most_common()]
+
+
+def on_device(found: Sequence[Measured], device: str | None = None, *, gpu: bool) -> list[Measured]:
+    """Return the trials that ran on a device; where it is None, on the one that most ran on, or whose device is unknown."""
+    known = devices(found, gpu=gpu)
+    if device is not None and device not in known:
+        raise unknown_name("measured device", device, known)
+    device = device or next(iter(known), None)
     return [each for each in found if each.device == device]
 
 
@@ -141,11 +152,11 @@ def measured(store: Store) -> list[Measured]:
     """
     trials, rows = store.read("trials"), store.read("measurements")
     machines = store.read("environments")
-    devices = dict(zip(machines["environment"], map(_device, machines["details"]), strict=True))
+    machine = dict(zip(machines["environment"], map(_device, machines["details"]), strict=True))
     # An end that the driver records, of a trial that it did not hear from, says where the driver is.
-    ran = {row.key: devices.get(row.environment) for row in trials[trials["seconds"].notna()].itertuples()}
-    known = set(filter(None, ran.values())) or set(devices.values())
-    only = known.pop() if len(known) == 1 else None
+    ran = {row.key: machine.get(row.environment, _NOWHERE) for row in trials[trials["seconds"].notna()].itertuples()}
+    known = set(ran.values()) or set(machine.values())
+    only = known.pop() if len(known) == 1 else _NOWHERE
     configs = {row["key"]: row["config"] for planned in store.read_sweeps().values() for row in planned["trials"]}
     configs |= dict(zip(trials["key"], trials["config"], strict=True))
     rows = rows.drop_duplicates(["trial", "step"]).sort_values("step")
@@ -161,7 +172,7 @@ def measured(store: Store) -> list[Measured]:
     return found
 
 
-def _measured(trial: TrialConfig, device: str | None, at: Mapping[int, float]) -> Measured:
+def _measured(trial: TrialConfig, device: tuple[str | None, bool], at: Mapping[int, float]) -> Measured:
     """Return what a trial has taken, from its seconds by step."""
     steps = (0, *trial.rungs)
     legs = [
@@ -169,12 +180,14 @@ def _measured(trial: TrialConfig, device: str | None, at: Mapping[int, float]) -
         for before, step in zip(steps, steps[1:], strict=False)
         if before in at and step in at
     ]
-    return Measured(trial, device, at.get(0), tuple(legs))
+    return Measured(trial, *device, at.get(0), tuple(legs))
 
 
-def _device(details: str) -> str:
+def _device(details: str) -> tuple[str | None, bool]:
+    """Return the name of what an environment's trials ran on, and whether it is a GPU."""
     said = json.loads(details)
-    return str(said["processor"] if said["device"] == "cpu" else said["device"])
+    gpu = said["device"] != "cpu"
+    return str(said["device" if gpu else "processor"]), gpu
 
 
 @dataclass(frozen=True)

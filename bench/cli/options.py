@@ -14,6 +14,7 @@ SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A sweep file 
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.steps=100.")
 ]
+PriceOption = Annotated[float | None, typer.Option(min=0, metavar="PRICE", help="What a GPU costs per hour; or a slot's CPUs.")]
 
 
 def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":
