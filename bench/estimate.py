@@ -236,7 +236,7 @@ class _Fits:
         self._found: dict[str, dict[str | None, list[Measured]]] = {}
         for each in found:
             if each.legs:
-                self._found.setdefault(_alike(each.trial), {}).setdefault(each.trial.strategy, []).append(each)
+                self._found.setdefault(alike(each.trial), {}).setdefault(each.trial.strategy, []).append(each)
         self._made: dict[tuple[str, str | None], _Fit] = {}
         self._estimates: dict[tuple[str, str | None, tuple[int, ...]], Estimate] = {}
 
@@ -244,22 +244,22 @@ class _Fits:
         """Return what a trial takes. Raises _Unknown."""
         if trial.imported:
             return Estimate(0.0, (0.0,) * len(trial.rungs))
-        alike = _alike(trial)
-        known = alike, trial.strategy, trial.rungs
+        kind = alike(trial)
+        known = kind, trial.strategy, trial.rungs
         if known not in self._estimates:
-            made = self._alike(trial, alike) if alike in self._found else self._scaled(trial)
+            made = self._alike(trial, kind) if kind in self._found else self._scaled(trial)
             self._estimates[known] = made
         return self._estimates[known]
 
-    def _alike(self, trial: TrialConfig, alike: str) -> Estimate:
-        fit = self._fit(alike, trial.strategy)
+    def _alike(self, trial: TrialConfig, kind: str) -> Estimate:
+        fit = self._fit(kind, trial.strategy)
         return Estimate(*fit.legs(trial), self._bounds(fit), self._spread)
 
     def _scaled(self, trial: TrialConfig) -> Estimate:
         embedding = trial.evaluation.embedding
         others = [
-            self._fit(alike, trial.strategy)
-            for alike, by_strategy in self._found.items()
+            self._fit(kind, trial.strategy)
+            for kind, by_strategy in self._found.items()
             if next(iter(by_strategy.values()))[0].trial.evaluation.embedding == embedding
         ]
         if not others:
@@ -276,19 +276,19 @@ class _Fits:
             bounds = bounds[0] * least / total, bounds[1] * most / total
         return Estimate(setup, rungs, bounds, self._spread)
 
-    def _fit(self, alike: str, strategy: str | None) -> _Fit:
+    def _fit(self, kind: str, strategy: str | None) -> _Fit:
         """Return the fit of a strategy's own trials where there are enough, else of all that are alike."""
-        found = self._found[alike]
+        found = self._found[kind]
         own = strategy if len(found.get(strategy, ())) >= ENOUGH or len(found) == 1 else "all"
-        if (alike, own) not in self._made:
+        if (kind, own) not in self._made:
             chosen = found.get(own) or [each for several in found.values() for each in several]
-            self._made[alike, own] = _Fit.of(chosen)
-        return self._made[alike, own]
+            self._made[kind, own] = _Fit.of(chosen)
+        return self._made[kind, own]
 
     @cached_property
     def _pooled(self) -> tuple[float, int]:
         """The spread that all strategies and all alike have in common, and its degrees of freedom."""
-        fits = [self._fit(alike, strategy) for alike, by_strategy in self._found.items() for strategy in by_strategy]
+        fits = [self._fit(kind, strategy) for kind, by_strategy in self._found.items() for strategy in by_strategy]
         once = {id(fit): fit.residuals for fit in fits}.values()
         free = sum(len(residuals) - 1 for residuals in once if residuals)
         squares = sum((r - fmean(residuals)) ** 2 for residuals in once for r in residuals)
@@ -307,7 +307,7 @@ class _Fits:
         return math.exp(-half), math.exp(half)
 
 
-def _alike(trial: TrialConfig) -> str:
+def alike(trial: TrialConfig) -> str:
     """Return what trials share whose steps and evaluations are the same work."""
     return json.dumps(
         [

@@ -20,9 +20,22 @@ def seconds(trial: TrialConfig, step: int, truth: tuple[float, ...] = TRUTH) -> 
     return setup + each * step + evaluation * passed + last * (step == trial.training.steps)
 
 
-def write(store: Store, plan: Plan, *, device: str = "cpu", factor: Any = lambda trial: 1.0, ended: bool = True) -> None:
-    """Write a store's rows of trials that take what the truth says, each so many times as long."""
-    details = json.dumps({"device": device, "processor": "a processor"})
+def write(
+    store: Store, plan: Plan, *, device: str = "cpu", factor: Any = lambda trial: 1.0, ended: bool = True,
+    memory: float | None = None, peak: Any = lambda trial: None,
+) -> None:  # fmt: skip
+    """Write a store's rows of trials that take what the truth says.
+
+    Args:
+        store: an empty one, or one with other trials.
+        plan: all of its trials are written.
+        device: where they ran: a GPU's name, or "cpu".
+        factor: how many times as long a trial took.
+        ended: whether they came to their ends, or to the rungs before.
+        memory: of the device, MiB.
+        peak: what a trial took of it at most, MiB.
+    """
+    details = json.dumps({"device": device, "processor": "a processor", **({"memory_mib": memory} if memory else {})})
     store.append("environments", "sweep", [{"environment": device, "details": details}])
     store.write_sweep(plan.spec.name, {"spec": as_mapping(plan.spec), "trials": [trial_columns(t) for t in plan.trials]})
     for trial in plan.trials:
@@ -32,5 +45,5 @@ def write(store: Store, plan: Plan, *, device: str = "cpu", factor: Any = lambda
         store.append("measurements", plan.spec.name, rows)
         if ended:
             took = factor(trial) * seconds(trial, rungs[-1])
-            row = outcome_row(trial, "done", device, steps=rungs[-1], seconds=took)
+            row = outcome_row(trial, "done", device, steps=rungs[-1], seconds=took, peak_memory_mib=peak(trial))
             store.append("trials", plan.spec.name, [row])
