@@ -159,7 +159,7 @@ def measured(store: Store) -> list[Measured]:
     only = known.pop() if len(known) == 1 else _NOWHERE
     configs = {row["key"]: row["config"] for planned in store.read_sweeps().values() for row in planned["trials"]}
     configs |= dict(zip(trials["key"], trials["config"], strict=True))
-    rows = rows.drop_duplicates(["trial", "step"]).sort_values("step")
+    rows = rows[rows["seconds"].notna()].drop_duplicates(["trial", "step"]).sort_values("step")
     found = []
     for key, own in rows.groupby("trial"):
         try:
@@ -184,10 +184,10 @@ def _measured(trial: TrialConfig, device: tuple[str | None, bool], at: Mapping[i
 
 
 def _device(details: str) -> tuple[str | None, bool]:
-    """Return the name of what an environment's trials ran on, and whether it is a GPU."""
+    """Return the name of what an environment's trials ran on, where it is told, and whether it is a GPU."""
     said = json.loads(details)
-    gpu = said["device"] != "cpu"
-    return str(said["device" if gpu else "processor"]), gpu
+    gpu = said.get("device", "cpu") != "cpu"
+    return said.get("device" if gpu else "processor"), gpu
 
 
 @dataclass(frozen=True)
