@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from bench.budget import hours
-from bench.estimate import Estimate, Interval, devices, estimate, measured, on_device, together
+from bench.estimate import Estimate, Interval, estimate, together
 from bench.ledger import ENDED, Ledger
 from bench.plan import Plan
 from bench.stopping import Action, Curve, judge
 from bench.store import Store
+from bench.timing import devices, measured, on_device
 from trainers.errors import UserError
 
 #: Orders of merit that are drawn for a cell: so many, and no more than so many over all cells.

@@ -11,6 +11,7 @@ from dataclasses import replace
 from bench.estimate import alike
 from bench.plan import Plan
 from bench.store import Store
+from bench.timing import trial_of
 from trainers.config import TrialConfig
 
 #: Of the memory: what the allocator may waste on top of what is used, and what a process takes for itself, MiB.
@@ -46,7 +47,9 @@ def _fits(plan: Plan, store: Store) -> int | None:
     own: dict[str, float] = {}
     smallest = math.inf
     for row in rows[rows["environment"].isin(total.keys()) & rows["peak_memory_mib"].notna()].to_dict("records"):
-        trial = TrialConfig.model_validate_json(row["config"])
+        trial = trial_of(row["config"])
+        if trial is None:
+            continue
         kind = alike(trial)
         own[kind] = max(own.get(kind, 0.0), row["peak_memory_mib"] - _images(trial))
         smallest = min(smallest, total[row["environment"]])

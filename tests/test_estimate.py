@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.estimate import Estimate, Measured, estimate, estimates, measured, together
+from bench.estimate import Estimate, estimate, estimates, together
 from bench.store import Store, open_store
+from bench.timing import Measured, measured
 from tests import tiny
 from tests.timed import TRUTH, seconds, write
 from trainers.errors import UserError
