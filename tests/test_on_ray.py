@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from bench.budget import Budget
 from bench.claims import Claims, Sharing
 from bench.ledger import Ledger
 from bench.on_ray import Events, reason
@@ -43,8 +44,9 @@ def test_a_full_disk_ends_a_sweep_at_once_and_a_host_that_does_not_reach_the_ser
     plan = tiny.make()
     ledger = Ledger.open(plan, store)
     recorder = Recorder(plan, ledger, store, lambda key, result: None)
-    searcher = PlanSearcher(ledger, Sharing(ledger, store, Claims(store), recorder.settle), lambda key: {"key": key})
-    events = Events(ledger, store, searcher, recorder, plan.spec.resources)
+    sharing, budget = Sharing(ledger, store, Claims(store), recorder.settle), Budget(ledger)
+    searcher = PlanSearcher(ledger, sharing, budget, lambda key: {"key": key})
+    events = Events(ledger, store, searcher, recorder, budget, plan.spec.resources)
     (tmp_path / "error.txt").write_text("Traceback\nbench.store.StoreUnwritableError: store 'a' takes no more: why\n")
     trial = SimpleNamespace(config={"key": plan.trials[0].key}, error_file=str(tmp_path / "error.txt"))
     for _ in range(plan.spec.resources.retries if "://" in store.address else 0):
