@@ -32,6 +32,7 @@ from ray import tune
 from ray.tune import Callback, RunConfig, TuneConfig
 
 from bench.claims import Claims, Sharing
+from bench.jobs import ACCESS
 from bench.ledger import ENDED, Ledger
 from bench.outcomes import Recorder
 from bench.plan import Plan
@@ -66,6 +67,11 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
     """
     if address != "local" and cpus is not None:
         raise UserError("--cpus limits what is started on this machine; leave it out with --address")
+    if "://" in address:  # Ray's client would run the trials, and their ledger, in a copy of this process that tells it nothing
+        raise UserError(
+            f"--address {address!r}: give the head's HOST:PORT from within the cluster; from elsewhere `transfergan submit "
+            "--address http://HOST:8265` runs the sweep there"
+        )
     # Ray talks much, and tells of a failed trial by a traceback; what matters reaches the user through the store and the
     # progress display.
     try:
@@ -76,11 +82,8 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
             address=address, num_cpus=cpus, include_dashboard=False if address == "local" else None,
             log_to_driver=False, logging_level=logging.CRITICAL,
         )  # fmt: skip
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"--address {address!r}: no Ray cluster answers there ({str(error).splitlines()[0]}); "
-            "give the head's HOST:PORT, or leave it out to run on this machine"
-        ) from error
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise UserError(_refusal(address, error)) from error
     try:
         there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
         for key, kind in (("cpus", "CPU"), ("gpus", "GPU")):
@@ -93,6 +96,19 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
         yield
     finally:
         ray.shutdown()
+
+
+def _refusal(address: str, error: Exception) -> str:
+    """Return, in one line, why Ray has not started here, or has not been joined there."""
+    why = getattr(error, "message", str(error)).splitlines()[0]  # of a wrong token Ray says more than a line
+    if address == "local":
+        return f"Ray did not start on this machine: {why}; its files are in /tmp/ray, or in $RAY_TMPDIR/ray"
+    if isinstance(error, ray.exceptions.AuthenticationError) or "InvalidAuthToken" in str(error.__cause__):
+        return f"--address {address!r}: the cluster refuses the token ({why}); {ACCESS}"
+    return (
+        f"--address {address!r}: no Ray cluster answers there ({why}); "
+        "give the head's HOST:PORT, or leave it out to run on this machine"
+    )
 
 
 class _Events(Callback):

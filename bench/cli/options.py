@@ -1,5 +1,6 @@
 """What several verbs share: their arguments, and how a sweep file, a store and a report are opened and written."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,16 @@ SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A sweep file 
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.steps=100.")
 ]
+CpusOption = Annotated[int | None, typer.Option("--cpus", min=1, help="CPU cores to use in all; every core by default.")]
+AddressOption = Annotated[
+    str, typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster that is up; or auto, or local.")
+]
+
+
+class Retry(StrEnum):
+    """Which ended trials to run again."""
+
+    failed = "failed"
 
 
 def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":
