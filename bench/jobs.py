@@ -77,8 +77,8 @@ def submit(spec: SweepSpec, store: Store, address: str, *, retry_failed: bool = 
                 f"{option}: leave the password out, all who see the job would see it; give the cluster its own access"
             )
     last = recorded(store).get(spec.name)
-    if last is not None and (now := state(last)) in ("pending", "running"):
-        raise UserError(f"{last.id} of sweep {spec.name} is {now} at {last.address}; `transfergan cancel` ends it first")
+    if last is not None and (said := told(last)).endswith((": pending", ": running")):
+        raise UserError(f"sweep {spec.name}: {said}; `transfergan cancel` ends it first")
     command = ["python", "-m", "bench.cli", "run", "sweep.yaml", "--store", store.address, "--address", "auto"]
     job = Job(spec.name, f"{spec.name}-{uuid.uuid4().hex[:8]}", address)
     with _asking(job) as server, _working_dir(spec) as folder:
@@ -120,10 +120,15 @@ def find(store: Store, sweep: str | None = None) -> Job:
 
 
 def state(job: Job) -> str:
-    """Return "pending", "running", "stopped", "succeeded" or "failed"; or, in a sentence, why that cannot be said."""
+    """Return "pending", "running", "stopped", "succeeded" or "failed". Raises UserError where its cluster does not say."""
+    with _asking(job) as server:
+        return server.get_job_status(job.id).value.lower()
+
+
+def told(job: Job) -> str:
+    """Return, in a line, what a job's cluster says of it, or why it says nothing."""
     try:
-        with _asking(job) as server:
-            return server.get_job_status(job.id).value.lower()
+        return f"job {job.id} at {job.address}: {state(job)}"
     except UserError as error:
         return str(error)
 
@@ -149,10 +154,11 @@ def _asking(job: Job) -> Iterator["JobSubmissionClient"]:
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
+    for talker in ("ray", "ray.dashboard.modules.dashboard_sdk"):
+        logging.getLogger(talker).setLevel(logging.WARNING)
     os.environ["RAY_API_SERVER_ADDRESS"] = job.address  # or Ray would ask the cluster that RAY_ADDRESS names
     parts = urlsplit(job.address)
-    where = f"--address {job.address!r}"
+    where = f"job {job.id} at {job.address}"
     try:
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
         socket.create_connection((parts.hostname or "", port), timeout=10).close()  # Ray would wait for minutes
@@ -164,13 +170,11 @@ def _asking(job: Job) -> Iterator["JobSubmissionClient"]:
     except (OSError, LookupError, ValueError, RuntimeError) as error:
         why = str(error).splitlines()[0]
         if f"Job {job.id} does not exist" in why:
-            why = (
-                f"{where}: the cluster knows no job {job.id}, it was started anew; `transfergan submit` goes on from the store"
-            )
-            raise UserError(why) from error
+            raise UserError(
+                f"{where}: the cluster has been started anew since; `transfergan submit` goes on from there"
+            ) from error
         raise UserError(
-            f"{where}: no job server of a Ray cluster answers there ({why}); give http://HOST:8265, by a tunnel to the head's "
-            "port 8265 if need be"
+            f"{where}: no job server of a Ray cluster answers ({why}); it is at port 8265 of the head, by a tunnel if need be"
         ) from error
 
 

@@ -29,6 +29,7 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # Ray's record of the 
 
 import ray
 from ray import tune
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # missing in its stubs
 from ray.tune import Callback, RunConfig, TuneConfig
 
 from bench.claims import Claims, Sharing
@@ -45,6 +46,9 @@ from trainers.errors import UserError
 
 #: Seconds that a trial waits before it is taken up again the first time; twice as long each further time.
 BACK_OFF = 2.0
+
+#: By a custom resource of this name the head of a cluster that starts machines as they are needed says how many it may start.
+MAX_WORKERS = "max_workers"
 
 #: What stands in the errors of trials that wanted more memory than there was: PyTorch's on a GPU and on a CPU, Python's, Ray's.
 OUT_OF_MEMORY = ("out of memory", "OutOfMemoryError", "can't allocate memory", "MemoryError", "memory running low")
@@ -78,6 +82,7 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
         host, colon, port = address.rpartition(":")
         if colon:  # Ray would try for minutes
             socket.create_connection((host, int(port)), timeout=10).close()
+            GcsClient(address=address)  # refuses a wrong token at once, which Ray would try twenty times
         ray.init(
             address=address, num_cpus=cpus, include_dashboard=False if address == "local" else None,
             log_to_driver=False, logging_level=logging.CRITICAL,
@@ -88,7 +93,7 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
         there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
         for key, kind in (("cpus", "CPU"), ("gpus", "GPU")):
             wanted = getattr(needed, key)
-            if wanted > there.get(kind, 0):
+            if wanted > there.get(kind, 0) and not there.get(MAX_WORKERS):
                 raise UserError(
                     f"resources.{key}: a trial asks for {wanted:g} {kind}s and there are {there.get(kind, 0):g}; "
                     f"set resources.{key} lower (--set resources.{key}=...)"
@@ -175,7 +180,8 @@ def run_trials(
         bundle["GPU"] = resources.gpus
     # As many as can run wait in Ray's queue, so that processes are handed on and not ended; more would be claimed for nothing.
     there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, *(int(there.get(kind, 0) / each) for kind, each in bundle.items())))
+    fitting = (there.get(kind, 0) / each for kind, each in bundle.items())
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(int(max(1, there.get(MAX_WORKERS, 0), *fitting)))
     with Claims(store) as claims, tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
         sharing = Sharing(ledger, store, claims, recorder.settle)
         searcher = PlanSearcher(ledger, sharing, config_of)

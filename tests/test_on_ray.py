@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.on_ray import reason
+from bench.on_ray import cluster, reason
+from bench.spec import ResourcesConfig
 from bench.store import open_store
 from tests import tiny
+from trainers.errors import UserError
 
 
 def torch_is_out_of_memory() -> str:
@@ -32,6 +34,17 @@ def test_a_bug_is_told_by_the_end_of_its_traceback():
     error = "Traceback\n  File a\n    x\n\n  File b\n    y = z\nNameError: name 'z' is not defined\n\n"
     assert reason(error, 60) == "File b\ny = z\nNameError: name 'z' is not defined"
     assert reason("", 60) == "its process ended without an error message"
+
+
+def test_why_ray_did_not_start_here_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file"))
+    with (
+        pytest.raises(UserError, match=r"Ray did not start on this machine: .*Not a dir") as error,
+        cluster(ResourcesConfig()),
+    ):
+        pass
+    assert "\n" not in str(error.value)
 
 
 def test_a_trial_that_hangs_is_ended_taken_up_again_and_recorded(tmp_path: Path):

@@ -111,7 +111,7 @@ def status(store: StoreOption = "store", sweep: Annotated[str | None, typer.Opti
     """Show how far each sweep in the store has come, cell by cell, and what becomes of the jobs that run them."""
     from rich.console import Console
 
-    from bench.jobs import recorded, state
+    from bench.jobs import recorded, told
     from bench.status import status_tables
 
     opened = open_at(store)
@@ -119,7 +119,7 @@ def status(store: StoreOption = "store", sweep: Annotated[str | None, typer.Opti
         Console().print(table)
     for name, job in recorded(opened).items():
         if sweep in (None, name):
-            typer.echo(f"job {job.id} at {job.address}: {state(job)}")
+            typer.echo(told(job))
 
 
 @app.command(epilog="Example: transfergan distances quickstart --store store")
