@@ -29,11 +29,13 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # Ray's record of the 
 
 import ray
 from ray import tune
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # missing in its stubs
 from ray.tune import Callback, RunConfig, TuneConfig
 from ray.tune.experiment import Trial
 
 from bench.budget import Budget
 from bench.claims import Claims, Sharing
+from bench.jobs import ACCESS
 from bench.ledger import ENDED, Ledger
 from bench.outcomes import Recorder
 from bench.plan import Plan
@@ -46,6 +48,9 @@ from trainers.errors import UserError
 
 #: Seconds that a trial waits before it is taken up again the first time; twice as long each further time.
 BACK_OFF = 2.0
+
+#: By a custom resource of this name the head of a cluster that starts machines as they are needed says how many it may start.
+MAX_WORKERS = "max_workers"
 
 #: What stands in the errors of trials that wanted more memory than there was: PyTorch's on a GPU and on a CPU, Python's, Ray's.
 OUT_OF_MEMORY = ("out of memory", "OutOfMemoryError", "can't allocate memory", "MemoryError", "memory running low")
@@ -68,32 +73,29 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
     """
     if address != "local" and cpus is not None:
         raise UserError("--cpus limits what is started on this machine; leave it out with --address")
+    if "://" in address:  # Ray's client would run the trials, and their ledger, in a copy of this process that tells it nothing
+        raise UserError(
+            f"--address {address!r}: give the head's HOST:PORT from within the cluster; from elsewhere `transfergan submit "
+            "--address http://HOST:8265` runs the sweep there"
+        )
     # Ray talks much, and tells of a failed trial by a traceback; what matters reaches the user through the store and the
     # progress display.
     try:
         host, colon, port = address.rpartition(":")
         if colon:  # Ray would try for minutes
             socket.create_connection((host, int(port)), timeout=10).close()
-            os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "3")  # and 20 s where its token is not ours
+            GcsClient(address=address)  # refuses a wrong token at once, which Ray would try twenty times
         ray.init(
             address=address, num_cpus=cpus, include_dashboard=False if address == "local" else None,
             log_to_driver=False, logging_level=logging.CRITICAL,
         )  # fmt: skip
-    except (OSError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
-        if "AuthenticationError" in f"{error!r} {error.__cause__!r}":
-            raise UserError(
-                f"--address {address!r}: the cluster there wants a token, and not the one that this machine has, if any; put "
-                "the head's into ~/.ray/auth_token, or a file that RAY_AUTH_TOKEN_PATH names, and set RAY_AUTH_MODE=token"
-            ) from error
-        raise UserError(
-            f"--address {address!r}: no Ray cluster answers there ({str(error).splitlines()[0]}); "
-            "give the head's HOST:PORT, or leave it out to run on this machine"
-        ) from error
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise UserError(_refusal(address, error)) from error
     try:
         there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
         for key, kind in (("cpus", "CPU"), ("gpus", "GPU")):
             wanted = getattr(needed, key)
-            if wanted > there.get(kind, 0):
+            if wanted > there.get(kind, 0) and not there.get(MAX_WORKERS):
                 raise UserError(
                     f"resources.{key}: a trial asks for {wanted:g} {kind}s and there are {there.get(kind, 0):g}; "
                     f"set resources.{key} lower (--set resources.{key}=...)"
@@ -101,6 +103,19 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
         yield
     finally:
         ray.shutdown()
+
+
+def _refusal(address: str, error: Exception) -> str:
+    """Return, in one line, why Ray has not started here, or has not been joined there."""
+    why = getattr(error, "message", str(error)).splitlines()[0]  # of a wrong token Ray says more than a line
+    if address == "local":
+        return f"Ray did not start on this machine: {why}; its files are in /tmp/ray, or in $RAY_TMPDIR/ray"
+    if any(name in f"{error!r} {error.__cause__!r}" for name in ("AuthenticationError", "InvalidAuthToken")):
+        return f"--address {address!r}: the cluster refuses the token ({why}); {ACCESS}"
+    return (
+        f"--address {address!r}: no Ray cluster answers there ({why}); "
+        "give the head's HOST:PORT, or leave it out to run on this machine"
+    )
 
 
 class Events(Callback):
@@ -185,8 +200,10 @@ def run_trials(
     # As many as can run wait in Ray's queue, so that processes are handed on and not ended; more would be claimed for nothing.
     there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
     budget = budget or Budget(ledger)
-    budget.slots = max(1, min(int(there.get(kind, 0) / each) for kind, each in bundle.items()))
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, *(int(there.get(kind, 0) / each) for kind, each in bundle.items())))
+    fitting = [there.get(kind, 0) / each for kind, each in bundle.items()]
+    to_come = there.get(MAX_WORKERS, 0)
+    budget.slots = int(max(1, to_come, min(fitting)))
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(int(max(1, to_come, *fitting)))
     with Claims(store) as claims, tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
         sharing = Sharing(ledger, store, claims, recorder.settle)
         searcher = PlanSearcher(ledger, sharing, budget, config_of)

@@ -71,13 +71,15 @@ def run_sweep(
         return _measure_distances(plan, ledger, store, console)
 
 
-def run_distances(plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None) -> list[str]:
+def run_distances(
+    plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None, address: str = "local"
+) -> list[str]:
     """Measure what the store lacks of the distances between a plan's domains, and nothing else; see `run_sweep`."""
     if not (distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
         return []
     from bench import on_ray
 
-    with on_ray.cluster(plan.spec.resources, cpus):
+    with on_ray.cluster(plan.spec.resources, cpus, address):
         return _measure_distances(plan, ledger, store, console)
 
 

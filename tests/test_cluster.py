@@ -91,7 +91,23 @@ def test_drivers_killed_at_twenty_moments_lose_and_double_nothing(tmp_path: Path
     assert rows(one, "trials") <= rows(other, "trials") + 2 * KILLS
 
 
+def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_path: Path):
+    """As on a cluster that starts with a head alone, on which no trial fits."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "resources": {on_ray.MAX_WORKERS: 2}})
+    try:
+        driver = SERVER.Process(target=drives, args=(str(tmp_path), cluster.address, 3))
+        driver.start()
+        tiny.wait_for(lambda: len(list((tmp_path / "claims").glob("[!.]*"))) == 2)  # as many as there may be machines
+        cluster.add_node(num_cpus=1)
+        driver.join()
+    finally:
+        cluster.shutdown()
+    assert driver.exitcode == 0
+    assert set(tiny.outcomes(tmp_path)["status"]) == {"done", "stopped"}
+
+
 @pytest.mark.parametrize(("address", "cpus", "said"), [
+    ("ray://127.0.0.1:1", None, "`transfergan submit --address http://HOST:8265` runs the sweep there"),
     ("127.0.0.1:1", None, "--address '127.0.0.1:1': no Ray cluster answers there"),
     ("nonsense", None, "--address 'nonsense': no Ray cluster answers there"),
     ("127.0.0.1:1", 1, "leave it out with --address"),

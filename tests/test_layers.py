@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("analysis", "bench", "trainers")
-RAY = {"bench.on_ray", "bench.overhead", "bench.scheduler", "bench.searcher", "bench.worker"}
+RAY = {"bench.jobs", "bench.on_ray", "bench.overhead", "bench.scheduler", "bench.searcher", "bench.worker"}
 
 
 def module_name(path: Path) -> str:

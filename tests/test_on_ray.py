@@ -9,11 +9,13 @@ import torch
 from bench.budget import Budget
 from bench.claims import Claims, Sharing
 from bench.ledger import Ledger
-from bench.on_ray import Events, reason
+from bench.on_ray import Events, cluster, reason
 from bench.outcomes import Recorder
 from bench.searcher import PlanSearcher
+from bench.spec import ResourcesConfig
 from bench.store import Store, open_store
 from tests import tiny
+from trainers.errors import UserError
 
 
 def torch_is_out_of_memory() -> str:
@@ -56,6 +58,17 @@ def test_a_full_disk_ends_a_sweep_at_once_and_a_host_that_does_not_reach_the_ser
     assert str(recorder.unwritable) == "store 'a' takes no more: why"
     assert ledger.is_open()
     assert len(store.read("trials")) == 0, "no trial has failed"
+
+
+def test_why_ray_did_not_start_here_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file"))
+    with (
+        pytest.raises(UserError, match=r"Ray did not start on this machine: .*Not a dir") as error,
+        cluster(ResourcesConfig()),
+    ):
+        pass
+    assert "\n" not in str(error.value)
 
 
 def test_a_trial_that_hangs_is_ended_taken_up_again_and_recorded(tmp_path: Path):

@@ -1,5 +1,6 @@
 """What several verbs share: their arguments, and how a sweep file, a store and a report are opened and written."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,16 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.steps=100.")
 ]
 PriceOption = Annotated[float | None, typer.Option(min=0, metavar="PRICE", help="What a GPU costs per hour; or a slot's CPUs.")]
+CpusOption = Annotated[int | None, typer.Option("--cpus", min=1, help="CPU cores to use in all; every core by default.")]
+AddressOption = Annotated[
+    str, typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster that is up; or auto, or local.")
+]
+
+
+class Retry(StrEnum):
+    """Which ended trials to run again."""
+
+    failed = "failed"
 
 
 def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":

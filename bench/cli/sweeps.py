@@ -2,13 +2,15 @@
 
 import json
 import math
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.options import (
+    AddressOption,
+    CpusOption,
     PriceOption,
+    Retry,
     SetOption,
     SpecArgument,
     StoreOption,
@@ -26,19 +28,13 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-class Retry(StrEnum):
-    """Which ended trials to run again."""
-
-    failed = "failed"
-
-
 @app.command(epilog="Example: transfergan run quickstart --store store")
 def run(
     spec: SpecArgument = "quickstart",
     store: StoreOption = "store",
     overrides: SetOption = None,
-    cpus: Annotated[int | None, typer.Option(min=1, help="CPU cores to use in all; every core by default.")] = None,
-    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="A Ray cluster that is up; or auto, or local.")] = "local",
+    cpus: CpusOption = None,
+    address: AddressOption = "local",
     retry: Annotated[Retry | None, typer.Option(help="Also run again the trials that failed.")] = None,
     max_hours: Annotated[float | None, typer.Option(min=0, help="Stop in time not to spend more GPU-hours (*).")] = None,
     max_cost: Annotated[float | None, typer.Option(min=0, help="Stop in time not to spend more, at --price.")] = None,
@@ -168,13 +164,18 @@ def plan(
 
 @app.command(epilog="Example: transfergan status --store store")
 def status(store: StoreOption = "store", sweep: Annotated[str | None, typer.Option(help="One sweep only.")] = None) -> None:
-    """Show how far each sweep in the store has come, cell by cell."""
+    """Show how far each sweep in the store has come, cell by cell, and what becomes of the jobs that run them."""
     from rich.console import Console
 
+    from bench.jobs import recorded, told
     from bench.status import status_tables
 
-    for table in status_tables(open_at(store), sweep):
+    opened = open_at(store)
+    for table in status_tables(opened, sweep):
         Console().print(table)
+    for name, job in recorded(opened).items():
+        if sweep in (None, name):
+            typer.echo(told(job))
 
 
 @app.command(epilog="Example: transfergan distances quickstart --store store")
@@ -182,7 +183,8 @@ def distances(
     spec: SpecArgument = "quickstart",
     store: StoreOption = "store",
     overrides: SetOption = None,
-    cpus: Annotated[int | None, typer.Option(min=1, help="CPU cores to use in all; every core by default.")] = None,
+    cpus: CpusOption = None,
+    address: AddressOption = "local",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, with intervals.")] = False,
 ) -> None:
     """Measure how far a sweep's sources are from its targets, without training anything."""
@@ -195,7 +197,7 @@ def distances(
 
     plan = plan_of(spec, overrides, store)
     opened = open_at(store, create=True)
-    failures = run_distances(plan, Ledger.open(plan, opened), opened, Console(stderr=True), cpus)
+    failures = run_distances(plan, Ledger.open(plan, opened), opened, Console(stderr=True), cpus, address)
     rows = between(plan, opened)
     if as_json:
         typer.echo(json.dumps(rows))
