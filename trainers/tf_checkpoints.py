@@ -18,12 +18,15 @@ Of the kinds, W and Filters are our weight, b and Biases our bias, scale our sca
 no partner: Adam's moments, and moving averages that their training never updates.
 """
 
-import os
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.numpy import load as load_arrays
 from torch import Tensor
 
 from trainers.errors import UserError
@@ -66,26 +69,18 @@ def read(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: TensorFlow is not installed, or cannot read them.
     """
-    try:
-        arrays = _arrays(str(path).removesuffix(".index"))
-    except ImportError as error:
+    if find_spec("tensorflow") is None:
         raise UserError(
             f"checkpoint {str(path)!r} is TensorFlow's, and TensorFlow is not installed: run `pip install tensorflow-cpu`, or "
             "save its arrays by name with safetensors.numpy, convolutions as (out, in, height, width) and matrices as (out, in)"
-        ) from error
-    except Exception as error:  # TensorFlow's have no class in common
-        raise UserError(f"checkpoint {str(path)!r} is TensorFlow's, which cannot read it: {str(error)[:200]!r}") from error
-    return {name: in_our_layout(name, array) for name, array in arrays.items()}
-
-
-def _arrays(path: str) -> dict[str, np.ndarray]:
-    """Return the numeric arrays of a checkpoint by name."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it would tell of this machine's processor
-    import tensorflow as tf
-
-    reader = tf.train.load_checkpoint(path)
-    numeric = [name for name, kind in reader.get_variable_to_dtype_map().items() if kind.is_floating or kind.is_integer]
-    return {name: np.asarray(reader.get_tensor(name)) for name in numeric}
+        )
+    # `-P`: the modules beside that program are not to be taken for others of their names.
+    program = [sys.executable, "-P", str(Path(__file__).with_name("tf_arrays.py")), str(path).removesuffix(".index")]
+    done = subprocess.run(program, capture_output=True, check=False)  # noqa: S603 - our own
+    if done.returncode:
+        why = (done.stderr.decode(errors="replace").splitlines() or [f"it ended with status {done.returncode}"])[-1]
+        raise UserError(f"checkpoint {str(path)!r} is TensorFlow's, which cannot read it: {why!r}")
+    return {name: in_our_layout(name, array) for name, array in load_arrays(done.stdout).items()}
 
 
 def in_our_layout(name: str, array: np.ndarray) -> Tensor:
