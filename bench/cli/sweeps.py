@@ -1,75 +1,15 @@
-"""Sweeps: run one, say what it would run and how far it has come, and how far its sources are from its targets."""
+"""What is to be known of a sweep without training: what it would run, how far it has come, how far apart its domains are."""
 
 import json
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 
-from bench.cli.options import (
-    SetOption,
-    SpecArgument,
-    StoreOption,
-    default_report,
-    exists,
-    open_at,
-    plan_of,
-    write_report,
-)
-
-if TYPE_CHECKING:
-    from bench.plan import Plan
+from bench.cli.options import SetOption, SpecArgument, StoreOption, exists, open_at, plan_of, search_of
 
 app = typer.Typer()
-
-
-class Retry(StrEnum):
-    """Which ended trials to run again."""
-
-    failed = "failed"
-
-
-@app.command(epilog="Example: transfergan run quickstart --store store")
-def run(
-    spec: SpecArgument = "quickstart",
-    store: StoreOption = "store",
-    overrides: SetOption = None,
-    cpus: Annotated[int | None, typer.Option(min=1, help="CPU cores to use in all; every core by default.")] = None,
-    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="A Ray cluster that is up; or auto, or local.")] = "local",
-    retry: Annotated[Retry | None, typer.Option(help="Also run again the trials that failed.")] = None,
-) -> None:
-    """Run what the store does not have yet, then write the report. Safe to repeat and to interrupt."""
-    from rich.console import Console
-
-    from bench.ledger import Ledger
-    from bench.progress import cell_table
-    from bench.sweep import run_sweep
-
-    plan = plan_of(spec, overrides, store)
-    opened = open_at(store, create=True)
-    console = Console(stderr=True)
-    for note in plan.notes:
-        console.print(f"note: {note}", highlight=False, markup=False)
-    opened.write_sweep(plan.spec.name, _planned(plan))
-    ledger = Ledger.open(plan, opened, retry_failed=retry is not None)
-    failures: list[str] = []
-    try:
-        failures = run_sweep(plan, ledger, opened, console, cpus, address)
-        interrupted = bool(ledger.open_trials())
-    except KeyboardInterrupt:
-        interrupted = True
-    out = write_report(opened, default_report(opened), None)
-    console.print(cell_table(ledger))
-    typer.echo(f"report: {out}")
-    if interrupted:
-        typer.echo("interrupted: the same command goes on from here", err=True)
-        raise typer.Exit(130)
-    if ledger.count("failed", "blocked"):
-        hint = "--retry failed runs them again" if ledger.count("failed") else "their sources diverged"
-        failures.append(f"trials: {ledger.count('failed')} failed, {ledger.count('blocked')} blocked; {hint}")
-    if failures:
-        typer.echo("\n".join(failures), err=True)
-        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: transfergan plan sweep.yaml --set 'sizes=[50, 500]' --json")
@@ -83,15 +23,26 @@ def plan(
     from bench.ledger import Ledger
 
     made = plan_of(spec, overrides, store)
+    search = search_of(made, store)
+    opened = open_at(store) if exists(store) else None
+    record = search.recorded(opened) if search and opened else None
+    trials, waiting = made.trials, ""
+    if search and record:
+        trials = search.tuned(record).trials
+    elif search:
+        trials = (*search.plan().trials, *(trial for trial in made.trials if trial.key not in search.held_out.by_key))
+        waiting = f"tuning is still to be done, on {search.held_out.spec.targets[0]}; the adaptations take over what it finds"
     done = 0
-    if exists(store):
-        ledger = Ledger.open(made, open_at(store))
+    if opened:
+        ledger = Ledger.open(replace(made, trials=trials), opened)
         ledger.settle()
         done = ledger.count("done", "stopped", "diverged")
+    kinds = Counter(trial.kind for trial in trials)
     counts = {
-        "trials": len(made.trials),
-        "pretrain": len(made.of_kind("pretrain")),
-        "adapt": len(made.of_kind("adapt")),
+        "trials": len(trials),
+        "pretrain": kinds["pretrain"],
+        **({"tune": kinds["tune"]} if search else {}),
+        "adapt": kinds["adapt"],
         "collapsed": made.collapsed,
         "done": done,
     }
@@ -100,12 +51,16 @@ def plan(
         return
     from bench.progress import describe
 
-    for trial in made.trials:
-        typer.echo(f"{trial.key}  {describe(trial)}, {trial.training.steps} steps")
+    for trial in trials:
+        key = "(yet unknown)   " if waiting and trial.kind == "adapt" else trial.key
+        typer.echo(f"{key}  {describe(trial)}, {trial.training.steps} steps")
     for note in made.notes:
         typer.echo(f"note: {note}")
+    if waiting:
+        typer.echo(waiting)
+    to_tune = f" {kinds['tune']} trials to tune," if waiting else ""
     typer.echo(
-        f"{counts['trials']} trials: {counts['pretrain']} sources to pre-train, {counts['adapt']} adaptations in "
+        f"{counts['trials']} trials: {counts['pretrain']} sources to pre-train,{to_tune} {counts['adapt']} adaptations in "
         f"{len(made.cells)} cells ({counts['collapsed']} duplicates collapsed); {done} are in the store already"
     )
 
@@ -155,10 +110,3 @@ def distances(
     if failures:
         typer.echo("\n".join(failures), err=True)
         raise typer.Exit(1)
-
-
-def _planned(plan: "Plan") -> dict[str, object]:
-    from bench.plan import trial_columns
-    from bench.spec import as_mapping
-
-    return {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]}
