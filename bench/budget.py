@@ -97,6 +97,17 @@ class Budget:
             self.refused = comes_to
         return self.refused is None and (known or len(held) <= self.slots)
 
+    def told(self) -> str:
+        """Return in a line why no more trials were started, and what remains."""
+        resources = self._ledger.plan.spec.resources
+        assert self.refused is not None
+        spent, more, limit = (f"{hours(each, resources):.3g}" for each in (self.spent, self.refused, self.limit))
+        why = f"the next rungs would have made it {more}, and " if self.refused > self.spent else ""
+        return (
+            f"stopped after {spent} {unit(resources)}: {why}the limit is {limit}; "
+            f"{len(self._ledger.open_trials())} trials remain, and the same command with a higher limit goes on"
+        )
+
     def _left(self, key: str) -> float:
         """Return the seconds that a trial will still take up to its next rung, which must be known."""
         reached = sum(rung <= self._ledger.last_rung(key) for rung in self._ledger.plan.by_key[key].rungs)

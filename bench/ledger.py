@@ -7,16 +7,17 @@ What is asked at every step of a sweep is kept up to date at every event, so tha
 an event costs what the cell has of trials, or a source of children.
 """
 
-import heapq
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from bench.order import InOrder
 from bench.plan import Plan
 from bench.stopping import GO, Action, Curve, Verdict, judge
 from bench.store import Store
+from trainers.config import TrialConfig
 
 Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"]
 
@@ -54,7 +55,7 @@ class Ledger:
     def __post_init__(self) -> None:
         self._order = order = {key: i for i, key in enumerate(self.plan.by_key)}
         self._having: dict[Status, set[str]] = {status: set() for status in get_args(Status)}
-        self._ready, self._promoted, self._due = _InOrder(order), _InOrder(order), _InOrder(order)
+        self._ready, self._promoted, self._due = InOrder(order), InOrder(order), InOrder(order)
         self._steps_left = dict.fromkeys(order, 0)
         self._children: dict[str, list[str]] = {}
         for key, trial in self.plan.by_key.items():
@@ -242,54 +243,37 @@ class Ledger:
     def _judge(self, cell: str | None) -> None:
         if cell is None:
             return
-        keys = self.plan.cells[cell]
+        trials = [self.plan.by_key[key] for key in self.plan.cells[cell]]
+        rungs = max((trial.rungs for trial in trials), key=lambda rungs: rungs[-1])
         curves = [
             Curve(
                 trial.key,
                 trial.strategy or "",
-                self.values[trial.key],
+                held(self.values[trial.key], trial.training.steps, rungs),
                 diverged=self.status[trial.key] == "diverged",
                 failed=self.status[trial.key] in ("failed", "blocked"),
                 diversity=self.diversity.get(trial.key, {}),
-                method=f"{trial.strategy} {trial.source and trial.source.name}",
+                method=_method(trial),
             )
-            for trial in map(self.plan.by_key.__getitem__, keys)
+            for trial in trials
         ]
-        for key, verdict in judge(curves, self.plan.by_key[keys[0]].rungs, self.plan.spec.stopping, cell).items():
+        for key, verdict in judge(curves, rungs, self.plan.spec.stopping, cell).items():
             if verdict != self.verdict(key):
                 self._verdicts[key] = verdict
                 self._refresh(key)
 
 
-class _InOrder:
-    """A set of trials that knows the first of them in an order."""
+def held(values: dict[int, float], budget: int, rungs: Iterable[int]) -> dict[int, float]:
+    """Return a trial's values by rung; one that has ended at its budget, before others of its cell, keeps its last value."""
+    if budget not in values:
+        return values
+    return values | {rung: values[budget] for rung in rungs if rung > budget}
 
-    def __init__(self, order: dict[str, int]) -> None:
-        self._order = order
-        self._members: set[str] = set()
-        self._heap: list[tuple[int, str]] = []  # of the members, and of some that were
 
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._members, key=self._order.__getitem__))
-
-    def put(self, key: str) -> None:
-        if key not in self._members:
-            self._members.add(key)
-            heapq.heappush(self._heap, (self._order[key], key))
-
-    def drop(self, key: str) -> None:
-        self._members.discard(key)
-
-    def keep(self, key: str, wanted: bool) -> None:
-        self.put(key) if wanted else self.drop(key)
-
-    def first(self) -> str | None:
-        while self._heap and self._heap[0][1] not in self._members:
-            heapq.heappop(self._heap)
-        return self._heap[0][1] if self._heap else None
+def _method(trial: TrialConfig) -> str:
+    """Return what a trial is, but for its seed, among those of its cell."""
+    name = f"{trial.strategy} {trial.source and trial.source.name}"
+    return name if trial.kind == "adapt" else f"{name} {trial.training.generator_lr} {trial.training.steps}"
 
 
 def by_step(measured: pd.DataFrame, metric: str, keys: Iterable[str]) -> dict[str, dict[int, float]]:

@@ -55,7 +55,7 @@ class Plan:
         return {cell: tuple(keys) for cell, keys in cells.items()}
 
     def of_kind(self, kind: str) -> tuple[TrialConfig, ...]:
-        """Return the trials of a kind: "pretrain" or "adapt"."""
+        """Return the trials of a kind: "pretrain", "adapt" or "tune"."""
         return tuple(trial for trial in self.trials if trial.kind == kind)
 
 
@@ -206,7 +206,7 @@ def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
 
 def trial_columns(trial: TrialConfig) -> dict[str, Any]:
     """Return the columns of table `trials` that a trial's configuration decides."""
-    adapt = trial.kind == "adapt"
+    adapt = trial.kind != "pretrain"
     source = trial.source if adapt else trial.as_source
     return {
         "key": trial.key,

@@ -43,11 +43,16 @@ def describe(trial: TrialConfig) -> str:
     if trial.kind == "pretrain":
         return f"pretrain {short(trial.as_source.name)}{conditional}"
     source = f" {short(trial.source.name)} ->" if trial.source else ""
-    return f"{trial.strategy}{source} {describe_cell(trial)}, seed {trial.seed}"
+    tried = f", learning rate {trial.training.generator_lr:g}" if trial.kind == "tune" or trial.tuned else ""
+    return f"{trial.strategy}{source} {_conditions(trial)}{tried}, seed {trial.seed}"
 
 
 def describe_cell(trial: TrialConfig) -> str:
     """Return a trial's cell in a few words, e.g. "digits, 50 images"."""
+    return f"{trial.strategy}: {_conditions(trial)}" if trial.kind == "tune" else _conditions(trial)
+
+
+def _conditions(trial: TrialConfig) -> str:
     conditional = ", conditional" if trial.conditional else ""
     augmentation = "" if trial.augmentation == "none" else f", {trial.augmentation}"
     return f"{short(trial.domain.name)}, {trial.size} images{conditional}{augmentation}"

@@ -49,7 +49,8 @@ class Replay:
 def replay(store: Store, sweep: str | None, rule: StoppingConfig) -> tuple[list[Replay], int]:
     """Return every cell that ran without stopping under a rule, and how many cells are left out.
 
-    Left out are cells of which a trial was stopped, failed, blocked or has not ended: what it would have become is not known.
+    Left out are cells of which a trial was stopped, failed, blocked or has not ended: what it would have become is not known;
+    and cells of tuned strategies that have not one budget.
 
     Args:
         store: where the trials are.
@@ -120,7 +121,7 @@ def _whole_cells(store: Store, sweep: str | None, metric: str) -> tuple[list[_Ce
     unfinished = _unfinished_cells(store, sweep, set(trials["key"]))
     found, left_out = [], len(unfinished - set(trials["cell"]))
     for (_, _, _, cell), own in trials.groupby(["target", "conditional", "size", "cell"]):
-        whole = own["status"].isin(["done", "diverged"]).all() and cell not in unfinished
+        whole = own["status"].isin(["done", "diverged"]).all() and cell not in unfinished and own["budget"].nunique() == 1
         if whole and all(key in values or status == "diverged" for key, status in zip(own["key"], own["status"], strict=True)):
             found.append(_Cell(str(cell), own, values, diversity))
         else:

@@ -13,7 +13,6 @@ from trainers import sources
 from trainers.augmentations import get_augmentation
 from trainers.config import (
     EvaluationConfig,
-    Frozen,
     GanConfig,
     PositiveInt,
     Seed,
@@ -24,10 +23,13 @@ from trainers.config import (
 )
 from trainers.errors import UserError, unknown_name
 from trainers.evaluation.names import check_embedding
+from trainers.frozen import Frozen
 from trainers.strategies import get_strategy
 
 #: A source by its name, however the file says it.
 Source = Annotated[str, BeforeValidator(sources.read)]
+
+LearningRate = Annotated[float, Field(gt=0)]
 
 #: What PyYAML raises: its own errors, those of values such as 2024-13-45, and that of too deep a nesting.
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
@@ -83,6 +85,38 @@ class StoppingConfig(Frozen):
     """Share of the cells in which nobody is stopped, for telling afterwards what stopping cost."""
 
 
+class TuningConfig(Frozen):
+    """How each strategy's learning rate and budget are searched for, before the sweep; without it all have the sweep's own.
+
+    The settings that are tried are the same for every strategy: the sweep's own, then what Ray Tune proposes. `stopping` says
+    which of a strategy's are given up early.
+    """
+
+    target: str
+    """A domain that is held out: none of `targets`."""
+    size: PositiveInt
+    """Training images of it."""
+    source: Source | None = None
+    """What strategies start from; by default the first of `sources`."""
+    trials: Annotated[int, Field(strict=True, ge=2)] = 8
+    """Settings tried for each strategy."""
+    learning_rate: tuple[LearningRate, LearningRate]
+    """Bounds of the generator's, drawn log-uniformly; the critic's stays as many times as high as `training` has it."""
+    steps: tuple[PositiveInt, ...] = ()
+    """Budgets to draw from, in generator steps, none above `training.steps`, which is the only one by default."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    """Of the trials of each setting, which the mean counts of."""
+    seed: Seed = 0
+    """Of the proposals."""
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _low_first(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        if bounds[0] >= bounds[1]:
+            raise ValueError(f"the bounds are [low, high], such as [1.0e-5, 1.0e-3], got {list(bounds)}")
+        return bounds
+
+
 class ResourcesConfig(Frozen):
     """What one trial takes. Not part of a trial's key."""
 
@@ -129,6 +163,7 @@ class SweepSpec(Frozen):
     pretrain: PretrainConfig = PretrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     stopping: StoppingConfig = StoppingConfig()
+    tuning: TuningConfig | None = None
     resources: ResourcesConfig = ResourcesConfig()
 
     @field_validator("strategies")
@@ -156,6 +191,11 @@ class SweepSpec(Frozen):
         if self.stopping.metric.endswith("_ema") and not self.training.ema:
             raise ValueError(
                 f"stopping.metric {self.stopping.metric} needs an average of the generator: set training.ema, e.g. 0.999"
+            )
+        if self.tuning and max(self.tuning.steps, default=0) > self.training.steps:
+            raise ValueError(
+                f"tuning.steps: {max(self.tuning.steps)} is more than the budget that all may use, training.steps "
+                f"{self.training.steps}; leave it out, or raise that"
             )
         return self
 

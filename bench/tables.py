@@ -17,7 +17,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
     "trials": pa.schema(
         {
             "key": pa.string(),  # content hash of `config`
-            "kind": pa.string(),  # pretrain | adapt
+            "kind": pa.string(),  # pretrain | adapt | tune
             "source": pa.string(),  # domain, mixture or chain pre-trained on, or import; null for scratch
             "target": pa.string(),  # domain adapted to; null for a pretrain trial
             "size": pa.int64(),  # training images the trial may see

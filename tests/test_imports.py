@@ -227,7 +227,7 @@ def pickled(path: Path) -> None:
     (lambda path: path.write_bytes(WHOLE.replace(b'"F32"', b'"F99"', 1)), "is not a whole safetensors file"),
     (pickled, "pickled ones are never opened"),
     (lambda path: path.mkdir(), "cannot be read: Is a directory"),
-    (lambda path: Path(f"{path}.index").touch(), "is TensorFlow's, which is not read"),
+    (lambda path: Path(f"{path}.index").touch(), "is TensorFlow's, "),
     (lambda path: None, "cannot be read: No such file"),
     (lambda path: save_file({**networks(), "critic.score.bias": torch.tensor([torch.nan])}, path), "are not finite"),
     (lambda path: save_file({"\x1b[2J\n": torch.zeros(1)}, path), "does not fit"),

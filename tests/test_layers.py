@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("analysis", "bench", "trainers")
-RAY = {"bench.jobs", "bench.on_ray", "bench.overhead", "bench.scheduler", "bench.searcher", "bench.worker"}
+RAY = {"bench.jobs", "bench.on_ray", "bench.overhead", "bench.proposals", "bench.scheduler", "bench.searcher", "bench.worker"}
 
 
 def module_name(path: Path) -> str:
@@ -70,13 +70,22 @@ def test_ray_is_the_business_of_few_modules():
     assert importers("ray") == RAY
     assert importers("bench.on_ray") - RAY <= {"bench.sweep"}
     assert importers("bench.overhead") == {"bench.benchmark"}
+    assert importers("bench.proposals") == {"bench.tuning"}
     assert "bench.on_ray" not in AT_ONCE["bench.sweep"]
+    assert "bench.proposals" not in AT_ONCE["bench.tuning"]
 
 
 def test_torch_is_the_business_of_trainers_and_bench_asks_for_it_late():
     assert not importers("torch") & of("analysis")
     assert importers("torch", AT_ONCE) <= of("trainers")
-    torch_free = {"trainers.config", "trainers.errors", "trainers.strategies", "trainers.seeds", "trainers.evaluation.names"}
+    torch_free = {
+        "trainers.config",
+        "trainers.errors",
+        "trainers.frozen",
+        "trainers.strategies",
+        "trainers.seeds",
+        "trainers.evaluation.names",
+    }
     torch_free |= {f"trainers.{name}" for name in ("augmentations", "options", "sources", "stages", "strategy")}
     assert torch_free <= set(MODULES)
     assert importers("torch") & (torch_free | of("trainers.domains")) == {"trainers.domains.benchmark"}

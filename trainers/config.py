@@ -5,47 +5,22 @@ a folder of images lies). Needs no torch, so that planning is quick.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainers.augmentations import get_augmentation
 from trainers.evaluation.names import embedding_identity
+from trainers.frozen import Frozen, as_json, set_fields
 from trainers.sources import ARROW
 
-Kind = Literal["pretrain", "adapt"]
+Kind = Literal["pretrain", "adapt", "tune"]
 PositiveInt = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 StrictBool = Annotated[bool, Field(strict=True)]
-
-
-class Frozen(BaseModel):
-    """Base of all configuration: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with some fields changed, and nothing of what the original has worked out of its own."""
-        copied = super().model_copy(update=update, deep=deep)
-        for name in copied.__dict__.keys() - type(self).model_fields.keys():
-            del copied.__dict__[name]
-        return copied
-
-    def _said(self) -> dict[str, Any]:
-        """Return the configuration as plain data."""
-        return self.model_dump(mode="json")
-
-    @cached_property
-    def _canonical(self) -> str:
-        return _json(self._said())
-
-    def canonical_json(self) -> str:
-        """Return the configuration as canonical JSON; `model_validate_json` reads it back."""
-        return self._canonical
 
 
 class GanConfig(Frozen):
@@ -115,24 +90,17 @@ class TrainingConfig(Frozen):
         if self.images is not None:
             if "steps" in self.model_fields_set:
                 raise ValueError("steps and images are both budgets; give one of them")
-            _set(self, steps=steps_of(self.images, self), images=None)
+            set_fields(self, steps=steps_of(self.images, self), images=None)
         if self.loss == "hinge" and self.gradient_penalty:
             if "gradient_penalty" in self.model_fields_set:
                 raise ValueError("gradient_penalty does not go with the hinge loss, which has none; leave it out")
-            _set(self, gradient_penalty=0.0)
+            set_fields(self, gradient_penalty=0.0)
         return self
 
 
 def steps_of(images: int, training: TrainingConfig) -> int:
     """Return the generator steps in which the critic sees so many real images, rounded up."""
     return -(-images // (training.batch * training.critic_steps))
-
-
-def _set(model: Frozen, **values: Any) -> None:
-    """Set a frozen model's fields, while it is being made."""
-    for name, value in values.items():
-        object.__setattr__(model, name, value)
-        model.model_fields_set.discard(name)
 
 
 def check_together(gan: GanConfig, training: TrainingConfig) -> None:
@@ -162,7 +130,7 @@ class EvaluationConfig(Frozen):
     @cached_property
     def identity(self) -> str:
         """What of it a trial's key covers, as canonical JSON: the embedding's content and not where its file lies."""
-        return _json({**self.model_dump(mode="json"), "embedding": embedding_identity(self.embedding)})
+        return as_json({**self.model_dump(mode="json"), "embedding": embedding_identity(self.embedding)})
 
     def rungs(self, steps: int) -> tuple[int, ...]:
         """Return the rungs of a trial of `steps` steps, ascending; the last one is `steps` itself.
@@ -189,12 +157,16 @@ class DomainRef(Frozen):
     """Class names in label order. Not part of a trial's key: the fingerprint covers them."""
 
 
+#: The settings of a training that are a strategy's own where strategies are tuned.
+TUNED = ("steps", "generator_lr", "critic_lr")
+
+
 class TrialConfig(Frozen):
-    """One training run: a source to pre-train on, or an adaptation of it to a target."""
+    """One training run: a source to pre-train on, an adaptation of it to a target, or one that tries settings of these."""
 
     kind: Kind
     domain: DomainRef
-    """The images trained on: the source of a pretrain trial, the target of an adapt trial."""
+    """The images trained on: the source of a pretrain trial, else the target."""
     size: PositiveInt
     """How many of the domain's training images the trial may see."""
     source: DomainRef | None = None
@@ -209,6 +181,8 @@ class TrialConfig(Frozen):
     gan: GanConfig
     training: TrainingConfig
     evaluation: EvaluationConfig
+    tuned: str | None = None
+    """Identity of the search that its learning rates and its budget come from; None where they are the sweep's."""
 
     @field_validator("strategy")
     @classmethod
@@ -238,24 +212,27 @@ class TrialConfig(Frozen):
         data = super()._said()
         if self.augmentation == "none":
             del data["augmentation"]
+        if self.tuned is None:
+            del data["tuned"]
         return data
 
     @cached_property
     def _identity(self) -> dict[str, str]:
         """What the key is a hash of, as canonical JSON by name. Of configurations that many trials share it is made once."""
         return {
-            "kind": _json(self.kind),
-            "domain": _json(self.domain.fingerprint),
-            "size": _json(self.size),
-            "source": _json(self.source and self.source.fingerprint),
-            "strategy": _json(self.strategy),
-            "parent": _json(self.parent),
-            "conditional": _json(self.conditional),
-            "seed": _json(self.seed),
+            "kind": as_json(self.kind),
+            "domain": as_json(self.domain.fingerprint),
+            "size": as_json(self.size),
+            "source": as_json(self.source and self.source.fingerprint),
+            "strategy": as_json(self.strategy),
+            "parent": as_json(self.parent),
+            "conditional": as_json(self.conditional),
+            "seed": as_json(self.seed),
             "gan": self.gan.canonical_json(),
             "training": self.training.canonical_json(),
             "evaluation": self.evaluation.identity,
-            **({} if self.augmentation == "none" else {"augmentation": _json(self.augmentation)}),
+            **({} if self.augmentation == "none" else {"augmentation": as_json(self.augmentation)}),
+            **({} if self.tuned is None else {"tuned": as_json(self.tuned)}),
         }
 
     @cached_property
@@ -265,11 +242,19 @@ class TrialConfig(Frozen):
 
     @cached_property
     def cell(self) -> str | None:
-        """Content hash of what this trial shares with those it may fairly be compared with; None for a pretrain trial."""
+        """Content hash of what this trial shares with those it may fairly be compared with; None for a pretrain trial.
+
+        Where strategies are tuned, each has learning rates and a budget of its own; a trial that tries some is compared with
+        those that try others for the same strategy.
+        """
         if self.kind == "pretrain":
             return None
-        own = {"source", "strategy", "parent", "seed"}
-        return _digest({name: text for name, text in self._identity.items() if name not in own})
+        own = {"seed"} if self.kind == "tune" else {"source", "strategy", "parent", "seed"}
+        shared = {name: text for name, text in self._identity.items() if name not in own}
+        if self.kind == "tune" or self.tuned is not None:
+            training = self.training.model_dump(mode="json")
+            shared["training"] = as_json({name: value for name, value in training.items() if name not in TUNED})
+        return _digest(shared)
 
     @property
     def imported(self) -> bool:
@@ -289,10 +274,6 @@ class TrialConfig(Frozen):
     def rungs(self) -> tuple[int, ...]:
         """Steps at which the trial is evaluated, beside step 0."""
         return self.evaluation.rungs(self.training.steps)
-
-
-#: Makes canonical JSON: one text for equal data.
-_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def _digest(parts: Mapping[str, str]) -> str:

@@ -1,7 +1,8 @@
-"""Networks saved by others, as a source: read from a safetensors file, matched with ours by name, and measured once.
+"""Networks saved by others, as a source: read from a file, matched with ours by name, and measured once.
 
-A generator and a critic are asked for, with our names (``generator.*``, ``critic.*``) or names that a map turns into ours. All
-of ours must find their partners, and theirs within these two; what else the file has is left out. Nothing is ever unpickled.
+A generator and a critic are asked for, with our names (``generator.*``, ``critic.*``), those of the paper's code (see
+`trainers.tf_checkpoints`), or names that a map turns into ours. All of ours must find their partners, and theirs within these
+two; what else the file has is left out. Nothing is ever unpickled.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from trainers import checkpoints
+from trainers import checkpoints, tf_checkpoints
 from trainers.checkpoints import Match
 from trainers.config import GanConfig, TrialConfig
 from trainers.core import Gan
@@ -70,16 +71,13 @@ class Fitting:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file by name.
+    """Return the tensors of a safetensors file, or of a checkpoint of TensorFlow's in our layout, by name.
 
     Raises:
-        UserError: there is no such file, or it is none of that kind, or not whole.
+        UserError: there is no such file, or it is none of that kind, or not whole; or it takes TensorFlow to read it.
     """
-    if path.suffix == ".index" or Path(f"{path}.index").is_file():
-        raise UserError(
-            f"checkpoint {str(path)!r} is TensorFlow's, which is not read: save its arrays by name with safetensors.numpy, "
-            "convolutions as (out, in, height, width) and matrices as (out, in)"
-        )
+    if tf_checkpoints.is_checkpoint(path):
+        return tf_checkpoints.read(path)
     try:
         return load_tensors(path.read_bytes())
     except OSError as error:
@@ -115,7 +113,7 @@ def fit(tensors: Mapping[str, Tensor], names: Names, gan: GanConfig, classes: in
 
     Args:
         tensors: of the file.
-        names: what some of them are called with us; the others keep their names.
+        names: what some of them are called with us; the others keep their names, but for those of the paper's code.
         gan: the networks.
         classes: how many they know; 0 for unconditional ones.
 
@@ -128,7 +126,7 @@ def fit(tensors: Mapping[str, Tensor], names: Names, gan: GanConfig, classes: in
     theirs: dict[str, Tensor] = {}
     left = []
     for name, tensor in tensors.items():
-        ours = names.get(name, name)
+        ours = names.get(name, tf_checkpoints.our_name(name))
         if ours is None or not ours.startswith(tuple(f"{network}." for network in NETWORKS)):
             left.append(name)
         elif ours in theirs:

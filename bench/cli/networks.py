@@ -87,7 +87,9 @@ def evaluate(
     "import", epilog="Example: transfergan import faces.safetensors --domain folder:faces --name faces --map names.json"
 )
 def import_(
-    checkpoint: Annotated[Path, typer.Argument(help="A safetensors file with a generator and a critic.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A safetensors file, or a TensorFlow checkpoint, with a generator and a critic.")
+    ],
     domain: Annotated[str, typer.Option(metavar="NAME", help="The domain that they were trained on.")],
     store: StoreOption = "store",
     spec: Annotated[

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bench.plan import Plan
+    from bench.plan import Imports, Plan
     from bench.store import Store
+    from bench.tuning import Search
 
 StoreOption = Annotated[str, typer.Option("--store", metavar="URI", help="Where results are kept: a directory or s3://...")]
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A sweep file (.yaml) or a preset's name.")]
@@ -28,27 +29,51 @@ class Retry(StrEnum):
     failed = "failed"
 
 
+RetryOption = Annotated[Retry | None, typer.Option("--retry", help="Also run again the trials that failed.")]
+
+
 def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":
-    """Return the plan of a sweep file or a preset, once the images of its own domains are decoded."""
+    """Return the plan of a sweep file or a preset, once the images of its own domains are decoded.
+
+    Where it is to be tuned, the plan is that without (see `search_of`).
+    """
     from rich.console import Console
 
     from bench.domains import make_ready
-    from bench.imports import imported
     from bench.memory import share_gpus
     from bench.plan import make_plan
     from bench.spec import load_spec
     from trainers.domains import OWN, get
-    from trainers.sources import IMPORT, domains
+    from trainers.sources import domains
 
     loaded = load_spec(spec, overrides or ())
-    for name in dict.fromkeys(name for source in (*loaded.sources, *loaded.targets) for name in domains(source)):
+    tuning = loaded.tuning
+    ends = (*loaded.sources, *loaded.targets, *((tuning.target, *filter(None, [tuning.source])) if tuning else ()))
+    for name in dict.fromkeys(name for end in ends for name in domains(end)):
         if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
             make_ready(get(name), loaded.gan.resolution, Console(stderr=True))
-    asked = any(source.startswith(IMPORT) for source in loaded.sources) or loaded.resources.auto
-    opened = open_at(store) if asked and exists(store) else None
-    if opened is None:
-        return share_gpus(make_plan(loaded), None)
-    return share_gpus(make_plan(loaded, imported(opened)), opened)
+    made = make_plan(loaded, _imports(ends, store))
+    return share_gpus(made, open_at(store) if loaded.resources.auto and exists(store) else None)
+
+
+def search_of(plan: "Plan", store: str) -> "Search | None":
+    """Return the search that must come before a sweep, or None where its file asks for none."""
+    from bench.tuning import Search
+
+    tuning = plan.spec.tuning
+    if tuning is None:
+        return None
+    return Search.of(plan, _imports((*plan.spec.sources, *filter(None, [tuning.source])), store))
+
+
+def _imports(sources: tuple[str, ...], store: str) -> "Imports":
+    from trainers.sources import IMPORT
+
+    if not (any(source.startswith(IMPORT) for source in sources) and exists(store)):
+        return {}
+    from bench.imports import imported
+
+    return imported(open_at(store))
 
 
 def open_at(uri: str, *, create: bool = False) -> "Store":

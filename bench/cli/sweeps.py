@@ -1,8 +1,9 @@
-"""Sweeps: run one, say what it would run and how far it has come, and how far its sources are from its targets."""
+"""What is to be known of a sweep without training: what it would run, how far it has come, how far apart its domains are."""
 
 import json
-import math
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 
@@ -10,89 +11,17 @@ from bench.cli.options import (
     AddressOption,
     CpusOption,
     PriceOption,
-    Retry,
     SetOption,
     SpecArgument,
     StoreOption,
-    default_report,
     exists,
     open_at,
     plan_of,
-    write_report,
+    search_of,
 )
 from trainers.errors import UserError
 
-if TYPE_CHECKING:
-    from bench.plan import Plan
-
 app = typer.Typer()
-
-
-@app.command(epilog="Example: transfergan run quickstart --store store")
-def run(
-    spec: SpecArgument = "quickstart",
-    store: StoreOption = "store",
-    overrides: SetOption = None,
-    cpus: CpusOption = None,
-    address: AddressOption = "local",
-    retry: Annotated[Retry | None, typer.Option(help="Also run again the trials that failed.")] = None,
-    max_hours: Annotated[float | None, typer.Option(min=0, help="Stop in time not to spend more GPU-hours (*).")] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="Stop in time not to spend more, at --price.")] = None,
-    price: PriceOption = None,
-) -> None:
-    """Run what the store does not have yet, then write the report. Safe to repeat and to interrupt.
-
-    (*) Hours of the run's trials times their share of a GPU (resources.gpus); without GPUs, hours of trials. Failed attempts
-    count, distances and the report do not. At the limit no more trials are started, those that run end at their next rungs,
-    nothing is lost, and the exit status is 3.
-    """
-    from rich.console import Console
-
-    from bench.budget import Budget, hours, unit
-    from bench.estimate import estimates
-    from bench.ledger import Ledger
-    from bench.progress import cell_table
-    from bench.sweep import run_sweep
-
-    if max_cost is not None and not price:
-        raise UserError("--max-cost is in the currency of --price; give that too, what one hour costs")
-    limits = [max_hours, max_cost / price if max_cost is not None and price else None]
-    plan = plan_of(spec, overrides, store)
-    opened = open_at(store, create=True)
-    console = Console(stderr=True)
-    for note in plan.notes:
-        console.print(f"note: {note}", highlight=False, markup=False)
-    opened.write_sweep(plan.spec.name, _planned(plan))
-    ledger = Ledger.open(plan, opened, retry_failed=retry is not None)
-    limit = min((each for each in limits if each is not None), default=math.inf)
-    budget = Budget(ledger, limit / hours(1, plan.spec.resources), lambda: estimates(plan, opened))
-    failures: list[str] = []
-    try:
-        failures = run_sweep(plan, ledger, opened, console, cpus, address, budget)
-        interrupted = bool(ledger.open_trials())
-    except KeyboardInterrupt:
-        interrupted = True
-    out = write_report(opened, default_report(opened), None)
-    console.print(cell_table(ledger))
-    typer.echo(f"report: {out}")
-    if interrupted and budget.refused is not None:
-        spent, more = (f"{hours(each, plan.spec.resources):.3g}" for each in (budget.spent, budget.refused))
-        why = f"the next rungs would have made it {more}, and " if budget.refused > budget.spent else ""
-        typer.echo(
-            f"stopped after {spent} {unit(plan.spec.resources)}: {why}the limit is {limit:.3g}; "
-            f"{len(ledger.open_trials())} trials remain, and the same command with a higher limit goes on",
-            err=True,
-        )
-        raise typer.Exit(3)
-    if interrupted:
-        typer.echo("interrupted: the same command goes on from here", err=True)
-        raise typer.Exit(130)
-    if ledger.count("failed", "blocked"):
-        hint = "--retry failed runs them again" if ledger.count("failed") else "their sources diverged"
-        failures.append(f"trials: {ledger.count('failed')} failed, {ledger.count('blocked')} blocked; {hint}")
-    if failures:
-        typer.echo("\n".join(failures), err=True)
-        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: transfergan plan sweep.yaml --set 'sizes=[50, 500]' --json")
@@ -114,21 +43,32 @@ def plan(
     from bench.ledger import Ledger
 
     made = plan_of(spec, overrides, store)
+    search = search_of(made, store)
     opened = open_at(store) if exists(store) else None
+    record = search.recorded(opened) if search and opened else None
+    trials, waiting = made.trials, ""
+    if search and record:
+        trials = search.tuned(record).trials
+    elif search:
+        trials = (*search.plan().trials, *(trial for trial in made.trials if trial.key not in search.held_out.by_key))
+        waiting = f"tuning is still to be done, on {search.held_out.spec.targets[0]}; the adaptations take over what it finds"
+    whole = replace(made, trials=trials)
     done = 0
-    if opened is not None:
-        ledger = Ledger.open(made, opened)
+    if opened:
+        ledger = Ledger.open(whole, opened)
         ledger.settle()
         done = ledger.count("done", "stopped", "diverged")
     known, unknown = [], None
     try:
-        known = bills(made, opened)
+        known = bills(whole, opened)
     except UserError as error:
         unknown = str(error)
+    kinds = Counter(trial.kind for trial in trials)
     counts = {
-        "trials": len(made.trials),
-        "pretrain": len(made.of_kind("pretrain")),
-        "adapt": len(made.of_kind("adapt")),
+        "trials": len(trials),
+        "pretrain": kinds["pretrain"],
+        **({"tune": kinds["tune"]} if search else {}),
+        "adapt": kinds["adapt"],
         "collapsed": made.collapsed,
         "done": done,
     }
@@ -142,12 +82,16 @@ def plan(
         return
     from bench.progress import describe
 
-    for trial in made.trials:
-        typer.echo(f"{trial.key}  {describe(trial)}, {trial.training.steps} steps")
+    for trial in trials:
+        key = "(yet unknown)   " if waiting and trial.kind == "adapt" else trial.key
+        typer.echo(f"{key}  {describe(trial)}, {trial.training.steps} steps")
     for note in made.notes:
         typer.echo(f"note: {note}")
+    if waiting:
+        typer.echo(waiting)
+    to_tune = f" {kinds['tune']} trials to tune," if waiting else ""
     typer.echo(
-        f"{counts['trials']} trials: {counts['pretrain']} sources to pre-train, {counts['adapt']} adaptations in "
+        f"{counts['trials']} trials: {counts['pretrain']} sources to pre-train,{to_tune} {counts['adapt']} adaptations in "
         f"{len(made.cells)} cells ({counts['collapsed']} duplicates collapsed); {done} are in the store already"
     )
     for bill in known:
@@ -213,10 +157,3 @@ def distances(
     if failures:
         typer.echo("\n".join(failures), err=True)
         raise typer.Exit(1)
-
-
-def _planned(plan: "Plan") -> dict[str, object]:
-    from bench.plan import trial_columns
-    from bench.spec import as_mapping
-
-    return {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]}

@@ -1,0 +1,190 @@
+"""Running: a sweep, and before it the search for its strategies' settings."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.options import (
+    AddressOption,
+    CpusOption,
+    PriceOption,
+    Retry,
+    RetryOption,
+    SetOption,
+    SpecArgument,
+    StoreOption,
+    default_report,
+    open_at,
+    plan_of,
+    search_of,
+    write_report,
+)
+from trainers.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.ledger import Ledger
+    from bench.plan import Plan
+    from bench.store import Store
+    from bench.tuning import Search
+
+app = typer.Typer()
+
+
+MaxHoursOption = Annotated[
+    float | None, typer.Option("--max-hours", min=0, help="Stop in time not to spend more GPU-hours (*).")
+]
+MaxCostOption = Annotated[float | None, typer.Option("--max-cost", min=0, help="Stop in time not to spend more, at --price.")]
+
+
+@app.command(epilog="Example: transfergan run quickstart --store store")
+def run(
+    spec: SpecArgument = "quickstart",
+    store: StoreOption = "store",
+    overrides: SetOption = None,
+    cpus: CpusOption = None,
+    address: AddressOption = "local",
+    retry: RetryOption = None,
+    max_hours: MaxHoursOption = None,
+    max_cost: MaxCostOption = None,
+    price: PriceOption = None,
+) -> None:
+    """Run what the store does not have yet, then write the report. Safe to repeat and to interrupt.
+
+    Where the sweep file has `tuning`, that comes first (see `transfergan tune --help`).
+
+    (*) Hours of the run's trials times their share of a GPU (resources.gpus); without GPUs, hours of trials. Failed attempts
+    count, distances and the report do not. At the limit no more trials are started, those that run end at their next rungs,
+    nothing is lost, and the exit status is 3.
+    """
+    limit = _limit(max_hours, max_cost, price)
+    plan = plan_of(spec, overrides, store)
+    search = search_of(plan, store)
+    runner = _Runner(open_at(store, create=True), cpus, address, retry, limit)
+    runner.end(*runner.run(runner.tune(search) if search else plan))
+
+
+@app.command(epilog="Example: transfergan tune sweep.yaml --store store")
+def tune(
+    spec: SpecArgument,
+    store: StoreOption = "store",
+    overrides: SetOption = None,
+    cpus: CpusOption = None,
+    address: AddressOption = "local",
+    retry: RetryOption = None,
+    max_hours: MaxHoursOption = None,
+    max_cost: MaxCostOption = None,
+    price: PriceOption = None,
+) -> None:
+    """Search for each strategy's learning rate and budget on the held-out target, as the sweep file's `tuning` says.
+
+    Ray Tune proposes, the stopping rule gives up the poor ones, and the sweep's trials take the best. Safe to repeat and to
+    interrupt; `transfergan run` does it by itself.
+
+    (*) As of `transfergan run`.
+    """
+    from bench.tuning import lines
+
+    limit = _limit(max_hours, max_cost, price)
+    search = search_of(plan_of(spec, overrides, store), store)
+    if search is None:
+        raise UserError(
+            f"{spec}: there is nothing to tune; add `tuning: {{target: NAME, size: 100, learning_rate: [1.0e-5, 1.0e-3]}}`"
+        )
+    opened = open_at(store, create=True)
+    _Runner(opened, cpus, address, retry, limit).tune(search)
+    record = search.recorded(opened)
+    assert record is not None
+    typer.echo("\n".join(lines(record)))
+
+
+def _limit(max_hours: float | None, max_cost: float | None, price: float | None) -> float:
+    """Return how many hours may be spent; infinite for no limit."""
+    if max_cost is not None and not price:
+        raise UserError("--max-cost is in the currency of --price; give that too, what one hour costs")
+    limits = [max_hours, max_cost / price if max_cost is not None and price else None]
+    return min((each for each in limits if each is not None), default=math.inf)
+
+
+@dataclass
+class _Runner:
+    """Runs plans with what the user has asked for.
+
+    Attributes:
+        limit: hours that may be spent, on all plans together; see `bench.budget`.
+        budget: of the last plan that was run.
+    """
+
+    store: "Store"
+    cpus: int | None
+    address: str
+    retry: Retry | None
+    limit: float
+    budget: "Budget | None" = None
+
+    def tune(self, search: "Search") -> "Plan":
+        """Return the sweep's plan with what the search has found, once it has; else leave, as `end` does."""
+        record = search.recorded(self.store)
+        if record is None:
+            plan = search.plan()
+            ledger, failures, interrupted = self.run(plan)
+            if failures or interrupted or ledger.count("failed", "blocked"):
+                self.end(ledger, failures, interrupted)
+            record = search.choose(plan, ledger, self.store)
+            self.store.write_sweep(plan.spec.name, {**_planned(plan), "tuning": record})
+        return search.tuned(record)
+
+    def run(self, plan: "Plan") -> tuple["Ledger", list[str], bool]:
+        """Run what the store lacks of a plan; return how it stands, what else has failed, and whether it was interrupted."""
+        from rich.console import Console
+
+        from bench.budget import Budget, hours
+        from bench.estimate import estimates
+        from bench.ledger import Ledger
+        from bench.sweep import run_sweep
+
+        console = Console(stderr=True)
+        for note in plan.notes:
+            console.print(f"note: {note}", highlight=False, markup=False)
+        self.store.write_sweep(plan.spec.name, _planned(plan))
+        ledger = Ledger.open(plan, self.store, retry_failed=self.retry is not None)
+        left = self.limit / hours(1, plan.spec.resources) - (self.budget.spent if self.budget else 0)
+        self.budget = Budget(ledger, left, lambda: estimates(plan, self.store))
+        try:
+            failures = run_sweep(plan, ledger, self.store, console, self.cpus, self.address, self.budget)
+        except KeyboardInterrupt:
+            return ledger, [], True
+        return ledger, failures, bool(ledger.open_trials())
+
+    def end(self, ledger: "Ledger", failures: list[str], interrupted: bool) -> None:
+        """Write the report, show the cells, and leave with status 130, 3 or 1 where not all has gone well."""
+        from rich.console import Console
+
+        from bench.progress import cell_table
+
+        out = write_report(self.store, default_report(self.store), None)
+        Console(stderr=True).print(cell_table(ledger))
+        typer.echo(f"report: {out}")
+        if interrupted and self.budget is not None and self.budget.refused is not None:
+            typer.echo(self.budget.told(), err=True)
+            raise typer.Exit(3)
+        if interrupted:
+            typer.echo("interrupted: the same command goes on from here", err=True)
+            raise typer.Exit(130)
+        if ledger.count("failed", "blocked"):
+            hint = "--retry failed runs them again" if ledger.count("failed") else "their sources diverged"
+            failures = [
+                *failures, f"trials: {ledger.count('failed')} failed, {ledger.count('blocked')} blocked; {hint}"
+            ]  # fmt: skip
+        if failures:
+            typer.echo("\n".join(failures), err=True)
+            raise typer.Exit(1)
+
+
+def _planned(plan: "Plan") -> dict[str, Any]:
+    from bench.plan import trial_columns
+    from bench.spec import as_mapping
+
+    return {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]}

@@ -1,0 +1,43 @@
+"""What all configuration is made of: models that do not change, and canonical JSON, one text for equal data."""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+#: Makes canonical JSON.
+as_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+class Frozen(BaseModel):
+    """Base of all configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed, and nothing of what the original has worked out of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
+    def _said(self) -> dict[str, Any]:
+        """Return the configuration as plain data."""
+        return self.model_dump(mode="json")
+
+    @cached_property
+    def _canonical(self) -> str:
+        return as_json(self._said())
+
+    def canonical_json(self) -> str:
+        """Return the configuration as canonical JSON; `model_validate_json` reads it back."""
+        return self._canonical
+
+
+def set_fields(model: Frozen, **values: Any) -> None:
+    """Set a frozen model's fields, while it is being made."""
+    for name, value in values.items():
+        object.__setattr__(model, name, value)
+        model.model_fields_set.discard(name)
