@@ -30,15 +30,19 @@ class Plan:
     Attributes:
         spec: the sweep.
         trials: every trial once; pretrain trials first, then the cells one after the other.
-        collapsed: grid points that turned out to be another point's trial (scratch has no source; a size beyond the
-            domain is the whole domain).
+        grid: the key of every grid point's trial, as often as there are points; several points may be one trial.
         notes: what the user should know, a line each.
     """
 
     spec: SweepSpec
     trials: tuple[TrialConfig, ...]
-    collapsed: int
+    grid: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def collapsed(self) -> int:
+        """Grid points that turned out to be another's trial: scratch has no source; a size beyond the domain is all of it."""
+        return len(self.grid) - len(set(self.grid))
 
     @cached_property
     def by_key(self) -> Mapping[str, TrialConfig]:
@@ -83,11 +87,10 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({})) -> Plan:
     pretrains: dict[str, TrialConfig] = {}
     adapts: dict[str, TrialConfig] = {}
     refs = {name: _ref(domain) for name, domain in domains.items()}
-    points = 0
+    grid: list[str] = []
     cells = product(spec.targets, spec.sizes, spec.conditional, spec.augmentation)
     for target, size, conditional, augmentation in cells:
         for strategy, source, seed in _starts(spec):
-            points += 1
             origin = None
             strategy, labelled = in_cell(get_strategy(strategy), conditional)
             if source is not None:
@@ -111,8 +114,9 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({})) -> Plan:
                 evaluation=spec.evaluation,
             )
             adapts.setdefault(trial.key, trial)
+            grid.append(trial.key)
     trials = (*pretrains.values(), *adapts.values())
-    return Plan(spec, trials, points - len(adapts), tuple(notes))
+    return Plan(spec, trials, tuple(grid), tuple(notes))
 
 
 def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:
