@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from trainers import packing
 from trainers.config import GanConfig, TrainingConfig
 from trainers.core import Gan, sample
+from trainers.flops import FlopCounter
 
 #: resolution, width, batch, critic steps, generator steps per round: the quickstart's size, and the next one up.
 SIZES = {"cpu": [(16, 16, 32, 2, 10), (32, 32, 32, 5, 1)], "cuda": [(32, 32, 64, 5, 20), (64, 64, 64, 5, 10)]}
@@ -113,22 +112,6 @@ def measure(size: tuple[int, int, int, int, int], device: str, rounds: int) -> l
         }
         for mode, each in seconds.items()
     ]
-
-
-class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's base class is untyped
-    """Adds up the floating-point operations of matrix products and convolutions, by PyTorch's own formulas.
-
-    PyTorch's own counter also follows modules, and cannot do so through a gradient of a gradient.
-    """
-
-    total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and count it."""
-        result = func(*args, **(kwargs or {}))
-        if func._overloadpacket in flop_registry:
-            self.total += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=result)
-        return result
 
 
 def quality(seeds: int, steps: int, device: str) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,136 @@
+"""Estimates from stores whose trials take what a formula says, and from one that was really run."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.estimate import Estimate, Measured, estimate, estimates, measured, together
+from bench.outcomes import outcome_row
+from bench.plan import Plan, trial_columns
+from bench.spec import as_mapping
+from bench.store import Store, open_store
+from tests import tiny
+from trainers.config import TrialConfig
+from trainers.errors import UserError
+
+#: Seconds of a set-up, a step, an evaluation, and more of the last one.
+TRUTH = (3.0, 0.5, 2.0, 4.0)
+
+
+def seconds(trial: TrialConfig, step: int, truth: tuple[float, ...] = TRUTH) -> float:
+    """Return what a trial has taken by a step."""
+    setup, each, evaluation, last = truth
+    passed = sum(rung <= step for rung in trial.rungs)
+    return setup + each * step + evaluation * passed + last * (step == trial.training.steps)
+
+
+def write(store: Store, plan: Plan, *, device: str = "cpu", factor: Any = lambda trial: 1.0, ended: bool = True) -> None:
+    """Write a store's rows of trials that take what the truth says, each so many times as long."""
+    details = json.dumps({"device": device, "processor": "a processor"})
+    store.append("environments", "sweep", [{"environment": device, "details": details}])
+    store.write_sweep(plan.spec.name, {"spec": as_mapping(plan.spec), "trials": [trial_columns(t) for t in plan.trials]})
+    for trial in plan.trials:
+        rungs = (0, *trial.rungs) if ended else (0, *trial.rungs)[:-1]
+        rows = [{"trial": trial.key, "step": step, "metric": metric, "embedding": "builtin:0", "value": 1.0,
+                 "seconds": factor(trial) * seconds(trial, step)} for step in rungs for metric in ("fid", "kid")]  # fmt: skip
+        store.append("measurements", plan.spec.name, rows)
+        if ended:
+            took = factor(trial) * seconds(trial, rungs[-1])
+            row = outcome_row(trial, "done", device, steps=rungs[-1], seconds=took)
+            store.append("trials", plan.spec.name, [row])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return open_store(str(tmp_path / "store"), create=True)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_other_budgets_rungs_and_sizes_are_told_to_the_second(store: Store, ended: bool):
+    plan = tiny.make(training={**tiny.SPEC["training"], "steps": 12}, pretrain={"steps": 9}, sizes=[20, 30])
+    write(store, plan, ended=ended)
+    other = tiny.make(training={**tiny.SPEC["training"], "steps": 40}, evaluation={"samples": 64, "first_rung": 10}, sizes=[50])
+    found = estimates(other, store)
+    truth = TRUTH if ended else (*TRUTH[:3], 0.0)  # no last rung has been seen
+    for trial in other.trials:
+        at = [seconds(trial, step, truth) for step in (0, *trial.rungs)]
+        assert found[trial.key].setup_seconds == pytest.approx(at[0])
+        assert found[trial.key].rung_seconds == pytest.approx(np.diff(at))
+        assert found[trial.key].seconds(1) == pytest.approx(at[-1] - at[1])
+
+
+def test_larger_networks_take_between_as_long_and_in_proportion_to_their_operations(store: Store):
+    from trainers.flops import step_flops
+
+    plan = tiny.make(sizes=[20, 30])
+    write(store, plan)
+    larger = tiny.make(gan={**tiny.SPEC["gan"], "width": 8})
+    trial = next(trial for trial in larger.trials if trial.strategy == "scratch")
+    found = estimates(larger, store)[trial.key]
+    setup, each, evaluation, last = TRUTH
+    ratio = step_flops(trial.gan, trial.training) / step_flops(plan.spec.gan, plan.spec.training)
+    assert found.seconds() == pytest.approx(seconds(trial, 8, (setup, each * ratio, evaluation, last)))
+    assert found.bounds is not None
+    assert found.bounds[0] * found.seconds() == pytest.approx(seconds(trial, 8))
+    assert found.bounds[1] == pytest.approx(1)
+
+
+def test_what_was_not_measured_is_unknown_and_the_fix_is_said(store: Store, tmp_path: Path):
+    plan = tiny.make()
+    with pytest.raises(UserError, match="--max-hours"):
+        estimates(plan, None)
+    write(store, plan)
+    with pytest.raises(UserError, match="Known: a processor"):
+        estimates(plan, store, device="H100")
+    weights = tmp_path / "weights.pt"
+    weights.touch()
+    other = tiny.make(evaluation={"samples": 64, "first_rung": 2, "embedding": f"inception:{weights}"})
+    with pytest.raises(UserError, match="inception"):
+        estimates(other, store)
+
+
+def test_each_device_is_told_by_its_own_trials(store: Store):
+    write(store, tiny.make(), device="cpu")
+    write(store, tiny.make(sources=["shapes"], seeds=[1, 2]), device="H100", factor=lambda trial: 0.1)
+    slow, fast = (
+        sum(e.seconds() for e in estimates(tiny.make(), store, device).values()) for device in ("a processor", "H100")
+    )
+    assert slow == pytest.approx(10 * fast)
+    assert estimates(tiny.make(), store) == estimates(tiny.make(), store, "H100"), "most have run there"
+
+
+def test_the_interval_of_a_total_holds_it_as_often_as_it_says():
+    """Trials are off by a log-normal factor; the total of twenty others, off alike, is in 95 % of the intervals."""
+    plan = tiny.make(sources=[], strategies=["scratch"], seeds=list(range(6)))
+    one, rng, held = plan.trials[0], np.random.default_rng(0), 0
+    for _ in range(400):
+        found = []
+        for trial, factor in zip(plan.trials, np.exp(rng.normal(0, 0.3, 6)), strict=True):
+            at = [factor * seconds(trial, step) for step in (0, *trial.rungs)]
+            legs = zip(np.diff((0, *trial.rungs)), (False, False, True), np.diff(at), strict=True)
+            found.append(Measured(trial, None, at[0], tuple(legs)))
+        each = estimate(plan, found)[one.key]
+        said = together([(each, each.seconds())] * 20)
+        truth = seconds(one, 8) * np.exp(rng.normal(0, 0.3, 20)).sum()
+        held += (said.low or math.inf) <= truth <= (said.high or 0)
+    assert held / 400 == pytest.approx(0.95, abs=0.03)
+
+
+def test_one_measured_trial_gives_no_interval():
+    said = together([(Estimate(1.0, (2.0, 3.0), bounds=None), 6.0), (Estimate(1.0, (2.0,)), 3.0)])
+    assert (said.value, said.low, said.high) == (9.0, None, None)
+    assert said.times(2).value == 18.0
+
+
+def test_a_real_store_s_trials_take_what_they_took(finished: Store):
+    """All of its trials are alike, so that together they are fitted exactly."""
+    found = measured(finished)
+    assert {each.device for each in found} != {None}
+    said = estimates(tiny.make(), finished)
+    assert sum(said[each.trial.key].seconds() for each in found) == pytest.approx(sum(each.seconds for each in found))
+    assert math.isclose(sum(each.seconds for each in found), finished.read("trials")["seconds"].sum())
