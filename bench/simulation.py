@@ -5,18 +5,17 @@ made up. A trial takes the seconds that it is given: its set-up, then a leg up t
 machines are lost by a Poisson process on each GPU, and with them the work since the last checkpoint of all trials there.
 """
 
-import heapq
 import math
 import random
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import StrEnum
-from itertools import count
-from typing import Protocol
+from typing import Any
 
 from bench.estimate import Estimate
 from bench.ledger import Ledger, by_step
+from bench.machines import Cluster, Outcome, Simulation, Work
 from bench.plan import Plan
 from bench.stopping import Action
 from bench.store import Store
@@ -38,73 +37,6 @@ class Schedule(StrEnum):
     """An adaptation waits for its own source only, and the poor stop by the sweep's rule."""
 
 
-@dataclass(frozen=True)
-class Overhead:
-    """What the harness adds to a trial's own seconds."""
-
-    startup_seconds: float = 0.0
-    """Until a slot's process is up and has imported what trials need, once."""
-    start_seconds: float = 0.0
-    """Until a trial has been handed to a process, the first time, after a pause and after a loss."""
-    leg_seconds: float = 0.0
-    """Recording step 0, or a rung, in the store."""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What trials run on.
-
-    Attributes:
-        gpus: how many there are; or of whatever is lost as one.
-        packing: trials that share one, each in a slot of its own.
-        interruptions: losses per hour and GPU, on average.
-        restart_seconds: until another GPU takes a lost one's place.
-        overhead: what the harness adds.
-    """
-
-    gpus: int
-    packing: int = 1
-    interruptions: float = 0.0
-    restart_seconds: float = 300.0
-    overhead: Overhead = Overhead()
-
-    @property
-    def slots(self) -> int:
-        """Trials that run at a time."""
-        return self.gpus * self.packing
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a simulation.
-
-    Attributes:
-        cluster: what it ran on.
-        makespan: seconds until the last trial ended.
-        busy: seconds that slots had a trial, all slots together.
-        lost: those of them whose work an interruption undid.
-        interruptions: losses of a GPU that had a trial.
-        ends: how many trials ended as what.
-    """
-
-    cluster: Cluster
-    makespan: float
-    busy: float
-    lost: float
-    interruptions: int
-    ends: Mapping[str, int]
-
-    @property
-    def idle(self) -> float:
-        """Share of the slots' time in which they had no trial."""
-        return 1 - self.busy / (self.cluster.slots * self.makespan) if self.makespan else 0.0
-
-    @property
-    def gpu_hours(self) -> float:
-        """Hours of GPUs that had trials; of a packed GPU by shares."""
-        return self.busy / self.cluster.packing / 3600
-
-
 def simulate(
     plan: Plan,
     estimates: Mapping[str, Estimate],
@@ -123,33 +55,95 @@ def simulate(
         schedule: how.
         seed: of the interruptions.
     """
-    work: _Work
+    work: Work
     if schedule is Schedule.NAIVE:
         work = _Grid(plan, estimates)
     else:
         work = _Sweep(plan, estimates, values, barrier=schedule is Schedule.BARRIER)
-    return _Simulation(work, cluster, plan.spec.resources.retries, seed).run()
+    return Simulation(work, cluster, plan.spec.resources.retries, seed).run()
 
 
-class _Work(Protocol):
-    """What a cluster works on: jobs, each of legs (seconds) with a checkpoint after each."""
+def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Values:
+    """Return what the stopping rule will see of every adaptation: as measured, else made up.
 
-    legs: Mapping[str, Sequence[float]]
+    Made up is a method's quality, which it keeps from rung to rung, and a fifth of its spread as noise on each of its trials
+    and rungs; so a rule keeps its share at each rung, of whichever methods.
 
-    def take(self) -> str | None:
-        """Return the next job that may run now, which then runs."""
+    Args:
+        plan: the sweep.
+        store: what has been measured; only cells of which every trial has ended there count.
+        seed: of what is made up.
+    """
+    measured = {} if store is None else _measured(plan, store)
+    values: dict[str, dict[int, float]] = {}
+    for cell, keys in plan.cells.items():
+        for key in keys:
+            trial = plan.by_key[key]
+            if all(each in measured for each in keys):
+                values[key] = {rung: measured[key].get(rung, math.inf) for rung in trial.rungs}
+                continue
+            method = random.Random(f"{seed} {cell} {trial.strategy} {trial.parent}").gauss()  # noqa: S311 - no secret
+            noise = random.Random(f"{seed} {key}")  # noqa: S311
+            values[key] = {rung: method + noise.gauss(0, 0.2) for rung in trial.rungs}
+    return values
 
-    def advance(self, job: str, leg: int) -> bool:
-        """Note that a job has come to the end of a leg, and say whether it goes on at once."""
 
-    def lose(self, job: str, *, failed: bool) -> None:
-        """Note that a job was interrupted: for good, or to be taken again."""
+def _measured(plan: Plan, store: Store) -> dict[str, dict[int, float]]:
+    """Return the stopping metric by trial and rung, of trials that have ended; what lies beyond their ends is not there."""
+    trials = store.read("trials")
+    ended = set(trials["key"][trials["status"].isin(FINISHED)])
+    values = by_step(store.read("measurements"), plan.spec.stopping.metric, ())
+    return {key: values.get(key, {}) for key in plan.by_key if key in ended}
 
-    def is_open(self) -> bool:
-        """Whether any job has not ended."""
 
-    def ends(self) -> Mapping[str, int]:
-        """Return how many jobs ended as what."""
+def compare(
+    plan: Plan,
+    estimates: Mapping[str, Estimate],
+    values: Values,
+    gpus: Sequence[int],
+    interruptions: float = 0.0,
+    seed: int = 0,
+) -> Iterator[dict[str, Any]]:
+    """Yield a row per number of GPUs and schedule, in this order.
+
+    Args:
+        plan, estimates, values, seed: as in `simulate`.
+        gpus: how many there are.
+        interruptions: per GPU-hour.
+
+    Raises:
+        UserError: a trial takes more GPUs than there are.
+    """
+    share = plan.spec.resources.gpus or 1.0  # a CPU machine's slots stand for GPUs
+    for number in gpus:
+        if number < share:
+            raise UserError(f"--gpus {number}: a trial takes {share:g} (resources.gpus); simulate as many or more")
+        cluster = Cluster(number, share, interruptions)
+        found = {each: simulate(plan, estimates, cluster, values, each, seed) for each in Schedule}
+        for schedule, outcome in found.items():
+            yield {
+                "gpus": number,
+                "schedule": schedule.value,
+                "makespan_hours": outcome.makespan / 3600,
+                "idle": outcome.idle,
+                "gpu_hours": cluster.gpu_hours(outcome.busy),
+                "times_ours": outcome.busy / found[Schedule.OURS].busy,
+                "makespan_times_ours": outcome.makespan / found[Schedule.OURS].makespan,
+                "interruptions": outcome.interruptions,
+                "lost_gpu_hours": cluster.gpu_hours(outcome.lost),
+                **{status: outcome.ends.get(status, 0) for status in ("done", "stopped", "failed", "blocked")},
+            }
+
+
+def savings(plan: Plan, estimates: Mapping[str, Estimate], values: Values) -> dict[str, float]:
+    """Return the GPU-hours that a sweep takes with each saving, one after the other."""
+    share = plan.spec.resources.gpus or 1.0
+    one = Cluster(math.ceil(share), share)
+    naive, barrier, ours = (simulate(plan, estimates, one, values, each).busy for each in Schedule)
+    seconds = {key: each.seconds() for key, each in estimates.items()}
+    shared = sum(seconds[trial.key] for trial in plan.of_kind("pretrain")) + sum(seconds[key] for key in plan.grid)
+    found = {"naive": naive, "sources_once": shared, "collapsed": barrier, "stopped": ours}
+    return {name: one.gpu_hours(each) for name, each in found.items()}
 
 
 class _Grid:
@@ -240,101 +234,3 @@ class _Sweep:
 
     def ends(self) -> Mapping[str, int]:
         return Counter(self._ledger.status.values())
-
-
-@dataclass
-class _Run:
-    """A job in a slot, since its last checkpoint or its start."""
-
-    job: str
-    since: float
-
-
-@dataclass
-class _Simulation:
-    work: _Work
-    cluster: Cluster
-    retries: int
-    seed: int
-    busy: float = 0.0
-    lost: float = 0.0
-    interruptions: int = 0
-    _done: Counter[str] = field(default_factory=Counter)  # legs of each job
-    _failures: Counter[str] = field(default_factory=Counter)
-    _runs: dict[int, _Run] = field(default_factory=dict)  # by slot
-    _warm: set[int] = field(default_factory=set)  # slots whose process is up
-
-    def __post_init__(self) -> None:
-        self._free = dict.fromkeys(reversed(range(self.cluster.slots)))  # the last one freed is taken first: it is warm
-        self._events: list[tuple[float, int, str, int, _Run | None]] = []
-        self._number = count()  # events of the same time come in the order in which they were foreseen
-        self._random = random.Random(self.seed)  # noqa: S311 - no secret
-
-    def run(self) -> Outcome:
-        now = 0.0
-        for gpu in range(self.cluster.gpus):
-            self._foresee_loss(now, gpu)
-        self._fill(now)
-        while self.work.is_open():
-            now, _, what, where, run = heapq.heappop(self._events)
-            if what == "leg":
-                if self._runs.get(where) is not run:  # lost meanwhile
-                    continue
-                self._end_leg(now, where)
-            elif what == "loss":
-                self._lose(now, where)
-            else:
-                self._free |= dict.fromkeys(self._slots(where))
-                self._foresee_loss(now, where)
-            self._fill(now)
-        return Outcome(self.cluster, now, self.busy, self.lost, self.interruptions, self.work.ends())
-
-    def _fill(self, now: float) -> None:
-        while self._free and (job := self.work.take()) is not None:
-            slot, _ = self._free.popitem()
-            overhead = self.cluster.overhead
-            begins = now + overhead.start_seconds + (0 if slot in self._warm else overhead.startup_seconds)
-            self._warm.add(slot)
-            self._runs[slot] = _Run(job, now)
-            self._begin_leg(begins, slot)
-
-    def _begin_leg(self, at: float, slot: int) -> None:
-        run = self._runs[slot]
-        seconds = self.work.legs[run.job][self._done[run.job]] + self.cluster.overhead.leg_seconds
-        self._foresee(at + seconds, "leg", slot, run)
-
-    def _end_leg(self, now: float, slot: int) -> None:
-        run = self._runs[slot]
-        self.busy += now - run.since
-        run.since = now
-        leg = self._done[run.job]
-        self._done[run.job] += 1
-        if self.work.advance(run.job, leg):
-            self._begin_leg(now, slot)
-        else:
-            del self._runs[slot]
-            self._free[slot] = None
-
-    def _lose(self, now: float, gpu: int) -> None:
-        slots = self._slots(gpu)
-        struck = [(slot, self._runs.pop(slot)) for slot in slots if slot in self._runs]
-        self.interruptions += bool(struck)
-        for slot in slots:
-            self._free.pop(slot, None)
-            self._warm.discard(slot)
-        for _, run in struck:
-            self.busy += now - run.since
-            self.lost += now - run.since
-            self._failures[run.job] += 1
-            self.work.lose(run.job, failed=self._failures[run.job] > self.retries)
-        self._foresee(now + self.cluster.restart_seconds, "back", gpu)
-
-    def _slots(self, gpu: int) -> range:
-        return range(gpu * self.cluster.packing, (gpu + 1) * self.cluster.packing)
-
-    def _foresee(self, at: float, what: str, where: int, run: _Run | None = None) -> None:
-        heapq.heappush(self._events, (at, next(self._number), what, where, run))
-
-    def _foresee_loss(self, now: float, gpu: int) -> None:
-        if self.cluster.interruptions:
-            self._foresee(now + self._random.expovariate(self.cluster.interruptions / 3600), "loss", gpu)
