@@ -29,6 +29,7 @@ def describe(*, gpu: bool = False) -> dict[str, Any]:
         import torch
 
         details["device"] = torch.cuda.get_device_name()
+        details["memory_mib"] = torch.cuda.get_device_properties(0).total_memory / 2**20
     return details
 
 

@@ -1,32 +1,30 @@
 """What a sweep's trials will take, from what the trials in a store have taken. Plain functions of the store; no Ray.
 
-A trial is its set-up (until step 0 has been measured) and then, for every rung, training up to it and its evaluation. The
-seconds of all of these stand in the table `measurements`; of trials that have not ended as well.
-
-A planned trial is like a measured one that has the same networks, the same losses and minibatches, the same embedding and
-device. Their rungs are fitted with so many seconds per step, per evaluation, and more for the last one (least squares, none
-negative); so budgets and rungs may differ. Where no trial is like it, the one with the nearest work stands for it, in
-proportion to work: training by the floating-point operations of a step, counted on the networks (`trainers.flops`);
+A trial is its set-up (until step 0 has been measured) and then, for every rung, training up to it and its evaluation (see
+`bench.timing`). A planned trial is like a measured one that has the same networks, the same losses and minibatches, the same
+embedding and device. Their rungs are fitted with so many seconds per step, per evaluation, and more for the last one (least
+squares, none negative); so budgets and rungs may differ. Where no trial is like it, the one with the nearest work stands for
+it, in proportion to work: training by the floating-point operations of a step, counted on the networks (`trainers.flops`);
 evaluation by the pixels that are evaluated. That is the most it can come to if the larger networks use the device no worse
 than the smaller, so the interval reaches from there to no difference at all.
 """
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
 import numpy as np
-from pydantic import ValidationError
 from scipy import stats
 from scipy.optimize import nnls
 
 from bench.plan import Plan
 from bench.store import Store
+from bench.timing import Measured, measured, on_device
 from trainers.config import TrialConfig
-from trainers.errors import UserError, unknown_name
+from trainers.errors import UserError
 
 #: Trials of one strategy that must have been measured for it to be told from the others: what it freezes costs less.
 ENOUGH = 3
@@ -42,6 +40,10 @@ class Interval:
     value: float
     low: float | None
     high: float | None
+
+    def __str__(self) -> str:
+        ends = "" if self.low is None or self.high is None else f" ({self.low:.3g} to {self.high:.3g})"
+        return f"{self.value:.3g}{ends}"
 
     def times(self, factor: float) -> "Interval":
         """Return it in another unit."""
@@ -70,111 +72,32 @@ class Estimate:
         return sum(self.rung_seconds[done or 0 : rungs]) + (self.setup_seconds if done is None else 0)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a trial in a store has taken.
-
-    Attributes:
-        trial: what it is.
-        device: what it ran on: the GPU's name, or the processor's; None where the store does not say.
-        setup_seconds: until step 0 had been measured; None where that is not there.
-        legs: of every rung that followed on one that is there: steps, whether it was the last, seconds.
-    """
-
-    trial: TrialConfig
-    device: str | None
-    setup_seconds: float | None
-    legs: tuple[tuple[int, bool, float], ...]
-
-    @property
-    def seconds(self) -> float:
-        """All that was measured."""
-        return (self.setup_seconds or 0) + sum(seconds for *_, seconds in self.legs)
-
-
 def estimates(plan: Plan, store: Store | None, device: str | None = None) -> dict[str, Estimate]:
     """Return what every trial of a plan takes, by key, the time that it has taken already included.
 
     Args:
         plan: the sweep.
         store: what has been measured; None for nothing.
-        device: as in `Measured`; None for the one that most of the store's trials ran on.
+        device: as in `Measured`; None for the one that most of the store's trials ran on, with a GPU or without as the plan's.
 
     Raises:
         UserError: nothing like it has been measured (on that device); says how to.
     """
-    return estimate(plan, basis(store, device), device)
+    found = [] if store is None else on_device(measured(store), device, gpu=bool(plan.spec.resources.gpus))
+    return estimate(plan, found)
 
 
-def estimate(plan: Plan, found: Sequence[Measured], device: str | None = None) -> dict[str, Estimate]:
+def estimate(plan: Plan, found: Sequence[Measured]) -> dict[str, Estimate]:
     """Return what every trial of a plan takes, by key, from measured trials of one device; see `estimates`."""
     fits = _Fits(found)
     try:
         return {key: fits.estimate(trial) for key, trial in plan.by_key.items()}
     except _Unknown as error:
-        where = f" on {device}" if device else ""
-        embedding = plan.spec.evaluation.embedding
+        device = "a GPU" if plan.spec.resources.gpus else "a CPU"
         raise UserError(
-            f"how long trials take is unknown: the store has none{where} measured with embedding {embedding!r}; "
+            f"how long trials take is unknown: the store has none on {device} in embedding {plan.spec.evaluation.embedding!r}; "
             "transfergan run SPEC --max-hours 0.1 measures the first"
         ) from error
-
-
-def basis(store: Store | None, device: str | None = None) -> list[Measured]:
-    """Return the measured trials of a device; of the one that most of them ran on where it is None."""
-    found = [] if store is None else measured(store)
-    counts: dict[str, int] = {}
-    for each in found:
-        if each.device is not None:
-            counts[each.device] = counts.get(each.device, 0) + 1
-    if device is None:
-        device = max(counts, key=counts.__getitem__, default=None)
-    elif counts and device not in counts:
-        raise unknown_name("measured device", device, counts)
-    return [each for each in found if each.device == device]
-
-
-def measured(store: Store) -> list[Measured]:
-    """Return what every trial in a store has taken, as far as it came.
-
-    A trial that has not ended does not say where it runs: it is taken to be where the others have, if that is one device.
-    """
-    trials, rows = store.read("trials"), store.read("measurements")
-    machines = store.read("environments")
-    devices = dict(zip(machines["environment"], map(_device, machines["details"]), strict=True))
-    # An end that the driver records, of a trial that it did not hear from, says where the driver is.
-    ran = {row.key: devices.get(row.environment) for row in trials[trials["seconds"].notna()].itertuples()}
-    known = set(filter(None, ran.values())) or set(devices.values())
-    only = known.pop() if len(known) == 1 else None
-    configs = {row["key"]: row["config"] for planned in store.read_sweeps().values() for row in planned["trials"]}
-    configs |= dict(zip(trials["key"], trials["config"], strict=True))
-    rows = rows.drop_duplicates(["trial", "step"]).sort_values("step")
-    found = []
-    for key, own in rows.groupby("trial"):
-        try:
-            trial = TrialConfig.model_validate_json(configs[key])
-        except (KeyError, ValidationError):  # of another version, or no longer planned
-            continue
-        if not trial.imported:
-            at = dict(zip(own["step"].astype(int), own["seconds"].astype(float), strict=True))
-            found.append(_measured(trial, ran.get(key, only), at))
-    return found
-
-
-def _measured(trial: TrialConfig, device: str | None, at: Mapping[int, float]) -> Measured:
-    """Return what a trial has taken, from its seconds by step."""
-    steps = (0, *trial.rungs)
-    legs = [
-        (step - before, step == trial.training.steps, at[step] - at[before])
-        for before, step in zip(steps, steps[1:], strict=False)
-        if before in at and step in at
-    ]
-    return Measured(trial, device, at.get(0), tuple(legs))
-
-
-def _device(details: str) -> str:
-    said = json.loads(details)
-    return str(said["processor"] if said["device"] == "cpu" else said["device"])
 
 
 @dataclass(frozen=True)
@@ -223,7 +146,7 @@ class _Fits:
         self._found: dict[str, dict[str | None, list[Measured]]] = {}
         for each in found:
             if each.legs:
-                self._found.setdefault(_alike(each.trial), {}).setdefault(each.trial.strategy, []).append(each)
+                self._found.setdefault(alike(each.trial), {}).setdefault(each.trial.strategy, []).append(each)
         self._made: dict[tuple[str, str | None], _Fit] = {}
         self._estimates: dict[tuple[str, str | None, tuple[int, ...]], Estimate] = {}
 
@@ -231,22 +154,22 @@ class _Fits:
         """Return what a trial takes. Raises _Unknown."""
         if trial.imported:
             return Estimate(0.0, (0.0,) * len(trial.rungs))
-        alike = _alike(trial)
-        known = alike, trial.strategy, trial.rungs
+        kind = alike(trial)
+        known = kind, trial.strategy, trial.rungs
         if known not in self._estimates:
-            made = self._alike(trial, alike) if alike in self._found else self._scaled(trial)
+            made = self._alike(trial, kind) if kind in self._found else self._scaled(trial)
             self._estimates[known] = made
         return self._estimates[known]
 
-    def _alike(self, trial: TrialConfig, alike: str) -> Estimate:
-        fit = self._fit(alike, trial.strategy)
+    def _alike(self, trial: TrialConfig, kind: str) -> Estimate:
+        fit = self._fit(kind, trial.strategy)
         return Estimate(*fit.legs(trial), self._bounds(fit), self._spread)
 
     def _scaled(self, trial: TrialConfig) -> Estimate:
         embedding = trial.evaluation.embedding
         others = [
-            self._fit(alike, trial.strategy)
-            for alike, by_strategy in self._found.items()
+            self._fit(kind, trial.strategy)
+            for kind, by_strategy in self._found.items()
             if next(iter(by_strategy.values()))[0].trial.evaluation.embedding == embedding
         ]
         if not others:
@@ -263,19 +186,19 @@ class _Fits:
             bounds = bounds[0] * least / total, bounds[1] * most / total
         return Estimate(setup, rungs, bounds, self._spread)
 
-    def _fit(self, alike: str, strategy: str | None) -> _Fit:
+    def _fit(self, kind: str, strategy: str | None) -> _Fit:
         """Return the fit of a strategy's own trials where there are enough, else of all that are alike."""
-        found = self._found[alike]
+        found = self._found[kind]
         own = strategy if len(found.get(strategy, ())) >= ENOUGH or len(found) == 1 else "all"
-        if (alike, own) not in self._made:
+        if (kind, own) not in self._made:
             chosen = found.get(own) or [each for several in found.values() for each in several]
-            self._made[alike, own] = _Fit.of(chosen)
-        return self._made[alike, own]
+            self._made[kind, own] = _Fit.of(chosen)
+        return self._made[kind, own]
 
     @cached_property
     def _pooled(self) -> tuple[float, int]:
         """The spread that all strategies and all alike have in common, and its degrees of freedom."""
-        fits = [self._fit(alike, strategy) for alike, by_strategy in self._found.items() for strategy in by_strategy]
+        fits = [self._fit(kind, strategy) for kind, by_strategy in self._found.items() for strategy in by_strategy]
         once = {id(fit): fit.residuals for fit in fits}.values()
         free = sum(len(residuals) - 1 for residuals in once if residuals)
         squares = sum((r - fmean(residuals)) ** 2 for residuals in once for r in residuals)
@@ -294,7 +217,7 @@ class _Fits:
         return math.exp(-half), math.exp(half)
 
 
-def _alike(trial: TrialConfig) -> str:
+def alike(trial: TrialConfig) -> str:
     """Return what trials share whose steps and evaluations are the same work."""
     return json.dumps(
         [

@@ -30,7 +30,9 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # Ray's record of the 
 import ray
 from ray import tune
 from ray.tune import Callback, RunConfig, TuneConfig
+from ray.tune.experiment import Trial
 
+from bench.budget import Budget
 from bench.claims import Claims, Sharing
 from bench.ledger import ENDED, Ledger
 from bench.outcomes import Recorder
@@ -101,7 +103,10 @@ class _Events(Callback):
     Ray's own retries would not do: a process that dies while it is handed its next trial ends that trial for good.
     """
 
-    def __init__(self, ledger: Ledger, searcher: PlanSearcher, recorder: Recorder, resources: ResourcesConfig) -> None:
+    def __init__(
+        self, ledger: Ledger, searcher: PlanSearcher, recorder: Recorder, budget: Budget, resources: ResourcesConfig
+    ) -> None:  # fmt: skip
+        self._budget = budget
         self._ledger = ledger
         self._searcher = searcher
         self._recorder = recorder
@@ -114,10 +119,12 @@ class _Events(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Hear of a trial that has been given a process, for the first time or again."""
+        self._budget.look()
         self._ledger.start(trial.config["key"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Hear of a failed trial: it is taken up again later, until there have been too many failures."""
+        self._budget.look()
         key = trial.config["key"]
         if self._ledger.status[key] in ENDED:  # while Ray was busy pausing it
             return
@@ -131,8 +138,10 @@ class _Events(Callback):
             self._recorder.on_failure(key, reason(text, self._resources.stall_minutes))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """End the experiment, as an interrupt does, when nothing can be recorded any more."""
-        if self._recorder.unwritable:
+        """End the experiment, as an interrupt does, when nothing can be recorded any more or nothing more may be spent."""
+        busy = (Trial.PENDING, Trial.RUNNING)
+        spent = self._budget.refused is not None and not any(trial.status in busy for trial in trials)
+        if self._recorder.unwritable or spent:
             signal.raise_signal(signal.SIGINT)
 
 
@@ -142,8 +151,9 @@ def run_trials(
     store: Store,
     recorder: Recorder,
     trainable: Callable[[Mapping[str, Any]], None] = train_on_ray,
+    budget: Budget | None = None,
 ) -> None:
-    """Run the ledger's open trials to their ends, or until SIGINT; Ray must be up.
+    """Run the ledger's open trials to their ends, until SIGINT, or as far as the budget allows; Ray must be up.
 
     A trial that fails does not take the sweep with it; the ledger tells what became of each. A store that takes nothing more
     ends it as SIGINT does; the recorder tells why. Each trial is a call of `trainable`, in a process of Ray's.
@@ -159,22 +169,24 @@ def run_trials(
         bundle["GPU"] = resources.gpus
     # As many as can run wait in Ray's queue, so that processes are handed on and not ended; more would be claimed for nothing.
     there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
+    budget = budget or Budget(ledger)
+    budget.slots = max(1, min(int(there.get(kind, 0) / each) for kind, each in bundle.items()))
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, *(int(there.get(kind, 0) / each) for kind, each in bundle.items())))
     with Claims(store) as claims, tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
         sharing = Sharing(ledger, store, claims, recorder.settle)
-        searcher = PlanSearcher(ledger, sharing, config_of)
+        searcher = PlanSearcher(ledger, sharing, budget, config_of)
         tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
             tune_config=TuneConfig(
                 search_alg=searcher,
-                scheduler=CellHalving(ledger, sharing, recorder),
+                scheduler=CellHalving(ledger, sharing, budget, recorder),
                 num_samples=len(ledger.open_trials()) * (1 + resources.retries),
                 reuse_actors=True,
             ),
             run_config=RunConfig(
                 name=f"{plan.spec.name}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                callbacks=[_Events(ledger, searcher, recorder, resources)],
+                callbacks=[_Events(ledger, searcher, recorder, budget, resources)],
                 verbose=0,
             ),
         ).fit()

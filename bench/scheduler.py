@@ -5,6 +5,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from bench.budget import Budget
 from bench.claims import Sharing
 from bench.ledger import Ledger
 from bench.outcomes import Recorder
@@ -16,11 +17,12 @@ class CellHalving(FIFOScheduler):
     A trial that waits for its cell is paused, which frees its resources; it goes on from its checkpoint in the store.
     """
 
-    def __init__(self, ledger: Ledger, sharing: Sharing, recorder: Recorder) -> None:
-        """`recorder` records whom the verdicts stop; `sharing` knows of the trials that run elsewhere."""
+    def __init__(self, ledger: Ledger, sharing: Sharing, budget: Budget, recorder: Recorder) -> None:
+        """`recorder` records whom the verdicts stop; `sharing` knows of the trials that run elsewhere, `budget` of the bill."""
         super().__init__()  # type: ignore[no-untyped-call]  # Ray's
         self._ledger = ledger
         self._sharing = sharing
+        self._budget = budget
         self._recorder = recorder
         self._trials: dict[str, Trial] = {}
         self._heard = 0  # of the ledger's ends
@@ -35,6 +37,7 @@ class CellHalving(FIFOScheduler):
         if "status" not in result:  # Ray's own notice that the function has returned
             return str(TrialScheduler.STOP)
         key, ledger = trial.config["key"], self._ledger
+        self._budget.look()
         if result["status"] == "diverged":
             ledger.end(key, "diverged", result["error"])
         else:
@@ -44,6 +47,9 @@ class CellHalving(FIFOScheduler):
             else:
                 ledger.pause(key)  # so that the verdict on this trial is carried out like those on the waiting ones
         self._recorder.on_rung(key, result)
+        self._budget.on_rung(key)
+        if ledger.status[key] == "running" and not self._budget.allows(key):
+            ledger.pause(key)  # at its checkpoint, for another run to take it up
         decision = {"running": TrialScheduler.CONTINUE, "paused": TrialScheduler.PAUSE}
         return str(decision.get(ledger.status[key], TrialScheduler.STOP))
 
@@ -53,7 +59,8 @@ class CellHalving(FIFOScheduler):
         assert not self._ledger.stalled(), "no open trial can move; please report this with the store's measurements"
         self._end_stopped(tune_controller)
         promoted = self._ledger.next_promoted()
-        if promoted is not None and self._trials[promoted].status == Trial.PAUSED:  # else Ray is still busy pausing it
+        paused = promoted is not None and self._trials[promoted].status == Trial.PAUSED  # else Ray is still busy pausing it
+        if promoted is not None and paused and self._budget.allows(promoted):
             self._ledger.queue(promoted)
             return self._trials[promoted]
         queued = (self._trials.get(key) for key in self._ledger.having("queued"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from bench.budget import Budget
 from bench.claims import Sharing
 from bench.ledger import Ledger
 
@@ -17,20 +18,30 @@ class PlanSearcher(Searcher):
     Its state is the ledger, which is rebuilt from the store; so there is nothing of its own to save.
     """
 
-    def __init__(self, ledger: Ledger, sharing: Sharing, config_of: Callable[[str], dict[str, Any]]) -> None:
-        """`config_of` returns what the trainable gets for a trial's key; `sharing` knows what other drivers work on."""
+    def __init__(
+        self, ledger: Ledger, sharing: Sharing, budget: Budget, config_of: Callable[[str], dict[str, Any]]
+    ) -> None:  # fmt: skip
+        """Make one for a ledger.
+
+        Args:
+            ledger: what may start.
+            sharing: knows what other drivers work on.
+            budget: what may be spent.
+            config_of: returns what the trainable gets for a trial's key.
+        """
         super().__init__(metric=None, mode=None)
         self._ledger = ledger
         self._sharing = sharing
+        self._budget = budget
         self._config_of = config_of
         self._again: list[tuple[float, str]] = []
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial's config, None when none may start yet, FINISHED when none ever will."""
         self._sharing.look()
-        if self._again and self._again[0][0] <= time.monotonic():
+        if self._again and self._again[0][0] <= time.monotonic() and self._budget.allows(self._again[0][1]):
             return self._config_of(heapq.heappop(self._again)[1])
-        while (key := self._ledger.next_ready()) is not None:
+        while (key := self._ledger.next_ready()) is not None and self._budget.allows(key):
             if self._sharing.take(key):
                 self._ledger.queue(key)
                 return self._config_of(key)

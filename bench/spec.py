@@ -89,13 +89,20 @@ class ResourcesConfig(Frozen):
     cpus: PositiveInt = 1
     """CPU cores, and threads, of one trial. Two trials with one thread each beat one with two."""
     gpus: Annotated[float, Field(ge=0)] = 0
-    """GPUs of one trial; a fraction lets trials share one."""
+    """GPUs of one trial; a fraction lets trials share one. "auto" derives it from the memory that like trials have taken."""
+    auto: Annotated[StrictBool, Field(exclude=True)] = False
+    """Whether `gpus` is "auto": a whole one until it is derived (see `bench.memory`)."""
     graphs: StrictBool = False
     """Whether training steps are recorded once and replayed as CUDA graphs."""
     retries: Annotated[int, Field(ge=0)] = 2
     """How often a trial that fails is taken up again from its last rung, each time after a longer pause."""
     stall_minutes: Annotated[float, Field(gt=0)] = 60
     """A trial without progress for so long (no training steps, no rung) is killed, which counts as a failure."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_auto(cls, data: Any) -> Any:
+        return {**data, "gpus": 1.0, "auto": True} if isinstance(data, dict) and data.get("gpus") == "auto" else data
 
     @model_validator(mode="after")
     def _graphs_need_a_gpu(self) -> "ResourcesConfig":

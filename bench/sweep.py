@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from bench import distances
+from bench.budget import Budget
 from bench.domains import make_ready, near_duplicates
 from bench.ledger import Ledger
 from bench.outcomes import Recorder
@@ -21,11 +22,12 @@ from trainers.domains.mixtures import parts_of
 
 
 def run_sweep(
-    plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None, address: str = "local"
-) -> list[str]:
+    plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None, address: str = "local",
+    budget: Budget | None = None,
+) -> list[str]:  # fmt: skip
     """Run the ledger's open trials to their ends, and measure the distances that the store lacks.
 
-    Ends early, with trials still open in the ledger, when it is interrupted (SIGINT).
+    Ends early, with trials still open in the ledger, when it is interrupted (SIGINT) or the budget is spent.
 
     Args:
         plan: the sweep.
@@ -34,6 +36,7 @@ def run_sweep(
         console: where progress goes.
         cpus: CPU cores to use in all; None for every core.
         address: of a Ray cluster that is up; "local" starts one on this machine.
+        budget: what the trials may spend; None for no limit.
 
     Returns:
         which distances could not be measured, and why.
@@ -58,7 +61,7 @@ def run_sweep(
         if ledger.open_trials():
             damaged = set(store.list_files("damaged"))
             with progress:
-                on_ray.run_trials(plan, ledger, store, recorder)
+                on_ray.run_trials(plan, ledger, store, recorder, budget=budget)
             for name in sorted(set(store.list_files("damaged")) - damaged):  # found by other processes, which nobody hears
                 console.print(f"note: a damaged file was set aside: {name}", highlight=False, markup=False, soft_wrap=True)
         if recorder.unwritable:

@@ -25,6 +25,7 @@ from bench.plan import Plan, make_plan, trial_columns
 from bench.spec import SweepSpec, as_mapping
 from bench.store import SCHEMA_VERSION, Store, open_store
 from tests.synthetic import build
+from tests.timed import seconds, write
 from trainers.domains import get
 from trainers.evaluation.comparison import METRICS
 from trainers.strategies import STRATEGIES
@@ -213,6 +214,7 @@ MISTAKES = [
     ("run --store gopher://host/store", "store 'gopher://host/store' cannot be opened"),
     ("plan --json --set sizes=[0]", "preset quickstart: sizes.0: input should be greater than or equal to 1, got 0"),
     ("plan --store f", "store 'f' is a file"),
+    ("run --max-cost 5", "--max-cost is in the currency of --price; give that too"),
     ("plan --store newer", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
     ("plan --store others", "there is no store at 'others'"),
     ("status --store none", "there is no store at 'none'; `transfergan run` makes one, --store names another"),
@@ -339,21 +341,28 @@ def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.
     before = tree(tmp_path)
     done = process("plan", "small.yaml", "--json", cwd=tmp_path)
     # 2 sources x 2 sizes x 2 strategies = 8 points; scratch 2 instead of 4
-    assert json.loads(done.stdout) == {"trials": 8, "pretrain": 2, "adapt": 6, "collapsed": 2, "done": 0}
-    assert list(json.loads(done.stdout)) == ["trials", "pretrain", "adapt", "collapsed", "done"]
+    unknown = (
+        "how long trials take is unknown: the store has none on a CPU in embedding 'builtin'; "
+        "transfergan run SPEC --max-hours 0.1 measures the first"
+    )
+    counts = {"trials": 8, "pretrain": 2, "adapt": 6, "collapsed": 2, "done": 0}
+    unmeasured = {"unit": "slot-hours", "estimates": [], "unknown": unknown}
+    assert json.loads(done.stdout) == {**counts, **unmeasured}
+    assert list(json.loads(done.stdout)) == [*counts, *unmeasured]
     assert (done.returncode, done.stderr) == (0, "")
 
     said = call("plan", "small.yaml").stdout.splitlines()
-    assert [line.partition("  ")[0] for line in said[:-1]] == list(make_plan(SweepSpec.model_validate(SPEC)).by_key)
+    assert [line.partition("  ")[0] for line in said[:-2]] == list(make_plan(SweepSpec.model_validate(SPEC)).by_key)
     assert said[0].endswith("pretrain letters, 400 steps")
     assert said[3].endswith("finetune letters -> digits, 10 images, seed 0, 200 steps")
-    assert said[-1] == (
-        "8 trials: 2 sources to pre-train, 6 adaptations in 2 cells (2 duplicates collapsed); 0 are in the store already"
-    )
+    assert said[-2:] == [
+        "8 trials: 2 sources to pre-train, 6 adaptations in 2 cells (2 duplicates collapsed); 0 are in the store already",
+        unknown,
+    ]
     assert tree(tmp_path) == before
 
     counts = json.loads(call("plan", "small.yaml", "--json", "--set", "seeds=[0, 1]", "--set", "sources=[shapes]").stdout)
-    assert counts == {"trials": 9, "pretrain": 1, "adapt": 8, "collapsed": 0, "done": 0}
+    assert counts == {"trials": 9, "pretrain": 1, "adapt": 8, "collapsed": 0, "done": 0, **unmeasured}
 
 
 def test_plan_counts_what_is_done_stopped_or_diverged_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -371,6 +380,26 @@ def test_plan_counts_what_is_done_stopped_or_diverged_as_done(tmp_path: Path, mo
     assert json.loads(call("plan", "small.yaml", "--json").stdout)["done"] == 4
     assert json.loads(call("plan", "small.yaml", "--json", "--store", "elsewhere").stdout)["done"] == 0
     assert tree(tmp_path) == before
+
+
+def test_plan_says_hours_and_costs_on_each_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    resources = {"gpus": 0.5}
+    Path("small.yaml").write_text(yaml.safe_dump({**SPEC, "sizes": [10, 20, 30], "resources": resources}))
+    store, plan = sweep_store(tmp_path / "store", resources=resources)
+    write(store, plan, device="H100", factor=lambda trial: 10)
+    write(store, make_plan(SweepSpec.model_validate({**SPEC, "seeds": [1], "sources": ["numerals"]})), device="T4")
+    said = json.loads(call("plan", "small.yaml", "--json", "--price", "3").stdout)
+    assert (said["done"], said["unit"], said["unknown"]) == (8, "GPU-hours", None)
+    assert [(each["device"], each["measured"]) for each in said["estimates"]] == [("H100", 8), ("T4", 5)]
+    left = [each["hours"]["left_at_most"]["value"] for each in said["estimates"]]
+    truth = 3 * seconds(plan.of_kind("adapt")[0], 200) / 3600 / 2  # of one more cell, half a GPU each
+    assert left == pytest.approx([10 * truth, truth])
+    assert said["estimates"][1]["cost"]["left_at_most"]["value"] == pytest.approx(3 * truth)
+    lines = call("plan", "small.yaml", "--price", "3").stdout.splitlines()
+    assert lines[-8].startswith("on H100, by the 8 trials measured there:")
+    assert f"left   {truth:.3g} (" in lines[-2]
+    assert f"cost   {3 * truth:.3g} (" in lines[-1]
 
 
 def test_plan_says_what_a_user_should_know_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,47 +1,17 @@
 """Estimates from stores whose trials take what a formula says, and from one that was really run."""
 
-import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from bench.estimate import Estimate, Measured, estimate, estimates, measured, together
-from bench.outcomes import outcome_row
-from bench.plan import Plan, trial_columns
-from bench.spec import as_mapping
+from bench.estimate import Estimate, estimate, estimates, together
 from bench.store import Store, open_store
+from bench.timing import Measured, measured
 from tests import tiny
-from trainers.config import TrialConfig
+from tests.timed import TRUTH, seconds, write
 from trainers.errors import UserError
-
-#: Seconds of a set-up, a step, an evaluation, and more of the last one.
-TRUTH = (3.0, 0.5, 2.0, 4.0)
-
-
-def seconds(trial: TrialConfig, step: int, truth: tuple[float, ...] = TRUTH) -> float:
-    """Return what a trial has taken by a step."""
-    setup, each, evaluation, last = truth
-    passed = sum(rung <= step for rung in trial.rungs)
-    return setup + each * step + evaluation * passed + last * (step == trial.training.steps)
-
-
-def write(store: Store, plan: Plan, *, device: str = "cpu", factor: Any = lambda trial: 1.0, ended: bool = True) -> None:
-    """Write a store's rows of trials that take what the truth says, each so many times as long."""
-    details = json.dumps({"device": device, "processor": "a processor"})
-    store.append("environments", "sweep", [{"environment": device, "details": details}])
-    store.write_sweep(plan.spec.name, {"spec": as_mapping(plan.spec), "trials": [trial_columns(t) for t in plan.trials]})
-    for trial in plan.trials:
-        rungs = (0, *trial.rungs) if ended else (0, *trial.rungs)[:-1]
-        rows = [{"trial": trial.key, "step": step, "metric": metric, "embedding": "builtin:0", "value": 1.0,
-                 "seconds": factor(trial) * seconds(trial, step)} for step in rungs for metric in ("fid", "kid")]  # fmt: skip
-        store.append("measurements", plan.spec.name, rows)
-        if ended:
-            took = factor(trial) * seconds(trial, rungs[-1])
-            row = outcome_row(trial, "done", device, steps=rungs[-1], seconds=took)
-            store.append("trials", plan.spec.name, [row])
 
 
 @pytest.fixture
@@ -86,7 +56,7 @@ def test_what_was_not_measured_is_unknown_and_the_fix_is_said(store: Store, tmp_
         estimates(plan, None)
     write(store, plan)
     with pytest.raises(UserError, match="Known: a processor"):
-        estimates(plan, store, device="H100")
+        estimates(plan, store, device="EPYC")
     weights = tmp_path / "weights.pt"
     weights.touch()
     other = tiny.make(evaluation={"samples": 64, "first_rung": 2, "embedding": f"inception:{weights}"})
@@ -97,11 +67,14 @@ def test_what_was_not_measured_is_unknown_and_the_fix_is_said(store: Store, tmp_
 def test_each_device_is_told_by_its_own_trials(store: Store):
     write(store, tiny.make(), device="cpu")
     write(store, tiny.make(sources=["shapes"], seeds=[1, 2]), device="H100", factor=lambda trial: 0.1)
-    slow, fast = (
-        sum(e.seconds() for e in estimates(tiny.make(), store, device).values()) for device in ("a processor", "H100")
+    write(store, tiny.make(sources=["letters"], seeds=[3]), device="A100", factor=lambda trial: 0.2)
+    plan, on_gpu = tiny.make(), tiny.make(resources={"gpus": 0.5})
+    slow, a100, h100 = (
+        sum(each.seconds() for each in estimates(asked, store, device).values())
+        for asked, device in ((plan, None), (on_gpu, "A100"), (on_gpu, "H100"))
     )
-    assert slow == pytest.approx(10 * fast)
-    assert estimates(tiny.make(), store) == estimates(tiny.make(), store, "H100"), "most have run there"
+    assert (slow, a100) == pytest.approx((10 * h100, 2 * h100))
+    assert estimates(on_gpu, store) == estimates(on_gpu, store, "H100"), "most have run there"
 
 
 def test_the_interval_of_a_total_holds_it_as_often_as_it_says():
@@ -113,7 +86,7 @@ def test_the_interval_of_a_total_holds_it_as_often_as_it_says():
         for trial, factor in zip(plan.trials, np.exp(rng.normal(0, 0.3, 6)), strict=True):
             at = [factor * seconds(trial, step) for step in (0, *trial.rungs)]
             legs = zip(np.diff((0, *trial.rungs)), (False, False, True), np.diff(at), strict=True)
-            found.append(Measured(trial, None, at[0], tuple(legs)))
+            found.append(Measured(trial, None, False, at[0], tuple(legs)))
         each = estimate(plan, found)[one.key]
         said = together([(each, each.seconds())] * 20)
         truth = seconds(one, 8) * np.exp(rng.normal(0, 0.3, 20)).sum()

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 import pytest
 from PIL import Image
 
+from bench.bill import bills
 from bench.check import check
 from bench.distances import FIGURES, KINDS
 from bench.store import open_store
@@ -48,7 +49,9 @@ def planned(store: Path) -> list[dict[str, object]]:
 def test_the_store_holds_exactly_the_planned_trials_and_every_rung(finished: Path):
     store = finished / "store"
     counts = json.loads(tiny.transfergan("plan", "tiny.yaml", "--json", cwd=finished).stdout)
-    assert counts == {"trials": 14, "pretrain": 4, "adapt": 10, "collapsed": 2, "done": 14}
+    assert {name: counts[name] for name in ("trials", "pretrain", "adapt", "collapsed", "done")} == {
+        "trials": 14, "pretrain": 4, "adapt": 10, "collapsed": 2, "done": 14,
+    }  # fmt: skip
     trials = open_store(str(store)).read("trials")
     assert sorted(trials["key"]) == sorted(row["key"] for row in planned(store))
     assert set(trials["status"]) == {"done", "stopped"}
@@ -178,6 +181,27 @@ def test_a_sweep_that_is_interrupted_and_killed_ends_as_if_nothing_had_been(fini
     pd.testing.assert_series_equal(tiny.values(store), tiny.values(finished / "store"), check_exact=True)
     recorded = ds.dataset(store / "trials", format="parquet").to_table(columns=["key"]).to_pandas()["key"]
     assert recorded.is_unique, "a finished trial ran again"
+
+
+def test_a_run_that_stops_at_its_limit_loses_nothing_and_the_next_goes_on(tmp_path: Path, finished_once: Path):
+    """The first trial's first rung is all that the least limit lets through; the rest is done within a generous one."""
+    spec = tiny.write_spec(tmp_path, **tiny.SMALL)
+    arguments = ("run", spec, "--store", "store", "--cpus", 1)
+    stopped = tiny.transfergan(*arguments, "--max-hours", 1e-9, cwd=tmp_path, expect=3)
+    assert "3 trials remain" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    store = open_store(str(tmp_path / "store"))
+    assert store.read("trials").empty
+    assert set(tiny.values(store).index.get_level_values("step")) == {0, 2}
+    assert tiny.claimed(tmp_path / "store") == []
+    (bill,) = bills(tiny.make(), store)
+    assert bill.measured == 1
+    assert 0 < bill.left_at_most.value < bill.at_most.value
+
+    tiny.transfergan(*arguments, "--max-cost", 10, "--price", 2, cwd=tmp_path)
+    whole = open_store(str(finished_once))
+    pd.testing.assert_series_equal(tiny.values(store), tiny.values(whole), check_exact=True)
+    pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(whole))
 
 
 def test_two_drivers_share_the_work_and_one_that_is_killed_is_replaced(finished: Path, tmp_path: Path, ray: Path):

@@ -14,6 +14,7 @@ SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A sweep file 
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.steps=100.")
 ]
+PriceOption = Annotated[float | None, typer.Option(min=0, metavar="PRICE", help="What a GPU costs per hour; or a slot's CPUs.")]
 
 
 def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":
@@ -21,6 +22,8 @@ def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":
     from rich.console import Console
 
     from bench.domains import make_ready
+    from bench.imports import imported
+    from bench.memory import share_gpus
     from bench.plan import make_plan
     from bench.spec import load_spec
     from trainers.domains import OWN, get
@@ -30,11 +33,11 @@ def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":
     for name in dict.fromkeys(name for source in (*loaded.sources, *loaded.targets) for name in domains(source)):
         if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
             make_ready(get(name), loaded.gan.resolution, Console(stderr=True))
-    if any(source.startswith(IMPORT) for source in loaded.sources) and exists(store):
-        from bench.imports import imported
-
-        return make_plan(loaded, imported(open_at(store)))
-    return make_plan(loaded)
+    asked = any(source.startswith(IMPORT) for source in loaded.sources) or loaded.resources.auto
+    opened = open_at(store) if asked and exists(store) else None
+    if opened is None:
+        return share_gpus(make_plan(loaded), None)
+    return share_gpus(make_plan(loaded, imported(opened)), opened)
 
 
 def open_at(uri: str, *, create: bool = False) -> "Store":

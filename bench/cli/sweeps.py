@@ -1,12 +1,14 @@
 """Sweeps: run one, say what it would run and how far it has come, and how far its sources are from its targets."""
 
 import json
+import math
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.options import (
+    PriceOption,
     SetOption,
     SpecArgument,
     StoreOption,
@@ -16,6 +18,7 @@ from bench.cli.options import (
     plan_of,
     write_report,
 )
+from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from bench.plan import Plan
@@ -37,14 +40,27 @@ def run(
     cpus: Annotated[int | None, typer.Option(min=1, help="CPU cores to use in all; every core by default.")] = None,
     address: Annotated[str, typer.Option(metavar="HOST:PORT", help="A Ray cluster that is up; or auto, or local.")] = "local",
     retry: Annotated[Retry | None, typer.Option(help="Also run again the trials that failed.")] = None,
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Stop in time not to spend more GPU-hours (*).")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Stop in time not to spend more, at --price.")] = None,
+    price: PriceOption = None,
 ) -> None:
-    """Run what the store does not have yet, then write the report. Safe to repeat and to interrupt."""
+    """Run what the store does not have yet, then write the report. Safe to repeat and to interrupt.
+
+    (*) Hours of the run's trials times their share of a GPU (resources.gpus); without GPUs, hours of trials. Failed attempts
+    count, distances and the report do not. At the limit no more trials are started, those that run end at their next rungs,
+    nothing is lost, and the exit status is 3.
+    """
     from rich.console import Console
 
+    from bench.budget import Budget, hours, unit
+    from bench.estimate import estimates
     from bench.ledger import Ledger
     from bench.progress import cell_table
     from bench.sweep import run_sweep
 
+    if max_cost is not None and not price:
+        raise UserError("--max-cost is in the currency of --price; give that too, what one hour costs")
+    limits = [max_hours, max_cost / price if max_cost is not None and price else None]
     plan = plan_of(spec, overrides, store)
     opened = open_at(store, create=True)
     console = Console(stderr=True)
@@ -52,15 +68,26 @@ def run(
         console.print(f"note: {note}", highlight=False, markup=False)
     opened.write_sweep(plan.spec.name, _planned(plan))
     ledger = Ledger.open(plan, opened, retry_failed=retry is not None)
+    limit = min((each for each in limits if each is not None), default=math.inf)
+    budget = Budget(ledger, limit / hours(1, plan.spec.resources), lambda: estimates(plan, opened))
     failures: list[str] = []
     try:
-        failures = run_sweep(plan, ledger, opened, console, cpus, address)
+        failures = run_sweep(plan, ledger, opened, console, cpus, address, budget)
         interrupted = bool(ledger.open_trials())
     except KeyboardInterrupt:
         interrupted = True
     out = write_report(opened, default_report(opened), None)
     console.print(cell_table(ledger))
     typer.echo(f"report: {out}")
+    if interrupted and budget.refused is not None:
+        spent, more = (f"{hours(each, plan.spec.resources):.3g}" for each in (budget.spent, budget.refused))
+        why = f"the next rungs would have made it {more}, and " if budget.refused > budget.spent else ""
+        typer.echo(
+            f"stopped after {spent} {unit(plan.spec.resources)}: {why}the limit is {limit:.3g}; "
+            f"{len(ledger.open_trials())} trials remain, and the same command with a higher limit goes on",
+            err=True,
+        )
+        raise typer.Exit(3)
     if interrupted:
         typer.echo("interrupted: the same command goes on from here", err=True)
         raise typer.Exit(130)
@@ -77,17 +104,31 @@ def plan(
     spec: SpecArgument = "quickstart",
     store: StoreOption = "store",
     overrides: SetOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print counts as JSON.")] = False,
+    price: PriceOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print counts, hours and costs as JSON.")] = False,
 ) -> None:
-    """Say what a sweep would run, what collapses, and what is done already. Starts nothing."""
+    """Say what a sweep would run, what collapses, what is done already, and how long the rest takes. Starts nothing.
+
+    Hours are of the trials, times their share of a GPU (resources.gpus); without GPUs, of trials. They are estimated, with 95 %
+    intervals, from what the store's trials took on each device: at most, and as expected where the stopping rule ends trials,
+    by that rule on orders of merit drawn at random.
+    """
+    from bench.bill import bills
+    from bench.budget import unit
     from bench.ledger import Ledger
 
     made = plan_of(spec, overrides, store)
+    opened = open_at(store) if exists(store) else None
     done = 0
-    if exists(store):
-        ledger = Ledger.open(made, open_at(store))
+    if opened is not None:
+        ledger = Ledger.open(made, opened)
         ledger.settle()
         done = ledger.count("done", "stopped", "diverged")
+    known, unknown = [], None
+    try:
+        known = bills(made, opened)
+    except UserError as error:
+        unknown = str(error)
     counts = {
         "trials": len(made.trials),
         "pretrain": len(made.of_kind("pretrain")),
@@ -96,7 +137,10 @@ def plan(
         "done": done,
     }
     if as_json:
-        typer.echo(json.dumps(counts))
+        costs = [{"device": each.device, "measured": each.measured, "hours": each.times(1)} for each in known]
+        if price is not None:
+            costs = [{**said, "cost": each.times(price)} for said, each in zip(costs, known, strict=True)]
+        typer.echo(json.dumps({**counts, "unit": unit(made.spec.resources), "estimates": costs, "unknown": unknown}))
         return
     from bench.progress import describe
 
@@ -108,6 +152,15 @@ def plan(
         f"{counts['trials']} trials: {counts['pretrain']} sources to pre-train, {counts['adapt']} adaptations in "
         f"{len(made.cells)} cells ({counts['collapsed']} duplicates collapsed); {done} are in the store already"
     )
+    for bill in known:
+        typer.echo(f"on {bill.device or 'an unknown device'}, by the {bill.measured} trials measured there:")
+        typer.echo(f"  in all {bill.at_most} {unit(made.spec.resources)} at most, {bill.expected} expected")
+        typer.echo(f"  left   {bill.left_at_most} at most, {bill.left_expected} expected")
+        if price is not None:
+            at_most, expected = bill.left_at_most.times(price), bill.left_expected.times(price)
+            typer.echo(f"  cost   {at_most} at most, {expected} expected, of what is left")
+    if unknown:
+        typer.echo(unknown)
 
 
 @app.command(epilog="Example: transfergan status --store store")

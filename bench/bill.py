@@ -1,0 +1,132 @@
+"""What a sweep will cost: its trials' hours at most, and as many as are to be expected where a rule stops the poor ones."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from bench.budget import hours
+from bench.estimate import Estimate, Interval, estimate, together
+from bench.ledger import ENDED, Ledger
+from bench.plan import Plan
+from bench.stopping import Action, Curve, judge
+from bench.store import Store
+from bench.timing import devices, measured, on_device
+from trainers.errors import UserError
+
+#: Orders of merit that are drawn for a cell: so many, and no more than so many over all cells.
+DRAWS, ALL_DRAWS = 20, 2000
+
+#: How likely a trial is to go on to each of its rungs, by key.
+Shares = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Hours (see `bench.budget.hours`) on one device.
+
+    Attributes:
+        device: its name; None where the store does not say.
+        measured: how many measured trials it rests on.
+        at_most: all trials, to their budgets.
+        expected: all trials, as far as the stopping rule is expected to let them; see `expected_shares`.
+        left_at_most, left_expected: of both, what the store lacks.
+    """
+
+    device: str | None
+    measured: int
+    at_most: Interval
+    expected: Interval
+    left_at_most: Interval
+    left_expected: Interval
+
+    def times(self, factor: float) -> dict[str, Any]:
+        """Return it as plain data, the hours in another unit."""
+        said = ("at_most", "expected", "left_at_most", "left_expected")
+        return {name: asdict(getattr(self, name).times(factor)) for name in said}
+
+
+def bills(plan: Plan, store: Store | None) -> list[Bill]:
+    """Return what a plan takes on each device that the store knows it of, the one of most trials first.
+
+    Raises:
+        UserError: on none; says how to measure it.
+    """
+    gpu = bool(plan.spec.resources.gpus)
+    found = [] if store is None else measured(store)
+    fresh = Ledger(plan, dict.fromkeys(plan.by_key, "pending"), {key: {} for key in plan.by_key})
+    now = fresh if store is None else Ledger.open(plan, store)
+    now.settle()
+    whole, rest = expected_shares(fresh), expected_shares(now)
+    made, unknown = [], None
+    for device in devices(found, gpu=gpu) or (None,):
+        own = on_device(found, device, gpu=gpu)
+        try:
+            made.append(_bill(estimate(plan, own), now, whole, rest, device, len(own)))
+        except UserError as error:
+            unknown = error
+    if unknown and not made:
+        raise unknown
+    return made
+
+
+def _bill(
+    found: Mapping[str, Estimate], now: Ledger, whole: Shares, rest: Shares, device: str | None, count: int
+) -> Bill:  # fmt: skip
+    """Return a bill from what trials take, and how likely they are to go on afresh and from what there is."""
+    by_key, one = now.plan.by_key, hours(1, now.plan.spec.resources)
+    all_of_them = {key: (1.0,) * len(trial.rungs) for key, trial in by_key.items()}
+    reached = {key: sum(rung <= now.last_rung(key) for rung in by_key[key].rungs) for key in now.open_trials()}
+
+    def total(shares: Shares, after: Mapping[str, int]) -> Interval:
+        return together((found[key], _seconds(found[key], shares[key], done)) for key, done in after.items()).times(one)
+
+    begin = dict.fromkeys(by_key, 0)
+    return Bill(
+        device, count, total(all_of_them, begin), total(whole, begin), total(all_of_them, reached), total(rest, reached)
+    )  # fmt: skip
+
+
+def _seconds(each: Estimate, shares: Sequence[float], done: int) -> float:
+    """Return a trial's seconds after so many rungs, each of which is reached in a share of all cases."""
+    later = zip(each.rung_seconds[done:], shares[done:], strict=True)
+    return (0 if done else each.setup_seconds) + sum(seconds * share for seconds, share in later)
+
+
+def expected_shares(ledger: Ledger) -> dict[str, tuple[float, ...]]:
+    """Return how likely each trial is to go on to each of its rungs.
+
+    The rule itself decides, on drawn orders of merit: a method's is its strategy's and its source's, both normally distributed
+    and equally wide, and stays as it is from rung to rung; nothing collapses, fails or ceases to improve. Where values are
+    known, they count.
+    """
+    plan, rng = ledger.plan, np.random.default_rng(0)
+    rule = plan.spec.stopping.model_copy(update={"plateau": 0})
+    found = {key: (1.0,) * len(trial.rungs) for key, trial in plan.by_key.items()}
+    draws = max(1, min(DRAWS, ALL_DRAWS // max(1, len(plan.cells))))
+    for cell, keys in plan.cells.items():
+        rungs = plan.by_key[keys[0]].rungs
+        known = {rung: sorted(ledger.values[key][rung] for key in keys if rung in ledger.values[key]) for rung in rungs}
+        reached = {key: np.zeros(len(rungs)) for key in keys}
+        for _ in range(draws):
+            merit: defaultdict[object, float] = defaultdict(rng.standard_normal)
+            curves = []
+            for key in keys:
+                trial, values = plan.by_key[key], ledger.values[key]
+                source = trial.source and trial.source.name
+                method = f"{trial.strategy} {source}"
+                place = NormalDist(sigma=math.sqrt(2)).cdf(merit["strategy", trial.strategy] + merit["source", source])
+                drawn = {r: float(np.quantile(known[r], place)) if known[r] else place for r in rungs}
+                ended = ledger.status[key] in ENDED
+                diverged, failed = ledger.status[key] == "diverged", ledger.status[key] in ("failed", "blocked")
+                shown = values if ended else {**drawn, **values}
+                curves.append(Curve(key, trial.strategy or "", shown, diverged, failed, method=method))
+            for key, verdict in judge(curves, rungs, rule, cell).items():
+                stopped = verdict.rung if verdict.action is Action.STOP else None
+                reached[key][: None if stopped is None else 1 + rungs.index(stopped)] += 1
+        found |= {key: tuple((each / draws).tolist()) for key, each in reached.items()}
+    return found
