@@ -64,10 +64,6 @@ class Cluster:
         """Jobs that run at a time."""
         return self.machines * self.packing
 
-    def gpu_hours(self, seconds: float) -> float:
-        """Return so many seconds of a slot in hours of a GPU."""
-        return seconds * self.gang / self.packing / 3600
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -92,7 +88,7 @@ class Outcome:
     @property
     def idle(self) -> float:
         """Share of the slots' time in which they had no job."""
-        return 1 - self.busy / (self.cluster.slots * self.makespan) if self.makespan else 0.0
+        return max(0.0, 1 - self.busy / (self.cluster.slots * self.makespan)) if self.makespan else 0.0
 
 
 class Work(Protocol):

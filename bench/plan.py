@@ -1,6 +1,6 @@
 """The plan: a sweep's trials with their content-hash keys and parents. Enumeration only; nothing is started here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -63,12 +63,13 @@ class Plan:
         return tuple(trial for trial in self.trials if trial.kind == kind)
 
 
-def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({})) -> Plan:
+def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Callable[[str], Domain] = get) -> Plan:
     """Expand a sweep's grid into trials.
 
     Args:
         spec: the sweep.
         imports: the imported sources that there are.
+        find: returns a domain by name.
 
     Raises:
         UserError: a domain is unknown, missing, empty, too small to measure against, without the labels or the resolution
@@ -80,7 +81,7 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({})) -> Plan:
         raise UserError(f"sources: the list is empty, and strategy {needy[0]!r} starts from a source; name one or more")
     linked = [link for source in spec.sources if needy for link in sources.links(source)]
     used = dict.fromkeys((*(link for link in linked if not link.startswith(sources.IMPORT)), *spec.targets))
-    domains = {name: _checked(name, spec, conditional=_needs_labels(name, spec)) for name in used}
+    domains = {name: _checked(find(name), spec, conditional=_needs_labels(name, spec)) for name in used}
     notes = [note for name, domain in domains.items() for note in _notes(name, domain, spec)]
 
     origins: dict[tuple[str, bool], TrialConfig] = {}
@@ -181,16 +182,15 @@ def _needs_labels(name: str, spec: SweepSpec) -> bool:
     return linked and any(in_cell(s, conditional)[1] for s in sourced for conditional in spec.conditional)
 
 
-def _checked(name: str, spec: SweepSpec, *, conditional: bool) -> Domain:
-    domain = get(name)
+def _checked(domain: Domain, spec: SweepSpec, *, conditional: bool) -> Domain:
     domain.check_resolution(spec.gan.resolution)
     if conditional and not domain.classes:
         bare = " and ".join(repr(part.name) for part in parts_of(domain) if not part.classes)
         raise UserError(f"conditional: domain {bare} has no class labels; set conditional: [false] or sort it into folders")
     if domain.count("reference") < FEWEST_REFERENCE:
         raise UserError(
-            f"domain {name!r} has {domain.count('reference')} reference images and needs {FEWEST_REFERENCE} to be measured "
-            "against; add images (one in five becomes a reference image)"
+            f"domain {domain.name!r} has {domain.count('reference')} reference images and needs {FEWEST_REFERENCE} to be "
+            "measured against; add images (one in five becomes a reference image)"
         )
     return domain
 

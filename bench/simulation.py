@@ -13,6 +13,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
+from bench.budget import hours
 from bench.estimate import Estimate
 from bench.ledger import Ledger, by_step
 from bench.machines import Cluster, Outcome, Simulation, Work
@@ -66,8 +67,8 @@ def simulate(
 def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Values:
     """Return what the stopping rule will see of every adaptation: as measured, else made up.
 
-    Made up is a method's quality, which it keeps from rung to rung, and a fifth of its spread as noise on each of its trials
-    and rungs; so a rule keeps its share at each rung, of whichever methods.
+    Made up is an order of merit: a method's is its strategy's and its source's, both normally distributed and equally wide, and
+    stays as it is from rung to rung, but for noise a fifth as wide; so a rule keeps its share, of whichever methods.
 
     Args:
         plan: the sweep.
@@ -82,9 +83,9 @@ def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Va
             if all(each in measured for each in keys):
                 values[key] = {rung: measured[key].get(rung, math.inf) for rung in trial.rungs}
                 continue
-            method = random.Random(f"{seed} {cell} {trial.strategy} {trial.parent}").gauss()  # noqa: S311 - no secret
-            noise = random.Random(f"{seed} {key}")  # noqa: S311
-            values[key] = {rung: method + noise.gauss(0, 0.2) for rung in trial.rungs}
+            merit = sum(random.Random(f"{seed} {cell} {of}").gauss() for of in (trial.strategy, trial.parent))  # noqa: S311
+            noise = random.Random(f"{seed} {key}")  # noqa: S311 - no secret
+            values[key] = {rung: merit + noise.gauss(0, 0.2) for rung in trial.rungs}
     return values
 
 
@@ -126,24 +127,24 @@ def compare(
                 "schedule": schedule.value,
                 "makespan_hours": outcome.makespan / 3600,
                 "idle": outcome.idle,
-                "gpu_hours": cluster.gpu_hours(outcome.busy),
+                "hours": hours(outcome.busy, plan.spec.resources),
                 "times_ours": outcome.busy / found[Schedule.OURS].busy,
                 "makespan_times_ours": outcome.makespan / found[Schedule.OURS].makespan,
                 "interruptions": outcome.interruptions,
-                "lost_gpu_hours": cluster.gpu_hours(outcome.lost),
+                "lost_hours": hours(outcome.lost, plan.spec.resources),
                 **{status: outcome.ends.get(status, 0) for status in ("done", "stopped", "failed", "blocked")},
             }
 
 
 def savings(plan: Plan, estimates: Mapping[str, Estimate], values: Values) -> dict[str, float]:
-    """Return the GPU-hours that a sweep takes with each saving, one after the other."""
+    """Return the hours (see `bench.budget.hours`) that a sweep takes with each saving, one after the other."""
     share = plan.spec.resources.gpus or 1.0
     one = Cluster(math.ceil(share), share)
     naive, barrier, ours = (simulate(plan, estimates, one, values, each).busy for each in Schedule)
     seconds = {key: each.seconds() for key, each in estimates.items()}
     shared = sum(seconds[trial.key] for trial in plan.of_kind("pretrain")) + sum(seconds[key] for key in plan.grid)
     found = {"naive": naive, "sources_once": shared, "collapsed": barrier, "stopped": ours}
-    return {name: one.gpu_hours(each) for name, each in found.items()}
+    return {name: hours(each, plan.spec.resources) for name, each in found.items()}
 
 
 class _Grid:

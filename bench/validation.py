@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from bench import on_ray
-from bench.estimate import Estimate, measured
+from bench.estimate import Estimate
 from bench.machines import Cluster, Overhead
 from bench.overhead import per_trial, run_timed, trivial_on_ray, trivial_plan
 from bench.plan import Plan, make_plan
@@ -20,6 +20,7 @@ from bench.simulation import simulate, stopping_values
 from bench.spec import ResourcesConfig, SweepSpec
 from bench.store import Store, open_store
 from bench.sweep import prepare_domains
+from bench.timing import measured
 from bench.worker import train_on_ray
 
 #: Trivial trials from which the harness's own time is measured, and their steps where each has many rungs.

@@ -17,8 +17,11 @@ SetOption = Annotated[
 PriceOption = Annotated[float | None, typer.Option(min=0, metavar="PRICE", help="What a GPU costs per hour; or a slot's CPUs.")]
 
 
-def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":
-    """Return the plan of a sweep file or a preset, once the images of its own domains are decoded."""
+def plan_of(spec: str, overrides: list[str] | None, store: str, *, announced: bool = False) -> "Plan":
+    """Return the plan of a sweep file or a preset, once the images of its own domains are decoded.
+
+    With `announced`, data sets that are not here are planned by what the catalogue says of them.
+    """
     from rich.console import Console
 
     from bench.domains import make_ready
@@ -27,6 +30,7 @@ def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":
     from bench.plan import make_plan
     from bench.spec import load_spec
     from trainers.domains import OWN, get
+    from trainers.domains.announced import get_or_announced
     from trainers.sources import IMPORT, domains
 
     loaded = load_spec(spec, overrides or ())
@@ -35,9 +39,8 @@ def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":
             make_ready(get(name), loaded.gan.resolution, Console(stderr=True))
     asked = any(source.startswith(IMPORT) for source in loaded.sources) or loaded.resources.auto
     opened = open_at(store) if asked and exists(store) else None
-    if opened is None:
-        return share_gpus(make_plan(loaded), None)
-    return share_gpus(make_plan(loaded, imported(opened)), opened)
+    known = {} if opened is None else imported(opened)
+    return share_gpus(make_plan(loaded, known, get_or_announced if announced else get), opened)
 
 
 def open_at(uri: str, *, create: bool = False) -> "Store":
