@@ -50,7 +50,7 @@ class Sweep:
 
     def plan(self) -> Plan:
         """Return its plan."""
-        return make_plan(SweepSpec.model_validate({"name": self.name, **_COMMON, **self.changes}))
+        return make_plan(SweepSpec.model_validate({**_COMMON, **self.changes, "name": self.name}))
 
 
 #: Every way in which trials wait: for a slot, for a source, for their cell, and one chain for all before it.
