@@ -114,24 +114,27 @@ def plain(trials: int) -> float:
     return per_trial(ends.times)
 
 
-def run_timed(plan: Plan, store: Store, trainable: Callable[[Mapping[str, Any]], None]) -> tuple[Ledger, list[float]]:
+def run_timed(
+    plan: Plan, store: Store, trainable: Callable[[Mapping[str, Any]], None]
+) -> tuple[Ledger, list[tuple[float, str]]]:
     """Run what a store lacks of a plan, as `run_sweep` does; Ray must be up.
 
     Returns:
-        what became of it, and the seconds after which the driver has dealt with each rung or end, ascending.
+        what became of it, and for each rung or end, ascending, the seconds after which the driver has dealt with it, and of
+        which trial it was.
     """
     planned = [trial_columns(trial) for trial in plan.trials]
     store.write_sweep(plan.spec.name, {"spec": as_mapping(plan.spec), "trials": planned})
     ledger = Ledger.open(plan, store)
     for _ in reopen(plan, ledger, store):
         pass
-    times: list[float] = []
+    events: list[tuple[float, str]] = []
     began = time.perf_counter()
-    recorder = Recorder(plan, ledger, store, lambda key, result: times.append(time.perf_counter() - began))
+    recorder = Recorder(plan, ledger, store, lambda key, result: events.append((time.perf_counter() - began, key)))
     recorder.settle()
     if ledger.is_open():
         on_ray.run_trials(plan, ledger, store, recorder, trainable)
-    return ledger, times
+    return ledger, events
 
 
 def harness(trials: int) -> float:
@@ -139,10 +142,10 @@ def harness(trials: int) -> float:
     plan = trivial_plan(trials)
     with tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
         store = open_store(str(Path(scratch) / "store"), create=True)
-        ledger, times = run_timed(plan, store, trivial_on_ray)
+        ledger, events = run_timed(plan, store, trivial_on_ray)
         assert ledger.ended == len(store.read("trials")) == len(plan.trials)
         assert ledger.count("done", "stopped") == ledger.ended
-    return per_trial(times)
+    return per_trial([at for at, _ in events])
 
 
 def overhead(sizes: list[int], rounds: int) -> Iterator[dict[str, Any]]:
