@@ -1,6 +1,7 @@
-"""How fast the harness is: ``python -m bench.benchmark --read``, ``--overhead`` or ``--plan``.
+"""How fast the harness is: ``python -m bench.benchmark --read``, ``--overhead``, ``--plan`` or ``--simulate``.
 
-A store is read as it was written, and compacted; a sweep's trials are run beside a plain grid search; a large sweep is planned.
+A store is read as it was written, and compacted; a sweep's trials are run beside a plain grid search; a large sweep is planned;
+small sweeps are run and simulated, which says how well a simulation tells their makespan.
 What is compared takes turns, so that whatever else the machine does falls on both; what is told is the median of the rounds.
 """
 
@@ -80,6 +81,7 @@ def main() -> None:
     what.add_argument("--read", action="store_true", help="read a store as written, and compacted")
     what.add_argument("--overhead", action="store_true", help="run a sweep of trivial trials, and a plain grid search")
     what.add_argument("--plan", action="store_true", help="plan a large sweep")
+    what.add_argument("--simulate", action="store_true", help="run small sweeps, and simulate them")
     parser.add_argument("--rows", type=int, default=1_000_000, help="measurements in the store (--read)")
     parser.add_argument("--per-part", type=int, default=200, help="measurements in a part (--read); a real rung has about 20")
     parser.add_argument("--trials", type=int, nargs="+", help="trials (--overhead: 100 1000, --plan: 100000)")
@@ -96,6 +98,13 @@ def main() -> None:
     if arguments.read:
         for row in read(arguments.rows, arguments.per_part, arguments.rounds):
             show(row, "{store:10}  {rows:,} rows in {parts:,} parts: {seconds:.3f} s  {times_as_written:.1f}x")
+        return
+    if arguments.simulate:
+        from bench.validation import validate
+
+        words = "{sweep:14} {trials} trials on {slots}: {real:.1f} s, simulated {simulated:.1f} s: {ratio:.3f}x"
+        for row in validate():
+            show(row, words)
         return
     from bench.overhead import overhead, planning  # Ray takes a while to import
 

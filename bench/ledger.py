@@ -24,6 +24,9 @@ Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", 
 #: Nothing more will happen to a trial of these statuses in this run.
 ENDED: frozenset[Status] = frozenset({"done", "stopped", "diverged", "failed", "blocked"})
 
+#: Ends that the stopping rule is told of; others change nothing for the rest of the cell.
+_TELLING: frozenset[Status] = frozenset({"diverged", "failed", "blocked"})
+
 #: Ends of a source that leave its children without one.
 _LOST: frozenset[Status] = frozenset({"failed", "diverged", "blocked"})
 
@@ -163,7 +166,8 @@ class Ledger:
         if reason:
             self.reasons[key] = reason
         self._set(key, status)
-        self._judge(self.plan.by_key[key].cell)
+        if status in _TELLING:
+            self._judge(self.plan.by_key[key].cell)
 
     def leave(self, key: str) -> None:
         """Note that another driver works on a trial."""
@@ -241,7 +245,7 @@ class Ledger:
         self._steps_left[key] = left
 
     def _judge(self, cell: str | None) -> None:
-        if cell is None:
+        if cell is None or self.plan.spec.stopping.rule == "none":
             return
         trials = [self.plan.by_key[key] for key in self.plan.cells[cell]]
         rungs = max((trial.rungs for trial in trials), key=lambda rungs: rungs[-1])

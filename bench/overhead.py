@@ -114,30 +114,38 @@ def plain(trials: int) -> float:
     return per_trial(ends.times)
 
 
-def run_trivial(plan: Plan, store: Store, tell: Callable[[], None] = lambda: None) -> Ledger:
-    """Run what a store lacks of a trivial plan, as `run_sweep` does; Ray must be up. `tell` is called after every event."""
+def run_timed(
+    plan: Plan, store: Store, trainable: Callable[[Mapping[str, Any]], None]
+) -> tuple[Ledger, list[tuple[float, str]]]:
+    """Run what a store lacks of a plan, as `run_sweep` does; Ray must be up.
+
+    Returns:
+        what became of it, and for each rung or end, ascending, the seconds after which the driver has dealt with it, and of
+        which trial it was.
+    """
     planned = [trial_columns(trial) for trial in plan.trials]
     store.write_sweep(plan.spec.name, {"spec": as_mapping(plan.spec), "trials": planned})
     ledger = Ledger.open(plan, store)
     for _ in reopen(plan, ledger, store):
         pass
-    recorder = Recorder(plan, ledger, store, lambda key, result: tell())
+    events: list[tuple[float, str]] = []
+    began = time.perf_counter()
+    recorder = Recorder(plan, ledger, store, lambda key, result: events.append((time.perf_counter() - began, key)))
     recorder.settle()
     if ledger.is_open():
-        on_ray.run_trials(plan, ledger, store, recorder, trivial_on_ray)
-    return ledger
+        on_ray.run_trials(plan, ledger, store, recorder, trainable)
+    return ledger, events
 
 
 def harness(trials: int) -> float:
     """Return the seconds per trial of a sweep of trivial trials, every outcome in the store; Ray must be up."""
-    times: list[float] = []
     plan = trivial_plan(trials)
     with tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
         store = open_store(str(Path(scratch) / "store"), create=True)
-        ledger = run_trivial(plan, store, lambda: times.append(time.perf_counter()))
+        ledger, events = run_timed(plan, store, trivial_on_ray)
         assert ledger.ended == len(store.read("trials")) == len(plan.trials)
         assert ledger.count("done", "stopped") == ledger.ended
-    return per_trial(times)
+    return per_trial([at for at, _ in events])
 
 
 def overhead(sizes: list[int], rounds: int) -> Iterator[dict[str, Any]]:

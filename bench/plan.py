@@ -1,6 +1,6 @@
 """The plan: a sweep's trials with their content-hash keys and parents. Enumeration only; nothing is started here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -30,15 +30,19 @@ class Plan:
     Attributes:
         spec: the sweep.
         trials: every trial once; pretrain trials first, then the cells one after the other.
-        collapsed: grid points that turned out to be another point's trial (scratch has no source; a size beyond the
-            domain is the whole domain).
+        grid: the key of every grid point's trial, as often as there are points; several points may be one trial.
         notes: what the user should know, a line each.
     """
 
     spec: SweepSpec
     trials: tuple[TrialConfig, ...]
-    collapsed: int
+    grid: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def collapsed(self) -> int:
+        """Grid points that turned out to be another's trial: scratch has no source; a size beyond the domain is all of it."""
+        return len(self.grid) - len(set(self.grid))
 
     @cached_property
     def by_key(self) -> Mapping[str, TrialConfig]:
@@ -59,12 +63,13 @@ class Plan:
         return tuple(trial for trial in self.trials if trial.kind == kind)
 
 
-def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({})) -> Plan:
+def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Callable[[str], Domain] = get) -> Plan:
     """Expand a sweep's grid into trials.
 
     Args:
         spec: the sweep.
         imports: the imported sources that there are.
+        find: returns a domain by name.
 
     Raises:
         UserError: a domain is unknown, missing, empty, too small to measure against, without the labels or the resolution
@@ -76,18 +81,17 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({})) -> Plan:
         raise UserError(f"sources: the list is empty, and strategy {needy[0]!r} starts from a source; name one or more")
     linked = [link for source in spec.sources if needy for link in sources.links(source)]
     used = dict.fromkeys((*(link for link in linked if not link.startswith(sources.IMPORT)), *spec.targets))
-    domains = {name: _checked(name, spec, conditional=_needs_labels(name, spec)) for name in used}
+    domains = {name: _checked(find(name), spec, conditional=_needs_labels(name, spec)) for name in used}
     notes = [note for name, domain in domains.items() for note in _notes(name, domain, spec)]
 
     origins: dict[tuple[str, bool], TrialConfig] = {}
     pretrains: dict[str, TrialConfig] = {}
     adapts: dict[str, TrialConfig] = {}
     refs = {name: _ref(domain) for name, domain in domains.items()}
-    points = 0
+    grid: list[str] = []
     cells = product(spec.targets, spec.sizes, spec.conditional, spec.augmentation)
     for target, size, conditional, augmentation in cells:
         for strategy, source, seed in _starts(spec):
-            points += 1
             origin = None
             strategy, labelled = in_cell(get_strategy(strategy), conditional)
             if source is not None:
@@ -111,8 +115,9 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({})) -> Plan:
                 evaluation=spec.evaluation,
             )
             adapts.setdefault(trial.key, trial)
+            grid.append(trial.key)
     trials = (*pretrains.values(), *adapts.values())
-    return Plan(spec, trials, points - len(adapts), tuple(notes))
+    return Plan(spec, trials, tuple(grid), tuple(notes))
 
 
 def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:
@@ -177,16 +182,15 @@ def _needs_labels(name: str, spec: SweepSpec) -> bool:
     return linked and any(in_cell(s, conditional)[1] for s in sourced for conditional in spec.conditional)
 
 
-def _checked(name: str, spec: SweepSpec, *, conditional: bool) -> Domain:
-    domain = get(name)
+def _checked(domain: Domain, spec: SweepSpec, *, conditional: bool) -> Domain:
     domain.check_resolution(spec.gan.resolution)
     if conditional and not domain.classes:
         bare = " and ".join(repr(part.name) for part in parts_of(domain) if not part.classes)
         raise UserError(f"conditional: domain {bare} has no class labels; set conditional: [false] or sort it into folders")
     if domain.count("reference") < FEWEST_REFERENCE:
         raise UserError(
-            f"domain {name!r} has {domain.count('reference')} reference images and needs {FEWEST_REFERENCE} to be measured "
-            "against; add images (one in five becomes a reference image)"
+            f"domain {domain.name!r} has {domain.count('reference')} reference images and needs {FEWEST_REFERENCE} to be "
+            "measured against; add images (one in five becomes a reference image)"
         )
     return domain
 

@@ -26,7 +26,7 @@ def status_tables(store: Store, sweep: str | None = None) -> Iterator[Table]:
         if sweep not in (None, name):
             continue
         trials = tuple(TrialConfig.model_validate_json(row["config"]) for row in planned["trials"])
-        ledger = Ledger.open(Plan(SweepSpec.model_validate(planned["spec"]), trials, 0, ()), store)
+        ledger = Ledger.open(Plan(SweepSpec.model_validate(planned["spec"]), trials, (), ()), store)
         ledger.settle()
         table = cell_table(ledger)
         table.title = f"{name}: {ledger.ended} of {len(trials)} trials ended"

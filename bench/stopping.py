@@ -100,8 +100,9 @@ def judge(curves: Sequence[Curve], rungs: Sequence[int], rule: StoppingConfig, c
         # Of a protected method one seed goes on, and not the best one, which would make the method look better than it is.
         watched = [min(seeds[method], key=lambda curve: curve.key) for method in ranked if method in protected]
         live = [curve for method in kept for curve in seeds[method]] + watched
+        going = {curve.key for curve in live}
         verdicts.update(
-            (curve.key, Verdict(Action.STOP, rung)) for curve in arrived if curve.key not in own and curve not in live
+            (curve.key, Verdict(Action.STOP, rung)) for curve in arrived if curve.key not in own and curve.key not in going
         )
         for curve in [curve for curve in live if _method(curve) != ranked[0]]:  # the best goes on, whatever it does
             if why := _plateau(curve, rungs[: rungs.index(rung) + 1], rule):

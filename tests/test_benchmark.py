@@ -9,7 +9,8 @@ import pytest
 
 from analysis import benchmark as report_benchmark
 from bench import benchmark as store_benchmark
-from bench import overhead
+from bench import overhead, validation
+from tests import tiny
 from trainers import packing
 from trainers.benchmark import measure, quality
 from trainers.evaluation import benchmark as metrics
@@ -154,3 +155,13 @@ def test_reports_of_no_trials_are_a_mistake(monkeypatch: pytest.MonkeyPatch, cap
         report_benchmark.main()
     assert ended.value.code == 2
     assert "--trials must be 1 or more" in capsys.readouterr().err
+
+
+def test_a_sweep_is_simulated_beside_its_real_run(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(validation, "STEPS", 2)
+    (row,) = validation.validate((validation.Sweep("tiny", 1, {**tiny.SPEC, **tiny.SMALL}),))
+    assert (row["sweep"], row["slots"], row["trials"], row["stopped"]) == ("tiny", 1, 3, 0)
+    assert row["same_ends"]
+    assert row["ratio"] == pytest.approx(row["simulated"] / row["real"])
+    assert 0 < row["startup"] < row["real"]
+    json.dumps(row)

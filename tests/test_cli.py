@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 from bench.cli import app, main
 from bench.outcomes import outcome_row
 from bench.plan import Plan, make_plan, trial_columns
-from bench.spec import SweepSpec, as_mapping
+from bench.spec import SweepSpec, as_mapping, load_spec
 from bench.store import SCHEMA_VERSION, Store, open_store
 from tests.synthetic import build
 from tests.timed import seconds, write
@@ -100,9 +100,9 @@ VERBS = dict(verbs(typer.main.get_command(app)))
 
 def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
-        "run", "plan", "status", "report", "recommend", "compare", "strategies", "distances", "evaluate", "replay", "generate",
-        "import", "domains", "domains preview", "domains show", "domains prepare", "store", "store check", "store compact",
-        "store merge", "submit", "logs", "cancel",
+        "run", "tune", "plan", "simulate", "status", "report", "recommend", "compare", "strategies", "distances", "evaluate",
+        "replay", "generate", "import", "domains", "domains preview", "domains show", "domains prepare", "store", "store check",
+        "store compact", "store merge", "submit", "logs", "cancel",
     }  # fmt: skip
 
 
@@ -212,6 +212,7 @@ MISTAKES = [
     ("run --store newer", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
     ("run --store others", "store 'others' is a directory with other files"),
     ("run --store gopher://host/store", "store 'gopher://host/store' cannot be opened"),
+    ("simulate --gpus 1,0", "--gpus: '1,0' is not a list of numbers of 1 and more; write them as in --gpus 1,8,64"),
     ("plan --json --set sizes=[0]", "preset quickstart: sizes.0: input should be greater than or equal to 1, got 0"),
     ("plan --store f", "store 'f' is a file"),
     ("run --max-cost 5", "--max-cost is in the currency of --price; give that too"),
@@ -382,6 +383,30 @@ def test_plan_counts_what_is_done_stopped_or_diverged_as_done(tmp_path: Path, mo
     assert json.loads(call("plan", "small.yaml", "--json").stdout)["done"] == 4
     assert json.loads(call("plan", "small.yaml", "--json", "--store", "elsewhere").stdout)["done"] == 0
     assert tree(tmp_path) == before
+
+
+def test_simulate_says_what_a_sweep_takes_on_more_gpus_even_of_data_sets_that_are_not_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRANSFERGAN_DATA", str(tmp_path / "none"))
+    networks = {"gan": {"resolution": 64, "width": 64}, "training": {"steps": 80, "batch": 16, "critic_steps": 5}}
+    measured = {"evaluation": {"samples": 10000, "first_rung": 10}, "resources": {"gpus": 1}}
+    store, plan = sweep_store(tmp_path / "store", **networks, **measured)
+    write(store, plan, device="H100")
+    full = ("simulate", "full-grid", "--set", "evaluation.embedding=builtin", "--gpus", "1,64")
+    said = json.loads(call(*full, "--json").stdout)
+    assert (said["points"], said["trials"], said["collapsed"]) == (4 * 4 * 7 * 4 * 3, 979, 369)
+    cells = 4 * 7 - 3  # the whole of Flowers comes three times, and that of Cityscapes twice
+    spec = load_spec("full-grid", ["evaluation.embedding=builtin"])
+    source, adapt = 4 * (3 + 50000 + 2 * 6 + 4), cells * 39 * (3 + 12500 + 2 * 4 + 4)
+    assert spec.evaluation.rungs(100_000)[-2:] == (50_000, 100_000)
+    assert said["hours"]["collapsed"] * 3600 == pytest.approx(source + adapt)
+    by = {(row["gpus"], row["schedule"]): row for row in said["simulations"]}
+    assert by[1, "ours"]["makespan_hours"] == pytest.approx(said["hours"]["stopped"])
+    assert said["hours"]["naive"] > said["hours"]["sources_once"] > said["hours"]["collapsed"] > said["hours"]["stopped"]
+    assert by[64, "ours"]["makespan_hours"] < by[64, "barrier"]["makespan_hours"] < by[64, "naive"]["makespan_hours"]
+    assert "1,344 grid points, 979 trials (369 duplicates collapsed)" in call(*full).stdout
 
 
 def test_plan_says_hours_and_costs_on_each_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

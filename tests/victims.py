@@ -35,4 +35,4 @@ def drives(uri: str, address: str, trials: int) -> None:
     """Run a sweep of trivial trials, three rungs each, on a cluster that is up."""
     plan = overhead.trivial_plan(trials, steps=4, rule="halving")
     with on_ray.cluster(plan.spec.resources, address=address):
-        overhead.run_trivial(plan, open_store(uri, create=True))
+        overhead.run_timed(plan, open_store(uri, create=True), overhead.trivial_on_ray)

@@ -119,24 +119,26 @@ def run(
 
     def rung(diverged: str | None = None) -> Rung:
         per_step = trial.training.batch * trial.training.critic_steps
+        finished = gan.step >= trial.training.steps
+        measurements, samples = ((), None) if diverged else (evaluate(gan), evaluate.grid(gan))
+        fishers = None
+        if finished and trial.kind == "pretrain" and not diverged:
+            fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed)
         shown = Rung(
             step=gan.step,
-            measurements=() if diverged else evaluate(gan),
+            measurements=measurements,
             embedding=evaluate.embedding.identity,
             checkpoint=None,
-            samples=None if diverged else evaluate.grid(gan),
+            samples=samples,
             images_seen=gan.step * per_step,
             seconds=spent + time.perf_counter() - began,
             images_per_second=(gan.step - first) * per_step / trained if trained else None,
             peak_memory_mib=peak_memory_mib(gan.device),
             diverged=diverged,
-            finished=gan.step >= trial.training.steps,
+            finished=finished,
         )
         if diverged:
             return shown
-        fishers = None
-        if shown.finished and trial.kind == "pretrain":
-            fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed)
         data = checkpoints.save(gan, trial, matches, shown.report, resumable=not shown.finished, fishers=fishers)
         return replace(shown, checkpoint=data)
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from bench.cli import domains, jobs, networks, results, runs, stores, sweeps
+from bench.cli import domains, jobs, networks, results, runs, scale, stores, sweeps
 from trainers.errors import UserError
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for verbs in (runs, jobs, sweeps, results, networks):
+for verbs in (runs, jobs, sweeps, scale, results, networks):
     app.add_typer(verbs.app)
 app.add_typer(domains.app, name="domains")
 app.add_typer(stores.app, name="store")

@@ -32,10 +32,11 @@ class Retry(StrEnum):
 RetryOption = Annotated[Retry | None, typer.Option("--retry", help="Also run again the trials that failed.")]
 
 
-def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":
+def plan_of(spec: str, overrides: list[str] | None, store: str, *, announced: bool = False) -> "Plan":
     """Return the plan of a sweep file or a preset, once the images of its own domains are decoded.
 
-    Where it is to be tuned, the plan is that without (see `search_of`).
+    Where it is to be tuned, the plan is that without (see `search_of`). With `announced`, data sets that are not here are
+    planned by what the catalogue says of them.
     """
     from rich.console import Console
 
@@ -44,6 +45,7 @@ def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":
     from bench.plan import make_plan
     from bench.spec import load_spec
     from trainers.domains import OWN, get
+    from trainers.domains.announced import get_or_announced
     from trainers.sources import domains
 
     loaded = load_spec(spec, overrides or ())
@@ -52,7 +54,7 @@ def plan_of(spec: str, overrides: list[str] | None, store: str) -> "Plan":
     for name in dict.fromkeys(name for end in ends for name in domains(end)):
         if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
             make_ready(get(name), loaded.gan.resolution, Console(stderr=True))
-    made = make_plan(loaded, _imports(ends, store))
+    made = make_plan(loaded, _imports(ends, store), get_or_announced if announced else get)
     return share_gpus(made, open_at(store) if loaded.resources.auto and exists(store) else None)
 
 

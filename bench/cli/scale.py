@@ -1,0 +1,69 @@
+"""What a sweep would take on more GPUs than one has."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import SetOption, SpecArgument, StoreOption, exists, open_at, plan_of
+from trainers.errors import UserError
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: transfergan simulate quickstart --gpus 1,8,64 --interruptions 0.05 --store store")
+def simulate(
+    spec: SpecArgument = "quickstart",
+    store: StoreOption = "store",
+    overrides: SetOption = None,
+    gpus: Annotated[str, typer.Option(metavar="N,...", help="How many GPUs there are.")] = "1,8,64,1000",
+    interruptions: Annotated[float, typer.Option(min=0, metavar="RATE", help="Losses of a spot GPU per hour.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the interruptions, and of values that are not measured yet.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say how long a sweep would take on so many GPUs, beside a naive grid. Starts nothing, and needs none of the data sets.
+
+    From what the store's trials took, on the device that most of them ran on; a sweep without GPUs (resources.gpus: 0) is
+    simulated on slots of one trial. "ours" is what run does. "barrier" trains all sources first and stops nothing. "naive"
+    pre-trains the source of every grid point anew, runs duplicates, and stops nothing.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.budget import unit
+    from bench.estimate import estimates
+    from bench.simulation import compare, savings, stopping_values
+
+    numbers = _numbers(gpus)
+    made = plan_of(spec, overrides, store, announced=True)
+    opened = open_at(store) if exists(store) else None
+    takes = estimates(made, opened)
+    values = stopping_values(made, opened, seed)
+    rows = list(compare(made, takes, values, numbers, interruptions, seed))
+    saved = savings(made, takes, values)
+    if as_json:
+        trials = {"points": len(made.grid), "collapsed": made.collapsed, "trials": len(made.trials)}
+        typer.echo(json.dumps({**trials, "unit": unit(made.spec.resources), "hours": saved, "simulations": rows}))
+        return
+    hours = unit(made.spec.resources)
+    table = Table(box=None, pad_edge=False)
+    slots = "GPUs" if made.spec.resources.gpus else "slots"
+    for column in (slots, "schedule", "makespan, h", "idle", hours, "x ours", "lost", "lost, h", "failed"):
+        table.add_column(column, justify="left" if column == "schedule" else "right")
+    for row in rows:
+        counts = f"{row['interruptions']:,}", f"{row['lost_hours']:,.3g}", f"{row['failed'] + row['blocked']:,}"
+        took = f"{row['makespan_hours']:,.4g}", f"{row['idle']:.0%}", f"{row['hours']:,.4g}", f"{row['times_ours']:.2f}"
+        table.add_row(f"{row['gpus']:,}", row["schedule"], *took, *counts)
+    Console().print(table)
+    typer.echo(
+        f"{len(made.grid):,} grid points, {len(made.trials):,} trials ({made.collapsed:,} duplicates collapsed). In {hours}: "
+        f"naive {saved['naive']:,.4g}; each source once {saved['sources_once']:,.4g}; duplicates collapsed "
+        f"{saved['collapsed']:,.4g}; the poor stopped {saved['stopped']:,.4g}: {saved['naive'] / saved['stopped']:.1f}x less"
+    )
+
+
+def _numbers(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.strip().isdigit() and int(part) for part in parts):
+        raise UserError(f"--gpus: {text!r} is not a list of numbers of 1 and more; write them as in --gpus 1,8,64")
+    return [int(part) for part in parts]
