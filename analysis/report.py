@@ -5,6 +5,7 @@ from the store is escaped: Jinja2 escapes text, `panels` the figures' JSON, `ana
 An empty or failed sweep gives a page that says so in words; there are no empty figures.
 """
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -17,17 +18,23 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis import panels, tables, transferability
-from analysis.album import Album, Samples, samples
+from analysis.album import Album
 from analysis.answers import Answer, answers
+from analysis.dossiers import dossiers
 from analysis.downloads import Download, of_analysis, of_trials
+from analysis.escaping import in_script
 from analysis.figures import Style
 from analysis.frames import STATUSES, Frames, load, records
 from analysis.panels import Panel
 from analysis.statistics import Analysis, analyse
 from analysis.summary import caveats, overall
 from analysis.tables import Quality, Ranking
+from analysis.walls import Wall, walls
 from analysis.wording import predictor, signed, times
 from bench.store import Store, UserError
+
+#: Bytes of sample grids in a page: in walls, and of single trials. With plotly and a thousand trials it stays below 15 MB.
+_WALLS, _DOSSIERS = 3 * 2**20, 5 * 2**18
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,8 @@ class View:
     drivers: list[dict[str, Any]] = field(default_factory=list)
     quality: list[Quality] = field(default_factory=list)
     knobs: list[dict[str, Any]] = field(default_factory=list)
-    samples: list[Samples] = field(default_factory=list)
-    samples_left_out: int = 0
+    walls: list[Wall] = field(default_factory=list)
+    grids_left_out: int = 0
     downloads: list[Download] = field(default_factory=list)
 
 
@@ -85,7 +92,7 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         replayed: what stopping would have saved where nobody was stopped, see `panels.stopping_audit`; None for nothing.
     """
     style = Style.of(frames.trials)
-    album = Album(store)
+    album = Album(store, _WALLS)
     several = len(frames.embeddings) > 1
     views = [
         _view(frames, analyse(frames, embedding), style, album, number if several else 0)
@@ -95,9 +102,12 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         loader=jinja2.PackageLoader("analysis"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.filters["count"] = lambda n: f"{n:,}"
+    environment.filters["of"] = tables.filtered_by(frames.trials)
     environment.filters["signed"] = signed
     environment.filters["times"] = times
     environment.filters["p"] = lambda p: "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+    trials = tables.trial_rows(frames)
+    told = dossiers(frames, trials, Album(store, _DOSSIERS), album)
     coverage = transferability.coverage(frames.trials, STATUSES)
     return environment.get_template("report.html.j2").render(
         title=", ".join(sorted({*frames.sweeps, *frames.trials["sweep"]})),
@@ -115,8 +125,11 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         trials_csv=of_trials(frames),
         errors=tables.errors(frames.trials),
         totals=coverage[["planned", *STATUSES]].sum().to_dict(),
-        key_entries=panels.key(style),
-        trials=tables.trial_rows(frames),
+        key_entries=panels.key(style, frames.trials),
+        ends=panels.ends(frames.trials),
+        trials=trials,
+        dossiers=in_script(json.dumps(told, separators=(",", ":"))),
+        dossiers_left_out=told["left_out"],
         embeddings=tables.embeddings(frames),
         frames=frames,
         environments=[{**row, "details": list(tables.flatten(row["details"]))} for row in records(frames.environments)],
@@ -124,7 +137,7 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
 
 
 def _view(frames: Frames, analysis: Analysis, style: Style, album: Album, number: int) -> View:
-    grids, left_out = samples(analysis, frames.trials, album)
+    own_walls, left_out = walls(analysis, frames.trials, album)
     return View(
         embedding=analysis.embedding,
         answers=answers(analysis, frames.trials),
@@ -144,8 +157,8 @@ def _view(frames: Frames, analysis: Analysis, style: Style, album: Album, number
         drivers=records(analysis.drivers),
         quality=tables.quality_tables(analysis),
         knobs=records(analysis.knobs),
-        samples=grids,
-        samples_left_out=left_out,
+        walls=own_walls,
+        grids_left_out=left_out,
         downloads=of_analysis(analysis, number),
     )
 

@@ -1,7 +1,7 @@
 """The tables of a page: what a row of each says."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,14 @@ from analysis.wording import saved, saved_interval, span, times
 
 @dataclass(frozen=True)
 class Quality:
-    """What the metrics say of one cell: their names, and by method (name, step, seeds) what each says, "" for nothing."""
+    """What the metrics say of one cell: their names, and by method what each says, "" for nothing.
+
+    A row is (name, strategy, source, step, seeds, what the metrics say).
+    """
 
     cell_label: str
     metrics: list[str]
-    rows: list[tuple[str, int, int, list[str]]]
+    rows: list[tuple[str, str, str | None, int, int, list[str]]]
 
 
 def quality_tables(analysis: Analysis) -> list[Quality]:
@@ -31,7 +34,8 @@ def quality_tables(analysis: Analysis) -> list[Quality]:
         for _, own in cell.groupby(["strategy", "source"], sort=False, dropna=False):
             first = records(own)[0]
             said = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(own)}
-            rows.append((_short(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
+            named = (_short(first), first["strategy"], first["source_label"], first["step"], first["seeds"])
+            rows.append((*named, [said.get(name, "") for name in metrics]))
         tables.append(Quality(str(cell["cell_label"].iloc[0]), [quality.METRICS[name] for name in metrics], rows))
     return tables
 
@@ -49,10 +53,13 @@ def _with_error(value: float, error: float | None) -> str:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The strategies of one cell: the sources, nearest first, and by strategy, best first, its verdict and words under each."""
+    """The strategies of one cell.
+
+    Sources (name and heading) from the nearest on, and by strategy, best first, its verdict and words under each.
+    """
 
     cell_label: str
-    sources: list[str]
+    sources: list[tuple[str, str]]
     rows: list[tuple[str, list[tuple[str, str]]]]
 
 
@@ -62,7 +69,10 @@ def strategy_tables(analysis: Analysis) -> list[Ranking]:
     for _, cell in analysis.strategies.groupby("cell", sort=False):
         rows = records(cell)
         heads = {
-            row["source"]: row["source_label"] + ("" if row["distance"] is None else f" (distance {row['distance']:.3g})")
+            row["source"]: (
+                row["source_label"],
+                row["source_label"] + ("" if row["distance"] is None else f" (distance {row['distance']:.3g})"),
+            )
             for row in rows
         }
         said = {(row["strategy"], row["source"]): (row["verdict"], _behind(row)) for row in rows}
@@ -89,7 +99,8 @@ def savings_rows(analysis: Analysis) -> list[dict[str, Any]]:
     for row in records(chosen):
         data, time = images.get(tuple(row[name] for name in by_size)), steps.get(tuple(row[name] for name in by_cell))
         if data or time:
-            rows.append({"cell_label": row["cell_label"], "name": _short(row), **_of_images(data), **_of_steps(time)})
+            named = {name: row[name] for name in ("cell_label", "strategy", "source_label")}
+            rows.append({**named, "name": _short(row), **_of_images(data), **_of_steps(time)})
     return rows
 
 
@@ -136,6 +147,25 @@ def trial_rows(frames: Frames) -> list[dict[str, Any]]:
     for row in rows:
         row["values"] = [(values.get((row["key"], name, "fid")), values.get((row["key"], name, "kid"))) for name in embeddings]
     return rows
+
+
+def filtered_by(trials: pd.DataFrame) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a function from a row to the attributes by which the page filters it.
+
+    A row says what it is of by `target_label`, `size`, `strategy` and `source_label`, or by the `cell_label` of a cell of
+    `trials`. A size without a target is that of a source, which is not filtered by.
+    """
+    adapt = trials[trials["cell_label"].notna()].drop_duplicates("cell_label")
+    cells = {row["cell_label"]: row for row in records(adapt[["cell_label", "target_label", "size"]])}
+
+    def attributes(row: dict[str, Any]) -> dict[str, Any]:
+        cell = cells.get(row.get("cell_label"), row)
+        target = cell.get("target_label")
+        own = {"target": target, "strategy": row.get("strategy"), "source": row.get("source_label")}
+        own["size"] = cell.get("size") if target else None
+        return {f"data-{name}": value for name, value in own.items()}
+
+    return attributes
 
 
 def errors(trials: pd.DataFrame) -> list[dict[str, Any]]:

@@ -80,7 +80,10 @@ def test_fid_by_size(frames: Frames) -> None:
 
 def test_heat_map_marks_what_was_stopped_and_leaves_gaps(frames: Frames) -> None:
     row = {"cell_label": "digits, 50 images", "source_label": "near", "gain": 1.0, "step": 2500, "censored": True, "seeds": 1}
-    figure = figures.heat_map(pd.DataFrame([row]), 2.0, cells=["digits, 50 images"], sources=["near", "far"])
+    row["strategy"] = "finetune"
+    figure = figures.heat_map(
+        pd.DataFrame([row]), 2.0, cells=pd.DataFrame({"cell_label": ["digits, 50 images"]}), sources=["near", "far"]
+    )
     (heat,) = figure.data
     assert [list(line) for line in heat.z] == [[1.0, None]]
     assert [list(line) for line in heat.text] == [["2.0×<br>@2.5k", ""]]
@@ -114,4 +117,4 @@ def test_data_multiplier_is_a_line_to_where_scratch_is_as_good(frames: Frames, b
     assert (list(line.x), list(line.y)) == ([50, 232.0], [70.0, 70.0])
     assert line.marker.symbol[1] == end
     assert line.hovertext == "&lt;b&gt; 4.6×"
-    assert line.meta == {"strategy": "finetune", "source": None}
+    assert line.meta == {"strategy": "finetune", "source": None, "size": 50}

@@ -170,7 +170,7 @@ def test_of_very_many_trials_the_table_shows_those_that_have_begun(tmp_path: Pat
     monkeypatch.setattr("analysis.tables.MOST_ROWS", begun)
     page = write_report(store, tmp_path / "page.html").read_text(encoding="utf-8")
     assert f"These are {begun} of {2 * begun} trials: all are in the file trials.csv above." in page
-    shown = re.findall(r"<td><code>(\w+)</code></td>", page)
+    shown = re.findall(r'<td><a href="#trial=\w+"><code>(\w+)</code></a></td>', page)
     assert sorted(shown) == sorted(row["key"][:10] for row in planned["trials"])
 
 
@@ -297,8 +297,13 @@ def visit(browser: Browser, path: Path, size: tuple[int, int] = DESKTOP, theme: 
     found.page.on("request", lambda request: found.requests.append(request.url))
     found.page.goto(path.as_uri())
     if found.page.locator(".plot").count():
-        found.page.wait_for_selector("html[data-drawn]", state="attached", timeout=60_000)
+        drawn(found.page)
     return found
+
+
+def drawn(page: Page) -> None:
+    """Wait until the figures are drawn as the filters want them."""
+    page.wait_for_selector("html[data-drawn=yes]", state="attached", timeout=60_000)
 
 
 def check(found: Visit, path: Path) -> None:
@@ -507,10 +512,10 @@ def test_the_key_filters_and_the_theme_follows(browser: Browser, reports: dict[s
     entry.focus()
     page.keyboard.press("Enter")
     assert entry.get_attribute("aria-pressed") == "false"
-    page.wait_for_timeout(100)
+    drawn(page)
     assert page.evaluate(visible) < before
     entry.click()
-    page.wait_for_timeout(100)
+    drawn(page)
     assert page.evaluate(visible) == before
 
     color = "() => getComputedStyle(document.querySelector('.plot .ytick text')).fill"

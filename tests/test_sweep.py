@@ -220,7 +220,7 @@ def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(tmp_
     listed = tiny.transfergan("plan", spec, cwd=tmp_path).stdout
     source = next(line.split()[0] for line in listed.splitlines() if "pretrain shapes" in line)
     # Its samples cannot be published: where their file should be, there is a folder.
-    obstacle = tmp_path / "store" / "samples" / f"{source}.png"
+    obstacle = tmp_path / "store" / "samples" / f"{source}-00000000.png"
     tiny.transfergan("run", spec, "--store", "store", "--set", "sources=[numerals]", cwd=tmp_path)
     obstacle.mkdir()
 
