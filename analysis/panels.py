@@ -47,7 +47,7 @@ def learning_curves(analysis: Analysis, style: Style) -> list[Panel]:
                 if len(last):
                     caption += f". Stopped: {', '.join(f'{count} at step {step:,}' for step, count in last.items())}"
                 title = rows["cell_label"].iloc[0] + (" (EMA)" if of_what else "")
-                panels.append(_panel(title, f"{caption}.", figures.learning_curves(rows, style, metric), **_of(rows)))
+                panels.append(panel(title, f"{caption}.", figures.learning_curves(rows, style, metric), **_of(rows)))
     return panels
 
 
@@ -62,7 +62,7 @@ def fid_by_class(analysis: Analysis) -> list[Panel]:
             f"{f'; means over up to {seeds} seeds' if seeds > 1 else ''}. Each strategy with its best source."
         )
         width = 190 + 46 * rows["class"].nunique()
-        panels.append(_panel(rows["cell_label"].iloc[0], caption, figures.fid_by_class(rows), width, **_of(rows)))
+        panels.append(panel(rows["cell_label"].iloc[0], caption, figures.fid_by_class(rows), width, **_of(rows)))
     return panels
 
 
@@ -110,7 +110,7 @@ def fid_by_size(analysis: Analysis, trials: pd.DataFrame, style: Style) -> list[
                 rest = f" {missing} of {len(tried)} points are missing: none ran that far." if missing else ""
                 caption = f"FID at the full budget; source {how}.{rest}"
                 target = str(rows["target_label"].iloc[0])
-                panels.append(_panel(f"{family}: {name}", caption, figure, target=target))
+                panels.append(panel(f"{family}: {name}", caption, figure, target=target))
     return panels
 
 
@@ -150,7 +150,7 @@ def heat_maps(analysis: Analysis, style: Style) -> list[Panel]:
                 else "steps differ; @ marks where a trial was stopped"
             )
             width = 130 + 60 * len(sources) if len(sources) > _WIDE else 0
-            panels.append(_panel(f"{strategy}, {title}", f"FID from scratch / FID of transfer; {steps}.", figure, width))
+            panels.append(panel(f"{strategy}, {title}", f"FID from scratch / FID of transfer; {steps}.", figure, width))
     return panels
 
 
@@ -163,11 +163,11 @@ def gain_by_distance(analysis: Analysis, style: Style) -> list[Panel]:
     for cell, group in rows.groupby("cell", sort=False):
         own = correlations[(correlations["scope"] == "cell") & (correlations["cell"] == cell)]
         caption = f"At step {group['step'].min():,}, which all reached. {_rank_words(own)}"
-        panels.append(_panel(group["cell_label"].iloc[0], caption, figures.gain_by_distance(group, style), **_of(group)))
+        panels.append(panel(group["cell_label"].iloc[0], caption, figures.gain_by_distance(group, style), **_of(group)))
     if rows["target"].nunique() > 1:
         pooled = rows.assign(name=rows["source_label"] + " → " + rows["target_label"])
         caption = f"A distance means little across targets. {_rank_words(correlations[correlations['scope'] == 'strategy'])}"
-        panels.append(_panel("All targets pooled", caption, figures.gain_by_distance(pooled, style)))
+        panels.append(panel("All targets pooled", caption, figures.gain_by_distance(pooled, style)))
     return panels
 
 
@@ -184,7 +184,8 @@ def _of(rows: pd.DataFrame) -> dict[str, Any]:
     return {"target": str(rows["target_label"].iloc[0]), "size": int(rows["size"].iloc[0])}
 
 
-def _panel(title: str, caption: str, figure: go.Figure, min_width: int = 0, **of: Any) -> Panel:
+def panel(title: str, caption: str, figure: go.Figure, min_width: int = 0, **of: Any) -> Panel:
+    """Return a figure in its place; `of` is its target and size, where it has one."""
     figure.update_layout(showlegend=False)  # the page has one key for all figures
     return Panel(title, caption, in_script(figure.to_json(engine="json")), min_width, **of)
 
@@ -204,17 +205,18 @@ def stopping_audit(replayed: pd.DataFrame) -> list[Panel]:
         f"same winner in {half['same_winner']} of {half['cells']} cells{order}. "
         "Labels: the share kept."
     )
-    return [_panel("Saved against unchanged", caption, figures.stopping_audit(replayed))]
+    return [panel("Saved against unchanged", caption, figures.stopping_audit(replayed))]
 
 
 def key(style: Style, trials: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the entries of the page's key and filters: targets, sizes, strategies and sources."""
+    """Return the entries of the page's key and filters: targets, sizes, strategies, sources, and the paper's numbers."""
     adapt = trials[trials["target_label"].notna()]
     entries: list[dict[str, Any]] = [
         *({"kind": "target", "name": name} for name in sorted(adapt["target_label"].unique())),
         *({"kind": "size", "name": size, "label": f"{size:,}"} for size in sorted(adapt["size"].unique())),
         *({"kind": "strategy", "name": s, "color": style.color(s), "dash": style.dash(s)} for s in style.strategies),
         *({"kind": "source", "name": s, "path": _PATHS[style.symbol(s)]} for s in style.sources),
+        {"kind": "paper", "name": figures.PAPER, "color": figures.NEUTRAL, "dash": "2,3"},
     ]
     return [{"label": entry["name"], **entry} for entry in entries]
 

@@ -17,7 +17,7 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis import panels, tables, transferability
+from analysis import panels, paper, tables, transferability
 from analysis.album import Album
 from analysis.answers import Answer, answers
 from analysis.dossiers import dossiers
@@ -27,7 +27,7 @@ from analysis.figures import Style
 from analysis.frames import STATUSES, Frames, load, records
 from analysis.panels import Panel
 from analysis.statistics import Analysis, analyse
-from analysis.summary import caveats, overall
+from analysis.summary import by_question, caveats
 from analysis.tables import Quality, Ranking
 from analysis.walls import Wall, walls
 from analysis.wording import predictor, signed, times
@@ -43,7 +43,7 @@ class View:
 
     embedding: str
     answers: list[Answer] = field(default_factory=list)
-    overall: list[str] = field(default_factory=list)
+    overall: list[tuple[str, list[str]]] = field(default_factory=list)
     caveats: list[str] = field(default_factory=list)
     curves: list[Panel] = field(default_factory=list)
     by_size: list[Panel] = field(default_factory=list)
@@ -138,20 +138,21 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
 
 def _view(frames: Frames, analysis: Analysis, style: Style, album: Album, number: int) -> View:
     own_walls, left_out = walls(analysis, frames.trials, album)
+    by_distance = panels.gain_by_distance(analysis, style)
     return View(
         embedding=analysis.embedding,
         answers=answers(analysis, frames.trials),
-        overall=overall(analysis),
+        overall=by_question(analysis),
         caveats=caveats(analysis, frames.trials),
         curves=panels.learning_curves(analysis, style),
-        by_size=panels.fid_by_size(analysis, frames.trials, style),
+        by_size=[*panels.fid_by_size(analysis, frames.trials, style), *paper.gain_by_size(analysis, style)],
         savings=tables.savings_rows(analysis),
         strategies=tables.strategy_tables(analysis),
         sources=records(analysis.sources),
         advice=records(analysis.advice),
         heat_maps=panels.heat_maps(analysis, style),
         classes=panels.fid_by_class(analysis),
-        distance=panels.gain_by_distance(analysis, style),
+        distance=[*by_distance, *paper.gain_by_distance()] if by_distance else [],
         correlations=records(analysis.correlations),
         predictors=[{**row, "name": predictor(row)} for row in records(analysis.predictors)],
         drivers=records(analysis.drivers),

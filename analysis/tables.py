@@ -15,14 +15,13 @@ from analysis.wording import saved, saved_interval, span, times
 
 @dataclass(frozen=True)
 class Quality:
-    """What the metrics say of one cell: their names, and by method what each says, "" for nothing.
-
-    A row is (name, strategy, source, step, seeds, what the metrics say).
-    """
+    """What the metrics say of one cell: their names, and by method (name, step, seeds) what each says, "" for nothing."""
 
     cell_label: str
     metrics: list[str]
-    rows: list[tuple[str, str, str | None, int, int, list[str]]]
+    rows: list[tuple[str, int, int, list[str]]]
+    methods: list[dict[str, Any]]
+    """The `strategy` and `source_label` of each row."""
 
 
 def quality_tables(analysis: Analysis) -> list[Quality]:
@@ -30,13 +29,13 @@ def quality_tables(analysis: Analysis) -> list[Quality]:
     tables = []
     for _, cell in analysis.quality.groupby("cell", sort=False):
         metrics = [name for name in quality.METRICS if name in set(cell["metric"])]
-        rows = []
+        rows, methods = [], []
         for _, own in cell.groupby(["strategy", "source"], sort=False, dropna=False):
             first = records(own)[0]
             said = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(own)}
-            named = (_short(first), first["strategy"], first["source_label"], first["step"], first["seeds"])
-            rows.append((*named, [said.get(name, "") for name in metrics]))
-        tables.append(Quality(str(cell["cell_label"].iloc[0]), [quality.METRICS[name] for name in metrics], rows))
+            rows.append((_short(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
+            methods.append({name: first[name] for name in ("strategy", "source_label")})
+        tables.append(Quality(str(cell["cell_label"].iloc[0]), [quality.METRICS[name] for name in metrics], rows, methods))
     return tables
 
 
@@ -53,14 +52,13 @@ def _with_error(value: float, error: float | None) -> str:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The strategies of one cell.
-
-    Sources (name and heading) from the nearest on, and by strategy, best first, its verdict and words under each.
-    """
+    """The strategies of one cell: the sources, nearest first, and by strategy, best first, its verdict and words under each."""
 
     cell_label: str
-    sources: list[tuple[str, str]]
+    sources: list[str]
+    """Headings; with the distance where it is known."""
     rows: list[tuple[str, list[tuple[str, str]]]]
+    source_labels: list[str]
 
 
 def strategy_tables(analysis: Analysis) -> list[Ranking]:
@@ -69,16 +67,14 @@ def strategy_tables(analysis: Analysis) -> list[Ranking]:
     for _, cell in analysis.strategies.groupby("cell", sort=False):
         rows = records(cell)
         heads = {
-            row["source"]: (
-                row["source_label"],
-                row["source_label"] + ("" if row["distance"] is None else f" (distance {row['distance']:.3g})"),
-            )
+            row["source"]: row["source_label"] + ("" if row["distance"] is None else f" (distance {row['distance']:.3g})")
             for row in rows
         }
+        labels = {row["source"]: row["source_label"] for row in rows}
         said = {(row["strategy"], row["source"]): (row["verdict"], _behind(row)) for row in rows}
         order = cell.groupby("strategy", sort=False)["rank"].mean().sort_values(kind="stable").index
         own = [(str(name), [said.get((name, source), ("", "–")) for source in heads]) for name in order]
-        tables.append(Ranking(str(cell["cell_label"].iloc[0]), list(heads.values()), own))
+        tables.append(Ranking(str(cell["cell_label"].iloc[0]), list(heads.values()), own, list(labels.values())))
     return tables
 
 

@@ -1,5 +1,5 @@
 // One set of filters for the whole page: target, size, strategy and source. Kept in the address, so that a view can be shared.
-const kinds = ["target", "size", "strategy", "source"];
+const kinds = ["target", "size", "strategy", "source", "paper"];
 const off = Object.fromEntries(kinds.map((kind) => [kind, new Set()]));
 const filters = document.querySelector(".filters");
 const choices = [...document.querySelectorAll(".key button[data-kind]")];
@@ -12,11 +12,12 @@ function passes(of) {
 
 function inWords() {
   const plural = { target: "targets", size: "sizes", strategy: "strategies", source: "sources" };
-  const words = kinds.filter((kind) => off[kind].size).map((kind) => {
+  const words = Object.keys(plural).filter((kind) => off[kind].size).map((kind) => {
     const all = namesOf(kind), shown = all.filter((name) => !off[kind].has(name));
     return shown.length === 1 ? `${kind} ${shown[0]}` : `${shown.length || "no"} of ${all.length} ${plural[kind]}`;
   });
-  return words.length ? `only ${words.join(", ")}` : "everything is shown";
+  const paper = off.paper.size ? ["without the paper's numbers"] : [];
+  return [...(words.length ? [`only ${words.join(", ")}`] : []), ...paper].join(", ") || "everything is shown";
 }
 
 function apply() {
