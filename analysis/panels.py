@@ -16,7 +16,8 @@ from analysis.statistics import Analysis
 from analysis.transferability import SCRATCH
 from analysis.wording import saved, signed, span
 
-_WIDE = 4  # sources in a heat map that fit a phone; a wider one scrolls in its own box
+#: Pixels of a figure on a phone (a wider one scrolls in its own box), and of a letter of its labels.
+_PHONE, _LETTER = 330, 6.6
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,10 @@ def heat_maps(analysis: Analysis, style: Style) -> list[Panel]:
     cells = gains.drop_duplicates("cell_label")[["cell_label", "target_label", "size"]]
     sources = sorted(gains["source_label"].unique())
     limit = max(1.0, float(gains["gain"].abs().max())) if len(gains) else 1.0
+    rows_wide = max((len(part) for label in cells["cell_label"] for part in label.rsplit(", ", 1)), default=0)
+    columns_wide = len(sources) * (max((len(word) for name in sources for word in name.split()), default=0) + 1.5)
+    needed = int(_LETTER * (rows_wide + columns_wide))
+    width = needed if needed > _PHONE else 0
     panels = []
     for strategy in style.strategies:
         for at, title in (("first", "first rung"), ("matched", "last matched step")):
@@ -149,7 +154,6 @@ def heat_maps(analysis: Analysis, style: Style) -> list[Panel]:
                 if rows["step"].nunique() == 1
                 else "steps differ; @ marks where a trial was stopped"
             )
-            width = 130 + 60 * len(sources) if len(sources) > _WIDE else 0
             panels.append(panel(f"{strategy}, {title}", f"FID from scratch / FID of transfer; {steps}.", figure, width))
     return panels
 

@@ -34,7 +34,7 @@ from analysis.wording import predictor, signed, times
 from bench.store import Store, UserError
 
 #: Bytes of sample grids in a page: in walls, and of single trials. With plotly and a thousand trials it stays below 15 MB.
-_WALLS, _DOSSIERS = 3 * 2**20, 5 * 2**18
+_WALLS, _DOSSIERS = 3 * 2**20, 2**20
 
 
 @dataclass(frozen=True)
