@@ -91,6 +91,12 @@ def test_inceptions_features_are_those_that_clean_fid_computes_of_files(inceptio
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+def test_inceptions_weights_may_have_any_name(inception: str, tmp_path: Path):
+    torch.manual_seed(1)
+    other = f"inception:{script(Inception(), tmp_path / 'mine.pt')}"  # beside the one of the usual name
+    assert np.abs(load_embedding(other)(images()) - load_embedding(inception)(images())).max() > 1e-3
+
+
 def test_inception_is_in_eval_mode_and_no_image_knows_of_its_batch(inception: str):
     embed = load_embedding(inception)
     some = images(60)

@@ -1,6 +1,8 @@
 """Inception v3, by which published FIDs are measured: clean-fid's own extractor and resizing (Parmar et al. 2022)."""
 
 import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -13,6 +15,9 @@ from trainers.evaluation.names import weights_file
 BATCH = 50
 
 DIMENSIONS = 2048
+
+#: What clean-fid calls the file.
+NAME = "inception-2015-12-05.pt"
 
 
 class Inception:
@@ -34,11 +39,12 @@ class Inception:
 
         file = weights_file(name)
         try:
-            with warnings.catch_warnings():
+            with TemporaryDirectory() as folder, warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # TorchScript's own end, which is clean-fid's to answer
-                self._network = InceptionV3W(str(file.parent), download=False)
+                (Path(folder) / NAME).symlink_to(file.absolute())  # it takes a folder, and this one name in it
+                self._network = InceptionV3W(folder, download=False)
         except (RuntimeError, AttributeError) as error:
-            raise UserError(f"{str(file)!r} is not clean-fid's {file.name}, or it is damaged; place it anew") from error
+            raise UserError(f"{str(file)!r} is not clean-fid's {NAME}, or it is damaged; place it anew") from error
         self.identity = identity
         self._device = torch.device(device)
         self._network.to(self._device).eval()
