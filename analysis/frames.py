@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.wording import visible
 from bench.store import SCHEMAS, Store, sources, unknown_name
 
 #: Every status, in the order in which a reader cares. The last two are this module's: planned, but not recorded yet.
@@ -134,7 +135,7 @@ def _label_plain(names: Iterable[str]) -> dict[str, str]:
             taken[name] += 1
     labels: dict[str, str] = {}
     for full, group in groups.items():
-        label = _short_knobs(full)
+        label = _short_knobs(visible(full))
         for name in group:
             labels[name] = _shortened(label, _LABEL_LENGTH, labels)
     return labels

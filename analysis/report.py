@@ -17,7 +17,7 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis import panels, paper, tables, transferability
+from analysis import markdown, panels, paper, printing, tables, transferability
 from analysis.album import Album
 from analysis.answers import Answer, answers
 from analysis.dossiers import dossiers
@@ -30,7 +30,7 @@ from analysis.statistics import Analysis, analyse
 from analysis.summary import by_question, caveats
 from analysis.tables import Quality, Ranking
 from analysis.walls import Wall, walls
-from analysis.wording import predictor, signed, times
+from analysis.wording import predictor, probability, signed, times
 from bench.store import Store, UserError
 
 #: Bytes of sample grids in a page: in walls, and of single trials. With plotly and a thousand trials it stays below 15 MB.
@@ -67,14 +67,20 @@ class View:
 def write_report(store: Store, out: Path, sweep: str | None = None, replayed: pd.DataFrame | None = None) -> Path:
     """Write the report of a store (of one of its sweeps, or of all) to `out` and return `out`.
 
+    As Markdown or as PDF where `out` is named so, else as the page.
+
     Raises:
-        UserError: the store knows no such sweep, or `out` cannot be written.
+        UserError: the store knows no such sweep, `out` cannot be written, or no browser is there to print to PDF.
     """
-    page = render(load(store, sweep), store, replayed)
+    suffix = out.suffix.lower()
+    program = printing.browser() if suffix == ".pdf" else None  # which may lack, so it comes before the work
+    frames = load(store, sweep)
+    text = markdown.render(frames, replayed) if suffix == ".md" else render(frames, store, replayed)
+    written = printing.to_pdf(text, program) if program else text.encode()
     temporary = out.with_name(f".{out.name}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_bytes(written)
         temporary.replace(out)
     except OSError as error:
         if temporary.exists():
@@ -105,7 +111,7 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
     environment.filters["of"] = tables.filtered_by(frames.trials)
     environment.filters["signed"] = signed
     environment.filters["times"] = times
-    environment.filters["p"] = lambda p: "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+    environment.filters["p"] = probability
     trials = tables.trial_rows(frames)
     told = dossiers(frames, trials, Album(store, _DOSSIERS), album)
     coverage = transferability.coverage(frames.trials, STATUSES)

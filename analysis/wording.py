@@ -1,5 +1,6 @@
 """How the page words things: methods, numbers, counts and ratios."""
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,8 @@ _PHRASES = {  # other strategies are called by their names
     "finetune-d": "fine-tuning with only the critic pre-trained",
 }
 
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # controls, and marks of direction
+
 Row = dict[str, Any]
 
 
@@ -20,6 +23,15 @@ def method(row: Row) -> str:
     name = _PHRASES.get(plain, plain)
     kind = f"{option.removesuffix(']')} " if option else ""
     return f"{name} from {kind}{row['source_label']}" if row["source_label"] else name
+
+
+def visible(text: str) -> str:
+    r"""Return text on one line, with what cannot be seen, or turns the direction of what follows, written out.
+
+    >>> visible("a\u202eb\nc")
+    'a\\u202eb c'
+    """
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", " ".join(text.split()))
 
 
 def signed(rho: float) -> str:
@@ -87,3 +99,8 @@ def saved_interval(row: Row) -> str:
 def chance(p: float) -> str:
     """Return a p-value in words, e.g. ``p = 0.03``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def probability(p: float | None) -> str:
+    """Return a p-value as a table has it."""
+    return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -293,6 +293,8 @@ MISTAKES = [
     ("plan --set sources=[letters->numeralz]", "unknown domain 'numeralz'; did you mean numerals"),
     ("domains preview folder: --out d.png", "domain 'folder:' lacks its path"),
     ("domains preview digits --resolution 65 --out d.png", "'digits' can be had at 8 to 64 pixels, not at 65"),
+    ("report --out p.txt", "--out 'p.txt' must end in .html or .pdf or .md"),
+    ("report --out p.html --format pdf", "--out 'p.html' must end in .pdf, as --format says"),
     ("domains preview digits --out f/below/d.png", "'f/below/d.png' cannot be written"),
 ]  # fmt: skip
 
@@ -424,6 +426,8 @@ def test_report_writes_the_page_where_it_is_told_or_into_the_store(tmp_path: Pat
         assert (result.exit_code, result.stdout, result.stderr) == (0, f"report: {expected}\n", "")
         assert "With 50 images of digits" in expected.read_text()
     assert [path.name for path in page.parent.iterdir()] == ["page.html"]
+    assert call("report", "--store", store.root, "--format", "md").stdout == f"report: {Path(store.root) / 'report.md'}\n"
+    assert "With 50 images of digits" in (Path(store.root) / "report.md").read_text()
 
 
 def test_evaluate_tells_every_metric_with_its_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

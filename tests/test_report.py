@@ -169,7 +169,7 @@ def test_of_very_many_trials_the_table_shows_those_that_have_begun(tmp_path: Pat
     begun = len(planned["trials"])
     monkeypatch.setattr("analysis.tables.MOST_ROWS", begun)
     page = write_report(store, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert f"These are {begun} of {2 * begun} trials: all are in the file trials.csv above." in page
+    assert f"These are {begun} of {2 * begun} trials: all are in the HTML page's file trials.csv." in page
     shown = re.findall(r'<td><a href="#trial=\w+"><code>(\w+)</code></a></td>', page)
     assert sorted(shown) == sorted(row["key"][:10] for row in planned["trials"])
 

@@ -12,12 +12,17 @@ function make(tag, attributes = {}, ...inside) {
 /** What a metric is called. */
 const named = (metric) => metric.replace(/^(fid|kid|iw)/, (name) => name.toUpperCase()).replaceAll("_", " ");
 
-const spell = (value) => (value === null || value === "" ? "none" : Array.isArray(value) ? value.map(spell).join(", ") || "none"
-  : typeof value === "object" ? Object.entries(value).map(([name, each]) => `${name.replaceAll("_", " ")} ${spell(each)}`).join("; ")
-  : String(value));
+/** A part of a configuration, in words. */
+function spell(value) {
+  if (value === null || value === "") return "none";
+  if (Array.isArray(value)) return value.map(spell).join(", ") || "none";
+  if (typeof value !== "object") return String(value);
+  return Object.entries(value).map(([name, each]) => `${name.replaceAll("_", " ")} ${spell(each)}`).join("; ");
+}
 
 function listed(pairs) {
-  return make("dl", {}, ...pairs.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+  const known = pairs.filter(([, value]) => value);
+  return make("dl", {}, ...known.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 }
 
 function image(path, name) {
@@ -44,11 +49,14 @@ function curve(trial, embedding, metric, plot) {
   const values = [...grey.y, ...own.y].filter((value) => value !== null);
   const log = Math.min(...values) > 0 && Math.max(...values) > 3 * Math.min(...values);
   const kept = rungs.map((_, index) => index).filter((index) => (rungs.length - 1 - index) % Math.ceil(rungs.length / 9) === 0);
-  return Plotly.react(plot, [grey, own], themed({ height: 320, showlegend: false, margin: { l: 8, r: 14, t: 14, b: 8 },
+  const printing = document.documentElement.classList.contains("printing");
+  return Plotly.react(plot, [grey, own], themed({
+    ...(printing && { width: plot.clientWidth }), height: 320, showlegend: false, margin: { l: 8, r: 14, t: 14, b: 8 },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: false, hovermode: "closest",
     xaxis: { automargin: true, tickvals: kept, ticktext: kept.map((index) => String(rungs[index])), zeroline: false,
       title: { text: "generator step" } },
-    yaxis: { automargin: true, type: log ? "log" : "linear", ...(log ? { dtick: "D2" } : { nticks: 6 }), zeroline: false, title: { text: named(metric) } } }),
+    yaxis: { automargin: true, type: log ? "log" : "linear", ...(log ? { dtick: "D2" } : { nticks: 6 }), zeroline: false,
+      title: { text: named(metric) } } }),
   { responsive: true, displayModeBar: false });
 }
 
@@ -56,14 +64,16 @@ function measured(trial) {
   return Object.entries(trial.curves).flatMap(([embedding, { steps, metrics }]) => {
     const names = Object.keys(metrics).sort((a, b) => (b === "fid") - (a === "fid") || a.localeCompare(b));
     const plot = make("div", { role: "img", "aria-label": `Curve of ${trial.name}; the table beneath has its numbers` });
-    const choice = make("select", { "aria-label": "Metric of the curve" }, ...names.map((name) => make("option", { value: name }, named(name))));
+    const options = names.map((name) => make("option", { value: name }, named(name)));
+    const choice = make("select", { "aria-label": "Metric of the curve" }, ...options);
     choice.addEventListener("change", () => curve(trial, embedding, choice.value, plot));
-    const head = make("tr", {}, make("th", { scope: "col", class: "number" }, "step"), ...names.map((name) => make("th", { scope: "col", class: "number" }, named(name))));
+    const heads = ["step", ...names.map(named)].map((name) => make("th", { scope: "col", class: "number" }, name));
     const rows = steps.map((step, index) => make("tr", {}, make("th", { scope: "row", class: "number" }, step.toLocaleString("en")),
       ...names.map((name) => make("td", { class: "number" }, metrics[name][index] ?? ""))));
-    const table = make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
+    const table = make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
     plot.draw = () => curve(trial, embedding, choice.value, plot);
-    return [make("h4", {}, "Measured in the embedding ", make("code", {}, embedding)), make("p", { class: "pick" }, "Curve of ", choice, trial.cell ? " (grey: the other trials of its cell)" : ""), plot,
+    return [make("h4", {}, "Measured in the embedding ", make("code", {}, embedding)),
+      make("p", { class: "pick" }, "Curve of ", choice, trial.cell ? " (grey: the other trials of its cell)" : ""), plot,
       make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Measurements of ${trial.name}` }, table)];
   });
 }
@@ -106,5 +116,7 @@ if (told) {
   pick.addEventListener("change", () => { if (pick.value) location.hash = `trial=${pick.value}`; });
   window.addEventListener("hashchange", follow);
   dark.addEventListener("change", redraw);
+  window.addEventListener("beforeprint", redraw);
+  window.addEventListener("afterprint", redraw);
   follow();
 }

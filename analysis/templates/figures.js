@@ -70,6 +70,13 @@ function show(plot) {
   return !panel.hidden;
 }
 
+/** Draw what is to be seen of a figure, as wide as its place or as is asked for. */
+function draw(plot, width) {
+  const { whole, data } = figures.get(plot);
+  const layout = { ...themed(partLayout(whole)), ...(width && { width }) };
+  return Plotly.react(plot, data.filter(Boolean), layout, { responsive: true, displayModeBar: false });
+}
+
 let turn = 0; // of the last call: an earlier one that is still drawing gives way
 async function drawAll() {
   const own = ++turn;
@@ -80,7 +87,7 @@ async function drawAll() {
     const figure = figures.get(plot);
     const state = JSON.stringify([figure.data.map((trace) => trace && [trace.x, trace.y, trace.z]), dark.matches, plot.clientWidth]);
     if (figure.drawn === state) continue;
-    await Plotly.react(plot, figure.data.filter(Boolean), themed(partLayout(figure.whole)), { responsive: true, displayModeBar: false });
+    await draw(plot);
     figure.drawn = state;
     await new Promise((done) => setTimeout(done)); // the page stays responsive while many are drawn
     if (own !== turn) return;
@@ -88,7 +95,20 @@ async function drawAll() {
   document.documentElement.dataset.drawn = "yes";
 }
 
-const resize = () => plots.forEach((plot) => plot.layout && !plot.closest(".panel").hidden && Plotly.Plots.resize(plot));
 dark.addEventListener("change", () => drawAll());
-window.addEventListener("beforeprint", resize);
-window.addEventListener("afterprint", resize);
+
+// On paper the page has one width and light colours, nothing is folded, and what is not drawn yet is drawn at once.
+let folded = [];
+window.addEventListener("beforeprint", () => {
+  turn += 1;
+  document.documentElement.classList.add("printing");
+  folded = [...document.querySelectorAll("details:not([open])")];
+  for (const each of folded) each.open = true;
+  for (const plot of plots.filter(show)) draw(plot, plot.clientWidth);
+});
+window.addEventListener("afterprint", () => {
+  document.documentElement.classList.remove("printing");
+  for (const each of folded) each.open = false;
+  for (const figure of figures.values()) figure.drawn = undefined;
+  drawAll();
+});

@@ -51,13 +51,14 @@ def exists(uri: str) -> bool:
     return store_exists(uri)
 
 
-def default_report(store: "Store") -> Path:
+def default_report(store: "Store", suffix: str = "html") -> Path:
     """Return where a store's report goes: beside its tables, or the working directory where they are remote."""
-    return Path("report.html") if "://" in store.uri else Path(store.root) / "report.html"
+    name = f"report.{suffix}"
+    return Path(name) if "://" in store.uri else Path(store.root) / name
 
 
 def write_report(store: "Store", out: Path, sweep: str | None) -> Path:
-    """Write the report of a store, or of one of its sweeps, and return its path."""
+    """Write the report of a store, or of one of its sweeps, in the format that `out` is named by, and return its path."""
     from analysis.report import write_report
     from bench.replay import audit
 

@@ -1,6 +1,7 @@
 """What a store can tell: the report, what stopping would have saved, a recommendation, and two stores side by side."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +13,31 @@ from trainers.errors import UserError
 app = typer.Typer()
 
 
-@app.command(epilog="Example: transfergan report --store store --out report.html")
+class Format(StrEnum):
+    """What a report is written as; its file's name ends so."""
+
+    html = "html"
+    pdf = "pdf"
+    md = "md"
+
+
+@app.command(epilog="Example: transfergan report --store store --format pdf")
 def report(
     store: StoreOption = "store",
-    out: Annotated[Path | None, typer.Option(help="The page to write; report.html in the store by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write; report.html in the store by default.")] = None,
+    kind: Annotated[
+        Format | None,
+        typer.Option("--format", help="A page, a PDF of it, or Markdown; by default what --out ends in, or html."),
+    ] = None,
     sweep: Annotated[str | None, typer.Option(help="One sweep only.")] = None,
 ) -> None:
-    """Write the report, one self-contained HTML page, from what the store has now."""
+    """Write the report from what the store has now: one self-contained HTML page, or a PDF or Markdown to pass on."""
+    allowed = [kind] if kind else list(Format)
+    if out is not None and out.suffix[1:].lower() not in allowed:
+        ends = " or ".join(f".{each}" for each in allowed)
+        raise UserError(f"--out {str(out)!r} must end in {ends}" + (", as --format says" if kind else ""))
     opened = open_at(store)
-    typer.echo(f"report: {write_report(opened, out or default_report(opened), sweep)}")
+    typer.echo(f"report: {write_report(opened, out or default_report(opened, kind or Format.html), sweep)}")
 
 
 @app.command(epilog="Example: transfergan replay --store store --keep 0.33 --json")
