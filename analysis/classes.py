@@ -15,7 +15,8 @@ PREFIX = "fid/"
 #: What the mean over the classes is called among them.
 MEAN = "mean"
 
-_COLUMNS = ["cell", "cell_label", "strategy", "source", "source_label", "class", "step", "value", "seeds", "samples"]
+_BY = ["cell", "cell_label", "target_label", "size", "strategy", "source", "source_label", "class", "step"]
+_COLUMNS = [*_BY, "value", "seeds", "samples"]
 
 
 def fid_by_class(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
@@ -45,8 +46,7 @@ def fid_by_class(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
         if not common:
             continue
         at = own[own["step"] == max(common)]
-        by = ["place", "cell", "cell_label", "strategy", "source", "source_label", "class", "step"]
-        means = at.groupby(by, dropna=False, as_index=False).agg(
+        means = at.groupby(["place", *_BY], dropna=False, as_index=False).agg(
             value=("value", "mean"), seeds=("trial", "nunique"), samples=("samples", "min")
         )
         found.append(means.sort_values(["place", "class"], key=lambda values: values.map(_order)))

@@ -9,13 +9,15 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from analysis import classes, figures, transferability
+from analysis.escaping import in_script
 from analysis.figures import Style
 from analysis.frames import records
 from analysis.statistics import Analysis
 from analysis.transferability import SCRATCH
 from analysis.wording import saved, signed, span
 
-_WIDE = 4  # sources in a heat map that fit a phone; a wider one scrolls in its own box
+#: Pixels of a figure on a phone (a wider one scrolls in its own box), and of a letter of its labels.
+_PHONE, _LETTER = 330, 6.6
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class Panel:
     caption: str
     figure: Markup
     min_width: int = 0
+    target: str | None = None
+    """What all of it is of, where it is of one; the page filters by it."""
+    size: int | None = None
 
 
 def learning_curves(analysis: Analysis, style: Style) -> list[Panel]:
@@ -39,8 +44,11 @@ def learning_curves(analysis: Analysis, style: Style) -> list[Panel]:
             if len(rows):
                 status = rows.drop_duplicates("trial")["status"].value_counts()
                 caption = f"FID by step{of_what}; " + ", ".join(f"{count} {name}" for name, count in status.items())
+                last = rows[rows["status"] == "stopped"].groupby("trial")["step"].max().value_counts().sort_index()
+                if len(last):
+                    caption += f". Stopped: {', '.join(f'{count} at step {step:,}' for step, count in last.items())}"
                 title = rows["cell_label"].iloc[0] + (" (EMA)" if of_what else "")
-                panels.append(_panel(title, f"{caption}.", figures.learning_curves(rows, style, metric)))
+                panels.append(panel(title, f"{caption}.", figures.learning_curves(rows, style, metric), **_of(rows)))
     return panels
 
 
@@ -55,7 +63,7 @@ def fid_by_class(analysis: Analysis) -> list[Panel]:
             f"{f'; means over up to {seeds} seeds' if seeds > 1 else ''}. Each strategy with its best source."
         )
         width = 190 + 46 * rows["class"].nunique()
-        panels.append(_panel(rows["cell_label"].iloc[0], caption, figures.fid_by_class(rows), width))
+        panels.append(panel(rows["cell_label"].iloc[0], caption, figures.fid_by_class(rows), width, **_of(rows)))
     return panels
 
 
@@ -94,7 +102,7 @@ def fid_by_size(analysis: Analysis, trials: pd.DataFrame, style: Style) -> list[
         for name, (data, how) in chosen.items():
             if len(data):
                 figure = figures.fid_by_size(
-                    pd.concat([data, scratch])[[*by, "value", "note"]],
+                    pd.concat([data, scratch]).reindex(columns=[*by, "value", "note", "source_label"]),
                     style,
                     (shown.min(), shown.max()),
                     _saved(analysis, data) if "source" in data else None,
@@ -102,7 +110,8 @@ def fid_by_size(analysis: Analysis, trials: pd.DataFrame, style: Style) -> list[
                 missing = len(tried) - len(data)
                 rest = f" {missing} of {len(tried)} points are missing: none ran that far." if missing else ""
                 caption = f"FID at the full budget; source {how}.{rest}"
-                panels.append(_panel(f"{family}: {name}", caption, figure))
+                target = str(rows["target_label"].iloc[0])
+                panels.append(panel(f"{family}: {name}", caption, figure, target=target))
     return panels
 
 
@@ -110,7 +119,7 @@ def _saved(analysis: Analysis, methods: pd.DataFrame) -> pd.DataFrame:
     """Return the data multipliers of methods (rows of the ranking) that were taken at the step of their values."""
     on = ["family", "size", "strategy", "source", "step"]
     columns = [*on, "equivalent", "multiplier", "bound", "low", "high"]
-    rows = methods[[*on, "value"]].merge(analysis.multipliers[columns], on=on)
+    rows = methods[[*on, "source_label", "value"]].merge(analysis.multipliers[columns], on=on)
     rows = rows[rows["equivalent"] != rows["size"]].reset_index(drop=True)  # of the largest size there is nothing to draw
     words = [
         f"{row['strategy']}, {row['size']:,} images: as good as scratch with {row['equivalent']:,.0f}, {saved(row)}"
@@ -122,15 +131,20 @@ def _saved(analysis: Analysis, methods: pd.DataFrame) -> pd.DataFrame:
 def heat_maps(analysis: Analysis, style: Style) -> list[Panel]:
     """Return two panels per strategy: at the first rung, and at the last matched step."""
     gains = analysis.gains
-    cells, sources = list(gains["cell_label"].unique()), sorted(gains["source_label"].unique())
+    cells = gains.drop_duplicates("cell_label")[["cell_label", "target_label", "size"]]
+    sources = sorted(gains["source_label"].unique())
     limit = max(1.0, float(gains["gain"].abs().max())) if len(gains) else 1.0
+    rows_wide = max((len(part) for label in cells["cell_label"] for part in label.rsplit(", ", 1)), default=0)
+    columns_wide = len(sources) * (max((len(word) for name in sources for word in name.split()), default=0) + 1.5)
+    needed = int(_LETTER * (rows_wide + columns_wide))
+    width = needed if needed > _PHONE else 0
     panels = []
     for strategy in style.strategies:
         for at, title in (("first", "first rung"), ("matched", "last matched step")):
             rows = gains[(gains["strategy"] == strategy) & (gains["at"] == at)]
             if len(rows) == 0:
                 continue
-            means = rows.groupby(["source_label", "cell_label"], as_index=False).agg(
+            means = rows.groupby(["strategy", "source_label", "cell_label"], as_index=False).agg(
                 gain=("gain", "mean"), step=("step", "min"), censored=("censored", "any"), seeds=("gain", "size")
             )
             means["censored"] &= at == "matched"
@@ -140,8 +154,7 @@ def heat_maps(analysis: Analysis, style: Style) -> list[Panel]:
                 if rows["step"].nunique() == 1
                 else "steps differ; @ marks where a trial was stopped"
             )
-            width = 130 + 60 * len(sources) if len(sources) > _WIDE else 0
-            panels.append(_panel(f"{strategy}, {title}", f"FID from scratch / FID of transfer; {steps}.", figure, width))
+            panels.append(panel(f"{strategy}, {title}", f"FID from scratch / FID of transfer; {steps}.", figure, width))
     return panels
 
 
@@ -154,11 +167,11 @@ def gain_by_distance(analysis: Analysis, style: Style) -> list[Panel]:
     for cell, group in rows.groupby("cell", sort=False):
         own = correlations[(correlations["scope"] == "cell") & (correlations["cell"] == cell)]
         caption = f"At step {group['step'].min():,}, which all reached. {_rank_words(own)}"
-        panels.append(_panel(group["cell_label"].iloc[0], caption, figures.gain_by_distance(group, style)))
+        panels.append(panel(group["cell_label"].iloc[0], caption, figures.gain_by_distance(group, style), **_of(group)))
     if rows["target"].nunique() > 1:
         pooled = rows.assign(name=rows["source_label"] + " → " + rows["target_label"])
         caption = f"A distance means little across targets. {_rank_words(correlations[correlations['scope'] == 'strategy'])}"
-        panels.append(_panel("All targets pooled", caption, figures.gain_by_distance(pooled, style)))
+        panels.append(panel("All targets pooled", caption, figures.gain_by_distance(pooled, style)))
     return panels
 
 
@@ -170,17 +183,15 @@ def _rank_words(correlations: pd.DataFrame) -> str:
     return f"Spearman's rank correlation: {', '.join(words)}."
 
 
-def _panel(title: str, caption: str, figure: go.Figure, min_width: int = 0) -> Panel:
+def _of(rows: pd.DataFrame) -> dict[str, Any]:
+    """Return the target and the size of the rows of one cell."""
+    return {"target": str(rows["target_label"].iloc[0]), "size": int(rows["size"].iloc[0])}
+
+
+def panel(title: str, caption: str, figure: go.Figure, min_width: int = 0, **of: Any) -> Panel:
+    """Return a figure in its place; `of` is its target and size, where it has one."""
     figure.update_layout(showlegend=False)  # the page has one key for all figures
-    return Panel(title, caption, _embed(figure), min_width)
-
-
-def _embed(figure: go.Figure) -> Markup:
-    """Return a figure's JSON such that no string in it can end the script element that holds it."""
-    text = figure.to_json(engine="json")
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - made safe just above
+    return Panel(title, caption, in_script(figure.to_json(engine="json")), min_width, **of)
 
 
 def stopping_audit(replayed: pd.DataFrame) -> list[Panel]:
@@ -198,15 +209,34 @@ def stopping_audit(replayed: pd.DataFrame) -> list[Panel]:
         f"same winner in {half['same_winner']} of {half['cells']} cells{order}. "
         "Labels: the share kept."
     )
-    return [_panel("Saved against unchanged", caption, figures.stopping_audit(replayed))]
+    return [panel("Saved against unchanged", caption, figures.stopping_audit(replayed))]
 
 
-def key(style: Style) -> list[dict[str, Any]]:
-    """Return the entries of the page's key, which is its filter too."""
-    strategies = [{"name": s, "kind": "strategy", "color": style.color(s), "dash": style.dash(s)} for s in style.strategies]
-    return [*strategies, *({"name": s, "kind": "source", "path": _PATHS[style.symbol(s)]} for s in style.sources)]
+def key(style: Style, trials: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the entries of the page's key and filters: targets, sizes, strategies, sources, and the paper's numbers."""
+    adapt = trials[trials["target_label"].notna()]
+    entries: list[dict[str, Any]] = [
+        *({"kind": "target", "name": name} for name in sorted(adapt["target_label"].unique())),
+        *({"kind": "size", "name": size, "label": f"{size:,}"} for size in sorted(adapt["size"].unique())),
+        *({"kind": "strategy", "name": s, "color": style.color(s), "dash": style.dash(s)} for s in style.strategies),
+        *({"kind": "source", "name": s, "path": _PATHS[style.symbol(s)]} for s in style.sources),
+        {"kind": "paper", "name": figures.PAPER, "color": figures.NEUTRAL, "dash": "2,3"},
+    ]
+    return [{"label": entry["name"], **entry} for entry in entries]
 
 
+def ends(trials: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the marks of curves that end before their budget, as far as a trial ended so: a path and what it says."""
+    words = {"stopped": "stopped early", "diverged": "diverged", "failed": "failed", "unfinished": "not ended yet"}
+    return [{"path": _END_PATHS[name], "name": words[name]} for name in figures.ENDS if name in set(trials["status"])]
+
+
+_END_PATHS = {  # as figures.ENDS, to be stroked
+    "stopped": "M-6-6L6 6M-6 6L6-6",
+    "diverged": "M-7 0H7M0-7V7M-5-5L5 5M-5 5L5-5",
+    "failed": "M-7 0H7M0-7V7",
+    "unfinished": "M-5-6L6 0L-5 6Z",
+}
 _PATHS = {  # plotly's symbols as SVG paths in a box from -8 to 8
     "circle": "M6 0A6 6 0 1 1-6 0A6 6 0 1 1 6 0Z",
     "square": "M-5.5-5.5H5.5V5.5H-5.5Z",

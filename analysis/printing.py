@@ -1,7 +1,7 @@
 """The page on paper: printed to PDF by a Chromium that is on the machine, which fetches nothing.
 
 The browser only opens the page and prints it. What paper needs (figures drawn to its width, nothing folded) the page does
-itself when it hears that it is to be printed, in templates/report.js, so that a reader who prints it gets the same.
+itself when it hears that it is to be printed, in templates/figures.js, so that a reader who prints it gets the same.
 """
 
 import os

@@ -5,6 +5,7 @@ from the store is escaped: Jinja2 escapes text, `panels` the figures' JSON, `ana
 An empty or failed sweep gives a page that says so in words; there are no empty figures.
 """
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,18 +17,24 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis import markdown, panels, printing, tables, transferability
-from analysis.album import Album, Samples, samples
+from analysis import markdown, panels, paper, printing, tables, transferability
+from analysis.album import Album
 from analysis.answers import Answer, answers
+from analysis.dossiers import dossiers
 from analysis.downloads import Download, of_analysis, of_trials
+from analysis.escaping import in_script
 from analysis.figures import Style
 from analysis.frames import STATUSES, Frames, load, records
 from analysis.panels import Panel
 from analysis.statistics import Analysis, analyse
-from analysis.summary import caveats, overall
+from analysis.summary import by_question, caveats
 from analysis.tables import Quality, Ranking
+from analysis.walls import Wall, walls
 from analysis.wording import predictor, probability, signed, times
 from bench.store import Store, UserError
+
+#: Bytes of sample grids in a page: in walls, and of single trials. With plotly and a thousand trials it stays below 15 MB.
+_WALLS, _DOSSIERS = 3 * 2**20, 2**20
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class View:
 
     embedding: str
     answers: list[Answer] = field(default_factory=list)
-    overall: list[str] = field(default_factory=list)
+    overall: list[tuple[str, list[str]]] = field(default_factory=list)
     caveats: list[str] = field(default_factory=list)
     curves: list[Panel] = field(default_factory=list)
     by_size: list[Panel] = field(default_factory=list)
@@ -52,8 +59,8 @@ class View:
     drivers: list[dict[str, Any]] = field(default_factory=list)
     quality: list[Quality] = field(default_factory=list)
     knobs: list[dict[str, Any]] = field(default_factory=list)
-    samples: list[Samples] = field(default_factory=list)
-    samples_left_out: int = 0
+    walls: list[Wall] = field(default_factory=list)
+    grids_left_out: int = 0
     downloads: list[Download] = field(default_factory=list)
 
 
@@ -91,7 +98,7 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         replayed: what stopping would have saved where nobody was stopped, see `panels.stopping_audit`; None for nothing.
     """
     style = Style.of(frames.trials)
-    album = Album(store)
+    album = Album(store, _WALLS)
     several = len(frames.embeddings) > 1
     views = [
         _view(frames, analyse(frames, embedding), style, album, number if several else 0)
@@ -101,9 +108,12 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         loader=jinja2.PackageLoader("analysis"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.filters["count"] = lambda n: f"{n:,}"
+    environment.filters["of"] = tables.filtered_by(frames.trials)
     environment.filters["signed"] = signed
     environment.filters["times"] = times
     environment.filters["p"] = probability
+    trials = tables.trial_rows(frames)
+    told = dossiers(frames, trials, Album(store, _DOSSIERS), album)
     coverage = transferability.coverage(frames.trials, STATUSES)
     return environment.get_template("report.html.j2").render(
         title=", ".join(sorted({*frames.sweeps, *frames.trials["sweep"]})),
@@ -121,8 +131,11 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         trials_csv=of_trials(frames),
         errors=tables.errors(frames.trials),
         totals=coverage[["planned", *STATUSES]].sum().to_dict(),
-        key_entries=panels.key(style),
-        trials=tables.trial_rows(frames),
+        key_entries=panels.key(style, frames.trials),
+        ends=panels.ends(frames.trials),
+        trials=trials,
+        dossiers=in_script(json.dumps(told, separators=(",", ":"))),
+        dossiers_left_out=told["left_out"],
         embeddings=tables.embeddings(frames),
         frames=frames,
         environments=[{**row, "details": list(tables.flatten(row["details"]))} for row in records(frames.environments)],
@@ -130,28 +143,29 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
 
 
 def _view(frames: Frames, analysis: Analysis, style: Style, album: Album, number: int) -> View:
-    grids, left_out = samples(analysis, frames.trials, album)
+    own_walls, left_out = walls(analysis, frames.trials, album)
+    by_distance = panels.gain_by_distance(analysis, style)
     return View(
         embedding=analysis.embedding,
         answers=answers(analysis, frames.trials),
-        overall=overall(analysis),
+        overall=by_question(analysis),
         caveats=caveats(analysis, frames.trials),
         curves=panels.learning_curves(analysis, style),
-        by_size=panels.fid_by_size(analysis, frames.trials, style),
+        by_size=[*panels.fid_by_size(analysis, frames.trials, style), *paper.gain_by_size(analysis, style)],
         savings=tables.savings_rows(analysis),
         strategies=tables.strategy_tables(analysis),
         sources=records(analysis.sources),
         advice=records(analysis.advice),
         heat_maps=panels.heat_maps(analysis, style),
         classes=panels.fid_by_class(analysis),
-        distance=panels.gain_by_distance(analysis, style),
+        distance=[*by_distance, *paper.gain_by_distance()] if by_distance else [],
         correlations=records(analysis.correlations),
         predictors=[{**row, "name": predictor(row)} for row in records(analysis.predictors)],
         drivers=records(analysis.drivers),
         quality=tables.quality_tables(analysis),
         knobs=records(analysis.knobs),
-        samples=grids,
-        samples_left_out=left_out,
+        walls=own_walls,
+        grids_left_out=left_out,
         downloads=of_analysis(analysis, number),
     )
 

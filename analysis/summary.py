@@ -22,14 +22,34 @@ _SOME_ORDER = 0.3
 
 
 def overall(analysis: Analysis) -> list[str]:
-    """Return what holds over all cells: winners, how often the nearest source won, and what distance foretells."""
+    """Return what holds over all cells, in one list; see `by_question`."""
+    return [line for _, lines in by_question(analysis) for line in lines]
+
+
+def by_question(analysis: Analysis) -> list[tuple[str, list[str]]]:
+    """Return what holds over all cells by the question that it answers; questions without an answer are left out."""
+    found = {
+        "Which source, which strategy?": [*_winners(analysis), *_sources(analysis), *_strategies(analysis)],
+        "What does it save?": _savings(analysis),
+        "Is that more than chance?": _significance(analysis),
+        "Can it be foretold?": [*_foretold(analysis), *_predictor(analysis), *_drivers(analysis), *_knobs(analysis)],
+    }
+    return [(question, lines) for question, lines in found.items() if lines]
+
+
+def _winners(analysis: Analysis) -> list[str]:
+    """Return which method is the best how often, where there are several cells."""
     best = records(tf.best_per_cell(analysis.ranked))
+    if len(best) < 2:
+        return []
+    wins = pd.Series([method(row) for row in best]).value_counts()
+    return [f"Best of {len(best)} cells: {'; '.join(f'{name} in {count}' for name, count in wins.items())}."]
+
+
+def _foretold(analysis: Analysis) -> list[str]:
+    """Return how often the nearest source won, and how distance and gain go together."""
     transfers = records(tf.best_per_cell(analysis.ranked[analysis.ranked["strategy"] != SCRATCH]))
     lines = []
-    if len(best) > 1:
-        wins = pd.Series([method(row) for row in best]).value_counts()
-        won = "; ".join(f"{name} in {count}" for name, count in wins.items())
-        lines.append(f"Best of {len(best)} cells: {won}.")
     nearest = dict(zip(analysis.nearest["cell"], analysis.nearest["source"], strict=True))
     tried = analysis.ranked[analysis.ranked["strategy"] != SCRATCH].groupby("cell")["source"].nunique()
     judged = [row for row in transfers if row["cell"] in nearest and tried[row["cell"]] > 1]
@@ -48,8 +68,7 @@ def overall(analysis: Analysis) -> list[str]:
         )
     elif len(rows):
         lines.append("There are fewer than three sources per cell and strategy, too few for a rank correlation with distance.")
-    return [*_significance(analysis), *lines, *_strategies(analysis), *_savings(analysis), *_sources(analysis),
-            *_predictor(analysis), *_drivers(analysis), *_knobs(analysis)]  # fmt: skip
+    return lines
 
 
 def _significance(analysis: Analysis) -> list[str]:

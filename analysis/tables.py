@@ -1,7 +1,7 @@
 """The tables of a page: what a row of each says."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ class Quality:
     cell_label: str
     metrics: list[str]
     rows: list[tuple[str, int, int, list[str]]]
+    methods: list[dict[str, Any]]
+    """The `strategy` and `source_label` of each row."""
 
 
 def quality_tables(analysis: Analysis) -> list[Quality]:
@@ -27,12 +29,13 @@ def quality_tables(analysis: Analysis) -> list[Quality]:
     tables = []
     for _, cell in analysis.quality.groupby("cell", sort=False):
         metrics = [name for name in quality.METRICS if name in set(cell["metric"])]
-        rows = []
+        rows, methods = [], []
         for _, own in cell.groupby(["strategy", "source"], sort=False, dropna=False):
             first = records(own)[0]
             said = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(own)}
             rows.append((_short(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
-        tables.append(Quality(str(cell["cell_label"].iloc[0]), [quality.METRICS[name] for name in metrics], rows))
+            methods.append({name: first[name] for name in ("strategy", "source_label")})
+        tables.append(Quality(str(cell["cell_label"].iloc[0]), [quality.METRICS[name] for name in metrics], rows, methods))
     return tables
 
 
@@ -53,7 +56,9 @@ class Ranking:
 
     cell_label: str
     sources: list[str]
+    """Headings; with the distance where it is known."""
     rows: list[tuple[str, list[tuple[str, str]]]]
+    source_labels: list[str]
 
 
 def strategy_tables(analysis: Analysis) -> list[Ranking]:
@@ -65,10 +70,11 @@ def strategy_tables(analysis: Analysis) -> list[Ranking]:
             row["source"]: row["source_label"] + ("" if row["distance"] is None else f" (distance {row['distance']:.3g})")
             for row in rows
         }
+        labels = {row["source"]: row["source_label"] for row in rows}
         said = {(row["strategy"], row["source"]): (row["verdict"], _behind(row)) for row in rows}
         order = cell.groupby("strategy", sort=False)["rank"].mean().sort_values(kind="stable").index
         own = [(str(name), [said.get((name, source), ("", "–")) for source in heads]) for name in order]
-        tables.append(Ranking(str(cell["cell_label"].iloc[0]), list(heads.values()), own))
+        tables.append(Ranking(str(cell["cell_label"].iloc[0]), list(heads.values()), own, list(labels.values())))
     return tables
 
 
@@ -89,7 +95,8 @@ def savings_rows(analysis: Analysis) -> list[dict[str, Any]]:
     for row in records(chosen):
         data, time = images.get(tuple(row[name] for name in by_size)), steps.get(tuple(row[name] for name in by_cell))
         if data or time:
-            rows.append({"cell_label": row["cell_label"], "name": _short(row), **_of_images(data), **_of_steps(time)})
+            named = {name: row[name] for name in ("cell_label", "strategy", "source_label")}
+            rows.append({**named, "name": _short(row), **_of_images(data), **_of_steps(time)})
     return rows
 
 
@@ -136,6 +143,25 @@ def trial_rows(frames: Frames) -> list[dict[str, Any]]:
     for row in rows:
         row["values"] = [(values.get((row["key"], name, "fid")), values.get((row["key"], name, "kid"))) for name in embeddings]
     return rows
+
+
+def filtered_by(trials: pd.DataFrame) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a function from a row to the attributes by which the page filters it.
+
+    A row says what it is of by `target_label`, `size`, `strategy` and `source_label`, or by the `cell_label` of a cell of
+    `trials`. A size without a target is that of a source, which is not filtered by.
+    """
+    adapt = trials[trials["cell_label"].notna()].drop_duplicates("cell_label")
+    cells = {row["cell_label"]: row for row in records(adapt[["cell_label", "target_label", "size"]])}
+
+    def attributes(row: dict[str, Any]) -> dict[str, Any]:
+        cell = cells.get(row.get("cell_label"), row)
+        target = cell.get("target_label")
+        own = {"target": target, "strategy": row.get("strategy"), "source": row.get("source_label")}
+        own["size"] = cell.get("size") if target else None
+        return {f"data-{name}": value for name, value in own.items()}
+
+    return attributes
 
 
 def errors(trials: pd.DataFrame) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def record(store: Store, trial: TrialConfig, fitting: "Fitting") -> Mapping[str,
     rung = first_rung(trial, fitting, StoredReferences(store))
     assert rung.checkpoint is not None
     assert rung.samples is not None
-    checkpoint, samples, real = checkpoint_path(trial.key, 0), samples_path(trial.key), real_samples_path(trial)
+    checkpoint, samples, real = checkpoint_path(trial.key, 0), samples_path(trial.key, 0), real_samples_path(trial)
     store.append("measurements", SWEEP, measurement_rows(trial.key, rung))
     store.write_file(samples, rung.samples)
     if not store.has_file(real):

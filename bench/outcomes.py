@@ -56,9 +56,9 @@ def last_checkpoint(store: Store, key: str) -> tuple[str, bytes] | None:
     return None
 
 
-def samples_path(key: str) -> str:
-    """Return where a trial's sample grid lies in the store."""
-    return f"samples/{key}.png"
+def samples_path(key: str, step: int) -> str:
+    """Return where a trial's sample grid at a step lies in the store; those of earlier steps stay there."""
+    return f"samples/{key}-{step:08d}.png"
 
 
 def real_samples_path(trial: TrialConfig) -> str:
@@ -149,13 +149,13 @@ class Recorder:
     def _append(self, key: str) -> None:
         trial = self._plan.by_key[key]
         last = self._last.get(key, {})
-        checkpoints = checkpoint_paths(self._store, key)
-        samples, real = samples_path(key), real_samples_path(trial)
+        checkpoints, step = checkpoint_paths(self._store, key), self._ledger.last_rung(key)
+        samples, real = samples_path(key, step), real_samples_path(trial)
         row = outcome_row(
             trial,
             self._ledger.status[key],
             last.get("environment") or record_environment(self._store, self._plan.spec.name),
-            steps=self._ledger.last_rung(key),
+            steps=step,
             seconds=last.get("seconds"),
             images_per_second=last.get("images_per_second"),
             peak_memory_mib=last.get("peak_memory_mib"),

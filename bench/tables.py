@@ -35,7 +35,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
             "images_per_second": pa.float64(),  # real images through the critic per second of training
             "peak_memory_mib": pa.float64(),
             "checkpoint": pa.string(),  # path in the store; null where there is none
-            "samples": pa.string(),  # path in the store of the PNG grid of generated images
+            "samples": pa.string(),  # path in the store of the last PNG grid of generated images
             "real_samples": pa.string(),  # path in the store of the PNG grid of reference images
             "error": pa.string(),  # why it failed, diverged or is blocked
             "environment": pa.string(),  # hash of a row of `environments`

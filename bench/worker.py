@@ -87,11 +87,13 @@ def train(
         raise UserError(f"embedding {trial.evaluation.embedding!r} is another file on this machine than where the sweep began")
     sweep = config["sweep"]
     environment = _environment(store.address, sweep, gpu=bool(resources["gpus"]))
+    last = _last_checkpoint(store, trial.key)
+    samples = samples_path(trial.key, 0 if last is None else last.step)
     if not store.has_file(real_samples_path(trial)):
         store.write_file(real_samples_path(trial), real_grid(trial.domain.name, trial.gan.resolution))
 
     def end(status: str, step: int, report: Mapping[str, Any], error: str | None = None) -> None:
-        checkpoint, samples = checkpoint_path(trial.key, step), samples_path(trial.key)
+        checkpoint = checkpoint_path(trial.key, step)
         files = {
             "checkpoint": checkpoint if store.has_file(checkpoint) else None,
             "samples": samples if store.has_file(samples) else None,
@@ -100,7 +102,6 @@ def train(
         columns = {name: report[name] for name in ("steps", "seconds", "images_per_second", "peak_memory_mib")}
         store.append("trials", sweep, [outcome_row(trial, status, environment, **columns, **files, error=error)])
 
-    last = _last_checkpoint(store, trial.key)
     if last is not None and last.step:
         # Ray may not have heard of this rung, and must not be passed over: there the trial waits, or ends.
         status = "running" if last.resumable else "done"
@@ -119,7 +120,8 @@ def train(
         if rung.measurements:
             store.append("measurements", sweep, measurement_rows(trial.key, rung))
         if rung.samples is not None:
-            store.write_file(samples_path(trial.key), rung.samples)
+            samples = samples_path(trial.key, rung.step)
+            store.write_file(samples, rung.samples)
         if rung.checkpoint is not None:
             name = checkpoint_path(trial.key, rung.step)
             store.write_file(name, rung.checkpoint)

@@ -184,8 +184,12 @@ def build(
         }
         record |= {"peak_memory_mib": 512.0, "environment": environment, "error": _ERRORS.get(status)}
         if images and row["kind"] == "adapt" and status in ("done", "stopped"):
-            record["samples"], record["real_samples"] = f"samples/{row['key']}.png", f"samples/real-{resolution}.png"
-            files[record["samples"]] = grid(resolution, int(row["key"][:6], 16) % 5, 0.6)
+            for step in (rungs[0], steps):  # as if nothing in between had been kept
+                record["samples"], record["real_samples"] = (
+                    f"samples/{row['key']}-{step:08d}.png",
+                    f"samples/real-{resolution}.png",
+                )
+                files[record["samples"]] = grid(resolution, 7, round(20 / (20 + curve(row, step)), 1))
             files[record["real_samples"]] = grid(resolution, 99, 1.0)
         trials.append(record)
     for name, data in files.items():

@@ -79,7 +79,7 @@ FAULTS: dict[str, tuple[Callable[[Store], None], str, str]] = {
     "a lost checkpoint": (lambda s: file(s, "checkpoints/*/*").unlink(), "file", "and it is missing"),
     "a checkpoint cut short": (lambda s: cut(s, "checkpoints/*/*"), "file", "bytes are there"),
     "a checkpoint with another bit": (lambda s: spoil(s, "checkpoints/*/*"), "file", "seal"),
-    "a lost picture": (lambda s: file(s, "samples/*").unlink(), "file", "and it is missing"),
+    "a lost picture": (lambda s: file(s, "samples/real-*").unlink(), "file", "and it is missing"),
     "a picture cut short": (lambda s: cut(s, "samples/*"), "file", "not a whole picture"),
     "a reference with another bit": (lambda s: spoil(s, "references/*"), "file", "wrong checksum"),
     "a temporary file": (lambda s: (Path(s.root) / "trials" / ".0.tmp").touch(), "temporary", "trials/.0.tmp: left over"),

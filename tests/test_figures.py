@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from analysis import figures
+from analysis import figures, paper
 from analysis.frames import Frames, load
 from analysis.transferability import transfer_gain
 from tests.synthetic import SOURCES, build
@@ -80,12 +80,29 @@ def test_fid_by_size(frames: Frames) -> None:
 
 def test_heat_map_marks_what_was_stopped_and_leaves_gaps(frames: Frames) -> None:
     row = {"cell_label": "digits, 50 images", "source_label": "near", "gain": 1.0, "step": 2500, "censored": True, "seeds": 1}
-    figure = figures.heat_map(pd.DataFrame([row]), 2.0, cells=["digits, 50 images"], sources=["near", "far"])
+    row["strategy"] = "finetune"
+    figure = figures.heat_map(
+        pd.DataFrame([row]), 2.0, cells=pd.DataFrame({"cell_label": ["digits, 50 images"]}), sources=["near", "far"]
+    )
     (heat,) = figure.data
     assert [list(line) for line in heat.z] == [[1.0, None]]
     assert [list(line) for line in heat.text] == [["2.0×<br>@2.5k", ""]]
     assert (heat.zmin, heat.zmax) == (-2.0, 2.0)
     assert list(figure.layout.yaxis.ticktext) == ["digits<br>50 images"]
+
+
+def test_the_papers_numbers_are_labelled_grey_and_of_no_strategy(frames: Frames) -> None:
+    rows = pd.DataFrame(
+        {"strategy": "finetune", "size": [50, 500], "gain": [2.0, 1.0], "source_label": "<b>", "target_label": "t"}
+    )
+    figure = figures.gain_by_size(rows, paper.size_gains(), figures.Style.of(frames.trials))
+    theirs, ours = figure.data
+    assert list(theirs.x)[:2] == [1_000, 5_000]
+    assert 2 ** theirs.y[0] == pytest.approx(256.1 / 93.4)
+    assert (theirs.line.color, theirs.meta) == (figures.NEUTRAL, {"paper": figures.PAPER})
+    assert "&lt;b&gt;" in ours.hovertext[0]
+    (by_distance,) = paper.gain_by_distance()
+    assert "Table 5 (recalled; its digits are not confirmed)" in by_distance.caption
 
 
 def test_gain_by_distance_has_points_fits_and_labels(frames: Frames) -> None:
@@ -114,4 +131,4 @@ def test_data_multiplier_is_a_line_to_where_scratch_is_as_good(frames: Frames, b
     assert (list(line.x), list(line.y)) == ([50, 232.0], [70.0, 70.0])
     assert line.marker.symbol[1] == end
     assert line.hovertext == "&lt;b&gt; 4.6×"
-    assert line.meta == {"strategy": "finetune", "source": None}
+    assert line.meta == {"strategy": "finetune", "source": None, "size": 50}

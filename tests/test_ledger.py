@@ -462,7 +462,7 @@ def rung(ledger: Ledger, recorder: Recorder, key: str, step: int, value: float) 
 def test_a_stopped_trial_is_recorded_once_with_its_steps_and_its_files(store: Store):
     ledger, recorder, listener = recorder_at_first_rung(store)
     store.write_file(checkpoint_path(SCRATCH, 2), b"checkpoint")
-    store.write_file(samples_path(SCRATCH), b"samples")
+    store.write_file(samples_path(SCRATCH, 2), b"samples")
     store.write_file(real_samples_path(PLAN.by_key[SCRATCH]), b"real")
     rung(ledger, recorder, SCRATCH, 2, 9.0)
     rung(ledger, recorder, FROM_LETTERS, 2, 2.0)
@@ -477,7 +477,7 @@ def test_a_stopped_trial_is_recorded_once_with_its_steps_and_its_files(store: St
     ((row,),) = recorded(store).values()
     expected = outcome_row(
         PLAN.by_key[SCRATCH], "stopped", ENVIRONMENT, steps=2, seconds=1.0, images_per_second=None, peak_memory_mib=None,
-        checkpoint=checkpoint_path(SCRATCH, 2), samples=samples_path(SCRATCH),
+        checkpoint=checkpoint_path(SCRATCH, 2), samples=samples_path(SCRATCH, 2),
         real_samples=real_samples_path(PLAN.by_key[SCRATCH]), error=None,
     )  # fmt: skip
     assert {name: row[name] for name in expected} == expected

@@ -108,11 +108,14 @@ def test_distances_alone_train_nothing_and_agree_with_the_sweeps(finished: Path)
     assert "numerals's generator" in said
 
 
-def test_every_finished_trial_keeps_one_checkpoint_and_one_sample_grid(finished: Path):
+def test_every_finished_trial_keeps_one_checkpoint_and_the_sample_grid_of_each_step(finished: Path):
     store = open_store(str(finished / "store"))
+    measured = store.read("measurements").groupby("trial")["step"].unique()
     for row in store.read("trials").itertuples():
         assert store.list_files(f"checkpoints/{row.key}") == [row.checkpoint]
-        assert store.has_file(row.samples)
+        grids = [f"samples/{row.key}-{step:08d}.png" for step in sorted(measured[row.key])]
+        assert [name for name in store.list_files("samples") if row.key in name] == grids
+        assert row.samples == grids[-1]
         assert store.has_file(row.real_samples)
 
 
@@ -244,7 +247,7 @@ def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(tmp_
     listed = tiny.transfergan("plan", spec, cwd=tmp_path).stdout
     source = next(line.split()[0] for line in listed.splitlines() if "pretrain shapes" in line)
     # Its samples cannot be published: where their file should be, there is a folder.
-    obstacle = tmp_path / "store" / "samples" / f"{source}.png"
+    obstacle = tmp_path / "store" / "samples" / f"{source}-00000000.png"
     tiny.transfergan("run", spec, "--store", "store", "--set", "sources=[numerals]", cwd=tmp_path)
     obstacle.mkdir()
 

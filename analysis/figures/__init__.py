@@ -2,7 +2,11 @@
 
 Colour is the strategy and symbol is the source, everywhere and in every figure of a page (`Style`). Each figure is one small
 panel that fits a phone; a page lays several out side by side. Backgrounds are transparent and no colour of text or grid is
-set, so that a page can set them by theme. Every trace's `meta` names its strategy and source, so that a page can filter.
+set, so that a page can set them by theme.
+
+A page can filter: a trace's `meta` says which target, size, strategy and source all of it is of; `points` the same of each
+point, `whole` of all that it sums up (a fitted line), `grid` of each row and column of a map. `labels` in the layout's `meta`
+says it of each annotation.
 
 Names of domains are data from outside: plotly would render tags in them, so they pass through `style.escape`.
 """
@@ -12,6 +16,9 @@ from analysis.figures.curves import learning_curves as learning_curves
 from analysis.figures.distance import gain_by_distance as gain_by_distance
 from analysis.figures.maps import fid_by_class as fid_by_class
 from analysis.figures.maps import heat_map as heat_map
+from analysis.figures.paper import PAPER as PAPER
+from analysis.figures.paper import gain_by_size as gain_by_size
+from analysis.figures.paper import paper_gain_by_distance as paper_gain_by_distance
 from analysis.figures.size import fid_by_size as fid_by_size
 from analysis.figures.stopping import stopping_audit as stopping_audit
 from analysis.figures.style import NEUTRAL as NEUTRAL

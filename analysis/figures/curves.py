@@ -10,13 +10,13 @@ from analysis.figures.style import Style, blank, log_ticks, method_name, rung_ti
 from analysis.transferability import SCRATCH
 
 #: How a curve that ends before its budget is marked, by status.
-ENDS = {"stopped": "x-thin-open", "diverged": "asterisk-open", "failed": "cross-thin-open"}
+ENDS = {"stopped": "x-thin-open", "diverged": "asterisk-open", "failed": "cross-thin-open", "unfinished": "triangle-right-open"}
 
 
 def learning_curves(curves: pd.DataFrame, style: Style, metric: str = "fid") -> go.Figure:
     """Draw a metric against the generator step for the trials of one cell.
 
-    The rungs are equally spaced, as they are chosen to be on a logarithmic axis, which has no room for step 0.
+    The rungs are equally spaced, as they are chosen to be on a logarithmic axis, which has no room for step 0; each is a line.
     One thick line per method (strategy and source): the mean over seeds at the steps that all of them reached; with several
     seeds a band from least to greatest, and each seed as a thin line. A trial that ended before its budget ends in a mark.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.style import NEUTRAL, Style, blank, escape, ratio, ratio_ticks
+from analysis.figures.style import NEUTRAL, Style, about, blank, escape, ratio, ratio_ticks
 
 
 def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
@@ -14,7 +14,7 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
 
     Args:
         points: one row per (source, target, strategy): `distance`, `gain` (log2 ratio), `name` (what to call the point;
-            written once per distance), `source_label`.
+            written once per distance), `source_label`, `target_label`, `size`.
         style: colours and symbols.
     """
     figure = blank(height=360)
@@ -38,7 +38,7 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
                 hoverinfo="skip",
                 showlegend=False,
                 legendgroup=strategy,
-                meta={"strategy": strategy, "source": None},
+                meta={"strategy": strategy, "whole": about(rows)},
             )
         for source, group in rows.groupby("source_label"):
             words = [
@@ -55,7 +55,7 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
                 hoverinfo="text",
                 legendgroup=strategy,
                 showlegend=source == rows["source_label"].iloc[0],
-                meta={"strategy": strategy, "source": source},
+                meta={"strategy": strategy, "source": source, "points": about(group)},
             )
     _label_points(figure, points, pad)
     figure.update_xaxes(title_text="distance (FID of real images)", range=[low - pad, high + pad], nticks=6)
@@ -75,6 +75,8 @@ def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
     tall = 0.09 * ((points["gain"].max() - points["gain"].min()) or 1.0)
     left, right = points["distance"].min() - pad, points["distance"].max() + pad
     spans = points.groupby("name").agg(x=("distance", "first"), low=("gain", "min"), high=("gain", "max"))
+    of = dict(zip(points["name"], about(points.drop(columns="size", errors="ignore")), strict=True))
+    labels = []
     taken = {"high": -math.inf, "low": -math.inf}  # how far to the right each side is written on
     for name, span in spans.sort_values("x").iterrows():
         x, width = span["x"], 0.2 * pad * len(str(name))
@@ -87,4 +89,6 @@ def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
                 taken[side] = start + width + 0.2 * pad
                 place = {"x": x, "y": span[side], "xanchor": anchor, "yshift": 17 if side == "high" else -17}
                 figure.add_annotation(text=escape(str(name)), showarrow=False, **place)
+                labels.append(of[name])
                 break
+    figure.update_layout(meta={"labels": labels})

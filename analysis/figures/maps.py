@@ -7,27 +7,31 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.style import blank, escape, method_name, ratio, short
+from analysis.figures.style import about, blank, escape, method_name, ratio, short
 from analysis.transferability import SCRATCH
 
 _DIVERGING = [[0.0, "#E08214"], [0.5, "#F2F2F2"], [1.0, "#4393C3"]]  # light enough for dark text throughout
 
 
-def heat_map(gains: pd.DataFrame, limit: float, *, cells: Sequence[str], sources: Sequence[str]) -> go.Figure:
+#: Pixels that a row of a map is high.
+_HEAT_ROW, _CLASS_ROW = 40, 44
+
+
+def heat_map(gains: pd.DataFrame, limit: float, *, cells: pd.DataFrame, sources: Sequence[str]) -> go.Figure:
     """Draw the gain of one strategy: a row per cell (target and size), a column per source; orange hurts, blue helps.
 
     Args:
         gains: rows with `source_label`, `cell_label`, `gain` (log2 ratio, averaged over seeds), `step`, `censored` (bool) and
-            `seeds`.
+            `seeds`; all of one strategy.
         limit: the gain, either way, at which the colour scale ends.
-        cells: labels of all rows from top to bottom, so that figures side by side agree.
+        cells: all rows from top to bottom, so that figures side by side agree: `cell_label`, `target_label`, `size`.
         sources: labels of all columns.
     """
     columns = [escape(source).replace(" ", "<br>") for source in sources]
     lines = max(column.count("<br>") for column in columns)
-    figure = blank(height=76 + 40 * len(cells) + 15 * lines)
+    figure = blank(height=76 + _HEAT_ROW * len(cells) + 15 * lines)
     at = {(row["cell_label"], row["source_label"]): row for row in gains.to_dict("records")}
-    grid = [[at.get((cell, source)) for source in sources] for cell in cells]
+    grid = [[at.get((cell, source)) for source in sources] for cell in cells["cell_label"]]
     figure.add_heatmap(
         x=list(range(len(sources))),
         y=list(range(len(cells))),
@@ -44,10 +48,14 @@ def heat_map(gains: pd.DataFrame, limit: float, *, cells: Sequence[str], sources
         xgap=2,
         ygap=2,
         showscale=False,
+        meta={
+            "strategy": gains["strategy"].iloc[0],
+            "grid": {"rows": about(cells), "columns": [{"source": source} for source in sources], "height": _HEAT_ROW},
+        },
     )
     bare: dict[str, Any] = {"showgrid": False, "showline": False, "ticks": ""}
     figure.update_xaxes(tickvals=list(range(len(sources))), ticktext=columns, side="top", **bare)
-    labels = ["<br>".join(escape(cell).rsplit(", ", 1)) for cell in cells]
+    labels = ["<br>".join(escape(cell).rsplit(", ", 1)) for cell in cells["cell_label"]]
     figure.update_yaxes(tickvals=list(range(len(cells))), ticktext=labels, autorange="reversed", **bare)
     return figure
 
@@ -83,7 +91,7 @@ def fid_by_class(rows: pd.DataFrame) -> go.Figure:
         [math.log2(base / value) if value and base else 0.0 for value, base in zip(line, scratch, strict=True)] for line in grid
     ]
     limit = max(1.0, *(abs(gain) for line in gains for gain in line))
-    figure = blank(height=76 + 44 * len(methods))
+    figure = blank(height=76 + _CLASS_ROW * len(methods))
     figure.add_heatmap(
         x=list(range(len(names))),
         y=list(range(len(methods))),
@@ -105,6 +113,13 @@ def fid_by_class(rows: pd.DataFrame) -> go.Figure:
         xgap=2,
         ygap=2,
         showscale=False,
+        meta={
+            "grid": {
+                "rows": [{"strategy": strategy, **({"source": source} if source else {})} for strategy, source in methods],
+                "columns": [{} for _ in names],
+                "height": _CLASS_ROW,
+            }
+        },
     )
     bare: dict[str, Any] = {"showgrid": False, "showline": False, "ticks": ""}
     shown = [escape(name if len(name) <= 9 else name[:8] + "…") for name in names]

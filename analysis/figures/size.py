@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.style import Style, blank, escape, log_ticks, short, spaced
+from analysis.figures.style import Style, about, blank, escape, log_ticks, short, spaced
 from analysis.transferability import SCRATCH
 
 
@@ -18,10 +18,12 @@ def fid_by_size(
     that lies beyond scratch's sizes.
 
     Args:
-        rows: one row per (strategy, size) with `value` and `note` (what it is the value of).
+        rows: one row per (strategy, size) with `value`, `note` (what it is the value of) and `source_label` where it is of one
+            source.
         style: colours.
         span: least and greatest FID of the axis, so that figures side by side can share it.
-        saved: one row per multiplier to draw: `strategy`, `size`, `value`, `equivalent` and `words` (what it says).
+        saved: one row per multiplier to draw: `strategy`, `source_label`, `size`, `value`, `equivalent` and `words`
+            (what it says).
     """
     figure = blank(height=320)
     sizes = sorted(set(rows["size"]))
@@ -43,7 +45,7 @@ def fid_by_size(
             marker={"size": 8, "symbol": "circle-open" if scratch else "circle", "color": style.color(strategy)},
             hovertext=notes,
             hoverinfo="text",
-            meta={"strategy": strategy, "source": None},
+            meta={"strategy": strategy, "points": about(line)},
         )
     for row in () if saved is None else saved.to_dict("records"):
         color = style.color(row["strategy"])
@@ -56,7 +58,7 @@ def fid_by_size(
             marker={"symbol": ["circle", end], "size": [1, 11], "color": color, "line": {"width": 2.5, "color": color}},
             hovertext=escape(row["words"]),
             hoverinfo="text",
-            meta={"strategy": row["strategy"], "source": None},
+            meta={"strategy": row["strategy"], "source": row.get("source_label"), "size": row["size"]},
         )
     low, high = span or (rows["value"].min(), rows["value"].max())
     figure.update_xaxes(

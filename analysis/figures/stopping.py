@@ -29,7 +29,6 @@ def stopping_audit(rows: pd.DataFrame) -> go.Figure:
             for keep, saved, winners, cells in zip(rows["keep"], rows["saved"], rows["same_winner"], rows["cells"], strict=True)
         ],
         hoverinfo="text",
-        meta={"strategy": None, "source": None},
     )
     figure.update_xaxes(title_text="steps saved, %", range=[0, 100])
     figure.update_yaxes(title_text="cells with the same winner, %", range=[-12, 115], tickvals=[0, 25, 50, 75, 100])

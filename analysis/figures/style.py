@@ -97,6 +97,14 @@ def blank(height: int) -> go.Figure:
     )
 
 
+def about(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return which target, size and source each row is of, as far as there are such columns; nothing where it is missing."""
+    names = {"target": "target_label", "size": "size", "source": "source_label"}
+    columns = {name: rows[column].tolist() for name, column in names.items() if column in rows}
+    found = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [{name: value for name, value in row.items() if value is not None and value == value} for row in found]
+
+
 def escape(name: str) -> str:
     """Make a name harmless in plotly's text, which knows some HTML."""
     return html.escape(name, quote=False)
@@ -130,10 +138,11 @@ def spaced(values: Sequence[int], positions: Iterable[float]) -> list[int]:
 
 
 def rung_ticks(steps: Sequence[int]) -> dict[str, Any]:
-    """Return ticks for an axis on which the rungs are equally spaced."""
+    """Return ticks for an axis on which the rungs are equally spaced: one at each, labelled where there is room."""
     shown = spaced(range(len(steps)), range(len(steps)))
     margin = 0.04 * len(steps)
-    return {"tickvals": shown, "ticktext": [short(steps[k]) for k in shown], "range": [-margin, len(steps) - 1 + margin]}
+    words = [short(step) if rung in shown else "" for rung, step in enumerate(steps)]
+    return {"tickvals": list(range(len(steps))), "ticktext": words, "range": [-margin, len(steps) - 1 + margin]}
 
 
 def log_ticks(low: float, high: float) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+// Draws the figures in the colours of the page's theme, as much of each as the filters let pass.
+"use strict";
+const plots = [...document.querySelectorAll(".plot")];
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** A layout in the colours of the theme. */
+function themed(layout) {
+  const axes = Object.keys(layout).filter((name) => /^[xy]axis\d*$/.test(name)).map((name) => [name, {
+    ...layout[name], color: color("--soft"), gridcolor: color("--grid"), linecolor: color("--line"), tickcolor: color("--line"),
+    tickfont: { color: color("--soft") }, fixedrange: true, // no zoom: a drag scrolls the page
+    title: { ...layout[name].title, font: { color: color("--soft") } } }]);
+  return { ...layout, ...Object.fromEntries(axes),
+    font: { color: color("--ink"), family: getComputedStyle(document.body).fontFamily, size: 12.5 },
+    hoverlabel: { bgcolor: color("--panel"), bordercolor: color("--line"), font: { color: color("--ink") } } };
+}
+
+const pick = (list, kept) => (Array.isArray(list) ? kept.map((index) => list[index]) : list);
+
+/** What the filters let pass of a trace: its points, or the rows and columns of a map; null for nothing. */
+function part(trace) {
+  const { points, whole, grid, ...all } = trace.meta ?? {};
+  if (!passes(all) || (whole && !whole.every(passes))) return null;
+  const indices = (list) => [...list.keys()].filter((index) => passes(list[index]));
+  if (points) {
+    const kept = indices(points);
+    const lists = Object.fromEntries(["x", "y", "hovertext"].map((name) => [name, pick(trace[name], kept)]));
+    return kept.length ? { ...trace, ...lists } : null;
+  }
+  if (grid) {
+    const [rows, columns] = [indices(grid.rows), indices(grid.columns)];
+    if (!rows.length || !columns.length) return null;
+    const lists = Object.fromEntries(["z", "text", "hovertext"].map(
+      (name) => [name, rows.map((row) => pick(trace[name][row], columns))]));
+    return { ...trace, ...lists, x: [...columns.keys()], y: [...rows.keys()] };
+  }
+  return trace;
+}
+
+/** A layout for that part: labels of what is gone go too, and a map has the height of its rows. */
+function partLayout(figure) {
+  const layout = { ...figure.layout };
+  const grid = figure.data[0].meta?.grid;
+  if (grid) {
+    const fit = (axis, list) => {
+      const kept = [...list.keys()].filter((index) => passes(list[index]));
+      layout[axis] = { ...layout[axis], tickvals: [...kept.keys()], ticktext: pick(layout[axis].ticktext, kept) };
+      return list.length - kept.length;
+    };
+    layout.height -= grid.height * fit("yaxis", grid.rows);
+    fit("xaxis", grid.columns);
+  }
+  const labels = layout.meta?.labels;
+  if (labels) layout.annotations = layout.annotations?.filter((_, index) => passes(labels[index]));
+  return layout;
+}
+
+const figures = new Map(); // by plot: its figure as it was written, and what is drawn of it
+
+/** Hide a figure that has nothing to show; return whether it is to be drawn. */
+function show(plot) {
+  if (!figures.has(plot)) {
+    figures.set(plot, { whole: JSON.parse(plot.querySelector("script").textContent) });
+    plot.textContent = "";
+  }
+  const figure = figures.get(plot);
+  figure.data = figure.whole.data.map(part);
+  const panel = plot.closest(".panel");
+  panel.hidden = !passes(panel.dataset) || !figure.data.some(Boolean);
+  return !panel.hidden;
+}
+
+/** Draw what is to be seen of a figure, as wide as its place or as is asked for. */
+function draw(plot, width) {
+  const { whole, data } = figures.get(plot);
+  const layout = { ...themed(partLayout(whole)), ...(width && { width }) };
+  return Plotly.react(plot, data.filter(Boolean), layout, { responsive: true, displayModeBar: false });
+}
+
+let turn = 0; // of the last call: an earlier one that is still drawing gives way
+async function drawAll() {
+  const own = ++turn;
+  document.documentElement.dataset.drawn = "no";
+  const near = (plot) => { const box = plot.getBoundingClientRect(); return box.bottom < 0 ? -box.bottom : Math.max(0, box.top); };
+  const wanted = plots.filter(show).sort((a, b) => near(a) - near(b)); // what is seen comes first
+  for (const plot of wanted) {
+    const figure = figures.get(plot);
+    const state = JSON.stringify([figure.data.map((trace) => trace && [trace.x, trace.y, trace.z]), dark.matches, plot.clientWidth]);
+    if (figure.drawn === state) continue;
+    await draw(plot);
+    figure.drawn = state;
+    await new Promise((done) => setTimeout(done)); // the page stays responsive while many are drawn
+    if (own !== turn) return;
+  }
+  document.documentElement.dataset.drawn = "yes";
+}
+
+dark.addEventListener("change", () => drawAll());
+
+// On paper the page has one width and light colours, nothing is folded, and what is not drawn yet is drawn at once.
+let folded = [];
+window.addEventListener("beforeprint", () => {
+  turn += 1;
+  document.documentElement.classList.add("printing");
+  folded = [...document.querySelectorAll("details:not([open])")];
+  for (const each of folded) each.open = true;
+  for (const plot of plots.filter(show)) draw(plot, plot.clientWidth);
+});
+window.addEventListener("afterprint", () => {
+  document.documentElement.classList.remove("printing");
+  for (const each of folded) each.open = false;
+  for (const figure of figures.values()) figure.drawn = undefined;
+  drawAll();
+});

@@ -1,0 +1,68 @@
+// One set of filters for the whole page: target, size, strategy and source. Kept in the address, so that a view can be shared.
+const kinds = ["target", "size", "strategy", "source", "paper"];
+const off = Object.fromEntries(kinds.map((kind) => [kind, new Set()]));
+const filters = document.querySelector(".filters");
+const choices = [...document.querySelectorAll(".key button[data-kind]")];
+const namesOf = (kind) => [...new Set(choices.filter((each) => each.dataset.kind === kind).map((each) => each.dataset.name))];
+
+/** Whether something of a target, size, strategy and source (those that it has) is to be seen. */
+function passes(of) {
+  return kinds.every((kind) => of[kind] === undefined || of[kind] === null || !off[kind].has(String(of[kind])));
+}
+
+function inWords() {
+  const plural = { target: "targets", size: "sizes", strategy: "strategies", source: "sources" };
+  const words = Object.keys(plural).filter((kind) => off[kind].size).map((kind) => {
+    const all = namesOf(kind), shown = all.filter((name) => !off[kind].has(name));
+    return shown.length === 1 ? `${kind} ${shown[0]}` : `${shown.length || "no"} of ${all.length} ${plural[kind]}`;
+  });
+  const paper = off.paper.size ? ["without the paper's numbers"] : [];
+  return [...(words.length ? [`only ${words.join(", ")}`] : []), ...paper].join(", ") || "everything is shown";
+}
+
+function apply() {
+  for (const choice of choices) choice.setAttribute("aria-pressed", String(!off[choice.dataset.kind].has(choice.dataset.name)));
+  const selector = kinds.map((kind) => `main [data-${kind}]`).join();
+  for (const element of document.querySelectorAll(selector)) {
+    if (!element.matches(".panel")) element.hidden = !passes(element.dataset); // a panel also depends on what is in it
+  }
+  filters.querySelector("output").textContent = inWords();
+  filters.querySelector(".reset").hidden = kinds.every((kind) => !off[kind].size);
+  return drawAll();
+}
+
+function remember() {
+  const hidden = new URLSearchParams(kinds.flatMap((kind) => [...off[kind]].map((name) => [`hide-${kind}`, name])));
+  history.replaceState(null, "", hidden.size ? `#${hidden}` : location.href.split("#")[0]);
+}
+
+/** Take the filters from the address; the address of a section or a trial has none, and leaves them as they are. */
+function recall() {
+  if (!location.hash.includes("hide-")) return false;
+  const hidden = new URLSearchParams(location.hash.slice(1));
+  for (const kind of kinds) off[kind] = new Set(hidden.getAll(`hide-${kind}`).filter((name) => namesOf(kind).includes(name)));
+  return true;
+}
+
+function change(edit) {
+  edit();
+  remember();
+  apply();
+}
+
+if (filters) {
+  for (const choice of choices) choice.addEventListener("click", () => change(() => {
+    const { kind, name } = choice.dataset;
+    if (!off[kind].delete(name)) off[kind].add(name);
+  }));
+  for (const button of filters.querySelectorAll("[data-every]")) {
+    button.addEventListener("click", () => change(() => off[button.dataset.every].clear()));
+  }
+  for (const button of filters.querySelectorAll("[data-none]")) {
+    button.addEventListener("click", () => change(() => { off[button.dataset.none] = new Set(namesOf(button.dataset.none)); }));
+  }
+  filters.querySelector(".reset").addEventListener("click", () => change(() => kinds.forEach((kind) => off[kind].clear())));
+  window.addEventListener("hashchange", () => { if (recall()) apply(); });
+  recall();
+  apply();
+}
