@@ -32,6 +32,7 @@ class Bill:
     Attributes:
         device: its name; None where the store does not say.
         measured: how many measured trials it rests on.
+        scaled: whether any of the plan's trials is told by others' work, since none like it has been measured.
         at_most: all trials, to their budgets.
         expected: all trials, as far as the stopping rule is expected to let them; see `expected_shares`.
         left_at_most, left_expected: of both, what the store lacks.
@@ -39,6 +40,7 @@ class Bill:
 
     device: str | None
     measured: int
+    scaled: bool
     at_most: Interval
     expected: Interval
     left_at_most: Interval
@@ -87,8 +89,14 @@ def _bill(
 
     begin = dict.fromkeys(by_key, 0)
     return Bill(
-        device, count, total(all_of_them, begin), total(whole, begin), total(all_of_them, reached), total(rest, reached)
-    )  # fmt: skip
+        device=device,
+        measured=count,
+        scaled=any(each.scaled for each in found.values()),
+        at_most=total(all_of_them, begin),
+        expected=total(whole, begin),
+        left_at_most=total(all_of_them, reached),
+        left_expected=total(rest, reached),
+    )
 
 
 def _seconds(each: Estimate, shares: Sequence[float], done: int) -> float:

@@ -50,7 +50,8 @@ class Budget:
         Args:
             ledger: what runs, and how far it has come.
             limit: slot seconds that may be spent.
-            estimates: returns what every trial takes; raises UserError while that is unknown, and is asked again at a rung.
+            estimates: returns what every trial takes; raises UserError (or returns none) while that is unknown, and is asked
+                again at a rung.
             clock: seconds.
         """
         self.limit = limit
@@ -59,7 +60,7 @@ class Budget:
         self.slots = 1
         self._ledger = ledger
         self._ask, self._asked = estimates, False
-        self._estimates: Mapping[str, Estimate] | None = None
+        self._estimates: Mapping[str, Estimate] = {}  # of no trial while it is unknown
         self._clock, self._last = clock, clock()
         self._running: dict[str, float] = {}  # since when they are on their way to the next rung
 
@@ -74,7 +75,7 @@ class Budget:
     def on_rung(self, key: str) -> None:
         """Hear that a trial has reached a rung."""
         self._running.pop(key, None)
-        if self._estimates is None:
+        if not self._estimates:
             self._asked = False
 
     def allows(self, key: str) -> bool:
@@ -90,7 +91,7 @@ class Budget:
             with suppress(UserError):
                 self._estimates = self._ask()
         held = {*self._ledger.having("running", "queued"), key}
-        known = self._estimates is not None
+        known = bool(self._estimates)
         comes_to = self.spent + (sum(map(self._left, held)) if known else 0)
         if self.refused is None and (comes_to > self.limit or self.spent >= self.limit):
             self.refused = comes_to
@@ -98,7 +99,6 @@ class Budget:
 
     def _left(self, key: str) -> float:
         """Return the seconds that a trial will still take up to its next rung, which must be known."""
-        assert self._estimates is not None
         reached = sum(rung <= self._ledger.last_rung(key) for rung in self._ledger.plan.by_key[key].rungs)
         leg = self._estimates[key].seconds(reached or None, reached + 1)
         return max(0.0, leg - (self._last - self._running.get(key, self._last)))

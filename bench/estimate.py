@@ -60,12 +60,14 @@ class Estimate:
         rung_seconds: from each rung's predecessor until it has been measured, in the order of the trial's rungs.
         bounds: the 95 % interval of the mean of such trials, as factors; None where one trial alone tells of it.
         spread: standard deviation of the logarithm of a trial's seconds about that mean.
+        scaled: whether no trial like it has been measured, and another stands for it in proportion to work.
     """
 
     setup_seconds: float
     rung_seconds: tuple[float, ...]
     bounds: tuple[float, float] | None = (1.0, 1.0)
     spread: float = 0.0
+    scaled: bool = False
 
     def seconds(self, done: int | None = None, rungs: int | None = None) -> float:
         """Return the seconds from after `done` rungs (None: from the beginning) to the end of `rungs` (None: all)."""
@@ -184,7 +186,7 @@ class _Fits:
             at_most = fit.legs(trial, max(1, training), max(1, evaluation))
             least, most = (own + sum(others) for own, others in (as_measured, at_most))
             bounds = bounds[0] * least / total, bounds[1] * most / total
-        return Estimate(setup, rungs, bounds, self._spread)
+        return Estimate(setup, rungs, bounds, self._spread, scaled=True)
 
     def _fit(self, kind: str, strategy: str | None) -> _Fit:
         """Return the fit of a strategy's own trials where there are enough, else of all that are alike."""

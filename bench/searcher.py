@@ -45,7 +45,8 @@ class PlanSearcher(Searcher):
             if self._sharing.take(key):
                 self._ledger.queue(key)
                 return self._config_of(key)
-        return None if self._ledger.is_open() else str(Searcher.FINISHED)
+        over = self._budget.refused is not None or not self._ledger.is_open()
+        return str(Searcher.FINISHED) if over else None
 
     def repeat(self, key: str, wait: float) -> None:
         """Hand out a trial again, as another of Ray's, after so many seconds."""

@@ -1,13 +1,18 @@
 """What a run spends is counted, and a launch that would take it past its limit is refused; on a clock that the test sets."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
+from ray.tune.search import Searcher
 
 from bench.budget import Budget, hours
+from bench.claims import Claims, Sharing
 from bench.estimate import Estimate
 from bench.ledger import Ledger
+from bench.searcher import PlanSearcher
 from bench.spec import ResourcesConfig
+from bench.store import open_store
 from tests import tiny
 from trainers.errors import UserError
 
@@ -110,6 +115,16 @@ def test_while_nothing_is_known_no_more_trials_wait_than_there_are_slots(clock: 
     assert budget.allows(three)
     clock.now += 40
     assert not budget.allows(three), "the limit has been passed"
+
+
+def test_the_search_is_over_once_a_launch_has_been_refused(tmp_path: Path):
+    """Ray would ask for ever where nothing runs: with None it is told to."""
+    ledger, store = fresh(), open_store(str(tmp_path), create=True)
+    with Claims(store) as claims:
+        sharing = Sharing(ledger, store, claims, lambda: None)
+        searcher = PlanSearcher(ledger, sharing, Budget(ledger, 0.0), lambda key: {"key": key})
+        assert searcher.suggest("first") == Searcher.FINISHED
+        assert claims.held == ()
 
 
 def test_hours_are_of_the_share_of_a_gpu():

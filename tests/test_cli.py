@@ -416,7 +416,10 @@ def test_plan_says_hours_and_costs_on_each_device(tmp_path: Path, monkeypatch: p
     write(store, make_plan(SweepSpec.model_validate({**SPEC, "seeds": [1], "sources": ["numerals"]})), device="T4")
     said = json.loads(call("plan", "small.yaml", "--json", "--price", "3").stdout)
     assert (said["done"], said["unit"], said["unknown"]) == (8, "GPU-hours", None)
-    assert [(each["device"], each["measured"]) for each in said["estimates"]] == [("H100", 8), ("T4", 5)]
+    assert [(each["device"], each["measured"], each["scaled"]) for each in said["estimates"]] == [
+        ("H100", 8, False),
+        ("T4", 5, False),
+    ]
     left = [each["hours"]["left_at_most"]["value"] for each in said["estimates"]]
     truth = 3 * seconds(plan.of_kind("adapt")[0], 200) / 3600 / 2  # of one more cell, half a GPU each
     assert left == pytest.approx([10 * truth, truth])

@@ -45,6 +45,7 @@ def test_larger_networks_take_between_as_long_and_in_proportion_to_their_operati
     setup, each, evaluation, last = TRUTH
     ratio = step_flops(trial.gan, trial.training) / step_flops(plan.spec.gan, plan.spec.training)
     assert found.seconds() == pytest.approx(seconds(trial, 8, (setup, each * ratio, evaluation, last)))
+    assert found.scaled
     assert found.bounds is not None
     assert found.bounds[0] * found.seconds() == pytest.approx(seconds(trial, 8))
     assert found.bounds[1] == pytest.approx(1)

@@ -184,7 +184,7 @@ def test_a_sweep_that_is_interrupted_and_killed_ends_as_if_nothing_had_been(fini
 
 
 def test_a_run_that_stops_at_its_limit_loses_nothing_and_the_next_goes_on(tmp_path: Path, finished_once: Path):
-    """The first trial's first rung is all that the least limit lets through; the rest is done within a generous one."""
+    """The first trial's first rung is all that a tiny limit lets through; the rest is done within a generous one."""
     spec = tiny.write_spec(tmp_path, **tiny.SMALL)
     arguments = ("run", spec, "--store", "store", "--cpus", 1)
     stopped = tiny.transfergan(*arguments, "--max-hours", 1e-9, cwd=tmp_path, expect=3)

@@ -137,7 +137,9 @@ def plan(
         "done": done,
     }
     if as_json:
-        costs = [{"device": each.device, "measured": each.measured, "hours": each.times(1)} for each in known]
+        costs = [
+            {"device": each.device, "measured": each.measured, "scaled": each.scaled, "hours": each.times(1)} for each in known
+        ]
         if price is not None:
             costs = [{**said, "cost": each.times(price)} for said, each in zip(costs, known, strict=True)]
         typer.echo(json.dumps({**counts, "unit": unit(made.spec.resources), "estimates": costs, "unknown": unknown}))
@@ -153,7 +155,8 @@ def plan(
         f"{len(made.cells)} cells ({counts['collapsed']} duplicates collapsed); {done} are in the store already"
     )
     for bill in known:
-        typer.echo(f"on {bill.device or 'an unknown device'}, by the {bill.measured} trials measured there:")
+        scaled = ", in proportion to their work, for none like these has been" if bill.scaled else ""
+        typer.echo(f"on {bill.device or 'an unknown device'}, by the {bill.measured} trials measured there{scaled}:")
         typer.echo(f"  in all {bill.at_most} {unit(made.spec.resources)} at most, {bill.expected} expected")
         typer.echo(f"  left   {bill.left_at_most} at most, {bill.left_expected} expected")
         if price is not None:
