@@ -126,13 +126,13 @@ class Simulation:
     """Work on a cluster; made for one run."""
 
     def __init__(self, work: Work, cluster: Cluster, retries: int, seed: int) -> None:
-        """`retries`: how often a job may be interrupted before it fails; `seed`: of the interruptions."""
+        """`retries`: how often a job may be interrupted in one leg before it fails; `seed`: of the interruptions."""
         self._work, self._cluster, self._retries = work, cluster, retries
         self._random = random.Random(seed)  # noqa: S311 - no secret
         self._busy = self._lost = 0.0
         self._interruptions = 0
         self._done: Counter[str] = Counter()  # legs of each job
-        self._failures: Counter[str] = Counter()
+        self._failures: Counter[tuple[str, int]] = Counter()  # by the job and the legs that were done
         self._runs: dict[int, _Run] = {}  # by slot
         self._free = dict.fromkeys(reversed(range(cluster.slots)))  # the last one freed is taken first: it is warm
         self._warm: set[int] = set()  # slots whose process is up
@@ -195,8 +195,9 @@ class Simulation:
         for _, run in struck:
             self._busy += now - run.since
             self._lost += now - run.since
-            self._failures[run.job] += 1
-            self._work.lose(run.job, failed=self._failures[run.job] > self._retries)
+            since = run.job, self._done[run.job]
+            self._failures[since] += 1
+            self._work.lose(run.job, failed=self._failures[since] > self._retries)
         self._foresee(now + self._cluster.restart_seconds, "back", machine)
 
     def _slots(self, machine: int) -> range:

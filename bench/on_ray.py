@@ -139,7 +139,7 @@ class Events(Callback):
         self._searcher = searcher
         self._recorder = recorder
         self._resources = resources
-        self._failures: Counter[str] = Counter()
+        self._failures: Counter[tuple[str, int]] = Counter()  # by the trial and the rung that it had reached
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Ray pickles its whole experiment, and ours is in the store."""
@@ -151,7 +151,7 @@ class Events(Callback):
         self._ledger.start(trial.config["key"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Hear of a failed trial: it is taken up again later, until there have been too many failures."""
+        """Hear of a failed trial: it is taken up again later, until there have been too many failures since its last rung."""
         self._budget.look()
         key = trial.config["key"]
         if self._ledger.status[key] in ENDED:  # while Ray was busy pausing it
@@ -159,11 +159,12 @@ class Events(Callback):
         # Not `trial.get_error()`: it looks where the file is only copied to later.
         file = trial.error_file
         text = Path(file).read_text(errors="replace") if file and Path(file).is_file() else ""
-        self._failures[key] += 1
+        since = key, self._ledger.last_rung(key)  # so that a long trial may lose more machines than a short one
+        self._failures[since] += 1
         # A full disk is full for all, but a server may be out of reach of one host alone.
         for_all = StoreUnwritableError.__name__ in text and "://" not in self._store.address
-        if self._failures[key] <= self._resources.retries and not for_all:
-            self._searcher.repeat(key, BACK_OFF * 2 ** (self._failures[key] - 1))
+        if self._failures[since] <= self._resources.retries and not for_all:
+            self._searcher.repeat(key, BACK_OFF * 2 ** (self._failures[since] - 1))
         else:
             self._recorder.on_failure(key, reason(text, self._resources.stall_minutes))
 
@@ -212,7 +213,7 @@ def run_trials(
             tune_config=TuneConfig(
                 search_alg=searcher,
                 scheduler=CellHalving(ledger, sharing, budget, recorder),
-                num_samples=len(ledger.open_trials()) * (1 + resources.retries),
+                num_samples=sum(1 + len(plan.by_key[key].rungs) for key in ledger.open_trials()) * (1 + resources.retries),
                 reuse_actors=True,
             ),
             run_config=RunConfig(

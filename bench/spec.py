@@ -129,7 +129,7 @@ class ResourcesConfig(Frozen):
     graphs: StrictBool = False
     """Whether training steps are recorded once and replayed as CUDA graphs."""
     retries: Annotated[int, Field(ge=0)] = 2
-    """How often a trial that fails is taken up again from its last rung, each time after a longer pause."""
+    """How often a trial that fails is taken up again from one rung, each time after a longer pause."""
     stall_minutes: Annotated[float, Field(gt=0)] = 60
     """A trial without progress for so long (no training steps, no rung) is killed, which counts as a failure."""
 
