@@ -101,7 +101,7 @@ def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
         "run", "plan", "status", "report", "recommend", "compare", "strategies", "distances", "evaluate", "replay", "generate",
         "import", "domains", "domains preview", "domains show", "domains prepare", "store", "store check", "store compact",
-        "store merge",
+        "store merge", "tune",
     }  # fmt: skip
 
 
