@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.wording import visible
-from bench.store import SCHEMAS, Store, sources, unknown_name
+from bench.store import SCHEMAS, TUNED, Store, sources, unknown_name
 
 #: Every status, in the order in which a reader cares. The last two are this module's: planned, but not recorded yet.
 STATUSES = ("done", "stopped", "diverged", "failed", "blocked", "unfinished", "pending")
@@ -39,7 +39,8 @@ class Frames:
     last step known; `censored` (bool) where the stopping rule ended it before its budget; labels for people:
     `source_label`, `target_label`, `cell_label`, `family` (the cell's label without its size)."""
     curves: pd.DataFrame
-    """One row per trial, step, metric and embedding: the table `measurements` joined with its trial's columns."""
+    """One row per trial, step, metric and embedding: the table `measurements` joined with its trial's columns. A strategy that
+    is tuned may end before others of its cell, at a budget of its own: its last values then stand for their later steps too."""
     distances: pd.DataFrame
     """The table `distances` with `source_label` and `target_label`."""
     own_figures: pd.DataFrame
@@ -48,6 +49,8 @@ class Frames:
     """One row per environment: `environment`, `details` (a dict), `trials` (how many ran there)."""
     sweeps: dict[str, dict[str, Any]]
     """What each sweep planned, by name; see `Store.read_sweeps`."""
+    searches: dict[str, dict[str, Any]]
+    """What the searches for strategies' settings have found, by identity; see `bench.tuning`. Their trials are in no frame."""
     domains: dict[str, str]
     """The label of each domain, by its name."""
 
@@ -68,8 +71,10 @@ def load(store: Store, sweep: str | None = None) -> Frames:
     Raises:
         UserError: the store knows no such sweep.
     """
-    planned = store.read_sweeps()
+    everything = store.read_sweeps()
+    planned = {name: plan for name, plan in everything.items() if all(row.get("kind") != "tune" for row in plan["trials"])}
     recorded = store.read("trials")
+    recorded = recorded[recorded["kind"] != "tune"]
     keys: set[str] | None = None
     if sweep is not None:
         known = {*planned, *recorded["sweep"]}
@@ -87,7 +92,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
     _set_labels(trials, domains)
 
     curves = measurements.rename(columns={"trial": "key"}).merge(trials[["key", *_JOINED]], on="key")
-    curves = curves.rename(columns={"key": "trial"}).sort_values(["trial", "embedding", "metric", "step"])
+    curves = _held(curves.rename(columns={"key": "trial"})).sort_values(["trial", "embedding", "metric", "step"])
     distances = store.read("distances").drop(columns=["recorded_at", "sweep"])
     distances = distances[distances["source"].isin(domains) & distances["target"].isin(domains)].reset_index(drop=True)
     for end in ("source", "target"):
@@ -99,6 +104,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         own_figures=store.read("domains").drop(columns=["recorded_at", "sweep"]),
         environments=_environments(store.read("environments"), trials),
         sweeps=planned,
+        searches={plan["tuning"]["search"]: plan["tuning"] for plan in everything.values() if plan.get("tuning")},
         domains=domains,
     )
 
@@ -203,6 +209,17 @@ def _set_progress(trials: pd.DataFrame, measurements: pd.DataFrame) -> None:
     trials["censored"] = (trials["status"] == "stopped") & (trials["steps"] < trials["budget"])
 
 
+def _held(curves: pd.DataFrame) -> pd.DataFrame:
+    """Add the rows that say of a trial with a smaller budget than others of its cell that it stays what it was at its end."""
+    most = curves.groupby("cell")["budget"].transform("max")
+    ended = curves[(curves["status"] == "done") & (curves["budget"] < most) & (curves["step"] == curves["budget"])]
+    if len(ended) == 0:
+        return curves
+    later = curves.loc[curves["cell"].isin(ended["cell"]), ["cell", "embedding", "step"]].drop_duplicates()
+    rows = ended.rename(columns={"step": "ended"}).merge(later, on=["cell", "embedding"])
+    return pd.concat([curves, rows[rows["step"] > rows["ended"]][curves.columns]], ignore_index=True)
+
+
 def _set_labels(trials: pd.DataFrame, domains: Mapping[str, str]) -> None:
     for end in ("source", "target"):
         trials[f"{end}_label"] = pd.Series([domains.get(n) for n in trials[end]], index=trials.index, dtype="object")
@@ -245,9 +262,13 @@ def _settings(row: Mapping[str, Any]) -> dict[str, str]:
         f"{part}.{name}": str(value)
         for part in ("gan", "training", "evaluation")
         for name, value in config.get(part, {}).items()
-        if name != "resolution"
+        if name != "resolution" and not (config.get("tuned") and name in TUNED)
     }
-    return {**settings, "trial.augmentation": config.get("augmentation", "none")}
+    return {
+        **settings,
+        "trial.augmentation": config.get("augmentation", "none"),
+        "trial.strategies": "tuned" if config.get("tuned") else "not tuned",
+    }
 
 
 def _environments(environments: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis import markdown, panels, paper, printing, tables, transferability
+from analysis import markdown, panels, paper, printing, tables, transferability, tuning
 from analysis.album import Album
 from analysis.answers import Answer, answers
 from analysis.dossiers import dossiers
@@ -126,6 +126,7 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         stopping=[] if replayed is None else panels.stopping_audit(replayed),
         savings=any(view.savings for view in views),
         strategies=any(view.strategies for view in views),
+        tuning=tuning.searches(frames),
         statuses=[status for status in STATUSES if coverage[status].sum()],
         coverage=records(coverage),
         trials_csv=of_trials(frames),

@@ -121,7 +121,7 @@ def _whole_cells(store: Store, sweep: str | None, metric: str) -> tuple[list[_Ce
     unfinished = _unfinished_cells(store, sweep, set(trials["key"]))
     found, left_out = [], len(unfinished - set(trials["cell"]))
     for (_, _, _, cell), own in trials.groupby(["target", "conditional", "size", "cell"]):
-        whole = own["status"].isin(["done", "diverged"]).all() and cell not in unfinished and own["budget"].nunique() == 1
+        whole = own["status"].isin(["done", "diverged"]).all() and cell not in unfinished and own["budget"].nunique() <= 1
         if whole and all(key in values or status == "diverged" for key, status in zip(own["key"], own["status"], strict=True)):
             found.append(_Cell(str(cell), own, values, diversity))
         else:

@@ -40,6 +40,7 @@ from bench.tables import Table, newest
 
 # For those who read the store, who need to know of nothing else.
 from trainers import sources as sources
+from trainers.config import TUNED as TUNED
 from trainers.errors import DamagedError
 from trainers.errors import UserError as UserError
 from trainers.errors import unknown_name as unknown_name
