@@ -23,15 +23,12 @@ class Album:
         """Return whether the page has this grid."""
         return path in self._known
 
-    @property
-    def full(self) -> bool:
-        """Return whether hardly any grid would fit any more."""
-        return self._left < _LARGE_IMAGE
-
     def uri(self, path: str | None) -> str | None:
         """Return a grid's data URI; None where it is missing, no image, or does not fit any more."""
         if path is None or path in self._known:
             return self._known.get(path or "")
+        if self._left < _LARGE_IMAGE:  # hardly any would fit: not worth reading them all
+            return None
         try:
             data = self._store.read_file(path)
             with Image.open(io.BytesIO(data)) as image:

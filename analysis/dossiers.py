@@ -52,8 +52,7 @@ def dossiers(frames: Frames, rows: list[dict[str, Any]], album: Album, walls: Al
         told |= {"real": row["real_samples"], "cost": _cost(row), "config": config, "curves": curves[row["key"]]}
         for path in (row["samples"], row["real_samples"]):
             if path and path not in walls and path not in album:
-                uri = None if album.full else album.uri(path)
-                if uri:
+                if uri := album.uri(path):
                     images[path] = uri
                 elif path == row["samples"]:
                     left_out += 1

@@ -85,7 +85,7 @@ function lay(trial) {
   place.replaceChildren(
     make("h3", {}, trial.name),
     listed([["Outcome", make("span", { class: `status ${trial.status}` }, trial.status)], ["Reason", trial.why],
-      ["Steps", `${(trial.steps ?? 0).toLocaleString("en")} of ${trial.budget.toLocaleString("en")}`], ["Cost", trial.cost],
+      ["Steps", `${Math.max(0, trial.steps ?? 0).toLocaleString("en")} of ${trial.budget.toLocaleString("en")}`], ["Cost", trial.cost],
       ["Started from", from], ["Sweep", trial.sweep], ["Key", make("code", {}, trial.key)]]),
     ...measured(trial),
     ...(trial.samples ? [make("h4", {}, "Samples"), make("div", { class: "grids" }, image(trial.samples, "Its last samples"),

@@ -26,7 +26,7 @@ function apply() {
   for (const element of document.querySelectorAll(selector)) {
     if (!element.matches(".panel")) element.hidden = !passes(element.dataset); // a panel also depends on what is in it
   }
-  filters.querySelector("output").textContent = inWords();
+  filters.querySelector("[role=status]").textContent = inWords();
   filters.querySelector(".reset").hidden = kinds.every((kind) => !off[kind].size);
   return drawAll();
 }
