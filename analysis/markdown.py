@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import tables, transferability
+from analysis import tables, transferability, tuning
 from analysis.answers import answers
 from analysis.frames import STATUSES, Frames, records
 from analysis.statistics import Analysis, analyse
@@ -30,6 +30,7 @@ def render(frames: Frames, replayed: pd.DataFrame | None = None) -> str:
     """
     coverage = transferability.coverage(frames.trials, STATUSES)
     blocks = ["# Which source, which strategy, and what it is worth", _meta(frames, coverage)]
+    blocks += _tuning(frames)
     analyses = [analyse(frames, embedding) for embedding in frames.embeddings]
     for analysis in analyses:
         of_which = f" in the embedding {escape(analysis.embedding)}" if len(analyses) > 1 else ""
@@ -211,6 +212,10 @@ def _range(low: float | None, high: float | None, say: Callable[[float], str]) -
 
 def _signed(rho: float | None) -> str:
     return _NONE if rho is None else signed(rho)
+
+
+def _tuning(frames: Frames) -> list[str]:
+    return [escape(search.words) for search in tuning.searches(frames)]
 
 
 def _strategies(analysis: Analysis) -> list[str]:
