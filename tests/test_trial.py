@@ -401,6 +401,7 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("conditional", True, False),
     ("augmentation", "diffaugment", False),
     ("seed", 1, True),
+    ("tuned", "0" * 16, False),
     ("gan__resolution", 16, False),
     ("gan__family", "sngan", False),
     ("gan__conditioning", "concat", False),
