@@ -28,6 +28,7 @@ from bench.spec import SweepSpec
 from bench.store import open_store
 from tests import datasets, images, tiny
 from tests.test_embeddings import Inception, script
+from tests.test_printing import need_a_browser
 from trainers.config import GanConfig
 from trainers.networks import make_critic, make_generator
 
@@ -92,6 +93,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, finished_once: Path) -> 
 
 @pytest.mark.parametrize("command", [each for each in commands() if each.startswith("transfergan ")])
 def test_a_command_does_what_the_page_says(workplace: Path, command: str):
+    if command.endswith("--format pdf"):
+        need_a_browser()
     key = open_store("store").read("trials")["key"].iloc[0]
     result = CliRunner().invoke(app, shlex.split(command.replace("3f2a", key))[1:])
     untrained = command.startswith("transfergan run") and not command.endswith("sweep.yaml")

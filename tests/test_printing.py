@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pypdf
 import pytest
 
 from analysis import printing
@@ -34,15 +35,18 @@ def no_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_every_figure_table_and_name_is_on_paper(tmp_path: Path) -> None:
-    import pypdf
-
+def need_a_browser() -> None:
+    """Skip the test where there is no browser, but for the machine that decides."""
     try:
         printing.browser()
     except UserError as error:
         if os.environ.get("CI"):
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+def test_every_figure_table_and_name_is_on_paper(tmp_path: Path) -> None:
+    need_a_browser()
     store = build(
         tmp_path / "store", targets=("digits", "faces"), sources=SOURCES, strategies=("scratch", "finetune"),
         seeds=(0, 1, 2), faults=True, images=False,
