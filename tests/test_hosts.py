@@ -142,7 +142,7 @@ def test_hosts_that_are_cut_off_killed_or_late_lose_nothing_and_a_wrong_token_is
 
         said = [end(each, status) for each, status in zip(strangers, (1, 2), strict=True)]
         assert "Authentication token is missing or incorrect" in said[0]
-        assert f"transfergan: --address '{address}': the cluster there wants a token" in said[1].splitlines()[-1]
+        assert f"transfergan: --address '{address}': the cluster refuses the token" in said[1].splitlines()[-1]
         assert not stranger.processes("raylet")
 
     remote = open_store(store)
