@@ -20,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from bench.cli import app, main
+from bench.cli.options import default_report
 from bench.outcomes import outcome_row
 from bench.plan import Plan, make_plan, trial_columns
 from bench.spec import SweepSpec, as_mapping, load_spec
@@ -471,6 +472,11 @@ def test_status_shows_each_cell_of_each_sweep(tmp_path: Path):
     alone = call("status", "--store", str(tmp_path / "store"), "--sweep", "wider").stdout
     assert "wider" in alone
     assert "small" not in alone
+
+
+def test_the_report_of_a_remote_store_goes_where_one_works(s3: str, tmp_path: Path):
+    assert default_report(open_store(s3, create=True)) == Path("report.html")
+    assert default_report(open_store(str(tmp_path / "store"), create=True)) == tmp_path / "store" / "report.html"
 
 
 def test_report_writes_the_page_where_it_is_told_or_into_the_store(tmp_path: Path):

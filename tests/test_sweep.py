@@ -18,6 +18,8 @@ from PIL import Image
 from bench.bill import bills
 from bench.check import check
 from bench.distances import FIGURES, KINDS
+from bench.plan import make_plan
+from bench.spec import load_spec
 from bench.store import open_store
 from tests import tiny
 from trainers.domains import get
@@ -224,29 +226,15 @@ def test_two_drivers_share_the_work_and_one_that_is_killed_is_replaced(finished:
     pd.testing.assert_series_equal(tiny.values(store), tiny.values(finished / "store"), check_exact=True)
 
 
-def test_a_sweep_on_s3_measures_what_it_measures_on_a_disk(tmp_path: Path, s3: str):
-    spec = tiny.write_spec(tmp_path, **tiny.SMALL)
-    tiny.transfergan("run", spec, "--store", s3, "--cpus", 2, cwd=tmp_path)
-    local = open_store(str(tmp_path / "store"), create=True)
-    tiny.run_here(tiny.make(), local)
-    remote = open_store(s3)
-    pd.testing.assert_series_equal(tiny.values(remote), tiny.values(local), check_exact=True)
-    pd.testing.assert_frame_equal(tiny.outcomes(remote), tiny.outcomes(local))
-    assert len(remote.read("distances")) == 2 * len(KINDS)
-    assert check(remote) == []
-    assert (tmp_path / "report.html").exists()
-
-
 def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(tmp_path: Path):
     spec = tiny.write_spec(
         tmp_path, conditional=[False], strategies=["scratch", "finetune"], stopping={"rule": "none"}, resources={"retries": 0}
     )
-    listed = tiny.transfergan("plan", spec, cwd=tmp_path).stdout
-    source = next(line.split()[0] for line in listed.splitlines() if "pretrain shapes" in line)
+    (source,) = (trial.key for trial in make_plan(load_spec(str(spec))).of_kind("pretrain") if trial.domain.name == "shapes")
     # Its samples cannot be published: where their file should be, there is a folder.
+    open_store(str(tmp_path / "store"), create=True)
     obstacle = tmp_path / "store" / "samples" / f"{source}-00000000.png"
-    tiny.transfergan("run", spec, "--store", "store", "--set", "sources=[numerals]", cwd=tmp_path)
-    obstacle.mkdir()
+    obstacle.mkdir(parents=True)
 
     failed = tiny.transfergan("run", spec, "--store", "store", cwd=tmp_path, expect=1)
     assert "trials: 1 failed, 1 blocked" in failed.stderr
@@ -307,7 +295,7 @@ def test_a_sweep_over_folders_of_photographs_runs_to_a_report(tmp_path: Path):
         folders[name] = tmp_path / name
         with zipfile.ZipFile(PHOTOGRAPHS / f"{name}.zip") as archive:
             inside = [entry for entry in archive.namelist() if entry.lower().endswith((".jpg", ".png"))]
-            for entry in inside[:: max(1, len(inside) // 150)]:
+            for entry in inside[:: max(1, len(inside) // 60)]:
                 archive.extract(entry, folders[name])
     (folders["flowers5"] / "broken.jpg").write_bytes(b"")
     spec = tiny.write_spec(
@@ -316,7 +304,7 @@ def test_a_sweep_over_folders_of_photographs_runs_to_a_report(tmp_path: Path):
         targets=["folder:flowers5"],
         strategies=["scratch", "finetune"],
         conditional=[False],
-        gan={"resolution": 32, "width": 4, "latent": 16},
+        gan={"resolution": 16, "width": 4, "latent": 16},
         training={"steps": 4, "batch": 8, "critic_steps": 1},
     )
     done = tiny.transfergan("run", spec, "--store", "store", cwd=tmp_path)
