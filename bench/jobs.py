@@ -11,6 +11,7 @@ Imports Ray only to talk to a job server.
 import importlib.util
 import json
 import logging
+import math
 import os
 import shlex
 import shutil
@@ -56,7 +57,7 @@ class Job:
     address: str
 
 
-def submit(spec: SweepSpec, store: Store, address: str, *, retry_failed: bool = False) -> Job:
+def submit(spec: SweepSpec, store: Store, address: str, *, retry_failed: bool = False, max_hours: float = math.inf) -> Job:
     """Start a sweep as a job of a cluster, and record it in the store. Returns when the cluster has taken it in.
 
     Args:
@@ -64,6 +65,7 @@ def submit(spec: SweepSpec, store: Store, address: str, *, retry_failed: bool = 
         store: where the job's results go; the cluster opens it by the same address, with credentials of its own.
         address: of the cluster's job server, http://HOST:8265.
         retry_failed: also run again the trials that failed.
+        max_hours: hours that the job may spend, see `bench.budget`; infinite for no limit.
 
     Raises:
         UserError: no job server answers there, or it refuses the token; the sweep's last job still runs; or an address holds
@@ -79,16 +81,23 @@ def submit(spec: SweepSpec, store: Store, address: str, *, retry_failed: bool = 
     last = recorded(store).get(spec.name)
     if last is not None and (said := told(last)).endswith((": pending", ": running")):
         raise UserError(f"sweep {spec.name}: {said}; `transfergan cancel` ends it first")
-    command = ["python", "-m", "bench.cli", "run", "sweep.yaml", "--store", store.address, "--address", "auto"]
     job = Job(spec.name, f"{spec.name}-{uuid.uuid4().hex[:8]}", address)
     with _asking(job) as server, _working_dir(spec) as folder:
         server.submit_job(
-            entrypoint=shlex.join([*command, "--retry", "failed"] if retry_failed else command),
+            entrypoint=entrypoint(store, retry_failed=retry_failed, max_hours=max_hours),
             submission_id=job.id,
             runtime_env={"working_dir": folder, "env_vars": STOPPING},
         )
     store.write_file(f"jobs/{spec.name}.json", json.dumps(asdict(job)).encode())
     return job
+
+
+def entrypoint(store: Store, *, retry_failed: bool, max_hours: float) -> str:
+    """Return the command that the job runs on the cluster; see `submit`."""
+    command = ["python", "-m", "bench.cli", "run", "sweep.yaml", "--store", store.address, "--address", "auto"]
+    command += ["--retry", "failed"] if retry_failed else []
+    command += ["--max-hours", repr(max_hours)] if max_hours < math.inf else []
+    return shlex.join(command)
 
 
 def recorded(store: Store) -> dict[str, Job]:

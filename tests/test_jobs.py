@@ -1,5 +1,6 @@
 """A sweep as a detached job of a real cluster that wants a token; and what is said where address, token or job are wrong."""
 
+import math
 import os
 import re
 import secrets
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.jobs import Job, find, recorded
+from bench.jobs import Job, entrypoint, find, recorded
 from bench.store import open_store
 from tests import tiny
 from trainers.errors import UserError
@@ -151,3 +152,10 @@ def test_a_job_is_found_by_its_sweep(tmp_path: Path):
     store.write_file("jobs/one.json", b'{"sweep": 1')
     with pytest.raises(UserError, match=r"jobs/one.json in store .* is damaged; delete it"):
         recorded(store)
+
+
+def test_a_job_runs_the_sweep_as_it_was_submitted(tmp_path: Path):
+    store = open_store(str(tmp_path / "a store"), create=True)
+    run = f"python -m bench.cli run sweep.yaml --store '{store.address}' --address auto"
+    assert entrypoint(store, retry_failed=False, max_hours=math.inf) == run
+    assert entrypoint(store, retry_failed=True, max_hours=2.5) == f"{run} --retry failed --max-hours 2.5"

@@ -4,7 +4,17 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Retry, SetOption, SpecArgument, StoreOption, open_at
+from bench.cli.options import (
+    MaxCostOption,
+    MaxHoursOption,
+    PriceOption,
+    RetryOption,
+    SetOption,
+    SpecArgument,
+    StoreOption,
+    hours_limit,
+    open_at,
+)
 
 app = typer.Typer()
 
@@ -17,18 +27,25 @@ def submit(
     address: Annotated[str, typer.Option(metavar="URL", help="The job server of a Ray cluster, http://HOST:8265.")],
     store: StoreOption = "store",
     overrides: SetOption = None,
-    retry: Annotated[Retry | None, typer.Option(help="Also run again the trials that failed.")] = None,
+    retry: RetryOption = None,
+    max_hours: MaxHoursOption = None,
+    max_cost: MaxCostOption = None,
+    price: PriceOption = None,
 ) -> None:
-    """Run a sweep as a job of a cluster, and return at once: status, logs and cancel need only the store."""
+    """Run a sweep as a job of a cluster, and return at once: status, logs and cancel need only the store.
+
+    (*) As of `transfergan run`.
+    """
     from bench import jobs
     from bench.spec import load_spec
 
+    limit = hours_limit(max_hours, max_cost, price)
     opened = open_at(store, create=True)
     if "://" not in store:
         typer.echo(
             f"note: the cluster must see the folder {opened.address} under this name; or name s3://... instead", err=True
         )
-    job = jobs.submit(load_spec(spec, overrides or ()), opened, address, retry_failed=retry is not None)
+    job = jobs.submit(load_spec(spec, overrides or ()), opened, address, retry_failed=retry is not None, max_hours=limit)
     typer.echo(f"submitted: {job.id}; transfergan status, logs and cancel --store {store} tell of it")
 
 

@@ -1,10 +1,13 @@
 """What several verbs share: their arguments, and how a sweep file, a store and a report are opened and written."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from bench.plan import Imports, Plan
@@ -17,6 +20,10 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.steps=100.")
 ]
 PriceOption = Annotated[float | None, typer.Option(min=0, metavar="PRICE", help="What a GPU costs per hour; or a slot's CPUs.")]
+MaxHoursOption = Annotated[
+    float | None, typer.Option("--max-hours", min=0, help="Stop in time not to spend more GPU-hours (*).")
+]
+MaxCostOption = Annotated[float | None, typer.Option("--max-cost", min=0, help="Stop in time not to spend more, at --price.")]
 CpusOption = Annotated[int | None, typer.Option("--cpus", min=1, help="CPU cores to use in all; every core by default.")]
 AddressOption = Annotated[
     str, typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster that is up; or auto, or local.")
@@ -104,3 +111,11 @@ def write_report(store: "Store", out: Path, sweep: str | None) -> Path:
     from bench.replay import audit
 
     return write_report(store, out, sweep, audit(store, sweep))
+
+
+def hours_limit(max_hours: float | None, max_cost: float | None, price: float | None) -> float:
+    """Return how many hours may be spent; infinite for no limit."""
+    if max_cost is not None and not price:
+        raise UserError("--max-cost is in the currency of --price; give that too, what one hour costs")
+    limits = [max_hours, max_cost / price if max_cost is not None and price else None]
+    return min((each for each in limits if each is not None), default=math.inf)

@@ -1,14 +1,15 @@
 """Running: a sweep, and before it the search for its strategies' settings."""
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bench.cli.options import (
     AddressOption,
     CpusOption,
+    MaxCostOption,
+    MaxHoursOption,
     PriceOption,
     Retry,
     RetryOption,
@@ -16,6 +17,7 @@ from bench.cli.options import (
     SpecArgument,
     StoreOption,
     default_report,
+    hours_limit,
     open_at,
     plan_of,
     search_of,
@@ -31,12 +33,6 @@ if TYPE_CHECKING:
     from bench.tuning import Search
 
 app = typer.Typer()
-
-
-MaxHoursOption = Annotated[
-    float | None, typer.Option("--max-hours", min=0, help="Stop in time not to spend more GPU-hours (*).")
-]
-MaxCostOption = Annotated[float | None, typer.Option("--max-cost", min=0, help="Stop in time not to spend more, at --price.")]
 
 
 @app.command(epilog="Example: transfergan run quickstart --store store")
@@ -59,7 +55,7 @@ def run(
     count, distances and the report do not. At the limit no more trials are started, those that run end at their next rungs,
     nothing is lost, and the exit status is 3.
     """
-    limit = _limit(max_hours, max_cost, price)
+    limit = hours_limit(max_hours, max_cost, price)
     plan = plan_of(spec, overrides, store)
     search = search_of(plan, store)
     runner = _Runner(open_at(store, create=True), cpus, address, retry, limit)
@@ -87,7 +83,7 @@ def tune(
     """
     from bench.tuning import lines
 
-    limit = _limit(max_hours, max_cost, price)
+    limit = hours_limit(max_hours, max_cost, price)
     search = search_of(plan_of(spec, overrides, store), store)
     if search is None:
         raise UserError(
@@ -98,14 +94,6 @@ def tune(
     record = search.recorded(opened)
     assert record is not None
     typer.echo("\n".join(lines(record)))
-
-
-def _limit(max_hours: float | None, max_cost: float | None, price: float | None) -> float:
-    """Return how many hours may be spent; infinite for no limit."""
-    if max_cost is not None and not price:
-        raise UserError("--max-cost is in the currency of --price; give that too, what one hour costs")
-    limits = [max_hours, max_cost / price if max_cost is not None and price else None]
-    return min((each for each in limits if each is not None), default=math.inf)
 
 
 @dataclass

@@ -51,14 +51,15 @@ def simulate(
     for column in (slots, "schedule", "makespan, h", "idle", hours, "x ours", "lost", "lost, h", "failed"):
         table.add_column(column, justify="left" if column == "schedule" else "right")
     for row in rows:
-        counts = f"{row['interruptions']:,}", f"{row['lost_hours']:,.3g}", f"{row['failed'] + row['blocked']:,}"
-        took = f"{row['makespan_hours']:,.4g}", f"{row['idle']:.0%}", f"{row['hours']:,.4g}", f"{row['times_ours']:.2f}"
+        counts = f"{row['interruptions']:,}", f"{_hours(row['lost_hours'])}", f"{row['failed'] + row['blocked']:,}"
+        took = f"{_hours(row['makespan_hours'])}", f"{row['idle']:.0%}", f"{_hours(row['hours'])}", f"{row['times_ours']:.2f}"
         table.add_row(f"{row['gpus']:,}", row["schedule"], *took, *counts)
     Console().print(table)
     typer.echo(
         f"{len(made.grid):,} grid points, {len(made.trials):,} trials ({made.collapsed:,} duplicates collapsed). In {hours}: "
-        f"naive {saved['naive']:,.4g}; each source once {saved['sources_once']:,.4g}; duplicates collapsed "
-        f"{saved['collapsed']:,.4g}; the poor stopped {saved['stopped']:,.4g}: {saved['naive'] / saved['stopped']:.1f}x less"
+        f"naive {_hours(saved['naive'])}; each source once {_hours(saved['sources_once'])}; duplicates collapsed "
+        f"{_hours(saved['collapsed'])}; the poor stopped {_hours(saved['stopped'])}: "
+        f"{saved['naive'] / saved['stopped']:.1f}x less"
     )
 
 
@@ -67,3 +68,7 @@ def _numbers(text: str) -> list[int]:
     if not all(part.strip().isdigit() and int(part) for part in parts):
         raise UserError(f"--gpus: {text!r} is not a list of numbers of 1 and more; write them as in --gpus 1,8,64")
     return [int(part) for part in parts]
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 1000 else f"{hours:.3g}"
