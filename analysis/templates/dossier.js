@@ -32,6 +32,19 @@ function image(path, name) {
   return make("figure", {}, ...parts, make("figcaption", {}, caption));
 }
 
+/** At least three round ticks of a logarithmic axis, as few as that allows, as the other figures have them. */
+function logTicks(values) {
+  const [low, high] = [Math.min(...values) / 1.12, Math.max(...values) * 1.12];
+  let shown = [];
+  for (const digits of [[1], [1, 3], [1, 2, 5], [1, 2, 3, 5, 7]]) {
+    if (shown.length > 2) break;
+    shown = [];
+    for (let decade = Math.floor(Math.log10(low)); decade <= Math.ceil(Math.log10(high)); decade++)
+      shown.push(...digits.map((digit) => Number(`${digit}e${decade}`)).filter((tick) => tick >= low && tick <= high));
+  }
+  return { tickvals: shown, ticktext: shown.map(String) };
+}
+
 /** The curve of one metric, with those of the trial's cell behind it in grey. */
 function curve(trial, embedding, metric, plot) {
   const peers = told.trials.filter((other) => other.cell && other.cell === trial.cell && other !== trial);
@@ -55,7 +68,7 @@ function curve(trial, embedding, metric, plot) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: false, hovermode: "closest",
     xaxis: { automargin: true, tickvals: kept, ticktext: kept.map((index) => String(rungs[index])), zeroline: false,
       title: { text: "generator step" } },
-    yaxis: { automargin: true, type: log ? "log" : "linear", ...(log ? { dtick: "D2" } : { nticks: 6 }), zeroline: false,
+    yaxis: { automargin: true, type: log ? "log" : "linear", ...(log ? logTicks(values) : { nticks: 6 }), zeroline: false,
       title: { text: named(metric) } } }),
   { responsive: true, displayModeBar: false });
 }
