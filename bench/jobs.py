@@ -19,7 +19,7 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,16 +73,12 @@ def submit(spec: SweepSpec, store: Store, address: str, *, retry_failed: bool = 
     """
     if not address.startswith(("http://", "https://")):
         raise UserError(f"--address {address!r}: give that of the cluster's job server, http://HOST:8265")
-    for option, uri in (("--address", address), ("--store", store.uri)):
-        if "://" in uri and urlsplit(uri).password:
-            raise UserError(
-                f"{option}: leave the password out, all who see the job would see it; give the cluster its own access"
-            )
+    refuse_passwords(address, store)
     last = recorded(store).get(spec.name)
     if last is not None and (said := told(last)).endswith((": pending", ": running")):
         raise UserError(f"sweep {spec.name}: {said}; `transfergan cancel` ends it first")
     job = Job(spec.name, f"{spec.name}-{uuid.uuid4().hex[:8]}", address)
-    with _asking(job) as server, _working_dir(spec) as folder:
+    with _asking(job) as server, working_dir(spec) as folder:
         server.submit_job(
             entrypoint=entrypoint(store, retry_failed=retry_failed, max_hours=max_hours),
             submission_id=job.id,
@@ -92,12 +88,32 @@ def submit(spec: SweepSpec, store: Store, address: str, *, retry_failed: bool = 
     return job
 
 
+def refuse_passwords(address: str, store: Store) -> None:
+    """Raise UserError where an address that a command on a cluster would show holds a password."""
+    for option, uri in (("--address", address), ("--store", store.uri)):
+        if "://" in uri and urlsplit(uri).password:
+            raise UserError(
+                f"{option}: leave the password out, all who see the job would see it; give the cluster its own access"
+            )
+
+
 def entrypoint(store: Store, *, retry_failed: bool, max_hours: float) -> str:
     """Return the command that the job runs on the cluster; see `submit`."""
-    command = ["python", "-m", "bench.cli", "run", "sweep.yaml", "--store", store.address, "--address", "auto"]
-    command += ["--retry", "failed"] if retry_failed else []
-    command += ["--max-hours", repr(max_hours)] if max_hours < math.inf else []
-    return shlex.join(command)
+    options = run_options(retry_failed=retry_failed, max_hours=max_hours)
+    return shlex.join(["python", *command("run", store, options), "--address", "auto"])
+
+
+def run_options(*, retry_failed: bool, max_hours: float) -> list[str]:
+    """Return the options by which `run` and `tune` do on a cluster what is asked of them here; see `submit`."""
+    return [
+        *(["--retry", "failed"] if retry_failed else []),
+        *(["--max-hours", repr(max_hours)] if max_hours < math.inf else []),
+    ]
+
+
+def command(verb: str, store: Store, options: Iterable[str]) -> list[str]:
+    """Return the command line of a verb in a `working_dir`, after `python` and but for the cluster's address."""
+    return ["-m", "bench.cli", verb, "sweep.yaml", "--store", store.address, *options]
 
 
 def recorded(store: Store) -> dict[str, Job]:
@@ -188,8 +204,8 @@ def _asking(job: Job) -> Iterator["JobSubmissionClient"]:
 
 
 @contextmanager
-def _working_dir(spec: SweepSpec) -> Iterator[str]:
-    """Give the block a folder with all that a job takes along: this code, and the sweep."""
+def working_dir(spec: SweepSpec) -> Iterator[str]:
+    """Give the block a folder with all that a cluster is given: this code, and the sweep, as sweep.yaml."""
     with tempfile.TemporaryDirectory(prefix="transfergan-") as folder:
         for package in PACKAGES:
             found = importlib.util.find_spec(package)

@@ -73,24 +73,11 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
     """
     if address != "local" and cpus is not None:
         raise UserError("--cpus limits what is started on this machine; leave it out with --address")
-    if "://" in address:  # Ray's client would run the trials, and their ledger, in a copy of this process that tells it nothing
-        raise UserError(
-            f"--address {address!r}: give the head's HOST:PORT from within the cluster; from elsewhere `transfergan submit "
-            "--address http://HOST:8265` runs the sweep there"
-        )
-    # Ray talks much, and tells of a failed trial by a traceback; what matters reaches the user through the store and the
-    # progress display.
-    try:
-        host, colon, port = address.rpartition(":")
-        if colon:  # Ray would try for minutes
-            socket.create_connection((host, int(port)), timeout=10).close()
-            GcsClient(address=address)  # refuses a wrong token at once, which Ray would try twenty times
+    with joining(address):
         ray.init(
             address=address, num_cpus=cpus, include_dashboard=False if address == "local" else None,
             log_to_driver=False, logging_level=logging.CRITICAL,
         )  # fmt: skip
-    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise UserError(_refusal(address, error)) from error
     try:
         there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
         for key, kind in (("cpus", "CPU"), ("gpus", "GPU")):
@@ -105,11 +92,39 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
         ray.shutdown()
 
 
+@contextmanager
+def joining(address: str) -> Iterator[None]:
+    """Make one line of whatever keeps the block from starting Ray here, or from joining a cluster there.
+
+    Ray itself would try for minutes where nobody listens, and twenty times where the token is wrong; it talks much, and tells
+    of a failed trial by a traceback, so those who join turn its logs off.
+    """
+    scheme, _, end = address.rpartition("://")
+    if scheme not in ("", "ray"):
+        raise UserError(
+            f"--address {address!r}: a cluster is named by its head's HOST:PORT, or from outside by ray://HOST:10001; "
+            "job servers, http://HOST:8265, are for `transfergan submit`"
+        )
+    try:
+        host, colon, port = end.rpartition(":")
+        if colon:
+            socket.create_connection((host, int(port)), timeout=10).close()
+            if not scheme:
+                GcsClient(address=address)
+        yield
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise UserError(_refusal(address, error)) from error
+
+
 def _refusal(address: str, error: Exception) -> str:
     """Return, in one line, why Ray has not started here, or has not been joined there."""
     why = getattr(error, "message", str(error)).splitlines()[0]  # of a wrong token Ray says more than a line
     if address == "local":
         return f"Ray did not start on this machine: {why}; its files are in /tmp/ray, or in $RAY_TMPDIR/ray"
+    if address.startswith("ray://") and isinstance(error, ConnectionError):  # all that Ray's client tells of a wrong token, too
+        return (
+            f"--address {address!r}: no client server of a Ray cluster answers there, or it refuses the token ({why}); {ACCESS}"
+        )
     if any(name in f"{error!r} {error.__cause__!r}" for name in ("AuthenticationError", "InvalidAuthToken")):
         return f"--address {address!r}: the cluster refuses the token ({why}); {ACCESS}"
     return (

@@ -107,8 +107,9 @@ def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_pat
 
 
 @pytest.mark.parametrize(("address", "cpus", "said"), [
-    ("ray://127.0.0.1:1", None, "`transfergan submit --address http://HOST:8265` runs the sweep there"),
+    ("http://127.0.0.1:8265", None, "named by its head's HOST:PORT, or from outside by ray://HOST:10001"),
     ("127.0.0.1:1", None, "--address '127.0.0.1:1': no Ray cluster answers there"),
+    ("ray://127.0.0.1:1", None, "--address 'ray://127.0.0.1:1': no .* Ray cluster answers there, or it refuses the token"),
     ("nonsense", None, "--address 'nonsense': no Ray cluster answers there"),
     ("127.0.0.1:1", 1, "leave it out with --address"),
 ])  # fmt: skip

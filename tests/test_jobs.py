@@ -1,9 +1,13 @@
-"""A sweep as a detached job of a real cluster that wants a token; and what is said where address, token or job are wrong."""
+"""A sweep on a real cluster that wants a token, as a detached job and from outside by Ray's client; and what is said where
+address, token or job are wrong.
+"""
 
+import json
 import math
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -11,7 +15,9 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,20 +33,33 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-@pytest.fixture
-def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
-    """The addresses of a head node, for jobs and for drivers; processes that are started from here know its token."""
-    with tempfile.TemporaryDirectory(prefix="head-", ignore_cleanup_errors=True) as folder:
+@dataclass(frozen=True)
+class Head:
+    """Where a head node is reached: by its job server, by drivers within the cluster, by Ray's client from outside."""
+
+    jobs: str
+    drivers: str
+    client: str
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    """A head node with one CPU; processes that are started from here know its token."""
+    with (
+        tempfile.TemporaryDirectory(prefix="head-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as monkeypatch,
+    ):
         token = Path(folder, "token")
         token.write_text(secrets.token_hex(32))
         monkeypatch.setenv("RAY_AUTH_MODE", "token")
         monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        port, jobs, agent = free_port(), free_port(), free_port()
+        port, jobs, agent, client = (free_port() for _ in range(4))
         options = {
             "port": port,
             "dashboard-port": jobs,
             "dashboard-agent-listen-port": agent,
+            "ray-client-server-port": client,
             "num-cpus": 1,
             "temp-dir": folder,
         }
@@ -62,11 +81,19 @@ def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
 
         try:
             tiny.wait_for(answers)
-            yield f"http://127.0.0.1:{jobs}", f"127.0.0.1:{port}"
+            yield Head(f"http://127.0.0.1:{jobs}", f"127.0.0.1:{port}", f"ray://127.0.0.1:{client}")
         finally:
             process.terminate()
             process.wait()
 
+
+#: Makes the tiny sweep one trial that goes on for hours.
+LONG: dict[str, Any] = {
+    "sources": [],
+    "strategies": ["scratch"],
+    "conditional": [False],
+    "training": {"steps": 1_000_000, "batch": 8},
+}
 
 #: Runs verbs one after the other in one process, which spares a test the seconds of importing Ray for each.
 VERBS = """
@@ -96,14 +123,10 @@ def transfergan(*commands: str, cwd: Path) -> list[str]:
     return said
 
 
-def test_a_job_is_watched_and_cancelled_by_the_store_alone(
-    tmp_path: Path, head: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-):
+def test_a_job_is_watched_and_cancelled_by_the_store_alone(tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch):
     """It runs the code and the sweep that were submitted, and records in the store, when whoever submitted it has gone."""
-    url, address = head
-    tiny.write_spec(
-        tmp_path, sources=[], strategies=["scratch"], conditional=[False], training={"steps": 1_000_000, "batch": 8}
-    )
+    url, address = head.jobs, head.drivers
+    tiny.write_spec(tmp_path, **LONG)
     submit = f"submit tiny.yaml --store store --address {url}"
     (submitted,) = transfergan(submit, cwd=tmp_path)
     assert "submitted: tiny-" in submitted
@@ -125,6 +148,30 @@ def test_a_job_is_watched_and_cancelled_by_the_store_alone(
     for said, status in zip(transfergan(*verbs, cwd=tmp_path), (2, 2, 0), strict=True):
         assert "the cluster refuses the token" in said
         assert said.endswith(f"exit status {status}")
+
+
+def test_a_verb_runs_on_the_cluster_from_outside_it(tmp_path: Path, head: Head, finished_once: Path):
+    """What it prints comes here, each stream as such; it is interrupted from here, and ends as it would have ended here."""
+    tiny.write_spec(tmp_path, **LONG)
+    store = tmp_path / "store"
+    options = "tiny.yaml", "--store", store, "--address", head.client
+    with subprocess.Popen(
+        tiny.command("run", *options), cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        assert run.stderr is not None
+        assert any("running  scratch digits" in line for line in run.stderr), "while it runs"
+        run.send_signal(signal.SIGINT)
+        printed, said = run.communicate(timeout=100)
+    assert run.returncode == 130, said
+    assert printed == f"report: {store}/report.html\n"
+    assert said.endswith("interrupted: the same command goes on from here\n")
+    assert tiny.claimed(store) == []
+
+    tiny.write_spec(tmp_path, **tiny.SMALL)
+    measured = tiny.transfergan(
+        "distances", "tiny.yaml", "--store", finished_once, "--address", head.client, "--json", cwd=tmp_path
+    )
+    assert {row["source"] for row in json.loads(measured.stdout)} == {"numerals"}
 
 
 @pytest.mark.parametrize(("address", "store", "said"), [

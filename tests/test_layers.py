@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("analysis", "bench", "trainers")
-RAY = {"bench.jobs", "bench.on_ray", "bench.overhead", "bench.proposals", "bench.scheduler", "bench.searcher", "bench.worker"}
+RAY = {
+    "bench.jobs", "bench.on_ray", "bench.overhead", "bench.proposals", "bench.remote", "bench.scheduler", "bench.searcher",
+    "bench.worker",
+}  # fmt: skip
 
 
 def module_name(path: Path) -> str:

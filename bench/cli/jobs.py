@@ -14,6 +14,7 @@ from bench.cli.options import (
     StoreOption,
     hours_limit,
     open_at,
+    open_for_cluster,
 )
 
 app = typer.Typer()
@@ -40,11 +41,7 @@ def submit(
     from bench.spec import load_spec
 
     limit = hours_limit(max_hours, max_cost, price)
-    opened = open_at(store, create=True)
-    if "://" not in store:
-        typer.echo(
-            f"note: the cluster must see the folder {opened.address} under this name; or name s3://... instead", err=True
-        )
+    opened = open_for_cluster(store)
     job = jobs.submit(load_spec(spec, overrides or ()), opened, address, retry_failed=retry is not None, max_hours=limit)
     typer.echo(f"submitted: {job.id}; transfergan status, logs and cancel --store {store} tell of it")
 

@@ -1,6 +1,7 @@
 """What several verbs share: their arguments, and how a sweep file, a store and a report are opened and written."""
 
 import math
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,8 +27,15 @@ MaxHoursOption = Annotated[
 MaxCostOption = Annotated[float | None, typer.Option("--max-cost", min=0, help="Stop in time not to spend more, at --price.")]
 CpusOption = Annotated[int | None, typer.Option("--cpus", min=1, help="CPU cores to use in all; every core by default.")]
 AddressOption = Annotated[
-    str, typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster that is up; or auto, or local.")
+    str,
+    typer.Option(
+        "--address", metavar="HOST:PORT", help="A Ray cluster that is up; or auto, or local; ray://... from outside it."
+    ),
 ]
+
+
+#: How the address of a cluster begins that is reached by Ray's client.
+FROM_OUTSIDE = "ray://"
 
 
 class Retry(StrEnum):
@@ -90,6 +98,23 @@ def open_at(uri: str, *, create: bool = False) -> "Store":
     from bench.store import open_store
 
     return open_store(uri, create=create)
+
+
+def open_for_cluster(uri: str) -> "Store":
+    """Return the store that a cluster is to write to, made where it is not there; a note says what a folder's name asks for."""
+    store = open_at(uri, create=True)
+    if "://" not in uri:
+        typer.echo(f"note: the cluster must see the folder {store.address} under this name; or name s3://... instead", err=True)
+    return store
+
+
+def run_there(verb: str, spec: str, overrides: list[str] | None, store: str, address: str, options: Iterable[str]) -> int:
+    """Run a verb on a cluster that is reached by Ray's client, and return its exit status; see `bench.remote`."""
+    from bench import remote
+    from bench.spec import load_spec
+
+    loaded = load_spec(spec, overrides or ())
+    return remote.run(address, verb, loaded, open_for_cluster(store), options)
 
 
 def exists(uri: str) -> bool:

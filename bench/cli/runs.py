@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bench.cli.options import (
+    FROM_OUTSIDE,
     AddressOption,
     CpusOption,
     MaxCostOption,
@@ -20,6 +21,7 @@ from bench.cli.options import (
     hours_limit,
     open_at,
     plan_of,
+    run_there,
     search_of,
     write_report,
 )
@@ -56,6 +58,11 @@ def run(
     nothing is lost, and the exit status is 3.
     """
     limit = hours_limit(max_hours, max_cost, price)
+    if address.startswith(FROM_OUTSIDE):
+        status = run_there("run", spec, overrides, store, address, _options(cpus, retry, limit))
+        if "://" in store and status != 2:  # the report that the cluster tells of is in a folder of its own
+            write_report(open_at(store), default_report(open_at(store)), None)
+        raise typer.Exit(status)
     plan = plan_of(spec, overrides, store)
     search = search_of(plan, store)
     runner = _Runner(open_at(store, create=True), cpus, address, retry, limit)
@@ -84,6 +91,8 @@ def tune(
     from bench.tuning import lines
 
     limit = hours_limit(max_hours, max_cost, price)
+    if address.startswith(FROM_OUTSIDE):
+        raise typer.Exit(run_there("tune", spec, overrides, store, address, _options(cpus, retry, limit)))
     search = search_of(plan_of(spec, overrides, store), store)
     if search is None:
         raise UserError(
@@ -94,6 +103,12 @@ def tune(
     record = search.recorded(opened)
     assert record is not None
     typer.echo("\n".join(lines(record)))
+
+
+def _options(cpus: int | None, retry: Retry | None, limit: float) -> list[str]:
+    from bench.jobs import run_options
+
+    return [*run_options(retry_failed=retry is not None, max_hours=limit), *(["--cpus", str(cpus)] if cpus else [])]
 
 
 @dataclass

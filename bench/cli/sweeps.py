@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import (
+    FROM_OUTSIDE,
     AddressOption,
     CpusOption,
     PriceOption,
@@ -17,6 +18,7 @@ from bench.cli.options import (
     exists,
     open_at,
     plan_of,
+    run_there,
     search_of,
 )
 from trainers.errors import UserError
@@ -132,6 +134,9 @@ def distances(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, with intervals.")] = False,
 ) -> None:
     """Measure how far a sweep's sources are from its targets, without training anything."""
+    if address.startswith(FROM_OUTSIDE):
+        options = [*(["--cpus", str(cpus)] if cpus else []), *(["--json"] if as_json else [])]
+        raise typer.Exit(run_there("distances", spec, overrides, store, address, options))
     from rich.console import Console
     from rich.table import Table
 
