@@ -15,12 +15,12 @@ from typing import Any
 
 from bench.budget import hours
 from bench.estimate import Estimate
-from bench.ledger import ENDED, Ledger, by_step
+from bench.ledger import ENDED, Ledger
 from bench.machines import Cluster, Outcome, Simulation, Work
 from bench.plan import Plan
 from bench.stopping import Action
 from bench.store import Store
-from bench.tables import FINISHED
+from bench.tables import FINISHED, by_step
 from trainers.errors import UserError
 
 #: A value of the stopping metric by trial key and rung.
@@ -193,10 +193,7 @@ class _Sweep:
         self._rungs = {key: trial.rungs for key, trial in plan.by_key.items()}
         self._first = {trial.key for trial in plan.of_kind("pretrain")} if barrier else set()
         self.legs = {key: (each.setup_seconds, *each.rung_seconds) for key, each in estimates.items()}
-        self._ledger = Ledger(
-            plan, {key: "done" if trial.imported else "pending" for key, trial in plan.by_key.items()},
-            {key: {} for key in plan.by_key},
-        )  # fmt: skip
+        self._ledger = Ledger.fresh(plan)
 
     def take(self) -> str | None:
         ledger = self._ledger

@@ -34,7 +34,7 @@ def clock() -> Clock:
 def fresh() -> Ledger:
     """Return the ledger of three trials with two or three rungs each, of which nothing has run."""
     plan = tiny.make(sources=[], strategies=["scratch"], seeds=[0, 1, 2])
-    return Ledger(plan, dict.fromkeys(plan.by_key, "pending"), {key: {} for key in plan.by_key})
+    return Ledger.fresh(plan)
 
 
 def known(ledger: Ledger) -> Mapping[str, Estimate]:

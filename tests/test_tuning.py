@@ -69,7 +69,7 @@ def setting(steps: int, rate: float) -> TrainingConfig:
 def test_settings_compete_within_a_strategy_and_one_with_a_smaller_budget_keeps_its_last_value():
     plan = Search.of(tiny.make(**CHANGES)).plan([TRAINING, setting(8, 1e-3), setting(2, 1e-3)])
     assert [len(keys) for keys in plan.cells.values()] == [3, 3]
-    ledger = Ledger(plan, dict.fromkeys(plan.by_key, "pending"), {key: {} for key in plan.by_key})
+    ledger = Ledger.fresh(plan)
     own, poor, short = next(iter(plan.cells.values()))
     for key, value in ((own, 5.0), (poor, 9.0), (short, 4.0)):
         ledger.reach(key, 2, value)
