@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from bench.estimate import Estimate
+from bench.estimate import Estimate, rounded
 from bench.ledger import Ledger
 from bench.spec import ResourcesConfig
 from trainers.errors import UserError
@@ -101,7 +101,7 @@ class Budget:
         """Return in a line why no more trials were started, and what remains."""
         resources = self._ledger.plan.spec.resources
         assert self.refused is not None
-        spent, more, limit = (f"{hours(each, resources):.3g}" for each in (self.spent, self.refused, self.limit))
+        spent, more, limit = (rounded(hours(each, resources)) for each in (self.spent, self.refused, self.limit))
         why = f"the next rungs would have made it {more}, and " if self.refused > self.spent else ""
         return (
             f"stopped after {spent} {unit(resources)}: {why}the limit is {limit}; "

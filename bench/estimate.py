@@ -33,6 +33,11 @@ ENOUGH = 3
 _NO_MATTER = {"steps", "generator_lr", "critic_lr", "betas"}
 
 
+def rounded(number: float) -> str:
+    """Return a number, such as hours or their cost, to three digits and whole; never with an exponent where it is large."""
+    return f"{number:,.0f}" if number >= 999.5 else f"{number:.3g}"
+
+
 @dataclass(frozen=True)
 class Interval:
     """A number and its 95 % interval; None where nothing tells how wide it is."""
@@ -42,8 +47,8 @@ class Interval:
     high: float | None
 
     def __str__(self) -> str:
-        ends = "" if self.low is None or self.high is None else f" ({self.low:.3g} to {self.high:.3g})"
-        return f"{self.value:.3g}{ends}"
+        ends = "" if self.low is None or self.high is None else f" ({rounded(self.low)} to {rounded(self.high)})"
+        return f"{rounded(self.value)}{ends}"
 
     def times(self, factor: float) -> "Interval":
         """Return it in another unit."""
@@ -168,11 +173,11 @@ class _Fits:
         return Estimate(*fit.legs(trial), self._bounds(fit), self._spread)
 
     def _scaled(self, trial: TrialConfig) -> Estimate:
-        embedding = trial.evaluation.embedding
+        network = _network(trial)
         others = [
             self._fit(kind, trial.strategy)
             for kind, by_strategy in self._found.items()
-            if next(iter(by_strategy.values()))[0].trial.evaluation.embedding == embedding
+            if _network(next(iter(by_strategy.values()))[0].trial) == network
         ]
         if not others:
             raise _Unknown
@@ -225,12 +230,18 @@ def alike(trial: TrialConfig) -> str:
         [
             trial.gan.canonical_json(),
             trial.training.model_dump(mode="json", exclude=_NO_MATTER),
-            [trial.evaluation.embedding, trial.evaluation.samples, trial.evaluation.iw_steps],
+            [_network(trial), trial.evaluation.samples, trial.evaluation.iw_steps],
             len(trial.domain.classes) if trial.conditional else 0,
             trial.augmentation,
         ],
         sort_keys=True,
     )
+
+
+def _network(trial: TrialConfig) -> str:
+    """Return which network a trial is measured in, wherever its weights lie; of the user's own, which file."""
+    kind = trial.evaluation.embedding.partition(":")[0]
+    return trial.evaluation.embedding if kind == "custom" else kind
 
 
 def _work(trial: TrialConfig) -> int:

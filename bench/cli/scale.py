@@ -31,7 +31,7 @@ def simulate(
     from rich.table import Table
 
     from bench.budget import unit
-    from bench.estimate import estimates
+    from bench.estimate import estimates, rounded
     from bench.simulation import compare, savings, stopping_values
 
     numbers = _numbers(gpus)
@@ -51,14 +51,14 @@ def simulate(
     for column in (slots, "schedule", "makespan, h", "idle", hours, "x ours", "lost", "lost, h", "failed"):
         table.add_column(column, justify="left" if column == "schedule" else "right")
     for row in rows:
-        counts = f"{row['interruptions']:,}", f"{_hours(row['lost_hours'])}", f"{row['failed'] + row['blocked']:,}"
-        took = f"{_hours(row['makespan_hours'])}", f"{row['idle']:.0%}", f"{_hours(row['hours'])}", f"{row['times_ours']:.2f}"
+        counts = f"{row['interruptions']:,}", rounded(row["lost_hours"]), f"{row['failed'] + row['blocked']:,}"
+        took = rounded(row["makespan_hours"]), f"{row['idle']:.0%}", rounded(row["hours"]), f"{row['times_ours']:.2f}"
         table.add_row(f"{row['gpus']:,}", row["schedule"], *took, *counts)
     Console().print(table)
     typer.echo(
         f"{len(made.grid):,} grid points, {len(made.trials):,} trials ({made.collapsed:,} duplicates collapsed). In {hours}: "
-        f"naive {_hours(saved['naive'])}; each source once {_hours(saved['sources_once'])}; duplicates collapsed "
-        f"{_hours(saved['collapsed'])}; the poor stopped {_hours(saved['stopped'])}: "
+        f"naive {rounded(saved['naive'])}; each source once {rounded(saved['sources_once'])}; duplicates collapsed "
+        f"{rounded(saved['collapsed'])}; the poor stopped {rounded(saved['stopped'])}: "
         f"{saved['naive'] / saved['stopped']:.1f}x less"
     )
 
@@ -68,7 +68,3 @@ def _numbers(text: str) -> list[int]:
     if not all(part.strip().isdigit() and int(part) for part in parts):
         raise UserError(f"--gpus: {text!r} is not a list of numbers of 1 and more; write them as in --gpus 1,8,64")
     return [int(part) for part in parts]
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 1000 else f"{hours:.3g}"
