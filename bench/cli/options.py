@@ -117,5 +117,7 @@ def hours_limit(max_hours: float | None, max_cost: float | None, price: float | 
     """Return how many hours may be spent; infinite for no limit."""
     if max_cost is not None and not price:
         raise UserError("--max-cost is in the currency of --price; give that too, what one hour costs")
+    if price is not None and max_cost is None:
+        raise UserError("--price says what --max-cost may buy; give that too, or --max-hours alone")
     limits = [max_hours, max_cost / price if max_cost is not None and price else None]
     return min((each for each in limits if each is not None), default=math.inf)
