@@ -164,7 +164,7 @@ def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool, before: TrialC
         conditional=conditional,
         seed=spec.pretrain.seed,
         gan=spec.gan,
-        training=spec.training.model_copy(update={"steps": spec.pretrain.budget(spec.training)}),
+        training=spec.training.model_copy(update={"steps": spec.pretrain.steps}),
         evaluation=spec.evaluation,
     )
 

@@ -1,12 +1,13 @@
 """The sweep file: YAML to frozen, validated models, with errors that name the file, the key and the fix."""
 
+import math
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_serializer, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from trainers import sources
@@ -23,7 +24,7 @@ from trainers.config import (
 )
 from trainers.errors import UserError, unknown_name
 from trainers.evaluation.names import check_embedding
-from trainers.frozen import Frozen
+from trainers.frozen import Frozen, set_fields
 from trainers.strategies import get_strategy
 
 #: A source by its name, however the file says it.
@@ -52,8 +53,8 @@ class PretrainConfig(Frozen):
 
     steps: PositiveInt = 400
     """Budget, in generator steps."""
-    images: PositiveInt | None = None
-    """Budget, in real images that the critic sees, instead of `steps`."""
+    images: Annotated[PositiveInt | None, Field(exclude=True)] = None
+    """Budget, in real images that the critic sees, instead of `steps`, which the sweep turns it into (rounded up)."""
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -61,10 +62,6 @@ class PretrainConfig(Frozen):
         if self.images is not None and "steps" in self.model_fields_set:
             raise ValueError("steps and images are both budgets; give one of them")
         return self
-
-    def budget(self, training: TrainingConfig) -> int:
-        """Return the budget in generator steps."""
-        return self.steps if self.images is None else steps_of(self.images, training)
 
 
 class StoppingConfig(Frozen):
@@ -138,6 +135,17 @@ class ResourcesConfig(Frozen):
     def _read_auto(cls, data: Any) -> Any:
         return {**data, "gpus": 1.0, "auto": True} if isinstance(data, dict) and data.get("gpus") == "auto" else data
 
+    @field_validator("gpus")
+    @classmethod
+    def _whole_or_a_share(cls, gpus: float) -> float:
+        if gpus > 1 and gpus % 1:
+            raise ValueError(f"a trial takes a share of one GPU or several whole ones, got {gpus:g}; write {math.ceil(gpus)}")
+        return gpus
+
+    @field_serializer("gpus")
+    def _say_auto(self, gpus: float) -> Any:
+        return "auto" if self.auto else gpus
+
     @model_validator(mode="after")
     def _graphs_need_a_gpu(self) -> "ResourcesConfig":
         if self.graphs and not self.gpus:
@@ -185,6 +193,9 @@ class SweepSpec(Frozen):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SweepSpec":
+        if self.pretrain.images is not None:
+            steps = steps_of(self.pretrain.images, self.training)
+            set_fields(self, pretrain=self.pretrain.model_copy(update={"steps": steps, "images": None}))
         check_together(self.gan, self.training)
         for name in self.strategies:
             get_strategy(name).check(self.gan)
