@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_serializer, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BeforeValidator, Field, ValidationError, field_serializer, field_validator, model_validator
 
+from bench.explain import explain
 from trainers import sources
 from trainers.augmentations import get_augmentation
 from trainers.config import (
@@ -246,7 +246,7 @@ def load_spec(name: str, overrides: Iterable[str] = ()) -> SweepSpec:
     try:
         return SweepSpec.model_validate(data)
     except ValidationError as error:
-        raise UserError(f"{where}: {_explain(error)}") from error
+        raise UserError(f"{where}: {explain(error, SweepSpec)}") from error
 
 
 def _read(path: Path) -> str:
@@ -276,38 +276,6 @@ def _override(data: dict[str, Any], override: str) -> None:
         if not isinstance(data, dict):
             raise UserError(f"--set {key}: {section!r} is not a section")
     data[last] = value
-
-
-def _explain(error: ValidationError) -> str:
-    """Return the first problem in one line: key, what is wrong, value, fix."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    key = ".".join(str(part) for part in first["loc"]) or "sweep"
-    more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        return str(unknown_name("key", key, _keys(first["loc"][:-1]))) + more
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return f"{key}: {message}{_got(first)}{more}"
-
-
-def _got(problem: ErrorDetails) -> str:
-    if problem["type"] in {"missing", "value_error"}:
-        return ""
-    text = repr(problem["input"])
-    return f", got {text if len(text) <= 60 else text[:57] + '...'}"
-
-
-def _keys(section: tuple[int | str, ...]) -> list[str]:
-    """Return the keys, with their sections, that a section of the sweep file knows."""
-    model: type[BaseModel] = SweepSpec
-    for part in section:
-        annotation = model.model_fields[str(part)].annotation
-        found = annotation if isinstance(annotation, type) else next(iter(get_args(annotation)))
-        assert issubclass(found, BaseModel)
-        model = found
-    prefix = "".join(f"{part}." for part in section)
-    return [prefix + name for name in model.model_fields]
 
 
 def as_mapping(spec: SweepSpec) -> Mapping[str, Any]:
