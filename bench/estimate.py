@@ -23,8 +23,9 @@ from scipy.optimize import nnls
 from bench.plan import Plan
 from bench.store import Store
 from bench.timing import Measured, measured, on_device
-from trainers.config import TrialConfig
+from trainers.config import EvaluationConfig, TrialConfig
 from trainers.errors import UserError
+from trainers.evaluation.names import ANNOUNCED
 
 #: Trials of one strategy that must have been measured for it to be told from the others: what it freezes costs less.
 ENOUGH = 3
@@ -100,9 +101,9 @@ def estimate(plan: Plan, found: Sequence[Measured]) -> dict[str, Estimate]:
     try:
         return {key: fits.estimate(trial) for key, trial in plan.by_key.items()}
     except _Unknown as error:
-        device = "a GPU" if plan.spec.resources.gpus else "a CPU"
+        device, network = "a GPU" if plan.spec.resources.gpus else "a CPU", _network(plan.spec.evaluation)
         raise UserError(
-            f"how long trials take is unknown: the store has none on {device} in embedding {plan.spec.evaluation.embedding!r}; "
+            f"how long trials take is unknown: the store has none on {device} in embedding {network!r}; "
             "transfergan run SPEC --max-hours 0.1 measures the first"
         ) from error
 
@@ -173,11 +174,11 @@ class _Fits:
         return Estimate(*fit.legs(trial), self._bounds(fit), self._spread)
 
     def _scaled(self, trial: TrialConfig) -> Estimate:
-        network = _network(trial)
+        network = _network(trial.evaluation)
         others = [
             self._fit(kind, trial.strategy)
             for kind, by_strategy in self._found.items()
-            if _network(next(iter(by_strategy.values()))[0].trial) == network
+            if _network(next(iter(by_strategy.values()))[0].trial.evaluation) == network
         ]
         if not others:
             raise _Unknown
@@ -230,7 +231,7 @@ def alike(trial: TrialConfig) -> str:
         [
             trial.gan.canonical_json(),
             trial.training.model_dump(mode="json", exclude=_NO_MATTER),
-            [_network(trial), trial.evaluation.samples, trial.evaluation.iw_steps],
+            [_network(trial.evaluation), trial.evaluation.samples, trial.evaluation.iw_steps],
             len(trial.domain.classes) if trial.conditional else 0,
             trial.augmentation,
         ],
@@ -238,10 +239,11 @@ def alike(trial: TrialConfig) -> str:
     )
 
 
-def _network(trial: TrialConfig) -> str:
-    """Return which network a trial is measured in, wherever its weights lie; of the user's own, which file."""
-    kind = trial.evaluation.embedding.partition(":")[0]
-    return trial.evaluation.embedding if kind == "custom" else kind
+def _network(evaluation: EvaluationConfig) -> str:
+    """Return which network is measured in, wherever its weights lie; of the user's own, which file."""
+    name = evaluation.embedding.removeprefix(ANNOUNCED)
+    kind = name.partition(":")[0]
+    return name if kind == "custom" else kind
 
 
 def _work(trial: TrialConfig) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_serializer, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_serializer, field_validator, model_validator
 
 from bench.explain import explain
 from trainers import sources
@@ -31,6 +31,9 @@ from trainers.strategies import get_strategy
 Source = Annotated[str, BeforeValidator(sources.read)]
 
 LearningRate = Annotated[float, Field(gt=0)]
+
+#: Context in which a sweep is validated that will not be run here, so that its embedding's weights may be elsewhere.
+PLAN_ONLY = {"plan_only": True}
 
 #: What PyYAML raises: its own errors, those of values such as 2024-13-45, and that of too deep a nesting.
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
@@ -188,8 +191,9 @@ class SweepSpec(Frozen):
 
     @field_validator("evaluation")
     @classmethod
-    def _known_embedding(cls, evaluation: EvaluationConfig) -> EvaluationConfig:
-        return evaluation.model_copy(update={"embedding": check_embedding(evaluation.embedding)})
+    def _known_embedding(cls, evaluation: EvaluationConfig, info: ValidationInfo) -> EvaluationConfig:
+        name = check_embedding(evaluation.embedding, announced=info.context == PLAN_ONLY)
+        return evaluation.model_copy(update={"embedding": name})
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SweepSpec":
@@ -216,12 +220,13 @@ def preset_names() -> tuple[str, ...]:
     return tuple(sorted(Path(p.name).stem for p in files("bench.presets").iterdir() if p.name.endswith(".yaml")))
 
 
-def load_spec(name: str, overrides: Iterable[str] = ()) -> SweepSpec:
+def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = False) -> SweepSpec:
     """Load a sweep from a YAML file or a preset's name.
 
     Args:
         name: a path ending in .yaml or .yml (or any existing file), or a preset.
         overrides: "key=value" or "section.key=value", values in YAML; they win over the file.
+        plan_only: whether it will not be run here, so that its embedding's weights may be elsewhere.
 
     Raises:
         UserError: one line that names the file, the key and the fix.
@@ -244,7 +249,7 @@ def load_spec(name: str, overrides: Iterable[str] = ()) -> SweepSpec:
     for override in overrides:
         _override(data, override)
     try:
-        return SweepSpec.model_validate(data)
+        return SweepSpec.model_validate(data, context=PLAN_ONLY if plan_only else None)
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error, SweepSpec)}") from error
 

@@ -95,6 +95,7 @@ def test_the_sweep_takes_the_best_setting_of_each_strategy_and_compares_them_in_
         ("scratch", 4, 1e-3), ("finetune", 8, 1e-4),
     }  # fmt: skip
     assert len(tuned.cells) == 1
+    assert (len(tuned.grid), set(tuned.grid)) == (4, {trial.key for trial in tuned.of_kind("adapt")})
     assert tuned.cells.keys() != search.sweep.cells.keys(), "tuned and untuned trials are not compared"
     assert SweepSpec.model_validate(plan.spec.model_dump(mode="json")) == plan.spec, "it can be recorded"
 

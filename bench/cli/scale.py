@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import SetOption, SpecArgument, StoreOption, exists, open_at, plan_of
+from bench.cli.options import SetOption, SpecArgument, StoreOption, exists, open_at, plan_of, search_of
 from trainers.errors import UserError
 
 app = typer.Typer()
@@ -21,7 +21,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Of the interruptions, and of values that are not measured yet.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say how long a sweep would take on so many GPUs, beside a naive grid. Starts nothing, and needs none of the data sets.
+    """Say how long a sweep would take on so many GPUs, beside a naive grid. Starts nothing; needs no data sets, no weights.
 
     From what the store's trials took, on the device that most of them ran on; a sweep without GPUs (resources.gpus: 0) is
     simulated on slots of one trial. "ours" is what run does. "barrier" trains all sources first and stops nothing. "naive"
@@ -35,8 +35,12 @@ def simulate(
     from bench.simulation import compare, savings, stopping_values
 
     numbers = _numbers(gpus)
-    made = plan_of(spec, overrides, store, announced=True)
+    made = plan_of(spec, overrides, store, only=True)
     opened = open_at(store) if exists(store) else None
+    search = search_of(made, store, only=True)
+    record = search.recorded(opened) if search and opened else None
+    if search and record:
+        made = search.tuned(record)
     takes = estimates(made, opened)
     values = stopping_values(made, opened, seed)
     rows = list(compare(made, takes, values, numbers, interruptions, seed))
@@ -55,6 +59,12 @@ def simulate(
         took = rounded(row["makespan_hours"]), f"{row['idle']:.0%}", rounded(row["hours"]), f"{row['times_ours']:.2f}"
         table.add_row(f"{row['gpus']:,}", row["schedule"], *took, *counts)
     Console().print(table)
+    for note in made.notes:
+        typer.echo(f"note: {note}")
+    if search:
+        typer.echo("note: tuning is not simulated" + ("" if record else "; adaptations take the sweep's own settings"))
+    if any(each.scaled for each in takes.values()):
+        typer.echo("note: no trials like these have been measured; theirs are told in proportion to their work")
     typer.echo(
         f"{len(made.grid):,} grid points, {len(made.trials):,} trials ({made.collapsed:,} duplicates collapsed). In {hours}: "
         f"naive {rounded(saved['naive'])}; each source once {rounded(saved['sources_once'])}; duplicates collapsed "
