@@ -23,14 +23,20 @@ from scipy.optimize import nnls
 from bench.plan import Plan
 from bench.store import Store
 from bench.timing import Measured, measured, on_device
-from trainers.config import TrialConfig
+from trainers.config import EvaluationConfig, TrialConfig
 from trainers.errors import UserError
+from trainers.evaluation.names import ANNOUNCED
 
 #: Trials of one strategy that must have been measured for it to be told from the others: what it freezes costs less.
 ENOUGH = 3
 
 #: What of a trial's training does not change how long a step takes.
 _NO_MATTER = {"steps", "generator_lr", "critic_lr", "betas"}
+
+
+def rounded(number: float) -> str:
+    """Return a number, such as hours or their cost, to three digits and whole; never with an exponent where it is large."""
+    return f"{number:,.0f}" if number >= 999.5 else f"{number:.3g}"
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,8 @@ class Interval:
     high: float | None
 
     def __str__(self) -> str:
-        ends = "" if self.low is None or self.high is None else f" ({self.low:.3g} to {self.high:.3g})"
-        return f"{self.value:.3g}{ends}"
+        ends = "" if self.low is None or self.high is None else f" ({rounded(self.low)} to {rounded(self.high)})"
+        return f"{rounded(self.value)}{ends}"
 
     def times(self, factor: float) -> "Interval":
         """Return it in another unit."""
@@ -95,9 +101,9 @@ def estimate(plan: Plan, found: Sequence[Measured]) -> dict[str, Estimate]:
     try:
         return {key: fits.estimate(trial) for key, trial in plan.by_key.items()}
     except _Unknown as error:
-        device = "a GPU" if plan.spec.resources.gpus else "a CPU"
+        device, network = "a GPU" if plan.spec.resources.gpus else "a CPU", _network(plan.spec.evaluation)
         raise UserError(
-            f"how long trials take is unknown: the store has none on {device} in embedding {plan.spec.evaluation.embedding!r}; "
+            f"how long trials take is unknown: the store has none on {device} in embedding {network!r}; "
             "transfergan run SPEC --max-hours 0.1 measures the first"
         ) from error
 
@@ -168,11 +174,11 @@ class _Fits:
         return Estimate(*fit.legs(trial), self._bounds(fit), self._spread)
 
     def _scaled(self, trial: TrialConfig) -> Estimate:
-        embedding = trial.evaluation.embedding
+        network = _network(trial.evaluation)
         others = [
             self._fit(kind, trial.strategy)
             for kind, by_strategy in self._found.items()
-            if next(iter(by_strategy.values()))[0].trial.evaluation.embedding == embedding
+            if _network(next(iter(by_strategy.values()))[0].trial.evaluation) == network
         ]
         if not others:
             raise _Unknown
@@ -225,12 +231,19 @@ def alike(trial: TrialConfig) -> str:
         [
             trial.gan.canonical_json(),
             trial.training.model_dump(mode="json", exclude=_NO_MATTER),
-            [trial.evaluation.embedding, trial.evaluation.samples, trial.evaluation.iw_steps],
+            [_network(trial.evaluation), trial.evaluation.samples, trial.evaluation.iw_steps],
             len(trial.domain.classes) if trial.conditional else 0,
             trial.augmentation,
         ],
         sort_keys=True,
     )
+
+
+def _network(evaluation: EvaluationConfig) -> str:
+    """Return which network is measured in, wherever its weights lie; of the user's own, which file."""
+    name = evaluation.embedding.removeprefix(ANNOUNCED)
+    kind = name.partition(":")[0]
+    return name if kind == "custom" else kind
 
 
 def _work(trial: TrialConfig) -> int:

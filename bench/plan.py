@@ -11,8 +11,10 @@ from bench.spec import SweepSpec
 from trainers import sources
 from trainers.config import DomainRef, TrialConfig
 from trainers.domains import Domain, get
+from trainers.domains.announced import is_announced
 from trainers.domains.mixtures import parts_of
 from trainers.errors import UserError
+from trainers.evaluation.names import ANNOUNCED
 from trainers.strategies import get_strategy, in_cell
 
 #: Fewest reference images that FID and KID can be had from at all, and those below which a user should be warned.
@@ -32,12 +34,15 @@ class Plan:
         trials: every trial once; pretrain trials first, then the cells one after the other.
         grid: the key of every grid point's trial, as often as there are points; several points may be one trial.
         notes: what the user should know, a line each.
+        absent: the domains that are not on this machine, and the weights of an embedding. How many trials there are and what
+            they are is known all the same, but not the keys that they will have.
     """
 
     spec: SweepSpec
     trials: tuple[TrialConfig, ...]
     grid: tuple[str, ...]
     notes: tuple[str, ...]
+    absent: tuple[str, ...] = ()
 
     @property
     def collapsed(self) -> int:
@@ -117,7 +122,13 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
             adapts.setdefault(trial.key, trial)
             grid.append(trial.key)
     trials = (*pretrains.values(), *adapts.values())
-    return Plan(spec, trials, tuple(grid), tuple(notes))
+    absent = [name for name, domain in domains.items() if is_announced(domain)]
+    if spec.evaluation.embedding.startswith(ANNOUNCED):
+        absent.append(f"the weights of {spec.evaluation.embedding.removeprefix(ANNOUNCED)}")
+    if absent:
+        known = "planned by what is known of them, without keys, so that none of their trials counts as done"
+        notes.append(f"not on this machine: {', '.join(absent)}; {known}")
+    return Plan(spec, trials, tuple(grid), tuple(notes), tuple(absent))
 
 
 def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:
@@ -164,7 +175,7 @@ def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool, before: TrialC
         conditional=conditional,
         seed=spec.pretrain.seed,
         gan=spec.gan,
-        training=spec.training.model_copy(update={"steps": spec.pretrain.budget(spec.training)}),
+        training=spec.training.model_copy(update={"steps": spec.pretrain.steps}),
         evaluation=spec.evaluation,
     )
 

@@ -47,11 +47,11 @@ class Retry(StrEnum):
 RetryOption = Annotated[Retry | None, typer.Option("--retry", help="Also run again the trials that failed.")]
 
 
-def plan_of(spec: str, overrides: list[str] | None, store: str, *, announced: bool = False) -> "Plan":
+def plan_of(spec: str, overrides: list[str] | None, store: str, *, only: bool = False) -> "Plan":
     """Return the plan of a sweep file or a preset, once the images of its own domains are decoded.
 
-    Where it is to be tuned, the plan is that without (see `search_of`). With `announced`, data sets that are not here are
-    planned by what the catalogue says of them.
+    Where it is to be tuned, the plan is that without (see `search_of`). If it is `only` a plan, data sets that are not here are
+    planned by what the catalogue says of them, and Inception's or CLIP's weights need not be here.
     """
     from rich.console import Console
 
@@ -63,24 +63,27 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, *, announced: bo
     from trainers.domains.announced import get_or_announced
     from trainers.sources import domains
 
-    loaded = load_spec(spec, overrides or ())
+    loaded = load_spec(spec, overrides or (), plan_only=only)
     tuning = loaded.tuning
     ends = (*loaded.sources, *loaded.targets, *((tuning.target, *filter(None, [tuning.source])) if tuning else ()))
     for name in dict.fromkeys(name for end in ends for name in domains(end)):
         if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
             make_ready(get(name), loaded.gan.resolution, Console(stderr=True))
-    made = make_plan(loaded, _imports(ends, store), get_or_announced if announced else get)
+    made = make_plan(loaded, _imports(ends, store), get_or_announced if only else get)
     return share_gpus(made, open_at(store) if loaded.resources.auto and exists(store) else None)
 
 
-def search_of(plan: "Plan", store: str) -> "Search | None":
-    """Return the search that must come before a sweep, or None where its file asks for none."""
+def search_of(plan: "Plan", store: str, *, only: bool = False) -> "Search | None":
+    """Return the search that must come before a sweep, or None where its file asks for none; `only` as of `plan_of`."""
     from bench.tuning import Search
+    from trainers.domains import get
+    from trainers.domains.announced import get_or_announced
 
     tuning = plan.spec.tuning
     if tuning is None:
         return None
-    return Search.of(plan, _imports((*plan.spec.sources, *filter(None, [tuning.source])), store))
+    imports = _imports((*plan.spec.sources, *filter(None, [tuning.source])), store)
+    return Search.of(plan, imports, get_or_announced if only else get)
 
 
 def _imports(sources: tuple[str, ...], store: str) -> "Imports":
@@ -142,5 +145,7 @@ def hours_limit(max_hours: float | None, max_cost: float | None, price: float | 
     """Return how many hours may be spent; infinite for no limit."""
     if max_cost is not None and not price:
         raise UserError("--max-cost is in the currency of --price; give that too, what one hour costs")
+    if price is not None and max_cost is None:
+        raise UserError("--price says what --max-cost may buy; give that too, or --max-hours alone")
     limits = [max_hours, max_cost / price if max_cost is not None and price else None]
     return min((each for each in limits if each is not None), default=math.inf)

@@ -153,8 +153,8 @@ class _Runner:
             console.print(f"note: {note}", highlight=False, markup=False)
         self.store.write_sweep(plan.spec.name, _planned(plan))
         ledger = Ledger.open(plan, self.store, retry_failed=self.retry is not None)
-        left = self.limit / hours(1, plan.spec.resources) - (self.budget.spent if self.budget else 0)
-        self.budget = Budget(ledger, left, lambda: estimates(plan, self.store))
+        limit, spent = self.limit / hours(1, plan.spec.resources), self.budget.spent if self.budget else 0.0
+        self.budget = Budget(ledger, limit, lambda: estimates(plan, self.store), spent=spent)
         try:
             failures = run_sweep(plan, ledger, self.store, console, self.cpus, self.address, self.budget)
         except KeyboardInterrupt:
