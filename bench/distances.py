@@ -102,10 +102,10 @@ def measure(
     images.
     """
     from trainers import checkpoints
-    from trainers.core import sample
     from trainers.evaluation.comparison import METRICS, Comparison, interval
     from trainers.evaluation.embeddings import load_embedding
     from trainers.evaluation.evaluator import EVALUATION_SEED
+    from trainers.sampling import sample
 
     store = _prepare(store_uri)
     embedding, references = load_embedding(embedding_name), StoredReferences(store)

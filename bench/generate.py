@@ -31,8 +31,8 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
     from PIL import Image
 
     from trainers import checkpoints
-    from trainers.core import sample
     from trainers.grids import png_grid
+    from trainers.sampling import sample
 
     generator, latent = checkpoints.generator(checkpoints.load(found[1], found[0]))
     images = sample(generator, latent, n, seed)

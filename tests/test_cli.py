@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from bench.cli import app
-from tests.command_line import call, process, sweep_store, tree
+from tests.command_line import call, process, sweep_store
 
 
 def verbs(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -54,33 +54,6 @@ def test_help_lists_every_verb_and_comes_without_one():
         said = call(*arguments).output
         for verb, *_ in VERBS:
             assert f" {verb} " in said
-
-
-def test_a_misspelt_verb_option_or_number_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    for arguments, said in {
-        "ruin": "No such command 'ruin'",
-        "run --cpu 2": "No such option: --cpu",
-        "run --cpus 0": "--cpus",
-        "run --cpus many": "--cpus",
-        "run --retry all": "--retry",
-        "run quickstart extra": "extra",
-        "plan --bogus": "No such option: --bogus",
-        "status store": "store",
-        "generate --out x": "--trial",
-        "generate --trial a --out x -n 0": "-n",
-        "generate --trial a --out x --seed -1": "--seed",
-        "domains bogus": "No such command 'bogus'",
-        "domains preview digits": "--out",
-        "domains preview --out x.png": "name",
-        "domains preview digits --out x.png --resolution 3": "--resolution",
-    }.items():
-        result = call(*arguments.split())
-        assert result.exit_code == 2, arguments
-        assert result.stdout == "", arguments
-        assert said.lower() in result.stderr.lower(), arguments
-        assert "Traceback" not in result.stderr
-    assert tree(tmp_path) == {}
 
 
 #: Runs the command line, then says on stderr which of the modules are loaded; typer, to show that it would say so.

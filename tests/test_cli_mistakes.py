@@ -13,6 +13,22 @@ from tests.command_line import tree
 #: newer schema, the store `torn` with a plan that is cut short, and the sweep files `broken.yaml`, `list.yaml` and
 #: `folder.yaml` (a folder). {store} is a finished store, {key} one of its trials, {prefix} the start of several.
 MISTAKES = [
+    ("ruin", "No such command 'ruin'. Did you mean 'run'? (see transfergan --help)"),
+    ("domains bogus", "No such command 'bogus' (see transfergan domains --help)"),
+    ("run --cpu 2", "No such option: --cpu"),
+    ("plan --bogus", "No such option: --bogus (see transfergan plan --help)"),
+    ("plan --price", "Option '--price' requires an argument"),
+    ("run --cpus 0", "Invalid value for '--cpus': Input should be greater than or equal to 1 (see transfergan run --help)"),
+    ("run --cpus many", "Invalid value for '--cpus': Input should be a valid integer"),
+    ("run --retry all", "Invalid value for '--retry': 'all' is not one of 'failed'"),
+    ("run quickstart extra", "unexpected extra argument(s) (extra)"),
+    ("status store", "unexpected extra argument(s) (store)"),
+    ("generate --out x", "Missing option '--trial'"),
+    ("generate --trial a --out x -n 0", "Invalid value for '-n'"),
+    ("generate --trial a --out x --seed -1", "Invalid value for '--seed'"),
+    ("domains preview digits", "Missing option '--out'"),
+    ("domains preview --out x.png", "Missing argument 'name'"),
+    ("domains preview digits --out x.png --resolution 3", "Invalid value for '--resolution'"),
     ("run quickstar", "unknown preset 'quickstar'; did you mean quickstart"),
     (f"run {'long' * 80}.yaml", "File name too long"),
     (f"report --store {'long' * 80}", "File name too long"),

@@ -10,7 +10,7 @@ from trainers.anchors import Anchors
 from trainers.augmentations import get_augmentation
 from trainers.benchmark import MODES, measure
 from trainers.config import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
-from trainers.core import Diverged, Gan, sample
+from trainers.core import Diverged, Gan
 from trainers.domains import get
 from trainers.evaluation.comparison import METRICS, Comparison
 from trainers.evaluation.embeddings import load_embedding
@@ -18,6 +18,7 @@ from trainers.evaluation.fid import statistics
 from trainers.evaluation.references import Reference
 from trainers.losses import critic_loss
 from trainers.networks import set_low_gradients
+from trainers.sampling import sample
 from trainers.strategies import get_strategy
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and this machine has none")

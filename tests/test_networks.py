@@ -5,10 +5,12 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainers.config import GanConfig, TrainingConfig
 from trainers.losses import critic_loss, generator_loss
-from trainers.networks import make_critic, make_generator, resnet, set_low_gradients, sngan
+from trainers.networks import make_critic, make_generator, norms, resnet, set_low_gradients, sngan
 from trainers.networks.convolutions import convolve, convolve_transposed
 from trainers.networks.norms import BatchNorm, LayerNorm
 
@@ -141,6 +143,32 @@ def test_what_layer_norm_cannot_differentiate_it_refuses():
     (g,) = torch.autograd.grad(norm(torch.randn(2, 2, 3, 3)).sum(), norm.scale, create_graph=True)
     with pytest.raises(NotImplementedError, match="not written out"):
         g.sum().backward()
+
+
+class Watch(TorchDispatchMode):
+    """Notes the layout of all that group norm is handed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.laid_out: list[bool] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "group_norm" in func.name():
+            self.laid_out += [each.is_contiguous() for each in args if isinstance(each, torch.Tensor)]
+        return func(*args, **(kwargs or {}))
+
+
+def test_on_a_gpu_layer_norm_hands_over_what_every_version_of_pytorch_takes():
+    """Which is never channels-last; on tensors of a GPU that have no values, and so need none."""
+    with FakeTensorMode(), torch.device("cuda"), Watch() as watch:
+        x, g = (torch.empty(2, 4, 3, 3).to(memory_format=torch.channels_last) for _ in range(2))
+        norm = LayerNorm(4)
+        y = norm(x)
+        statistic = torch.empty(2, 1)
+        norms._group_norm_backward(g, y, statistic, statistic, norm.scale)
+    assert y.is_cuda
+    assert len(watch.laid_out) == 8
+    assert all(watch.laid_out)
 
 
 # -- convolutions -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.images import encoded, files, picture, write
-from trainers.domains import Images, get, prepared
+from trainers.domains import Images, decoding, get, prepared
 from trainers.domains.domain import SPLITS
 from trainers.domains.folder import Folder
 from trainers.errors import UserError
@@ -42,12 +42,12 @@ def chunks(cache: Path) -> list[Path]:
 
 def test_images_are_those_that_pillow_makes_of_the_files(cache: Path, tmp_path: Path):
     """In other processes, for there are enough of them; rows and labels in the order of the names."""
-    folder = write(tmp_path / "photos", files(prepared.ALONE + prepared.CHUNK + 7))
+    folder = write(tmp_path / "photos", files(decoding.ALONE + decoding.CHUNK + 7))
     seen = []
     domain = Folder(folder)
     domain.prepare(16, lambda done, total: seen.append((done, total)))
     data = loaded(domain)
-    assert len(data["train"].images) + len(data["reference"].images) == prepared.ALONE + prepared.CHUNK + 7
+    assert len(data["train"].images) + len(data["reference"].images) == decoding.ALONE + decoding.CHUNK + 7
     made = {
         Image.open(path).convert("RGB").resize((16, 16), Image.Resampling.BICUBIC).tobytes(): path.parent.name
         for path in folder.rglob("*.png")
@@ -188,7 +188,7 @@ def test_a_killed_preparation_goes_on_from_its_last_chunk_and_its_helpers_end(ca
     assert not stored(cache, "*.u8")
     seen: list[int] = []
     Folder(folder).prepare(16, lambda done, total: seen.append(done))
-    assert seen[0] == left * prepared.CHUNK
+    assert seen[0] == left * decoding.CHUNK
     assert seen[-1] == 3000
     train = loaded(Folder(folder))["train"].images
     expected = np.stack([np.asarray(picture(i, 60).resize((16, 16), Image.Resampling.BICUBIC)) for i in range(8)])
@@ -203,11 +203,11 @@ def test_a_chunk_that_a_power_cut_left_damaged_is_decoded_again(cache: Path, tmp
     rows = {split: domain._arranged.rows[split] for split in SPLITS}
     with prepared.preparing(domain.listing, "16") as partial:
         records, fingerprint = domain.records(), domain.fingerprint
-        whole = prepared.decode(records, 16, "crop", partial, lambda done, total: None)
+        whole = decoding.decode(records, 16, "crop", partial, lambda done, total: None)
         (chunk,) = partial.glob(f"*{suffix}")
         chunk.write_bytes(bytes(20))
-        assert prepared.decode(records, 16, "crop", partial, lambda done, total: None) == whole
-        prepared.publish(records, 16, "crop", partial, fingerprint, rows)
+        assert decoding.decode(records, 16, "crop", partial, lambda done, total: None) == whole
+        decoding.publish(records, 16, "crop", partial, fingerprint, rows)
     for split, data in loaded(Folder(tmp_path / "photos")).items():
         np.testing.assert_array_equal(data.images, expected[split])
 
@@ -238,8 +238,12 @@ def test_each_machine_may_keep_a_copy_of_its_own(cache: Path, tmp_path: Path, mo
     monkeypatch.setenv("TRANSFERGAN_LOCAL_CACHE", str(tmp_path / "local"))
     prepared._nearby.cache_clear()
     np.testing.assert_array_equal(loaded(Folder(folder))["train"].images, shared)
-    copies = {path.name for path in (tmp_path / "local").rglob("*.u8")}
-    assert copies == {"train-16.u8", "reference-16.u8"}
+    (copy,) = (tmp_path / "local").rglob("train-16*.u8")
+    copy.write_bytes(bytes(copy.stat().st_size))  # of a file that was damaged, and has been made anew since
+    (about,) = cache.rglob("train-16.json")
+    about.write_text(json.dumps({**json.loads(about.read_text()), "sha256": "another"}))
+    prepared._nearby.cache_clear()
+    np.testing.assert_array_equal(loaded(Folder(folder))["train"].images, shared)
     prepared._nearby.cache_clear()
 
 
@@ -254,7 +258,7 @@ def test_a_cache_that_cannot_be_written_is_a_users_error(tmp_path: Path, monkeyp
 def test_counts_are_beyond_32_bits(cache: Path, tmp_path: Path):
     """Three million images of 64 x 64 pixels are 37 GB: mapped without being read."""
     fingerprint, count = "huge", 3_033_042
-    file = prepared._images_file(fingerprint, "train", "64")
+    file = prepared.images_file(fingerprint, "train", "64")
     file.parent.mkdir(parents=True)
     with file.open("wb") as sparse:
         sparse.truncate(count * 64 * 64 * 3)

@@ -10,16 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainers import checkpoints, stages
+from trainers import checkpoints, stages, transfers
 from trainers.anchors import Anchors, relative
 from trainers.checkpoints import Checkpoint
 from trainers.config import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
-from trainers.core import Gan, sample
+from trainers.core import Gan
 from trainers.errors import UserError
 from trainers.fisher import SAMPLES, TOGETHER, fisher
 from trainers.inventory import inventory
 from trainers.networks import Critic, make_critic, make_generator
 from trainers.networks.updates import LowRankUpdate, merged_state
+from trainers.sampling import sample
 from trainers.seeds import derive_seed
 from trainers.strategies import STRATEGIES, get_strategy, in_cell
 from trainers.strategy import Penalty
@@ -210,7 +211,7 @@ def test_a_checkpoint_draws_and_can_be_a_source(family: str, name: str):
         network, latent = checkpoints.generator(written)
         np.testing.assert_array_equal(sample(network, latent, 4, 0), sample(gan.generator, 8, 4, 0))
         for part, fresh in (("generator", make_generator(shape(family))), ("critic", make_critic(shape(family)))):
-            match = checkpoints.transfer(written, part, fresh, ())
+            match = transfers.transfer(written, part, fresh, ())
             assert set(match.matched) == set(fresh.state_dict())
 
 
@@ -300,8 +301,8 @@ def test_a_source_of_before_there_was_fisher_information_has_it_computed():
     found = []
     for parent in (whole, bare):
         gan = Gan(shape("dcgan"), training("dcgan"), classes=0, seed=7)
-        matches = {name: checkpoints.transfer(parent, name, network, ()) for name, network in gan.networks.items()}
-        found.append(checkpoints.anchors(parent, gan.networks, matches, (), Penalty(1.0, fisher=True)).importances)
+        matches = {name: transfers.transfer(parent, name, network, ()) for name, network in gan.networks.items()}
+        found.append(transfers.anchors(parent, gan.networks, matches, (), Penalty(1.0, fisher=True)).importances)
     assert set(found[0]) == set(found[1])
     assert all(torch.equal(tensor, found[1][key]) for key, tensor in found[0].items())
 

@@ -18,7 +18,6 @@ from pydantic import ValidationError
 from trainers import checkpoints, domains
 from trainers.checkpoints import Checkpoint
 from trainers.config import DomainRef, EvaluationConfig, TrialConfig
-from trainers.core import sample
 from trainers.errors import UserError
 from trainers.evaluation.comparison import METRICS, Comparison
 from trainers.evaluation.embeddings import load_embedding
@@ -27,6 +26,7 @@ from trainers.evaluation.fid import fid, statistics
 from trainers.evaluation.iw import iw_distance
 from trainers.evaluation.memorisation import memorisation
 from trainers.evaluation.references import references
+from trainers.sampling import sample
 from trainers.trial import Rung, run, training_images
 
 torch.set_num_threads(1)  # networks this small are slower on several

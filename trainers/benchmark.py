@@ -20,8 +20,9 @@ import torch
 
 from trainers import packing
 from trainers.config import GanConfig, TrainingConfig
-from trainers.core import Gan, sample
+from trainers.core import Gan
 from trainers.flops import FlopCounter
+from trainers.sampling import sample
 
 #: resolution, width, batch, critic steps, generator steps per round: the quickstart's size, and the next one up.
 SIZES = {"cpu": [(16, 16, 32, 2, 10), (32, 32, 32, 5, 1)], "cuda": [(32, 32, 64, 5, 20), (64, 64, 64, 5, 10)]}

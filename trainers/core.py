@@ -31,10 +31,6 @@ EXPLODED = 1e6
 #: Steps between two looks at the losses; each look waits for the device.
 CHECK_EVERY = 10
 
-#: Generated at once when sampling. Batch norm uses the batch's statistics, so this is part of what is measured.
-SAMPLING_BATCH = 250
-
-
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -117,7 +113,7 @@ class Gan:
         )  # fmt: skip
         self.step = 0
         self._worst = torch.zeros((), device=self.device)
-        self._prepared: tuple[np.ndarray, Callable[[], None]] | None = None
+        self._prepared: tuple[np.ndarray, Data, Graphed | None] | None = None
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -161,12 +157,10 @@ class Gan:
         Raises:
             Diverged: a loss is not finite, or the critic's has exploded.
         """
-        take_step = self._on(images, labels)
         while self.step < until:
             if self.adaptation is not None and self.adaptation.enter(self.step):
                 self._prepared = None  # a recorded step trains what was trained when it was recorded
-                take_step = self._on(images, labels)
-            take_step()
+            self._take_step_on(images, labels)
             self.step += 1
             if self.step % CHECK_EVERY == 0 or self.step == until:
                 # torch.maximum hands NaN on; `not <=` is true for it as well.
@@ -175,13 +169,16 @@ class Gan:
                 self._worst.zero_()
                 beat()
 
-    def _on(self, images: np.ndarray, labels: np.ndarray | None) -> Callable[[], None]:
-        """Return what takes a step on these images; they move to the device once, however often the same array comes."""
+    def _take_step_on(self, images: np.ndarray, labels: np.ndarray | None) -> None:
+        """Take a step on these images; they move to the device once, however often the same array comes."""
         if self._prepared is None or self._prepared[0] is not images:
             data = Data.on(self.device, images, labels if self.classes else None)
-            step = partial(self._take_step, data)
-            self._prepared = images, Graphed(step, self.random) if self._graphs else step
-        return self._prepared[1]
+            self._prepared = images, data, Graphed(self.random) if self._graphs else None
+        _, data, graphed = self._prepared
+        if graphed is None:
+            self._take_step(data)
+        else:
+            graphed(partial(self._take_step, data))
 
     def _take_step(self, data: Data) -> None:
         """Take the critic's steps and the generator's; nothing in here waits for the device."""
@@ -280,39 +277,3 @@ def _mirror_at_edges(at: Tensor, side: int) -> Tensor:
 def to_device(network: Network, device: torch.device | str) -> Network:
     """Move a network to a device, channels-last: the layout in which convolutions are fastest, on the CPU too."""
     return network.to(device).to(memory_format=torch.channels_last)
-
-
-@torch.no_grad()
-def sample(generator: Generator, latent: int, n: int, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
-    """Return n generated images, uint8 (n, H, W, 3).
-
-    The same seed gives the same latents, whatever the generator: images of two generators can be laid side by side.
-
-    Args:
-        generator: maps latents (and labels) to images in [-1, 1]; has `classes`, 0 when unconditional.
-        latent: dimensions of the latent.
-        n: how many images.
-        seed: decides the latents.
-        labels: int64 (n,), the classes asked for; for a conditional generator, round robin when None.
-    """
-    device = next(generator.parameters()).device
-    random = torch.Generator().manual_seed(derive_seed("latents", seed))
-    if labels is None:
-        labels = round_robin(n, generator.classes)
-    batches = []
-    generator.eval()  # matters to running statistics alone
-    for start in range(0, n, SAMPLING_BATCH):
-        # Always a full batch: its statistics are part of the generator, and must not depend on n.
-        z = torch.randn(SAMPLING_BATCH, latent, generator=random)
-        wanted = None
-        if labels is not None:
-            wanted = torch.from_numpy(np.resize(labels[start : start + SAMPLING_BATCH], SAMPLING_BATCH)).to(device)
-        images = generator(z.to(device), wanted)
-        batches.append(images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu())
-    generator.train()
-    return torch.cat(batches)[:n].numpy()
-
-
-def round_robin(n: int, classes: int) -> np.ndarray | None:
-    """Return the classes int64 (n,) that `sample` asks for in turn; None for an unconditional generator (`classes` 0)."""
-    return np.arange(n) % classes if classes else None

@@ -12,27 +12,26 @@ WARM_UP = 3
 
 
 class Graphed:
-    """A function without arguments that is run as it is `WARM_UP` times, then recorded on the GPU, then replayed.
+    """Runs a function without arguments as it is `WARM_UP` times, then records it on the GPU, then replays it.
 
-    Every call has the effect of a call of the function. It must touch the same memory each time, read nothing back, and draw
-    random numbers from `random` alone, whose state goes on as if the function had been run.
+    Every call has the effect of a call of the function, which has to be the same each time: it must touch the same memory, read
+    nothing back, and draw random numbers from `random` alone, whose state goes on as if the function had been run.
     """
 
-    def __init__(self, function: Callable[[], None], random: torch.Generator) -> None:
-        self._function = function
+    def __init__(self, random: torch.Generator) -> None:
         self._random = random
         self._stream = torch.cuda.Stream(random.device)  # type: ignore[no-untyped-call]
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self) -> None:
+    def __call__(self, function: Callable[[], None]) -> None:
         """Run, or record and replay, or replay."""
         self._calls += 1
         if self._calls <= WARM_UP:
             # On the stream that records: gradients are added up on the stream that they were first made on.
             self._stream.wait_stream(torch.cuda.current_stream(self._random.device))
             with torch.cuda.stream(self._stream):
-                self._function()
+                function()
             torch.cuda.current_stream(self._random.device).wait_stream(self._stream)
             return
         if self._graph is None:
@@ -40,5 +39,5 @@ class Graphed:
             self._graph.register_generator_state(self._random)
             # Thread-local: Ray's own threads may go on meanwhile.
             with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
-                self._function()
+                function()
         self._graph.replay()

@@ -1,6 +1,6 @@
 """What a strategy is: which of the source's tensors are copied, what is trained when, and what is held near the source.
 
-A strategy declares; `trainers.checkpoints`, `trainers.adaptation` and `trainers.anchors` carry it out. Needs no torch, so that
+A strategy declares; `trainers.transfers`, `trainers.adaptation` and `trainers.anchors` carry it out. Needs no torch, so that
 planning is quick.
 """
 

@@ -4,6 +4,7 @@
 drives it decides where these are kept and whether the trial goes on; nothing in here knows of a store or a cluster.
 """
 
+import gc
 import resource
 import sys
 import time
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from trainers import checkpoints
+from trainers import checkpoints, transfers
 from trainers.anchors import Anchors
 from trainers.augmentations import get_augmentation
 from trainers.checkpoints import Checkpoint, Match
@@ -94,6 +95,8 @@ def run(
     if trial.imported:
         raise UserError(f"source {trial.as_source.name!r} was imported, and the store has lost it; import it again")
     began = time.perf_counter()
+    if torch.device(device).type == "cuda":
+        gc.collect()  # of a trial before this one in the process: its memory counts against this one's share of the GPU
     data = training_images(trial)
     classes = trial.domain.classes if trial.conditional else ()
     gan = Gan(
@@ -197,9 +200,9 @@ def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tupl
             raise UserError(f"strategy {strategy.name!r} starts from a source, and none was given")
         for name in strategy.copies:
             part = strategy.copied(name, gan.shape)
-            matches[name] = checkpoints.transfer(parent, name, gan.networks[name], classes, part=part)
+            matches[name] = transfers.transfer(parent, name, gan.networks[name], classes, part=part)
         if strategy.penalty is not None:
-            anchors = checkpoints.anchors(parent, gan.networks, matches, classes, strategy.penalty)
+            anchors = transfers.anchors(parent, gan.networks, matches, classes, strategy.penalty)
     gan.follow(strategy, anchors)
     return matches
 

@@ -3,6 +3,7 @@
 import sys
 
 import typer
+from typer.exceptions import TyperException
 
 from bench.cli import domains, jobs, networks, results, runs, scale, stores, sweeps
 from trainers.errors import UserError
@@ -24,7 +25,16 @@ app.add_typer(stores.app, name="store")
 def main() -> None:
     """Run the command line; a user's mistake, or what the system refuses, is one line on stderr and exit status 2."""
     try:
-        app()
+        sys.exit(app(prog_name="transfergan", standalone_mode=False) or 0)  # else Typer draws a box around what it refuses
+    except TyperException as error:
+        if said := error.format_message().replace("Value error, ", "").rstrip("."):  # without any it has shown the help
+            verb = getattr(getattr(error, "ctx", None), "command_path", "transfergan")
+            _refuse(f"{said} (see {verb} --help)")
+        sys.exit(error.exit_code)
     except (UserError, OSError) as error:
-        sys.stderr.write(f"transfergan: {' '.join(str(error).split())}\n")
+        _refuse(str(error))
         sys.exit(2)
+
+
+def _refuse(why: str) -> None:
+    sys.stderr.write(f"transfergan: {' '.join(why.split())}\n")

@@ -9,11 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
-from trainers.domains import prepared
+from trainers.domains import decoding, prepared
+from trainers.domains.decoding import Records
 from trainers.domains.domain import SMALLEST, SPLITS, Domain, Images, Split, Tell, check_range
 from trainers.domains.images import Fit
 from trainers.domains.naming import encoded
-from trainers.domains.prepared import Index, Records
+from trainers.domains.prepared import Index
 from trainers.errors import UserError
 
 
@@ -109,11 +110,11 @@ class Collection(Domain):
         with prepared.preparing(self.listing, name) as partial:
             if self._prepared(resolution):  # by whoever held the lock
                 return
-            hashes = prepared.decode(records, resolution, self.fit, partial, tell)
+            hashes = decoding.decode(records, resolution, self.fit, partial, tell)
             unreadable = tuple(i for i, each in enumerate(hashes) if not each)
             index = Index(self.identify(hashes), unreadable)
             arrangement = self.arrange(unreadable)
-            prepared.publish(records, resolution, self.fit, partial, index.fingerprint, arrangement.rows)
+            decoding.publish(records, resolution, self.fit, partial, index.fingerprint, arrangement.rows)
             prepared.write_index(self.listing, index)
 
     def verify(self, resolution: int) -> list[Split]:

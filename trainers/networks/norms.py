@@ -71,6 +71,7 @@ class _LayerNormReLU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        x = _laid_out(x)
         y, mean, r = torch.ops.aten.native_group_norm(x, scale, shift, *_sizes(x), 1, EPSILON)
         y = F.relu_(y)
         ctx.save_for_backward(x, scale, y, mean, r)
@@ -128,8 +129,16 @@ def _sizes(x: Tensor) -> tuple[int, int, int]:
     return n, c, height * width
 
 
+def _laid_out(x: Tensor) -> Tensor:
+    """Return x in the layout that PyTorch's group norm is made for: on the CPU either one, elsewhere not channels-last.
+
+    Up to PyTorch 2.13 it refuses any other; since then it makes a copy in each pass, where this makes one for all of them.
+    """
+    return x if x.device.type == "cpu" else x.contiguous()
+
+
 def _group_norm_backward(g: Tensor, x: Tensor, mean: Tensor, r: Tensor, scale: Tensor | None) -> tuple[Tensor, ...]:
-    n = len(x)
+    g, n = _laid_out(g), len(x)
     wanted = [True, scale is not None, scale is not None]
     found: tuple[Tensor, ...] = torch.ops.aten.native_group_norm_backward(
         g, x, mean.view(n, 1), r.view(n, 1), scale, *_sizes(x), 1, wanted
