@@ -17,7 +17,7 @@ from functools import cached_property
 from statistics import fmean
 
 import numpy as np
-from scipy import stats
+from scipy import special
 from scipy.optimize import nnls
 
 from bench.plan import Plan
@@ -221,7 +221,7 @@ class _Fits:
         spread, free = self._pooled
         if not free:
             return None
-        half = float(stats.t.ppf(0.975, free)) * spread / math.sqrt(max(1, len(fit.residuals)))
+        half = float(special.stdtrit(free, 0.975)) * spread / math.sqrt(max(1, len(fit.residuals)))
         return math.exp(-half), math.exp(half)
 
 

@@ -1,7 +1,7 @@
 """One thread, as in a trial with one CPU: networks this small are slower on several, and far slower beside other processes.
 
 And a cache of prepared images that is not the user's own; stores: empty ones, on disk and on an S3 server, and finished ones;
-and reports, with a browser to look at them. The S3 server is a process with a Python environment of its own
+a Ray cluster; and reports, with a browser to look at them. The S3 server is a process with a Python environment of its own
 (tests/s3-server.txt): its packages and the tests' do not go together.
 """
 
@@ -25,6 +25,7 @@ from bench.store import Store, open_store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from ray.cluster_utils import Cluster
 
     from tests.pages import Reports
 
@@ -130,6 +131,20 @@ def finished(finished_once: Path, tmp_path: Path) -> Store:
     """A store that holds the sweep `tiny.make()`, finished, to do with as one likes."""
     shutil.copytree(finished_once, tmp_path / "store")
     return open_store(str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator["Cluster"]:
+    """A Ray cluster on this machine with room for one trial, for runs to join; nodes can be added, and are missed at once."""
+    from ray.cluster_utils import Cluster
+
+    from bench import on_ray  # noqa: F401 - sets what the cluster's processes take from the environment
+
+    watchful = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": watchful}
+    running = Cluster(initialize_head=True, head_node_args=head)
+    yield running
+    running.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,34 @@ from trainers.errors import UserError
 
 KILLS, TRIALS = 20, 96
 
-#: How a cluster finds out within seconds that a node is gone.
-WATCHFUL = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+
+def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_path: Path):
+    """As on a cluster that starts with a head alone, on which no trial fits."""
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "resources": {on_ray.MAX_WORKERS: 2}}
+    )
+    try:
+        driver = SERVER.Process(target=drives, args=(str(tmp_path), cluster.address, 3))
+        driver.start()
+        tiny.wait_for(lambda: len(list((tmp_path / "claims").glob("[!.]*"))) == 2)  # as many as there may be machines
+        cluster.add_node(num_cpus=1)
+        driver.join()
+    finally:
+        cluster.shutdown()
+    assert driver.exitcode == 0
+    assert set(tiny.outcomes(tmp_path)["status"]) == {"done", "stopped"}
 
 
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    """A cluster of one node, on which one trial runs at a time; nodes can be added."""
-    running = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": WATCHFUL})
-    yield running
-    running.shutdown()
+@pytest.mark.parametrize(("address", "cpus", "said"), [
+    ("http://127.0.0.1:8265", None, "named by its head's HOST:PORT, or from outside by ray://HOST:10001"),
+    ("127.0.0.1:1", None, "--address '127.0.0.1:1': no Ray cluster answers there"),
+    ("ray://127.0.0.1:1", None, "--address 'ray://127.0.0.1:1': no .* Ray cluster answers there, or it refuses the token"),
+    ("nonsense", None, "--address 'nonsense': no Ray cluster answers there"),
+    ("127.0.0.1:1", 1, "leave it out with --address"),
+])  # fmt: skip
+def test_a_cluster_that_is_not_there_is_the_users_mistake(address: str, cpus: int | None, said: str):
+    with pytest.raises(UserError, match=said), on_ray.cluster(ResourcesConfig(), cpus, address):
+        pass
 
 
 def drive(store: Path, cluster: Cluster) -> Any:
@@ -89,30 +106,3 @@ def test_drivers_killed_at_twenty_moments_lose_and_double_nothing(tmp_path: Path
     assert tiny.claimed(killed) == []
     # A trial may be recorded again that a killed driver's worker recorded in its last moments; finished ones do not run again.
     assert rows(one, "trials") <= rows(other, "trials") + 2 * KILLS
-
-
-def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_path: Path):
-    """As on a cluster that starts with a head alone, on which no trial fits."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "resources": {on_ray.MAX_WORKERS: 2}})
-    try:
-        driver = SERVER.Process(target=drives, args=(str(tmp_path), cluster.address, 3))
-        driver.start()
-        tiny.wait_for(lambda: len(list((tmp_path / "claims").glob("[!.]*"))) == 2)  # as many as there may be machines
-        cluster.add_node(num_cpus=1)
-        driver.join()
-    finally:
-        cluster.shutdown()
-    assert driver.exitcode == 0
-    assert set(tiny.outcomes(tmp_path)["status"]) == {"done", "stopped"}
-
-
-@pytest.mark.parametrize(("address", "cpus", "said"), [
-    ("http://127.0.0.1:8265", None, "named by its head's HOST:PORT, or from outside by ray://HOST:10001"),
-    ("127.0.0.1:1", None, "--address '127.0.0.1:1': no Ray cluster answers there"),
-    ("ray://127.0.0.1:1", None, "--address 'ray://127.0.0.1:1': no .* Ray cluster answers there, or it refuses the token"),
-    ("nonsense", None, "--address 'nonsense': no Ray cluster answers there"),
-    ("127.0.0.1:1", 1, "leave it out with --address"),
-])  # fmt: skip
-def test_a_cluster_that_is_not_there_is_the_users_mistake(address: str, cpus: int | None, said: str):
-    with pytest.raises(UserError, match=said), on_ray.cluster(ResourcesConfig(), cpus, address):
-        pass

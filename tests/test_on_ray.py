@@ -15,7 +15,7 @@ from bench.on_ray import Events, cluster, map_tasks, reason
 from bench.outcomes import Recorder
 from bench.searcher import PlanSearcher
 from bench.spec import ResourcesConfig
-from bench.store import Store, open_store
+from bench.store import Store
 from tests import tiny
 from trainers.errors import UserError
 
@@ -71,30 +71,6 @@ def test_why_ray_did_not_start_here_is_told_in_a_line(tmp_path: Path, monkeypatc
     ):
         pass
     assert "\n" not in str(error.value)
-
-
-def test_a_trial_that_hangs_is_ended_taken_up_again_and_recorded(tmp_path: Path):
-    """Its embedding never returns for as many images as a trial samples."""
-
-    class Hangs(torch.nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            found = images.float().mean(dim=(2, 3))
-            while images.shape[0] == 64 and bool((found >= 0).all()):
-                found = found + 0
-            return found
-
-    with pytest.warns(FutureWarning, match="deprecated"):  # users have such files all the same
-        torch.jit.script(Hangs()).save(str(tmp_path / "hangs.pt"))  # type: ignore[no-untyped-call]
-    changes = {"sources": [], "strategies": ["scratch"], "conditional": [False]}
-    spec = tiny.write_spec(
-        tmp_path, **changes, evaluation={**tiny.SPEC["evaluation"], "embedding": f"custom:{tmp_path}/hangs.pt"},
-        resources={"retries": 1, "stall_minutes": 0.1},
-    )  # fmt: skip
-    failed = tiny.transfergan("run", spec, "--store", "store", cwd=tmp_path, expect=1)
-    assert "trials: 1 failed" in failed.stderr
-    (row,) = open_store(str(tmp_path / "store")).read("trials").itertuples()
-    assert row.status == "failed"
-    assert "ended itself after 0.1 minutes without progress" in row.error
 
 
 def test_of_tasks_that_fail_die_or_hang_each_is_told_and_the_others_go_on():

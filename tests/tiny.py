@@ -88,9 +88,9 @@ def transfergan(*arguments: object, cwd: Path, expect: int = 0) -> subprocess.Co
     return done
 
 
-def start(*arguments: object, cwd: Path, ray: Path) -> "subprocess.Popen[str]":
-    """Start a verb whose Ray processes can be told by `ray`, a short path."""
-    environment = {**os.environ, RAY_FOLDER: str(ray)}
+def start(*arguments: object, cwd: Path, ray: Path | None = None) -> "subprocess.Popen[str]":
+    """Start a verb; the processes of the Ray that it starts can be told by `ray`, a short path."""
+    environment = os.environ if ray is None else {**os.environ, RAY_FOLDER: str(ray)}
     return subprocess.Popen(
         command(*arguments), cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

@@ -92,7 +92,7 @@ def save(
         if resumable:
             state = gan.optimisers[name].state
             for parameter, value in network.named_parameters():
-                tensors |= {f"optimizer.{name}.{parameter}.{moment}": v for moment, v in state[value].items()}
+                tensors |= {f"optimizer.{name}.{parameter}.{moment}": v for moment, v in state.get(value, {}).items()}
     if resumable:
         tensors |= {"random": gan.random.get_state(), **gan.augment.state()}
         if gan.adaptation is not None and gan.adaptation.anchors is not None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainers.adam import Adam
 from trainers.adaptation import Adaptation, equip
 from trainers.anchors import Anchors
 from trainers.augmentations import Augmentation, NoAugmentation
@@ -120,11 +121,11 @@ class Gan:
         """The two networks in training, by name."""
         return {"generator": self.generator, "critic": self.critic}
 
-    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+    def _optimisers(self) -> dict[str, Adam]:
         rates = self.config.generator_lr, self.config.critic_lr
         return {
-            name: torch.optim.Adam(network.parameters(), lr=lr, betas=self.config.betas, fused=True, capturable=self._graphs)
-            for (name, network), lr in zip(self.networks.items(), rates, strict=True)
+            name: Adam(network.parameters(), rate, self.config.betas)
+            for (name, network), rate in zip(self.networks.items(), rates, strict=True)
         }
 
     def follow(self, strategy: Strategy, anchors: Anchors | None = None) -> None:
@@ -256,7 +257,7 @@ class Gan:
 
     def _apply(self, name: str, loss: Tensor) -> Tensor:
         optimiser = self.optimisers[name]
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         return loss.detach().abs()

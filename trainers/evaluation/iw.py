@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainers.adam import Adam
 from trainers.config import GanConfig, TrainingConfig
 from trainers.core import to_device
 from trainers.evaluation.estimate import Estimate
@@ -53,7 +54,7 @@ def iw_distance(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("iw", "initialisation", seed))
         critic = to_device(make_critic(gan.model_copy(update={"family": "resnet"})), device)
-    optimiser = torch.optim.Adam(critic.parameters(), lr=TRAINING.critic_lr, betas=TRAINING.betas, fused=True)
+    optimiser = Adam(critic.parameters(), TRAINING.critic_lr, TRAINING.betas)
 
     def batch(images: Tensor) -> Tensor:
         return _floats(images[torch.randint(len(images), (TRAINING.batch,), generator=random, device=device)])
@@ -61,7 +62,7 @@ def iw_distance(
     for _ in range(steps):
         mix = torch.rand(TRAINING.batch, 1, 1, 1, generator=random, device=device)
         loss = critic_loss(TRAINING, critic, batch(real_train), None, batch(fake_train), mix)
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
