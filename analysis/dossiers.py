@@ -71,7 +71,9 @@ def dossiers(frames: Frames, rows: list[dict[str, Any]], album: Album, walls: Al
 
 def _curves(frames: Frames, keys: set[str]) -> dict[str, dict[str, Any]]:
     """Return by trial and embedding the `steps`, and by metric the value at each: None where it is none; not class by class."""
-    chosen = frames.curves["trial"].isin(keys) & ~frames.curves["metric"].str.contains("/", regex=False)
+    chosen = (
+        frames.curves["trial"].isin(keys) & ~frames.curves["metric"].str.contains("/", regex=False) & ~frames.curves["held"]
+    )
     rows = frames.curves.loc[chosen, ["trial", "embedding", "metric", "step", "value"]]
     found: dict[str, dict[str, dict[str, dict[int, float | None]]]] = defaultdict(dict)
     for trial, embedding, metric, step, value in zip(*(rows[name].tolist() for name in rows), strict=True):

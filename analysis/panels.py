@@ -108,7 +108,9 @@ def fid_by_size(analysis: Analysis, trials: pd.DataFrame, style: Style) -> list[
                     _saved(analysis, data) if "source" in data else None,
                 )
                 missing = len(tried) - len(data)
-                rest = f" {missing} of {len(tried)} points are missing: none ran that far." if missing else ""
+                rest = (
+                    f" {missing} of {len(tried)} points are missing: not all of their trials ran that far." if missing else ""
+                )
                 caption = f"FID at the full budget; source {how}.{rest}"
                 target = str(rows["target_label"].iloc[0])
                 panels.append(panel(f"{family}: {name}", caption, figure, target=target))

@@ -116,7 +116,7 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
     told = dossiers(frames, trials, Album(store, _DOSSIERS), album)
     coverage = transferability.coverage(frames.trials, STATUSES)
     return environment.get_template("report.html.j2").render(
-        title=", ".join(sorted({*frames.sweeps, *frames.trials["sweep"]})),
+        title=", ".join(frames.names),
         generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=_version(),
         plotlyjs=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own bundle, made to stand in a script element
@@ -150,7 +150,7 @@ def _view(frames: Frames, analysis: Analysis, style: Style, album: Album, number
         embedding=analysis.embedding,
         answers=answers(analysis, frames.trials),
         overall=by_question(analysis),
-        caveats=caveats(analysis, frames.trials),
+        caveats=caveats(analysis, frames.trials_in(analysis.embedding)),
         curves=panels.learning_curves(analysis, style),
         by_size=[*panels.fid_by_size(analysis, frames.trials, style), *paper.gain_by_size(analysis, style)],
         savings=tables.savings_rows(analysis),

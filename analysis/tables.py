@@ -45,7 +45,7 @@ def _short(row: dict[str, Any]) -> str:
 
 def _with_error(value: float, error: float | None) -> str:
     if error is None:
-        return f"{value:.3g}"
+        return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
     digits = 0 if error >= 10 else 1 if error >= 1 else 2 if error >= 0.1 else 3
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
@@ -171,19 +171,15 @@ def errors(trials: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def embeddings(frames: Frames) -> list[dict[str, Any]]:
-    """Return each embedding with the sample counts behind its numbers."""
+    """Return each embedding with what is behind its numbers, in words."""
     rows = []
+    whole = frames.curves[frames.curves["metric"].isin(["fid", "kid"])]  # those of a class, or of training, stand on others
     for name in frames.embeddings:
-        counts = frames.curves.loc[frames.curves["embedding"] == name, "samples"]
+        words = f"{span(whole.loc[whole['embedding'] == name, 'samples'])} generated images behind each FID and KID"
         own = frames.distances[frames.distances["embedding"] == name]
-        rows.append(
-            {
-                "name": name,
-                "generated": span(counts),
-                "source": span(own["source_samples"]),
-                "target": span(own["target_samples"]),
-            }
-        )
+        if len(own):
+            words += f"; distances from {span(own['source_samples'])} source and {span(own['target_samples'])} target images"
+        rows.append({"name": name, "about": words})
     return rows
 
 
