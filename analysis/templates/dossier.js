@@ -1,5 +1,6 @@
 // Lays out all that is known of one trial: the one that the address names, or that is chosen.
 const told = JSON.parse(document.getElementById("dossiers")?.textContent ?? "null");
+const grids = JSON.parse(document.getElementById("grids")?.textContent ?? "{}");
 
 /** A new element with text or elements in it: what comes from outside is always text. */
 function make(tag, attributes = {}, ...inside) {
@@ -26,7 +27,7 @@ function listed(pairs) {
 }
 
 function image(path, name) {
-  const src = told.images[path] ?? document.querySelector(`#samples img[data-path="${CSS.escape(path)}"]`)?.src;
+  const src = grids[path] ?? document.querySelector(`#samples img[data-path="${CSS.escape(path)}"]`)?.src;
   const caption = src ? name : `${name}: not in this page; in the store it is ${path}`;
   const parts = src ? [make("img", { src, alt: `Grid of images. ${name}` })] : [];
   return make("figure", {}, ...parts, make("figcaption", {}, caption));
