@@ -12,7 +12,7 @@ from typing import Any
 from analysis.album import FORMS, Album
 from analysis.frames import Frames, records
 from analysis.tables import flatten
-from analysis.wording import counted
+from analysis.wording import counted, start
 from bench.store import Store
 
 #: What becomes of a trial, in words, where no error tells more.
@@ -106,8 +106,7 @@ def _name(row: dict[str, Any]) -> str:
     conditional = ", conditional" if row["conditional"] else ""
     if row["kind"] == "pretrain":
         return f"pre-training on {row['source_label']}, {counted(row['size'], 'image')}{conditional}, seed {row['seed']}"
-    start = f"{row['strategy']} from {row['source_label']}" if row["source_label"] else row["strategy"]
-    return f"{start}: {row['cell_label']}, seed {row['seed']}"
+    return f"{start(row)}: {row['cell_label']}, seed {row['seed']}"
 
 
 def _cost(row: dict[str, Any]) -> str | None:

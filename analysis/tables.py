@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import quality
 from analysis.frames import STATUSES, Frames, records
 from analysis.statistics import Analysis
-from analysis.wording import saved, saved_interval, span, times
+from analysis.wording import saved, saved_interval, span, start, times
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,10 @@ def quality_tables(analysis: Analysis) -> list[Quality]:
         for _, own in cell.groupby(["strategy", "source"], sort=False, dropna=False):
             first = records(own)[0]
             said = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(own)}
-            rows.append((_short(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
+            rows.append((start(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
             methods.append({name: first[name] for name in ("strategy", "source_label")})
         tables.append(Quality(str(cell["cell_label"].iloc[0]), [quality.METRICS[name] for name in metrics], rows, methods))
     return tables
-
-
-def _short(row: dict[str, Any]) -> str:
-    return f"{row['strategy']} from {row['source_label']}" if row["source_label"] else str(row["strategy"])
 
 
 def _with_error(value: float, error: float | None) -> str:
@@ -96,7 +92,7 @@ def savings_rows(analysis: Analysis) -> list[dict[str, Any]]:
         data, time = images.get(tuple(row[name] for name in by_size)), steps.get(tuple(row[name] for name in by_cell))
         if data or time:
             named = {name: row[name] for name in ("cell_label", "strategy", "source_label")}
-            rows.append({**named, "name": _short(row), **_of_images(data), **_of_steps(time)})
+            rows.append({**named, "name": start(row), **_of_images(data), **_of_steps(time)})
     return rows
 
 

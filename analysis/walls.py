@@ -10,7 +10,7 @@ from analysis.album import Album, at_step
 from analysis.frames import records
 from analysis.statistics import Analysis
 from analysis.transferability import SCRATCH
-from analysis.wording import counted, number
+from analysis.wording import counted, number, start
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def walls(analysis: Analysis, trials: pd.DataFrame) -> list[Wall]:
                     path = at_step(known[row["trial"]]["samples"], last[strategy], step)
                     value = fid.get((row["trial"], step))
                     words = f"FID {number(value)}" if value is not None else ""
-                    grids.append(Grid(_name(row), words, path, strategy, row["source_label"]))
+                    grids.append(Grid(start(row), words, path, strategy, row["source_label"]))
             rows.append((_heading(step, last), grids))
         found.append(Wall(methods[0]["cell_label"], rows))
     return found
@@ -87,10 +87,6 @@ def hung(found: Sequence[Wall], album: Album) -> tuple[list[Wall], int]:
         if rows:
             walls.append(replace(wall, rows=rows))
     return walls, left_out
-
-
-def _name(row: dict[str, Any]) -> str:
-    return f"{row['strategy']} from {row['source_label']}" if row["source_label"] else str(row["strategy"])
 
 
 def _heading(step: int, last: dict[str, int]) -> str:
