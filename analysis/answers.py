@@ -4,6 +4,7 @@ Every sentence is made from the same statistics as the figures, states the step 
 and says how many seeds stand behind it.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,7 @@ def _headline(curves: pd.DataFrame, ranked: list[Row]) -> str:
         )
     best = transfers[0]
     step = min(best["step"], scratch["step"])
-    ours, theirs = value_at(curves, best, step), value_at(curves, scratch, step)
+    ours, theirs = _value_at(curves, best, step), _value_at(curves, scratch, step)
     if ours is None or theirs is None:
         return f"{_with(best)}, {method(best)} and training from scratch share no rung at which to compare them."
     means = f", means over {best['seeds']} seeds" if best["seeds"] > 1 else ""
@@ -67,20 +68,39 @@ def _headline(curves: pd.DataFrame, ranked: list[Row]) -> str:
         text = f"{method(best)} {reaches}; from scratch {number(theirs)} {ratio}."
     else:
         text = f"no transfer beats training from scratch, which {reaches}; the best, {method(best)}, {number(ours)} {ratio}."
-    alone = [
-        f" {name} went on alone to {number(row['value'])} at step {row['step']:,}."
-        for row, name in ((best, "The transfer"), (scratch, "Scratch"))
-        if row["step"] > step
-    ]
-    return f"{_with(best)}, {text}{''.join(alone)}"
+    sides = ((best, "The transfer", scratch, "scratch"), (scratch, "Scratch", best, "the transfer"))
+    later = [_went_on(name, row, its_name, _of(curves, other)) for row, name, other, its_name in sides if row["step"] > step]
+    return f"{_with(best)}, {text}{''.join(later)}{_diverged(curves, best)}"
 
 
-def value_at(curves: pd.DataFrame, row: Row, step: int) -> float | None:
+def _went_on(name: str, row: Row, others_name: str, other: pd.DataFrame) -> str:
+    """Say how far a method came after the last step that all seeds of both reached, and which of the other's seeds did too."""
+    also = other[other["step"] == row["step"]]
+    text = f" {name} went on{'' if len(also) else ' alone'} to {number(row['value'])} at step {row['step']:,}"
+    if len(also):  # the stopping rule may spare one seed of a strategy
+        text += f", and {len(also)} of {other['trial'].nunique()} seeds of {others_name} to {number(also['value'].mean())}"
+    return text + "."
+
+
+def _diverged(curves: pd.DataFrame, best: Row) -> str:
+    own = _of(curves, best).drop_duplicates("trial")
+    lost = int((own["status"] == "diverged").sum())
+    return f" The transfer diverged later, with {lost} of {counted(len(own), 'seed')}." if lost else ""
+
+
+def _value_at(curves: pd.DataFrame, row: Row, step: int) -> float | None:
     """Return a method's FID at a step, the mean over its seeds; None where it was not measured."""
-    source = curves["source"].isna() if row["strategy"] == SCRATCH else curves["source"] == row["source"]
-    own = curves[(curves["cell"] == row["cell"]) & (curves["strategy"] == row["strategy"]) & source]
-    values = own.loc[(own["step"] == step) & (own["metric"] == "fid") & own["status"].isin(tf.COMPARABLE), "value"]
+    own = _of(curves, row)
+    values = own.loc[own["step"] == step, "value"]
     return float(values.mean()) if len(values) else None
+
+
+def _of(curves: pd.DataFrame, row: Row) -> pd.DataFrame:
+    """Return, of a cell's FIDs, the finite ones of a method's trials."""
+    source = curves["source"].isna() if row["strategy"] == SCRATCH else curves["source"] == row["source"]
+    takes_part = curves["status"].isin(tf.COMPARABLE) & (curves["value"].abs() < math.inf)
+    own: pd.DataFrame = curves[(curves["strategy"] == row["strategy"]) & source & takes_part]
+    return own
 
 
 def _first_rung(analysis: Analysis, cell: Any, best: Row | None) -> list[str]:
@@ -146,7 +166,8 @@ def _beaten(analysis: Analysis, cell: Any) -> list[str]:
     matched = analysis.gains[(analysis.gains["cell"] == cell) & (analysis.gains["at"] == "matched")]
     if len(matched) < 2:
         return []
-    return [f"{int((matched['gain'] > 0).sum())} of {len(matched)} transfers were ahead of scratch at the last matched step."]
+    ahead = int((matched["gain"] > 0).sum())
+    return [f"{ahead} of {len(matched)} transfer trials were ahead of scratch at the last matched step."]
 
 
 def _kid(analysis: Analysis, cell: Any, best: Row) -> list[str]:
@@ -175,6 +196,6 @@ def _incomplete(trials: pd.DataFrame) -> list[str]:
 
 
 def _with(row: Row) -> str:
-    context = row["cell_label"].removesuffix(f", {row['size']:,} images")
-    target, _, rest = context.partition(", ")
+    target = row["target_label"]  # which may have commas of its own
+    rest = row["cell_label"].removeprefix(target).removesuffix(f", {row['size']:,} images").removeprefix(", ")
     return f"With {counted(row['size'], 'image')} of {target}" + (f" ({rest})" if rest else "")

@@ -6,12 +6,14 @@ four digits.
 
 import json
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
-from analysis.album import Album
+from analysis.album import FORMS, Album
 from analysis.frames import Frames, records
 from analysis.tables import flatten
-from analysis.wording import counted
+from analysis.wording import counted, start
+from bench.store import Store
 
 #: What becomes of a trial, in words, where no error tells more.
 _REASONS = {
@@ -22,22 +24,19 @@ _REASONS = {
 }
 
 
-def dossiers(frames: Frames, rows: list[dict[str, Any]], album: Album, walls: Album) -> dict[str, Any]:
+def dossiers(frames: Frames, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what is known of trials, ready for JSON.
 
     Args:
         frames: what the store says.
         rows: the trials to tell of, rows of `Frames.trials` in the order in which to list them.
-        album: takes their last sample grids.
-        walls: grids that the page has already.
 
     Returns:
-        `trials`, each with its `key`; `values`, the parts of configs that these name by place; `environments`, by name;
-        `images`, data URIs by path, but for those in `walls`; `left_out`, how many trials' grids are not in the page.
+        `trials`, each with its `key`; `values`, the parts of configs that these name by place; `environments`, by name.
     """
     values: dict[str, int] = {}
     curves = _curves(frames, {row["key"] for row in rows})
-    trials, images, left_out = [], {}, 0
+    trials = []
     for row in rows:
         config = {
             name: values.setdefault(json.dumps(part), len(values)) for name, part in json.loads(row["config"] or "{}").items()
@@ -50,28 +49,46 @@ def dossiers(frames: Frames, rows: list[dict[str, Any]], album: Album, walls: Al
         }
         told |= {name: row[name] for name in ("steps", "budget", "cell", "parent", "sweep", "environment", "samples")}
         told |= {"real": row["real_samples"], "cost": _cost(row), "config": config, "curves": curves[row["key"]]}
-        for path in (row["samples"], row["real_samples"]):
-            if path and path not in walls and path not in album:
-                if uri := album.uri(path):
-                    images[path] = uri
-                elif path == row["samples"]:
-                    left_out += 1
         trials.append({name: value for name, value in told.items() if value is not None})
     environments = {
         row["environment"]: [list(pair) for pair in flatten(row["details"])] for row in records(frames.environments)
     }
-    return {
-        "trials": trials,
-        "values": [json.loads(text) for text in values],
-        "environments": environments,
-        "images": images,
-        "left_out": left_out,
-    }
+    return {"trials": trials, "values": [json.loads(text) for text in values], "environments": environments}
+
+
+@dataclass(frozen=True)
+class Grids:
+    """The sample grids of single trials: data URIs by path; of how many trials there is none; whether they are compressed."""
+
+    images: dict[str, str]
+    left_out: int
+    compressed: bool
+
+
+def grids(rows: list[dict[str, Any]], store: Store, elsewhere: set[str], budget: int) -> Grids:
+    """Return the last grids of trials, and the real images beside them.
+
+    Where not all fit, one seed of each method comes before a second one of any.
+
+    Args:
+        rows: as for `dossiers`.
+        store: where they are read from.
+        elsewhere: paths of grids that the page has already.
+        budget: bytes.
+    """
+    real = {row["real_samples"]: None for row in rows if row["real_samples"]}
+    own = [row["samples"] for row in sorted(rows, key=lambda row: row["seed"]) if row["samples"]]
+    album = Album(store, [path for path in [*real, *own] if path not in elsewhere], budget, FORMS[2:])
+    images = {path: uri for path in [*real, *own] if (uri := album.uri(path))}
+    left_out = sum(path not in images and path not in elsewhere for path in own)
+    return Grids(images, left_out, album.compressed and len(images) > 0)
 
 
 def _curves(frames: Frames, keys: set[str]) -> dict[str, dict[str, Any]]:
     """Return by trial and embedding the `steps`, and by metric the value at each: None where it is none; not class by class."""
-    chosen = frames.curves["trial"].isin(keys) & ~frames.curves["metric"].str.contains("/", regex=False)
+    chosen = (
+        frames.curves["trial"].isin(keys) & ~frames.curves["metric"].str.contains("/", regex=False) & ~frames.curves["held"]
+    )
     rows = frames.curves.loc[chosen, ["trial", "embedding", "metric", "step", "value"]]
     found: dict[str, dict[str, dict[str, dict[int, float | None]]]] = defaultdict(dict)
     for trial, embedding, metric, step, value in zip(*(rows[name].tolist() for name in rows), strict=True):
@@ -89,8 +106,7 @@ def _name(row: dict[str, Any]) -> str:
     conditional = ", conditional" if row["conditional"] else ""
     if row["kind"] == "pretrain":
         return f"pre-training on {row['source_label']}, {counted(row['size'], 'image')}{conditional}, seed {row['seed']}"
-    start = f"{row['strategy']} from {row['source_label']}" if row["source_label"] else row["strategy"]
-    return f"{start}: {row['cell_label']}, seed {row['seed']}"
+    return f"{start(row)}: {row['cell_label']}, seed {row['seed']}"
 
 
 def _cost(row: dict[str, Any]) -> str | None:

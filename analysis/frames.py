@@ -40,7 +40,8 @@ class Frames:
     `source_label`, `target_label`, `cell_label`, `family` (the cell's label without its size)."""
     curves: pd.DataFrame
     """One row per trial, step, metric and embedding: the table `measurements` joined with its trial's columns. A strategy that
-    is tuned may end before others of its cell, at a budget of its own: its last values then stand for their later steps too."""
+    is tuned may end before others of its cell, at a budget of its own: its last values then stand for their later steps too,
+    in rows of which `held` is true."""
     distances: pd.DataFrame
     """The table `distances` with `source_label` and `target_label`."""
     own_figures: pd.DataFrame
@@ -58,6 +59,18 @@ class Frames:
     def embeddings(self) -> list[str]:
         """Return the embeddings that something was measured in. Numbers of two of them must never meet."""
         return sorted(self.curves["embedding"].unique())
+
+    @property
+    def names(self) -> list[str]:
+        """Return the sweeps that are told of: those planned, and those that recorded what none of these planned."""
+        planned = {row["key"] for plan in self.sweeps.values() for row in plan["trials"]}
+        return sorted({*self.sweeps, *self.trials.loc[~self.trials["key"].isin(planned), "sweep"]})
+
+    def trials_in(self, embedding: str) -> pd.DataFrame:
+        """Return the trials, but for those of cells that were measured in other embeddings alone."""
+        own = self.curves["embedding"] == embedding
+        others = {*self.curves.loc[~own, "cell"].dropna()} - {*self.curves.loc[own, "cell"]}
+        return self.trials[~self.trials["cell"].isin(others)]
 
 
 def load(store: Store, sweep: str | None = None) -> Frames:
@@ -211,12 +224,13 @@ def _set_progress(trials: pd.DataFrame, measurements: pd.DataFrame) -> None:
 
 def _held(curves: pd.DataFrame) -> pd.DataFrame:
     """Add the rows that say of a trial with a smaller budget than others of its cell that it stays what it was at its end."""
+    curves = curves.assign(held=False)
     most = curves.groupby("cell")["budget"].transform("max")
     ended = curves[(curves["status"] == "done") & (curves["budget"] < most) & (curves["step"] == curves["budget"])]
     if len(ended) == 0:
         return curves
     later = curves.loc[curves["cell"].isin(ended["cell"]), ["cell", "embedding", "step"]].drop_duplicates()
-    rows = ended.rename(columns={"step": "ended"}).merge(later, on=["cell", "embedding"])
+    rows = ended.assign(held=True).rename(columns={"step": "ended"}).merge(later, on=["cell", "embedding"])
     return pd.concat([curves, rows[rows["step"] > rows["ended"]][curves.columns]], ignore_index=True)
 
 

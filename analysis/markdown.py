@@ -70,9 +70,9 @@ def _bullets(lines: Iterable[object]) -> list[str]:
 
 
 def _meta(frames: Frames, coverage: pd.DataFrame) -> str:
-    sweeps = ", ".join(sorted({*frames.sweeps, *frames.trials["sweep"]}))
     counts = ", ".join(f"{coverage[status].sum():,} {status}" for status in STATUSES if coverage[status].sum())
-    return f"Sweep {escape(sweeps)}: {coverage['planned'].sum():,} trials" + (f" ({counts})." if counts else ".")
+    text = counted(int(coverage["planned"].sum()), "trial") + (f" ({counts})." if counts else ".")
+    return f"Sweep {escape(', '.join(frames.names))}: {text}" if frames.names else text
 
 
 def _answer(analysis: Analysis, frames: Frames) -> list[str]:
@@ -82,7 +82,7 @@ def _answer(analysis: Analysis, frames: Frames) -> list[str]:
         blocks += [f"### {escape(answer.cell_label)}", f"**{escape(answer.headline)}**", *_bullets(answer.details)]
     if not found:
         blocks.append("No adapt trial has a result in this embedding yet, so there is no answer.")
-    doubts = _bullets(caveats(analysis, frames.trials))
+    doubts = _bullets(caveats(analysis, frames.trials_in(analysis.embedding)))
     return [*blocks, *(["### How far to trust this", *doubts] if doubts else [])]
 
 
@@ -264,11 +264,7 @@ def _coverage(frames: Frames, coverage: pd.DataFrame) -> list[str]:
 
 
 def _provenance(frames: Frames) -> list[str]:
-    lines = [
-        f"Embedding {row['name']}: {row['generated']} generated images behind each FID and KID; distances from {row['source']} "
-        f"source and {row['target']} target images."
-        for row in tables.embeddings(frames)
-    ]
+    lines = [f"Embedding {row['name']}: {row['about']}." for row in tables.embeddings(frames)]
     lines += [f"{label} is {name}." for name, label in frames.domains.items() if name != label]
     for row in records(frames.environments):
         details = ", ".join(f"{name} {value}" for name, value in tables.flatten(row["details"]))

@@ -7,10 +7,12 @@ these get a figure of their own. None of it is in any statistic of the page.
 import numpy as np
 import pandas as pd
 
-from analysis import figures, published
+from analysis import figures
 from analysis import transferability as tf
 from analysis.figures import Style
 from analysis.panels import Panel, panel
+from analysis.published.frames import distances, source_target_curves
+from analysis.published.tables import DISTANCE, SIZE, SOURCE_TARGET
 from analysis.statistics import Analysis
 from analysis.transferability import SCRATCH
 
@@ -30,7 +32,7 @@ def gain_by_size(analysis: Analysis, style: Style) -> list[Panel]:
         if len(ours):
             caption = (
                 "FID from scratch / FID of transfer at the full budget, best source with hindsight. Dotted grey: "
-                f"{_CITED}, {published.SIZE.name}, {published.SIZE.provenance}: ImageNet to LSUN Bedrooms at 64 px, with "
+                f"{_CITED}, {SIZE.name}, {SIZE.provenance}: ImageNet to LSUN Bedrooms at 64 px, with "
                 "Inception's features. Their ratio may be set beside ours, their FIDs may not; no statistic here uses them."
             )
             figure = figures.gain_by_size(ours, theirs, style)
@@ -40,19 +42,16 @@ def gain_by_size(analysis: Analysis, style: Style) -> list[Panel]:
 
 def gain_by_distance() -> list[Panel]:
     """Return the panel of the paper's four sources and four targets."""
-    points = tf.points(
-        tf.with_distance(tf.transfer_gain(published.source_target_curves()), published.distances(), via="generator")
-    )
-    gains, distance = published.SOURCE_TARGET, published.DISTANCE
+    points = tf.points(tf.with_distance(tf.transfer_gain(source_target_curves()), distances(), via="generator"))
     caption = (
-        f"For comparison, {_CITED}: gains from {gains.name} ({gains.provenance}) by the distances of {distance.name} "
-        f"({distance.provenance}), fine-tuned at 64 px. Their distance is that of generated images in Inception's features, so "
-        "it is not on the axis of the figures above, and in no statistic here."
+        f"For comparison, {_CITED}: gains from {SOURCE_TARGET.name} ({SOURCE_TARGET.provenance}) by the distances of "
+        f"{DISTANCE.name} ({DISTANCE.provenance}), fine-tuned at 64 px. Their distance is that of generated images in "
+        "Inception's features, so it is not on the axis of the figures above, and in no statistic here."
     )
     return [panel(f"The paper's own ({figures.PAPER})", caption, figures.paper_gain_by_distance(points))]
 
 
 def size_gains() -> pd.DataFrame:
     """Return the paper's gain by number of images: `size`, and `gain` (log2 ratio)."""
-    fid = published.SIZE.frame().pivot(index="size", columns="strategy", values="fid")
+    fid = SIZE.frame().pivot(index="size", columns="strategy", values="fid")
     return pd.DataFrame({"size": fid.index, "gain": list(np.log2(fid[SCRATCH] / fid["finetune"]))})

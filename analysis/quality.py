@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis.transferability import SCRATCH
+from analysis.frames import records
+from analysis.wording import start
 
 #: In the order in which they are shown, and what each tells.
 METRICS = {
@@ -69,9 +70,8 @@ def warnings(found: pd.DataFrame) -> list[str]:
     for metric, limit, way, said in _WARNINGS:
         rows = best[best["metric"] == metric]
         hit = rows[way * (rows["value"] - limit) > rows["error"].fillna(0)]
-        for _, row in hit.iterrows():
-            name = row["strategy"] if row["strategy"] == SCRATCH else f"{row['strategy']} from {row['source_label']}"
-            lines.append(f"{row['cell_label']}: what {name} draws {said} ({metric} {row['value']:.2f}).")
+        for row in records(hit):
+            lines.append(f"{row['cell_label']}: what {start(row)} draws {said} ({metric} {row['value']:.2f}).")
     return lines
 
 

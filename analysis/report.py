@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 from analysis import markdown, panels, paper, printing, tables, transferability, tuning
 from analysis.album import Album
 from analysis.answers import Answer, answers
-from analysis.dossiers import dossiers
+from analysis.dossiers import dossiers, grids
 from analysis.downloads import Download, of_analysis, of_trials
 from analysis.escaping import in_script
 from analysis.figures import Style
@@ -29,12 +29,16 @@ from analysis.panels import Panel
 from analysis.statistics import Analysis, analyse
 from analysis.summary import by_question, caveats
 from analysis.tables import Quality, Ranking
-from analysis.walls import Wall, walls
+from analysis.walls import Wall, hung, paths, walls
 from analysis.wording import predictor, probability, signed, times
 from bench.store import Store, UserError
 
-#: Bytes of sample grids in a page: in walls, and of single trials. With plotly and a thousand trials it stays below 15 MB.
-_WALLS, _DOSSIERS = 3 * 2**20, 2**20
+#: Bytes of a page of up to a thousand trials or so, and in it at most of the sample walls. What these and all else leave is
+#: for the grids of single trials, but at least so many bytes.
+_PAGE, _WALLS, _DOSSIERS = 15 * 10**6, 3 * 10**6, 10**6
+
+#: Where these grids will stand when it is known how many bytes are left. No text from outside can look like it.
+_GRIDS = Markup("<!-- grids -->")
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,13 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         replayed: what stopping would have saved where nobody was stopped, see `panels.stopping_audit`; None for nothing.
     """
     style = Style.of(frames.trials)
-    album = Album(store, _WALLS)
-    several = len(frames.embeddings) > 1
+    analyses = [analyse(frames, embedding) for embedding in frames.embeddings]
+    planned = [walls(analysis, frames.trials) for analysis in analyses]
+    album = Album(store, [path for own in planned for path in paths(own)], _WALLS)
+    several = len(analyses) > 1
     views = [
-        _view(frames, analyse(frames, embedding), style, album, number if several else 0)
-        for number, embedding in enumerate(frames.embeddings, start=1)
+        _view(frames, analysis, style, hung(own, album), number if several else 0)
+        for number, (analysis, own) in enumerate(zip(analyses, planned, strict=True), start=1)
     ]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -113,10 +119,9 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
     environment.filters["times"] = times
     environment.filters["p"] = probability
     trials = tables.trial_rows(frames)
-    told = dossiers(frames, trials, Album(store, _DOSSIERS), album)
     coverage = transferability.coverage(frames.trials, STATUSES)
-    return environment.get_template("report.html.j2").render(
-        title=", ".join(sorted({*frames.sweeps, *frames.trials["sweep"]})),
+    page = environment.get_template("report.html.j2").render(
+        title=", ".join(frames.names),
         generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=_version(),
         plotlyjs=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own bundle, made to stand in a script element
@@ -135,22 +140,30 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         key_entries=panels.key(style, frames.trials),
         ends=panels.ends(frames.trials),
         trials=trials,
-        dossiers=in_script(json.dumps(told, separators=(",", ":"))),
-        dossiers_left_out=told["left_out"],
+        dossiers=_json(dossiers(frames, trials)),
+        grids=_GRIDS,
+        compressed=album.compressed,
         embeddings=tables.embeddings(frames),
         frames=frames,
         environments=[{**row, "details": list(tables.flatten(row["details"]))} for row in records(frames.environments)],
     )
+    shown = {path for view in views for path in paths(view.walls)}
+    found = grids(trials, store, shown, max(_DOSSIERS, _PAGE - len(page.encode())))
+    last = environment.get_template("grids.html.j2").render(found=found, images=_json(found.images))
+    return page.replace(_GRIDS, last, 1)
 
 
-def _view(frames: Frames, analysis: Analysis, style: Style, album: Album, number: int) -> View:
-    own_walls, left_out = walls(analysis, frames.trials, album)
+def _json(data: dict[str, Any]) -> Markup:
+    return in_script(json.dumps(data, separators=(",", ":")))
+
+
+def _view(frames: Frames, analysis: Analysis, style: Style, hung: tuple[list[Wall], int], number: int) -> View:
     by_distance = panels.gain_by_distance(analysis, style)
     return View(
         embedding=analysis.embedding,
         answers=answers(analysis, frames.trials),
         overall=by_question(analysis),
-        caveats=caveats(analysis, frames.trials),
+        caveats=caveats(analysis, frames.trials_in(analysis.embedding)),
         curves=panels.learning_curves(analysis, style),
         by_size=[*panels.fid_by_size(analysis, frames.trials, style), *paper.gain_by_size(analysis, style)],
         savings=tables.savings_rows(analysis),
@@ -165,8 +178,8 @@ def _view(frames: Frames, analysis: Analysis, style: Style, album: Album, number
         drivers=records(analysis.drivers),
         quality=tables.quality_tables(analysis),
         knobs=records(analysis.knobs),
-        walls=own_walls,
-        grids_left_out=left_out,
+        walls=hung[0],
+        grids_left_out=hung[1],
         downloads=of_analysis(analysis, number),
     )
 

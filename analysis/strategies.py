@@ -23,11 +23,11 @@ BEST, BEHIND, NOISE, UNTESTED = "best", "behind", "within noise", "untested"
 def strategy_ranking(curves: pd.DataFrame, ranked: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
     """Rank the strategies of each cell and source, and test each against the first.
 
-    The order is `transferability.ranking`'s; scratch takes part beside every source. Two methods are compared at the last step
-    that all seeds of both reached, by the difference of mean log2, with the variance between seeds pooled over all methods of
-    the cell that reached that step. The first is chosen by the same numbers that it is compared by; so the test is Tukey's (in
-    Kramer's form of 1956, for unequal numbers), which holds for whichever two of a source's strategies one picks, at a level
-    divided by the number of sources and cells (Bonferroni).
+    The order is `transferability.ranking`'s; scratch takes part beside every source, a method whose seeds all diverged nowhere.
+    Two methods are compared at the last step that all seeds of both reached, by the difference of mean log2, with the variance
+    between seeds pooled over all methods of the cell that reached that step. The first is chosen by the same numbers that it is
+    compared by; so the test is Tukey's (in Kramer's form of 1956, for unequal numbers), which holds for whichever two of a
+    source's strategies one picks, at a level divided by the number of sources and cells (Bonferroni).
 
     Args:
         curves: `Frames.curves` in one embedding.
@@ -45,8 +45,8 @@ def strategy_ranking(curves: pd.DataFrame, ranked: pd.DataFrame, metric: str = "
     by_cell = dict(iter(measured.groupby("cell", sort=False)))
     rows: list[dict[str, Any]] = []
     for cell, order in ranked.groupby("cell", sort=False):
-        methods = records(order)
-        seeds = _seeds(by_cell[cell])
+        seeds = _seeds(by_cell[cell]) if cell in by_cell else {}
+        methods = [row for row in records(order) if (row["strategy"], row["source"]) in seeds]
         named = {
             row["source"]: {name: row[name] for name in ("source", "source_label", "distance")}
             for row in methods

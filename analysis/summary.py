@@ -229,6 +229,10 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
             f"{counted(int(adapt['censored'].sum()), 'trial was', 'trials were')} stopped early by the stopping rule and "
             "compared only at steps that both sides reached; what they would have become is not known."
         )
+    if analysis.curves["held"].any():
+        lines.append(
+            "A strategy that was tuned to a smaller budget than others stands with its last value for their later steps."
+        )
     lost = adapt["status"].isin(["failed", "blocked", "diverged"])
     if lost.any():
         counts = adapt.loc[lost, "status"].value_counts()

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import quality
 from analysis.frames import STATUSES, Frames, records
 from analysis.statistics import Analysis
-from analysis.wording import saved, saved_interval, span, times
+from analysis.wording import saved, saved_interval, span, start, times
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,15 @@ def quality_tables(analysis: Analysis) -> list[Quality]:
         for _, own in cell.groupby(["strategy", "source"], sort=False, dropna=False):
             first = records(own)[0]
             said = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(own)}
-            rows.append((_short(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
+            rows.append((start(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
             methods.append({name: first[name] for name in ("strategy", "source_label")})
         tables.append(Quality(str(cell["cell_label"].iloc[0]), [quality.METRICS[name] for name in metrics], rows, methods))
     return tables
 
 
-def _short(row: dict[str, Any]) -> str:
-    return f"{row['strategy']} from {row['source_label']}" if row["source_label"] else str(row["strategy"])
-
-
 def _with_error(value: float, error: float | None) -> str:
     if error is None:
-        return f"{value:.3g}"
+        return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
     digits = 0 if error >= 10 else 1 if error >= 1 else 2 if error >= 0.1 else 3
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
@@ -96,7 +92,7 @@ def savings_rows(analysis: Analysis) -> list[dict[str, Any]]:
         data, time = images.get(tuple(row[name] for name in by_size)), steps.get(tuple(row[name] for name in by_cell))
         if data or time:
             named = {name: row[name] for name in ("cell_label", "strategy", "source_label")}
-            rows.append({**named, "name": _short(row), **_of_images(data), **_of_steps(time)})
+            rows.append({**named, "name": start(row), **_of_images(data), **_of_steps(time)})
     return rows
 
 
@@ -171,19 +167,15 @@ def errors(trials: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def embeddings(frames: Frames) -> list[dict[str, Any]]:
-    """Return each embedding with the sample counts behind its numbers."""
+    """Return each embedding with what is behind its numbers, in words."""
     rows = []
+    whole = frames.curves[frames.curves["metric"].isin(["fid", "kid"])]  # those of a class, or of training, stand on others
     for name in frames.embeddings:
-        counts = frames.curves.loc[frames.curves["embedding"] == name, "samples"]
+        words = f"{span(whole.loc[whole['embedding'] == name, 'samples'])} generated images behind each FID and KID"
         own = frames.distances[frames.distances["embedding"] == name]
-        rows.append(
-            {
-                "name": name,
-                "generated": span(counts),
-                "source": span(own["source_samples"]),
-                "target": span(own["target_samples"]),
-            }
-        )
+        if len(own):
+            words += f"; distances from {span(own['source_samples'])} source and {span(own['target_samples'])} target images"
+        rows.append({"name": name, "about": words})
     return rows
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.frames import Frames
-from analysis.wording import counted
+from analysis.wording import counted, number
 from bench.store import TUNED
 
 
@@ -48,7 +48,7 @@ def _words(record: dict[str, Any], steps: int) -> str:
     cost, source = record["cost"], record["source"]
     machine = "GPU" if cost["gpus"] else "core"
     used = cost["seconds"] * (cost["gpus"] or cost["cpus"])
-    share = f", {cost['steps'] / steps:.2g} times what the adaptations themselves took" if steps else ""
+    share = f", {number(cost['steps'] / steps)} times what the adaptations themselves took" if steps else ""
     return (
         f"Tuned: each strategy has the learning rate and the budget with the least {record['metric'].upper()} among "
         f"{counted(record['tried'], 'setting')}, the same for all, on {record['target']}, which is held out "

@@ -1,6 +1,7 @@
 """Sample walls: what scratch and each strategy draw from the same latents after equally many steps, beside real images."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ from analysis.album import Album, at_step
 from analysis.frames import records
 from analysis.statistics import Analysis
 from analysis.transferability import SCRATCH
-from analysis.wording import counted, number
+from analysis.wording import counted, number, start
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,11 @@ class Grid:
 
     name: str
     words: str
-    path: str
-    uri: str
+    path: str | None
     strategy: str | None = None
+    """None of real images."""
     source_label: str | None = None
+    uri: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,13 @@ class Wall:
     rows: list[tuple[str, list[Grid]]]
 
 
-def walls(analysis: Analysis, trials: pd.DataFrame, album: Album) -> tuple[list[Wall], int]:
-    """Return a wall per cell, and how many grids were left out: missing in the store, or too many for the page.
+def walls(analysis: Analysis, trials: pd.DataFrame) -> list[Wall]:
+    """Return a wall per cell, of what the store may have; `hung` makes images of it.
 
-    A wall has up to two rows: the last step that all its trials reached, and the last that any did, with those that did.
+    A wall has up to two rows: the last step that all its trials reached, and the last that any did, with those that did. The
+    trial of a method is its best seed.
     """
-    found, left_out = [], 0
+    found = []
     known = {row["key"]: row for row in records(trials[["key", "steps", "samples", "real_samples"]])}
     measured = analysis.curves[analysis.curves["metric"] == "fid"]
     fid = dict(zip(zip(measured["trial"], measured["step"], strict=True), measured["value"], strict=True))
@@ -48,38 +51,44 @@ def walls(analysis: Analysis, trials: pd.DataFrame, album: Album) -> tuple[list[
             continue
         last = {strategy: known[row["trial"]]["steps"] for strategy, row in best.items()}
         shown = sorted(best, key=lambda strategy: (strategy != SCRATCH, strategy))
+        real = Grid("Real images", str(methods[0]["target_label"]), known[best[shown[0]]["trial"]]["real_samples"])
         rows = []
         for step in sorted({min(last.values()), max(last.values())}):
-            grids: list[Grid] = []
-            missing = 0
+            grids = [real]
             for strategy in shown:
                 if last[strategy] >= step:
                     row = best[strategy]
                     path = at_step(known[row["trial"]]["samples"], last[strategy], step)
-                    uri = album.uri(path)
-                    if path and uri:
-                        value = fid.get((row["trial"], step))
-                        words = f"FID {number(value)}" if value is not None else ""
-                        grids.append(Grid(_name(row), words, path, uri, strategy, row["source_label"]))
-                    else:
-                        missing += 1
-            real = known[best[shown[0]]["trial"]]["real_samples"]
-            uri = album.uri(real)
-            if grids and uri:
-                grids.insert(0, Grid("Real images", str(methods[0]["target_label"]), real, uri))
-            if grids:
-                rows.append((_heading(step, last, missing), grids))
+                    value = fid.get((row["trial"], step))
+                    words = f"FID {number(value)}" if value is not None else ""
+                    grids.append(Grid(start(row), words, path, strategy, row["source_label"]))
+            rows.append((_heading(step, last), grids))
+        found.append(Wall(methods[0]["cell_label"], rows))
+    return found
+
+
+def paths(found: Sequence[Wall]) -> list[str]:
+    """Return the path of each grid, in the order in which they stand."""
+    return [grid.path for wall in found for _, grids in wall.rows for grid in grids if grid.path]
+
+
+def hung(found: Sequence[Wall], album: Album) -> tuple[list[Wall], int]:
+    """Return the walls with the images that the album has, and how many grids it has not."""
+    walls, left_out = [], 0
+    for wall in found:
+        rows = []
+        for heading, grids in wall.rows:
+            there = [replace(grid, uri=uri) for grid in grids if (uri := album.uri(grid.path))]
+            missing = sum(grid.strategy is not None for grid in grids) - sum(grid.strategy is not None for grid in there)
+            words = f"; {counted(missing, 'grid is', 'grids are')} not in this page" if missing else ""
+            if any(grid.strategy for grid in there):
+                rows.append((heading + words, there))
             left_out += missing
         if rows:
-            found.append(Wall(methods[0]["cell_label"], rows))
-    return found, left_out
+            walls.append(replace(wall, rows=rows))
+    return walls, left_out
 
 
-def _name(row: dict[str, Any]) -> str:
-    return f"{row['strategy']} from {row['source_label']}" if row["source_label"] else str(row["strategy"])
-
-
-def _heading(step: int, last: dict[str, int], missing: int) -> str:
+def _heading(step: int, last: dict[str, int]) -> str:
     reached = "the last that all strategies reached" if step == min(last.values()) else "those that went on"
-    words = f"Step {step:,}" + (f", {reached}" if len(set(last.values())) > 1 else "")
-    return words + (f"; {counted(missing, 'grid is', 'grids are')} not in this page" if missing else "")
+    return f"Step {step:,}" + (f", {reached}" if len(set(last.values())) > 1 else "")

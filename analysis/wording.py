@@ -25,6 +25,11 @@ def method(row: Row) -> str:
     return f"{name} from {kind}{row['source_label']}" if row["source_label"] else name
 
 
+def start(row: Row) -> str:
+    """Name a strategy and its source, for a table: by its own name."""
+    return f"{row['strategy']} from {row['source_label']}" if row["source_label"] else str(row["strategy"])
+
+
 def visible(text: str) -> str:
     r"""Return text on one line, with what cannot be seen, or turns the direction of what follows, written out.
 

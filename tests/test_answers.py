@@ -3,13 +3,15 @@
 import re
 from pathlib import Path
 
-from analysis.answers import answers
-from analysis.frames import load
+from analysis.answers import _headline, answers
+from analysis.frames import load, records
 from analysis.statistics import analyse
 from analysis.summary import caveats, overall
+from analysis.transferability import ranking
 from bench.store import Store
 from tests.pages import FAR
 from tests.synthetic import build, uniform
+from tests.test_savings import make, run
 
 
 def say(store: Store) -> str:
@@ -30,7 +32,7 @@ def test_the_answer_names_winner_step_and_scratch_at_the_same_step(tmp_path: Pat
     assert f"{expected}from scratch {scratch:.1f} ({scratch / best:.1f} times as high)." in text
     assert "At the first rung, step 50:" in text
     assert "The nearest source, numerals (distance 20.0), was also the best." in text
-    assert "12 of 12 transfers were ahead of scratch" in text
+    assert "12 of 12 transfer trials were ahead of scratch" in text
     assert "KID names the same winner." in text
     assert "Best of 2 cells: fine-tuning both networks from numerals in 2." in text
     assert "The nearest source by distance was also the best one in 2 of 2 cells." in text
@@ -84,3 +86,17 @@ def test_the_answer_when_transfer_does_not_help(tmp_path: Path) -> None:
 def test_a_new_strategy_needs_no_change_here(tmp_path: Path) -> None:
     text = say(build(tmp_path, strategies=("scratch", "freeze-d", "mine"), keep=1.0))
     assert "from numerals reaches FID" in text
+
+
+def test_the_headline_says_who_went_on_and_who_diverged() -> None:
+    ours = [run({50: 12.0, 100: 8.0 + seed, 200: 6.0 + seed}, seed=seed) for seed in (0, 1)]
+    theirs = [run({50: 40.0, 100: 20.0, 200: 9.0}, "scratch"), run({50: 40.0, 100: 22.0}, "scratch", "stopped", 1)]
+    curves = make([*ours, *theirs]).assign(target_label="a, b", cell_label="a, b, 16 px, 100 images")
+    assert _headline(curves, records(ranking(curves))) == (
+        "With 100 images of a, b (16 px), fine-tuning both networks from s reaches FID 8.5 at step 100; from scratch 21.0 (2.5 "
+        "times as high, means over 2 seeds). The transfer went on to 6.5 at step 200, and 1 of 2 seeds of scratch to 9.0."
+    )
+    lost = make([run({50: 12.0}, status="diverged"), run({50: 40.0, 200: 9.0}, "scratch")])
+    assert _headline(lost, records(ranking(lost))).endswith(
+        "Scratch went on alone to 9.0 at step 200. The transfer diverged later, with 1 of 1 seed."
+    )

@@ -113,6 +113,12 @@ def test_gain_by_distance_has_points_fits_and_labels(frames: Frames) -> None:
     assert sum(len(trace.x) for trace in figure.data if trace.mode == "markers") == 12
     assert sum(trace.mode == "lines" for trace in figure.data) == 3
     assert {a.text for a in figure.layout.annotations} == set(SOURCES)
+    long = points.assign(
+        name=points["name"].map(lambda name: name if name == "shapes" else f"{name} → a target of a very long name")
+    )
+    drawn = figures.gain_by_distance(long, figures.Style.of(frames.trials)).layout
+    assert [a.text for a in drawn.annotations] == ["shapes"], "a name that is wider than the figure is left out"
+    assert len(drawn.meta["labels"]) == 1
     two = points[points["source"].isin(["letters", "shapes"])]
     assert not any(t.mode == "lines" for t in figures.gain_by_distance(two, figures.Style.of(frames.trials)).data)
 

@@ -46,9 +46,21 @@ def test_one_sweep_of_several(tmp_path: Path) -> None:
     assert set(second.trials["target_label"].dropna()) == {"faces"}
     assert set(second.distances["target"]) == {"faces"}
     assert (second.trials["kind"] == "pretrain").sum() == 4, "a shared source belongs to both sweeps"
+    assert (both.names, second.names) == (["first", "second"], ["second"])
+    assert load(store, "first").names == ["first"], "though another sweep recorded its sources last"
     with pytest.raises(UserError, match=r"unknown sweep 'secnd'; did you mean second\?") as error:
         load(store, "secnd")
     assert "\n" not in str(error.value)
+
+
+def test_trials_of_other_embeddings_are_told_apart_by_their_cells(tmp_path: Path) -> None:
+    build(tmp_path, sweep="first", sizes=(50,))
+    store = build(tmp_path, sweep="second", sizes=(100,), embeddings=("inception:2",))
+    frames = load(store)
+    assert {name: set(frames.trials_in(name)["cell_label"].dropna()) for name in frames.embeddings} == {
+        "builtin:1a2b3c4d5e6f": {"digits, 50 images"}, "inception:2": {"digits, 100 images"},
+    }  # fmt: skip
+    assert all((frames.trials_in(name)["kind"] == "pretrain").sum() == 4 for name in frames.embeddings)
 
 
 def test_an_empty_store(tmp_path: Path) -> None:

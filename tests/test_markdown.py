@@ -82,4 +82,5 @@ def test_the_report_has_the_numbers_of_the_statistics_and_hostile_names_as_text(
 def test_a_store_without_results_says_so(tmp_path: Path) -> None:
     text = render(load(open_store(str(tmp_path), create=True)))
     assert "Nothing has been measured yet, so there is no answer." in text
+    assert "\n0 trials.\n" in text
     assert "|" not in text

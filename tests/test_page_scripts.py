@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from tests.pages import OVERLAPS, PHONE, check, drawn, visit
 
@@ -88,6 +88,23 @@ def test_targets_and_sizes_are_filtered_by_keyboard_everywhere_and_the_address_k
     page.context.close()
 
 
+def check_the_address(page: Page) -> None:
+    """The address names the trial and what is hidden, whichever came first; an unknown trial is called so."""
+    page.locator("#curves .key button[data-name=finetune-g]").click()
+    assert re.search(r"#trial=\w+&hide-strategy=finetune-g$", page.url)
+    before, pick = page.url, page.locator("#pick")
+    pick.focus()
+    pick.select_option(index=1)
+    assert page.evaluate("document.activeElement.id") == "pick"
+    page.go_back()
+    assert page.url == before
+    page.evaluate("location.hash = 'trial=0'")
+    page.locator("#dossier", has_text="This page has no trial 0.").wait_for()
+    assert page.url.endswith("#trial=0&hide-strategy=finetune-g")
+    page.go_back()
+    page.locator("#dossier h3").wait_for()
+
+
 @pytest.mark.parametrize("name", ["faulty", "hostile"])
 def test_a_trial_shows_all_that_is_known_of_it(browser: Browser, reports: dict[str, Path], name: str) -> None:
     found = visit(browser, reports[name], PHONE)
@@ -101,6 +118,7 @@ def test_a_trial_shows_all_that_is_known_of_it(browser: Browser, reports: dict[s
     assert row.locator("a").get_attribute("href") in page.url
     assert page.evaluate("document.activeElement.closest('section').id") == "trial"
     if name == "faulty":
+        check_the_address(page)
         assert "the critic's loss is not finite at step 50" in text
         assert "0 of 200" in text or "50 of 200" in text
     else:

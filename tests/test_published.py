@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import published
+from analysis.published import __main__ as command
+from analysis.published import tables
+from analysis.published.results import results
 from analysis.transferability import SCRATCH
 
-FOUND = published.results()
+FOUND = results()
 
 
 def test_distance_orders_the_sources_within_a_target_and_not_across():
     expected = {"flowers": 0.8, "kitchens": 0.8, "lfw": 0.8, "cityscapes": -0.4}
     assert FOUND["distance_against_fid"] == pytest.approx(expected)
     assert FOUND["distance_against_fid_pooled"] == pytest.approx(-0.07, abs=0.005)
-    both = published.DISTANCE.frame().merge(published.SOURCE_TARGET.frame(), on=["target", "source"], suffixes=("", "_after"))
+    both = tables.DISTANCE.frame().merge(tables.SOURCE_TARGET.frame(), on=["target", "source"], suffixes=("", "_after"))
     assert FOUND["distance_against_fid_pooled"] == pytest.approx(stats.spearmanr(both["fid"], both["fid_after"]).statistic)
 
 
@@ -41,7 +43,7 @@ def test_speed_up_lies_where_the_curve_was_read():
 
 def test_regret_of_advice_by_hand():
     """Table 4's FIDs: what one gets over the best one's, the geometric mean over the four targets."""
-    fids = published.SOURCE_TARGET.frame().dropna(subset="source").pivot(index="target", columns="source", values="fid")
+    fids = tables.SOURCE_TARGET.frame().dropna(subset="source").pivot(index="target", columns="source", values="fid")
     over = np.log2(fids).sub(np.log2(fids.min(axis=1)), axis=0)
     found = FOUND["regret_of_advice"]
     assert found["largest"] == pytest.approx(2 ** over["bedrooms"].mean()), "bedrooms has three million images"
@@ -60,7 +62,7 @@ def test_data_multiplier_by_hand():
 
 
 def test_classes_average_to_what_is_printed():
-    frame = published.CLASSES.frame()
+    frame = tables.CLASSES.frame()
     each = frame[~frame["class"].isin(["average", "all"])].groupby("iteration")[[SCRATCH, "finetune"]].mean()
     printed = frame[frame["class"] == "average"].set_index("iteration")[[SCRATCH, "finetune"]]
     assert np.abs(each - printed).to_numpy().max() < 0.06  # as rounded
@@ -69,16 +71,16 @@ def test_classes_average_to_what_is_printed():
 
 
 def test_tables_say_where_their_digits_are_from():
-    assert {table.name for table in published.TABLES if "recalled" in table.provenance} == {"Table 5"}
-    assert "within 0.1" in published.FIGURE.provenance
-    for table in published.TABLES:
+    assert {table.name for table in tables.TABLES if "recalled" in table.provenance} == {"Table 5"}
+    assert "within 0.1" in tables.FIGURE.provenance
+    for table in tables.TABLES:
         assert {len(row) for row in table.rows} == {len(table.columns)}, table.name
 
 
 def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def said(*arguments: str) -> str:
         monkeypatch.setattr("sys.argv", ["published", *arguments])
-        published.main()
+        command.main()
         return capsys.readouterr().out
 
     text = said()
@@ -95,7 +97,7 @@ def test_help_has_an_example_and_a_mistake_no_traceback(
 ):
     monkeypatch.setattr("sys.argv", ["published", argument])
     with pytest.raises(SystemExit) as ended:
-        published.main()
+        command.main()
     assert ended.value.code == status
     told = capsys.readouterr()
     assert ("Example: python -m analysis.published --json" in told.out) == (status == 0)

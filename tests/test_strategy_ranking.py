@@ -57,6 +57,14 @@ def test_a_source_with_one_strategy_has_nothing_to_rank():
     assert list(ranked(make([run({50: 20.0})])).columns) == list(ranked(make([run({50: 1.0}), run({50: 2.0}, "o")])).columns)
 
 
+def test_a_method_whose_seeds_all_diverged_is_in_no_comparison():
+    gone = ("gone", "s", 100, 0, "diverged", {50: 5.0})
+    found = ranked(make([gone, run({50: 20.0}), run({50: 30.0}, "other"), run({50: 40.0}, "scratch")]))
+    assert found["strategy"].tolist() == ["finetune", "other", "scratch"]
+    assert found["rank"].tolist() == [1, 2, 3]
+    assert len(ranked(make([gone]))) == 0, "nor is there a cell of nothing else"
+
+
 def test_where_all_are_equal_a_sweep_calls_any_behind_no_more_often_than_said():
     """One sweep in twenty at most, though the first is chosen by the very numbers that the others are compared with it by."""
     random = np.random.default_rng(2)

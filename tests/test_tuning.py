@@ -160,5 +160,5 @@ def test_a_budget_of_its_own_holds_to_the_end_of_the_cell():
     curves = pd.DataFrame(rows, columns=["trial", "budget", "step", "value"])
     curves = curves.assign(cell="x", embedding="e", metric="fid", status=["done", "done", "done", "stopped"])
     held = _held(curves)
-    assert held.iloc[:4].equals(curves)
-    assert held.iloc[4:][["trial", "step", "value"]].to_numpy().tolist() == [["b", 8, 3.0]]
+    assert held.iloc[:4].equals(curves.assign(held=False))
+    assert held.iloc[4:][["trial", "step", "value", "held"]].to_numpy().tolist() == [["b", 8, 3.0, True]]

@@ -82,6 +82,8 @@ def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
         x, width = span["x"], 0.2 * pad * len(str(name))
         anchor = "left" if x - width / 2 < left else "right" if x + width / 2 > right else "center"
         start = x - {"left": 0.0, "center": width / 2, "right": width}[anchor]
+        if start < left or start + width > right:
+            continue
         for side, end in taken.items():
             middle = span[side] + (tall if side == "high" else -tall)
             others = points[(points["name"] != name) & points["distance"].between(start - 0.2 * pad, start + width + 0.2 * pad)]

@@ -1,5 +1,6 @@
 // Lays out all that is known of one trial: the one that the address names, or that is chosen.
 const told = JSON.parse(document.getElementById("dossiers")?.textContent ?? "null");
+const grids = JSON.parse(document.getElementById("grids")?.textContent ?? "{}");
 
 /** A new element with text or elements in it: what comes from outside is always text. */
 function make(tag, attributes = {}, ...inside) {
@@ -26,7 +27,7 @@ function listed(pairs) {
 }
 
 function image(path, name) {
-  const src = told.images[path] ?? document.querySelector(`#samples img[data-path="${CSS.escape(path)}"]`)?.src;
+  const src = grids[path] ?? document.querySelector(`#samples img[data-path="${CSS.escape(path)}"]`)?.src;
   const caption = src ? name : `${name}: not in this page; in the store it is ${path}`;
   const parts = src ? [make("img", { src, alt: `Grid of images. ${name}` })] : [];
   return make("figure", {}, ...parts, make("figcaption", {}, caption));
@@ -112,13 +113,18 @@ function lay(trial) {
 
 const redraw = () => document.querySelectorAll("#dossier [role=img]").forEach((plot) => plot.draw());
 
+function choose(key) {
+  const trial = told.trials.find((other) => other.key === key);
+  document.getElementById("pick").value = trial ? key : "";
+  if (trial) lay(trial);
+  else document.getElementById("dossier").replaceChildren(make("p", { class: "notice" }, `This page has no trial ${key}.`));
+}
+
 /** Show the trial that the address names, and go there. */
 function follow() {
   const key = new URLSearchParams(location.hash.slice(1)).get("trial");
-  const trial = told.trials.find((other) => other.key === key);
-  if (!trial) return;
-  document.getElementById("pick").value = key;
-  lay(trial);
+  if (key === null) return;
+  choose(key);
   document.querySelector("#trial h2").focus({ preventScroll: true });
   document.getElementById("trial").scrollIntoView();
 }
@@ -126,7 +132,12 @@ function follow() {
 if (told) {
   const pick = document.getElementById("pick");
   pick.append(...told.trials.map((trial) => make("option", { value: trial.key }, `${trial.name} (${trial.status})`)));
-  pick.addEventListener("change", () => { if (pick.value) location.hash = `trial=${pick.value}`; });
+  pick.addEventListener("change", () => { // the keyboard stays, which may be on its way to another one
+    if (!pick.value) return;
+    choose(pick.value);
+    history.pushState(null, "", `#trial=${pick.value}`);
+    remember();
+  });
   window.addEventListener("hashchange", follow);
   dark.addEventListener("change", redraw);
   window.addEventListener("beforeprint", redraw);

@@ -27,13 +27,18 @@ function apply() {
     if (!element.matches(".panel")) element.hidden = !passes(element.dataset); // a panel also depends on what is in it
   }
   filters.querySelector("[role=status]").textContent = inWords();
-  filters.querySelector(".reset").hidden = kinds.every((kind) => !off[kind].size);
+  filters.querySelector(".reset").hidden = !filtered();
   return drawAll();
 }
 
+const filtered = () => kinds.some((kind) => off[kind].size);
+
+/** Put the filters into the address, beside the trial that it may name. */
 function remember() {
-  const hidden = new URLSearchParams(kinds.flatMap((kind) => [...off[kind]].map((name) => [`hide-${kind}`, name])));
-  history.replaceState(null, "", hidden.size ? `#${hidden}` : location.href.split("#")[0]);
+  const trial = [...new URLSearchParams(location.hash.slice(1))].filter(([name]) => name === "trial");
+  const hidden = kinds.flatMap((kind) => [...off[kind]].map((name) => [`hide-${kind}`, name]));
+  const kept = String(new URLSearchParams([...trial, ...hidden]));
+  history.replaceState(null, "", kept ? `#${kept}` : location.href.split("#")[0]);
 }
 
 /** Take the filters from the address; the address of a section or a trial has none, and leaves them as they are. */
@@ -62,7 +67,10 @@ if (filters) {
     button.addEventListener("click", () => change(() => { off[button.dataset.none] = new Set(namesOf(button.dataset.none)); }));
   }
   filters.querySelector(".reset").addEventListener("click", () => change(() => kinds.forEach((kind) => off[kind].clear())));
-  window.addEventListener("hashchange", () => { if (recall()) apply(); });
+  window.addEventListener("hashchange", () => {
+    if (recall()) apply();
+    else if (filtered()) remember();
+  });
   recall();
   apply();
 }
