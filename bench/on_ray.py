@@ -245,7 +245,7 @@ def map_tasks(
 ) -> Iterator[tuple[int, str | None]]:
     """Call `function(*arguments)` for each tuple of arguments, as Ray tasks on CPUs.
 
-    A task whose process is lost, or shows no end for `resources.stall_minutes`, is tried again as often as a trial is.
+    A task whose process is lost, or gives no sign of life for `resources.stall_minutes`, is tried again as often as a trial is.
 
     Yields:
         which of the arguments has ended, and why it failed or None; in the order in which they end.

@@ -27,6 +27,7 @@ from bench.outcomes import (
 )
 from bench.references import StoredReferences
 from bench.store import Store, open_store
+from trainers.alive import beat, heard_by
 from trainers.config import TrialConfig
 from trainers.errors import UserError
 
@@ -36,39 +37,37 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def watched(minutes: float) -> Iterator[Callable[[], None]]:
-    """End this process when the block shows no sign of life for so long; gives the block what shows one.
+def watched(minutes: float) -> Iterator[None]:
+    """End this process when the block gives no sign of life (`trainers.alive`) for so long.
 
     By a thread of the interpreter's own, which even a call that never returns does not hold up.
     """
     with Path(os.devnull).open("w") as nowhere:
 
-        def beat() -> None:
+        def put_off() -> None:
             faulthandler.dump_traceback_later(60 * minutes, exit=True, file=nowhere)
 
-        beat()
+        put_off()
         try:
-            yield beat
+            with heard_by(put_off):
+                yield
         finally:
             faulthandler.cancel_dump_traceback_later()
 
 
 def train_on_ray(config: Mapping[str, Any]) -> None:
     """Run one trial, in a process of Ray's: the function that Ray Tune schedules; see `train`."""
-    with watched(config["resources"]["stall_minutes"]) as beat:
-        for report in train(config, beat):
+    with watched(config["resources"]["stall_minutes"]):
+        for report in train(config):
             beat()
             tune.report(report)
 
 
-def train(
-    config: Mapping[str, Any], beat: Callable[[], None] = lambda: None, run: "Callable[..., Iterator[Rung]] | None" = None
-) -> Iterator[dict[str, Any]]:
+def train(config: Mapping[str, Any], run: "Callable[..., Iterator[Rung]] | None" = None) -> Iterator[dict[str, Any]]:
     """Run one trial in this process, and keep in the store what comes of it.
 
     Args:
         config: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings; "resources", what it may use.
-        beat: called now and then, as a sign of life.
         run: what trains, in place of `trainers.trial.run`.
 
     Yields:
@@ -122,7 +121,6 @@ def train(
     device = "cuda" if resources["gpus"] else "cpu"
     for rung in (run or real.run)(
         trial, parent=parent, resume=last, device=device, graphs=resources["graphs"], references=StoredReferences(store),
-        beat=beat,
     ):  # fmt: skip
         if rung.measurements:
             store.append("measurements", sweep, measurement_rows(trial.key, rung))

@@ -5,7 +5,6 @@ the very same steps as an uninterrupted one, to the bit on the CPU.
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from trainers.adam import Adam
 from trainers.adaptation import Adaptation, equip
+from trainers.alive import beat
 from trainers.anchors import Anchors
 from trainers.augmentations import Augmentation, NoAugmentation
 from trainers.augmenter import Augmenter
@@ -144,16 +144,13 @@ class Gan:
         """Let the generator's average begin at what the generator is now, as after a transfer."""
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if self.config.ema else None
 
-    def train(
-        self, images: np.ndarray, labels: np.ndarray | None, until: int, beat: Callable[[], None] = lambda: None
-    ) -> None:  # fmt: skip
+    def train(self, images: np.ndarray, labels: np.ndarray | None, until: int) -> None:
         """Take generator steps up to step `until`.
 
         Args:
             images: uint8 (N, H, W, 3), the training images.
             labels: int64 (N,), required when conditional; every class is then drawn equally often.
             until: generator steps in all, from the very start.
-            beat: called now and then, as a sign of life, when the steps so far are known to have been taken.
 
         Raises:
             Diverged: a loss is not finite, or the critic's has exploded.
@@ -168,7 +165,7 @@ class Gan:
                 if not (worst := float(self._worst)) <= EXPLODED:
                     raise Diverged(f"a loss reached {worst:.3g} by step {self.step}")
                 self._worst.zero_()
-                beat()
+                beat()  # now the steps so far are known to have been taken
 
     def _take_step_on(self, images: np.ndarray, labels: np.ndarray | None) -> None:
         """Take a step on these images; they move to the device once, however often the same array comes."""

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from trainers.alive import beat
 from trainers.networks import Generator
 from trainers.seeds import derive_seed
 
@@ -37,6 +38,7 @@ def sample(generator: Generator, latent: int, n: int, seed: int, labels: np.ndar
             wanted = torch.from_numpy(np.resize(labels[start : start + BATCH], BATCH)).to(device)
         images = generator(z.to(device), wanted)
         batches.append(images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu())
+        beat()
     generator.train()
     return torch.cat(batches)[:n].numpy()
 

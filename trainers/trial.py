@@ -8,7 +8,7 @@ import gc
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -73,7 +73,7 @@ class Rung:
 
 def run(
     trial: TrialConfig, *, parent: Checkpoint | None = None, resume: Checkpoint | None = None, device: str = "cpu",
-    graphs: bool = False, references: References = references, beat: Callable[[], None] = lambda: None,
+    graphs: bool = False, references: References = references,
 ) -> Iterator[Rung]:  # fmt: skip
     """Run a trial, from `resume` (a checkpoint that it yielded itself) or from the start.
 
@@ -84,7 +84,6 @@ def run(
         device: torch device.
         graphs: whether training steps are replayed as CUDA graphs.
         references: has the reference that the trial is measured against.
-        beat: called now and then while training goes on, as a sign of life.
 
     Yields:
         step 0 (unless resumed), then every rung; ends after the budget or after divergence.
@@ -154,7 +153,7 @@ def run(
             continue
         started = time.perf_counter()
         try:
-            gan.train(data.images, data.labels, step, beat)
+            gan.train(data.images, data.labels, step)
         except Diverged as error:
             yield rung(str(error))
             return

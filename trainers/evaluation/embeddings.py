@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainers.alive import beat
 from trainers.evaluation.names import embedding_identity
 
 
@@ -57,5 +58,8 @@ def in_batches(compute: Callable[[np.ndarray], Tensor], images: np.ndarray, batc
     In full float32 on a GPU too, where convolutions would round to TF32: a metric must not depend on the device.
     """
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
-        found = [compute(images[start : start + batch]).float().cpu() for start in range(0, len(images), batch)]
+        found = []
+        for start in range(0, len(images), batch):
+            found.append(compute(images[start : start + batch]).float().cpu())
+            beat()
     return torch.cat(found).numpy()
