@@ -47,10 +47,10 @@ class Retry(StrEnum):
 RetryOption = Annotated[Retry | None, typer.Option("--retry", help="Also run again the trials that failed.")]
 
 
-def plan_of(spec: str, overrides: list[str] | None, store: str, *, only: bool = False) -> "Plan":
+def plan_of(spec: str, overrides: list[str] | None, store: str, *, plan_only: bool = False) -> "Plan":
     """Return the plan of a sweep file or a preset, once the images of its own domains are decoded.
 
-    Where it is to be tuned, the plan is that without (see `search_of`). If it is `only` a plan, data sets that are not here are
+    Where it is to be tuned, the plan is that without (see `search_of`). With `plan_only`, data sets that are not here are
     planned by what the catalogue says of them, and Inception's or CLIP's weights need not be here.
     """
     from rich.console import Console
@@ -63,18 +63,18 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, *, only: bool = 
     from trainers.domains.announced import get_or_announced
     from trainers.sources import domains
 
-    loaded = load_spec(spec, overrides or (), plan_only=only)
+    loaded = load_spec(spec, overrides or (), plan_only=plan_only)
     tuning = loaded.tuning
     ends = (*loaded.sources, *loaded.targets, *((tuning.target, *filter(None, [tuning.source])) if tuning else ()))
     for name in dict.fromkeys(name for end in ends for name in domains(end)):
         if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
             make_ready(get(name), loaded.gan.resolution, Console(stderr=True))
-    made = make_plan(loaded, _imports(ends, store), get_or_announced if only else get)
+    made = make_plan(loaded, _imports(ends, store), get_or_announced if plan_only else get)
     return share_gpus(made, open_at(store) if loaded.resources.auto and exists(store) else None)
 
 
-def search_of(plan: "Plan", store: str, *, only: bool = False) -> "Search | None":
-    """Return the search that must come before a sweep, or None where its file asks for none; `only` as of `plan_of`."""
+def search_of(plan: "Plan", store: str, *, plan_only: bool = False) -> "Search | None":
+    """Return the search that must come before a sweep, or None where its file asks for none; `plan_only` as of `plan_of`."""
     from bench.tuning import Search
     from trainers.domains import get
     from trainers.domains.announced import get_or_announced
@@ -83,7 +83,7 @@ def search_of(plan: "Plan", store: str, *, only: bool = False) -> "Search | None
     if tuning is None:
         return None
     imports = _imports((*plan.spec.sources, *filter(None, [tuning.source])), store)
-    return Search.of(plan, imports, get_or_announced if only else get)
+    return Search.of(plan, imports, get_or_announced if plan_only else get)
 
 
 def _imports(sources: tuple[str, ...], store: str) -> "Imports":

@@ -35,9 +35,9 @@ def simulate(
     from bench.simulation import compare, savings, stopping_values
 
     numbers = _numbers(gpus)
-    made = plan_of(spec, overrides, store, only=True)
+    made = plan_of(spec, overrides, store, plan_only=True)
     opened = open_at(store) if exists(store) else None
-    search = search_of(made, store, only=True)
+    search = search_of(made, store, plan_only=True)
     record = search.recorded(opened) if search and opened else None
     if search and record:
         made = search.tuned(record)

@@ -45,8 +45,8 @@ def plan(
     from bench.budget import unit
     from bench.ledger import Ledger
 
-    made = plan_of(spec, overrides, store, only=True)
-    search = search_of(made, store, only=True)
+    made = plan_of(spec, overrides, store, plan_only=True)
+    search = search_of(made, store, plan_only=True)
     plans = (made, search.held_out) if search else (made,)
     absent = list(dict.fromkeys(name for each in plans for name in each.absent))
     opened = open_at(store) if exists(store) else None
