@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from trainers.config import GanConfig
-from trainers.errors import UserError, unknown_name
+from trainers.errors import UserError, unknown_name, within
 
 #: Fewest images on the generated side and in the reference split.
 FEWEST, FEWEST_REFERENCE = 8, 4
@@ -89,10 +89,8 @@ def evaluate(
 def _images(folder: Path, resolution: int) -> np.ndarray:
     from trainers.domains import get
 
-    try:
+    with within("--images"):
         domain = get(f"folder:{folder}")
-    except UserError as error:
-        raise UserError(f"--images: {error}") from error
     domain.check_resolution(resolution)
     images = np.concatenate([domain.load(split, resolution).images for split in ("train", "reference")])
     if len(images) < FEWEST:

@@ -38,7 +38,7 @@ MISTAKES = [
     ("run list.yaml", "list.yaml: a sweep file is a mapping"),
     ("run --set training.stepps=3", "unknown key 'training.stepps'; did you mean training.steps"),
     ("run --set training.steps", "--set 'training.steps' is not of the form key=value"),
-    ("run --set targets=[digitz]", "unknown domain 'digitz'; did you mean digits"),
+    ("run --set targets=[digitz]", "quickstart: targets: unknown domain 'digitz'; did you mean digits"),
     ("run --set targets=[folder:none]", "none': there is no such folder"),
     ("run --set sources=[folder:empty]", "empty' holds no images"),
     ("run --set sources=[folder:f]", "f' is a file; name the folder"),

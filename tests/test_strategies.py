@@ -23,7 +23,7 @@ from trainers.networks.updates import LowRankUpdate, merged_state
 from trainers.sampling import sample
 from trainers.seeds import derive_seed
 from trainers.strategies import STRATEGIES, get_strategy, in_cell
-from trainers.strategy import Penalty
+from trainers.strategy import NONE, Penalty, Phase, Strategy
 from trainers.trial import start
 
 FAMILIES = {"resnet": "wgan-gp", "sngan": "hinge", "dcgan": "hinge"}
@@ -179,6 +179,19 @@ def test_what_is_frozen_stays_and_what_is_trained_moves(family: str, name: str):
         )
         assert still - stays <= same
         assert len(stays) < len(before)
+
+
+def test_a_strategy_that_leaves_nothing_to_be_trained_says_so():
+    class Frozen(Strategy):
+        key = "frozen"
+
+        def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
+            return (Phase(until=0.5), Phase(critic=NONE))
+
+    gan = Gan(shape("dcgan"), training("dcgan"), classes=0, seed=0)
+    gan.follow(Frozen())
+    with pytest.raises(UserError, match="strategy 'frozen' leaves nothing of the critic to be trained at step 4"):
+        gan.train(PIXELS, None, STEPS)
 
 
 @contract

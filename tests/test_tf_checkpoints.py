@@ -14,7 +14,7 @@ from trainers.config import GanConfig
 from trainers.errors import UserError
 from trainers.imports import fit, read
 from trainers.networks import make_critic, make_generator
-from trainers.tf_checkpoints import in_our_layout, our_name
+from trainers.tf_checkpoints import in_our_layout, is_checkpoint, our_name
 
 DIM, LATENT = 2, 8
 GAN = GanConfig(resolution=64, width=DIM, latent=LATENT)
@@ -152,14 +152,22 @@ def test_other_names_stay_as_they_are():
     assert our_name("Generator.Res1.BN1.offset") == "generator.blocks.0.norm1.shift"
 
 
-def test_a_real_checkpoint_is_read_by_its_prefix_its_index_or_its_folder(tmp_path: Path):
+@pytest.mark.parametrize("name", ["model-7", "model-7.index", "model-7.meta", "model-7.data-00000-of-00001", "."])
+def test_a_checkpoint_is_known_by_its_files(tmp_path: Path, name: str):
+    assert not is_checkpoint(tmp_path / name)
+    for each in ("model-7.index", "checkpoint"):
+        (tmp_path / each).touch()
+    assert is_checkpoint(tmp_path / name)
+
+
+def test_a_real_checkpoint_is_read_by_its_prefix_one_of_its_files_or_its_folder(tmp_path: Path):
     """In another process, as TensorFlow must be: PyTorch is in this one."""
     if find_spec("tensorflow") is None:
         pytest.skip("the checkpoints of TensorFlow are read where it is installed")
     arrays = {**checkpoint(3), "step": np.array(7)}
     save_file(arrays, tmp_path / "arrays")
     subprocess.run([sys.executable, "-c", SAVE, str(tmp_path)], check=True)
-    for path in (tmp_path / "model-7", tmp_path / "model-7.index", tmp_path):
+    for path in (tmp_path / "model-7", tmp_path / "model-7.index", tmp_path / "model-7.data-00000-of-00001", tmp_path):
         found = read(path)
         assert sorted(found) == sorted(arrays)
         assert all(torch.equal(found[name], in_our_layout(name, array)) for name, array in arrays.items())

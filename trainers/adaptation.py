@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from trainers.anchors import Anchors
 from trainers.config import GanConfig
+from trainers.errors import UserError
 from trainers.networks import for_classes_only
 from trainers.networks.layers import LatentInput, Miner
 from trainers.networks.updates import add_updates
@@ -51,12 +52,17 @@ class Adaptation:
     ) -> None:  # fmt: skip
         """Take up networks that are equipped already, for a training of so many steps."""
         self.anchors = anchors
+        self._strategy = strategy
         self._networks = networks
         self._phases = [(round(phase.until * steps), phase) for phase in strategy.phases(gan)]
         self._phase: Phase | None = None
 
     def enter(self, step: int) -> bool:
-        """Let the parameters be trained that are so at a step, counted from 0; say whether these are others than before."""
+        """Let the parameters be trained that are so at a step, counted from 0; say whether these are others than before.
+
+        Raises:
+            UserError: they are none.
+        """
         phase = next((phase for end, phase in self._phases if step < end), self._phases[-1][1])
         if phase is self._phase:
             return False
@@ -64,7 +70,8 @@ class Adaptation:
         for name in NETWORKS:
             network = self._networks[name]
             chosen = set(trained(phase, name, network))
-            assert chosen, f"nothing of the {name} is trained"
+            if not chosen:
+                raise UserError(f"strategy {self._strategy.name!r} leaves nothing of the {name} to be trained at step {step}")
             for key, parameter in network.named_parameters():
                 parameter.requires_grad_(key in chosen)
         return True

@@ -1,6 +1,7 @@
 """The exception for a user's mistakes, so that the command line can tell them from our own bugs; and that for damaged files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -10,6 +11,15 @@ class UserError(ValueError):
 
 class DamagedError(ValueError):
     """A file is not as it was written. The message says how, without the file's name."""
+
+
+@contextmanager
+def within(where: str) -> Iterator[None]:
+    """Put before a user's mistake where it is: a file, a key or an option."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

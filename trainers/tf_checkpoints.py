@@ -41,6 +41,7 @@ _LAYERS = {
     "Discriminator.ACGANOutput": "critic.classify",
 }
 _BLOCK = re.compile(r"(?P<network>Generator|Discriminator)\.Res(?P<number>[1-9])\.(?P<layer>BN1|BN2|Conv1|Conv2|Shortcut)")
+_FILE = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 _IN_BLOCK = {"BN1": "norm1", "BN2": "norm2", "Conv1": "conv1", "Conv2": "conv2", "Shortcut": "shortcut"}
 _KINDS = {"W": "weight", "Filters": "weight", "b": "bias", "Biases": "bias", "scale": "scale", "offset": "shift"}
 
@@ -60,7 +61,7 @@ def our_name(name: str) -> str:
 
 def is_checkpoint(path: Path) -> bool:
     """Say whether a path is a checkpoint of TensorFlow: what the names of its files begin with, one of them, or the folder."""
-    return path.suffix == ".index" or Path(f"{path}.index").is_file() or (path / "checkpoint").is_file()
+    return Path(f"{_prefix(path)}.index").is_file() or (path / "checkpoint").is_file()
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -75,12 +76,17 @@ def read(path: Path) -> dict[str, Tensor]:
             "save its arrays by name with safetensors.numpy, convolutions as (out, in, height, width) and matrices as (out, in)"
         )
     # `-P`: the modules beside that program are not to be taken for others of their names.
-    program = [sys.executable, "-P", str(Path(__file__).with_name("tf_arrays.py")), str(path).removesuffix(".index")]
+    program = [sys.executable, "-P", str(Path(__file__).with_name("tf_arrays.py")), _prefix(path)]
     done = subprocess.run(program, capture_output=True, check=False)  # noqa: S603 - our own
     if done.returncode:
         why = (done.stderr.decode(errors="replace").splitlines() or [f"it ended with status {done.returncode}"])[-1]
         raise UserError(f"checkpoint {str(path)!r} is TensorFlow's, which cannot read it: {why!r}")
     return {name: in_our_layout(name, array) for name, array in load_arrays(done.stdout).items()}
+
+
+def _prefix(path: Path) -> str:
+    """Return what the names of a checkpoint's files begin with, from that of one of them."""
+    return _FILE.sub("", str(path))
 
 
 def in_our_layout(name: str, array: np.ndarray) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainers.errors import UserError
+from trainers.errors import UserError, within
 
 if TYPE_CHECKING:
     from bench.plan import Imports, Plan
@@ -61,15 +61,21 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, *, plan_only: bo
     from bench.spec import load_spec
     from trainers.domains import OWN, get
     from trainers.domains.announced import get_or_announced
-    from trainers.sources import domains
+    from trainers.sources import IMPORT, domains
 
     loaded = load_spec(spec, overrides or (), plan_only=plan_only)
+    find = get_or_announced if plan_only else get
     tuning = loaded.tuning
-    ends = (*loaded.sources, *loaded.targets, *((tuning.target, *filter(None, [tuning.source])) if tuning else ()))
-    for name in dict.fromkeys(name for end in ends for name in domains(end)):
-        if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
-            make_ready(get(name), loaded.gan.resolution, Console(stderr=True))
-    made = make_plan(loaded, _imports(ends, store), get_or_announced if plan_only else get)
+    held_out = (tuning.target, *filter(None, [tuning.source])) if tuning else ()
+    with within(spec):
+        for key, ends in {"sources": loaded.sources, "targets": loaded.targets, "tuning": held_out}.items():
+            for name in dict.fromkeys(name for end in ends for name in domains(end) if not name.startswith(IMPORT)):
+                with within(key):
+                    domain = find(name)
+                if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
+                    make_ready(domain, loaded.gan.resolution, Console(stderr=True))
+        imports = _imports((*loaded.sources, *held_out), store)
+        made = make_plan(loaded, imports, find)
     return share_gpus(made, open_at(store) if loaded.resources.auto and exists(store) else None)
 
 

@@ -1,6 +1,6 @@
 """Generated images compared with real ones: every metric by its name. A new metric is one line of `METRICS`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -64,7 +64,7 @@ class Comparison:
         return memorisation(self.training, self.paired, self.generated)
 
 
-METRICS: Mapping[str, Callable[[Comparison], Estimate]] = {
+METRICS: dict[str, Callable[[Comparison], Estimate]] = {
     "fid": Comparison.fid,
     "fid_infinity": Comparison.fid_infinity,
     "kid": lambda pair: pair.kid_and_prdc[0],
