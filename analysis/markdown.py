@@ -258,7 +258,7 @@ def _coverage(frames: Frames, coverage: pd.DataFrame) -> list[str]:
         for row in records(coverage)
     ]
     text = "What was planned and what became of it. A stopped trial has results up to the step it reached."
-    wrong = _bullets(f"{row['size']:,} {row['status']}: {row['error']}" for row in tables.errors(frames.trials))
+    wrong = _bullets(f"{row['trials']:,} {row['status']}: {row['error']}" for row in tables.errors(frames.trials))
     blocks = _section("Coverage", text, ["cell", "planned", *statuses], rows)
     return [*blocks, "### What went wrong", *wrong] if wrong else blocks
 
