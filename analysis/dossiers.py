@@ -23,6 +23,8 @@ _REASONS = {
     "pending": "It has not begun.",
 }
 
+_IMPORTED = "It was imported: not a step of it was taken here."
+
 
 def dossiers(frames: Frames, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what is known of trials, ready for JSON.
@@ -45,7 +47,8 @@ def dossiers(frames: Frames, rows: list[dict[str, Any]]) -> dict[str, Any]:
             "key": row["key"],
             "name": _name(row),
             "status": row["status"],
-            "why": row["error"] or _REASONS.get(row["status"]),
+            "why": row["error"]
+            or (_IMPORTED if row["status"] == "done" and row["steps"] == 0 else _REASONS.get(row["status"])),
         }
         told |= {name: row[name] for name in ("steps", "budget", "cell", "parent", "sweep", "environment", "samples")}
         told |= {"real": row["real_samples"], "cost": _cost(row), "config": config, "curves": curves[row["key"]]}

@@ -33,9 +33,10 @@ def render(frames: Frames, replayed: pd.DataFrame | None = None) -> str:
     blocks += _tuning(frames)
     analyses = [analyse(frames, embedding) for embedding in frames.embeddings]
     for analysis in analyses:
+        own = [*_answer(analysis, frames), *_ranking(analysis), *_of_all(analysis), *_strategies(analysis)]
+        own += [*_of_distance(analysis), *_quality(analysis)]
         of_which = f" in the embedding {escape(analysis.embedding)}" if len(analyses) > 1 else ""
-        blocks += [f"## The answer{of_which}", *_answer(analysis, frames), *_ranking(analysis), *_of_all(analysis)]
-        blocks += [*_strategies(analysis), *_of_distance(analysis), *_quality(analysis)]
+        blocks += [block + of_which if block.startswith("## ") else block for block in own]
     if not analyses:
         blocks.append("Nothing has been measured yet, so there is no answer.")
     if replayed is not None and (replayed["saved"] > 0).any():
@@ -54,7 +55,8 @@ def escape(text: object) -> str:
     """
     line = re.sub(r"[\\`*_\[\]<>|~&$#]|:(?=//)|(?<=www)\.", r"\\\g<0>", visible(str(text)))
     line = re.sub(r"^(\d*)([-+.)])(?=[ +-]|$)", r"\1\\\2", line)  # would begin a list, or be a rule
-    return re.sub(r"(?<=@)(?=\w)|(?<=#)(?=\d)", "\u200b", line)  # would be a person, or an issue
+    # Would be a person, an issue, or a little picture.
+    return re.sub(r"(?<=@)(?=\w)|(?<=#)(?=\d)|(?<=:)(?=[\w+-]+:)", "\u200b", line)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> str:
@@ -77,7 +79,7 @@ def _meta(frames: Frames, coverage: pd.DataFrame) -> str:
 
 def _answer(analysis: Analysis, frames: Frames) -> list[str]:
     found = answers(analysis, frames.trials)
-    blocks = _bullets(overall(analysis))
+    blocks = ["## The answer", *_bullets(overall(analysis))]
     for answer in found:
         blocks += [f"### {escape(answer.cell_label)}", f"**{escape(answer.headline)}**", *_bullets(answer.details)]
     if not found:
@@ -258,7 +260,7 @@ def _coverage(frames: Frames, coverage: pd.DataFrame) -> list[str]:
         for row in records(coverage)
     ]
     text = "What was planned and what became of it. A stopped trial has results up to the step it reached."
-    wrong = _bullets(f"{row['size']:,} {row['status']}: {row['error']}" for row in tables.errors(frames.trials))
+    wrong = _bullets(f"{row['trials']:,} {row['status']}: {row['error']}" for row in tables.errors(frames.trials))
     blocks = _section("Coverage", text, ["cell", "planned", *statuses], rows)
     return [*blocks, "### What went wrong", *wrong] if wrong else blocks
 

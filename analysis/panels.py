@@ -32,6 +32,8 @@ class Panel:
     target: str | None = None
     """What all of it is of, where it is of one; the page filters by it."""
     size: int | None = None
+    paper: bool = False
+    """Whether the paper's numbers are in it."""
 
 
 def learning_curves(analysis: Analysis, style: Style) -> list[Panel]:
@@ -192,7 +194,7 @@ def _of(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def panel(title: str, caption: str, figure: go.Figure, min_width: int = 0, **of: Any) -> Panel:
-    """Return a figure in its place; `of` is its target and size, where it has one."""
+    """Return a figure in its place; `of` is what else `Panel` has to say of it."""
     figure.update_layout(showlegend=False)  # the page has one key for all figures
     # No screen shows more than six digits of where a point lies, and they are a third of the bytes.
     whole = json.loads(figure.to_json(engine="json"), parse_float=lambda digits: float(f"{float(digits):.6g}"))

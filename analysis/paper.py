@@ -36,7 +36,7 @@ def gain_by_size(analysis: Analysis, style: Style) -> list[Panel]:
                 "Inception's features. Their ratio may be set beside ours, their FIDs may not; no statistic here uses them."
             )
             figure = figures.gain_by_size(ours, theirs, style)
-            panels.append(panel(f"{family}: gain", caption, figure, target=str(rows["target_label"].iloc[0])))
+            panels.append(panel(f"{family}: gain", caption, figure, target=str(rows["target_label"].iloc[0]), paper=True))
     return panels
 
 
@@ -48,7 +48,7 @@ def gain_by_distance() -> list[Panel]:
         f"{DISTANCE.name} ({DISTANCE.provenance}), fine-tuned at 64 px. Their distance is that of generated images in "
         "Inception's features, so it is not on the axis of the figures above, and in no statistic here."
     )
-    return [panel(f"The paper's own ({figures.PAPER})", caption, figures.paper_gain_by_distance(points))]
+    return [panel(f"The paper's own ({figures.PAPER})", caption, figures.paper_gain_by_distance(points), paper=True)]
 
 
 def size_gains() -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import quality
 from analysis.frames import STATUSES, Frames, records
 from analysis.statistics import Analysis
-from analysis.wording import saved, saved_interval, span, start, times
+from analysis.wording import counted, saved, saved_interval, span, start, times
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,19 @@ def _behind(row: dict[str, Any]) -> str:
 
 
 def savings_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    """Return, for each strategy of a cell with its best source, what it saves in images and in steps, in words."""
+    """Return, for each strategy of a cell with its best source, what it saves in images and in steps, in words.
+
+    Where a cell has such rows they are of all its strategies: of one whose best source diverged nothing is known.
+    """
     chosen = analysis.ranked[analysis.ranked["source"].notna()].drop_duplicates(["cell", "strategy"])
     by_size, by_cell = ["family", "size", "strategy", "source"], ["cell", "strategy", "source"]
     images = {tuple(row[name] for name in by_size): row for row in records(analysis.multipliers)}
     steps = {tuple(row[name] for name in by_cell): row for row in records(analysis.speed_ups)}
+    compared = set(analysis.speed_ups["cell"])
     rows = []
     for row in records(chosen):
         data, time = images.get(tuple(row[name] for name in by_size)), steps.get(tuple(row[name] for name in by_cell))
-        if data or time:
+        if data or time or row["cell"] in compared:
             named = {name: row[name] for name in ("cell_label", "strategy", "source_label")}
             rows.append({**named, "name": start(row), **_of_images(data), **_of_steps(time)})
     return rows
@@ -160,10 +164,22 @@ def filtered_by(trials: pd.DataFrame) -> Callable[[dict[str, Any]], dict[str, An
     return attributes
 
 
+#: Errors that are told of each status: those of diverged trials may all differ, as they name a step.
+MOST_ERRORS = 10
+
+
 def errors(trials: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return each distinct error with its status and `size`, how many trials have it."""
-    counts = trials.groupby(["status", "error"], as_index=False).size()
-    return records(counts.sort_values("status", key=lambda names: names.map(STATUSES.index), kind="stable"))
+    """Return each distinct error, with its status and how many `trials` have it, by status and then the most frequent first.
+
+    Beyond `MOST_ERRORS` of a status they are counted.
+    """
+    rows = []
+    for status in STATUSES:
+        counts = trials.loc[trials["status"] == status, "error"].value_counts()
+        rest = counts[MOST_ERRORS:]
+        told = [*counts[:MOST_ERRORS].items(), *([(counted(len(rest), "other reason"), rest.sum())] if len(rest) else [])]
+        rows += [{"status": status, "error": error, "trials": int(count)} for error, count in told]
+    return rows
 
 
 def embeddings(frames: Frames) -> list[dict[str, Any]]:

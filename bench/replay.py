@@ -165,7 +165,7 @@ def _replay(cell: _Cell, rule: StoppingConfig) -> Replay:
         conditional=bool(first["conditional"]),
         trials=len(own),
         stopped=sum(ends[key] < taken[key] for key in ends),
-        saved=1 - sum(ends.values()) / max(1, sum(taken.values())),
+        saved=1 - sum(ends.values()) / sum(taken.values()) if any(taken.values()) else 0.0,
         winner=before[0],
         same_winner=before[0] == after[0],
         source_order=_order(own, values, taken, ends),
@@ -191,6 +191,8 @@ def _order(own: pd.DataFrame, values: dict[str, dict[int, float]], taken: dict[s
     for until in (taken, ends):
         best = {source: min(_keys(own[own["source"] == source], values, until)) for source in sources}
         places.append([sorted(best.values()).index(best[source]) for source in sources])
+    if any(len(set(each)) < 2 for each in places):
+        return None  # all sources are as good, or all trials diverged at once
     return float(stats.spearmanr(*places).statistic)
 
 

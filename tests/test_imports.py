@@ -116,7 +116,9 @@ def test_a_sweep_starts_from_an_import_and_chains_go_on_from_it(store: Store, tm
     assert ends == [(chain, None), ("import:theirs", source.key), (chain, second.key)]
     distances.measure(store.address, "small", "builtin", 8, 64, "import:theirs", source.key, ("digits",))
     assert load(store).domains["import:theirs"] == "import:theirs"
-    assert "import:theirs" in write_report(store, tmp_path / "page.html").read_text()
+    page = write_report(store, tmp_path / "page.html").read_text()
+    assert "import:theirs" in page
+    assert "It was imported: not a step of it was taken here." in page
 
 
 def test_what_starts_from_an_import_begins_with_its_tensors(store: Store):

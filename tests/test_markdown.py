@@ -49,7 +49,7 @@ def test_a_table_has_the_cells_that_it_was_given() -> None:
 def test_what_breaks_lines_turns_direction_or_calls_people_does_not() -> None:
     assert escape("a\r\nb\u2028c\td") == "a b c d"
     assert list(words(PARSER.parse(escape("a\u202eb\x1b[1m")))) == ["a\\u202eb\\u001b[1m"]
-    assert escape("@me a@b.c #12") == "@\u200bme a@\u200bb.c \\#\u200b12"
+    assert escape("@me a@b.c #12 :tada:") == "@\u200bme a@\u200bb.c \\#\u200b12 :\u200btada:"
     assert escape("https://a www.b") == "https\\://a www\\.b"
 
 
@@ -77,6 +77,13 @@ def test_the_report_has_the_numbers_of_the_statistics_and_hostile_names_as_text(
     assert "a\\u202e`b` # c" in found
     assert "1 failed: RuntimeError: out of memory while allocating 512 MiB" in found
     assert found[found.index("43%") - 1 : found.index("43%") + 3] == ["0.5", "43%", "3 of 4", "+0.80"]
+
+
+def test_of_several_embeddings_each_heading_says_which(tmp_path: Path) -> None:
+    store = build(tmp_path, sizes=(50,), strategies=("scratch", "finetune"), embeddings=("a:1", "b:2"), images=False)
+    headings = [line for line in render(load(store)).splitlines() if line.startswith("## ")]
+    assert headings[0] == "## The answer in the embedding a:1"
+    assert len(set(headings)) == len(headings) > 6
 
 
 def test_a_store_without_results_says_so(tmp_path: Path) -> None:

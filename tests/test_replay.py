@@ -22,7 +22,7 @@ def write(folder: Path, curves: dict[str, list[float]], statuses: dict[str, str]
         strategy, _, source = name.partition(":")
         key, status = f"{cell}-{name}", (statuses or {}).get(name, "done")
         common = {"key": key, "kind": "adapt", "cell": cell, "strategy": strategy, "source": source or None, "status": status}
-        rows.append({**common, "target": "t", "size": 5, "conditional": False, "seed": 0, "steps": 10 * 2 ** (len(values) - 1)})
+        rows.append({**common, "target": "t", "size": 5, "conditional": False, "seed": 0, "steps": STEPS[len(values)]})
         for step, value in zip((10, 20, 40), values, strict=False):
             measured.append({"trial": key, "step": step, "metric": "fid", "embedding": "e", "value": value})
     store.append("trials", "s", rows)
@@ -30,6 +30,7 @@ def write(folder: Path, curves: dict[str, list[float]], statuses: dict[str, str]
     return store
 
 
+STEPS = (0, 10, 20, 40)
 CURVES = {"scratch": [9, 8, 7], "finetune:a": [3, 2, 1], "finetune:b": [4, 3, 6], "finetune:c": [8, 1, 0.5]}
 
 
@@ -73,6 +74,14 @@ def test_a_diverged_trial_stays_where_it_ended(tmp_path: Path):
     found = only(write(tmp_path, {**CURVES, "finetune-d:a": [9.5]}, {"finetune-d:a": "diverged"}))
     assert found.trials == 5
     assert found.winner == "finetune from c"
+
+
+def test_a_cell_that_diverged_at_once_saves_nothing_and_has_no_order(tmp_path: Path):
+    names = ("finetune:a", "finetune:b", "finetune:c")
+    lost = dict.fromkeys(names, "diverged")
+    none, one = (only(write(tmp_path / str(len(curve)), dict.fromkeys(names, curve), lost)) for curve in ([], [9.0]))
+    assert (none.saved, none.source_order) == (0.0, None)
+    assert (one.saved, one.source_order) == (0.0, None)
 
 
 def test_cells_that_were_stopped_or_have_not_ended_are_left_out(tmp_path: Path):

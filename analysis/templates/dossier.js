@@ -11,7 +11,7 @@ function make(tag, attributes = {}, ...inside) {
 }
 
 /** What a metric is called. */
-const named = (metric) => metric.replace(/^(fid|kid|iw)/, (name) => name.toUpperCase()).replaceAll("_", " ");
+const named = (metric) => metric.replace(/^(fid|kid|iw)/, (name) => name.toUpperCase()).replace("_infinity", "∞").replaceAll("_", " ");
 
 /** A part of a configuration, in words. */
 function spell(value) {
