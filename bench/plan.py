@@ -7,7 +7,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any
 
-from bench.spec import PLAN_ONLY, SweepSpec
+from bench.spec import PLAN_ONLY, SweepSpec, as_mapping
 from trainers import sources
 from trainers.config import DomainRef, TrialConfig
 from trainers.domains import Domain, get
@@ -219,8 +219,13 @@ def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
                 yield f"{name}: size {size} is more than its {count} training images; all of them are used"
 
 
+def record(plan: Plan) -> dict[str, Any]:
+    """Return what the store keeps of a plan (see `Store.write_sweep`)."""
+    return {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]}
+
+
 def recorded(planned: Mapping[str, Any]) -> Plan:
-    """Return the plan of a sweep as the store has it (see `Store.read_sweep`), without its grid; needs no domain, no weights.
+    """Return a plan, without its grid, from what the store keeps of it; needs no domain and no weights.
 
     Raises:
         ValidationError: another version of the program planned it.
