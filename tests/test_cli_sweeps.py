@@ -123,3 +123,14 @@ def test_status_shows_each_cell_of_each_sweep(tmp_path: Path):
     alone = call("status", "--store", str(tmp_path / "store"), "--sweep", "wider").stdout
     assert "wider" in alone
     assert "small" not in alone
+
+
+def test_status_asks_neither_for_weights_nor_for_this_version(tmp_path: Path):
+    store, plan = sweep_store(tmp_path / "store")
+    elsewhere = json.dumps(store.read_sweep("sweeps/small.json")).replace("builtin", "inception:/elsewhere/weights.pt")
+    store.write_file("sweeps/small.json", elsewhere.encode())
+    store.append("trials", "small", [outcome_row(plan.trials[0], "done", "e", steps=400)])
+    store.write_sweep("older", {"spec": {"name": "older"}, "trials": []})
+    said = call("status", "--store", str(tmp_path / "store")).stdout
+    assert "older: planned by another version of transfergan" in said
+    assert "small: 1 of 8 trials ended" in said

@@ -78,6 +78,15 @@ def test_each_device_is_told_by_its_own_trials(store: Store):
     assert estimates(on_gpu, store) == estimates(on_gpu, store, "H100"), "most have run there"
 
 
+def test_rungs_as_many_steps_apart_leave_open_what_is_training_and_what_evaluation(store: Store):
+    write(store, tiny.make(pretrain={"steps": 8}), ended=False)  # 2, 4
+    other = tiny.make(training={**tiny.SPEC["training"], "steps": 40}, pretrain={"steps": 40}, sizes=[50])
+    found = estimates(other, store)
+    said = together((each, each.seconds()) for each in found.values())
+    assert (said.low or math.inf) < sum(seconds(trial, 40, (*TRUTH[:3], 0.0)) for trial in other.trials) < said.value
+    assert said.high == said.value, "longer trials take no more than by steps alone"
+
+
 def test_where_weights_lie_does_not_matter(store: Store, tmp_path: Path):
     plans = []
     for folder in (tmp_path / "here", tmp_path / "there"):

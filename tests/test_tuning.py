@@ -16,8 +16,8 @@ from bench import proposals
 from bench.check import check
 from bench.cli import app
 from bench.ledger import Ledger
-from bench.plan import trial_columns
-from bench.spec import SweepSpec, TuningConfig, as_mapping
+from bench.plan import record
+from bench.spec import SweepSpec, TuningConfig
 from bench.store import open_store
 from bench.tuning import Search, lines
 from tests import tiny
@@ -150,7 +150,7 @@ def test_the_report_says_what_was_tuned_and_what_that_cost(finished: Path):
 
 def test_the_report_says_that_nothing_was_tuned(tmp_path: Path):
     store, plan = open_store(str(tmp_path), create=True), tiny.make()
-    store.write_sweep("small", {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]})
+    store.write_sweep("small", record(plan))
     (found,) = searches(load(store))
     assert found.words.startswith("Not tuned: all strategies share learning rate 0.0001 and 8 steps")
 

@@ -39,7 +39,7 @@ ANNOUNCED = "announced:"
 def check_embedding(name: str, *, announced: bool = False) -> str:
     """Return the name with its path made absolute, so that it means the same in every process.
 
-    With `announced`, one that only lacks its weights is no error, but has `ANNOUNCED` before its name.
+    With `announced`, one that only lacks its file is no error, but has `ANNOUNCED` before its name.
 
     Raises:
         UserError: there is no such embedding, or its file is not there.
@@ -54,7 +54,7 @@ def check_embedding(name: str, *, announced: bool = False) -> str:
     try:
         embedding_identity(name)
     except UserError:
-        if not announced or kind not in _USUAL:
+        if not announced or kind == "builtin":
             raise
         return ANNOUNCED + name
     return name
