@@ -11,7 +11,7 @@ from trainers.domains.torchvision import TorchvisionDomain
 from trainers.errors import UserError
 
 #: Of `rows`.
-COLUMNS = ("name", "train", "reference", "classes", "state", "licence", "source")
+COLUMNS = ("name", "train", "reference", "classes", "state", "licence")
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -20,9 +20,8 @@ def rows() -> list[tuple[str, ...]]:
     for name in (*builtin_names(), *torchvision_names()):
         domain = get(name)
         train, reference, classes, state = _counted(domain)
-        source = domain.entry.source.partition("://")[2] if isinstance(domain, TorchvisionDomain) else ""
-        found.append((name, f"{train:,}", f"{reference:,}", str(classes), state, domain.licence, source))
-    return [*found, *((f"{kind}:PATH", "", "", "", "your own images", "", "") for kind in OWN)]
+        found.append((name, f"{train:,}", f"{reference:,}", str(classes), state, domain.licence))
+    return [*found, *((f"{kind}:PATH", "", "", "", "yours", "yours") for kind in OWN)]
 
 
 def described(name: str) -> dict[str, str]:
@@ -118,10 +117,10 @@ def _counted(domain: Domain) -> tuple[int, int, int, str]:
         state = "ready" if isinstance(domain, Collection) else "built in"
         return domain.count("train"), domain.count("reference"), len(domain.classes), state
     entry, lacking = domain.entry, domain.ready()
-    state = "ready" if lacking is None else lacking.partition(";")[0]
+    state = "missing"
     if lacking is None:
         try:
-            return domain.count("train"), domain.count("reference"), len(domain.classes), state
+            return domain.count("train"), domain.count("reference"), len(domain.classes), "ready"
         except UserError:
             state = "damaged"
     return entry.train, entry.reference, entry.classes, state

@@ -6,6 +6,7 @@ import shutil
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -273,6 +274,22 @@ def test_links_out_of_the_folder_and_to_folders_are_named_and_not_followed(tmp_p
         "a/outside.png (a link out of the folder)", "b/gone.png (a link out of the folder)", "loop/ (a link to a folder)",
     )  # fmt: skip
     assert domain.count("train") + domain.count("reference") == 4
+
+
+def test_folders_that_cannot_be_listed_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder, listed = fill(tmp_path / "photos", "a/1.png", "a/2.png", "b/3.png"), os.scandir
+
+    def scandir(path: Any) -> Any:  # permissions do not keep out a test that runs as root
+        if str(path).endswith(closed):
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    closed = "/b"
+    assert Folder(folder).skipped == ("b/ (Permission denied)",)
+    closed = "/photos"
+    with pytest.raises(UserError, match=r"holds no images .*; skipped: \./ \(Permission denied\)"):
+        Folder(folder)
 
 
 def test_a_hidden_folder_may_be_named_itself(tmp_path: Path):

@@ -33,7 +33,7 @@ def test_domains_lists_official_counts_and_those_that_are_there():
     assert set(torchvision_names()) < set(rows)
     assert rows["svhn"][:4] == ["4", "3", "10", "ready"]
     assert rows["mnist"][:4] == ["60,000", "10,000", "10", "damaged"]
-    assert rows["dtd"][:4] == ["1,880", "1,880", "47", "lacks"]
+    assert rows["dtd"][:4] == ["1,880", "1,880", "47", "missing"]
 
 
 @pytest.mark.parametrize("name", [*FEW, "digits"])

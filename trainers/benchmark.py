@@ -8,9 +8,7 @@ module, so run it in a checkout.
 
 import argparse
 import json
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +21,7 @@ from trainers.config import GanConfig, TrainingConfig
 from trainers.core import Gan
 from trainers.flops import FlopCounter
 from trainers.sampling import sample
+from trainers.trial import peak_memory_mib
 
 #: resolution, width, batch, critic steps, generator steps per round: the quickstart's size, and the next one up.
 SIZES = {"cpu": [(16, 16, 32, 2, 10), (32, 32, 32, 5, 1)], "cuda": [(32, 32, 64, 5, 20), (64, 64, 64, 5, 10)]}
@@ -70,9 +69,9 @@ def contestants(resolution: int, width: int, batch: int, critic_steps: int, devi
 def measure(size: tuple[int, int, int, int, int], device: str, rounds: int) -> list[dict[str, Any]]:
     """Return a row per mode: throughput by the median round (the first warms up and does not count), and peak memory.
 
-    The peak is the allocator's on a GPU, and that of the process so far, over all modes, on the CPU. `model_gflops_per_s` are
-    the textbook step's floating-point operations per second, whichever way a mode gets round some of them; `matmul_share` is
-    that as a share of the rate of a large float32 matrix product in the same run.
+    The peak is the allocator's on a GPU, with what the networks of all modes hold, and that of the process so far on the CPU.
+    `model_gflops_per_s` are the textbook step's floating-point operations per second, whichever way a mode gets round some of
+    them; `matmul_share` is that as a share of the rate of a large float32 matrix product in the same run.
     """
     resolution, width, batch, critic_steps, steps = size
     modes = contestants(resolution, width, batch, critic_steps, device)
@@ -93,7 +92,7 @@ def measure(size: tuple[int, int, int, int, int], device: str, rounds: int) -> l
                 torch.cuda.synchronize()
             if turn:
                 seconds[mode].append((time.perf_counter() - began) / steps)
-            peaks[mode] = max(peaks[mode], _peak_mib(device))
+            peaks[mode] = max(peaks[mode], peak_memory_mib(torch.device(device)))
     plain = statistics.median(seconds["plain"])
     matmul = 2 * MATRIX[device] ** 3 / statistics.median(products[1:])
     return [
@@ -162,13 +161,6 @@ def _matmul_seconds(device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - began
-
-
-def _peak_mib(device: str) -> float:
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _rows(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:

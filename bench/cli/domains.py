@@ -20,14 +20,16 @@ def domains(context: typer.Context) -> None:
 
     from bench.domains import COLUMNS, rows
 
+    found = rows()
     table = Table(box=None, pad_edge=False)
-    for column in COLUMNS:
+    for column, *cells in zip(COLUMNS, *found, strict=True):
         number = column in ("train", "reference", "classes")
-        table.add_column(column, justify="right" if number else "left", no_wrap=number or column == "name", overflow="fold")
-    for row in rows():
+        least = 0 if column == "licence" else max(map(len, (column, *cells)))  # that one alone may be cut short
+        table.add_column(column, justify="right" if number else "left", no_wrap=True, min_width=least)
+    for row in found:
         table.add_row(*row)
     Console().print(table)
-    typer.echo("transfergan domains show NAME tells the rest: what a domain shows, where its files go, where they are from.")
+    typer.echo("transfergan domains show NAME tells the rest: what a domain shows, what is missing, where its files are from.")
 
 
 @app.command(epilog="Example: transfergan domains show cifar10")

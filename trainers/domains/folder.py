@@ -44,7 +44,7 @@ class Folder(Collection):
 
     @property
     def skipped(self) -> tuple[str, ...]:  # type: ignore[override]  # found when asked for
-        """Files that could not be read, and links that lead out of the folder or to folders, which are not followed."""
+        """Files and folders that could not be read, and links out of the folder or to folders, which are not followed."""
         return (*(self._names[i] for i in self._index.unreadable), *sorted(self._foreign))
 
     def records(self) -> "Files":
@@ -61,9 +61,13 @@ class Folder(Collection):
         return by_split(self.name, readable, *splits_and_classes(self._paths, readable))
 
     def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield the name and status of each file that is an image by its name; note links that are not followed."""
+        """Yield the name and status of each file that is an image by its name; note links and folders that are passed over."""
         root = self.path.resolve()
-        for folder, folders, files in os.walk(self.path):
+
+        def unlisted(error: OSError) -> None:
+            self._foreign.append(f"{Path(error.filename).relative_to(self.path).as_posix()}/ ({error.strerror})")
+
+        for folder, folders, files in os.walk(self.path, onerror=unlisted):
             below = Path(folder).relative_to(self.path)
             for name in folders:
                 if not name.startswith(".") and Path(folder, name).is_symlink():

@@ -47,7 +47,7 @@ def split_name(text: str) -> tuple[str, Knobs]:
     """Return a domain's name without its knobs, and the knobs.
 
     >>> split_name("letters[classes=5]")
-    ('letters', Knobs(classes=5, per_class=None, spread=None, shift=None))
+    ('letters', Knobs(classes=5, per_class=None, spread=None, shift=None, fit=None))
 
     Raises:
         UserError: a knob is unknown, stands there twice, or its value is out of range.

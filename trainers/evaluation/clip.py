@@ -32,6 +32,7 @@ class Clip:
         self.identity = identity
         self._device = torch.device(device)
         self._network = CLIP_fx(name=str(file), device=device)
+        self._network.model.float()  # on a GPU the package would have it in float16: a metric must not depend on the device
         self._prepare = img_preprocess_clip
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
