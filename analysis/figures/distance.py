@@ -76,7 +76,7 @@ def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
     left, right = points["distance"].min() - pad, points["distance"].max() + pad
     spans = points.groupby("name").agg(x=("distance", "first"), low=("gain", "min"), high=("gain", "max"))
     of = dict(zip(points["name"], about(points.drop(columns="size", errors="ignore")), strict=True))
-    labels = []
+    annotations, labels = [], []
     taken = {"high": -math.inf, "low": -math.inf}  # how far to the right each side is written on
     for name, span in spans.sort_values("x").iterrows():
         x, width = span["x"], 0.2 * pad * len(str(name))
@@ -90,7 +90,7 @@ def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
             if start > end and not ((others["gain"] - middle).abs() < tall).any():
                 taken[side] = start + width + 0.2 * pad
                 place = {"x": x, "y": span[side], "xanchor": anchor, "yshift": 17 if side == "high" else -17}
-                figure.add_annotation(text=escape(str(name)), showarrow=False, **place)
+                annotations.append({"text": escape(str(name)), "showarrow": False, **place})
                 labels.append(of[name])
                 break
-    figure.update_layout(meta={"labels": labels})
+    figure.update_layout(annotations=annotations, meta={"labels": labels})
