@@ -164,6 +164,8 @@ def launched(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Launched
             (head,) = (path for path in machines.iterdir() if (path / "running").exists())
             run([sys.executable, "-c", SCALE], HOME=str(head / "home"), REMOTE_HOST=head.name)
             before = machines_now()
+            for other in re.findall(r"`(ray attach [^`]*)`", PAGE):
+                run(["bash", "-eic", " ".join(other.split())])
         said[line] = run(["bash", "-eic", f"{line}\nwait"], "y\n")
     return Launched(folder, made, remote.calls(machines), said, before, machines_now())
 
@@ -212,14 +214,15 @@ def test_a_machine_installs_our_versions_and_starts_ray_with_a_token(launched: L
     assert wanted <= set(start.arguments)
 
 
-def test_the_way_in_is_the_clouds_tunnel_and_leads_to_the_dashboard(launched: Launched):
+def test_the_way_in_is_the_clouds_tunnel_and_leads_to_the_dashboard_and_to_rays_client(launched: Launched):
     session = "ssm start-session --region us-west-2 --target {} --document-name AWS-StartSSHSession --parameters portNumber=22"
     assert {" ".join(call) for call in launched.here("aws")} == {
         session.format(machine["InstanceId"]) for machine in launched.before.values()
     }
-    (tunnel,) = (call for call in launched.calls if "-L" in call.arguments)
-    assert tunnel.arguments[tunnel.arguments.index("-L") + 1] == "8265:localhost:8265"
-    assert not tunnel.terminal  # or the shell would stop it for reading there from the background
+    tunnels = [call for call in launched.calls if "-L" in call.arguments]
+    ends = [call.arguments[call.arguments.index("-L") + 1] for call in tunnels]
+    assert ends == ["8265:localhost:8265", "10001:localhost:10001"]
+    assert not tunnels[0].terminal  # or the shell would stop it for reading there from the background
     (said,) = (text for line, text in launched.said.items() if line.startswith("ray dashboard"))
     assert "Successfully established connection" in said
 
