@@ -36,7 +36,7 @@ def step_flops(gan: GanConfig, training: TrainingConfig, classes: int = 0) -> in
 
     Args:
         gan: the networks.
-        training: how they are trained.
+        training: how they are trained; the precision does not count.
         classes: 0 for an unconditional GAN.
     """
     n, size = training.batch, gan.resolution
