@@ -67,6 +67,7 @@ def test_a_grid_that_is_missing_or_broken_is_left_out(tmp_path: Path) -> None:
     assert "<img" not in page
     assert "No sample grid has been stored yet." in page
     assert "grids are not in this page" in page
+    assert "The grids of 26 trials are not in this page: missing in the store, or left out" in page
 
 
 def test_strategies_are_ranked_and_noise_is_called_noise(tmp_path: Path) -> None:
