@@ -2,7 +2,9 @@
 
 import json
 import re
+import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,8 @@ def launcher(cloud: str) -> dict[str, Any]:
     """Return what the cluster launcher makes of cluster.yaml, for one of its clouds, as the file's head says how."""
     text = (ROOT / "cluster.yaml").read_text()
     if cloud == "gcp":
-        (script,) = re.findall(r"(sed -e .*) cluster.yaml >", text)
-        text = subprocess.run(f"{script} cluster.yaml", shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        (line,) = re.findall(r"(sed -e .* cluster.yaml) >", text)
+        text = subprocess.run(shlex.split(line), cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return prepare_config(yaml.safe_load(text))
 
 
@@ -111,10 +113,73 @@ def test_the_kubernetes_manifest_has_published_fields_only_and_asks_for_a_token(
     assert (parameters["num-cpus"], workers["minReplicas"], workers["replicas"]) == ("0", 0, 0)
 
 
-def test_the_slurm_script_is_a_script():
-    script = DEPLOY / "slurm.sh"
-    subprocess.run(["bash", "-n", script], check=True)
-    assert "--include-dashboard=false" in script.read_text()
+#: Slurm, Ray and the driver as far as slurm.sh can tell. The driver interrupts the script, as Slurm does before the time is up.
+TOOL = """#!/bin/bash
+echo "${0##*/} $*" >> calls
+case ${0##*/} in
+    scontrol) printf '%s\n' localhost 127.0.0.1 ;;
+    srun) while [[ $1 == --* ]]; do shift; done; exec "$@" ;;
+    ray) [[ $* != *--head* || ! -e broken ]] || exit 1
+         [[ $1 == health-check ]] && exec test -e up
+         cat "$RAY_AUTH_TOKEN_PATH" > up
+         exec sleep infinity ;;
+    transfergan) until [[ $(grep -c "^ray start" calls) == 2 ]]; do sleep 0.01; done
+         exec python -c '
+import os, pathlib, signal
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+try:
+    os.kill(os.getppid(), signal.SIGINT)
+    signal.pause()
+except KeyboardInterrupt:
+    pathlib.Path("recorded").touch()
+    raise SystemExit(130)' ;;
+esac
+"""
+
+
+def slurm(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run slurm.sh as Slurm does on the first machine of a job, to its end and that of all that it has started."""
+    (folder / "bin").mkdir()
+    for name in ("scontrol", "srun", "ray", "transfergan"):
+        (folder / "bin" / name).write_text(TOOL)
+        (folder / "bin" / name).chmod(0o755)
+    environment = {
+        "PATH": f"{folder / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin",
+        "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "any", "SLURM_CPUS_PER_TASK": "8",
+    }  # fmt: skip
+    (line,) = re.findall(r"`sbatch (.*?)`", (DEPLOY / "README.md").read_text())
+    script, *arguments = line.split()
+    return subprocess.run(
+        ["bash", DEPLOY / script, *arguments],
+        cwd=folder, env=environment, umask=0o022, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+
+
+def test_the_slurm_script_starts_ray_everywhere_and_lets_an_interrupted_driver_record(tmp_path: Path):
+    done = slurm(tmp_path)
+    assert done.returncode == 130, done.stdout
+    calls = (tmp_path / "calls").read_text().splitlines()
+    starts = [re.sub(r" ray start.*? --num-cpus=8", "", call) for call in calls if call.startswith("srun --overlap")]
+    step = "srun --overlap --nodes=1 --ntasks=1 --nodelist="
+    assert starts == [
+        f"{step}localhost --head --node-ip-address=127.0.0.1 --port=20007 --include-dashboard=false --temp-dir=/tmp/ray-7",
+        f"{step}127.0.0.1 --address=127.0.0.1:20007",
+    ]
+    assert "srun --nodes=1 --ntasks=1 --nodelist=127.0.0.1 getent ahostsv4 localhost" in calls  # not on that machine itself
+    assert "transfergan run sweep.yaml --store store --address 127.0.0.1:20007" in calls
+    assert re.fullmatch(r"[0-9a-f]{64}", (tmp_path / "up").read_text())
+    assert (tmp_path / "recorded").stat().st_mode & 0o777 == 0o644
+    assert not list(tmp_path.glob(".transfergan*"))
+
+
+def test_the_slurm_script_gives_the_machines_back_where_ray_does_not_start(tmp_path: Path):
+    (tmp_path / "broken").touch()
+    done = slurm(tmp_path)
+    assert done.returncode == 1
+    assert "Ray does not start on localhost" in done.stdout
+    assert "transfergan" not in (tmp_path / "calls").read_text()
+    assert not list(tmp_path.glob(".transfergan*"))
 
 
 def test_no_version_drifts_from_those_that_the_tests_pass_with():
