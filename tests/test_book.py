@@ -1,7 +1,7 @@
 """The pages of the book: every command and every example in them is run, and every link leads somewhere.
 
-Two things are not done over: `run`, `distances` and their like start no training (that is test_sweep's), and what make runs is
-asked of make.
+Three things are not done over: `run`, `distances` and their like start no training (that is test_sweep's); what make runs is
+asked of make; and of what is done on a cluster, only the words are looked at (it is test_launch's, test_deploy's, test_jobs').
 """
 
 import json
@@ -121,7 +121,9 @@ def test_what_is_no_command_of_ours_is_there_too(monkeypatch: pytest.MonkeyPatch
 
 def inline() -> list[str]:
     text = "\n".join(re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL) for page in PAGES)
-    return sorted({" ".join(found.split()) for found in re.findall(r"`(transfergan [^`]*)`", text)})
+    there = [re.sub(r"\s+#.*", "", line) for block in blocks("console") for line in block.splitlines()]
+    found = re.findall(r"`(transfergan [^`]*)`", text) + [line for line in there if line.startswith("transfergan ")]
+    return sorted({" ".join(each.split()) for each in found})
 
 
 @pytest.mark.parametrize("command", inline())

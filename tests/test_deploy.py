@@ -49,15 +49,26 @@ def test_the_launchers_file_is_right_by_rays_own_schema_and_closed_to_the_outsid
 
     assert config["provider"]["use_internal_ips"]
     assert config["auth"]["ssh_proxy_command"]
+    assert config["auth"]["ssh_proxy_use_node_id"]
     for kind in (head, gpu):
-        assert kind["node_config"]["SecurityGroupIds" if cloud == "aws" else "networkInterfaces"]
-        assert "accessConfigs" not in json.dumps(kind)  # what gives a machine of Google's a public address
+        if cloud == "aws":
+            assert not kind["node_config"]["NetworkInterfaces"][0]["AssociatePublicIpAddress"]
+        else:
+            assert misfits(kind["node_config"], INSTANCE) == []
+            assert "accessConfigs" not in kind["node_config"]["networkInterfaces"][0]  # a public address
     starts = [line for kind in ("head", "worker") for line in config[f"{kind}_start_ray_commands"] if "ray start" in line]
     assert len(starts) == 2
     assert all("RAY_AUTH_MODE=token" in line for line in starts)
     assert "--dashboard-host=127.0.0.1" in starts[0]
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
 
+
+#: The fields of Google's published Instance (compute v1) that we use, and their types.
+INSTANCE = {
+    "machineType": str, "networkInterfaces": [{"subnetwork": str}], "serviceAccounts": [{"email": str, "scopes": [str]}],
+    "disks": [{"boot": bool, "autoDelete": bool, "type": str, "initializeParams": {"diskSizeGb": int, "sourceImage": str}}],
+    "scheduling": {"provisioningModel": str, "instanceTerminationAction": str, "onHostMaintenance": str},
+}  # fmt: skip
 
 #: The fields of the published RayJob (ray.io/v1) that we use, and their types.
 CONTAINER = {
@@ -98,7 +109,8 @@ def misfits(value: Any, published: Any, path: str = "") -> list[str]:
 
 
 def test_the_kubernetes_manifest_has_published_fields_only_and_asks_for_a_token():
-    job = yaml.safe_load((DEPLOY / "rayjob.yaml").read_text())
+    (name,) = re.findall(r"`kubectl apply --filename (\S+)`", (DEPLOY / "README.md").read_text())
+    job = yaml.safe_load((DEPLOY / name).read_text())
     assert misfits(job, RAY_JOB) == []
     assert misfits({**job, "spec": {**job["spec"], "backoffLimit": "2", "rayCluster": {}}}, RAY_JOB) == [
         ".spec.backoffLimit", ".spec.rayCluster"
@@ -193,6 +205,10 @@ def test_no_version_drifts_from_those_that_the_tests_pass_with():
         assert ray == versions["ray"]
         assert f"{major}.{minor}" in needs
     assert yaml.safe_load((DEPLOY / "rayjob.yaml").read_text())["spec"]["rayClusterSpec"]["rayVersion"] == versions["ray"]
-    assert f"boto3=={pinned(ROOT / 'tests/s3-server.txt')['boto3']} " in text
+    clients = dict(re.findall(r"(boto3|google-api-python-client)==([\d.]+)", text))
+    assert clients["boto3"] == pinned(ROOT / "tests/s3-server.txt")["boto3"]
+    assert all(text.count(f"{name}=={version}") == text.count(name) == 2 for name, version in clients.items())
+    # Apart from ours: what constraints.txt has of python-dateutil is too new for boto3, and pip would go back to one of 2015.
     installs = re.findall(r"pip install .*", text)
-    assert sum("--constraint" in line and "constraints.txt" in line for line in installs) == 3
+    assert sorted(line.split()[-1] for line in installs if "constraints.txt" in line) == [".", ".", "~/transfergan"]
+    assert not any("constraint" in line for line in installs if any(name in line for name in clients))
