@@ -1,8 +1,8 @@
 """One thread, as in a trial with one CPU: networks this small are slower on several, and far slower beside other processes.
 
-And a cache of prepared images that is not the user's own; and stores: empty ones, on disk and on an S3 server, and a
-finished one. The S3 server is a process with a Python environment of its own (tests/s3-server.txt): its packages and the tests'
-do not go together.
+And a cache of prepared images that is not the user's own; stores: empty ones, on disk and on an S3 server, and finished ones;
+and reports, with a browser to look at them. The S3 server is a process with a Python environment of its own
+(tests/s3-server.txt): its packages and the tests' do not go together.
 """
 
 import os
@@ -16,14 +16,22 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from bench.store import Store, open_store
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.pages import Reports
+
 torch.set_num_threads(1)
 
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
 S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
 
 
@@ -98,6 +106,16 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 @pytest.fixture(scope="session")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished store of a quickstart's size, of numbers that a formula says; not to be changed."""
+    from tests.synthetic import build
+
+    folder = tmp_path_factory.mktemp("quickstart") / "store"
+    build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a store that holds the sweep `tiny.make()`, finished; not to be changed."""
     from tests import tiny
@@ -112,3 +130,26 @@ def finished(finished_once: Path, tmp_path: Path) -> Store:
     """A store that holds the sweep `tiny.make()`, finished, to do with as one likes."""
     shutil.copytree(finished_once, tmp_path / "store")
     return open_store(str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> "Reports":
+    """The reports that tests look at in a browser, by the kind of store."""
+    from tests.pages import Reports
+
+    return Reports(tmp_path_factory.mktemp("reports"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A browser; not for the whole session, as its client's event loop would be in the way of others'."""
+    from playwright.sync_api import sync_playwright
+
+    if not CHROMIUM.exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"{CHROMIUM} is absent, and CI must not go without a browser")
+        pytest.skip(f"{CHROMIUM} is absent: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*FLAGS.split(), "--disable-sync"])
+        yield browser
+        browser.close()

@@ -29,3 +29,13 @@ def write(folder: Path, contents: dict[str, bytes]) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return folder
+
+
+def pictures(folder: Path, count: int, *classes: str) -> Path:
+    """Write different images into a folder, or into its sub-folders."""
+    random = np.random.default_rng(0)
+    for name in classes or ("",):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            Image.fromarray(random.integers(0, 255, (16, 16, 3), np.uint8)).save(folder / name / f"{i:02d}.png")
+    return folder

@@ -10,13 +10,12 @@ import torch
 import yaml
 from safetensors.torch import save, save_file
 from torch import Tensor
-from typer.testing import CliRunner, Result
 
 from analysis.frames import load
 from analysis.report import write_report
 from bench import distances
 from bench.check import check
-from bench.cli import app, main
+from bench.cli import main
 from bench.imports import imported
 from bench.ledger import Ledger
 from bench.outcomes import last_checkpoint
@@ -24,6 +23,7 @@ from bench.plan import Plan, make_plan
 from bench.spec import SweepSpec
 from bench.store import Store, open_store
 from tests import tiny
+from tests.command_line import call
 from trainers import checkpoints
 from trainers.config import GanConfig
 from trainers.domains import get
@@ -50,10 +50,6 @@ def theirs() -> tuple[dict[str, Tensor], dict[str, str | None]]:
     names: dict[str, str | None] = {f"model/{ours}": ours for ours in networks()}
     tensors = {f"model/{ours}": tensor.half() for ours, tensor in networks().items()}
     return {**tensors, "generator.step": torch.tensor(7), "optimizer.m": torch.ones(3)}, {**names, "generator.step": None}
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(each) for each in arguments])
 
 
 def planned(store: Store, **changes: object) -> Plan:

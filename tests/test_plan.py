@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from bench.plan import Plan, make_plan, trial_columns
 from bench.spec import SweepSpec, load_spec
+from tests.images import pictures
 from trainers.config import TrialConfig
 from trainers.domains import builtin_names
 from trainers.errors import UserError
@@ -42,16 +42,6 @@ def refused(**changes: Any) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
-
-
-def pictures(folder: Path, count: int, *classes: str) -> Path:
-    """Write different images into a folder, or into its sub-folders."""
-    random = np.random.default_rng(0)
-    for name in classes or ("",):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for i in range(count):
-            Image.fromarray(random.integers(0, 255, (16, 16, 3), np.uint8)).save(folder / name / f"{i:02d}.png")
-    return folder
 
 
 def keys(plan: Plan, kind: str = "adapt", strategy: str | None = None) -> set[str]:
