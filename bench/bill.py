@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from bench.budget import hours
 from bench.estimate import Estimate, Interval, estimate, together
-from bench.ledger import ENDED, Ledger
+from bench.ledger import ENDED, Ledger, held
 from bench.plan import Plan
-from bench.stopping import Action, Curve, judge
+from bench.stopping import Action, judge
 from bench.store import Store
 from bench.timing import devices, measured, on_device
 from trainers.errors import UserError
@@ -60,7 +60,7 @@ def bills(plan: Plan, store: Store | None) -> list[Bill]:
     """
     gpu = bool(plan.spec.resources.gpus)
     found = [] if store is None else measured(store)
-    fresh = Ledger(plan, dict.fromkeys(plan.by_key, "pending"), {key: {} for key in plan.by_key})
+    fresh = Ledger.fresh(plan)
     now = fresh if store is None else Ledger.open(plan, store)
     now.settle()
     whole, rest = expected_shares(fresh), expected_shares(now)
@@ -109,32 +109,37 @@ def expected_shares(ledger: Ledger) -> dict[str, tuple[float, ...]]:
     """Return how likely each trial is to go on to each of its rungs.
 
     The rule itself decides, on drawn orders of merit: a method's is its strategy's and its source's, both normally distributed
-    and equally wide, and stays as it is from rung to rung; nothing collapses, fails or ceases to improve. Where values are
-    known, they count.
+    and equally wide (a tried setting has one of its own), and stays as it is from rung to rung; nothing collapses, fails or
+    ceases to improve. Where values are known, they count; a trial that has ended has gone as far as it has.
     """
     plan, rng = ledger.plan, np.random.default_rng(0)
     rule = plan.spec.stopping.model_copy(update={"plateau": 0})
     found = {key: (1.0,) * len(trial.rungs) for key, trial in plan.by_key.items()}
     draws = max(1, min(DRAWS, ALL_DRAWS // max(1, len(plan.cells))))
     for cell, keys in plan.cells.items():
-        rungs = plan.by_key[keys[0]].rungs
-        known = {rung: sorted(ledger.values[key][rung] for key in keys if rung in ledger.values[key]) for rung in rungs}
-        reached = {key: np.zeros(len(rungs)) for key in keys}
+        rungs, shown = ledger.rungs(cell), ledger.curves(cell)
+        known = {rung: sorted(curve.values[rung] for curve in shown if rung in curve.values) for rung in rungs}
+        reached = {key: np.zeros(len(found[key])) for key in keys}
         for _ in range(draws):
             merit: defaultdict[object, float] = defaultdict(rng.standard_normal)
             curves = []
-            for key in keys:
-                trial, values = plan.by_key[key], ledger.values[key]
-                source = trial.source and trial.source.name
-                method = f"{trial.strategy} {source}"
-                place = NormalDist(sigma=math.sqrt(2)).cdf(merit["strategy", trial.strategy] + merit["source", source])
-                drawn = {r: float(np.quantile(known[r], place)) if known[r] else place for r in rungs}
-                ended = ledger.status[key] in ENDED
-                diverged, failed = ledger.status[key] == "diverged", ledger.status[key] in ("failed", "blocked")
-                shown = values if ended else {**drawn, **values}
-                curves.append(Curve(key, trial.strategy or "", shown, diverged, failed, method=method))
+            for curve in shown:
+                trial = plan.by_key[curve.key]
+                of = (trial.strategy, trial.source and trial.source.name) if trial.kind == "adapt" else (curve.method,)
+                place = NormalDist(sigma=math.sqrt(len(of))).cdf(sum(merit[each] for each in enumerate(of)))
+                if ledger.status[curve.key] == "stopped":  # by what it came to itself it may have been, which is not drawn
+                    curves.append(replace(curve, failed=True))
+                elif ledger.status[curve.key] in ENDED:
+                    curves.append(curve)
+                else:
+                    drawn = {rung: float(np.quantile(known[rung], place)) if known.get(rung) else place for rung in trial.rungs}
+                    values = held({**drawn, **curve.values}, trial.training.steps, rungs)
+                    curves.append(replace(curve, values=values))
             for key, verdict in judge(curves, rungs, rule, cell).items():
-                stopped = verdict.rung if verdict.action is Action.STOP else None
-                reached[key][: None if stopped is None else 1 + rungs.index(stopped)] += 1
+                own = plan.by_key[key].rungs
+                last = verdict.rung if verdict.action is Action.STOP and verdict.rung else own[-1]
+                reached[key][: sum(rung <= last for rung in own)] += 1
         found |= {key: tuple((each / draws).tolist()) for key, each in reached.items()}
+    for key in ledger.having(*ENDED):
+        found[key] = tuple(float(rung <= ledger.last_rung(key)) for rung in plan.by_key[key].rungs)
     return found

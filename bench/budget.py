@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from bench.estimate import Estimate
+from bench.estimate import Estimate, rounded
 from bench.ledger import Ledger
 from bench.spec import ResourcesConfig
 from trainers.errors import UserError
@@ -44,22 +44,25 @@ class Budget:
         limit: float = math.inf,
         estimates: Callable[[], Mapping[str, Estimate]] = dict,
         clock: Callable[[], float] = time.monotonic,
+        spent: float = 0.0,
     ) -> None:
-        """Make one, with nothing spent.
+        """Make one.
 
         Args:
             ledger: what runs, and how far it has come.
             limit: slot seconds that may be spent.
-            estimates: returns what every trial takes; raises UserError (or returns none) while that is unknown, and is asked
-                again at a rung.
+            estimates: returns what every trial takes; raises UserError (or returns none) while that is unknown. It is asked
+                at the start and, for trials may take another time than the first of them did, at rungs, ever more seldom.
             clock: seconds.
+            spent: slot seconds that have been spent before.
         """
         self.limit = limit
-        self.spent = 0.0
+        self.spent = spent
         self.refused: float | None = None
         self.slots = 1
         self._ledger = ledger
         self._ask, self._asked = estimates, False
+        self._rungs = 0
         self._estimates: Mapping[str, Estimate] = {}  # of no trial while it is unknown
         self._clock, self._last = clock, clock()
         self._running: dict[str, float] = {}  # since when they are on their way to the next rung
@@ -75,7 +78,8 @@ class Budget:
     def on_rung(self, key: str) -> None:
         """Hear that a trial has reached a rung."""
         self._running.pop(key, None)
-        if not self._estimates:
+        self._rungs += 1
+        if not self._estimates or self._rungs.bit_count() == 1:  # the first, second, fourth, eighth, ...
             self._asked = False
 
     def allows(self, key: str) -> bool:
@@ -101,7 +105,7 @@ class Budget:
         """Return in a line why no more trials were started, and what remains."""
         resources = self._ledger.plan.spec.resources
         assert self.refused is not None
-        spent, more, limit = (f"{hours(each, resources):.3g}" for each in (self.spent, self.refused, self.limit))
+        spent, more, limit = (rounded(hours(each, resources)) for each in (self.spent, self.refused, self.limit))
         why = f"the next rungs would have made it {more}, and " if self.refused > self.spent else ""
         return (
             f"stopped after {spent} {unit(resources)}: {why}the limit is {limit}; "

@@ -3,16 +3,19 @@
 A trial is its set-up (until step 0 has been measured) and then, for every rung, training up to it and its evaluation (see
 `bench.timing`). A planned trial is like a measured one that has the same networks, the same losses and minibatches, the same
 embedding and device. Their rungs are fitted with so many seconds per step, per evaluation, and more for the last one (least
-squares, none negative); so budgets and rungs may differ. Where no trial is like it, the one with the nearest work stands for
-it, in proportion to work: training by the floating-point operations of a step, counted on the networks (`trainers.flops`);
-evaluation by the pixels that are evaluated. That is the most it can come to if the larger networks use the device no worse
-than the smaller, so the interval reaches from there to no difference at all.
+squares, none negative); so budgets and rungs may differ. While all rungs that were measured are as many steps apart, the
+interval reaches from rungs that are all training to rungs that are as much evaluation as there can be.
+
+Where no trial is like it, the one with the nearest work stands for it, in proportion to work: training by the floating-point
+operations of a step, counted on the networks (`trainers.flops`); evaluation by the pixels that are evaluated. That is the most
+it can come to if the larger networks use the device no worse than the smaller, so the interval reaches from there to no
+difference at all.
 """
 
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
@@ -23,14 +26,20 @@ from scipy.optimize import nnls
 from bench.plan import Plan
 from bench.store import Store
 from bench.timing import Measured, measured, on_device
-from trainers.config import TrialConfig
+from trainers.config import EvaluationConfig, TrialConfig
 from trainers.errors import UserError
+from trainers.evaluation.names import ANNOUNCED
 
 #: Trials of one strategy that must have been measured for it to be told from the others: what it freezes costs less.
 ENOUGH = 3
 
 #: What of a trial's training does not change how long a step takes.
 _NO_MATTER = {"steps", "generator_lr", "critic_lr", "betas"}
+
+
+def rounded(number: float) -> str:
+    """Return a number, such as hours or their cost, to three digits and whole; never with an exponent where it is large."""
+    return f"{number:,.0f}" if number >= 999.5 else f"{number:.3g}"
 
 
 @dataclass(frozen=True)
@@ -42,8 +51,8 @@ class Interval:
     high: float | None
 
     def __str__(self) -> str:
-        ends = "" if self.low is None or self.high is None else f" ({self.low:.3g} to {self.high:.3g})"
-        return f"{self.value:.3g}{ends}"
+        ends = "" if self.low is None or self.high is None else f" ({rounded(self.low)} to {rounded(self.high)})"
+        return f"{rounded(self.value)}{ends}"
 
     def times(self, factor: float) -> "Interval":
         """Return it in another unit."""
@@ -95,16 +104,22 @@ def estimate(plan: Plan, found: Sequence[Measured]) -> dict[str, Estimate]:
     try:
         return {key: fits.estimate(trial) for key, trial in plan.by_key.items()}
     except _Unknown as error:
-        device = "a GPU" if plan.spec.resources.gpus else "a CPU"
+        device, network = "a GPU" if plan.spec.resources.gpus else "a CPU", _network(plan.spec.evaluation)
         raise UserError(
-            f"how long trials take is unknown: the store has none on {device} in embedding {plan.spec.evaluation.embedding!r}; "
+            f"how long trials take is unknown: the store has none on {device} in embedding {network!r}; "
             "transfergan run SPEC --max-hours 0.1 measures the first"
         ) from error
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """What trials alike take: seconds of a set-up, a step, an evaluation, and what the last rung takes more."""
+    """What trials alike take: seconds of a set-up, a step, an evaluation, and what the last rung takes more.
+
+    Attributes:
+        like: one of them.
+        residuals: of each trial the logarithm of its seconds, less that of what is said here.
+        apart: how many steps all of their rungs are apart; None where they differ.
+    """
 
     like: TrialConfig
     setup: float
@@ -112,6 +127,7 @@ class _Fit:
     evaluation: float
     last: float
     residuals: tuple[float, ...]
+    apart: float | None
 
     @classmethod
     def of(cls, found: Sequence[Measured]) -> "_Fit":
@@ -125,7 +141,21 @@ class _Fit:
             said = setup * (each.setup_seconds is not None) + sum(n * step + evaluation + end * last for n, end, _ in each.legs)
             if said > 0 and each.seconds > 0:
                 residuals.append(math.log(each.seconds / said))
-        return cls(found[0].trial, setup, step, evaluation, last, tuple(residuals))
+        apart = float(legs[0, 0]) if len(set(legs[:, 0])) == 1 else None
+        return cls(found[0].trial, setup, step, evaluation, last, tuple(residuals), apart)
+
+    @property
+    def readings(self) -> tuple["_Fit", ...]:
+        """It, and what else it may be: where all rungs are as far apart, nothing tells a step from an evaluation.
+
+        It then has no evaluations, which is the most that a longer trial can come to; or an evaluation may take all of the
+        set-up, in which there is one.
+        """
+        if self.apart is None:
+            return (self,)
+        rung = self.apart * self.step + self.evaluation
+        evaluation = min(self.setup, rung)
+        return self, replace(self, evaluation=evaluation, step=(rung - evaluation) / self.apart)
 
     def legs(self, trial: TrialConfig, training: float = 1, evaluation: float = 1) -> tuple[float, tuple[float, ...]]:
         """Return a trial's set-up and rungs, in seconds, its training and its evaluation so many times as much work."""
@@ -159,34 +189,32 @@ class _Fits:
         kind = alike(trial)
         known = kind, trial.strategy, trial.rungs
         if known not in self._estimates:
-            made = self._alike(trial, kind) if kind in self._found else self._scaled(trial)
+            made = self._told(self._fit(kind, trial.strategy), trial) if kind in self._found else self._scaled(trial)
             self._estimates[known] = made
         return self._estimates[known]
 
-    def _alike(self, trial: TrialConfig, kind: str) -> Estimate:
-        fit = self._fit(kind, trial.strategy)
-        return Estimate(*fit.legs(trial), self._bounds(fit), self._spread)
-
     def _scaled(self, trial: TrialConfig) -> Estimate:
-        embedding = trial.evaluation.embedding
+        network = _network(trial.evaluation)
         others = [
             self._fit(kind, trial.strategy)
             for kind, by_strategy in self._found.items()
-            if next(iter(by_strategy.values()))[0].trial.evaluation.embedding == embedding
+            if _network(next(iter(by_strategy.values()))[0].trial.evaluation) == network
         ]
         if not others:
             raise _Unknown
         ratios = [(_work(trial) / _work(fit.like), _pixels(trial) / _pixels(fit.like)) for fit in others]
         nearest = min(range(len(others)), key=lambda i: abs(math.log(ratios[i][0])))
-        fit, (training, evaluation) = others[nearest], ratios[nearest]
+        return replace(self._told(others[nearest], trial, *ratios[nearest]), scaled=True)
+
+    def _told(self, fit: _Fit, trial: TrialConfig, training: float = 1, evaluation: float = 1) -> Estimate:
+        """Return what a trial takes by a fit, its training and its evaluation so many times as much work."""
         setup, rungs = fit.legs(trial, training, evaluation)
         total, bounds = setup + sum(rungs), self._bounds(fit)
-        if bounds is not None:
-            as_measured = fit.legs(trial, min(1, training), min(1, evaluation))
-            at_most = fit.legs(trial, max(1, training), max(1, evaluation))
-            least, most = (own + sum(others) for own, others in (as_measured, at_most))
-            bounds = bounds[0] * least / total, bounds[1] * most / total
-        return Estimate(setup, rungs, bounds, self._spread, scaled=True)
+        if bounds is not None and total:
+            work = [(least(1, training), least(1, evaluation)) for least in (min, max)]
+            ends = [own + sum(legs) for each in fit.readings for own, legs in (each.legs(trial, *times) for times in work)]
+            bounds = bounds[0] * min(total, *ends) / total, bounds[1] * max(total, *ends) / total
+        return Estimate(setup, rungs, bounds, self._spread)
 
     def _fit(self, kind: str, strategy: str | None) -> _Fit:
         """Return the fit of a strategy's own trials where there are enough, else of all that are alike."""
@@ -225,12 +253,19 @@ def alike(trial: TrialConfig) -> str:
         [
             trial.gan.canonical_json(),
             trial.training.model_dump(mode="json", exclude=_NO_MATTER),
-            [trial.evaluation.embedding, trial.evaluation.samples, trial.evaluation.iw_steps],
+            [_network(trial.evaluation), trial.evaluation.samples, trial.evaluation.iw_steps],
             len(trial.domain.classes) if trial.conditional else 0,
             trial.augmentation,
         ],
         sort_keys=True,
     )
+
+
+def _network(evaluation: EvaluationConfig) -> str:
+    """Return which network is measured in, wherever its weights lie; of the user's own, which file."""
+    name = evaluation.embedding.removeprefix(ANNOUNCED)
+    kind = name.partition(":")[0]
+    return name if kind == "custom" else kind
 
 
 def _work(trial: TrialConfig) -> int:

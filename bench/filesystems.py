@@ -53,6 +53,15 @@ def read(filesystem: pafs.FileSystem, path: str, size: int | None = None) -> byt
     return data
 
 
+def write(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
+    """Publish a file whole: a reader sees either nothing (or the former file) or all of it. Raises OSError."""
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        publish(Path(path), data)
+    else:
+        with filesystem.open_output_stream(path) as stream:  # object stores publish on close
+            stream.write(data)
+
+
 def publish(path: Path, data: bytes) -> None:
     """Write a local file under a temporary name, and give it its own when it is whole; make its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)

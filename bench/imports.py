@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.environment import record_environment
 from bench.outcomes import checkpoint_path, measurement_rows, outcome_row, real_samples_path, samples_path
-from bench.plan import Imports
+from bench.plan import Imports, recorded_trial
 from bench.references import StoredReferences
 from bench.spec import SweepSpec
 from bench.store import Store
@@ -82,7 +82,7 @@ def imported(store: Store) -> Imports:
     rows = store.read("trials").sort_values("recorded_at", kind="stable")
     named = pd.Series([str(source).startswith(IMPORT) for source in rows["source"]], index=rows.index, dtype=bool)
     rows = rows[named & (rows["kind"] == "pretrain") & rows["parent"].isna() & (rows["status"] == "done")]
-    trials = [TrialConfig.model_validate_json(text) for text in rows["config"]]
+    trials = [recorded_trial(row) for row in rows.to_dict("records")]
     return {(trial.as_source.name, trial.conditional): trial for trial in trials}
 
 

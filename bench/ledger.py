@@ -7,16 +7,15 @@ What is asked at every step of a sweep is kept up to date at every event, so tha
 an event costs what the cell has of trials, or a source of children.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
-
-import pandas as pd
+from typing import Literal, get_args
 
 from bench.order import InOrder
 from bench.plan import Plan
 from bench.stopping import GO, Action, Curve, Verdict, judge
 from bench.store import Store
+from bench.tables import by_step
 from trainers.config import TrialConfig
 
 Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"]
@@ -71,17 +70,24 @@ class Ledger:
             self._refresh(key)
 
     @classmethod
+    def fresh(cls, plan: Plan) -> "Ledger":
+        """Return the ledger of a plan of which nothing has run, but for imported sources."""
+        return cls(
+            plan, {key: "done" if t.imported else "pending" for key, t in plan.by_key.items()}, {k: {} for k in plan.by_key}
+        )
+
+    @classmethod
     def open(cls, plan: Plan, store: Store, *, retry_failed: bool = False) -> "Ledger":
         """Return the ledger of a plan as the store has it; with `retry_failed`, failed trials are pending again."""
-        trials = _rows(store.read("trials"), "key", plan.by_key)
+        trials = store.read("trials")
         measured = store.read("measurements")
         measured = measured[measured["trial"].isin(plan.by_key.keys()) & (measured["step"] > 0)]
         values, diversity = (by_step(measured, name, plan.by_key) for name in (plan.spec.stopping.metric, "diversity"))
         status: dict[str, Status] = dict.fromkeys(plan.by_key, "pending")
         recorded: dict[str, Status] = {}
         reasons = {}
-        for key, row in trials.items():
-            ended = row["status"]
+        for row in trials[trials["key"].isin(plan.by_key.keys())].to_dict("records"):
+            key, ended = row["key"], row["status"]
             if ended in ("done", "diverged") or (ended == "failed" and not retry_failed):
                 status[key] = ended
                 if isinstance(row["error"], str):  # a missing string reads as NaN
@@ -138,6 +144,26 @@ class Ledger:
     def last_rung(self, key: str) -> int:
         """Return the last rung that a trial has been measured at, 0 before the first."""
         return max(self.values[key], default=0)
+
+    def rungs(self, cell: str) -> tuple[int, ...]:
+        """Return the rungs of a cell: of those of its trials that have the largest budget."""
+        return max((self.plan.by_key[key].rungs for key in self.plan.cells[cell]), key=lambda rungs: rungs[-1])
+
+    def curves(self, cell: str) -> list[Curve]:
+        """Return what the stopping rule is told of a cell's trials, in the plan's order."""
+        rungs, trials = self.rungs(cell), map(self.plan.by_key.__getitem__, self.plan.cells[cell])
+        return [
+            Curve(
+                trial.key,
+                trial.strategy or "",
+                held(self.values[trial.key], trial.training.steps, rungs),
+                diverged=self.status[trial.key] == "diverged",
+                failed=self.status[trial.key] in ("failed", "blocked"),
+                diversity=self.diversity.get(trial.key, {}),
+                method=_method(trial),
+            )
+            for trial in trials
+        ]
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -247,21 +273,7 @@ class Ledger:
     def _judge(self, cell: str | None) -> None:
         if cell is None or self.plan.spec.stopping.rule == "none":
             return
-        trials = [self.plan.by_key[key] for key in self.plan.cells[cell]]
-        rungs = max((trial.rungs for trial in trials), key=lambda rungs: rungs[-1])
-        curves = [
-            Curve(
-                trial.key,
-                trial.strategy or "",
-                held(self.values[trial.key], trial.training.steps, rungs),
-                diverged=self.status[trial.key] == "diverged",
-                failed=self.status[trial.key] in ("failed", "blocked"),
-                diversity=self.diversity.get(trial.key, {}),
-                method=_method(trial),
-            )
-            for trial in trials
-        ]
-        for key, verdict in judge(curves, rungs, self.plan.spec.stopping, cell).items():
+        for key, verdict in judge(self.curves(cell), self.rungs(cell), self.plan.spec.stopping, cell).items():
             if verdict != self.verdict(key):
                 self._verdicts[key] = verdict
                 self._refresh(key)
@@ -278,17 +290,3 @@ def _method(trial: TrialConfig) -> str:
     """Return what a trial is, but for its seed, among those of its cell."""
     name = f"{trial.strategy} {trial.source and trial.source.name}"
     return name if trial.kind == "adapt" else f"{name} {trial.training.generator_lr} {trial.training.steps}"
-
-
-def by_step(measured: pd.DataFrame, metric: str, keys: Iterable[str]) -> dict[str, dict[int, float]]:
-    """Return a metric's values by trial key and step, of rows of the table `measurements`; every key has a place."""
-    found: dict[str, dict[int, float]] = {key: {} for key in keys}
-    rows = measured[measured["metric"] == metric]
-    for trial, step, value in zip(rows["trial"], rows["step"], rows["value"], strict=True):
-        found.setdefault(trial, {})[int(step)] = float(value)
-    return found
-
-
-def _rows(frame: pd.DataFrame, key: str, wanted: Iterable[str]) -> dict[str, dict[Hashable, Any]]:
-    chosen = frame[frame[key].isin(list(wanted))]
-    return {row[key]: row for row in chosen.to_dict("records")}

@@ -19,7 +19,7 @@ class Overhead:
     """What the harness adds to a job's own seconds."""
 
     startup_seconds: float = 0.0
-    """Until a slot's process is up and has imported what jobs need, once."""
+    """Until a slot's process is up and has imported what jobs need. Of slots that have nothing to do one keeps its process."""
     start_seconds: float = 0.0
     """Until a job has been handed to a process, the first time, after a pause and after a loss."""
     leg_seconds: float = 0.0
@@ -134,7 +134,7 @@ class Simulation:
         self._done: Counter[str] = Counter()  # legs of each job
         self._failures: Counter[tuple[str, int]] = Counter()  # by the job and the legs that were done
         self._runs: dict[int, _Run] = {}  # by slot
-        self._free = dict.fromkeys(reversed(range(cluster.slots)))  # the last one freed is taken first: it is warm
+        self._free = dict.fromkeys(reversed(range(cluster.slots)))  # the last one is taken first: it may be warm
         self._warm: set[int] = set()  # slots whose process is up
         self._events: list[tuple[float, int, str, int, _Run | None]] = []
         self._number = count()  # events of the same time come in the order in which they were foreseen
@@ -154,7 +154,7 @@ class Simulation:
             elif what == "loss":
                 self._lose(now, where)
             else:
-                self._free |= dict.fromkeys(self._slots(where))
+                self._free = dict.fromkeys(self._slots(where)) | self._free
                 self._foresee_loss(now, where)
             self._fill(now)
         return Outcome(self._cluster, now, self._busy, self._lost, self._interruptions, self._work.ends())
@@ -183,6 +183,8 @@ class Simulation:
             self._begin_leg(now, slot)
         else:
             del self._runs[slot]
+            if self._free:  # Ray ends the processes of all but one slot that have nothing to do
+                self._warm.discard(next(reversed(self._free)))
             self._free[slot] = None
 
     def _lose(self, now: float, machine: int) -> None:

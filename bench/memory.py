@@ -32,7 +32,7 @@ def share_gpus(plan: Plan, store: Store | None) -> Plan:
     fits = None if store is None else _fits(plan, store)
     gpus = 1 / fits if fits else 1.0
     why = f"{fits} fit on one by the memory that like trials took" if fits else "no like trial has been measured on one"
-    spec = plan.spec.model_copy(update={"resources": resources.model_copy(update={"gpus": gpus})})
+    spec = plan.spec.model_copy(update={"resources": resources.model_copy(update={"gpus": gpus, "auto": False})})
     return replace(plan, spec=spec, notes=(*plan.notes, f"resources.gpus is auto: {gpus:g} of a GPU for a trial, {why}"))
 
 

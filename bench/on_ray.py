@@ -43,7 +43,7 @@ from bench.scheduler import CellHalving
 from bench.searcher import PlanSearcher
 from bench.spec import ResourcesConfig
 from bench.store import Store, StoreUnwritableError
-from bench.worker import train_on_ray
+from bench.worker import train_on_ray, watched
 from trainers.errors import UserError
 
 #: Seconds that a trial waits before it is taken up again the first time; twice as long each further time.
@@ -226,14 +226,21 @@ def run_trials(
 
 
 def map_tasks(
-    function: Callable[..., None], arguments: Sequence[tuple[Any, ...]], cpus: int
+    function: Callable[..., None], arguments: Sequence[tuple[Any, ...]], resources: ResourcesConfig
 ) -> Iterator[tuple[int, str | None]]:
-    """Call `function(*arguments)` for each tuple of arguments, as Ray tasks.
+    """Call `function(*arguments)` for each tuple of arguments, as Ray tasks on CPUs.
+
+    A task whose process is lost, or shows no end for `resources.stall_minutes`, is tried again as often as a trial is.
 
     Yields:
         which of the arguments has ended, and why it failed or None; in the order in which they end.
     """
-    remote = ray.remote(num_cpus=cpus)(function)
+
+    def call(*own: Any) -> None:
+        with watched(resources.stall_minutes):
+            function(*own)
+
+    remote = ray.remote(num_cpus=resources.cpus, max_retries=resources.retries)(call)
     waiting = {remote.remote(*each): i for i, each in enumerate(arguments)}
     while waiting:
         (ready,), _ = ray.wait(list(waiting), num_returns=1)
@@ -241,7 +248,7 @@ def map_tasks(
         try:
             ray.get(ready)
         except ray.exceptions.RayError as failure:
-            error = str(failure).strip().splitlines()[-1]
+            error = reason(str(failure), resources.stall_minutes).splitlines()[-1]
         yield waiting.pop(ready), error
 
 

@@ -19,9 +19,9 @@ from ray.tune import Callback, RunConfig, TuneConfig
 from bench import on_ray
 from bench.ledger import Ledger
 from bench.outcomes import Recorder
-from bench.plan import Plan, make_plan, trial_columns
+from bench.plan import Plan, make_plan, record
 from bench.repair import reopen
-from bench.spec import ResourcesConfig, SweepSpec, as_mapping
+from bench.spec import ResourcesConfig, SweepSpec
 from bench.store import Store, open_store
 from bench.worker import train
 
@@ -123,8 +123,7 @@ def run_timed(
         what became of it, and for each rung or end, ascending, the seconds after which the driver has dealt with it, and of
         which trial it was.
     """
-    planned = [trial_columns(trial) for trial in plan.trials]
-    store.write_sweep(plan.spec.name, {"spec": as_mapping(plan.spec), "trials": planned})
+    store.write_sweep(plan.spec.name, record(plan))
     ledger = Ledger.open(plan, store)
     for _ in reopen(plan, ledger, store):
         pass

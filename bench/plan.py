@@ -7,12 +7,14 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any
 
-from bench.spec import SweepSpec
+from bench.spec import PLAN_ONLY, SweepSpec, as_mapping
 from trainers import sources
 from trainers.config import DomainRef, TrialConfig
 from trainers.domains import Domain, get
+from trainers.domains.announced import is_announced
 from trainers.domains.mixtures import parts_of
 from trainers.errors import UserError
+from trainers.evaluation.names import ANNOUNCED
 from trainers.strategies import get_strategy, in_cell
 
 #: Fewest reference images that FID and KID can be had from at all, and those below which a user should be warned.
@@ -32,12 +34,15 @@ class Plan:
         trials: every trial once; pretrain trials first, then the cells one after the other.
         grid: the key of every grid point's trial, as often as there are points; several points may be one trial.
         notes: what the user should know, a line each.
+        absent: the domains that are not on this machine, and the weights of an embedding. How many trials there are and what
+            they are is known all the same, but not the keys that they will have.
     """
 
     spec: SweepSpec
     trials: tuple[TrialConfig, ...]
     grid: tuple[str, ...]
     notes: tuple[str, ...]
+    absent: tuple[str, ...] = ()
 
     @property
     def collapsed(self) -> int:
@@ -117,7 +122,13 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
             adapts.setdefault(trial.key, trial)
             grid.append(trial.key)
     trials = (*pretrains.values(), *adapts.values())
-    return Plan(spec, trials, tuple(grid), tuple(notes))
+    absent = [name for name, domain in domains.items() if is_announced(domain)]
+    if spec.evaluation.embedding.startswith(ANNOUNCED):
+        absent.append(f"the weights of {spec.evaluation.embedding.removeprefix(ANNOUNCED)}")
+    if absent:
+        known = "planned by what is known of them, without keys, so that none of their trials counts as done"
+        notes.append(f"not on this machine: {', '.join(absent)}; {known}")
+    return Plan(spec, trials, tuple(grid), tuple(notes), tuple(absent))
 
 
 def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:
@@ -164,7 +175,7 @@ def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool, before: TrialC
         conditional=conditional,
         seed=spec.pretrain.seed,
         gan=spec.gan,
-        training=spec.training.model_copy(update={"steps": spec.pretrain.budget(spec.training)}),
+        training=spec.training.model_copy(update={"steps": spec.pretrain.steps}),
         evaluation=spec.evaluation,
     )
 
@@ -206,6 +217,31 @@ def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
         for size in spec.sizes:
             if size > count:
                 yield f"{name}: size {size} is more than its {count} training images; all of them are used"
+
+
+def record(plan: Plan) -> dict[str, Any]:
+    """Return what the store keeps of a plan (see `Store.write_sweep`)."""
+    return {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]}
+
+
+def recorded(planned: Mapping[str, Any]) -> Plan:
+    """Return a plan, without its grid, from what the store keeps of it; needs no domain and no weights.
+
+    Raises:
+        ValidationError: another version of the program planned it.
+    """
+    spec = SweepSpec.model_validate(planned["spec"], context=PLAN_ONLY)
+    return Plan(spec, tuple(map(recorded_trial, planned["trials"])), (), ())
+
+
+def recorded_trial(row: Mapping[Any, Any]) -> TrialConfig:
+    """Return a trial from its columns (see `trial_columns`), with the key and the cell that it has there.
+
+    To work them out anew takes the embedding's weights, which may not be on this machine.
+    """
+    trial = TrialConfig.model_validate_json(row["config"])
+    vars(trial).update(key=row["key"], cell=row["cell"] if isinstance(row["cell"], str) else None)
+    return trial
 
 
 def trial_columns(trial: TrialConfig) -> dict[str, Any]:

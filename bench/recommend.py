@@ -110,11 +110,8 @@ def command(
         for section in _SECTIONS:
             own = {key: value for key, value in settings[section].items() if value != base[section][key]}
             sets |= {f"{section}.{key}": value for key, value in own.items()}
-        pretrain = {key: value for key, value in settings["pretrain"].items() if value is not None}
-        if pretrain.get("images"):  # a budget of its own, beside which steps may not stand
-            del pretrain["steps"]
         if settings["pretrain"] != base["pretrain"]:
-            sets["pretrain"] = pretrain
+            sets["pretrain"] = settings["pretrain"]
     words = ["transfergan", "run", _BASE, "--store", store]
     for key, value in sets.items():
         words += ["--set", f"{key}={value if isinstance(value, str) and _plain(value) else json.dumps(value)}"]

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bench.ledger import by_step
 from bench.spec import StoppingConfig
 from bench.stopping import Action, Curve, judge
 from bench.store import Store
+from bench.tables import by_step
 from trainers.errors import UserError
 
 #: Shares of methods kept at a rung that are set beside each other.

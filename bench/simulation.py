@@ -15,12 +15,12 @@ from typing import Any
 
 from bench.budget import hours
 from bench.estimate import Estimate
-from bench.ledger import Ledger, by_step
+from bench.ledger import ENDED, Ledger
 from bench.machines import Cluster, Outcome, Simulation, Work
 from bench.plan import Plan
 from bench.stopping import Action
 from bench.store import Store
-from bench.tables import FINISHED
+from bench.tables import FINISHED, by_step
 from trainers.errors import UserError
 
 #: A value of the stopping metric by trial key and rung.
@@ -78,9 +78,10 @@ def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Va
     measured = {} if store is None else _measured(plan, store)
     values: dict[str, dict[int, float]] = {}
     for cell, keys in plan.cells.items():
+        whole = all(key in measured for key in keys)
         for key in keys:
             trial = plan.by_key[key]
-            if all(each in measured for each in keys):
+            if whole:
                 values[key] = {rung: measured[key].get(rung, math.inf) for rung in trial.rungs}
                 continue
             merit = sum(random.Random(f"{seed} {cell} {of}").gauss() for of in (trial.strategy, trial.parent))  # noqa: S311
@@ -151,7 +152,6 @@ class _Grid:
     """A naive grid: a job for every grid point, which pre-trains its own source first."""
 
     def __init__(self, plan: Plan, estimates: Mapping[str, Estimate]) -> None:
-        self.legs = {}
         chains: dict[str | None, tuple[float, ...]] = {None: ()}
         for key, trial in plan.by_key.items():  # sources come before what starts from them
             own = () if trial.imported else (estimates[key].setup_seconds, *estimates[key].rung_seconds)
@@ -191,18 +191,14 @@ class _Sweep:
             plan = replace(plan, spec=spec.model_copy(update={"stopping": spec.stopping.model_copy(update={"rule": "none"})}))
         self._values = values
         self._rungs = {key: trial.rungs for key, trial in plan.by_key.items()}
-        self._sources = {key for key, trial in plan.by_key.items() if trial.kind == "pretrain" and not trial.imported}
-        self._barrier = barrier
+        self._first = {trial.key for trial in plan.of_kind("pretrain")} if barrier else set()
         self.legs = {key: (each.setup_seconds, *each.rung_seconds) for key, each in estimates.items()}
-        self._ledger = Ledger(
-            plan, {key: "done" if trial.imported else "pending" for key, trial in plan.by_key.items()},
-            {key: {} for key in plan.by_key},
-        )  # fmt: skip
+        self._ledger = Ledger.fresh(plan)
 
     def take(self) -> str | None:
         ledger = self._ledger
         key = ledger.next_promoted() or ledger.next_ready()
-        if key is None or (self._barrier and self._sources and key not in self._sources):
+        if key is None or (key not in self._first and any(ledger.status[each] not in ENDED for each in self._first)):
             return None
         ledger.start(key)
         return key
@@ -216,7 +212,6 @@ class _Sweep:
             ledger.pause(job)  # as `bench.scheduler` does
         else:
             ledger.end(job, "done")
-            self._sources.discard(job)
         ledger.settle()
         if ledger.status[job] == "paused" and ledger.verdict(job).action is Action.GO:
             ledger.start(job)
@@ -225,7 +220,6 @@ class _Sweep:
     def lose(self, job: str, *, failed: bool) -> None:
         if failed:
             self._ledger.end(job, "failed", "interrupted too often")
-            self._sources.discard(job)
             self._ledger.settle()
         else:
             self._ledger.reopen(job, self._ledger.last_rung(job))

@@ -1,14 +1,15 @@
 """The sweep file: YAML to frozen, validated models, with errors that name the file, the key and the fix."""
 
+import math
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_serializer, field_validator, model_validator
 
+from bench.explain import explain
 from trainers import sources
 from trainers.augmentations import get_augmentation
 from trainers.config import (
@@ -23,13 +24,16 @@ from trainers.config import (
 )
 from trainers.errors import UserError, unknown_name
 from trainers.evaluation.names import check_embedding
-from trainers.frozen import Frozen
+from trainers.frozen import Frozen, set_fields
 from trainers.strategies import get_strategy
 
 #: A source by its name, however the file says it.
 Source = Annotated[str, BeforeValidator(sources.read)]
 
 LearningRate = Annotated[float, Field(gt=0)]
+
+#: Context in which a sweep is validated that will not be run here, so that its embedding's weights may be elsewhere.
+PLAN_ONLY = {"plan_only": True}
 
 #: What PyYAML raises: its own errors, those of values such as 2024-13-45, and that of too deep a nesting.
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
@@ -52,8 +56,8 @@ class PretrainConfig(Frozen):
 
     steps: PositiveInt = 400
     """Budget, in generator steps."""
-    images: PositiveInt | None = None
-    """Budget, in real images that the critic sees, instead of `steps`."""
+    images: Annotated[PositiveInt | None, Field(exclude=True)] = None
+    """Budget, in real images that the critic sees, instead of `steps`, which the sweep turns it into (rounded up)."""
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -61,10 +65,6 @@ class PretrainConfig(Frozen):
         if self.images is not None and "steps" in self.model_fields_set:
             raise ValueError("steps and images are both budgets; give one of them")
         return self
-
-    def budget(self, training: TrainingConfig) -> int:
-        """Return the budget in generator steps."""
-        return self.steps if self.images is None else steps_of(self.images, training)
 
 
 class StoppingConfig(Frozen):
@@ -138,6 +138,17 @@ class ResourcesConfig(Frozen):
     def _read_auto(cls, data: Any) -> Any:
         return {**data, "gpus": 1.0, "auto": True} if isinstance(data, dict) and data.get("gpus") == "auto" else data
 
+    @field_validator("gpus")
+    @classmethod
+    def _whole_or_a_share(cls, gpus: float) -> float:
+        if gpus > 1 and gpus % 1:
+            raise ValueError(f"a trial takes a share of one GPU or several whole ones, got {gpus:g}; write {math.ceil(gpus)}")
+        return gpus
+
+    @field_serializer("gpus")
+    def _say_auto(self, gpus: float) -> Any:
+        return "auto" if self.auto else gpus
+
     @model_validator(mode="after")
     def _graphs_need_a_gpu(self) -> "ResourcesConfig":
         if self.graphs and not self.gpus:
@@ -180,11 +191,15 @@ class SweepSpec(Frozen):
 
     @field_validator("evaluation")
     @classmethod
-    def _known_embedding(cls, evaluation: EvaluationConfig) -> EvaluationConfig:
-        return evaluation.model_copy(update={"embedding": check_embedding(evaluation.embedding)})
+    def _known_embedding(cls, evaluation: EvaluationConfig, info: ValidationInfo) -> EvaluationConfig:
+        name = check_embedding(evaluation.embedding, announced=info.context == PLAN_ONLY)
+        return evaluation.model_copy(update={"embedding": name})
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SweepSpec":
+        if self.pretrain.images is not None:
+            steps = steps_of(self.pretrain.images, self.training)
+            set_fields(self, pretrain=self.pretrain.model_copy(update={"steps": steps, "images": None}))
         check_together(self.gan, self.training)
         for name in self.strategies:
             get_strategy(name).check(self.gan)
@@ -205,12 +220,13 @@ def preset_names() -> tuple[str, ...]:
     return tuple(sorted(Path(p.name).stem for p in files("bench.presets").iterdir() if p.name.endswith(".yaml")))
 
 
-def load_spec(name: str, overrides: Iterable[str] = ()) -> SweepSpec:
+def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = False) -> SweepSpec:
     """Load a sweep from a YAML file or a preset's name.
 
     Args:
         name: a path ending in .yaml or .yml (or any existing file), or a preset.
         overrides: "key=value" or "section.key=value", values in YAML; they win over the file.
+        plan_only: whether it will not be run here, so that its embedding's weights may be elsewhere.
 
     Raises:
         UserError: one line that names the file, the key and the fix.
@@ -233,9 +249,9 @@ def load_spec(name: str, overrides: Iterable[str] = ()) -> SweepSpec:
     for override in overrides:
         _override(data, override)
     try:
-        return SweepSpec.model_validate(data)
+        return SweepSpec.model_validate(data, context=PLAN_ONLY if plan_only else None)
     except ValidationError as error:
-        raise UserError(f"{where}: {_explain(error)}") from error
+        raise UserError(f"{where}: {explain(error, SweepSpec)}") from error
 
 
 def _read(path: Path) -> str:
@@ -265,38 +281,6 @@ def _override(data: dict[str, Any], override: str) -> None:
         if not isinstance(data, dict):
             raise UserError(f"--set {key}: {section!r} is not a section")
     data[last] = value
-
-
-def _explain(error: ValidationError) -> str:
-    """Return the first problem in one line: key, what is wrong, value, fix."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    key = ".".join(str(part) for part in first["loc"]) or "sweep"
-    more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        return str(unknown_name("key", key, _keys(first["loc"][:-1]))) + more
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return f"{key}: {message}{_got(first)}{more}"
-
-
-def _got(problem: ErrorDetails) -> str:
-    if problem["type"] in {"missing", "value_error"}:
-        return ""
-    text = repr(problem["input"])
-    return f", got {text if len(text) <= 60 else text[:57] + '...'}"
-
-
-def _keys(section: tuple[int | str, ...]) -> list[str]:
-    """Return the keys, with their sections, that a section of the sweep file knows."""
-    model: type[BaseModel] = SweepSpec
-    for part in section:
-        annotation = model.model_fields[str(part)].annotation
-        found = annotation if isinstance(annotation, type) else next(iter(get_args(annotation)))
-        assert issubclass(found, BaseModel)
-        model = found
-    prefix = "".join(f"{part}." for part in section)
-    return [prefix + name for name in model.model_fields]
 
 
 def as_mapping(spec: SweepSpec) -> Mapping[str, Any]:

@@ -2,19 +2,18 @@
 
 from collections.abc import Iterator
 
+from pydantic import ValidationError
 from rich.table import Table
 
 from bench.ledger import Ledger
-from bench.plan import Plan
+from bench.plan import recorded
 from bench.progress import cell_table
-from bench.spec import SweepSpec
 from bench.store import Store
-from trainers.config import TrialConfig
 from trainers.errors import unknown_name
 
 
 def status_tables(store: Store, sweep: str | None = None) -> Iterator[Table]:
-    """Yield a table per sweep in the store, or of the one that is named. Needs neither Ray nor the domains.
+    """Yield a table per sweep in the store, or of the one that is named. Needs neither Ray nor the domains nor weights.
 
     Raises:
         UserError: the store has no sweep of that name.
@@ -25,10 +24,13 @@ def status_tables(store: Store, sweep: str | None = None) -> Iterator[Table]:
     for name, planned in sweeps.items():
         if sweep not in (None, name):
             continue
-        trials = tuple(TrialConfig.model_validate_json(row["config"]) for row in planned["trials"])
-        ledger = Ledger.open(Plan(SweepSpec.model_validate(planned["spec"]), trials, (), ()), store)
+        try:
+            ledger = Ledger.open(recorded(planned), store)
+        except ValidationError:
+            yield Table(f"{name}: planned by another version of transfergan", box=None, pad_edge=False)
+            continue
         ledger.settle()
         table = cell_table(ledger)
-        table.title = f"{name}: {ledger.ended} of {len(trials)} trials ended"
+        table.title = f"{name}: {ledger.ended} of {len(ledger.status)} trials ended"
         table.title_justify = "left"
         yield table

@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from bench import parts
-from bench.filesystems import connect, publish, read
+from bench.filesystems import connect, read, write
 from bench.tables import FINISHED as FINISHED
 from bench.tables import SCHEMA_VERSION as SCHEMA_VERSION
 from bench.tables import SCHEMAS as SCHEMAS
@@ -84,15 +84,10 @@ class Store:
         Raises:
             StoreUnwritableError: the disk is full, or the server refuses.
         """
-        local = isinstance(self.filesystem, pafs.LocalFileSystem)
         try:
-            if local:
-                publish(Path(self.path(name)), data)
-            else:
-                with self.filesystem.open_output_stream(self.path(name)) as stream:  # object stores publish on close
-                    stream.write(data)
+            write(self.filesystem, self.path(name), data)
         except OSError as error:
-            if local and error.errno not in _NO_ROOM:
+            if isinstance(self.filesystem, pafs.LocalFileSystem) and error.errno not in _NO_ROOM:
                 raise
             why = error.strerror or _first_line(error)
             raise StoreUnwritableError(f"store {self.uri!r} takes no more: {why}; run the same command once it does") from error
@@ -158,11 +153,9 @@ class Store:
         """Publish rows as one new part. Missing columns are null, unknown ones an error; `recorded_at` is set here."""
         schema = SCHEMAS[table]
         now = datetime.now(UTC)
-        filled = []
-        for row in rows:
-            unknown = set(row) - set(schema.names)
-            assert not unknown, f"columns {sorted(unknown)} are not in table {table}"
-            filled.append({**row, "recorded_at": now})
+        filled = [{**row, "recorded_at": now} for row in rows]
+        unknown = {name for row in filled for name in row} - set(schema.names)
+        assert not unknown, f"columns {sorted(unknown)} are not in table {table}"
         name, data = parts.pack(pa.Table.from_pylist(filled, schema=schema))
         self.write_file(f"{table}/sweep={sweep}/{name}", data)
 

@@ -79,7 +79,7 @@ def run_distances(
         return []
     from bench import on_ray
 
-    with on_ray.cluster(plan.spec.resources, cpus, address):
+    with on_ray.cluster(plan.spec.resources.model_copy(update={"gpus": 0.0}), cpus, address):  # they take none
         return _measure_distances(plan, ledger, store, console)
 
 
@@ -106,7 +106,7 @@ def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Consol
     common = (store.address, spec.name, spec.evaluation.embedding, spec.gan.resolution)
 
     def run(function: Callable[..., None], arguments: list[tuple[Any, ...]], names: list[str]) -> None:
-        for ended, (i, error) in enumerate(on_ray.map_tasks(function, arguments, spec.resources.cpus), 1):
+        for ended, (i, error) in enumerate(on_ray.map_tasks(function, arguments, spec.resources), 1):
             if error:
                 failures.append(f"{names[i]} failed: {error}")
             console.print(f"[{ended}/{len(arguments)}] {names[i]}", highlight=False, markup=False)

@@ -1,5 +1,6 @@
 """The store's tables: what their columns are, what makes a row one and the same, and which row of several counts."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -136,3 +137,12 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
     older = np.zeros(len(rows), bool)
     older[order] = pd.Series(codes[order]).duplicated(keep="last").to_numpy()
     return rows.filter(~older) if older.any() else rows
+
+
+def by_step(measured: pd.DataFrame, metric: str, keys: Iterable[str]) -> dict[str, dict[int, float]]:
+    """Return a metric's values by trial key and step, of rows of the table `measurements`; every key has a place."""
+    found: dict[str, dict[int, float]] = {key: {} for key in keys}
+    rows = measured[measured["metric"] == metric]
+    for trial, step, value in zip(rows["trial"], rows["step"], rows["value"], strict=True):
+        found.setdefault(trial, {})[int(step)] = float(value)
+    return found

@@ -54,13 +54,14 @@ def on_device(found: Sequence[Measured], device: str | None = None, *, gpu: bool
     if device is not None and device not in known:
         raise unknown_name("measured device", device, known)
     device = device or next(iter(known), None)
-    return [each for each in found if each.device == device]
+    return [each for each in found if each.device == device and each.gpu == gpu]
 
 
 def measured(store: Store) -> list[Measured]:
     """Return what every trial in a store has taken, as far as it came.
 
-    A trial that has not ended does not say where it runs: it is taken to be where the others have, if that is one device.
+    A trial that has not ended does not say where it runs: it is taken to be where the others have, if that is one device, else
+    where nobody knows, on a GPU if they all have.
     """
     trials, rows = store.read("trials"), store.read("measurements")
     machines = store.read("environments")
@@ -68,7 +69,7 @@ def measured(store: Store) -> list[Measured]:
     # An end that the driver records, of a trial that it did not hear from, says where the driver is.
     ran = {row.key: machine.get(row.environment, _NOWHERE) for row in trials[trials["seconds"].notna()].itertuples()}
     known = set(ran.values()) or set(machine.values())
-    only = known.pop() if len(known) == 1 else _NOWHERE
+    only = known.pop() if len(known) == 1 else (None, bool(known) and all(gpu for _, gpu in known))
     configs = {row["key"]: row["config"] for planned in store.read_sweeps().values() for row in planned["trials"]}
     configs |= dict(zip(trials["key"], trials["config"], strict=True))
     rows = rows[rows["seconds"].notna()].drop_duplicates(["trial", "step"]).sort_values("step")

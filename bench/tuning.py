@@ -8,7 +8,7 @@ trials bear the search's identity, and those of one search are compared though t
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from bench.plan import Imports, Plan, make_plan
 from bench.spec import SweepSpec
 from bench.store import Store
 from trainers.config import TUNED, TrainingConfig, TrialConfig
+from trainers.domains import Domain, get
 from trainers.errors import UserError
 
 #: What is tuned for itself: a strategy, as it is called in its cell, and whether it is conditional.
@@ -43,8 +44,10 @@ class Search:
     identity: str
 
     @classmethod
-    def of(cls, sweep: Plan, imports: Imports = MappingProxyType({})) -> "Search":
-        """Return the search of a sweep that has `tuning`.
+    def of(
+        cls, sweep: Plan, imports: Imports = MappingProxyType({}), find: Callable[[str], Domain] = get
+    ) -> "Search":  # fmt: skip
+        """Return the search of a sweep that has `tuning`; the arguments are as of `make_plan`.
 
         Raises:
             UserError: the target is not held out; or as `make_plan`.
@@ -58,7 +61,7 @@ class Search:
                 "sizes": (tuning.size,), "augmentation": spec.augmentation[:1], "seeds": tuning.seeds, "tuning": None,
             }
         )  # fmt: skip
-        plan = make_plan(held, imports)
+        plan = make_plan(held, imports, find)
         compared = {trial.domain.fingerprint for trial in sweep.of_kind("adapt")}
         if any(trial.domain.fingerprint in compared for trial in plan.of_kind("adapt")):
             raise UserError(
@@ -153,7 +156,10 @@ class Search:
             training = trial.training.model_copy(update=chosen[_method(trial)])
             return trial.model_copy(update={"training": training, "tuned": self.identity})
 
-        return replace(self.sweep, trials=tuple(map(own, self.sweep.trials)))
+        tuned = {trial.key: own(trial) for trial in self.sweep.trials}
+        return replace(
+            self.sweep, trials=tuple(tuned.values()), grid=tuple(tuned[key].key for key in self.sweep.grid)
+        )  # fmt: skip
 
     @property
     def _adapts(self) -> tuple[TrialConfig, ...]:

@@ -8,6 +8,7 @@ again reads as the same rows. A checkpoint that is damaged is set aside: the tri
 import faulthandler
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,24 +35,30 @@ if TYPE_CHECKING:
     from trainers.trial import Rung
 
 
-def train_on_ray(config: Mapping[str, Any]) -> None:
-    """Run one trial, in a process of Ray's: the function that Ray Tune schedules; see `train`.
+@contextmanager
+def watched(minutes: float) -> Iterator[Callable[[], None]]:
+    """End this process when the block shows no sign of life for so long; gives the block what shows one.
 
-    The process ends itself when there is no progress for too long: by a thread of the interpreter's own, which even a call that
-    never returns does not hold up.
+    By a thread of the interpreter's own, which even a call that never returns does not hold up.
     """
     with Path(os.devnull).open("w") as nowhere:
 
         def beat() -> None:
-            faulthandler.dump_traceback_later(60 * config["resources"]["stall_minutes"], exit=True, file=nowhere)
+            faulthandler.dump_traceback_later(60 * minutes, exit=True, file=nowhere)
 
         beat()
         try:
-            for report in train(config, beat):
-                beat()
-                tune.report(report)
+            yield beat
         finally:
             faulthandler.cancel_dump_traceback_later()
+
+
+def train_on_ray(config: Mapping[str, Any]) -> None:
+    """Run one trial, in a process of Ray's: the function that Ray Tune schedules; see `train`."""
+    with watched(config["resources"]["stall_minutes"]) as beat:
+        for report in train(config, beat):
+            beat()
+            tune.report(report)
 
 
 def train(

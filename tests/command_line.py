@@ -9,8 +9,8 @@ from typing import Any
 from typer.testing import CliRunner, Result
 
 from bench.cli import app
-from bench.plan import Plan, make_plan, trial_columns
-from bench.spec import SweepSpec, as_mapping
+from bench.plan import Plan, make_plan, record
+from bench.spec import SweepSpec
 from bench.store import Store, open_store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,5 +47,5 @@ def sweep_store(folder: Path, **changes: Any) -> tuple[Store, Plan]:
     """Return a new store that knows a sweep, and the sweep's plan."""
     spec = SweepSpec.model_validate({**SPEC, **changes})
     plan, store = make_plan(spec), open_store(str(folder), create=True)
-    store.write_sweep(spec.name, {"spec": as_mapping(spec), "trials": [trial_columns(trial) for trial in plan.trials]})
+    store.write_sweep(spec.name, record(plan))
     return store, plan

@@ -6,7 +6,7 @@ import pytest
 
 from tests import datasets
 from trainers.domains import get
-from trainers.domains.announced import Announced, get_or_announced
+from trainers.domains.announced import Announced, get_or_announced, is_announced
 from trainers.errors import UserError
 
 
@@ -20,6 +20,16 @@ def test_a_data_set_is_announced_until_it_is_here(tmp_path: Path, monkeypatch: p
     datasets.flowers102(tmp_path / "flowers102")
     assert get_or_announced("flowers102") is get("flowers102")
     assert get("flowers102").fingerprint != announced.fingerprint
+
+
+def test_a_mixture_of_what_is_here_and_what_is_not_has_the_images_of_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TRANSFERGAN_DATA", str(tmp_path))
+    mixed = get_or_announced("letters+flowers102")
+    assert is_announced(mixed)
+    assert mixed.name == "flowers102+letters"
+    assert mixed.count("train") == 1020 + get("letters").count("train")
+    assert len(mixed.classes) == 102 + len(get("letters").classes)
+    assert get_or_announced("letters+shapes") is get("letters+shapes")
 
 
 def test_other_domains_are_as_they_are():

@@ -34,7 +34,7 @@ def clock() -> Clock:
 def fresh() -> Ledger:
     """Return the ledger of three trials with two or three rungs each, of which nothing has run."""
     plan = tiny.make(sources=[], strategies=["scratch"], seeds=[0, 1, 2])
-    return Ledger(plan, dict.fromkeys(plan.by_key, "pending"), {key: {} for key in plan.by_key})
+    return Ledger.fresh(plan)
 
 
 def known(ledger: Ledger) -> Mapping[str, Estimate]:
@@ -115,6 +115,27 @@ def test_while_nothing_is_known_no_more_trials_wait_than_there_are_slots(clock: 
     assert budget.allows(three)
     clock.now += 40
     assert not budget.allows(three), "the limit has been passed"
+
+
+def test_what_trials_take_is_asked_again_when_more_of_them_have_been_measured(clock: Clock):
+    """The first to reach a rung may have had to wait for what the others find ready."""
+    ledger = fresh()
+    one, two, _ = ledger.plan.by_key
+    told = [dict.fromkeys(ledger.plan.by_key, Estimate(2.0, (leg,) * 3)) for leg in (70.0, 20.0, 10.0)]
+    budget = Budget(ledger, 100.0, lambda: told.pop(0), clock, spent=25.0)
+    assert budget.allows(one)
+    ledger.start(one)
+    for rung, left in ((2, 1), (4, 0)):
+        ledger.reach(one, rung, 1.0)
+        budget.on_rung(one)
+        assert budget.allows(one)
+        assert len(told) == left
+    assert budget.allows(two), "it would not be at 70 seconds"
+    clock.now += 65
+    assert not budget.allows(two)
+    assert budget.told().startswith(
+        "stopped after 0.025 slot-hours: the next rungs would have made it 0.0283, and the limit is 0.0278; 3 trials remain"
+    )
 
 
 def test_the_search_is_over_once_a_launch_has_been_refused(tmp_path: Path):

@@ -24,7 +24,7 @@ def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.
         "how long trials take is unknown: the store has none on a CPU in embedding 'builtin'; "
         "transfergan run SPEC --max-hours 0.1 measures the first"
     )
-    counts = {"trials": 8, "pretrain": 2, "adapt": 6, "collapsed": 2, "done": 0}
+    counts = {"trials": 8, "pretrain": 2, "adapt": 6, "collapsed": 2, "done": 0, "absent": []}
     unmeasured = {"unit": "slot-hours", "estimates": [], "unknown": unknown}
     assert json.loads(done.stdout) == {**counts, **unmeasured}
     assert list(json.loads(done.stdout)) == [*counts, *unmeasured]
@@ -41,7 +41,7 @@ def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.
     assert tree(tmp_path) == before
 
     counts = json.loads(call("plan", "small.yaml", "--json", "--set", "seeds=[0, 1]", "--set", "sources=[shapes]").stdout)
-    assert counts == {"trials": 9, "pretrain": 1, "adapt": 8, "collapsed": 0, "done": 0, **unmeasured}
+    assert counts == {"trials": 9, "pretrain": 1, "adapt": 8, "collapsed": 0, "done": 0, "absent": [], **unmeasured}
 
 
 def test_plan_counts_what_is_done_stopped_or_diverged_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -123,3 +123,14 @@ def test_status_shows_each_cell_of_each_sweep(tmp_path: Path):
     alone = call("status", "--store", str(tmp_path / "store"), "--sweep", "wider").stdout
     assert "wider" in alone
     assert "small" not in alone
+
+
+def test_status_asks_neither_for_weights_nor_for_this_version(tmp_path: Path):
+    store, plan = sweep_store(tmp_path / "store")
+    elsewhere = json.dumps(store.read_sweep("sweeps/small.json")).replace("builtin", "inception:/elsewhere/weights.pt")
+    store.write_file("sweeps/small.json", elsewhere.encode())
+    store.append("trials", "small", [outcome_row(plan.trials[0], "done", "e", steps=400)])
+    store.write_sweep("older", {"spec": {"name": "older"}, "trials": []})
+    said = call("status", "--store", str(tmp_path / "store")).stdout
+    assert "older: planned by another version of transfergan" in said
+    assert "small: 1 of 8 trials ended" in said

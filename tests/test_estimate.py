@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.estimate import Estimate, estimate, estimates, together
+from bench.estimate import Estimate, Interval, estimate, estimates, together
 from bench.store import Store, open_store
 from bench.timing import Measured, measured
 from tests import tiny
@@ -78,6 +78,35 @@ def test_each_device_is_told_by_its_own_trials(store: Store):
     assert estimates(on_gpu, store) == estimates(on_gpu, store, "H100"), "most have run there"
 
 
+def test_rungs_as_many_steps_apart_leave_open_what_is_training_and_what_evaluation(store: Store):
+    write(store, tiny.make(pretrain={"steps": 8}), ended=False)  # 2, 4
+    other = tiny.make(training={**tiny.SPEC["training"], "steps": 40}, pretrain={"steps": 40}, sizes=[50])
+    found = estimates(other, store)
+    said = together((each, each.seconds()) for each in found.values())
+    assert (said.low or math.inf) < sum(seconds(trial, 40, (*TRUTH[:3], 0.0)) for trial in other.trials) < said.value
+    assert said.high == said.value, "longer trials take no more than by steps alone"
+
+
+def test_where_weights_lie_does_not_matter(store: Store, tmp_path: Path):
+    plans = []
+    for folder in (tmp_path / "here", tmp_path / "there"):
+        folder.mkdir()
+        (folder / "weights.pt").touch()
+        evaluation = {"samples": 64, "first_rung": 2, "embedding": f"inception:{folder}/weights.pt"}
+        plans.append(tiny.make(evaluation=evaluation))
+    write(store, plans[0])
+    assert plans[0].by_key.keys() == plans[1].by_key.keys()
+    assert estimates(plans[0], store) == estimates(plans[1], store)
+
+
+def test_trials_on_processors_that_are_not_known_tell_nothing_of_gpus(store: Store):
+    write(store, tiny.make(), ended=False)
+    store.append("environments", "s", [{"environment": "e", "details": '{"device": "cpu", "processor": "another"}'}])
+    assert estimates(tiny.make(), store)
+    with pytest.raises(UserError, match="the store has none on a GPU"):
+        estimates(tiny.make(resources={"gpus": 1}), store)
+
+
 def test_the_interval_of_a_total_holds_it_as_often_as_it_says():
     """Trials are off by a log-normal factor; the total of twenty others, off alike, is in 95 % of the intervals."""
     plan = tiny.make(sources=[], strategies=["scratch"], seeds=list(range(6)))
@@ -99,6 +128,7 @@ def test_one_measured_trial_gives_no_interval():
     said = together([(Estimate(1.0, (2.0, 3.0), bounds=None), 6.0), (Estimate(1.0, (2.0,)), 3.0)])
     assert (said.value, said.low, said.high) == (9.0, None, None)
     assert said.times(2).value == 18.0
+    assert [str(said), str(Interval(56540.2, 999.96, 71234.6))] == ["9", "56,540 (1,000 to 71,235)"]
 
 
 def test_a_real_store_s_trials_take_what_they_took(finished: Store):

@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> Store:
 
 def fresh(plan: Plan = PLAN) -> Ledger:
     """Return the ledger of an empty store."""
-    return Ledger(plan, dict.fromkeys(plan.by_key, "pending"), {key: {} for key in plan.by_key})
+    return Ledger.fresh(plan)
 
 
 def known(ledger: Ledger) -> tuple[object, ...]:

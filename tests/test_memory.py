@@ -7,6 +7,7 @@ import pytest
 
 from bench.memory import MARGIN, MOST, PROCESS, share_gpus
 from bench.plan import Plan
+from bench.spec import SweepSpec, as_mapping
 from bench.store import open_store
 from tests import tiny
 from tests.timed import write
@@ -30,9 +31,10 @@ def test_a_plan_that_says_how_much_is_left_as_it_is(tmp_path: Path):
 def test_as_many_share_a_gpu_as_its_memory_holds(tmp_path: Path, memory: float, fits: int):
     plan = tiny.make(resources=AUTO)
     assert plan.spec.resources.gpus == 1
+    assert SweepSpec.model_validate(as_mapping(plan.spec)) == plan.spec, "a job asks for it where it runs"
     images = max(trial.size for trial in plan.trials) * 3 * 8**2 / 2**20
     found = shared(plan, tmp_path, device="H100", memory=memory, peak=lambda trial: 2000 if trial.size > 20 else 2000 - images)
-    assert found.spec.resources.gpus == pytest.approx(1 / fits)
+    assert as_mapping(found.spec)["resources"]["gpus"] == pytest.approx(1 / fits)
     assert f"{fits} fit" in found.notes[-1]
     assert found.by_key.keys() == plan.by_key.keys()
 

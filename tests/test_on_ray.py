@@ -1,6 +1,8 @@
 """Why a trial failed, in words, from the errors that libraries really raise; and what becomes of it then, or when it hangs."""
 
+import os
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from bench.budget import Budget
 from bench.claims import Claims, Sharing
 from bench.ledger import Ledger
-from bench.on_ray import Events, cluster, reason
+from bench.on_ray import Events, cluster, map_tasks, reason
 from bench.outcomes import Recorder
 from bench.searcher import PlanSearcher
 from bench.spec import ResourcesConfig
@@ -93,3 +95,19 @@ def test_a_trial_that_hangs_is_ended_taken_up_again_and_recorded(tmp_path: Path)
     (row,) = open_store(str(tmp_path / "store")).read("trials").itertuples()
     assert row.status == "failed"
     assert "ended itself after 0.1 minutes without progress" in row.error
+
+
+def test_of_tasks_that_fail_die_or_hang_each_is_told_and_the_others_go_on():
+    def task(fate: str) -> None:
+        if fate == "fails":
+            raise ValueError("a reason\nthat is long")
+        if fate == "dies":
+            os._exit(1)
+        if fate == "hangs":
+            Event().wait()
+
+    fates = ["hangs", "fails", "dies", "ends"]
+    with cluster(ResourcesConfig(), cpus=2):
+        found = dict(map_tasks(task, [(fate,) for fate in fates], ResourcesConfig(retries=0, stall_minutes=0.02)))
+    gone = "its process was killed, or ended itself after 0.02 minutes without progress"
+    assert [found[number] for number in range(4)] == [gone, "that is long", gone, None]

@@ -104,7 +104,7 @@ def test_the_command_takes_a_budget_in_images_and_a_hostile_name(tmp_path: Path)
     target = "folder:/a b/'; rm -rf ~ #]["
     planned: dict[str, Any] = {**as_mapping(tiny.make().spec), "pretrain": {"images": 640}}
     spec = load_spec("quickstart", shlex.split(command(planned, "numerals", "finetune", target, 9, 8, False, "s"))[6::2])
-    assert spec.pretrain.images == 640
+    assert spec.pretrain.steps == 640 / tiny.SPEC["training"]["batch"]
     assert spec.targets == (target,)
     assert spec.gan.resolution == 8
     other = load_spec(

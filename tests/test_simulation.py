@@ -83,6 +83,18 @@ def test_what_the_harness_adds_is_added_once_per_slot_start_and_leg():
     assert found.makespan == 100 + 3 * (10 + 2 + 1 + 8 + 1)
 
 
+def test_of_the_slots_that_idle_one_keeps_its_process():
+    """As Ray Tune does. Beside a source, three trials from scratch; then one more link alone; then three that wait for it."""
+    plan = grid(
+        sources=("letters -> shapes",), strategies=("scratch", "finetune"), sizes=(10,), training={"steps": 2},
+        pretrain={"steps": 2}, stopping={"rule": "none"},
+    )  # fmt: skip
+    overhead = Overhead(startup_seconds=100)
+    found = simulate(plan, takes(plan, 0.0, 1000.0), Cluster(5, overhead=overhead), {})
+    assert found.makespan == 100 + 2 * 1000 + 100 + 1000
+    assert found.busy == 5 * 1000 + 3 * 1000 + (1 + 3 + 2) * 100
+
+
 def test_a_chain_takes_its_links_one_after_the_other_however_many_gpus_there_are():
     plan = grid(sources=("letters -> shapes -> textures",), strategies=("finetune",), sizes=(10,), seeds=(0,))
     estimates = uneven(plan)
@@ -203,6 +215,16 @@ def test_a_source_that_is_lost_too_often_blocks_what_needs_it():
     assert found.ends["failed"] == 2
     assert found.ends["blocked"] == sum(trial.parent in sources for trial in plan.of_kind("adapt"))
     assert found.ends["done"] + found.ends["stopped"] == len(plan.trials) - 2 - found.ends["blocked"]
+
+
+def test_adaptations_behind_a_barrier_wait_no_longer_for_a_source_that_is_blocked():
+    plan = grid(sources=["letters -> numerals", "shapes"], resources={"retries": 0})
+    first, *_ = plan.of_kind("pretrain")
+    estimates = {key: Estimate(0.0, ((1e9 if key == first.key else 1e-6),) * len(t.rungs)) for key, t in plan.by_key.items()}
+    found = simulate(plan, estimates, Cluster(8, interruptions=1.0), {}, Schedule.BARRIER)
+    of_chain = [trial for trial in plan.of_kind("adapt") if trial.source is not None and "letters" in trial.source.name]
+    assert (found.ends["failed"], found.ends["blocked"]) == (1, 1 + len(of_chain))
+    assert found.ends["done"] == len(plan.trials) - 2 - len(of_chain)
 
 
 def test_a_measured_cell_is_judged_by_what_was_measured(tmp_path: Path):

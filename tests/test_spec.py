@@ -202,6 +202,7 @@ WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"stopping": {"rule": "asha"}}, "stopping.rule", ("'halving' or 'none'", "'asha'")),
     ({"resources": {"gpus": -1}}, "resources.gpus", ("greater than or equal to 0", "-1")),
     ({"resources": {"cpus": 0}}, "resources.cpus", ("greater than or equal to 1", "got 0")),
+    ({"resources": {"gpus": 1.5}}, "resources.gpus", ("a share of one GPU or several whole ones", "write 2")),
     ({"resources": {"graphs": True}}, "resources", ("no GPU", "set resources.gpus")),
     ({7: 3}, "7", ("keys should be strings",)),
 ]  # fmt: skip
@@ -301,7 +302,8 @@ def test_a_budget_may_be_given_in_images():
     sections = ["training.batch=8", "training.critic_steps=2"]
     spec = load_spec("quickstart", [*sections, "training={batch: 8, critic_steps: 2, images: 1601}", "pretrain={images: 160}"])
     assert (spec.training.steps, spec.training.images) == (101, None)
-    assert spec.pretrain.budget(spec.training) == 10
+    assert (spec.pretrain.steps, spec.pretrain.images) == (10, None)
+    assert SweepSpec.model_validate(as_mapping(spec)) == spec, "a store's record of it is read again"
     same = load_spec("quickstart", ["training={batch: 8, critic_steps: 2, steps: 101}"])
     assert same.training == spec.training
 

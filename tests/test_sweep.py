@@ -99,7 +99,7 @@ def test_distances_are_there_for_real_images_and_for_every_generator(finished: P
 
 
 def test_distances_alone_train_nothing_and_agree_with_the_sweeps(finished: Path):
-    tiny.transfergan("distances", "tiny.yaml", "--store", "alone", cwd=finished)
+    tiny.transfergan("distances", "tiny.yaml", "--store", "alone", "--set", "resources.gpus=1", cwd=finished)  # takes none
     whole, alone = tiny.distances(finished / "store"), tiny.distances(finished / "alone")
     real = whole[whole.index.get_level_values("trial") == ""]
     pd.testing.assert_series_equal(alone, real, check_exact=True)

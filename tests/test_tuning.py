@@ -16,8 +16,8 @@ from bench import proposals
 from bench.check import check
 from bench.cli import app
 from bench.ledger import Ledger
-from bench.plan import trial_columns
-from bench.spec import SweepSpec, TuningConfig, as_mapping
+from bench.plan import record
+from bench.spec import SweepSpec, TuningConfig
 from bench.store import open_store
 from bench.tuning import Search, lines
 from tests import tiny
@@ -69,7 +69,7 @@ def setting(steps: int, rate: float) -> TrainingConfig:
 def test_settings_compete_within_a_strategy_and_one_with_a_smaller_budget_keeps_its_last_value():
     plan = Search.of(tiny.make(**CHANGES)).plan([TRAINING, setting(8, 1e-3), setting(2, 1e-3)])
     assert [len(keys) for keys in plan.cells.values()] == [3, 3]
-    ledger = Ledger(plan, dict.fromkeys(plan.by_key, "pending"), {key: {} for key in plan.by_key})
+    ledger = Ledger.fresh(plan)
     own, poor, short = next(iter(plan.cells.values()))
     for key, value in ((own, 5.0), (poor, 9.0), (short, 4.0)):
         ledger.reach(key, 2, value)
@@ -95,6 +95,7 @@ def test_the_sweep_takes_the_best_setting_of_each_strategy_and_compares_them_in_
         ("scratch", 4, 1e-3), ("finetune", 8, 1e-4),
     }  # fmt: skip
     assert len(tuned.cells) == 1
+    assert (len(tuned.grid), set(tuned.grid)) == (4, {trial.key for trial in tuned.of_kind("adapt")})
     assert tuned.cells.keys() != search.sweep.cells.keys(), "tuned and untuned trials are not compared"
     assert SweepSpec.model_validate(plan.spec.model_dump(mode="json")) == plan.spec, "it can be recorded"
 
@@ -149,7 +150,7 @@ def test_the_report_says_what_was_tuned_and_what_that_cost(finished: Path):
 
 def test_the_report_says_that_nothing_was_tuned(tmp_path: Path):
     store, plan = open_store(str(tmp_path), create=True), tiny.make()
-    store.write_sweep("small", {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]})
+    store.write_sweep("small", record(plan))
     (found,) = searches(load(store))
     assert found.words.startswith("Not tuned: all strategies share learning rate 0.0001 and 8 steps")
 

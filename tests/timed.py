@@ -4,8 +4,7 @@ import json
 from typing import Any
 
 from bench.outcomes import outcome_row
-from bench.plan import Plan, trial_columns
-from bench.spec import as_mapping
+from bench.plan import Plan, record
 from bench.store import Store
 from trainers.config import TrialConfig
 
@@ -37,7 +36,7 @@ def write(
     """
     details = json.dumps({"device": device, "processor": "a processor", **({"memory_mib": memory} if memory else {})})
     store.append("environments", "sweep", [{"environment": device, "details": details}])
-    store.write_sweep(plan.spec.name, {"spec": as_mapping(plan.spec), "trials": [trial_columns(t) for t in plan.trials]})
+    store.write_sweep(plan.spec.name, record(plan))
     for trial in plan.trials:
         rungs = (0, *trial.rungs) if ended else (0, *trial.rungs)[:-1]
         rows = [{"trial": trial.key, "step": step, "metric": metric, "embedding": "builtin:0", "value": 1.0,

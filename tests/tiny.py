@@ -13,9 +13,9 @@ import pandas as pd
 import yaml
 
 from bench.ledger import Ledger
-from bench.plan import Plan, make_plan, trial_columns
+from bench.plan import Plan, make_plan, record
 from bench.repair import reopen
-from bench.spec import SweepSpec, as_mapping
+from bench.spec import SweepSpec
 from bench.store import Store, open_store
 from bench.worker import train
 
@@ -64,8 +64,7 @@ def run_here(plan: Plan, store: Store, *, retry_failed: bool = False) -> list[st
     Returns:
         what was said of trials that are run again.
     """
-    planned = [trial_columns(trial) for trial in plan.trials]
-    store.write_sweep(plan.spec.name, {"spec": as_mapping(plan.spec), "trials": planned})
+    store.write_sweep(plan.spec.name, record(plan))
     ledger = Ledger.open(plan, store, retry_failed=retry_failed)
     said = list(reopen(plan, ledger, store))
     common = {"store": store.address, "sweep": plan.spec.name, "resources": plan.spec.resources.model_dump()}

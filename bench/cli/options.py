@@ -39,11 +39,11 @@ class Retry(StrEnum):
 RetryOption = Annotated[Retry | None, typer.Option("--retry", help="Also run again the trials that failed.")]
 
 
-def plan_of(spec: str, overrides: list[str] | None, store: str, *, announced: bool = False) -> "Plan":
+def plan_of(spec: str, overrides: list[str] | None, store: str, *, plan_only: bool = False) -> "Plan":
     """Return the plan of a sweep file or a preset, once the images of its own domains are decoded.
 
-    Where it is to be tuned, the plan is that without (see `search_of`). With `announced`, data sets that are not here are
-    planned by what the catalogue says of them.
+    Where it is to be tuned, the plan is that without (see `search_of`). With `plan_only`, data sets that are not here are
+    planned by what the catalogue says of them, and Inception's or CLIP's weights need not be here.
     """
     from rich.console import Console
 
@@ -55,29 +55,33 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, *, announced: bo
     from trainers.domains.announced import get_or_announced
     from trainers.sources import IMPORT, domains
 
-    loaded = load_spec(spec, overrides or ())
+    loaded = load_spec(spec, overrides or (), plan_only=plan_only)
     tuning = loaded.tuning
+    find = get_or_announced if plan_only else get
     held_out = (tuning.target, *filter(None, [tuning.source])) if tuning else ()
     with within(spec):
         for key, ends in {"sources": loaded.sources, "targets": loaded.targets, "tuning": held_out}.items():
             for name in dict.fromkeys(name for end in ends for name in domains(end) if not name.startswith(IMPORT)):
                 with within(key):
-                    domain = get(name)
+                    domain = find(name)
                 if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
                     make_ready(domain, loaded.gan.resolution, Console(stderr=True))
         imports = _imports((*loaded.sources, *held_out), store)
-        made = make_plan(loaded, imports, get_or_announced if announced else get)
+        made = make_plan(loaded, imports, find)
     return share_gpus(made, open_at(store) if loaded.resources.auto and exists(store) else None)
 
 
-def search_of(plan: "Plan", store: str) -> "Search | None":
-    """Return the search that must come before a sweep, or None where its file asks for none."""
+def search_of(plan: "Plan", store: str, *, plan_only: bool = False) -> "Search | None":
+    """Return the search that must come before a sweep, or None where its file asks for none; `plan_only` as of `plan_of`."""
     from bench.tuning import Search
+    from trainers.domains import get
+    from trainers.domains.announced import get_or_announced
 
     tuning = plan.spec.tuning
     if tuning is None:
         return None
-    return Search.of(plan, _imports((*plan.spec.sources, *filter(None, [tuning.source])), store))
+    imports = _imports((*plan.spec.sources, *filter(None, [tuning.source])), store)
+    return Search.of(plan, imports, get_or_announced if plan_only else get)
 
 
 def _imports(sources: tuple[str, ...], store: str) -> "Imports":
@@ -122,5 +126,7 @@ def hours_limit(max_hours: float | None, max_cost: float | None, price: float | 
     """Return how many hours may be spent; infinite for no limit."""
     if max_cost is not None and not price:
         raise UserError("--max-cost is in the currency of --price; give that too, what one hour costs")
+    if price is not None and max_cost is None:
+        raise UserError("--price says what --max-cost may buy; give that too, or --max-hours alone")
     limits = [max_hours, max_cost / price if max_cost is not None and price else None]
     return min((each for each in limits if each is not None), default=math.inf)

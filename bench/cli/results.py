@@ -59,6 +59,7 @@ def replay(
     from rich.console import Console
     from rich.table import Table
 
+    from bench.explain import explain
     from bench.replay import replay as apply
     from bench.replay import summary
     from bench.spec import StoppingConfig
@@ -71,8 +72,7 @@ def replay(
             }
         )  # fmt: skip
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"--{first['loc'][0]}: {first['msg']}, got {first['input']!r}") from error
+        raise UserError(f"--{explain(error, StoppingConfig)}") from error
     replays, left_out = apply(open_at(store), sweep, rule)
     said = summary(replays, rule, left_out)
     if as_json:

@@ -1,7 +1,7 @@
 """Running: a sweep, and before it the search for its strategies' settings."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -114,15 +114,17 @@ class _Runner:
 
     def tune(self, search: "Search") -> "Plan":
         """Return the sweep's plan with what the search has found, once it has; else leave, as `end` does."""
-        record = search.recorded(self.store)
-        if record is None:
+        from bench.plan import record
+
+        found = search.recorded(self.store)
+        if found is None:
             plan = search.plan()
             ledger, failures, interrupted = self.run(plan)
             if failures or interrupted or ledger.count("failed", "blocked"):
                 self.end(ledger, failures, interrupted)
-            record = search.choose(plan, ledger, self.store)
-            self.store.write_sweep(plan.spec.name, {**_planned(plan), "tuning": record})
-        return search.tuned(record)
+            found = search.choose(plan, ledger, self.store)
+            self.store.write_sweep(plan.spec.name, {**record(plan), "tuning": found})
+        return search.tuned(found)
 
     def run(self, plan: "Plan") -> tuple["Ledger", list[str], bool]:
         """Run what the store lacks of a plan; return how it stands, what else has failed, and whether it was interrupted."""
@@ -131,15 +133,16 @@ class _Runner:
         from bench.budget import Budget, hours
         from bench.estimate import estimates
         from bench.ledger import Ledger
+        from bench.plan import record
         from bench.sweep import run_sweep
 
         console = Console(stderr=True)
         for note in plan.notes:
             console.print(f"note: {note}", highlight=False, markup=False)
-        self.store.write_sweep(plan.spec.name, _planned(plan))
+        self.store.write_sweep(plan.spec.name, record(plan))
         ledger = Ledger.open(plan, self.store, retry_failed=self.retry is not None)
-        left = self.limit / hours(1, plan.spec.resources) - (self.budget.spent if self.budget else 0)
-        self.budget = Budget(ledger, left, lambda: estimates(plan, self.store))
+        limit, spent = self.limit / hours(1, plan.spec.resources), self.budget.spent if self.budget else 0.0
+        self.budget = Budget(ledger, limit, lambda: estimates(plan, self.store), spent=spent)
         try:
             failures = run_sweep(plan, ledger, self.store, console, self.cpus, self.address, self.budget)
         except KeyboardInterrupt:
@@ -169,10 +172,3 @@ class _Runner:
         if failures:
             typer.echo("\n".join(failures), err=True)
             raise typer.Exit(1)
-
-
-def _planned(plan: "Plan") -> dict[str, Any]:
-    from bench.plan import trial_columns
-    from bench.spec import as_mapping
-
-    return {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]}

@@ -36,14 +36,17 @@ def plan(
 
     Hours are of the trials, times their share of a GPU (resources.gpus); without GPUs, of trials. They are estimated, with 95 %
     intervals, from what the store's trials took on each device: at most, and as expected where the stopping rule ends trials,
-    by that rule on orders of merit drawn at random.
+    by that rule on orders of merit drawn at random. Needs neither the data sets nor Inception's or CLIP's weights; without them
+    keys, and what is done, are not known.
     """
     from bench.bill import bills
     from bench.budget import unit
     from bench.ledger import Ledger
 
-    made = plan_of(spec, overrides, store)
-    search = search_of(made, store)
+    made = plan_of(spec, overrides, store, plan_only=True)
+    search = search_of(made, store, plan_only=True)
+    plans = (made, search.held_out) if search else (made,)
+    absent = list(dict.fromkeys(name for each in plans for name in each.absent))
     opened = open_at(store) if exists(store) else None
     record = search.recorded(opened) if search and opened else None
     trials, waiting = made.trials, ""
@@ -71,6 +74,7 @@ def plan(
         "adapt": kinds["adapt"],
         "collapsed": made.collapsed,
         "done": done,
+        "absent": absent,
     }
     if as_json:
         costs = [
@@ -83,9 +87,10 @@ def plan(
     from bench.progress import describe
 
     for trial in trials:
-        key = "(yet unknown)   " if waiting and trial.kind == "adapt" else trial.key
+        unknown_yet = absent or (waiting and trial.kind == "adapt")
+        key = "(yet unknown)   " if unknown_yet else trial.key
         typer.echo(f"{key}  {describe(trial)}, {trial.training.steps} steps")
-    for note in made.notes:
+    for note in dict.fromkeys(note for each in plans for note in each.notes):
         typer.echo(f"note: {note}")
     if waiting:
         typer.echo(waiting)

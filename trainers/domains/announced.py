@@ -5,8 +5,10 @@ from typing import NoReturn
 from trainers.domains import get
 from trainers.domains.catalogue import CATALOGUE, Entry
 from trainers.domains.domain import Domain, Split
+from trainers.domains.mixtures import Mixture, parts_of
 from trainers.domains.torchvision import TorchvisionDomain
 from trainers.errors import UserError
+from trainers.sources import mixture, parts
 
 
 class Announced(Domain):
@@ -33,12 +35,21 @@ class Announced(Domain):
         """Accept: which resolutions there are is known once the images are here."""
 
 
+def is_announced(domain: Domain) -> bool:
+    """Say whether a domain's images, or any part's of a mixture, are not on this machine."""
+    return any(isinstance(part, Announced) for part in parts_of(domain))
+
+
 def get_or_announced(name: str) -> Domain:
     """Return the domain of that name; where it is a data set that is not on this machine, what the catalogue says of it.
 
     Raises:
         UserError: as `trainers.domains.get`.
     """
+    if len(names := parts(name)) > 1:
+        members = [get_or_announced(part) for part in names]
+        if any(map(is_announced, members)):
+            return Mixture(mixture(member.name for member in members), members)
     domain = get(name)
     if isinstance(domain, TorchvisionDomain) and domain.absent() is not None:
         return Announced(CATALOGUE[name])

@@ -32,24 +32,32 @@ CUSTOM = {".pt": "TorchScript", ".pt2": "an exported program"}
 
 EMBEDDINGS = ("builtin", "clip", "custom:PATH", "inception")
 
+#: Stands before the name of an embedding whose weights are not on this machine: enough to plan with, not to measure in.
+ANNOUNCED = "announced:"
 
-def check_embedding(name: str) -> str:
+
+def check_embedding(name: str, *, announced: bool = False) -> str:
     """Return the name with its path made absolute, so that it means the same in every process.
+
+    With `announced`, one that only lacks its file is no error, but has `ANNOUNCED` before its name.
 
     Raises:
         UserError: there is no such embedding, or its file is not there.
     """
-    kind, _, path = name.partition(":")
-    if name in ("builtin", *_USUAL):
-        embedding_identity(name)
-        return name
-    if kind not in ("custom", *_USUAL):
+    kind, colon, path = name.partition(":")
+    if kind not in ("builtin", "custom", *_USUAL) or (kind == "builtin" and colon):
         raise _unknown(name)
-    if not path:
-        raise UserError(f"embedding {name!r} lacks its path; write {kind}:PATH, e.g. {kind}:weights/network.pt")
-    absolute = f"{kind}:{Path(path).expanduser().absolute()}"
-    embedding_identity(absolute)
-    return absolute
+    if colon or kind == "custom":
+        if not path:
+            raise UserError(f"embedding {name!r} lacks its path; write {kind}:PATH, e.g. {kind}:weights/network.pt")
+        name = f"{kind}:{Path(path).expanduser().absolute()}"
+    try:
+        embedding_identity(name)
+    except UserError:
+        if not announced or kind == "builtin":
+            raise
+        return ANNOUNCED + name
+    return name
 
 
 def weights_file(name: str) -> Path:
@@ -81,10 +89,14 @@ def weights_file(name: str) -> Path:
 def embedding_identity(name: str) -> str:
     """Return what names an embedding in every metric's key, e.g. ``builtin:1f3a9c0d2b4e``: its weights' hash.
 
+    Of one whose weights are not here that is its name, which is no real identity.
+
     Raises:
         UserError: there is no embedding of that name, or its file is not there.
     """
     kind = name.partition(":")[0]
+    if name.startswith(ANNOUNCED):
+        return name
     if name == "builtin":
         digest = hashlib.sha256((files("trainers.evaluation") / BUILTIN_WEIGHTS).read_bytes())
     elif kind in ("custom", *_USUAL):
