@@ -259,7 +259,9 @@ def _read(path: Path) -> str:
         return path.read_text()
     except FileNotFoundError as error:
         raise UserError(f"there is no sweep file {str(path)!r}; presets: {', '.join(preset_names())}") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"sweep file {str(path)!r} is not text in UTF-8; save it as such") from error
+    except OSError as error:
         raise UserError(f"sweep file {str(path)!r} cannot be read: {error}") from error
 
 

@@ -85,7 +85,7 @@ MISTAKES = [
     ("plan --set strategies=['mine[share=1.5]']", "share must be a number, 0 to 1, got '1.5'"),
     ("plan --set augmentation=[adda]", "unknown augmentation 'adda'; did you mean ada"),
     ("plan --set augmentation=['ada[target=2]']", "target must be a number, 0 to 1, got '2'"),
-    ("plan --set augmentation=[]", "augmentation: tuple should have at least 1 item"),
+    ("plan --set augmentation=[]", "augmentation: list should have at least 1 item"),
     ("plan --set strategies=['l2-sp[weight]']", "'weight' is not of the form option=value"),
     ("evaluate --images none --against digits", "none': there is no such folder"),
     ("evaluate --images empty --against digits", "transfergan: --images: domain 'folder:"),

@@ -147,7 +147,7 @@ def refused(name: str, *overrides: str) -> str:
     return message
 
 
-NOT_NUMBER, NOT_LIST, TOO_SHORT = "valid integer", "valid tuple", "at least 1 item"
+NOT_NUMBER, NOT_LIST, TOO_SHORT = "valid integer", "must be a list", "list should have at least 1 item"
 
 WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"target": ["digits"]}, "target", ("unknown key", "did you mean targets", "strategies")),
@@ -162,7 +162,7 @@ WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"training": {"critic_lr": float("inf")}}, "training.critic_lr", ("finite", "inf")),
     ({"training": {"critic_lr": -1e-4}}, "training.critic_lr", ("greater than 0", "-0.0001")),
     ({"training": {"generator_lr": "fast"}}, "training.generator_lr", ("valid number", "'fast'")),
-    ({"training": 3}, "training", ("dictionary", "got 3")),
+    ({"training": 3}, "training", ("must be a section of keys", "got 3")),
     ({"conditional": ["yes"]}, "conditional.0", ("valid boolean", "'yes'")),
     ({"conditional": [1]}, "conditional.0", ("valid boolean", "got 1")),
     ({"conditional": True}, "conditional", (NOT_LIST, "True")),
@@ -221,6 +221,10 @@ def test_a_wrong_value_is_named_with_its_file_and_key(tmp_path: Path, changes: d
         assert part in message
 
 
+def test_a_list_of_which_all_is_wrong_is_not_told_to_be_short(tmp_path: Path):
+    assert refused(write(tmp_path, yaml.safe_dump({**LEAST, "sizes": [0]}))).endswith("equal to 1, got 0")
+
+
 def test_the_number_of_further_problems_is_told(tmp_path: Path):
     assert "(and 3 more problems)" in refused(write(tmp_path, "gan: {}\n"))
 
@@ -266,7 +270,7 @@ def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path):
     assert f"sweep file {str(folder)!r} cannot be read" in refused(str(folder))
     picture = tmp_path / "picture.yaml"
     picture.write_bytes(b"\x89PNG\xff\xfe")
-    assert f"sweep file {str(picture)!r} cannot be read" in refused(str(picture))
+    assert f"sweep file {str(picture)!r} is not text in UTF-8" in refused(str(picture))
 
 
 @pytest.mark.parametrize("name", ["quickstar", "Quickstart", "quick-start"])
@@ -289,8 +293,8 @@ def test_an_unknown_preset_brings_the_nearest(name: str):
     ("training.steps=", ("preset quickstart: training.steps: ", "valid integer", "None")),
     ("training.step=3", ("preset quickstart: unknown key 'training.step'", "did you mean training.steps")),
     ("trainin.steps=3", ("preset quickstart: unknown key 'trainin'", "did you mean training")),
-    ("sizes=50", ("preset quickstart: sizes: ", "valid tuple", "got 50")),
-    ("gan=16", ("preset quickstart: gan: ", "dictionary", "got 16")),
+    ("sizes=50", ("preset quickstart: sizes: ", NOT_LIST, "got 50")),
+    ("gan=16", ("preset quickstart: gan: ", "section of keys", "got 16")),
 ])  # fmt: skip
 def test_a_wrong_override_is_named(override: str, said: tuple[str, ...]):
     message = refused("quickstart", override)
