@@ -51,7 +51,7 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, *, plan_only: bo
     """Return the plan of a sweep file or a preset, once the images of its own domains are decoded.
 
     Where it is to be tuned, the plan is that without (see `search_of`). With `plan_only`, data sets that are not here are
-    planned by what the catalogue says of them, and Inception's or CLIP's weights need not be here.
+    planned by what the catalogue says of them, and the embedding's weights need not be here.
     """
     from rich.console import Console
 

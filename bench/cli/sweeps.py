@@ -38,7 +38,7 @@ def plan(
 
     Hours are of the trials, times their share of a GPU (resources.gpus); without GPUs, of trials. They are estimated, with 95 %
     intervals, from what the store's trials took on each device: at most, and as expected where the stopping rule ends trials,
-    by that rule on orders of merit drawn at random. Needs neither the data sets nor Inception's or CLIP's weights; without them
+    by that rule on orders of merit drawn at random. Needs neither the data sets nor the embedding's weights; without them
     keys, and what is done, are not known.
     """
     from bench.bill import bills
