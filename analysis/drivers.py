@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import linalg, optimize, stats
+from threadpoolctl import ThreadpoolController
 
 from analysis.significance import holm
 
@@ -21,6 +22,9 @@ COVARIATES = {
     "diversity": "twice the spread of the source's images",
     "amount": "twice the source's images",
 }
+
+#: Those of the linear algebra: matrices of a fit are so small that several threads would only wait for each other.
+_THREADS = ThreadpoolController()
 
 _COLUMNS = ["strategy", "covariate", "about", "value", "low", "high", "p", "p_holm", "points", "targets", "sources"]
 
@@ -116,7 +120,8 @@ def mixed_model(y: np.ndarray, fixed: np.ndarray, groups: list[np.ndarray]) -> t
 
     # The ratios of the variances to the noise's may be 0, where the criterion has a kink in their logarithm: so their root.
     start, options = np.full(len(groups), 0.7), {"xatol": 1e-5, "fatol": 1e-8}
-    ratios = optimize.minimize(lambda root: solve(root**2)[0], start, method="Nelder-Mead", options=options).x ** 2
+    with _THREADS.limit(limits=1):
+        ratios = optimize.minimize(lambda root: solve(root**2)[0], start, method="Nelder-Mead", options=options).x ** 2
     _, estimate, inverse, variance = solve(ratios)
     return estimate, np.sqrt(variance * np.diag(inverse)), variance * np.append(ratios, 1.0)
 

@@ -1,8 +1,8 @@
-"""One thread, as in a trial with one CPU: networks this small are slower on several, and far slower beside other processes.
+"""What tests share: a cache of prepared images that is not the user's own; stores, empty or finished, on disk or on an S3
+server; a Ray cluster; and reports, with a browser to look at them.
 
-And a cache of prepared images that is not the user's own; stores: empty ones, on disk and on an S3 server, and finished ones;
-a Ray cluster; and reports, with a browser to look at them. The S3 server is a process with a Python environment of its own
-(tests/s3-server.txt): its packages and the tests' do not go together.
+The S3 server is a process with a Python environment of its own (tests/s3-server.txt): its packages and the tests' do not go
+together.
 """
 
 import os
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from bench.store import Store, open_store
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
     from tests.pages import Reports
 
-torch.set_num_threads(1)
-
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
 S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
@@ -38,8 +35,9 @@ S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process is left with it in the end."""
-    longest = {"test_sweep.py": -4, "test_cluster.py": -3, "test_hosts.py": -2, "test_faults.py": -1}
-    items.sort(key=lambda item: longest.get(item.path.name, 0))
+    longest = ("sweep", "cluster", "sweep_ends", "hosts", "faults", "benchmark", "jobs", "tuning", "deploy", "strategies")
+    order = {f"test_{name}.py": number for number, name in enumerate(longest)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,8 +12,6 @@ from trainers.domains import get
 from trainers.evaluation.estimate import Estimate
 from trainers.evaluation.iw import iw_distance
 
-torch.set_num_threads(1)  # networks this small are slower on several
-
 GAN = GanConfig(resolution=16, width=4)
 
 

@@ -1,15 +1,14 @@
 """What the report does when one uses it, in a real browser: filters, the key, a trial's dossier, a table in another order."""
 
 import re
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.pages import OVERLAPS, PHONE, check, drawn, visit
+from tests.pages import OVERLAPS, PHONE, Reports, check, drawn, visit
 
 
-def test_the_key_filters_and_the_theme_follows(browser: Browser, reports: dict[str, Path]) -> None:
+def test_the_key_filters_and_the_theme_follows(browser: Browser, reports: Reports) -> None:
     found = visit(browser, reports["quickstart"])
     page = found.page
     visible = "() => document.querySelectorAll('#curves .plot .scatterlayer .trace').length"
@@ -46,7 +45,7 @@ SHOWN = """() => ({
 
 
 def test_targets_and_sizes_are_filtered_by_keyboard_everywhere_and_the_address_keeps_it(
-    browser: Browser, reports: dict[str, Path]
+    browser: Browser, reports: Reports
 ) -> None:
     found = visit(browser, reports["savings"])
     page = found.page
@@ -106,7 +105,7 @@ def check_the_address(page: Page) -> None:
 
 
 @pytest.mark.parametrize("name", ["faulty", "hostile"])
-def test_a_trial_shows_all_that_is_known_of_it(browser: Browser, reports: dict[str, Path], name: str) -> None:
+def test_a_trial_shows_all_that_is_known_of_it(browser: Browser, reports: Reports, name: str) -> None:
     found = visit(browser, reports[name], PHONE)
     page = found.page
     row = page.locator("table.sortable tbody tr", has_text="diverged" if name == "faulty" else "onerror=").last
@@ -134,7 +133,7 @@ def test_a_trial_shows_all_that_is_known_of_it(browser: Browser, reports: dict[s
     page.context.close()
 
 
-def test_the_table_sorts_by_number_and_keeps_the_missing_last(browser: Browser, reports: dict[str, Path]) -> None:
+def test_the_table_sorts_by_number_and_keeps_the_missing_last(browser: Browser, reports: Reports) -> None:
     found = visit(browser, reports["faulty"])
     heading = found.page.locator("table.sortable th", has_text="FID")
     cells = "() => [...document.querySelectorAll('.sortable tbody tr')].map(row => row.cells[8].textContent)"

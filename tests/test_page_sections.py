@@ -1,19 +1,27 @@
 """The report's sections in a real browser: each tells what its store holds, and is absent where there is nothing to tell."""
 
 import re
-from pathlib import Path
+from collections.abc import Callable
+from functools import cache
 
 import pytest
 from playwright.sync_api import Browser
 
-from tests.pages import CLASSES, DESKTOP, OVERLAPS, PHONE, REPLAYED, TABLET, check, visit
+from tests.pages import CLASSES, DESKTOP, OVERLAPS, PHONE, REPLAYED, TABLET, Reports, Visit, check, visit
+
+#: Looks at the report of a kind of store, at a size.
+See = Callable[[str, tuple[int, int]], Visit]
+
+
+@pytest.fixture(scope="module")
+def see(browser: Browser, reports: Reports) -> See:
+    """Open each report once for each size: no test here changes what it sees."""
+    return cache(lambda name, size: visit(browser, reports[name], size))
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_classes_are_told_one_by_one_where_there_are_any(
-    browser: Browser, reports: dict[str, Path], size: tuple[int, int]
-) -> None:
-    found = visit(browser, reports["classes"], size)
+def test_classes_are_told_one_by_one_where_there_are_any(see: See, reports: Reports, size: tuple[int, int]) -> None:
+    found = see("classes", size)
     check(found, reports["classes"])
     section = found.page.locator("#classes")
     assert section.locator(".plot").count() == 1
@@ -31,21 +39,17 @@ def test_classes_are_told_one_by_one_where_there_are_any(
     assert "FID of a single class stands on as few as 100 images" in answer
     titles = found.page.locator("#curves h4").all_inner_texts()
     assert sum(title.endswith("(EMA)") for title in titles) == 2
-    found.page.context.close()
 
 
-def test_without_classes_and_averages_nothing_is_said_of_them(browser: Browser, reports: dict[str, Path]) -> None:
-    found = visit(browser, reports["quickstart"])
+def test_without_classes_and_averages_nothing_is_said_of_them(see: See) -> None:
+    found = see("quickstart", DESKTOP)
     assert found.page.locator("#classes, a[href='#classes']").count() == 0
     assert "(EMA)" not in found.page.locator("#curves").inner_text()
-    found.page.context.close()
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_other_metrics_and_the_best_distance_are_told(
-    browser: Browser, reports: dict[str, Path], size: tuple[int, int]
-) -> None:
-    found = visit(browser, reports["quickstart"], size)
+def test_other_metrics_and_the_best_distance_are_told(see: See, size: tuple[int, int]) -> None:
+    found = see("quickstart", size)
     table = found.page.locator("#quality table").first
     assert table.locator("thead th").all_inner_texts()[3:] == ["FID", "KID", "recall", "diversity", "memorisation"]
     assert len(table.locator("tbody tr").all()) == 4, "scratch, and three strategies with their best source"
@@ -56,14 +60,13 @@ def test_other_metrics_and_the_best_distance_are_told(
     assert set(names) == {*real, "FID of generated images"}
     assert all("+" in text for text in rows.locator("td:nth-child(2)").all_inner_texts())
     assert "ways to measure the distance" in found.page.locator("#answer").inner_text()
-    found.page.context.close()
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_what_density_and_diversity_did_is_told_where_sources_vary_them(
-    browser: Browser, reports: dict[str, Path], size: tuple[int, int]
+    see: See, reports: Reports, size: tuple[int, int]
 ) -> None:
-    found = visit(browser, reports["knobs"], size)
+    found = see("knobs", size)
     check(found, reports["knobs"])
     assert found.page.evaluate(OVERLAPS) == []
     table = found.page.locator("#knobs table")
@@ -72,13 +75,12 @@ def test_what_density_and_diversity_did_is_told_where_sources_vary_them(
     assert "density, diversity, amount and spread of the source change the gain" in found.page.locator("#answer").inner_text()
     assert "letters 2×100" in found.page.locator("#distance").inner_text()
     assert "letters[classes=2,per_class=100]" in found.page.locator("#provenance").inner_text()
-    found.page.context.close()
-    assert visit(browser, reports["quickstart"], size).page.locator("#knobs, a[href='#knobs']").count() == 0
+    assert see("quickstart", size).page.locator("#knobs, a[href='#knobs']").count() == 0
 
 
 @pytest.mark.parametrize("size", [DESKTOP, TABLET, PHONE], ids=["desktop", "tablet", "phone"])
-def test_what_a_start_saves_is_drawn_and_told(browser: Browser, reports: dict[str, Path], size: tuple[int, int]) -> None:
-    found = visit(browser, reports["savings"], size)
+def test_what_a_start_saves_is_drawn_and_told(see: See, reports: Reports, size: tuple[int, int]) -> None:
+    found = see("savings", size)
     check(found, reports["savings"])
     page = found.page
     assert page.evaluate(OVERLAPS) == []
@@ -102,11 +104,10 @@ def test_what_a_start_saves_is_drawn_and_told(browser: Browser, reports: dict[st
         page.locator("a[download='data-multiplier.csv']").click()
     assert download.value.suggested_filename == "data-multiplier.csv"
     assert found.complaints == []
-    page.context.close()
 
 
-def test_what_stopping_saves_is_told_where_it_was_replayed(browser: Browser, reports: dict[str, Path]) -> None:
-    found = visit(browser, reports["quickstart"])
+def test_what_stopping_saves_is_told_where_it_was_replayed(see: See, reports: Reports) -> None:
+    found = see("quickstart", DESKTOP)
     section = found.page.locator("#stopping")
     assert section.locator("figcaption").inner_text() == (
         "Keeping 0.5 of the methods at each rung would have saved 43% of the steps, with the same winner in 4 of 4 cells, "
@@ -115,11 +116,10 @@ def test_what_stopping_saves_is_told_where_it_was_replayed(browser: Browser, rep
     assert section.locator("path.point").count() == len(REPLAYED)
     for name in ("several", "empty"):
         assert "What stopping saves" not in reports[name].read_text(encoding="utf-8")
-    found.page.context.close()
 
 
-def test_samples_stand_side_by_side_at_equal_steps(browser: Browser, reports: dict[str, Path]) -> None:
-    found = visit(browser, reports["quickstart"])
+def test_samples_stand_side_by_side_at_equal_steps(see: See) -> None:
+    found = see("quickstart", DESKTOP)
     wall = found.page.locator(".wall").first
     assert wall.locator("p").all_inner_texts() == [
         "Step 50, the last that all strategies reached",
@@ -130,4 +130,3 @@ def test_samples_stand_side_by_side_at_equal_steps(browser: Browser, reports: di
     assert {name.split()[0] for name in first[2:]} == {"finetune", "finetune-d", "finetune-g"}
     assert set(last) < set(first)
     assert "drawn from the same latents" in found.page.locator("#samples").inner_text()
-    found.page.context.close()

@@ -1,18 +1,16 @@
 """How the report looks in a real browser, offline: every figure drawn, nothing on top of another, nothing from outside."""
 
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import Browser
 
-from tests.pages import DESKTOP, FIGURES, HOSTILE, OVERLAPS, PHONE, check, visit
+from tests.pages import DESKTOP, FIGURES, HOSTILE, OVERLAPS, PHONE, Reports, check, visit
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("name", ["quickstart", "faulty"])
 def test_every_figure_is_drawn_and_nothing_overlaps(
-    browser: Browser, reports: dict[str, Path], name: str, size: tuple[int, int], theme: str
+    browser: Browser, reports: Reports, name: str, size: tuple[int, int], theme: str
 ) -> None:
     found = visit(browser, reports[name], size, theme)
     check(found, reports[name])
@@ -26,7 +24,7 @@ def test_every_figure_is_drawn_and_nothing_overlaps(
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_several_targets_embeddings_and_seeds(browser: Browser, reports: dict[str, Path], size: tuple[int, int]) -> None:
+def test_several_targets_embeddings_and_seeds(browser: Browser, reports: Reports, size: tuple[int, int]) -> None:
     found = visit(browser, reports["several"], size)
     check(found, reports["several"])
     assert all(figure["marks"] for figure in found.page.evaluate(FIGURES))
@@ -35,7 +33,7 @@ def test_several_targets_embeddings_and_seeds(browser: Browser, reports: dict[st
     found.page.context.close()
 
 
-def test_hostile_names_are_harmless(browser: Browser, reports: dict[str, Path]) -> None:
+def test_hostile_names_are_harmless(browser: Browser, reports: Reports) -> None:
     found = visit(browser, reports["hostile"])
     check(found, reports["hostile"])
     text = found.page.locator("body").inner_text()
@@ -53,7 +51,7 @@ def test_hostile_names_are_harmless(browser: Browser, reports: dict[str, Path]) 
         ("pending", "Nothing has been measured yet"),
     ],
 )
-def test_a_store_without_results_says_so(browser: Browser, reports: dict[str, Path], name: str, words: str) -> None:
+def test_a_store_without_results_says_so(browser: Browser, reports: Reports, name: str, words: str) -> None:
     found = visit(browser, reports[name], PHONE)
     check(found, reports[name])
     text = found.page.locator("body").inner_text()

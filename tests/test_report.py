@@ -19,7 +19,7 @@ from trainers.errors import UserError
 
 
 def test_the_page_is_written_whole_and_small(tmp_path: Path) -> None:
-    store = build(tmp_path / "store", targets=("digits", "faces"), sizes=(50, 500, 5000), resolution=64)
+    store = build(tmp_path / "store", targets=("digits", "faces"), resolution=64)
     out = write_report(store, tmp_path / "deep" / "report.html", "quickstart")
     assert [path.name for path in out.parent.iterdir()] == ["report.html"]
     assert out.stat().st_size < 15e6

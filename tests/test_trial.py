@@ -29,8 +29,6 @@ from trainers.evaluation.references import references
 from trainers.sampling import sample
 from trainers.trial import Rung, run, training_images
 
-torch.set_num_threads(1)  # networks this small are slower on several
-
 
 def ref(name: str) -> DomainRef:
     domain = domains.get(name)

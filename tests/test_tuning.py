@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from ray.cluster_utils import Cluster
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -109,10 +110,11 @@ def test_a_search_of_which_nothing_is_left_says_so(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Path:
     """The folder of a sweep that was tuned and run, with its store; not to be changed."""
     folder = tmp_path_factory.mktemp("tuned")
-    tiny.transfergan("run", tiny.write_spec(folder, **{**CHANGES, "seeds": [0]}), "--store", "store", "--cpus", 1, cwd=folder)
+    spec = tiny.write_spec(folder, **{**CHANGES, "seeds": [0]})
+    tiny.transfergan("run", spec, "--store", "store", "--address", cluster.address, cwd=folder)
     return folder
 
 
