@@ -62,6 +62,22 @@ def test_a_full_disk_ends_a_sweep_at_once_and_a_host_that_does_not_reach_the_ser
     assert len(store.read("trials")) == 0, "no trial has failed"
 
 
+def test_of_tasks_that_fail_die_or_hang_each_is_told_and_the_others_go_on():
+    def task(fate: str) -> None:
+        if fate == "fails":
+            raise ValueError("a reason\nthat is long")
+        if fate == "dies":
+            os._exit(1)
+        if fate == "hangs":
+            Event().wait()
+
+    fates = ["hangs", "fails", "dies", "ends"]
+    with cluster(ResourcesConfig(), cpus=2):
+        found = dict(map_tasks(task, [(fate,) for fate in fates], ResourcesConfig(retries=0, stall_minutes=0.02)))
+    gone = "its process was killed, or ended itself after 0.02 minutes without progress"
+    assert [found[number] for number in range(4)] == [gone, "that is long", gone, None]
+
+
 def test_why_ray_did_not_start_here_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file"))
@@ -95,19 +111,3 @@ def test_a_trial_that_hangs_is_ended_taken_up_again_and_recorded(tmp_path: Path)
     (row,) = open_store(str(tmp_path / "store")).read("trials").itertuples()
     assert row.status == "failed"
     assert "ended itself after 0.1 minutes without progress" in row.error
-
-
-def test_of_tasks_that_fail_die_or_hang_each_is_told_and_the_others_go_on():
-    def task(fate: str) -> None:
-        if fate == "fails":
-            raise ValueError("a reason\nthat is long")
-        if fate == "dies":
-            os._exit(1)
-        if fate == "hangs":
-            Event().wait()
-
-    fates = ["hangs", "fails", "dies", "ends"]
-    with cluster(ResourcesConfig(), cpus=2):
-        found = dict(map_tasks(task, [(fate,) for fate in fates], ResourcesConfig(retries=0, stall_minutes=0.02)))
-    gone = "its process was killed, or ended itself after 0.02 minutes without progress"
-    assert [found[number] for number in range(4)] == [gone, "that is long", gone, None]
