@@ -23,7 +23,7 @@ from trainers.config import (
     steps_of,
 )
 from trainers.errors import UserError, unknown_name
-from trainers.evaluation.names import check_embedding
+from trainers.evaluation.names import ANNOUNCED, check_embedding
 from trainers.frozen import Frozen, set_fields
 from trainers.strategies import get_strategy
 
@@ -287,4 +287,6 @@ def _override(data: dict[str, Any], override: str) -> None:
 
 def as_mapping(spec: SweepSpec) -> Mapping[str, Any]:
     """Return a sweep as plain data, as it would stand in a file."""
-    return spec.model_dump(mode="json")
+    data = spec.model_dump(mode="json")
+    data["evaluation"]["embedding"] = spec.evaluation.embedding.removeprefix(ANNOUNCED)
+    return data

@@ -62,17 +62,6 @@ def test_a_full_disk_ends_a_sweep_at_once_and_a_host_that_does_not_reach_the_ser
     assert len(store.read("trials")) == 0, "no trial has failed"
 
 
-def test_why_ray_did_not_start_here_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file"))
-    with (
-        pytest.raises(UserError, match=r"Ray did not start on this machine: .*Not a dir") as error,
-        cluster(ResourcesConfig()),
-    ):
-        pass
-    assert "\n" not in str(error.value)
-
-
 def test_of_tasks_that_fail_die_or_hang_each_is_told_and_the_others_go_on():
     def task(fate: str) -> None:
         if fate == "fails":
@@ -87,3 +76,14 @@ def test_of_tasks_that_fail_die_or_hang_each_is_told_and_the_others_go_on():
         found = dict(map_tasks(task, [(fate,) for fate in fates], ResourcesConfig(retries=0, stall_minutes=0.02)))
     gone = "its process was killed, or ended itself after 0.02 minutes without progress"
     assert [found[number] for number in range(4)] == [gone, "that is long", gone, None]
+
+
+def test_why_ray_did_not_start_here_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file"))
+    with (
+        pytest.raises(UserError, match=r"Ray did not start on this machine: .*Not a dir") as error,
+        cluster(ResourcesConfig()),
+    ):
+        pass
+    assert "\n" not in str(error.value)

@@ -338,3 +338,8 @@ def test_settings_that_do_not_go_together_are_refused_with_the_fix(overrides: li
 def test_settings_that_go_together_are_taken(overrides: list[str]):
     spec = load_spec("quickstart", overrides)
     assert (spec.training.loss == "hinge") == (spec.training.gradient_penalty == 0.0 and "non-saturating" not in overrides[1])
+
+
+def test_a_sweep_that_is_sent_elsewhere_names_its_embedding_as_the_file_does_with_or_without_weights_here():
+    spec = load_spec("full-grid", plan_only=True)
+    assert as_mapping(spec)["evaluation"]["embedding"] == "inception"

@@ -42,7 +42,9 @@ def submit(
 
     limit = hours_limit(max_hours, max_cost, price)
     opened = open_for_cluster(store)
-    job = jobs.submit(load_spec(spec, overrides or ()), opened, address, retry_failed=retry is not None, max_hours=limit)
+    job = jobs.submit(
+        load_spec(spec, overrides or (), plan_only=True), opened, address, retry_failed=retry is not None, max_hours=limit
+    )
     typer.echo(f"submitted: {job.id}; transfergan status, logs and cancel --store {store} tell of it")
 
 

@@ -122,7 +122,7 @@ def run_there(verb: str, spec: str, overrides: list[str] | None, store: str, add
     from bench import remote
     from bench.spec import load_spec
 
-    loaded = load_spec(spec, overrides or ())
+    loaded = load_spec(spec, overrides or (), plan_only=True)
     return remote.run(address, verb, loaded, open_for_cluster(store), options)
 
 
