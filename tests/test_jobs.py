@@ -203,6 +203,6 @@ def test_a_job_is_found_by_its_sweep(tmp_path: Path):
 
 def test_a_job_runs_the_sweep_as_it_was_submitted(tmp_path: Path):
     store = open_store(str(tmp_path / "a store"), create=True)
-    run = f"python -m bench.cli run sweep.yaml --store '{store.address}' --address auto"
-    assert entrypoint(store, retry_failed=False, max_hours=math.inf) == run
-    assert entrypoint(store, retry_failed=True, max_hours=2.5) == f"{run} --retry failed --max-hours 2.5"
+    run = f"python -m bench.cli run sweep.yaml --store '{store.address}'"
+    assert entrypoint(store, retry_failed=False, max_hours=math.inf) == f"{run} --address auto"
+    assert entrypoint(store, retry_failed=True, max_hours=2.5) == f"{run} --retry failed --max-hours 2.5 --address auto"
