@@ -16,7 +16,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -131,6 +131,10 @@ def finished(finished_once: Path, tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "store"))
 
 
+#: For a cluster's head. Though it has none, Ray would try the usual port, and where another has that, leave a socket open.
+NO_DASHBOARD: dict[str, Any] = {"include_dashboard": False, "dashboard_port": None}
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator["Cluster"]:
     """A Ray cluster on this machine with room for one trial, for runs to join; nodes can be added, and are missed at once."""
@@ -139,8 +143,7 @@ def cluster() -> Iterator["Cluster"]:
     from bench import on_ray  # noqa: F401 - sets what the cluster's processes take from the environment
 
     watchful = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": watchful}
-    running = Cluster(initialize_head=True, head_node_args=head)
+    running = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": watchful, **NO_DASHBOARD})
     yield running
     running.shutdown()
 
