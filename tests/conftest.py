@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
+#: The head of a cluster without its dashboard, whose port another cluster's may have.
+QUIET = {"include_dashboard": False, "dashboard_port": None}
 S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
 
 
@@ -139,7 +141,7 @@ def cluster() -> Iterator["Cluster"]:
     from bench import on_ray  # noqa: F401 - sets what the cluster's processes take from the environment
 
     watchful = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": watchful}
+    head = {**QUIET, "num_cpus": 1, "_system_config": watchful}
     running = Cluster(initialize_head=True, head_node_args=head)
     yield running
     running.shutdown()
