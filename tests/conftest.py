@@ -16,7 +16,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
+#: The head of a cluster without its dashboard, whose port another cluster's may have.
+QUIET = {"include_dashboard": False, "dashboard_port": None}
 S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
 
 
@@ -131,10 +133,6 @@ def finished(finished_once: Path, tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "store"))
 
 
-#: For a cluster's head. Though it has none, Ray would try the usual port, and where another has that, leave a socket open.
-NO_DASHBOARD: dict[str, Any] = {"include_dashboard": False, "dashboard_port": None}
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator["Cluster"]:
     """A Ray cluster on this machine with room for one trial, for runs to join; nodes can be added, and are missed at once."""
@@ -143,7 +141,8 @@ def cluster() -> Iterator["Cluster"]:
     from bench import on_ray  # noqa: F401 - sets what the cluster's processes take from the environment
 
     watchful = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-    running = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": watchful, **NO_DASHBOARD})
+    head = {**QUIET, "num_cpus": 1, "_system_config": watchful}
+    running = Cluster(initialize_head=True, head_node_args=head)
     yield running
     running.shutdown()
 

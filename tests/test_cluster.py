@@ -16,7 +16,7 @@ from bench.overhead import trivial_plan
 from bench.spec import ResourcesConfig
 from bench.store import Store, open_store
 from tests import tiny
-from tests.conftest import NO_DASHBOARD
+from tests.conftest import QUIET
 from tests.victims import SERVER, drives
 from trainers.errors import UserError
 
@@ -25,8 +25,7 @@ KILLS, TRIALS = 20, 96
 
 def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_path: Path):
     """As on a cluster that starts with a head alone, on which no trial fits."""
-    head = {"num_cpus": 0, "resources": {on_ray.MAX_WORKERS: 2}, **NO_DASHBOARD}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster = Cluster(initialize_head=True, head_node_args={**QUIET, "num_cpus": 0, "resources": {on_ray.MAX_WORKERS: 2}})
     try:
         driver = SERVER.Process(target=drives, args=(str(tmp_path), cluster.address, 3))
         driver.start()
