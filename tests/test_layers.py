@@ -139,7 +139,9 @@ def test_a_process_that_imports_a_module_loads_no_more_than_it_needs(module: str
 def test_a_trials_process_loads_none_of_what_it_does_not_use(tmp_path: Path):
     """PyTorch's compiler alone is a second's work and some 150 MB, in each of a sweep's processes."""
     script = "import sys; from tests import tiny; from bench.store import open_store\n"
-    script += "tiny.run_here(tiny.make(sources=[], strategies=['scratch']), open_store('store', create=True))\n"
+    script += (
+        "tiny.run_here(tiny.make(sources=[], targets=['shapes'], strategies=['scratch']), open_store('store', create=True))\n"
+    )
     script += (
         "print(*sorted({'analysis', 'scipy.stats', 'sklearn', 'torch', 'torch._dynamo', 'torchvision'} & set(sys.modules)))"
     )

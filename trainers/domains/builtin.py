@@ -4,12 +4,10 @@ Every image's parameters are drawn before it is rendered and do not depend on th
 each. Geometry is in units of the image's side.
 """
 
-import gzip
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from functools import cache, partial
-from importlib.metadata import distribution
 
 import numpy as np
 from PIL import Image
@@ -146,17 +144,17 @@ class Digits(Domain):
     def load(self, split: Split, resolution: int) -> Images:
         """Return a split, enlarged smoothly."""
         self.check_resolution(resolution)
-        # The file alone: to import scikit-learn would take every trial's process half a second.
-        with gzip.open(str(distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")), "rt") as file:
-            rows = np.loadtxt(file, delimiter=",")
-        labels = rows[:, -1].astype(np.int64)
+        from sklearn.datasets import load_digits
+
+        scans = load_digits()
+        labels = scans.target.astype(np.int64)
         # Class-balanced: in the file's own order, one person's digits would fall into one split.
         order = subset(labels, len(labels), len(labels), derive_seed("split", self.fingerprint))
         chosen = order[: self._train] if split == "train" else order[self._train :]
         size = (resolution, resolution)
         enlarged = [
             Image.fromarray(scan).resize(size, Image.Resampling.BICUBIC)
-            for scan in (rows[chosen, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.float32)
+            for scan in (scans.images[chosen] * (255 / 16)).astype(np.float32)
         ]
         grey = np.stack([np.asarray(image) for image in enlarged]).clip(0, 255).round().astype(np.uint8)
         return Images(np.repeat(grey[..., None], 3, axis=-1), labels[chosen])
