@@ -15,12 +15,12 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-$(INSTALLED): pyproject.toml constraints.txt tests/s3-server.txt
+$(INSTALLED): pyproject.toml constraints.txt tests/support/s3-server.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "transfergan needs Python 3.11 or newer; try: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	$(PYTHON) -m venv $(VENV)/s3-server
-	$(VENV)/s3-server/bin/python -m pip install --quiet --requirement tests/s3-server.txt
+	$(VENV)/s3-server/bin/python -m pip install --quiet --requirement tests/support/s3-server.txt
 	touch $@
 
 clean:

@@ -14,8 +14,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.wording import visible
-from bench.store import SCHEMAS, TUNED, Store, sources, unknown_name
+from analysis.words import visible
+from bench.store import SCHEMAS, Store
+from trainers.common.errors import unknown_name
+from trainers.config import sources
+from trainers.config.settings import TUNED
 
 #: Every status, in the order in which a reader cares. The last two are this module's: planned, but not recorded yet.
 STATUSES = ("done", "stopped", "diverged", "failed", "blocked", "unfinished", "pending")

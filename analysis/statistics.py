@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import classes, drivers, knobs, predictors, quality, recommender, savings, significance, sources, strategies
-from analysis import transferability as tf
 from analysis.frames import Frames
+from analysis.prediction import drivers, knobs, predictors, recommender
+from analysis.transfer import classes, quality, savings, significance, sources, strategies
+from analysis.transfer import transferability as tf
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What tests share: a cache of prepared images that is not the user's own; stores, empty or finished, on disk or on an S3
 server; a Ray cluster; and reports, with a browser to look at them.
 
-The S3 server is a process with a Python environment of its own (tests/s3-server.txt): its packages and the tests' do not go
+The S3 server is a process with a Python environment of its own (support/s3-server.txt): its packages and the tests' do not go
 together.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from ray.cluster_utils import Cluster
 
-    from tests.pages import Reports
+    from tests.support.pages import Reports
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
@@ -109,7 +109,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished store of a quickstart's size, of numbers that a formula says; not to be changed."""
-    from tests.synthetic import build
+    from tests.support.synthetic import build
 
     folder = tmp_path_factory.mktemp("quickstart") / "store"
     build(folder)
@@ -119,7 +119,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a store that holds the sweep `tiny.make()`, finished; not to be changed."""
-    from tests import tiny
+    from tests.support import tiny
 
     folder = tmp_path_factory.mktemp("small") / "store"
     tiny.run_here(tiny.make(), open_store(str(folder), create=True))
@@ -138,7 +138,7 @@ def cluster() -> Iterator["Cluster"]:
     """A Ray cluster on this machine with room for one trial, for runs to join; nodes can be added, and are missed at once."""
     from ray.cluster_utils import Cluster
 
-    from bench import on_ray  # noqa: F401 - sets what the cluster's processes take from the environment
+    from bench.on_ray import tuner  # noqa: F401 - sets what the cluster's processes take from the environment
 
     watchful = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
     head = {**QUIET, "num_cpus": 1, "_system_config": watchful}
@@ -150,7 +150,7 @@ def cluster() -> Iterator["Cluster"]:
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> "Reports":
     """The reports that tests look at in a browser, by the kind of store."""
-    from tests.pages import Reports
+    from tests.support.pages import Reports
 
     return Reports(tmp_path_factory.mktemp("reports"))
 

@@ -11,15 +11,15 @@ says it of each annotation.
 Names of domains are data from outside: plotly would render tags in them, so they pass through `style.escape`.
 """
 
-from analysis.figures.curves import ENDS as ENDS
-from analysis.figures.curves import learning_curves as learning_curves
-from analysis.figures.distance import gain_by_distance as gain_by_distance
-from analysis.figures.maps import fid_by_class as fid_by_class
-from analysis.figures.maps import heat_map as heat_map
+from analysis.figures.fid_by_size import fid_by_size as fid_by_size
+from analysis.figures.gain_by_distance import gain_by_distance as gain_by_distance
+from analysis.figures.heat_maps import fid_by_class as fid_by_class
+from analysis.figures.heat_maps import heat_map as heat_map
+from analysis.figures.learning_curves import ENDS as ENDS
+from analysis.figures.learning_curves import learning_curves as learning_curves
 from analysis.figures.paper import PAPER as PAPER
 from analysis.figures.paper import gain_by_size as gain_by_size
 from analysis.figures.paper import paper_gain_by_distance as paper_gain_by_distance
-from analysis.figures.size import fid_by_size as fid_by_size
 from analysis.figures.stopping import stopping_audit as stopping_audit
 from analysis.figures.style import NEUTRAL as NEUTRAL
 from analysis.figures.style import Style as Style

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.transferability import SCRATCH
+from analysis.transfer.transferability import SCRATCH
 
 #: Okabe and Ito's palette for all kinds of colour vision, darkest-on-white first; its black is left out for dark pages.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A500")

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from analysis import classes
 from analysis.published.tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, SIZE, SOURCE_TARGET
-from analysis.transferability import SCRATCH
+from analysis.transfer import classes
+from analysis.transfer.transferability import SCRATCH
 
 _EMBEDDING = "the paper's"
 

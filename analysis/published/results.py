@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from analysis import classes, predictors, recommender, savings, sources
-from analysis import transferability as tf
+from analysis.prediction import predictors, recommender
 from analysis.published.frames import (
     class_curves,
     distances,
@@ -14,7 +13,9 @@ from analysis.published.frames import (
     source_target_curves,
 )
 from analysis.published.tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, READING_ERROR, SIZE, SOURCE_TARGET, Table
-from analysis.transferability import SCRATCH
+from analysis.transfer import classes, savings, sources
+from analysis.transfer import transferability as tf
+from analysis.transfer.transferability import SCRATCH
 
 
 def results() -> dict[str, Any]:

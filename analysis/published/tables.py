@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.transferability import SCRATCH
+from analysis.transfer.transferability import SCRATCH
 
 
 @dataclass(frozen=True)

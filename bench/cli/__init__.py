@@ -5,8 +5,8 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from bench.cli import domains, jobs, networks, results, runs, scale, stores, sweeps
-from trainers.errors import UserError
+from bench.cli import cluster, domains, networks, plan, results, run, scale, store
+from trainers.common.errors import UserError
 
 app = typer.Typer(
     name="transfergan",
@@ -16,10 +16,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for verbs in (runs, jobs, sweeps, scale, results, networks):
+for verbs in (run, cluster, plan, scale, results, networks):
     app.add_typer(verbs.app)
 app.add_typer(domains.app, name="domains")
-app.add_typer(stores.app, name="store")
+app.add_typer(store.app, name="store")
 
 
 def main() -> None:

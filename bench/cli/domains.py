@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trainers.errors import UserError
+from trainers.common.errors import UserError
 
 app = typer.Typer(help="The image domains that sources and targets can name.", invoke_without_command=True)
 
@@ -18,7 +18,7 @@ def domains(context: typer.Context) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from bench.domains import COLUMNS, rows
+    from bench.images.domains import COLUMNS, rows
 
     found = rows()
     table = Table(box=None, pad_edge=False)
@@ -35,7 +35,7 @@ def domains(context: typer.Context) -> None:
 @app.command(epilog="Example: transfergan domains show cifar10")
 def show(name: Annotated[str, typer.Argument(help="A domain.")]) -> None:
     """Show all about one domain: what it shows, its splits, where its files go and where they are from."""
-    from bench.domains import described
+    from bench.images.domains import described
 
     for what, said in described(name).items():
         typer.echo(f"{what:<10}{said}")
@@ -54,7 +54,7 @@ def prepare(
     """Say whether domains can be used, and what to place where; download and decode their images where asked to."""
     from rich.console import Console
 
-    from bench.domains import prepared
+    from bench.images.domains import prepared
 
     missing = False
     for name in names:
@@ -74,8 +74,8 @@ def preview(
     resolution: Annotated[int, typer.Option(min=4, help="Pixels.")] = 32,
 ) -> None:
     """Write a grid of a domain's images as a PNG file."""
+    from trainers.common.contact_sheet import png_grid
     from trainers.domains import get
-    from trainers.grids import png_grid
 
     domain = get(name)
     domain.check_resolution(resolution)

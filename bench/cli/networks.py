@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import SetOption, SpecArgument, StoreOption, open_at
-from trainers.errors import UserError
+from trainers.common.errors import UserError
 
 app = typer.Typer()
 
@@ -19,14 +19,14 @@ def strategies(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
     """Say what each strategy copies, trains and holds near the source, of a sweep's networks, and with which options."""
-    from bench.spec import load_spec
-    from bench.strategies import inventories
+    from bench.run.inventories import inventories
+    from bench.sweeps.spec import load_spec
 
     found = list(inventories(load_spec(spec, overrides or ())))
     if as_json:
         typer.echo(json.dumps(found))
         return
-    from trainers.inventory import lines
+    from trainers.adaptation.describe import lines
 
     for each in found:
         typer.echo("\n".join([f"{each['name']}: {each['about']}", f"  {each['misfit']}"] if "misfit" in each else lines(each)))
@@ -41,7 +41,7 @@ def generate(
     store: StoreOption = "store",
 ) -> None:
     """Generate images from a stored checkpoint, with a contact sheet (grid.png)."""
-    from bench.generate import write_images
+    from bench.images.generate import write_images
 
     key = write_images(open_at(store), trial, n, seed, out)
     typer.echo(f"{n} images of trial {key}: {out}")
@@ -61,7 +61,7 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from bench.evaluate import evaluate as measure
+    from bench.images.evaluate import evaluate as measure
 
     if weights is not None:
         if embedding not in ("inception", "clip"):
@@ -103,9 +103,9 @@ def import_(
     conditional: Annotated[bool, typer.Option("--conditional", help="They know the domain's classes, in order.")] = False,
 ) -> None:
     """Take networks that others have trained as a source, and say which tensors found their partners."""
-    from bench import imports
-    from bench.spec import load_spec
-    from trainers.imports import fit, read, read_names
+    from bench.images import imports
+    from bench.sweeps.spec import load_spec
+    from trainers.trial.imports import fit, read, read_names
 
     source, sweep = imports.check_name(domain if name is None else name), load_spec(spec, overrides or ())
     known = imports.known_domain(domain, sweep, conditional=conditional)

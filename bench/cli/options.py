@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainers.errors import UserError, within
+from trainers.common.errors import UserError, within
 
 if TYPE_CHECKING:
-    from bench.plan import Imports, Plan
+    from bench.run.tuning import Search
     from bench.store import Store
-    from bench.tuning import Search
+    from bench.sweeps.plan import Imports, Plan
 
 StoreOption = Annotated[str, typer.Option("--store", metavar="URI", help="Where results are kept: a directory or s3://...")]
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A sweep file (.yaml) or a preset's name.")]
@@ -55,13 +55,13 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, *, plan_only: bo
     """
     from rich.console import Console
 
-    from bench.domains import make_ready
-    from bench.memory import share_gpus
-    from bench.plan import make_plan
-    from bench.spec import load_spec
+    from bench.costs.gpu_share import share_gpus
+    from bench.images.domains import make_ready
+    from bench.sweeps.plan import make_plan
+    from bench.sweeps.spec import load_spec
+    from trainers.config.sources import IMPORT, domains
     from trainers.domains import OWN, get
-    from trainers.domains.announced import get_or_announced
-    from trainers.sources import IMPORT, domains
+    from trainers.domains.absent import get_or_announced
 
     loaded = load_spec(spec, overrides or (), plan_only=plan_only)
     find = get_or_announced if plan_only else get
@@ -81,9 +81,9 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, *, plan_only: bo
 
 def search_of(plan: "Plan", store: str, *, plan_only: bool = False) -> "Search | None":
     """Return the search that must come before a sweep, or None where its file asks for none; `plan_only` as of `plan_of`."""
-    from bench.tuning import Search
+    from bench.run.tuning import Search
     from trainers.domains import get
-    from trainers.domains.announced import get_or_announced
+    from trainers.domains.absent import get_or_announced
 
     tuning = plan.spec.tuning
     if tuning is None:
@@ -93,11 +93,11 @@ def search_of(plan: "Plan", store: str, *, plan_only: bool = False) -> "Search |
 
 
 def _imports(sources: tuple[str, ...], store: str) -> "Imports":
-    from trainers.sources import IMPORT
+    from trainers.config.sources import IMPORT
 
     if not (any(source.startswith(IMPORT) for source in sources) and exists(store)):
         return {}
-    from bench.imports import imported
+    from bench.images.imports import imported
 
     return imported(open_at(store))
 
@@ -119,8 +119,8 @@ def open_for_cluster(uri: str) -> "Store":
 
 def run_there(verb: str, spec: str, overrides: list[str] | None, store: str, address: str, options: Iterable[str]) -> int:
     """Run a verb on a cluster that is reached by Ray's client, and return its exit status; see `bench.remote`."""
-    from bench import remote
-    from bench.spec import load_spec
+    from bench.on_ray import remote
+    from bench.sweeps.spec import load_spec
 
     loaded = load_spec(spec, overrides or (), plan_only=True)
     return remote.run(address, verb, loaded, open_for_cluster(store), options)
@@ -141,8 +141,8 @@ def default_report(store: "Store", suffix: str = "html") -> Path:
 
 def write_report(store: "Store", out: Path, sweep: str | None) -> Path:
     """Write the report of a store, or of one of its sweeps, in the format that `out` is named by, and return its path."""
-    from analysis.report import write_report
-    from bench.replay import audit
+    from analysis.report.page import write_report
+    from bench.driver.replay import audit
 
     return write_report(store, out, sweep, audit(store, sweep))
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import StoreOption, default_report, open_at, write_report
-from trainers.errors import UserError
+from trainers.common.errors import UserError
 
 app = typer.Typer()
 
@@ -59,10 +59,10 @@ def replay(
     from rich.console import Console
     from rich.table import Table
 
-    from bench.explain import explain
-    from bench.replay import replay as apply
-    from bench.replay import summary
-    from bench.spec import StoppingConfig
+    from bench.driver.replay import replay as apply
+    from bench.driver.replay import summary
+    from bench.sweeps.spec import StoppingConfig
+    from bench.sweeps.spec_errors import explain
 
     try:
         rule = StoppingConfig.model_validate(
@@ -106,12 +106,12 @@ def recommend(
     from rich.table import Table
     from rich.text import Text
 
-    from analysis.evidence import at_size, doubts, evidence, in_words
     from analysis.frames import load, records
-    from analysis.recommender import observed, ranked
-    from analysis.wording import times
-    from bench.domains import make_ready
-    from bench.recommend import command, distances_to, embedding_name
+    from analysis.prediction.evidence import at_size, doubts, evidence, in_words
+    from analysis.prediction.recommender import observed, ranked
+    from analysis.words import times
+    from bench.images.domains import make_ready
+    from bench.images.recommend import command, distances_to, embedding_name
     from trainers.domains import get
 
     opened, console = open_at(store), Console(stderr=True)
@@ -167,10 +167,10 @@ def compare(
     from rich.text import Text
 
     from analysis.frames import load, records
-    from analysis.transferability import best_per_cell, ranking
-    from analysis.wording import method
-    from bench.compare import compare as beside
-    from bench.compare import differing_winners
+    from analysis.transfer.transferability import best_per_cell, ranking
+    from analysis.words import method
+    from bench.upkeep.compare import compare as beside
+    from bench.upkeep.compare import differing_winners
 
     stores = open_at(store_a), open_at(store_b)
     found = beside(*stores)

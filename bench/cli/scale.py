@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import SetOption, SpecArgument, StoreOption, exists, open_at, plan_of, search_of
-from trainers.errors import UserError
+from trainers.common.errors import UserError
 
 app = typer.Typer()
 
@@ -30,9 +30,9 @@ def simulate(
     from rich.console import Console
     from rich.table import Table
 
-    from bench.budget import unit
-    from bench.estimate import estimates, rounded
-    from bench.simulation import compare, savings, stopping_values
+    from bench.costs.budget import unit
+    from bench.costs.estimate import estimates, rounded
+    from bench.costs.simulation import compare, savings, stopping_values
 
     numbers = _numbers(gpus)
     made = plan_of(spec, overrides, store, plan_only=True)

@@ -3,11 +3,11 @@
 from functools import cache
 from pathlib import Path
 
-from trainers.domains.domain import Domain, Images, Split
+from trainers.common.errors import UserError, unknown_name
+from trainers.config.sources import mixture, parts
+from trainers.domains.base import Domain, Images, Split
 from trainers.domains.knobs import Knobs, split_name, with_knobs
 from trainers.domains.subsets import subset
-from trainers.errors import UserError, unknown_name
-from trainers.sources import mixture, parts
 
 __all__ = ["OWN", "Domain", "Images", "Split", "builtin_names", "get", "subset", "torchvision_names"]
 
@@ -29,7 +29,7 @@ def builtin_names() -> tuple[str, ...]:
 
 def torchvision_names() -> tuple[str, ...]:
     """Return the names of torchvision's data sets, whether or not they are on this machine."""
-    from trainers.domains.catalogue import CATALOGUE
+    from trainers.domains.torchvision.catalogue import CATALOGUE
 
     return tuple(CATALOGUE)
 
@@ -73,8 +73,8 @@ def _get(name: str) -> Domain:
         path, _, columns = path.partition("#") if kind == "parquet" else (path, "", "")
         return _own(kind, Path(path).expanduser().absolute(), columns)
     from trainers.domains.builtin import BUILTIN
-    from trainers.domains.catalogue import CATALOGUE
-    from trainers.domains.torchvision import data_root, torchvision_domain
+    from trainers.domains.torchvision.catalogue import CATALOGUE
+    from trainers.domains.torchvision.domain import data_root, torchvision_domain
 
     if name in CATALOGUE:
         return torchvision_domain(name, data_root())
@@ -86,14 +86,14 @@ def _get(name: str) -> Domain:
 @cache
 def _own(kind: str, path: Path, columns: str) -> Domain:
     if kind == "folder":
-        from trainers.domains.folder import Folder
+        from trainers.domains.files.folder import Folder
 
         return Folder(path)
     if kind in ("zip", "tar"):
-        from trainers.domains.archive import Archive
+        from trainers.domains.files.archive import Archive
 
         return Archive(kind, path)
-    from trainers.domains.parquet import Parquet
+    from trainers.domains.files.parquet import Parquet
 
     name = f"parquet:{path}#{columns}" if columns else f"parquet:{path}"
     asked = dict(part.partition("=")[::2] for part in columns.split(",") if part)

@@ -12,14 +12,14 @@ from functools import cache, partial
 import numpy as np
 from PIL import Image
 
-from trainers.domains.domain import SMALLEST, Domain, Images, Split, check_range
-from trainers.domains.draws import Draws
-from trainers.domains.glyphs import render_glyphs
+from trainers.common.seeds import derive_seed
+from trainers.domains.base import SMALLEST, Domain, Images, Split, check_range
 from trainers.domains.knobs import Knobs, Selected
-from trainers.domains.patterns import SHAPES, TEXTURES, render_shapes, render_textures
-from trainers.domains.shift import shifted
+from trainers.domains.rendering.draws import Draws
+from trainers.domains.rendering.glyphs import render_glyphs
+from trainers.domains.rendering.patterns import SHAPES, TEXTURES, render_shapes, render_textures
+from trainers.domains.rendering.shift import shifted
 from trainers.domains.subsets import subset
-from trainers.seeds import derive_seed
 
 LARGEST = 64
 

@@ -11,12 +11,12 @@ from typing import Protocol, get_args, runtime_checkable
 
 import numpy as np
 
-from trainers.domains.collection import Collection
-from trainers.domains.domain import Domain, Images, Split, Tell
-from trainers.domains.images import Fit
+from trainers.common.errors import UserError, unknown_name
+from trainers.common.seeds import derive_seed
+from trainers.domains.base import Domain, Images, Split, Tell
+from trainers.domains.files.collection import Collection
+from trainers.domains.files.decode_image import Fit
 from trainers.domains.subsets import subset
-from trainers.errors import UserError, unknown_name
-from trainers.seeds import derive_seed
 
 _WITH_KNOBS = re.compile(r"(?P<name>.+)\[(?P<knobs>\s*\w+\s*=[^\[\]]*)\]")
 

@@ -11,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from trainers.domains.domain import Domain, Images, Split, Tell
-from trainers.errors import UserError
+from trainers.common.errors import UserError
+from trainers.domains.base import Domain, Images, Split, Tell
 
 
 class Mixture(Domain):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trainers.seeds import derive_seed
+from trainers.common.seeds import derive_seed
 
 
 def subset(labels: np.ndarray | None, total: int, size: int, seed: int) -> np.ndarray:

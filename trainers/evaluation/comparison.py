@@ -5,13 +5,13 @@ from functools import cached_property
 
 import numpy as np
 
-from trainers.evaluation.diversity import diversity
-from trainers.evaluation.estimate import Estimate
-from trainers.evaluation.fid import fid_estimate, fid_infinity
-from trainers.evaluation.memorisation import memorisation
-from trainers.evaluation.prdc import Prdc, kid_and_prdc
+from trainers.common.seeds import derive_seed
+from trainers.evaluation.metrics.diversity import diversity
+from trainers.evaluation.metrics.estimate import Estimate
+from trainers.evaluation.metrics.fid import fid_estimate, fid_infinity
+from trainers.evaluation.metrics.memorisation import memorisation
+from trainers.evaluation.metrics.prdc import Prdc, kid_and_prdc
 from trainers.evaluation.references import Reference
-from trainers.seeds import derive_seed
 
 #: Neighbours that reach to the rim of a ball of precision, recall, density and coverage; fewer where a set has no more.
 NEIGHBOURS = 5

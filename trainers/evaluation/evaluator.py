@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.config import TrialConfig
-from trainers.core import Gan
+from trainers.common.contact_sheet import png_grid
+from trainers.config.settings import TrialConfig
+from trainers.core.gan import Gan
+from trainers.core.sampling import round_robin, sample
 from trainers.domains import Images, get
 from trainers.evaluation.comparison import METRICS, Comparison
-from trainers.evaluation.embeddings import Embedding, load_embedding
-from trainers.evaluation.fid import fid, statistics
-from trainers.evaluation.iw import iw_distance
+from trainers.evaluation.embeddings.loading import Embedding, load_embedding
+from trainers.evaluation.metrics.fid import fid, statistics
+from trainers.evaluation.metrics.iw import iw_distance
 from trainers.evaluation.references import References
-from trainers.grids import png_grid
 from trainers.networks import Generator
-from trainers.sampling import round_robin, sample
 
 #: Latents of the evaluation: the same for every trial, so that trials are compared on equal draws.
 EVALUATION_SEED = 0

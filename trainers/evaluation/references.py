@@ -11,11 +11,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from trainers.config.embeddings import reference_key
 from trainers.domains import Split, get
 from trainers.domains.mixtures import parts_of
-from trainers.evaluation.embeddings import Embedding
-from trainers.evaluation.fid import Statistics, statistics
-from trainers.evaluation.names import reference_key
+from trainers.evaluation.embeddings.loading import Embedding
+from trainers.evaluation.metrics.fid import Statistics, statistics
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 from torch import Tensor, nn
 
-from trainers.config import GanConfig
+from trainers.config.settings import GanConfig
 from trainers.networks import dcgan, resnet, sngan
 from trainers.networks.layers import Conv
 

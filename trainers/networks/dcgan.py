@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers.config import GanConfig
+from trainers.config.settings import GanConfig
 from trainers.networks.convolutions import convolve, convolve_transposed
 from trainers.networks.layers import LatentInput, Linear
 from trainers.networks.norms import BatchNorm

@@ -7,7 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers.config import GanConfig
+from trainers.config.settings import GanConfig
 from trainers.networks.convolutions import convolve, convolve_down, up_convolve
 
 Resample = Literal["up", "down"] | None

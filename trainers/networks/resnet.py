@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from trainers.config import GanConfig
+from trainers.config.settings import GanConfig
 from trainers.networks.layers import Block, Conv, LatentInput, Linear, channels
 from trainers.networks.norms import BatchNorm, LayerNorm
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from trainers.config import GanConfig
+from trainers.config.settings import GanConfig
 from trainers.networks.layers import Block, Conv, Linear, channels
 from trainers.networks.norms import Activation
 

@@ -1,0 +1,1 @@
+"""What predicts transfer, and the recommendation of a source."""

@@ -1,0 +1,1 @@
+"""How much transfer gains: by source, strategy, size and class."""

@@ -1,0 +1,1 @@
+"""Time and cost: measured, estimated, limited and simulated."""

@@ -1,0 +1,1 @@
+"""What decides which trial starts, pauses, stops, is retried or blocked. Needs no Ray."""

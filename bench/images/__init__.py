@@ -1,0 +1,1 @@
+"""Commands that read or generate images outside a sweep."""

@@ -1,0 +1,99 @@
+"""Imported sources in the store: recorded like a source that was pre-trained here, and found again by name."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bench.store import Store
+from bench.store.environments import record_environment
+from bench.store.references import StoredReferences
+from bench.store.trial_files import checkpoint_path, measurement_rows, outcome_row, real_samples_path, samples_path
+from bench.sweeps.plan import Imports, recorded_trial
+from bench.sweeps.spec import SweepSpec
+from trainers.common.errors import UserError
+from trainers.config.settings import DomainRef, TrialConfig
+from trainers.config.sources import IMPORT
+from trainers.domains import Domain, get
+
+if TYPE_CHECKING:
+    from trainers.trial.imports import Fitting
+
+#: What imports are recorded under, in place of a sweep's name.
+SWEEP = "imports"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_name(name: str) -> str:
+    """Return what sweeps call an import of that name. Raises UserError for one that would not stand in a sweep file."""
+    if not _NAME.fullmatch(name):
+        raise UserError(f"--name {name!r}: letters, digits and . _ - only; give one, e.g. --name faces")
+    return IMPORT + name
+
+
+def as_trial(fitting: "Fitting", source: str, domain: Domain, spec: SweepSpec, *, conditional: bool) -> TrialConfig:
+    """Return the trial that an import is recorded as.
+
+    Args:
+        fitting: the networks.
+        source: what sweeps call it.
+        domain: what it was trained on, and is measured against.
+        spec: the sweep whose networks and evaluation are meant.
+        conditional: whether it knows the domain's classes, in their order.
+    """
+    classes = domain.classes if conditional else ()
+    return TrialConfig(
+        kind="pretrain",
+        domain=DomainRef(name=domain.name, fingerprint=domain.fingerprint, classes=domain.classes),
+        size=domain.count("train"),
+        source=DomainRef(name=source, fingerprint=fitting.fingerprint, classes=classes),
+        conditional=conditional,
+        gan=spec.gan,
+        training=spec.training.model_copy(update={"steps": 1}),  # none are taken
+        evaluation=spec.evaluation,
+    )
+
+
+def record(store: Store, trial: TrialConfig, fitting: "Fitting") -> Mapping[str, float | None]:
+    """Measure an import and publish it, its outcome last; return what was measured."""
+    from trainers.evaluation.evaluator import real_grid
+    from trainers.trial.imports import first_rung
+
+    rung = first_rung(trial, fitting, StoredReferences(store))
+    assert rung.checkpoint is not None
+    assert rung.samples is not None
+    checkpoint, samples, real = checkpoint_path(trial.key, 0), samples_path(trial.key, 0), real_samples_path(trial)
+    store.append("measurements", SWEEP, measurement_rows(trial.key, rung))
+    store.write_file(samples, rung.samples)
+    if not store.has_file(real):
+        store.write_file(real, real_grid(trial.domain.name, trial.gan.resolution))
+    store.write_file(checkpoint, rung.checkpoint)
+    columns = {"steps": 0, "seconds": rung.seconds, "peak_memory_mib": rung.peak_memory_mib}
+    files = {"checkpoint": checkpoint, "samples": samples, "real_samples": real}
+    row = outcome_row(trial, "done", record_environment(store, SWEEP), **columns, **files)
+    store.append("trials", SWEEP, [row])
+    return rung.report
+
+
+def imported(store: Store) -> Imports:
+    """Return the imports of a store by name and whether they know classes; of equal names the last."""
+    rows = store.read("trials").sort_values("recorded_at", kind="stable")
+    named = pd.Series([str(source).startswith(IMPORT) for source in rows["source"]], index=rows.index, dtype=bool)
+    rows = rows[named & (rows["kind"] == "pretrain") & rows["parent"].isna() & (rows["status"] == "done")]
+    trials = [recorded_trial(row) for row in rows.to_dict("records")]
+    return {(trial.as_source.name, trial.conditional): trial for trial in trials}
+
+
+def known_domain(name: str, spec: SweepSpec, *, conditional: bool) -> Domain:
+    """Return the domain that an import is said to have been trained on.
+
+    Raises:
+        UserError: there is none of that name, not at the sweep's resolution, or without the classes that are asked for.
+    """
+    domain = get(name)
+    domain.check_resolution(spec.gan.resolution)
+    if conditional and not domain.classes:
+        raise UserError(f"--domain {name!r} has no class labels; leave out --conditional")
+    return domain

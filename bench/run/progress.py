@@ -1,0 +1,140 @@
+"""The live table: how many trials are done, running, stopped, failed, blocked; the best of each cell; time left."""
+
+import time
+from collections.abc import Collection, Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from bench.driver.ledger import Ledger, Status
+from trainers.config import sources
+from trainers.config.settings import TrialConfig
+
+COUNTED: tuple[Status, ...] = (
+    "done",
+    "running",
+    "queued",
+    "paused",
+    "elsewhere",
+    "pending",
+    "stopped",
+    "diverged",
+    "failed",
+    "blocked",
+)
+
+
+def short(source: str | None) -> str:
+    """Return the name of a domain, or of a source of several, as a table shows it: of a folder the last part of its path."""
+
+    def last(domain: str) -> str:
+        return domain.rstrip("/").rpartition("/")[2]
+
+    return sources.ARROW.join("+".join(map(last, sources.parts(link))) for link in sources.links(source or "-"))
+
+
+def describe(trial: TrialConfig) -> str:
+    """Return a trial in a few words, e.g. "finetune letters -> digits, 50 images, seed 0"."""
+    conditional = ", conditional" if trial.conditional else ""
+    if trial.kind == "pretrain":
+        return f"pretrain {short(trial.as_source.name)}{conditional}"
+    source = f" {short(trial.source.name)} ->" if trial.source else ""
+    tried = f", learning rate {trial.training.generator_lr:g}" if trial.kind == "tune" or trial.tuned else ""
+    return f"{trial.strategy}{source} {_conditions(trial)}{tried}, seed {trial.seed}"
+
+
+def describe_cell(trial: TrialConfig) -> str:
+    """Return a trial's cell in a few words, e.g. "digits, 50 images"."""
+    return f"{trial.strategy}: {_conditions(trial)}" if trial.kind == "tune" else _conditions(trial)
+
+
+def _conditions(trial: TrialConfig) -> str:
+    conditional = ", conditional" if trial.conditional else ""
+    augmentation = "" if trial.augmentation == "none" else f", {trial.augmentation}"
+    return f"{short(trial.domain.name)}, {trial.size} images{conditional}{augmentation}"
+
+
+class Progress:
+    """Shows a sweep as it runs: a live table on a terminal, a line per event elsewhere."""
+
+    def __init__(self, ledger: Ledger, console: Console) -> None:
+        self._ledger = ledger
+        self._console = console
+        self._started = time.monotonic()
+        self._work_at_start = ledger.steps_left
+        self._live = Live(console=console, refresh_per_second=2, get_renderable=self._render, transient=True)
+
+    def __enter__(self) -> "Progress":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def update(self, key: str, result: Mapping[str, Any] | None) -> None:
+        """Show what has become of a trial: a rung's result, or None when it ended otherwise."""
+        if self._console.is_terminal:
+            return  # the live table draws itself
+        trial, status = self._ledger.plan.by_key[key], self._ledger.status[key]
+        what = f"{status:8} {describe(trial)}"
+        if result is not None and "fid" in result:
+            what += f", step {result['steps']}: FID {result['fid']:.1f}"
+        elif key in self._ledger.reasons:
+            what += f": {self._ledger.reasons[key].splitlines()[-1]}"
+        print(f"[{self._ledger.ended}/{len(self._ledger.status)}{self._eta()}] {what}", file=self._console.file, flush=True)
+
+    def _render(self) -> Group:
+        ledger = self._ledger
+        counts = Text("  ".join(f"{name} {ledger.count(name)}" for name in COUNTED if ledger.count(name)))
+        title = Text(f"{ledger.plan.spec.name}: {ledger.ended} of {len(ledger.status)} trials ended{self._eta()}", style="bold")
+        # Rows of cells where nothing happens would push out of sight, and in a large sweep take long to count.
+        active = dict.fromkeys(ledger.plan.by_key[key].cell or "" for key in ledger.having("running", "paused"))
+        room = max(1, self._console.height - 5)
+        return Group(title, counts, cell_table(ledger, list(active)[:room]))
+
+    def _eta(self) -> str:
+        left = self._ledger.steps_left
+        finished = self._work_at_start - left
+        if not finished or not left:
+            return ""
+        seconds = (time.monotonic() - self._started) / finished * left
+        return f", at most {seconds / 60:.0f} min left" if seconds >= 60 else f", at most {seconds:.0f} s left"
+
+
+def cell_table(ledger: Ledger, only: Collection[str] | None = None) -> Table:
+    """Return a table with a row per cell: its trials by status, and the best value so far.
+
+    Args:
+        ledger: the sweep.
+        only: keys of the cells that are shown, "" for the sources; None for all.
+    """
+    plan = ledger.plan
+    metric = plan.spec.stopping.metric
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("cell")
+    shown = [name for name in COUNTED if ledger.count(name)]
+    for name in shown:
+        table.add_column(name, justify="right")
+    table.add_column(f"best {metric.upper()} so far")
+    groups = {"": tuple(trial.key for trial in plan.of_kind("pretrain")), **plan.cells}
+    for cell in groups if only is None else only:
+        keys = groups[cell]
+        if not keys:
+            continue
+        label = describe_cell(plan.by_key[keys[0]]) if cell else "sources"
+        counts = [str(sum(ledger.status[key] == name for key in keys) or "") for name in shown]
+        measured = [(value, step, key) for key in keys for step, value in ledger.values[key].items() if cell]
+        best = ""
+        if measured:
+            value, step, key = min(measured)
+            trial = plan.by_key[key]
+            source = f" from {short(trial.source.name)}" if trial.source else ""
+            best = f"{value:.3g} at step {step}: {trial.strategy}{source}"
+        table.add_row(label, *counts, best)
+    return table

@@ -1,0 +1,1 @@
+"""Sweep files, and the trials that they expand to."""

@@ -1,0 +1,265 @@
+"""The plan: a sweep's trials with their content-hash keys and parents. Enumeration only; nothing is started here."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from types import MappingProxyType
+from typing import Any
+
+from bench.sweeps.spec import PLAN_ONLY, SweepSpec, as_mapping
+from trainers.common.errors import UserError
+from trainers.config import sources
+from trainers.config.embeddings import ANNOUNCED
+from trainers.config.settings import DomainRef, TrialConfig
+from trainers.config.strategies import get_strategy, in_cell
+from trainers.domains import Domain, get
+from trainers.domains.absent import is_announced
+from trainers.domains.mixtures import parts_of
+
+#: Fewest reference images that FID and KID can be had from at all, and those below which a user should be warned.
+FEWEST_REFERENCE, FEW_REFERENCE = 4, 100
+
+
+#: Imported sources, as they are recorded, by name and whether they know classes.
+Imports = Mapping[tuple[str, bool], TrialConfig]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep will run.
+
+    Attributes:
+        spec: the sweep.
+        trials: every trial once; pretrain trials first, then the cells one after the other.
+        grid: the key of every grid point's trial, as often as there are points; several points may be one trial.
+        notes: what the user should know, a line each.
+        absent: the domains that are not on this machine, and the weights of an embedding. How many trials there are and what
+            they are is known all the same, but not the keys that they will have.
+    """
+
+    spec: SweepSpec
+    trials: tuple[TrialConfig, ...]
+    grid: tuple[str, ...]
+    notes: tuple[str, ...]
+    absent: tuple[str, ...] = ()
+
+    @property
+    def collapsed(self) -> int:
+        """Grid points that turned out to be another's trial: scratch has no source; a size beyond the domain is all of it."""
+        return len(self.grid) - len(set(self.grid))
+
+    @cached_property
+    def by_key(self) -> Mapping[str, TrialConfig]:
+        """The trials by key, in the plan's order."""
+        return {trial.key: trial for trial in self.trials}
+
+    @cached_property
+    def cells(self) -> Mapping[str, tuple[str, ...]]:
+        """The keys of each cell's trials."""
+        cells: dict[str, list[str]] = {}
+        for key, trial in self.by_key.items():
+            if trial.cell is not None:
+                cells.setdefault(trial.cell, []).append(key)
+        return {cell: tuple(keys) for cell, keys in cells.items()}
+
+    def of_kind(self, kind: str) -> tuple[TrialConfig, ...]:
+        """Return the trials of a kind: "pretrain", "adapt" or "tune"."""
+        return tuple(trial for trial in self.trials if trial.kind == kind)
+
+
+def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Callable[[str], Domain] = get) -> Plan:
+    """Expand a sweep's grid into trials.
+
+    Args:
+        spec: the sweep.
+        imports: the imported sources that there are.
+        find: returns a domain by name.
+
+    Raises:
+        UserError: a domain is unknown, missing, empty, too small to measure against, without the labels or the resolution
+            that the sweep asks for; or the strategies need sources and there are none; or an import is not there, or of
+            other networks.
+    """
+    needy = [name for name in spec.strategies if get_strategy(name).needs_source]
+    if needy and not spec.sources:
+        raise UserError(f"sources: the list is empty, and strategy {needy[0]!r} starts from a source; name one or more")
+    linked = [link for source in spec.sources if needy for link in sources.links(source)]
+    used = dict.fromkeys((*(link for link in linked if not link.startswith(sources.IMPORT)), *spec.targets))
+    domains = {name: _checked(find(name), spec, conditional=_needs_labels(name, spec)) for name in used}
+    notes = [note for name, domain in domains.items() for note in _notes(name, domain, spec)]
+
+    origins: dict[tuple[str, bool], TrialConfig] = {}
+    pretrains: dict[str, TrialConfig] = {}
+    adapts: dict[str, TrialConfig] = {}
+    refs = {name: _ref(domain) for name, domain in domains.items()}
+    grid: list[str] = []
+    cells = product(spec.targets, spec.sizes, spec.conditional, spec.augmentation)
+    for target, size, conditional, augmentation in cells:
+        for strategy, source, seed in _starts(spec):
+            origin = None
+            strategy, labelled = in_cell(get_strategy(strategy), conditional)
+            if source is not None:
+                if (source, labelled) not in origins:
+                    chain = _chain(spec, source, domains, imports, labelled)
+                    pretrains |= {link.key: link for link in chain}
+                    origins[source, labelled] = chain[-1]
+                origin = origins[source, labelled]
+            trial = TrialConfig(
+                kind="adapt",
+                domain=refs[target],
+                size=min(size, domains[target].count("train")),
+                source=None if origin is None else origin.as_source,
+                strategy=strategy,
+                parent=None if origin is None else origin.key,
+                conditional=conditional,
+                augmentation=augmentation,
+                seed=seed,
+                gan=spec.gan,
+                training=spec.training,
+                evaluation=spec.evaluation,
+            )
+            adapts.setdefault(trial.key, trial)
+            grid.append(trial.key)
+    trials = (*pretrains.values(), *adapts.values())
+    absent = [name for name, domain in domains.items() if is_announced(domain)]
+    if spec.evaluation.embedding.startswith(ANNOUNCED):
+        absent.append(f"the weights of {spec.evaluation.embedding.removeprefix(ANNOUNCED)}")
+    if absent:
+        known = "planned by what is known of them, without keys, so that none of their trials counts as done"
+        notes.append(f"not on this machine: {', '.join(absent)}; {known}")
+    return Plan(spec, trials, tuple(grid), tuple(notes), tuple(absent))
+
+
+def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:
+    """Yield strategy, source and seed of every grid point of a cell; a strategy without a source drops its source."""
+    for strategy, source, seed in product(spec.strategies, spec.sources or (None,), spec.seeds):
+        yield strategy, source if get_strategy(strategy).needs_source else None, seed
+
+
+def _chain(
+    spec: SweepSpec, source: str, domains: Mapping[str, Domain], imports: Imports, conditional: bool
+) -> list[TrialConfig]:  # fmt: skip
+    """Return the pretrain trials of a source, one for each link, each after the first from the one before."""
+    chain: list[TrialConfig] = []
+    for link in sources.links(source):
+        if not link.startswith(sources.IMPORT):
+            chain.append(_pretrain(spec, domains[link], conditional, chain[-1] if chain else None))
+        elif chain:
+            raise UserError(f"sources: {link!r} is trained already, so it can only stand first in chain {source!r}")
+        else:
+            chain.append(_imported(spec, link, imports, conditional))
+    return chain
+
+
+def _imported(spec: SweepSpec, name: str, imports: Imports, conditional: bool) -> TrialConfig:
+    kind = "conditional" if conditional else "unconditional"
+    if (name, conditional) not in imports:
+        other = f"; it is {'un' if conditional else ''}conditional" if (name, not conditional) in imports else ""
+        raise UserError(f"sources: the store has no {kind} source {name!r}{other}; see transfergan import --help")
+    found = imports[name, conditional]
+    for key, value in spec.gan.model_dump().items():
+        if (theirs := getattr(found.gan, key)) != value:
+            raise UserError(f"gan.{key}: source {name!r} was imported with {theirs!r}, and the sweep has {value!r}")
+    return found
+
+
+def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool, before: TrialConfig | None) -> TrialConfig:
+    return TrialConfig(
+        kind="pretrain",
+        domain=_ref(domain),
+        size=domain.count("train"),
+        source=None if before is None else before.as_source,
+        strategy=None if before is None else "finetune",
+        parent=None if before is None else before.key,
+        conditional=conditional,
+        seed=spec.pretrain.seed,
+        gan=spec.gan,
+        training=spec.training.model_copy(update={"steps": spec.pretrain.steps}),
+        evaluation=spec.evaluation,
+    )
+
+
+def _ref(domain: Domain) -> DomainRef:
+    return DomainRef(name=domain.name, fingerprint=domain.fingerprint, classes=domain.classes)
+
+
+def _needs_labels(name: str, spec: SweepSpec) -> bool:
+    """Say whether any trial is conditional on a domain's classes."""
+    if name in spec.targets and any(spec.conditional):
+        return True
+    sourced = [strategy for strategy in map(get_strategy, spec.strategies) if strategy.needs_source]
+    linked = any(name in sources.links(source) for source in spec.sources)
+    return linked and any(in_cell(s, conditional)[1] for s in sourced for conditional in spec.conditional)
+
+
+def _checked(domain: Domain, spec: SweepSpec, *, conditional: bool) -> Domain:
+    domain.check_resolution(spec.gan.resolution)
+    if conditional and not domain.classes:
+        bare = " and ".join(repr(part.name) for part in parts_of(domain) if not part.classes)
+        raise UserError(f"conditional: domain {bare} has no class labels; set conditional: [false] or sort it into folders")
+    if domain.count("reference") < FEWEST_REFERENCE:
+        raise UserError(
+            f"domain {domain.name!r} has {domain.count('reference')} reference images and needs {FEWEST_REFERENCE} to be "
+            "measured against; add images (one in five becomes a reference image)"
+        )
+    return domain
+
+
+def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
+    if domain.skipped:
+        shown = ", ".join(domain.skipped[:3]) + (", ..." if len(domain.skipped) > 3 else "")
+        yield f"{name}: {len(domain.skipped)} unreadable images skipped ({shown})"
+    count, reference = domain.count("train"), domain.count("reference")
+    if reference < FEW_REFERENCE:
+        yield f"{name}: only {reference} reference images, so FID and KID against it are rough"
+    if name in spec.targets:
+        for size in spec.sizes:
+            if size > count:
+                yield f"{name}: size {size} is more than its {count} training images; all of them are used"
+
+
+def record(plan: Plan) -> dict[str, Any]:
+    """Return what the store keeps of a plan (see `Store.write_sweep`)."""
+    return {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]}
+
+
+def recorded(planned: Mapping[str, Any]) -> Plan:
+    """Return a plan, without its grid, from what the store keeps of it; needs no domain and no weights.
+
+    Raises:
+        ValidationError: another version of the program planned it.
+    """
+    spec = SweepSpec.model_validate(planned["spec"], context=PLAN_ONLY)
+    return Plan(spec, tuple(map(recorded_trial, planned["trials"])), (), ())
+
+
+def recorded_trial(row: Mapping[Any, Any]) -> TrialConfig:
+    """Return a trial from its columns (see `trial_columns`), with the key and the cell that it has there.
+
+    To work them out anew takes the embedding's weights, which may not be on this machine.
+    """
+    trial = TrialConfig.model_validate_json(row["config"])
+    vars(trial).update(key=row["key"], cell=row["cell"] if isinstance(row["cell"], str) else None)
+    return trial
+
+
+def trial_columns(trial: TrialConfig) -> dict[str, Any]:
+    """Return the columns of table `trials` that a trial's configuration decides."""
+    adapt = trial.kind != "pretrain"
+    source = trial.source if adapt else trial.as_source
+    return {
+        "key": trial.key,
+        "kind": trial.kind,
+        "source": None if source is None else source.name,
+        "target": trial.domain.name if adapt else None,
+        "size": trial.size,
+        "strategy": trial.strategy if adapt else None,
+        "conditional": trial.conditional,
+        "seed": trial.seed,
+        "cell": trial.cell,
+        "parent": trial.parent,
+        "resolution": trial.gan.resolution,
+        "budget": trial.training.steps,
+        "config": trial.canonical_json(),
+    }

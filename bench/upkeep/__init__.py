@@ -1,0 +1,1 @@
+"""Checking, compacting, comparing, merging and repairing stores."""

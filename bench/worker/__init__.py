@@ -1,0 +1,1 @@
+"""Work that a worker process does: training a trial, measuring distances."""

@@ -1,0 +1,158 @@
+"""One trial on Ray Tune: stands between `trainers.trial`, which knows of no store, and the store.
+
+At every rung the measurements are published first, then the checkpoint, then the outcome if the trial has ended, then Ray is
+told. Killed at any moment, the trial goes on from its last checkpoint: it tells Ray of that rung again, and what it measures
+again reads as the same rows. A checkpoint that is damaged is set aside: the trial goes on from the one before, or begins anew.
+"""
+
+import faulthandler
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from bench.store import Store, open_store
+from bench.store.environments import record_environment
+from bench.store.references import StoredReferences
+from bench.store.trial_files import (
+    checkpoint_path,
+    checkpoint_paths,
+    last_checkpoint,
+    measurement_rows,
+    outcome_row,
+    real_samples_path,
+    samples_path,
+)
+from trainers.common.errors import UserError
+from trainers.common.heartbeat import beat, heard_by
+from trainers.config.settings import TrialConfig
+
+if TYPE_CHECKING:
+    from trainers.trial.checkpoints import Checkpoint
+    from trainers.trial.run import Rung
+
+
+@contextmanager
+def watched(minutes: float) -> Iterator[None]:
+    """End this process when the block gives no sign of life (`trainers.alive`) for so long.
+
+    By a thread of the interpreter's own, which even a call that never returns does not hold up.
+    """
+    with Path(os.devnull).open("w") as nowhere:
+
+        def put_off() -> None:
+            faulthandler.dump_traceback_later(60 * minutes, exit=True, file=nowhere)
+
+        put_off()
+        try:
+            with heard_by(put_off):
+                yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def train_on_ray(config: Mapping[str, Any]) -> None:
+    """Run one trial, in a process of Ray's: the function that Ray Tune schedules; see `train`."""
+    with watched(config["resources"]["stall_minutes"]):
+        for report in train(config):
+            beat()
+            tune.report(report)
+
+
+def train(config: Mapping[str, Any], run: "Callable[..., Iterator[Rung]] | None" = None) -> Iterator[dict[str, Any]]:
+    """Run one trial in this process, and keep in the store what comes of it.
+
+    Args:
+        config: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings; "resources", what it may use.
+        run: what trains, in place of `trainers.trial.run`.
+
+    Yields:
+        what Ray is told at a rung, and of the trial's end: "status", "error", "environment" and the rung's report.
+
+    Raises:
+        UserError: the domain, the embedding or the source is not what the trial was planned with.
+        StoreUnwritableError: the store takes nothing more.
+    """
+    import torch
+
+    from trainers.evaluation.evaluator import real_grid
+    from trainers.trial import run as real
+
+    resources = config["resources"]
+    torch.set_num_threads(resources["cpus"])
+    if 0 < resources["gpus"] < 1:
+        # Ray's fraction is bookkeeping: this makes a trial that takes more than its share fail alone, not its neighbours.
+        torch.cuda.set_per_process_memory_fraction(resources["gpus"])
+    store = open_store(config["store"])
+    trial = TrialConfig.model_validate_json(config["trial"])
+    if trial.key != config["key"]:
+        raise UserError(f"embedding {trial.evaluation.embedding!r} is another file on this machine than where the sweep began")
+    sweep = config["sweep"]
+    environment = _environment(store.address, sweep, gpu=bool(resources["gpus"]))
+    last = _last_checkpoint(store, trial.key)
+    samples = samples_path(trial.key, 0 if last is None else last.step)
+    if not store.has_file(real_samples_path(trial)):
+        store.write_file(real_samples_path(trial), real_grid(trial.domain.name, trial.gan.resolution))
+
+    def end(status: str, step: int, report: Mapping[str, Any], error: str | None = None) -> None:
+        checkpoint = checkpoint_path(trial.key, step)
+        files = {
+            "checkpoint": checkpoint if store.has_file(checkpoint) else None,
+            "samples": samples if store.has_file(samples) else None,
+            "real_samples": real_samples_path(trial),
+        }
+        columns = {name: report[name] for name in ("steps", "seconds", "images_per_second", "peak_memory_mib")}
+        store.append("trials", sweep, [outcome_row(trial, status, environment, **columns, **files, error=error)])
+
+    if last is not None and last.step:
+        # Ray may not have heard of this rung, and must not be passed over: there the trial waits, or ends.
+        status = "running" if last.resumable else "done"
+        if status == "done" and not _recorded(store, trial.key):
+            end(status, last.step, last.report)
+        yield {"status": status, "error": None, "environment": environment, **last.report}
+        if status == "done":
+            return
+
+    parent = _last_checkpoint(store, trial.parent) if last is None and trial.parent is not None else None
+    device = "cuda" if resources["gpus"] else "cpu"
+    for rung in (run or real.run)(
+        trial, parent=parent, resume=last, device=device, graphs=resources["graphs"], references=StoredReferences(store),
+    ):  # fmt: skip
+        if rung.measurements:
+            store.append("measurements", sweep, measurement_rows(trial.key, rung))
+        if rung.samples is not None:
+            samples = samples_path(trial.key, rung.step)
+            store.write_file(samples, rung.samples)
+        if rung.checkpoint is not None:
+            name = checkpoint_path(trial.key, rung.step)
+            store.write_file(name, rung.checkpoint)
+            for older in checkpoint_paths(store, trial.key):
+                if older < name:
+                    store.delete_file(older)
+        status = "diverged" if rung.diverged else "done" if rung.finished else "running"
+        if status != "running":
+            end(status, rung.step, rung.report, rung.diverged)
+        if rung.step or rung.diverged:
+            yield {"status": status, "error": rung.diverged, "environment": environment, **rung.report}
+
+
+@cache
+def _environment(store: str, sweep: str, *, gpu: bool) -> str:
+    """Record this machine once per process, which may run many short trials."""
+    return record_environment(open_store(store), sweep, gpu=gpu)
+
+
+def _last_checkpoint(store: Store, key: str) -> "Checkpoint | None":
+    from trainers.trial import checkpoints
+
+    found = last_checkpoint(store, key)
+    return None if found is None else checkpoints.load(found[1], found[0])
+
+
+def _recorded(store: Store, key: str) -> bool:
+    trials = store.read("trials")
+    return bool(((trials["key"] == key) & (trials["status"] == "done")).any())

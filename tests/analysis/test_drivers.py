@@ -1,0 +1,121 @@
+"""The mixed model: against published fits and closed forms; and on simulated sweeps with a known truth."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.frames import load
+from analysis.prediction.drivers import drivers, mixed_model
+from analysis.report.content.summary import overall
+from analysis.statistics import analyse
+from tests.support.synthetic import EMBEDDING, build, uniform
+
+# Davies & Goldsmith's dyestuff yields, six batches of five; the fit is the one in lme4's manual (Bates et al. 2015).
+DYESTUFF = [
+    [1545, 1440, 1440, 1520, 1580], [1540, 1555, 1490, 1560, 1495], [1595, 1550, 1605, 1510, 1560],
+    [1445, 1440, 1595, 1465, 1545], [1595, 1630, 1515, 1635, 1625], [1520, 1455, 1450, 1480, 1445],
+]  # fmt: skip
+
+
+def test_a_published_fit():
+    values, errors, variances = mixed_model(np.ravel(DYESTUFF).astype(float), np.ones((30, 1)), [np.repeat(np.arange(6), 5)])
+    assert values == pytest.approx([1527.5])
+    assert errors == pytest.approx([19.38], abs=0.01)
+    assert variances == pytest.approx([1764.05, 2451.25], rel=1e-4)
+
+
+def test_balanced_crossed_effects_are_those_of_the_analysis_of_variance():
+    random = np.random.default_rng(0)
+    rows, columns = 8, 6
+    y = 2 * random.normal(size=(rows, 1)) + random.normal(size=(1, columns)) + 0.5 * random.normal(size=(rows, columns))
+    groups = [np.repeat(np.arange(rows), columns), np.tile(np.arange(columns), rows)]
+    values, _, variances = mixed_model(y.ravel(), np.ones((y.size, 1)), groups)
+    residual = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0) + y.mean()
+    noise = (residual**2).sum() / ((rows - 1) * (columns - 1))
+    expected = [y.mean(axis=1).var(ddof=1) - noise / columns, y.mean(axis=0).var(ddof=1) - noise / rows, noise]
+    assert values == pytest.approx([y.mean()])
+    assert variances == pytest.approx(expected, rel=1e-3)
+
+
+def test_without_variance_between_groups_it_is_least_squares():
+    x = np.tile(np.arange(4.0), 3)
+    y = 3 + 2 * x + np.tile([0.1, -0.1, -0.1, 0.1], 3)  # the same in every group
+    values, _, variances = mixed_model(y, np.column_stack([np.ones(12), x]), [np.repeat(np.arange(3), 4)])
+    assert values == pytest.approx(np.polyfit(x, y, 1)[::-1])
+    assert variances[0] == pytest.approx(0, abs=1e-6)
+
+
+def sweep(
+    random: np.random.Generator, truth: dict[str, float], sources: int = 8, targets: int = 4, of_source: float = 0.3
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return gains, the domains' own figures and trials, of a truth: gain per doubling of each covariate."""
+    spacing, diversity = 2 ** random.normal(size=sources), 2 ** random.normal(size=sources)
+    amount = (1000 * 2 ** random.normal(size=sources)).astype(int)
+    own = of_source * random.normal(size=sources)
+    rows = []
+    for target, hard in enumerate(random.normal(size=targets)):
+        for source in range(sources):
+            distance = 50 * 2 ** random.normal()
+            gain = hard + own[source] + 0.2 * random.normal() - truth["distance"] * np.log2(distance)
+            gain += truth["diversity"] * np.log2(diversity[source]) - truth["density"] * np.log2(spacing[source])
+            gain += truth["amount"] * np.log2(amount[source])
+            ends = {"source": f"s{source}", "target": f"t{target}", "resolution": 8, "embedding": "e", "parent": f"p{source}"}
+            rows.append({**ends, "strategy": "finetune", "at": "common", "gain": gain, "distance": distance})
+    figures = [
+        {"domain": f"s{k}", "resolution": 8, "embedding": "e", "figure": figure, "value": values[k]}
+        for figure, values in (("spacing", spacing), ("diversity", diversity)) for k in range(sources)
+    ]  # fmt: skip
+    trials = pd.DataFrame({"key": [f"p{k}" for k in range(sources)], "kind": "pretrain", "size": amount})
+    return pd.DataFrame(rows), pd.DataFrame(figures), trials
+
+
+TRUTH = {"distance": 0.3, "density": 0.0, "diversity": 0.5, "amount": 0.0}
+
+
+def test_effects_are_found_where_they_were_put():
+    found = drivers(*sweep(np.random.default_rng(0), TRUTH, sources=40, targets=6)).set_index("covariate")
+    assert list(found.index) == list(TRUTH)
+    for name, value in TRUTH.items():
+        assert found["value"][name] == pytest.approx(value, abs=0.15)
+    assert found["p_holm"]["distance"] < 0.01 > found["p_holm"]["diversity"]
+    assert found["p_holm"][["density", "amount"]].min() > 0.05
+    assert found[["points", "targets", "sources"]].iloc[0].tolist() == [240, 6, 40]
+
+
+def test_too_few_sources_tell_of_distance_alone_and_one_source_of_nothing():
+    assert drivers(*sweep(np.random.default_rng(1), TRUTH, sources=4))["covariate"].tolist() == ["distance"]
+    assert len(drivers(*sweep(np.random.default_rng(1), TRUTH, sources=1))) == 0
+    gains, figures, trials = sweep(np.random.default_rng(1), TRUTH, sources=6)
+    assert drivers(gains, figures.iloc[:0], trials)["covariate"].tolist() == ["distance", "amount"]
+    assert len(drivers(gains.iloc[:0], figures, trials)) == 0
+
+
+def test_intervals_cover_the_truth_at_their_rate():
+    random = np.random.default_rng(2)
+    covered = []
+    for _ in range(200):
+        found = drivers(*sweep(random, TRUTH)).set_index("covariate")
+        covered.append([found["low"][name] <= value <= found["high"][name] for name, value in TRUTH.items()])
+    # Of the source's own covariates there are eight observations for five parameters; what little is known is not overstated.
+    assert np.mean(covered, axis=0) == pytest.approx(np.full(4, 0.95), abs=0.045)
+
+
+def test_a_store_has_what_the_model_asks_for(tmp_path: Path):
+    sources = {name: 20.0 * 2**place for place, name in enumerate("abcdef")}
+    store = build(tmp_path, sources=sources, targets=("x", "y"), sizes=(50,), strategies=("scratch", "finetune"), images=False)
+    own = [
+        {"domain": name, "resolution": 16, "embedding": EMBEDDING, "figure": figure, "value": 1 + uniform(name, figure)}
+        for name in sources for figure in ("diversity", "spacing")
+    ]  # fmt: skip
+    store.append("domains", "quickstart", own)
+    frames = load(store)
+    assert len(frames.own_figures) == 12
+    analysis = analyse(frames, EMBEDDING)
+    found = analysis.drivers
+    assert found["covariate"].tolist() == ["distance", "density", "diversity"], "all have as many images"
+    assert found[["points", "targets", "sources"]].iloc[0].tolist() == [12, 2, 6]
+    (line,) = [line for line in overall(analysis) if line.startswith("With finetune, ")]
+    assert "diversity" in line
+    assert "can be told from noise" in line

@@ -1,0 +1,71 @@
+"""Effects of density, diversity, amount and spread: found where they were put, with intervals that cover the truth."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.prediction.knobs import EFFECTS, knob_effects, parse
+
+NAMES = [f"letters[classes={c},per_class={m}]" for c, m in product((4, 8, 16), (50, 200))]
+NAMES += [f"letters[classes={c},per_class={m},spread={s}]" for c, m, s in ((4, 50, 0.3), (16, 50, 0.3), (8, 200, 0.6))]
+
+
+def gains(names: list[str], a: float, b: float, c: float, noise: float = 0.0, seed: int = 0) -> pd.DataFrame:
+    """Return the gains of a truth: a per doubling of the classes, b of the images of each, c per spread."""
+    random = np.random.default_rng(seed)
+    common = {"cell": "c", "cell_label": "c", "target": "t", "size": 5, "conditional": False, "resolution": 8, "family": "t"}
+    common |= {"target_label": "t", "embedding": "e", "strategy": "finetune", "at": "common", "step": 10}
+    rows = []
+    for name in names:
+        knobs = parse(name) or {"classes": 1.0, "per_class": 1.0, "spread": 1.0}
+        gain = a * np.log2(knobs["classes"]) + b * np.log2(knobs["per_class"]) + c * knobs["spread"] + 0.7
+        for _ in range(2):
+            rows.append({**common, "source": name, "source_label": name, "gain": gain + noise * random.normal()})
+    return pd.DataFrame(rows)
+
+
+def test_names_are_read():
+    assert parse("letters[classes=4,per_class=100,spread=0.5]") == {
+        "base": "letters", "classes": 4, "per_class": 100, "spread": 0.5
+    }  # fmt: skip
+    assert parse("letters") is None
+    assert parse("letters[classes=4]") is None
+    assert parse("folder:/a[b]") is None
+    shifted = parse("letters[classes=4,per_class=100,shift=0.5]")
+    assert shifted is not None
+    assert shifted["base"] != "letters"
+
+
+def test_effects_are_those_that_were_put_in():
+    found = knob_effects(gains(NAMES, 0.2, 0.05, -0.4)).set_index("effect")["value"]
+    expected = {"diversity": 0.2, "density": 0.05, "amount": 0.125, "exchange": 0.15, "spread": -0.4}
+    assert found.to_dict() == pytest.approx(expected)
+    assert list(found.index) == list(EFFECTS)
+
+
+def test_several_domains_have_a_constant_each():
+    others = [name.replace("letters", "shapes") for name in NAMES]
+    frame = pd.concat([gains(NAMES, 0.2, 0.05, -0.4), gains(others, 0.2, 0.05, -0.4).assign(gain=lambda f: f["gain"] - 3)])
+    found = knob_effects(frame).set_index("effect")
+    assert found["value"]["density"] == pytest.approx(0.05)
+    assert set(found["sources"]) == {18}
+
+
+def test_what_the_sources_do_not_vary_is_not_told():
+    equal_amount = [f"letters[classes={c},per_class={400 // c}]" for c in (2, 4, 8, 16)]
+    assert list(knob_effects(gains(equal_amount, 0.2, 0.05, 0))["effect"]) == ["exchange"]
+    more = [f"letters[classes=4,per_class={m}]" for m in (10, 20, 40)]
+    assert list(knob_effects(gains(more, 0.2, 0.05, 0))["effect"]) == ["density"]
+    assert len(knob_effects(gains(NAMES[:2], 0.2, 0.05, 0))) == 0, "no residual to tell an interval from"
+    assert len(knob_effects(gains(["letters", "shapes", "textures"], 0, 0, 0))) == 0
+
+
+def test_intervals_cover_the_truth_at_their_rate():
+    truth = {"diversity": 0.1, "density": 0.0, "amount": 0.05, "exchange": 0.1, "spread": 0.0}
+    covered = []
+    for seed in range(300):
+        found = knob_effects(gains(NAMES, 0.1, 0.0, 0.0, noise=0.2, seed=seed)).set_index("effect")
+        covered.append([found["low"][name] <= value <= found["high"][name] for name, value in truth.items()])
+    assert np.mean(covered, axis=0) == pytest.approx(np.full(5, 0.95), abs=0.04)

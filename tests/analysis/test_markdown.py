@@ -1,0 +1,93 @@
+"""The report in Markdown: what a reader of GitHub's dialect makes of it, by a parser of others."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from analysis.frames import load
+from analysis.report.markdown import escape, render, table
+from analysis.statistics import analyse
+from analysis.words import number, times
+from bench.store import open_store
+from tests.support.synthetic import build
+
+NAMES = [
+    "<script>alert(1)</script>", "a|b", "`a` \\` |", "**a** _b_ ~~c~~", "[a](http://b.c)", "![a](b)", "<!-- a", "&lt;&amp;",
+    "- a", "+ a", "12) a", "1. a", "# a #", "> a", "---", "-", "[a]: b", "<http://a.b>", "a\\", "$a$ ==b==", "שלום",
+]  # fmt: skip
+PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def words(tokens: list[Token]) -> Iterator[str]:
+    """Yield what stands in each heading, paragraph, bullet and cell; nothing but text and emphasis may."""
+    for token in tokens:
+        if token.type == "inline":
+            assert {child.type for child in token.children or ()} <= {"text", "text_special", "strong_open", "strong_close"}
+            yield "".join(child.content for child in token.children or ())
+        else:
+            assert token.type not in ("html_block", "fence", "code_block", "blockquote_open", "hr", "ordered_list_open")
+
+
+@pytest.mark.parametrize("form", ["{}", "- {}", "### {}", "**{}**"])
+def test_any_name_is_read_as_it_is(form: str) -> None:
+    for name in NAMES:
+        tokens = PARSER.parse(form.format(escape(name)))
+        assert list(words(tokens)) == [name]
+        assert [token.type for token in tokens].count("bullet_list_open") == (form == "- {}")
+
+
+def test_a_table_has_the_cells_that_it_was_given() -> None:
+    found = list(words(PARSER.parse(table(NAMES, [NAMES, NAMES[::-1]]))))
+    assert found == [*NAMES, *NAMES, *NAMES[::-1]]
+
+
+def test_what_breaks_lines_turns_direction_or_calls_people_does_not() -> None:
+    assert escape("a\r\nb\u2028c\td") == "a b c d"
+    assert list(words(PARSER.parse(escape("a\u202eb\x1b[1m")))) == ["a\\u202eb\\u001b[1m"]
+    assert escape("@me a@b.c #12 :tada:") == "@\u200bme a@\u200bb.c \\#\u200b12 :\u200btada:"
+    assert escape("https://a www.b") == "https\\://a www\\.b"
+
+
+def test_the_report_has_the_numbers_of_the_statistics_and_hostile_names_as_text(tmp_path: Path) -> None:
+    sources = {"</script>|<b>": 18.0, "a\u202e`b`\n# c": 60.0, "far": 90.0}
+    store = build(tmp_path, sources=sources, seeds=(0, 1), faults=True, images=False)
+    frames = load(store)
+    replayed = pd.DataFrame({"keep": [0.5], "cells": [4], "saved": [0.43], "same_winner": [3], "source_order": [0.8]})
+    text = render(frames, replayed)
+    tokens = PARSER.parse(text)
+    found = list(words(tokens))
+    assert {token.tag for token in tokens if token.type == "heading_open"} == {"h1", "h2", "h3"}
+    headings = [after.content for before, after in pairwise(tokens) if before.type == "heading_open" and before.tag == "h2"]
+    assert headings == [
+        "The answer", "Ranking and gain", "What a pre-trained start saves", "Sources over all targets",
+        "Strategies side by side", "Which distance foretells transfer best", "Rank correlations of distance and gain",
+        "Beyond FID", "What stopping saves", "Coverage", "Provenance",
+    ]  # fmt: skip
+    analysis = analyse(frames, frames.embeddings[0])
+    best = analysis.ranked.iloc[0]
+    gain = analysis.significance.set_index(["cell", "strategy", "source"]).loc[(best["cell"], best["strategy"], best["source"])]
+    start = found.index("1")
+    assert found[start : start + 5] == ["1", "finetune", "script>|<b>", found[start + 3], number(best["value"])]
+    assert found[start + 8 : start + 10] == [times(gain["gain"]), f"{times(gain['low'])} to {times(gain['high'])}"]
+    assert "a\\u202e`b` # c" in found
+    assert "1 failed: RuntimeError: out of memory while allocating 512 MiB" in found
+    assert found[found.index("43%") - 1 : found.index("43%") + 3] == ["0.5", "43%", "3 of 4", "+0.80"]
+
+
+def test_of_several_embeddings_each_heading_says_which(tmp_path: Path) -> None:
+    store = build(tmp_path, sizes=(50,), strategies=("scratch", "finetune"), embeddings=("a:1", "b:2"), images=False)
+    headings = [line for line in render(load(store)).splitlines() if line.startswith("## ")]
+    assert headings[0] == "## The answer in the embedding a:1"
+    assert len(set(headings)) == len(headings) > 6
+
+
+def test_a_store_without_results_says_so(tmp_path: Path) -> None:
+    text = render(load(open_store(str(tmp_path), create=True)))
+    assert "Nothing has been measured yet, so there is no answer." in text
+    assert "\n0 trials.\n" in text
+    assert "|" not in text

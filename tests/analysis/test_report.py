@@ -1,0 +1,99 @@
+"""The report as a file: whole, small, with the numbers to take away, and light to make."""
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import pandas as pd
+import pytest
+
+from analysis.frames import load
+from analysis.report.page import write_report
+from analysis.statistics import analyse
+from bench.store import open_store
+from tests.support.synthetic import build
+from trainers.common.errors import UserError
+
+
+def test_the_page_is_written_whole_and_small(tmp_path: Path) -> None:
+    store = build(tmp_path / "store", targets=("digits", "faces"), resolution=64)
+    out = write_report(store, tmp_path / "deep" / "report.html", "quickstart")
+    assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+    assert out.stat().st_size < 15e6
+    assert "data:image/" in out.read_text(encoding="utf-8")
+    with pytest.raises(UserError, match="unknown sweep 'quick'; did you mean quickstart"):
+        write_report(store, out, "quick")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written") as error:
+        write_report(store, tmp_path / "file" / "report.html")
+    assert "\n" not in str(error.value)
+
+
+def test_a_page_that_cannot_take_its_place_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"), create=True)
+    (tmp_path / "page.html").mkdir()
+    with pytest.raises(UserError, match=r"page\.html.*cannot be written"):
+        write_report(store, tmp_path / "page.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "store"]
+
+
+def test_import_is_light() -> None:
+    code = "import sys, analysis.report; print(sorted({'torch', 'ray', 'playwright', 'matplotlib'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_of_very_many_trials_the_table_shows_those_that_have_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = build(tmp_path / "store", images=False)
+    planned = store.read_sweeps()["quickstart"]
+    later = [{**row, "key": f"{number:016x}"} for number, row in enumerate(planned["trials"])]
+    store.write_sweep("quickstart", {**planned, "trials": later + planned["trials"]})
+    begun = len(planned["trials"])
+    monkeypatch.setattr("analysis.report.content.tables.MOST_ROWS", begun)
+    page = write_report(store, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"These are {begun} of {2 * begun} trials: all are in the HTML page's file trials.csv." in page
+    shown = re.findall(r'<td><a href="#trial=\w+"><code>(\w+)</code></a></td>', page)
+    assert sorted(shown) == sorted(row["key"][:10] for row in planned["trials"])
+
+
+def test_a_grid_that_is_missing_or_broken_is_left_out(tmp_path: Path) -> None:
+    store = build(tmp_path / "store")
+    for number, name in enumerate(store.list_files("samples")):
+        store.delete_file(name) if number % 2 else store.write_file(name, b"not an image")
+    page = write_report(store, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<img" not in page
+    assert "No sample grid has been stored yet." in page
+    assert "grids are not in this page" in page
+    assert "The grids of 26 trials are not in this page: missing in the store, or left out" in page
+
+
+def test_strategies_are_ranked_and_noise_is_called_noise(tmp_path: Path) -> None:
+    store = build(tmp_path / "store", seeds=(0, 1, 2), sizes=(50,), keep=1.0, images=False)
+    frames = load(store)
+    found = analyse(frames, frames.embeddings[0])
+    ranked = found.strategies
+    assert ranked["source_label"].unique().tolist() == ["numerals", "letters", "shapes", "textures"], "nearest first"
+    assert set(ranked.loc[ranked["rank"] == 1, "strategy"]) == {"finetune"}
+    page = write_report(store, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Of 12 comparisons of a strategy with the best one from the same source, " in page
+    assert "finetune is the best or cannot be told from it in 4 of 4 pairs of cell and source." in page
+    assert page.count('<table class="strategies">') == 1
+    assert "strategies.csv" in page
+
+
+def test_files_in_the_page_are_the_numbers_and_no_formulas(tmp_path: Path) -> None:
+    store = build(tmp_path / "store", sources={"=cmd|'/c calc'!A1": 20.0, "near": 30.0, "far": 90.0}, images=False)
+    page = write_report(store, tmp_path / "r.html").read_text(encoding="utf-8")
+    links = re.findall(r'<a download="([\w-]+\.csv)" href="data:text/csv;charset=utf-8,([^"]+)"', page)
+    files = {name: unquote(data) for name, data in links}
+    assert {"trials.csv", "gains.csv", "ranking.csv", "data-multiplier.csv", "speed-up.csv", "predictors.csv"} <= set(files)
+    frames = load(store)
+    trials = pd.read_csv(io.StringIO(files["trials.csv"]))
+    assert len(trials) == len(frames.trials)
+    assert set(trials["source"].dropna()) == {"'=cmd|'/c calc'!A1", "near", "far"}
+    gains = pd.read_csv(io.StringIO(files["gains.csv"]))
+    expected = analyse(frames, frames.embeddings[0]).gains["gain"].tolist()
+    assert gains["gain"].tolist() == pytest.approx(expected, rel=1e-4)

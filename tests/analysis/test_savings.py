@@ -1,0 +1,174 @@
+"""What a pre-trained start saves: on curves of a known truth, by hand, and with intervals that cover it at their rate."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import optimize
+
+from analysis.transfer.savings import crossing, data_multiplier, non_increasing, speed_up
+
+Trial = tuple[str, str | None, int, int, str, dict[int, float]]
+
+
+def make(trials: Iterable[Trial]) -> pd.DataFrame:
+    """Return curves from rows (strategy, source, size, seed, status, {step: FID})."""
+    rows: list[dict[str, Any]] = []
+    for number, (strategy, source, size, seed, status, curve) in enumerate(trials):
+        common = {"kind": "adapt", "metric": "fid", "embedding": "e", "target": "t", "target_label": "t", "family": "t"}
+        common |= {"conditional": False, "resolution": 16, "budget": 200, "censored": status == "stopped", "parent": None}
+        common |= {"strategy": strategy, "source": source, "source_label": source, "size": size, "seed": seed}
+        common |= {"status": status, "trial": f"k{number}", "cell": f"c{size}", "cell_label": f"t, {size} images"}
+        rows += [{**common, "step": step, "value": value} for step, value in curve.items()]
+    return pd.DataFrame(rows)
+
+
+def at_200(strategy: str, source: str | None, values: dict[int, float], status: str = "done") -> list[Trial]:
+    return [(strategy, source, size, 0, status, {50: 2 * value, 200: value}) for size, value in values.items()]
+
+
+SCRATCH = at_200("scratch", None, {100: 80.0, 400: 40.0, 1600: 20.0})  # halves as the size quadruples
+
+
+def multipliers(curves: pd.DataFrame) -> dict[int, tuple[float, str]]:
+    return {row["size"]: (row["multiplier"], row["bound"]) for row in data_multiplier(curves).to_dict("records")}
+
+
+def test_multiplier_of_a_power_law_is_exact():
+    found = multipliers(make(SCRATCH + at_200("finetune", "s", {100: 40.0, 400: 40 / math.sqrt(2), 1600: 20.0})))
+    assert found == {100: (pytest.approx(4), ""), 400: (pytest.approx(2), ""), 1600: (pytest.approx(1), "")}
+
+
+def test_beyond_the_sizes_it_is_a_bound_and_not_a_guess():
+    assert multipliers(make(SCRATCH + at_200("finetune", "s", {100: 19.0}))) == {100: (pytest.approx(16), "at least")}
+    assert multipliers(make(SCRATCH + at_200("finetune", "s", {400: 81.0}))) == {400: (pytest.approx(0.25), "at most")}
+    assert multipliers(make(SCRATCH + at_200("finetune", "s", {400: 80.0}))) == {400: (pytest.approx(0.25), "")}
+
+
+def test_a_stopped_transfer_is_compared_where_it_stopped():
+    stopped: Trial = ("finetune", "s", 100, 0, "stopped", {50: 80.0})
+    (row,) = data_multiplier(make([*SCRATCH, stopped])).to_dict("records")
+    assert (row["step"], row["multiplier"]) == (50, pytest.approx(4)), "scratch has 80 at step 50 with 400 images"
+
+
+def test_a_stopped_scratch_takes_all_to_its_step_and_a_failed_one_leaves_its_size_out():
+    transfer = at_200("finetune", "s", {100: 40.0})
+    stopped = [(*SCRATCH[0][:4], "stopped", {50: 160.0}), *SCRATCH[1:]]
+    (row,) = data_multiplier(make(stopped + transfer)).to_dict("records")
+    assert (row["step"], row["sizes"], row["planned"]) == (50, 3, 3)
+    failed = [(*SCRATCH[1][:4], "failed", {50: 1.0}), SCRATCH[0], SCRATCH[2]]
+    (row,) = data_multiplier(make(failed + transfer)).to_dict("records")
+    assert (row["step"], row["sizes"], row["planned"], row["multiplier"]) == (200, 2, 3, pytest.approx(4))
+
+
+@pytest.mark.parametrize("curves", [
+    make(SCRATCH), make(at_200("finetune", "s", {100: 40.0})), make(SCRATCH[:1] + at_200("finetune", "s", {100: 40.0})),
+    make(SCRATCH + at_200("finetune", "s", {100: math.nan})), make(SCRATCH + at_200("finetune", "s", {100: 4.0}, "failed")),
+    make(SCRATCH).iloc[:0],
+])  # fmt: skip
+def test_nothing_to_compare_is_no_row(curves: pd.DataFrame):
+    assert len(data_multiplier(curves)) == 0
+    assert len(speed_up(make(SCRATCH))) == 0
+
+
+def test_one_seed_gives_no_interval():
+    (row,) = data_multiplier(make(SCRATCH + at_200("finetune", "s", {100: 40.0}))).to_dict("records")
+    assert np.isnan([row["low"], row["high"]]).all()
+
+
+def run(curve: dict[int, float], strategy: str = "finetune", status: str = "done", seed: int = 0) -> Trial:
+    return (strategy, None if strategy == "scratch" else "s", 100, seed, status, curve)
+
+
+@pytest.mark.parametrize(("transfer", "status", "expected"), [
+    ({50: 60.0, 100: 40.0, 200: 20.0}, "done", (200 / 150, "", 150.0)),  # scratch's best, 30, half-way from 100 to 200
+    ({50: 60.0, 100: 30.0, 200: 20.0}, "done", (2.0, "", 100.0)),
+    ({50: 25.0, 100: 20.0}, "stopped", (4.0, "at least", 50.0)),
+    ({50: 60.0, 100: 40.0}, "stopped", (2.0, "at most", 100.0)),
+    ({50: 60.0, 100: 20.0, 200: 99.0}, "done", (200 / 87.5, "", 87.5)),  # got there, and lost it again
+])  # fmt: skip
+def test_speed_up_by_hand(transfer: dict[int, float], status: str, expected: tuple[float, str, float]):
+    scratch = run({0: 400.0, 50: 120.0, 100: 60.0, 200: 30.0}, "scratch")
+    (row,) = speed_up(make([scratch, run({0: 300.0, **transfer}, status=status)])).to_dict("records")
+    assert (row["multiplier"], row["bound"], row["step"]) == (
+        pytest.approx(expected[0]),
+        expected[1],
+        pytest.approx(expected[2]),
+    )
+    assert (row["scratch_step"], row["value"]) == (200, pytest.approx(30.0))
+
+
+def test_scratchs_best_need_not_be_its_last():
+    scratch = run({50: 120.0, 100: 30.0, 200: 90.0}, "scratch")
+    (row,) = speed_up(make([scratch, run({50: 30.0, 100: 20.0})])).to_dict("records")
+    assert (row["scratch_step"], row["multiplier"], row["bound"]) == (100, pytest.approx(2.0), "")
+
+
+def test_crossing_of_many_curves_at_once():
+    x = np.array([0.0, 1.0, 3.0])
+    curves = np.array([[4.0, 2.0, 0.0], [4.0, 2.0, 0.0], [4.0, 2.0, 0.0], [4.0, 4.0, 4.0], [2.0, 3.0, 1.0]])
+    at, beyond = crossing(x, curves, np.array([1.0, 5.0, -1.0, 4.0, 1.5]))
+    assert at.tolist() == pytest.approx([2.0, 0.0, 3.0, 0.0, 2.5])
+    assert beyond.tolist() == [0, -1, 1, 0, 0]
+
+
+def test_isotonic_regression_is_scipys():
+    random = np.random.default_rng(0)
+    values, weights = random.normal(size=(50, 6)), np.array([1.0, 3.0, 2.0, 2.0, 1.0, 5.0])
+    for row, found in zip(values, non_increasing(values, weights), strict=True):
+        assert found == pytest.approx(optimize.isotonic_regression(row, weights=weights, increasing=False).x)
+
+
+# -- intervals ------------------------------------------------------------------------------------------------------------
+
+
+def sweep(random: np.random.Generator, saved: float, seeds: int = 3, noise: float = 0.1) -> pd.DataFrame:
+    """Return a sweep whose truth is a power law with a transfer that is worth `saved` times the images at every size."""
+    sizes = np.array([100, 200, 400, 800, 1600])
+    trials: list[Trial] = []
+    for strategy, source, factor in (("scratch", None, 1.0), ("finetune", "s", saved)):
+        for size in sizes:
+            for seed in range(seeds):
+                value = 800 * (factor * size) ** -0.5 * np.exp(noise * random.normal())
+                trials.append((strategy, source, int(size), seed, "done", {200: float(value)}))
+    return make(trials)
+
+
+def test_intervals_of_the_multiplier_cover_the_truth_at_their_rate():
+    random = np.random.default_rng(1)
+    for saved in (1.0, 2.0):
+        covered = []
+        for _ in range(200):
+            found = data_multiplier(sweep(random, saved)).set_index("size")
+            covered.append(((found["low"] <= saved) & (saved <= found["high"])).loc[[200, 400]])
+        # Two correlated looks at each of 200 sweeps: 0.02 is at least one standard error of the rate.
+        assert np.mean(covered) == pytest.approx(0.95, abs=0.035), saved
+
+
+def test_intervals_are_open_where_the_truth_lies_beyond_the_sizes():
+    found = data_multiplier(sweep(np.random.default_rng(2), 8.0)).set_index("size")
+    assert found.loc[1600, "bound"] == "at least"
+    assert found.loc[1600, "high"] == math.inf
+    assert found.loc[1600, "low"] <= 1.0
+    assert found.loc[100, "high"] < math.inf
+
+
+def test_intervals_of_the_speed_up_cover_the_truth_and_err_on_the_wide_side():
+    random = np.random.default_rng(3)
+    steps = np.array([25, 50, 100, 150, 200, 300, 400])
+    truth, covered = 2.0, []  # scratch's FID falls by as much per step, from as much; the transfer's twice as fast
+    for _ in range(200):
+        trials = []
+        for strategy, factor in (("scratch", 1.0), ("finetune", truth)):
+            for seed in range(4):
+                shift = 0.05 * random.normal()
+                trials.append(run({
+                    int(step): float((100 - 0.2 * factor * step if factor * step <= 400 else 20 - 0.01 * step) * np.exp(shift))
+                    for step in steps
+                }, strategy, seed=seed))  # fmt: skip
+        (row,) = speed_up(make(trials)).to_dict("records")
+        covered.append(row["low"] <= truth <= row["high"])
+    assert 0.925 <= np.mean(covered) <= 1.0

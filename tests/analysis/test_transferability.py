@@ -1,0 +1,199 @@
+"""The statistics, against numbers worked out by hand and against scipy."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.frames import STATUSES, load
+from analysis.transfer import transferability as tf
+from tests.support.synthetic import build
+
+Curve = dict[int, float]
+
+
+def make_curves(*trials: tuple[str, str | None, int, str, Curve], cell: str = "c", metric: str = "fid") -> pd.DataFrame:
+    """Return curves from rows (strategy, source, seed, status, {step: value})."""
+    rows: list[dict[str, Any]] = []
+    for number, (strategy, source, seed, status, curve) in enumerate(trials):
+        for step, value in curve.items():
+            rows.append(
+                {
+                    **{"trial": f"{cell}{number}", "step": step, "value": value, "metric": metric, "embedding": "e"},
+                    **{"kind": "adapt", "cell": cell, "strategy": strategy, "source": source, "source_label": source},
+                    **{"seed": seed, "status": status, "censored": status == "stopped", "target": "t", "size": 50},
+                    **{"conditional": False, "resolution": 16, "cell_label": cell, "family": "t", "target_label": "t"},
+                    **{"parent": None, "budget": 200},
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+SCRATCH = ("scratch", None, 0, "done", {0: 400.0, 50: 100.0, 100: 64.0, 200: 32.0})
+GOOD = ("finetune", "near", 0, "done", {0: 90.0, 50: 25.0, 100: 16.0, 200: 16.0})
+STOPPED = ("finetune", "far", 0, "stopped", {0: 300.0, 50: 50.0, 100: 64.0})
+
+
+def gains_of(curves: pd.DataFrame) -> dict[tuple[str, str], tuple[int, float]]:
+    gains = tf.transfer_gain(curves)
+    return {(row["source"], row["at"]): (row["step"], row["gain"]) for row in gains.to_dict("records")}
+
+
+def test_gain_is_log2_of_the_ratio_at_matched_steps() -> None:
+    assert gains_of(make_curves(SCRATCH, GOOD, STOPPED)) == {
+        ("near", "first"): (50, 2.0),  # 100 / 25
+        ("near", "common"): (100, 2.0),  # 64 / 16, where all three are
+        ("near", "matched"): (200, 1.0),  # 32 / 16
+        ("far", "first"): (50, 1.0),
+        ("far", "common"): (100, 0.0),
+        ("far", "matched"): (100, 0.0),  # never 32 / 64: scratch's final value against a stopped one
+    }
+
+
+def test_a_stopped_scratch_is_compared_where_it_stopped() -> None:
+    stopped = ("scratch", None, 0, "stopped", {0: 400.0, 50: 100.0})
+    assert gains_of(make_curves(stopped, GOOD))["near", "matched"] == (50, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("others", "expected", "reference"),
+    [
+        ([("scratch", None, 1, "done", {50: 50.0})], 1.0, "seed"),  # same seed goes first
+        ([("scratch", None, 2, "done", {50: 60.0})], 1.678071905112638, "mean"),  # (100 + 60) / 2 = 80, over 25
+    ],
+)
+def test_reference_is_the_same_seed_or_else_the_mean(others: list[Any], expected: float, reference: str) -> None:
+    transfer = ("finetune", "near", 1, "done", {50: 25.0})
+    gains = tf.transfer_gain(make_curves(SCRATCH, transfer, *others))
+    matched = gains[gains["at"] == "matched"]
+    assert list(matched["gain"]) == pytest.approx([expected])
+    assert list(matched["reference"]) == [reference]
+
+
+def test_what_cannot_be_compared_has_no_gain() -> None:
+    failed = ("finetune", "near", 0, "failed", {0: 90.0, 50: 25.0})
+    diverged_at_once = ("finetune", "far", 0, "diverged", {0: 90.0, 50: math.nan})
+    assert len(tf.transfer_gain(make_curves(SCRATCH, failed, diverged_at_once))) == 0
+    assert len(tf.transfer_gain(make_curves(GOOD))) == 0, "no scratch"
+    assert len(tf.transfer_gain(make_curves(SCRATCH))) == 0, "no transfer"
+    assert len(tf.transfer_gain(make_curves(SCRATCH, GOOD).iloc[:0])) == 0
+
+
+def test_cells_and_embeddings_never_mix() -> None:
+    one, other = make_curves(SCRATCH, cell="a"), make_curves(GOOD, cell="b")
+    assert len(tf.transfer_gain(pd.concat([one, other]))) == 0
+    foreign = make_curves(GOOD).assign(embedding="another", trial="x")
+    assert len(tf.transfer_gain(pd.concat([make_curves(SCRATCH), foreign]))) == 0
+
+
+def test_ranking_of_full_trials_is_by_final_value() -> None:
+    worse = ("finetune-d", "near", 0, "done", {50: 10.0, 200: 20.0})
+    ranked = tf.ranking(make_curves(SCRATCH, worse, GOOD))
+    assert list(ranked["strategy"]) == ["finetune", "finetune-d", "scratch"]
+    assert list(ranked["wins"]) == [2, 1, 0]
+    assert list(ranked["value"]) == [16.0, 20.0, 32.0]
+
+
+def test_ranking_does_not_reward_a_trial_for_being_spared() -> None:
+    spared = ("scratch", None, 0, "done", {50: 100.0, 100: 90.0, 200: 80.0})
+    stopped = ("finetune", "near", 0, "stopped", {50: 50.0})
+    assert list(tf.ranking(make_curves(spared, stopped))["strategy"]) == ["finetune", "scratch"]
+
+
+def test_ranking_averages_over_seeds_only_where_all_of_them_are() -> None:
+    lucky = ("finetune", "near", 1, "done", {50: 35.0, 100: 30.0, 200: 1.0})
+    cut = ("finetune", "near", 2, "stopped", {50: 65.0, 100: 50.0})
+    row = tf.best_per_cell(tf.ranking(make_curves(lucky, cut))).iloc[0]
+    assert (row["step"], row["value"], row["low"], row["high"], row["seeds"], row["trial"]) == (100, 40.0, 30.0, 50.0, 2, "c0")
+
+
+def test_best_source_per_strategy() -> None:
+    other = ("finetune-d", "far", 0, "done", {50: 20.0, 200: 20.0})
+    best = tf.best_source(tf.ranking(make_curves(SCRATCH, GOOD, STOPPED, other)))
+    assert dict(zip(best["strategy"], best["source"], strict=True)) == {"finetune": "near", "finetune-d": "far"}
+
+
+def make_points(pairs: list[tuple[float, float]], strategy: str = "finetune", cell: str = "c") -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            **{"at": "common", "embedding": "e", "cell": cell, "cell_label": cell, "target": cell, "size": 50, "step": 50},
+            **{"conditional": False, "resolution": 16, "family": "t", "target_label": "t", "strategy": strategy},
+            "source": f"s{number}",
+            "source_label": f"s{number}",
+            "distance": distance,
+            "gain": gain,
+        }
+        for number, (distance, gain) in enumerate(pairs)
+    )
+
+
+def test_correlation_is_spearmans_by_hand_and_by_scipy() -> None:
+    # Ranks of distance 1 2 3 4, of gain 4 2 3 1: squared differences 9 0 0 9, so 1 - 6 * 18 / (4 * 15) = -0.8.
+    pairs = [(10.0, 2.0), (20.0, 0.7), (30.0, 0.9), (90.0, -1.0)]
+    others = [(5.0, 1.0), (6.0, 3.0), (50.0, 0.1)]
+    rows = pd.concat([make_points(pairs), make_points(others, cell="d")])
+    found = tf.distance_correlation(rows).set_index(["scope", "cell"])
+    assert found.loc[("cell", "c"), "rho"] == pytest.approx(-0.8)
+    assert found.loc[("cell", "c"), "n"] == 4
+    pooled = found[found.index.get_level_values("scope") == "all"].iloc[0]
+    distance, gain = zip(*pairs, *others, strict=True)
+    assert pooled["rho"] == pytest.approx(stats.spearmanr(distance, gain).statistic)
+    assert (pooled["n"], pooled["pairs"]) == (7, 7)
+
+
+@pytest.mark.parametrize("pairs", [[(1.0, 2.0), (2.0, 1.0)], [(1.0, 1.0), (2.0, 1.0), (3.0, 1.0)], [(1.0, 1.0)] * 3])
+def test_no_correlation_from_too_little(pairs: list[tuple[float, float]]) -> None:
+    found = tf.distance_correlation(make_points(pairs))
+    assert set(found["rho"]) == {None}
+    assert set(found["n"]) == {len(pairs)}
+
+
+def test_seeds_are_averaged_before_they_are_ranked() -> None:
+    rows = make_points([(1.0, 3.0), (2.0, 2.0), (3.0, 1.0)])
+    second = rows.assign(gain=[1.0, 0.0, -5.0])
+    found = tf.distance_correlation(pd.concat([rows, second]))
+    assert found.loc[found["scope"] == "cell", "n"].item() == 3
+    assert tf.points(pd.concat([rows, second]))["gain"].tolist() == [2.0, 1.0, -2.0]
+    assert len(tf.distance_correlation(rows.iloc[:0])) == 0
+
+
+@pytest.mark.parametrize(("via", "expected"), [("real", 7.0), ("generator", 30.0)])
+def test_distances_by_real_images_or_by_generators(via: tf.Via, expected: float) -> None:
+    common = {"source": "near", "target": "t", "resolution": 16, "embedding": "e", "kind": "fid"}
+    rows = [{"trial": None, "value": 7.0}, {"trial": "g1", "value": 20.0}, {"trial": "g2", "value": 40.0}]
+    foreign = [{"trial": None, "value": 1.0, "embedding": "other"}, {"trial": None, "value": 2.0, "kind": "kid"}]
+    distances = pd.DataFrame([{**common, **row} for row in [*rows, *foreign]])
+    gains = tf.transfer_gain(make_curves(SCRATCH, GOOD, STOPPED))
+    placed = tf.with_distance(gains, distances, via=via)
+    assert set(placed["source"]) == {"near"}, "a source without a distance is left out"
+    assert set(placed["distance"]) == {expected}
+    assert len(tf.with_distance(gains, distances, via=via, keep=True)) == len(gains)
+
+
+def test_nearest_source_is_one_that_was_tried(tmp_path: Path) -> None:
+    frames = load(build(tmp_path, sources={"numerals": 18.0, "letters": 42.0}))
+    tried = frames.curves[frames.curves["source"] != "numerals"]
+    nearest = tf.nearest_source(tf.with_distance(tf.transfer_gain(tried), frames.distances))
+    assert list(nearest["source"]) == ["letters", "letters"]
+
+
+def test_coverage_counts_every_trial_once(tmp_path: Path) -> None:
+    frames = load(build(tmp_path, faults=True))
+    coverage = tf.coverage(frames.trials, STATUSES)
+    assert list(coverage["cell_label"].dropna()) == ["digits, 50 images", "digits, 500 images"]
+    assert list(coverage["planned"]) == [4, 13, 13]
+    assert coverage[list(STATUSES)].sum(axis=1).tolist() == [4, 13, 13]
+    assert len(tf.coverage(frames.trials.iloc[:0], STATUSES)) == 0
+
+
+def test_a_whole_sweep_finds_what_was_put_into_it(tmp_path: Path) -> None:
+    frames = load(build(tmp_path, keep=1.0))
+    ranked = tf.ranking(frames.curves)
+    best = tf.best_per_cell(ranked)
+    assert set(zip(best["strategy"], best["source"], strict=True)) == {("finetune", "numerals")}
+    found = tf.distance_correlation(tf.with_distance(tf.transfer_gain(frames.curves), frames.distances))
+    of_finetune = found[(found["scope"] == "cell") & (found["strategy"] == "finetune")]
+    assert list(of_finetune["rho"]) == pytest.approx([-1.0, -1.0])

@@ -1,0 +1,25 @@
+"""How numbers are worded, row by row."""
+
+from typing import Any
+
+import pytest
+
+from analysis.words import chance, multiple, saved, saved_interval
+
+INF = float("inf")
+
+
+@pytest.mark.parametrize(("row", "value", "interval"), [
+    ({"multiplier": 4.42, "bound": "", "low": 3.06, "high": 6.0}, "4.4×", "3.1× to 6.0×"),
+    ({"multiplier": 20.0, "bound": "at least", "low": 8.0, "high": INF}, "at least 20.0×", "at least 8.0×"),
+    ({"multiplier": 0.25, "bound": "at most", "low": 0.0, "high": 0.5}, "at most 0.25×", "at most 0.50×"),
+    ({"multiplier": 1.0, "bound": "", "low": 0.0, "high": INF}, "1.0×", "anything"),
+    ({"multiplier": 120.0, "bound": "", "low": None, "high": None}, "120×", ""),
+])  # fmt: skip
+def test_what_is_saved_and_how_sure_that_is(row: dict[str, Any], value: str, interval: str):
+    assert (saved(row), saved_interval(row)) == (value, interval)
+
+
+def test_small_numbers_keep_their_digits():
+    assert [multiple(value) for value in (0.951, 0.949, 99.4, 99.6)] == ["1.0×", "0.95×", "99.4×", "100×"]
+    assert [chance(p) for p in (0.0004, 0.0123, 0.5)] == ["p < 0.001", "p = 0.012", "p = 0.5"]

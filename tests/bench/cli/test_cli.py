@@ -1,0 +1,81 @@
+"""The command line as a whole: help with examples for every verb, usage errors, and how little it loads."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from bench.cli import app
+from tests.support.command_line import call, process, sweep_store
+
+
+def verbs(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every verb and sub-verb: its words and its command."""
+    for name, below in getattr(command, "commands", {}).items():
+        yield (*path, name), below
+        yield from verbs(below, *path, name)
+
+
+VERBS = dict(verbs(typer.main.get_command(app)))
+
+
+def test_these_are_the_verbs():
+    assert {" ".join(words) for words in VERBS} == {
+        "run", "tune", "plan", "simulate", "status", "report", "recommend", "compare", "strategies", "distances", "evaluate",
+        "replay", "generate", "import", "domains", "domains preview", "domains show", "domains prepare", "store", "store check",
+        "store compact", "store merge", "submit", "logs", "cancel",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_every_verb_has_help_with_an_example(words: tuple[str, ...]):
+    result = call(*words, "--help")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    said = " ".join(result.stdout.split())
+    assert f"Usage: transfergan {' '.join(words)} " in said
+    assert f"Example: transfergan {' '.join(words)}" in said
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_every_examples_options_parse(words: tuple[str, ...]):
+    example = shlex.split(VERBS[words].epilog.removeprefix("Example: "))
+    assert example[: len(words) + 1] == ["transfergan", *words]
+    context = VERBS[words].make_context(words[-1], example[len(words) + 1 :])
+    assert context.params is not None
+    assert not context.args
+
+
+def test_help_lists_every_verb_and_comes_without_one():
+    for arguments in (["--help"], []):
+        said = call(*arguments).output
+        for verb, *_ in VERBS:
+            assert f" {verb} " in said
+
+
+#: Runs the command line, then says on stderr which of the modules are loaded; typer, to show that it would say so.
+DRIVER = """
+import sys
+from bench.cli import main
+try:
+    main()
+finally:
+    print("loaded:", *sorted({"ray", "torch", "torchvision", "typer"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("arguments", [
+    "--help", "plan --store {store}", "status --store {sweep}", "report --store {store} --out p.html",
+    "store compact --store {sweep}", "store check --store {sweep}",
+    "domains", "domains preview digits --out d.png", "run nosuch", "generate --trial zz --out x --store {store}",
+])  # fmt: skip
+def test_neither_torch_nor_ray_is_loaded_where_nothing_is_trained(tmp_path: Path, quickstart: Path, arguments: str):
+    if "{sweep}" in arguments:
+        sweep_store(tmp_path / "sweep")
+    words = arguments.format(store=quickstart, sweep=tmp_path / "sweep").split()
+    done = process(*words, cwd=tmp_path, script=DRIVER)
+    assert done.returncode == (2 if words[0] == "generate" or "nosuch" in words else 0), done.stderr
+    assert "loaded: typer" in done.stderr.splitlines()

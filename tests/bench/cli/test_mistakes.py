@@ -1,0 +1,173 @@
+"""A mistake at the command line is one line that names it and its fix, and leaves nothing behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from bench.store import SCHEMA_VERSION, open_store
+from tests.support.command_line import tree
+
+#: Each in a folder with the file `f`, the empty folder `empty`, the folder `others` with a file in it, the store `newer` of a
+#: newer schema, the store `torn` with a plan that is cut short, and the sweep files `broken.yaml`, `list.yaml` and
+#: `folder.yaml` (a folder). {store} is a finished store, {key} one of its trials, {prefix} the start of several.
+MISTAKES = [
+    ("ruin", "No such command 'ruin'. Did you mean 'run'? (see transfergan --help)"),
+    ("domains bogus", "No such command 'bogus' (see transfergan domains --help)"),
+    ("run --cpu 2", "No such option: --cpu"),
+    ("plan --bogus", "No such option: --bogus (see transfergan plan --help)"),
+    ("plan --price", "Option '--price' requires an argument"),
+    ("run --cpus 0", "Invalid value for '--cpus': Input should be greater than or equal to 1 (see transfergan run --help)"),
+    ("run --cpus many", "Invalid value for '--cpus': Input should be a valid integer"),
+    ("run --retry all", "Invalid value for '--retry': 'all' is not one of 'failed'"),
+    ("run quickstart extra", "unexpected extra argument(s) (extra)"),
+    ("status store", "unexpected extra argument(s) (store)"),
+    ("generate --out x", "Missing option '--trial'"),
+    ("generate --trial a --out x -n 0", "Invalid value for '-n'"),
+    ("generate --trial a --out x --seed -1", "Invalid value for '--seed'"),
+    ("domains preview digits", "Missing option '--out'"),
+    ("domains preview --out x.png", "Missing argument 'name'"),
+    ("domains preview digits --out x.png --resolution 3", "Invalid value for '--resolution'"),
+    ("run quickstar", "unknown preset 'quickstar'; did you mean quickstart"),
+    (f"run {'long' * 80}.yaml", "File name too long"),
+    (f"report --store {'long' * 80}", "File name too long"),
+    ("run none.yaml", "there is no sweep file 'none.yaml'"),
+    ("run folder.yaml", "sweep file 'folder.yaml' cannot be read"),
+    ("run broken.yaml", "broken.yaml: line 3 is not YAML"),
+    ("run list.yaml", "list.yaml: a sweep file is a mapping"),
+    ("run --set training.stepps=3", "unknown key 'training.stepps'; did you mean training.steps"),
+    ("run --set training.steps", "--set 'training.steps' is not of the form key=value"),
+    ("run --set targets=[digitz]", "quickstart: targets: unknown domain 'digitz'; did you mean digits"),
+    ("run --set targets=[folder:none]", "none': there is no such folder"),
+    ("run --set sources=[folder:empty]", "empty' holds no images"),
+    ("run --set sources=[folder:f]", "f' is a file; name the folder"),
+    ("run --set sources=[]", "sources: the list is empty"),
+    ("run --store f", "store 'f' is a file; name a directory"),
+    ("run --store f/below", "store 'f/below' cannot be"),
+    ("run --store /proc/transfergan", "store '/proc/transfergan' cannot be"),
+    ("run --store newer", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
+    ("run --store others", "store 'others' is a directory with other files"),
+    ("run --store gopher://host/store", "store 'gopher://host/store' cannot be opened"),
+    ("simulate --gpus 1,0", "--gpus: '1,0' is not a list of numbers of 1 and more; write them as in --gpus 1,8,64"),
+    ("plan --json --set sizes=[0]", "preset quickstart: sizes.0: input should be greater than or equal to 1, got 0"),
+    ("plan --store f", "store 'f' is a file"),
+    ("run --max-cost 5", "--max-cost is in the currency of --price; give that too"),
+    ("run --price 5", "--price says what --max-cost may buy; give that too"),
+    ("plan --store newer", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
+    ("plan --store others", "there is no store at 'others'"),
+    ("status --store none", "there is no store at 'none'; `transfergan run` makes one, --store names another"),
+    ("status --store newer", f"this transfergan reads schema {SCHEMA_VERSION}; upgrade"),
+    ("status --store {store} --sweep quickstat", "unknown sweep 'quickstat'; did you mean quickstart"),
+    ("report --store none", "there is no store at 'none'"),
+    ("report --store f", "store 'f' is a file"),
+    ("report --store empty", "there is no store at 'empty'"),
+    ("report --store newer", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
+    ("report --store {store} --sweep quickstat", "unknown sweep 'quickstat'; did you mean quickstart"),
+    ("report --store {store} --out f/below/page.html", "report 'f/below/page.html' cannot be written"),
+    ("generate --store none --trial a --out images", "there is no store at 'none'"),
+    ("generate --store {store} --trial zz --out images", "--trial 'zz': there is none in store"),
+    ("generate --store {store} --trial {prefix} --out images", "--trial '{prefix}': {several} trials start so, e.g. {prefix}"),
+    ("generate --store {store} --trial {key} --out images", "trial {key} has left no checkpoint"),
+    ("run --set evaluation.embedding=custom:none.pt", "none.pt': there is no file"),
+    ("run --set evaluation.embedding=inception:none.pt", "needs its weights, and there is no file"),
+    ("plan --set evaluation.embedding=inceptoin", "unknown embedding 'inceptoin'; did you mean inception"),
+    ("distances --set evaluation.embedding=clip:none.pt", "needs its weights"),
+    ("distances --store f", "store 'f' is a file"),
+    ("strategies quickstar", "unknown preset 'quickstar'; did you mean quickstart"),
+    ("plan --set strategies=['freeze-d[blocks=9]']", "blocks is 9, and the critic of gan.family resnet at 16 pixels has 2"),
+    ("plan --set strategies=['freeze-g[blocks=3]']", "blocks is 3, and the generator of gan.family resnet at 16 pixels has 2"),
+    ("plan --set strategies=['freeze-low[blocks=3]']", "give at most 2"),
+    ("plan --set strategies=['freeze-d[blocks=two]']", "blocks must be a whole number, 1 or more, got 'two'"),
+    ("plan --set strategies=['freeze-d[block=2]']", "unknown option 'block'; did you mean blocks"),
+    ("plan --set strategies=['lora[rank=64]']", "rank is 64, and no convolution has more than 32 channels"),
+    ("plan --set strategies=['ewc[weight=-1]']", "weight must be a number, 0 or more, got '-1'"),
+    ("plan --set strategies=['mine[share=1.5]']", "share must be a number, 0 to 1, got '1.5'"),
+    ("plan --set augmentation=[adda]", "unknown augmentation 'adda'; did you mean ada"),
+    ("plan --set augmentation=['ada[target=2]']", "target must be a number, 0 to 1, got '2'"),
+    ("plan --set augmentation=[]", "augmentation: list should have at least 1 item"),
+    ("plan --set strategies=['l2-sp[weight]']", "'weight' is not of the form option=value"),
+    ("evaluate --images none --against digits", "none': there is no such folder"),
+    ("evaluate --images empty --against digits", "transfergan: --images: domain 'folder:"),
+    ("evaluate --images empty --against digitz", "unknown domain 'digitz'; did you mean digits"),
+    ("evaluate --images empty --against digits --resolution 65", "'digits' can be had at 8 to 64 pixels, not at 65"),
+    ("evaluate --images empty --against digits --metrics fidd", "unknown metric 'fidd'; did you mean fid"),
+    ("evaluate --images empty --against digits --metrics iw --resolution 48", "--metrics iw: its critic takes a --resolution"),
+    ("evaluate --images empty --against digits --embedding inception --weights none.pt", "place inception-2015-12-05.pt there"),
+    ("evaluate --images empty --against digits --weights f", "--weights goes with --embedding inception or clip"),
+    ("evaluate --images empty --against digits --embedding custom:f", "must end in .pt (TorchScript)"),
+    ("replay --store none", "there is no store at 'none'"),
+    ("replay --store {store}", "there is no cell to replay"),
+    ("replay --store {store} --keep 0", "--keep: input should be greater than 0"),
+    ("replay --store {store} --metric iou", "--metric: input should be 'fid'"),
+    ("recommend --store none --target digits", "there is no store at 'none'"),
+    ("recommend --store {store} --target digitz", "unknown domain 'digitz'; did you mean digits"),
+    ("recommend --store {store} --target folder:none", "none': there is no such folder"),
+    ("recommend --store {store} --target folder:empty", "empty' holds no images"),
+    ("recommend --store torn --target digits", "sweeps/small.json in store 'torn' is damaged"),
+    ("store check --store none", "there is no store at 'none'"),
+    ("store check --store f", "store 'f' is a file"),
+    ("store check --store newer --json", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
+    ("compare none {store}", "there is no store at 'none'"),
+    ("compare {store} f", "store 'f' is a file"),
+    ("compare {store} torn", "sweeps/small.json in store 'torn' is damaged"),
+    ("store merge none --store {store}", "there is no store at 'none'"),
+    ("store merge {store} --store f", "store 'f' is a file"),
+    ("store merge {store} --store others", "store 'others' is a directory with other files"),
+    ("store merge newer --store {store}", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
+    ("store compact --store none", "there is no store at 'none'"),
+    ("store compact --store others", "there is no store at 'others'"),
+    ("store compact --store newer", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
+    ("status --store torn", "sweeps/small.json in store 'torn' is damaged; `transfergan run` with its sweep file writes it"),
+    ("report --store torn", "sweeps/small.json in store 'torn' is damaged"),
+    ("replay --store torn", "sweeps/small.json in store 'torn' is damaged"),
+    ("generate --store torn --trial a --out images", "sweeps/small.json in store 'torn' is damaged"),
+    ("domains preview digitz --out d.png", "unknown domain 'digitz'; did you mean digits"),
+    ("domains preview folder:none --out d.png", "none': there is no such folder"),
+    ("domains preview folder:empty --out d.png", "empty' holds no images"),
+    ("domains preview zip:f --out d.png", "f is not a whole zip archive"),
+    ("domains preview tar:none*.tar --out d.png", "there is no such file"),
+    ("domains preview parquet:f --out d.png", "f is not a whole Parquet file"),
+    ("plan --set targets=['folder:empty']", "empty' holds no images"),
+    ("plan --set sources=[[letters,letters]]", "sources.0: a mixture names domain 'letters' twice; name it once"),
+    ("plan --set sources=[letters->]", "sources.0: source 'letters->' lacks a domain"),
+    ("plan --set sources=[letters->numeralz]", "unknown domain 'numeralz'; did you mean numerals"),
+    ("domains preview folder: --out d.png", "domain 'folder:' lacks its path"),
+    ("domains preview digits --resolution 65 --out d.png", "'digits' can be had at 8 to 64 pixels, not at 65"),
+    ("report --out p.txt", "--out 'p.txt' must end in .html or .pdf or .md"),
+    ("report --out p.html --format pdf", "--out 'p.html' must end in .pdf, as --format says"),
+    ("domains preview digits --out f/below/d.png", "'f/below/d.png' cannot be written"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "said"), MISTAKES, ids=[arguments[:60] for arguments, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing_behind(
+    tmp_path: Path, quickstart: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str,
+    said: str,
+):  # fmt: skip
+    (tmp_path / "f").touch()
+    (tmp_path / "broken.yaml").write_text("name: t\nsizes: [1\n  x: 2")
+    (tmp_path / "list.yaml").write_text("- name: t\n")
+    open_store(str(tmp_path / "torn"), create=True).write_file("sweeps/small.json", b'{"spec": {')
+    for folder in ("empty", "others", "newer", "folder.yaml"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "others" / "thesis.tex").touch()
+    (tmp_path / "newer" / "store.json").write_text(json.dumps({"schema": SCHEMA_VERSION + 1}))
+    keys = sorted(row["key"] for row in open_store(str(quickstart)).read_sweeps()["quickstart"]["trials"])
+    first = next(key[0] for key, after in zip(keys, keys[1:], strict=False) if key[0] == after[0])
+    several = sum(key.startswith(first) for key in keys)
+    names = {"store": quickstart, "key": keys[0], "prefix": first, "several": several}
+    before = tree(tmp_path), tree(quickstart)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["transfergan", *arguments.format(**names).split()])
+    with pytest.raises(SystemExit) as ended:  # in this process: another would take two seconds for each
+        main()
+
+    done = capsys.readouterr()
+    assert ended.value.code == 2, done
+    assert done.out == ""
+    (line,) = done.err.splitlines()
+    assert line.startswith("transfergan: ")
+    assert said.format(**names) in line
+    assert (tree(tmp_path), tree(quickstart)) == before

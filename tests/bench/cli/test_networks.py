@@ -1,0 +1,82 @@
+"""The verbs that tell of images and networks: evaluate and strategies."""
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.support.command_line import call
+from tests.support.images import pictures
+from trainers.config.strategies import STRATEGIES
+from trainers.domains import get
+from trainers.evaluation.comparison import METRICS
+
+
+def test_evaluate_tells_every_metric_with_its_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("bench.images.evaluate.IW_STEPS", 4)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i, image in enumerate(get("digits").load("train", 16).images[:40]):
+        Image.fromarray(image).save(folder / f"{i}.png")
+    arguments = ("evaluate", "--images", str(folder), "--against", "digits", "--resolution", "16")
+    found = json.loads(call(*arguments, "--json").stdout)
+    assert list(found) == list(METRICS)
+    for row in found.values():
+        assert set(row) == {"value", "low", "high", "samples"}
+        assert row["low"] <= row["value"] <= row["high"]
+        assert row["samples"] == 40
+    assert found["precision"]["value"] > 0.7
+    assert found["memorisation"]["value"] > 0.95, "these are the training images"
+    assert found["diversity"]["high"] > 1 > found["diversity"]["low"]
+    some = json.loads(call(*arguments, "--metrics", "kid, iw", "--json").stdout)
+    assert list(some) == ["kid", "iw"]
+    assert some["kid"] == found["kid"]
+    assert some["iw"]["steps"] == 4
+    said = call(*arguments, "--metrics", "recall").stdout
+    assert f"{found['recall']['value']:.4g}" in said
+
+
+def test_evaluate_takes_an_embedding_of_ones_own_and_needs_enough_images(tmp_path: Path):
+    folder = pictures(tmp_path / "images", 9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of TorchScript's end
+        torch.jit.save(torch.jit.script(Pixels()), str(tmp_path / "pixels.pt"))
+    arguments = ("evaluate", "--against", "digits", "--resolution", "8", "--embedding", f"custom:{tmp_path / 'pixels.pt'}")
+    found = call(*arguments, "--images", str(folder), "--metrics", "diversity", "--json")
+    assert json.loads(found.stdout)["diversity"]["samples"] == 9
+    assert "with custom:" in found.stderr
+    few = call(*arguments, "--images", str(pictures(tmp_path / "few", 7)))
+    assert "has 7 readable images and needs 8 or more" in str(few.exception)
+
+
+class Pixels(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().flatten(1)
+
+
+def test_strategies_tells_of_each_what_it_copies_freezes_trains_and_holds():
+    said = call("strategies").stdout
+    assert "freeze-d: The critic's blocks nearest to the images stay as they are (FreezeD, Mo, Cho & Shin 2020)." in said
+    assert "  frozen   critic input blocks.0\n" in said
+    assert "  held     0.1 / 2 * sum of (now - source)^2 over what was copied\n" in said
+    found = json.loads(call("strategies", "--json", "--set", "strategies=['freeze-d[blocks=2]']").stdout)
+    by_name = {each["name"]: each for each in found}
+    assert set(by_name) == {*STRATEGIES, "freeze-d[blocks=2]"}
+    (phase,) = by_name["freeze-d[blocks=2]"]["phases"]
+    assert phase["critic"] == {
+        "trained": "all but input blocks.0 blocks.1",
+        "frozen": "input blocks.0 blocks.1",
+        "parameters": 513,
+    }
+    assert by_name["finetune"]["parameters"]["critic"] == by_name["finetune"]["phases"][0]["critic"]["parameters"]
+
+
+def test_strategies_names_those_that_do_not_fit_the_networks():
+    changes = ["gan.family=dcgan", "gan.resolution=8", "training.loss=hinge", "strategies=[scratch]"]
+    result = call("strategies", *(word for change in changes for word in ("--set", change)))
+    assert result.exit_code == 0
+    assert "freeze-low: " in result.stdout
+    assert "the generator of gan.family dcgan at 8 pixels has 0 that can be kept" in result.stdout

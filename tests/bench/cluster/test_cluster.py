@@ -1,0 +1,107 @@
+"""Drivers on a Ray cluster that are killed at any moment: what is left is finished, each result once."""
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.dataset as ds
+import pytest
+from ray.cluster_utils import Cluster
+
+from bench.on_ray import tuner
+from bench.store import Store, open_store
+from bench.sweeps.spec import ResourcesConfig
+from bench.upkeep.check import check
+from tests.benchmarks.overhead import trivial_plan
+from tests.conftest import QUIET
+from tests.support import tiny
+from tests.support.victims import SERVER, drives
+from trainers.common.errors import UserError
+
+KILLS, TRIALS = 20, 96
+
+
+def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_path: Path):
+    """As on a cluster that starts with a head alone, on which no trial fits."""
+    cluster = Cluster(initialize_head=True, head_node_args={**QUIET, "num_cpus": 0, "resources": {tuner.MAX_WORKERS: 2}})
+    try:
+        driver = SERVER.Process(target=drives, args=(str(tmp_path), cluster.address, 3))
+        driver.start()
+        tiny.wait_for(lambda: len(list((tmp_path / "claims").glob("[!.]*"))) == 2)  # as many as there may be machines
+        cluster.add_node(num_cpus=1)
+        driver.join()
+    finally:
+        cluster.shutdown()
+    assert driver.exitcode == 0
+    assert set(tiny.outcomes(tmp_path)["status"]) == {"done", "stopped"}
+
+
+@pytest.mark.parametrize(("address", "cpus", "said"), [
+    ("http://127.0.0.1:8265", None, "named by its head's HOST:PORT, or from outside by ray://HOST:10001"),
+    ("127.0.0.1:1", None, "--address '127.0.0.1:1': no Ray cluster answers there"),
+    ("ray://127.0.0.1:1", None, "--address 'ray://127.0.0.1:1': no .* Ray cluster answers there, or it refuses the token"),
+    ("nonsense", None, "--address 'nonsense': no Ray cluster answers there"),
+    ("127.0.0.1:1", 1, "leave it out with --address"),
+])  # fmt: skip
+def test_a_cluster_that_is_not_there_is_the_users_mistake(address: str, cpus: int | None, said: str):
+    with pytest.raises(UserError, match=said), tuner.cluster(ResourcesConfig(), cpus, address):
+        pass
+
+
+def drive(store: Path, cluster: Cluster) -> Any:
+    driver = SERVER.Process(target=drives, args=(str(store), cluster.address, TRIALS))
+    driver.start()
+    return driver
+
+
+def finish(store: Path, cluster: Cluster) -> None:
+    """Run what is left; on a busy machine a driver may itself crash while it joins the cluster, and is run again like any."""
+    for _ in range(3):
+        driver = drive(store, cluster)
+        driver.join()
+        if driver.exitcode == 0:
+            return
+    raise AssertionError("it did not finish")
+
+
+def rows(store: Store, table: str) -> int:
+    return ds.dataset(store.path(table), format="parquet").count_rows() if Path(store.path(table)).exists() else 0
+
+
+def temporary_files_apart(store: Store) -> list[str]:
+    """Return all that is wrong with a store but the temporary files that killed writers leave."""
+    return [str(fault) for fault in check(store) if fault.kind != "temporary"]
+
+
+def test_drivers_killed_at_twenty_moments_lose_and_double_nothing(tmp_path: Path, cluster: Cluster):
+    """Two at a time, while they start, or when so and so many outcomes have been published, each time a moment later."""
+    cluster.add_node(num_cpus=1)
+    dice = random.Random(20)
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    finish(undisturbed, cluster)
+    for i in range(KILLS // 2):
+        before = tiny.trial_rows(killed)
+        assert before < TRIALS, "there was nothing left to disturb"
+        drivers = [drive(killed, cluster) for _ in range(2)]
+        if i % 2:
+            time.sleep(dice.uniform(0, 3))
+        else:
+            wanted = before + dice.randint(1, 5)
+            tiny.wait_for(lambda: tiny.trial_rows(killed) >= wanted)  # noqa: B023 - called at once
+        for driver in dice.sample(drivers, 2):
+            time.sleep(dice.uniform(0, 0.1))
+            driver.kill()
+            driver.join()
+            assert driver.exitcode != 0, "it had finished before it was killed"
+    finish(killed, cluster)
+    one, other = open_store(str(killed)), open_store(str(undisturbed))
+    pd.testing.assert_frame_equal(tiny.outcomes(one), tiny.outcomes(other))
+    pd.testing.assert_series_equal(tiny.values(one), tiny.values(other), check_exact=True)
+    assert len(tiny.outcomes(one)) == len(trivial_plan(TRIALS).trials)
+    assert {"done", "stopped"} == set(tiny.outcomes(one)["status"])
+    assert temporary_files_apart(one) == temporary_files_apart(other) == []
+    assert tiny.claimed(killed) == []
+    # A trial may be recorded again that a killed driver's worker recorded in its last moments; finished ones do not run again.
+    assert rows(one, "trials") <= rows(other, "trials") + 2 * KILLS

@@ -1,0 +1,214 @@
+"""The files that start clusters: right by the schemas of those who read them, closed to the outside, in the tests' versions."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from bench.on_ray.tuner import MAX_WORKERS
+
+ROOT = Path(__file__).resolve().parents[3]
+DEPLOY = ROOT / "bench/deploy"
+
+
+def pinned(path: Path) -> dict[str, str]:
+    """Return the versions in a requirements file, by package."""
+    return dict(line.split("==") for line in path.read_text().splitlines() if "==" in line)
+
+
+def launcher(cloud: str) -> dict[str, Any]:
+    """Return what the cluster launcher makes of cluster.yaml, for one of its clouds, as the file's head says how."""
+    text = (ROOT / "cluster.yaml").read_text()
+    if cloud == "gcp":
+        (line,) = re.findall(r"(sed -e .* cluster.yaml) >", text)
+        text = subprocess.run(shlex.split(line), cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return prepare_config(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_the_launchers_file_is_right_by_rays_own_schema_and_closed_to_the_outside(cloud: str):
+    config = launcher(cloud)
+    validate_config(config)
+    assert config["provider"]["type"] == cloud
+    head, gpu = config["available_node_types"]["head"], config["available_node_types"]["gpu"]
+    assert config["head_node_type"] == "head"
+    assert (gpu["min_workers"], gpu["resources"]["GPU"]) == (0, 1)
+    assert head["resources"] == {"CPU": 0, MAX_WORKERS: config["max_workers"]}
+    assert config["max_workers"] == gpu["max_workers"]
+    assert "spot" in json.dumps(gpu["node_config"]).lower()
+    assert "spot" not in json.dumps(head["node_config"]).lower()
+
+    assert config["provider"]["use_internal_ips"]
+    assert config["auth"]["ssh_proxy_command"]
+    assert config["auth"]["ssh_proxy_use_node_id"]
+    for kind in (head, gpu):
+        if cloud == "aws":
+            assert not kind["node_config"]["NetworkInterfaces"][0]["AssociatePublicIpAddress"]
+        else:
+            assert misfits(kind["node_config"], INSTANCE) == []
+            assert "accessConfigs" not in kind["node_config"]["networkInterfaces"][0]  # a public address
+    starts = [line for kind in ("head", "worker") for line in config[f"{kind}_start_ray_commands"] if "ray start" in line]
+    assert len(starts) == 2
+    assert all("RAY_AUTH_MODE=token" in line for line in starts)
+    assert "--dashboard-host=127.0.0.1" in starts[0]
+    assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+
+
+#: The fields of Google's published Instance (compute v1) that we use, and their types.
+INSTANCE = {
+    "machineType": str, "networkInterfaces": [{"subnetwork": str}], "serviceAccounts": [{"email": str, "scopes": [str]}],
+    "disks": [{"boot": bool, "autoDelete": bool, "type": str, "initializeParams": {"diskSizeGb": int, "sourceImage": str}}],
+    "scheduling": {"provisioningModel": str, "instanceTerminationAction": str, "onHostMaintenance": str},
+}  # fmt: skip
+
+#: The fields of the published RayJob (ray.io/v1) that we use, and their types.
+CONTAINER = {
+    "name": str, "image": str, "env": [{"name": str, "value": str}],
+    "resources": {"requests": {...: str}, "limits": {...: str}},
+    "volumeMounts": [{"name": str, "mountPath": str, "readOnly": bool}],
+}  # fmt: skip
+POD = {"spec": {
+    "serviceAccountName": str, "automountServiceAccountToken": bool, "containers": [CONTAINER], "nodeSelector": {...: str},
+    "tolerations": [{"key": str, "operator": str, "effect": str}], "volumes": [{"name": str, "configMap": {"name": str}}],
+}}  # fmt: skip
+RAY_JOB = {
+    "apiVersion": str, "kind": str, "metadata": {"name": str},
+    "spec": {
+        "entrypoint": str, "backoffLimit": int, "shutdownAfterJobFinishes": bool, "ttlSecondsAfterFinished": int,
+        "rayClusterSpec": {
+            "rayVersion": str, "authOptions": {"mode": str}, "enableInTreeAutoscaling": bool,
+            "autoscalerOptions": {"idleTimeoutSeconds": int},
+            "headGroupSpec": {"serviceType": str, "rayStartParams": {...: str}, "template": POD},
+            "workerGroupSpecs": [{
+                "groupName": str, "replicas": int, "minReplicas": int, "maxReplicas": int, "rayStartParams": {...: str},
+                "template": POD,
+            }],
+        },
+    },
+}  # fmt: skip
+
+
+def misfits(value: Any, published: Any, path: str = "") -> list[str]:
+    """Return the paths of what is not among the published fields, or is of another type."""
+    if isinstance(published, dict) and isinstance(value, dict):
+        parts = [(each, published.get(key, published.get(...)), f"{path}.{key}") for key, each in value.items()]
+    elif isinstance(published, list) and isinstance(value, list):
+        parts = [(each, published[0], f"{path}[]") for each in value]
+    else:
+        return [] if type(value) is published else [path]
+    return [found for part in parts for found in misfits(*part)]
+
+
+def test_the_kubernetes_manifest_has_published_fields_only_and_asks_for_a_token():
+    (name,) = re.findall(r"`kubectl apply --filename (\S+)`", (DEPLOY / "README.md").read_text())
+    job = yaml.safe_load((DEPLOY / name).read_text())
+    assert misfits(job, RAY_JOB) == []
+    assert misfits({**job, "spec": {**job["spec"], "backoffLimit": "2", "rayCluster": {}}}, RAY_JOB) == [
+        ".spec.backoffLimit", ".spec.rayCluster"
+    ]  # fmt: skip
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
+    (workers,) = cluster["workerGroupSpecs"]
+    parameters = cluster["headGroupSpec"]["rayStartParams"]
+    assert json.loads(json.loads(parameters["resources"])) == {MAX_WORKERS: workers["maxReplicas"]}
+    assert (parameters["num-cpus"], workers["minReplicas"], workers["replicas"]) == ("0", 0, 0)
+
+
+#: Slurm, Ray and the driver as far as slurm.sh can tell. The driver interrupts the script, as Slurm does before the time is up.
+TOOL = """#!/bin/bash
+echo "${0##*/} $*" >> calls
+case ${0##*/} in
+    scontrol) printf '%s\n' localhost 127.0.0.1 ;;
+    srun) while [[ $1 == --* ]]; do shift; done; exec "$@" ;;
+    ray) [[ $* != *--head* || ! -e broken ]] || exit 1
+         [[ $1 == health-check ]] && exec test -e up
+         cat "$RAY_AUTH_TOKEN_PATH" > up
+         exec sleep infinity ;;
+    transfergan) until [[ $(grep -c "^ray start" calls) == 2 ]]; do sleep 0.01; done
+         exec python -c '
+import os, pathlib, signal
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+try:
+    os.kill(os.getppid(), signal.SIGINT)
+    signal.pause()
+except KeyboardInterrupt:
+    pathlib.Path("recorded").touch()
+    raise SystemExit(130)' ;;
+esac
+"""
+
+
+def slurm(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run slurm.sh as Slurm does on the first machine of a job, to its end and that of all that it has started."""
+    (folder / "bin").mkdir()
+    for name in ("scontrol", "srun", "ray", "transfergan"):
+        (folder / "bin" / name).write_text(TOOL)
+        (folder / "bin" / name).chmod(0o755)
+    environment = {
+        "PATH": f"{folder / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin",
+        "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "any", "SLURM_CPUS_PER_TASK": "8",
+    }  # fmt: skip
+    (line,) = re.findall(r"`sbatch (.*?)`", (DEPLOY / "README.md").read_text())
+    script, *arguments = line.split()
+    return subprocess.run(
+        ["bash", DEPLOY / script, *arguments],
+        cwd=folder, env=environment, umask=0o022, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+
+
+def test_the_slurm_script_starts_ray_everywhere_and_lets_an_interrupted_driver_record(tmp_path: Path):
+    done = slurm(tmp_path)
+    assert done.returncode == 130, done.stdout
+    calls = (tmp_path / "calls").read_text().splitlines()
+    starts = [re.sub(r" ray start.*? --num-cpus=8", "", call) for call in calls if call.startswith("srun --overlap")]
+    step = "srun --overlap --nodes=1 --ntasks=1 --nodelist="
+    assert starts == [
+        f"{step}localhost --head --node-ip-address=127.0.0.1 --port=20007 --include-dashboard=false --temp-dir=/tmp/ray-7",
+        f"{step}127.0.0.1 --address=127.0.0.1:20007",
+    ]
+    assert "srun --nodes=1 --ntasks=1 --nodelist=127.0.0.1 getent ahostsv4 localhost" in calls  # not on that machine itself
+    assert "transfergan run sweep.yaml --store store --address 127.0.0.1:20007" in calls
+    assert re.fullmatch(r"[0-9a-f]{64}", (tmp_path / "up").read_text())
+    assert (tmp_path / "recorded").stat().st_mode & 0o777 == 0o644
+    assert not list(tmp_path.glob(".transfergan*"))
+
+
+def test_the_slurm_script_gives_the_machines_back_where_ray_does_not_start(tmp_path: Path):
+    (tmp_path / "broken").touch()
+    done = slurm(tmp_path)
+    assert done.returncode == 1
+    assert "Ray does not start on localhost" in done.stdout
+    assert "transfergan" not in (tmp_path / "calls").read_text()
+    assert not list(tmp_path.glob(".transfergan*"))
+
+
+def test_no_version_drifts_from_those_that_the_tests_pass_with():
+    versions = pinned(ROOT / "constraints.txt")
+    files = [ROOT / "cluster.yaml", *(path for path in DEPLOY.iterdir() if path.is_file())]
+    text = "\n".join(path.read_text() for path in files)
+    images = re.findall(r"rayproject/ray:([\d.]+)-py(\d)(\d+)-", text)
+    assert len(images) == 3
+    needs = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"])
+    for ray, major, minor in images:
+        assert ray == versions["ray"]
+        assert f"{major}.{minor}" in needs
+    assert yaml.safe_load((DEPLOY / "rayjob.yaml").read_text())["spec"]["rayClusterSpec"]["rayVersion"] == versions["ray"]
+    clients = dict(re.findall(r"(boto3|google-api-python-client)==([\d.]+)", text))
+    assert clients["boto3"] == pinned(ROOT / "tests/support/s3-server.txt")["boto3"]
+    assert all(text.count(f"{name}=={version}") == text.count(name) == 2 for name, version in clients.items())
+    # Apart from ours: what constraints.txt has of python-dateutil is too new for boto3, and pip would go back to one of 2015.
+    installs = re.findall(r"pip install .*", text)
+    assert sorted(line.split()[-1] for line in installs if "constraints.txt" in line) == [".", ".", "~/transfergan"]
+    assert not any("constraint" in line for line in installs if any(name in line for name in clients))

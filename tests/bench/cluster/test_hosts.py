@@ -1,0 +1,160 @@
+"""Hosts with addresses of their own that share nothing but an S3 server: cut off, killed, late, and with a wrong token."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.dataset as ds
+import pytest
+
+from bench.store import Store, open_store
+from bench.upkeep.check import check
+from bench.worker.distances import KINDS
+from tests.conftest import s3_uri
+from tests.support import tiny
+from tests.support.hosts import Host, NotPermittedError, Switch, network
+from tests.support.proxies import refusing
+
+TOKEN, WRONG = "right" * 10, "wrong" * 10
+
+#: The head finds out within seconds that a host is gone.
+WATCHFUL = {
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "4",
+}
+
+#: Stands in the command line of a process while it trains.
+TRAINS = "ray::ImplicitFunc.train"
+
+
+@pytest.fixture
+def switch() -> Iterator[Switch]:
+    """A switch with no hosts on it yet."""
+    try:
+        with network() as made:
+            yield made
+    except NotPermittedError as error:
+        pytest.skip(str(error))
+
+
+def test_hosts_share_a_network_and_nothing_else(switch: Switch, tmp_path: Path):
+    one, other = switch.add(), switch.add()
+    with switch.listen() as listening:
+        listening.settimeout(10)
+        address, port = listening.getsockname()
+        asks = f"import socket; socket.create_connection(({address!r}, {port}), timeout=%s).sendall(b'.')"
+        for host in (one, other):
+            with subprocess.Popen(host.command(sys.executable, "-S", "-c", asks % 10)):
+                connection, (who, _) = listening.accept()
+                with connection:
+                    assert (who, connection.recv(1)) == (host.address, b".")
+        other.unplug()
+        cut = subprocess.run(other.command(sys.executable, "-S", "-c", asks % 0.2), capture_output=True, text=True, check=False)
+        assert "timed out" in cut.stderr
+    for folder in (one.folder, Path("/dev/shm")):
+        subprocess.run(one.command("touch", folder / "own"), check=True)
+        assert subprocess.run(one.command("ls", folder), capture_output=True, text=True, check=True).stdout == "own\n"
+        assert subprocess.run(other.command("ls", folder), capture_output=True, text=True, check=True).stdout == ""
+        assert not (folder / "own").exists()
+    assert subprocess.run(one.command("touch", tmp_path / "shared"), capture_output=True, check=False).returncode
+    assert other.processes("cat")
+    other.kill()
+    assert not other.processes("")
+
+
+def test_hosts_end_with_the_process_that_made_them_however_that_ends(switch: Switch):
+    script = "from tests.support.hosts import network\nwith network() as made: print(made.add().folder, flush=True); input()"
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as maker:
+        folder = maker.stdout.readline().strip()
+        assert tiny.processes(folder)
+        maker.kill()
+    tiny.wait_for(lambda: not tiny.processes(folder), 30)
+    Path(folder).rmdir()  # which shows that it was empty
+
+
+def start(host: Host, *arguments: object, token: str = TOKEN) -> "subprocess.Popen[str]":
+    """Start a command in a host's own folder, with a token for the cluster in a file that is the host's own."""
+    subprocess.run(host.command("sh", "-c", f"umask 077; cat >{host.folder}/token"), input=token, text=True, check=True)
+    own = dict.fromkeys(("HOME", "TMPDIR", "RAY_TMPDIR", "TRANSFERGAN_CACHE"), str(host.folder))
+    authentication = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": f"{host.folder}/token"}
+    return subprocess.Popen(
+        host.command("env", f"--chdir={host.folder}", *arguments), env={**os.environ, **WATCHFUL, **own, **authentication},
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def start_node(host: Host, *arguments: object, token: str = TOKEN) -> "subprocess.Popen[str]":
+    """Start a node of Ray's on a host; the process ends when the node is up."""
+    ray = [Path(sys.prefix) / "bin" / "ray", "start", "--node-ip-address", host.address, "--object-store-memory", 80 * 2**20]
+    return start(host, *ray, "--include-log-monitor=false", *arguments, token=token)
+
+
+def end(process: "subprocess.Popen[str]", status: int = 0) -> str:
+    """Wait for a process to end with a status, and return what it has said."""
+    output, _ = process.communicate(timeout=180)
+    assert process.returncode == status, output
+    return output
+
+
+def recorded(store: Store) -> int:
+    """Return how many outcomes have been recorded, each as often as it was."""
+    return int(ds.dataset(store.path("trials"), filesystem=store.filesystem, format="parquet").count_rows())
+
+
+def test_hosts_that_are_cut_off_killed_or_late_lose_nothing_and_a_wrong_token_is_refused(
+    switch: Switch, tmp_path: Path, s3_port: int, s3_keys: None
+):
+    """One host trains when its cable is pulled, one when it is killed; one that comes then does what is left of their work.
+
+    The first one's cable is put back in while its trial runs elsewhere. One request to S3 in a hundred is refused.
+    """
+    changes = {**tiny.SMALL, "sources": ["numerals", "shapes"], "strategies": ["scratch", "finetune", "finetune-d"]}
+    spec = tiny.write_spec(tmp_path, **changes)
+    head, cut, killed, late, stranger = (switch.add() for _ in range(5))
+    with refusing(s3_port, 0.01, seed=9, listening=switch.listen()) as (port, counts):
+        store = s3_uri(s3_port)
+        address = f"{head.address}:6379"
+        join = ("--address", address, "--num-cpus", 1)
+        seen = store.replace(f"127.0.0.1%3A{s3_port}", f"10.0.0.1%3A{port}")
+        run = tiny.command("run", spec, "--store", seen, "--address", address)
+        end(start_node(head, "--head", "--port", 6379, "--num-cpus", 0, "--include-dashboard=false"))
+        nodes = [start_node(host, *join) for host in (cut, killed)]
+        strangers = [start_node(stranger, *join, token=WRONG), start(stranger, *run, token=WRONG)]
+        undisturbed = open_store(str(tmp_path / "undisturbed"), create=True)
+        tiny.run_here(tiny.make(**changes), undisturbed)
+        for node in nodes:
+            end(node)
+        driver = start(head, *run)
+        tiny.wait_for(lambda: bool(cut.processes(TRAINS)))
+        cut.unplug()
+        tiny.wait_for(lambda: bool(killed.processes(TRAINS)))
+        killed.kill()
+        end(start_node(late, *join))
+        tiny.wait_for(lambda: bool(late.processes(TRAINS)))
+        cut.plug()
+        output = end(driver)
+        assert "Traceback" not in output
+
+        said = [end(each, status) for each, status in zip(strangers, (1, 2), strict=True)]
+        assert "Authentication token is missing or incorrect" in said[0]
+        assert f"transfergan: --address '{address}': the cluster refuses the token" in said[1].splitlines()[-1]
+        assert not stranger.processes("raylet")
+
+    remote = open_store(store)
+    pd.testing.assert_frame_equal(tiny.outcomes(remote), tiny.outcomes(undisturbed))
+    pd.testing.assert_series_equal(tiny.values(remote), tiny.values(undisturbed), check_exact=True)
+    assert len(remote.read("distances")) == 2 * 2 * len(KINDS), "of both sources, by real and by generated images"
+    assert check(remote) == []
+    assert tiny.claimed(store) == []
+    ended, again = len(tiny.outcomes(remote)), recorded(remote) - len(tiny.outcomes(remote))
+    print(
+        f"1 host cut off, 1 killed, 1 late, {counts.refused} of {counts.requests} requests to S3 refused: "
+        f"{ended} of {len(tiny.outcomes(undisturbed))} trials ended, {again} recorded again and read once"
+    )
+    assert again <= 2, "only what was being trained on the hosts that were lost may have been recorded again"

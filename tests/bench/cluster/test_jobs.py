@@ -1,0 +1,180 @@
+"""A sweep as a detached job of a real cluster that wants a token; and what is said where address, token or job are wrong."""
+
+import math
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.on_ray.jobs import Job, entrypoint, find, recorded
+from bench.store import open_store
+from tests.support import tiny
+from trainers.common.errors import UserError
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a head node is reached: by its job server, by drivers within the cluster, by Ray's client from outside."""
+
+    jobs: str
+    drivers: str
+    client: str
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    """A head node with one CPU; processes that are started from here know its token."""
+    with (
+        tempfile.TemporaryDirectory(prefix="head-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as monkeypatch,
+    ):
+        token = Path(folder, "token")
+        token.write_text(secrets.token_hex(32))
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        port, jobs, agent, client = (free_port() for _ in range(4))
+        options = {
+            "port": port,
+            "dashboard-port": jobs,
+            "dashboard-agent-listen-port": agent,
+            "ray-client-server-port": client,
+            "num-cpus": 1,
+            "temp-dir": folder,
+        }
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--dashboard-host=127.0.0.1",
+             *(f"--{name}={value}" for name, value in options.items())],
+            env={**os.environ, "PATH": path}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+        def answers() -> bool:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{jobs}/api/version", timeout=10)
+            except urllib.error.HTTPError as error:
+                return error.code == 401  # who asks without a token
+            except OSError:
+                return False
+            return False
+
+        try:
+            tiny.wait_for(answers)
+            yield Head(f"http://127.0.0.1:{jobs}", f"127.0.0.1:{port}", f"ray://127.0.0.1:{client}")
+        finally:
+            process.terminate()
+            process.wait()
+
+
+#: Makes the tiny sweep one trial that goes on for hours.
+LONG: dict[str, Any] = {
+    "sources": [],
+    "strategies": ["scratch"],
+    "conditional": [False],
+    "training": {"steps": 1_000_000, "batch": 8},
+}
+
+#: Runs verbs one after the other in one process, which spares a test the seconds of importing Ray for each.
+VERBS = """
+import sys
+from bench.cli import main
+for command in sys.argv[1:]:
+    sys.argv[1:] = command.split()
+    try:
+        main()
+    except SystemExit as end:
+        print("exit status", end.code, flush=True)
+"""
+
+
+def transfergan(*commands: str, cwd: Path) -> list[str]:
+    """Return what each of several verbs prints, its exit status at the end."""
+    done = subprocess.run(
+        [sys.executable, "-c", VERBS, *commands],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+    said = re.findall(r"(.*?exit status \d)\n", done.stdout, re.DOTALL)
+    assert len(said) == len(commands), done.stdout
+    return said
+
+
+def test_a_job_is_watched_and_cancelled_by_the_store_alone(tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch):
+    """It runs the code and the sweep that were submitted, and records in the store, when whoever submitted it has gone."""
+    url, address = head.jobs, head.drivers
+    tiny.write_spec(tmp_path, **LONG)
+    submit = f"submit tiny.yaml --store store --address {url}"
+    (submitted,) = transfergan(submit, cwd=tmp_path)
+    assert "submitted: tiny-" in submitted
+    store = tmp_path / "store"
+    tiny.wait_for(lambda: bool(list(store.glob("measurements/**/*.parquet"))))
+    (job,) = recorded(open_store(str(store))).values()
+    verbs = "status --store store", submit, "cancel --store store", "logs --store store", "status --store store --sweep tiny"
+    before, refused, cancelled, printed, after = transfergan(*verbs, cwd=tmp_path)
+    assert f"job {job.id} at {url}: running" in before
+    assert f"sweep tiny: job {job.id} at {url}: running; `transfergan cancel` ends it first" in refused
+    assert refused.endswith("exit status 2")
+    assert cancelled == f"{job.id}: stopped\nexit status 0"
+    assert "interrupted: the same command goes on from here" in printed
+    assert f"job {job.id} at {url}: stopped" in after
+    assert tiny.claimed(store) == []
+
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
+    verbs = "logs --store store", f"run tiny.yaml --store store --address {address}", "status --store store"
+    for said, status in zip(transfergan(*verbs, cwd=tmp_path), (2, 2, 0), strict=True):
+        assert "the cluster refuses the token" in said
+        assert said.endswith(f"exit status {status}")
+
+
+@pytest.mark.parametrize(("address", "store", "said"), [
+    ("127.0.0.1:8265", "store", "--address '127.0.0.1:8265': give that of the cluster's job server, http://HOST:8265"),
+    ("http://127.0.0.1:1", "store", "at http://127.0.0.1:1: no job server of a Ray cluster answers"),
+    ("http://me:secret@127.0.0.1:1", "store", "--address: leave the password out"),
+])  # fmt: skip
+def test_a_job_server_that_is_not_there_is_the_users_mistake(address: str, store: str, said: str, tmp_path: Path):
+    failed = tiny.transfergan("submit", "quickstart", "--store", store, "--address", address, cwd=tmp_path, expect=2)
+    assert said in failed.stderr.splitlines()[-1]
+    assert "secret" not in failed.stderr
+
+
+def test_a_job_is_found_by_its_sweep(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    with pytest.raises(UserError, match="knows of no job; `transfergan submit` starts one"):
+        find(store)
+    for sweep in ("one", "two"):
+        store.write_file(f"jobs/{sweep}.json", f'{{"sweep": "{sweep}", "id": "{sweep}-1", "address": "http://h:1"}}'.encode())
+    assert find(store, "two") == Job("two", "two-1", "http://h:1")
+    with pytest.raises(UserError, match="name the sweep, --sweep one or two"):
+        find(store)
+    with pytest.raises(UserError, match="unknown submitted sweep 'three'"):
+        find(store, "three")
+    store.write_file("jobs/one.json", b'{"sweep": 1')
+    with pytest.raises(UserError, match=r"jobs/one.json in store .* is damaged; delete it"):
+        recorded(store)
+
+
+def test_a_job_runs_the_sweep_as_it_was_submitted(tmp_path: Path):
+    store = open_store(str(tmp_path / "a store"), create=True)
+    run = f"python -m bench.cli run sweep.yaml --store '{store.address}'"
+    assert entrypoint(store, retry_failed=False, max_hours=math.inf) == f"{run} --address auto"
+    assert entrypoint(store, retry_failed=True, max_hours=2.5) == f"{run} --retry failed --max-hours 2.5 --address auto"

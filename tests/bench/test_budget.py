@@ -1,0 +1,153 @@
+"""What a run spends is counted, and a launch that would take it past its limit is refused; on a clock that the test sets."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from ray.tune.search import Searcher
+
+from bench.costs.budget import Budget, hours
+from bench.costs.estimate import Estimate
+from bench.driver.claims import Claims, Sharing
+from bench.driver.ledger import Ledger
+from bench.on_ray.searcher import PlanSearcher
+from bench.store import open_store
+from bench.sweeps.spec import ResourcesConfig
+from tests.support import tiny
+from trainers.common.errors import UserError
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def fresh() -> Ledger:
+    """Return the ledger of three trials with two or three rungs each, of which nothing has run."""
+    plan = tiny.make(sources=[], strategies=["scratch"], seeds=[0, 1, 2])
+    return Ledger.fresh(plan)
+
+
+def known(ledger: Ledger) -> Mapping[str, Estimate]:
+    """Say that a set-up takes 2 seconds, and the three rungs 8, 10 and 20."""
+    return dict.fromkeys(ledger.plan.by_key, Estimate(2.0, (8.0, 10.0, 20.0)))
+
+
+def test_slots_are_held_from_start_to_pause_or_end_and_failed_attempts_count(clock: Clock):
+    ledger = fresh()
+    budget, (one, two, _) = Budget(ledger, clock=clock), list(ledger.plan.by_key)
+    for passed, event in (
+        (5, lambda: ledger.start(one)),  # nothing has run so far
+        (10, lambda: ledger.start(two)),
+        (3, lambda: ledger.queue(two)),  # failed, and waits for its next attempt
+        (7, lambda: ledger.start(two)),
+        (1, lambda: ledger.pause(one)),
+        (4, lambda: ledger.end(two, "done")),
+        (50, lambda: None),
+    ):
+        clock.now += passed
+        budget.look()
+        event()
+    assert budget.spent == 10 + 2 * 3 + 7 + 2 * 1 + 4
+
+
+def test_a_launch_counts_up_to_the_next_rung_beside_what_runs_and_waits_in_the_queue(clock: Clock):
+    ledger = fresh()
+    one, two, three = ledger.plan.by_key
+    budget = Budget(ledger, 29.0, lambda: known(ledger), clock)
+    assert budget.allows(one)
+    budget.look()
+    ledger.start(one)
+    assert budget.allows(two)
+    ledger.queue(two)
+    clock.now += 6  # of the 10 that the first needs to its first rung
+    assert budget.allows(one), "it runs already"
+    assert not budget.allows(three)
+    assert budget.refused == pytest.approx(6 + 4 + 10 + 10)
+    assert not budget.allows(two), "what has been refused once is over"
+
+
+def test_a_trial_goes_on_from_its_rung_only_as_far_as_there_is_room(clock: Clock):
+    ledger = fresh()
+    one, *_ = ledger.plan.by_key
+    budget = Budget(ledger, 35.0, lambda: known(ledger), clock)
+    assert budget.allows(one)
+    ledger.start(one)
+    for rung, passed, goes_on in ((2, 11, True), (4, 12, False)):
+        clock.now += passed
+        budget.look()
+        ledger.reach(one, rung, 1.0)
+        budget.on_rung(one)
+        assert budget.allows(one) is goes_on
+    assert (budget.spent, budget.refused) == (23.0, 43.0)
+
+
+def test_while_nothing_is_known_no_more_trials_wait_than_there_are_slots(clock: Clock):
+    ledger = fresh()
+    one, two, three = ledger.plan.by_key
+    found: dict[str, Estimate] = {}
+
+    def ask() -> Mapping[str, Estimate]:
+        if not found:
+            raise UserError("unknown")
+        return found
+
+    budget = Budget(ledger, 100.0, ask, clock)
+    budget.slots = 2
+    for key in (one, two):
+        assert budget.allows(key)
+        ledger.start(key)
+    assert not budget.allows(three)
+    assert budget.refused is None, "it may be later"
+    clock.now += 20
+    found |= known(ledger)
+    ledger.reach(one, 2, 1.0)
+    budget.on_rung(one)
+    assert budget.allows(three)
+    clock.now += 40
+    assert not budget.allows(three), "the limit has been passed"
+
+
+def test_what_trials_take_is_asked_again_when_more_of_them_have_been_measured(clock: Clock):
+    """The first to reach a rung may have had to wait for what the others find ready."""
+    ledger = fresh()
+    one, two, _ = ledger.plan.by_key
+    told = [dict.fromkeys(ledger.plan.by_key, Estimate(2.0, (leg,) * 3)) for leg in (70.0, 20.0, 10.0)]
+    budget = Budget(ledger, 100.0, lambda: told.pop(0), clock, spent=25.0)
+    assert budget.allows(one)
+    ledger.start(one)
+    for rung, left in ((2, 1), (4, 0)):
+        ledger.reach(one, rung, 1.0)
+        budget.on_rung(one)
+        assert budget.allows(one)
+        assert len(told) == left
+    assert budget.allows(two), "it would not be at 70 seconds"
+    clock.now += 65
+    assert not budget.allows(two)
+    assert budget.told().startswith(
+        "stopped after 0.025 slot-hours: the next rungs would have made it 0.0283, and the limit is 0.0278; 3 trials remain"
+    )
+
+
+def test_the_search_is_over_once_a_launch_has_been_refused(tmp_path: Path):
+    """Ray would ask for ever where nothing runs: with None it is told to."""
+    ledger, store = fresh(), open_store(str(tmp_path), create=True)
+    with Claims(store) as claims:
+        sharing = Sharing(ledger, store, claims, lambda: None)
+        searcher = PlanSearcher(ledger, sharing, Budget(ledger, 0.0), lambda key: {"key": key})
+        assert searcher.suggest("first") == Searcher.FINISHED
+        assert claims.held == ()
+
+
+def test_hours_are_of_the_share_of_a_gpu():
+    assert hours(7200, ResourcesConfig(gpus=0.25)) == 0.5
+    assert hours(7200, ResourcesConfig(cpus=4)) == 2

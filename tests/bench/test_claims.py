@@ -1,0 +1,150 @@
+"""Claims of drivers that share a store: one holder at a time, none for ever, on a disk and on an S3 server."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from bench.driver import claims
+from bench.driver.claims import Claims
+from bench.store import Store, open_store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def two(store: Store) -> Iterator[tuple[Claims, Claims]]:
+    with Claims(store) as one, Claims(store) as other:
+        yield one, other
+
+
+def left(store: Store) -> list[str]:
+    return [*store.list_files("claims"), *store.list_files("drivers")]
+
+
+def test_a_trial_that_one_has_the_other_cannot_take_until_it_is_let_go(two: tuple[Claims, Claims]):
+    one, other = two
+    assert one.take("a")
+    assert not other.take("a")
+    assert other.elsewhere() == {"a"}
+    assert one.elsewhere() == set()
+    assert other.take("b")
+    one.free("a")
+    assert other.take("a")
+    assert (one.held, set(other.held)) == ((), {"a", "b"})
+
+
+def test_nothing_is_left_when_the_block_ends_whatever_ends_it(store: Store):
+    def interrupted() -> None:
+        with Claims(store) as one:
+            assert one.take("a")
+            assert len(left(store)) == 2
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert left(store) == []
+
+
+def test_of_many_who_want_the_same_never_two_have_it(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    at_work: dict[str, int] = dict.fromkeys("abc", 0)
+    worst, taken = [0], [0]
+    lock = threading.Lock()
+
+    def work(one: Claims) -> None:
+        for _ in range(60):
+            for key in at_work:
+                if one.take(key):
+                    with lock:
+                        at_work[key] += 1
+                        worst[0], taken[0] = max(worst[0], at_work[key]), taken[0] + 1
+                    time.sleep(0.001)
+                    with lock:
+                        at_work[key] -= 1
+                    one.free(key)
+
+    with ExitStack() as stack:
+        threads = [threading.Thread(target=work, args=(stack.enter_context(Claims(store)),)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert worst[0] == 1
+    assert taken[0] > 20
+    assert left(store) == []
+
+
+HOLD = """
+import sys, time
+from bench.claims import Claims
+from bench.store import open_store
+with Claims(open_store(sys.argv[1])) as one:
+    print(one.take("a"), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_drivers_trials_are_free_at_once_on_the_same_machine(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "store")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder, Claims(store) as one:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        assert not one.take("a")
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+        assert one.take("a")
+    assert left(store) == []
+
+
+def test_a_driver_killed_before_it_claimed_anything_leaves_nothing_for_long(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    idle = HOLD.replace('one.take("a")', "True")
+    with subprocess.Popen([sys.executable, "-c", idle, str(tmp_path / "store")], cwd=ROOT, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline()
+        with Claims(store):
+            assert len(left(store)) == 2
+        assert len(left(store)) == 1, "it lives"
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+    with Claims(store):
+        pass
+    assert left(store) == []
+
+
+def test_a_driver_on_another_machine_is_dead_when_its_heart_has_stopped_by_the_watchers_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = open_store(str(tmp_path / "store"), create=True)
+    now = [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])  # type: ignore[attr-defined]
+    store.write_file("claims/a.far", b"")
+    store.write_file("drivers/far.json", b'{"beats": 1, "machine": "far", "process": [1, 1]}')
+    with Claims(store) as one:
+        assert not one.take("a")
+        now[0] += claims.LEASE - 1
+        assert not one.take("a")
+        store.write_file("drivers/far.json", b'{"beats": 2, "machine": "far", "process": [1, 1]}')
+        now[0] += 2
+        assert not one.take("a")
+        now[0] += claims.LEASE + 1
+        assert one.take("a")
+        assert store.list_files("drivers") == [f"drivers/{one._driver}.json"]
+
+
+@pytest.mark.parametrize("beat", [b"", b"{}", b'{"machine": 1, "process": "x"}'])
+def test_a_heartbeat_that_cannot_be_read_lives_its_lease(tmp_path: Path, beat: bytes):
+    store = open_store(str(tmp_path / "store"), create=True)
+    store.write_file("claims/a.odd", b"")
+    store.write_file("drivers/odd.json", beat)
+    with Claims(store) as one:
+        assert not one.take("a")

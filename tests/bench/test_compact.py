@@ -1,0 +1,108 @@
+"""Compaction: the same rows in fewer files, on a real directory and on a real S3 server, and beside writers and readers."""
+
+import os
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.store import Store, open_store
+from bench.upkeep.compact import ABANDONED, compact
+from tests.bench.test_store import measurement
+
+
+def rows(store: Store) -> pd.DataFrame:
+    return store.read("measurements").sort_values(["trial", "step"], ignore_index=True)
+
+
+def test_each_table_and_sweep_becomes_one_part_and_reads_as_before(store: Store):
+    for step in range(4):
+        store.append("measurements", "a", [measurement(step=step, value=1.0), measurement("u", step)])
+    store.append("measurements", "b", [measurement(step=0, value=3.0)])
+    store.append("measurements", "a", [measurement(step=1, value=2.0)])
+    store.append("environments", "a", [{"environment": "e", "details": None}])
+    before = rows(store)
+    (done,) = compact(store)
+    assert (done.table, done.sweep, done.parts, done.rows) == ("measurements", "a", 5, 8)
+    assert len(store.list_parts("measurements")) == 2
+    pd.testing.assert_frame_equal(rows(store), before)
+    assert list(before["value"][:2]) == [3.0, 2.0], "the newest, of whatever sweep"
+    assert compact(store) == []
+    store.append("measurements", "a", [measurement(step=9)])
+    assert [each.parts for each in compact(store)] == [2]
+    assert len(rows(store)) == 9
+
+
+def test_a_compaction_that_was_cut_off_before_it_deleted_anything_doubles_nothing(store: Store):
+    for step in range(3):
+        store.append("measurements", "a", [measurement(step=step)])
+    before = rows(store)
+    former = {name: store.read_file(name) for name in store.list_parts("measurements")}
+    compact(store)
+    for name, data in former.items():
+        store.write_file(name, data)
+    assert len(store.list_parts("measurements")) == 4
+    pd.testing.assert_frame_equal(rows(store), before)
+    compact(store)
+    assert len(store.list_parts("measurements")) == 1
+    pd.testing.assert_frame_equal(rows(store), before)
+
+
+def test_old_temporary_files_go_and_young_ones_stay(tmp_path: Path):
+    store = open_store(str(tmp_path), create=True)
+    old, young = tmp_path / "trials" / ".0.tmp", tmp_path / "trials" / ".1.tmp"
+    old.parent.mkdir()
+    old.touch()
+    young.touch()
+    then = (datetime.now(UTC) - 2 * ABANDONED).timestamp()
+    os.utime(old, (then, then))
+    compact(store)
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_readers_and_a_writer_beside_compactions_miss_nothing(store: Store):
+    """What has been written before a read begins, the read has."""
+    written, done, errors = [0], threading.Event(), []
+
+    def compact_for_ever() -> None:
+        try:
+            while not done.is_set():
+                compact(store)
+        except BaseException as error:
+            errors.append(error)
+
+    def write() -> None:
+        while not done.is_set():
+            store.append("measurements", "a", [measurement(step=written[0])])
+            written[0] += 1
+
+    threads = [threading.Thread(target=target) for target in (compact_for_ever, compact_for_ever, write)]
+    for thread in threads:
+        thread.start()
+    end, reads = time.monotonic() + 1.5, 0
+    try:
+        while time.monotonic() < end:
+            least = written[0]
+            steps = store.read("measurements")["step"]
+            assert steps.is_unique
+            assert set(range(least)) <= set(steps)
+            reads += 1
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not errors
+    assert reads
+    assert len(store.read("measurements")) == written[0]
+
+
+def test_the_verb_tells_what_it_merged(tmp_path: Path):
+    store = open_store(str(tmp_path), create=True)
+    for step in range(3):
+        store.append("measurements", "quick", [measurement(step=step)])
+    result = CliRunner().invoke(app, ["store", "compact", "--store", str(tmp_path)])
+    assert (result.exit_code, result.stdout) == (0, "measurements of quick: 3 parts merged into one of 3 rows\n")

@@ -1,0 +1,140 @@
+"""Estimates from stores whose trials take what a formula says, and from one that was really run."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.costs.estimate import Estimate, Interval, estimate, estimates, together
+from bench.costs.measured import Measured, measured
+from bench.store import Store, open_store
+from tests.support import tiny
+from tests.support.timed import TRUTH, seconds, write
+from trainers.common.errors import UserError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return open_store(str(tmp_path / "store"), create=True)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_other_budgets_rungs_and_sizes_are_told_to_the_second(store: Store, ended: bool):
+    plan = tiny.make(training={**tiny.SPEC["training"], "steps": 12}, pretrain={"steps": 9}, sizes=[20, 30])
+    write(store, plan, ended=ended)
+    other = tiny.make(training={**tiny.SPEC["training"], "steps": 40}, evaluation={"samples": 64, "first_rung": 10}, sizes=[50])
+    found = estimates(other, store)
+    truth = TRUTH if ended else (*TRUTH[:3], 0.0)  # no last rung has been seen
+    for trial in other.trials:
+        at = [seconds(trial, step, truth) for step in (0, *trial.rungs)]
+        assert found[trial.key].setup_seconds == pytest.approx(at[0])
+        assert found[trial.key].rung_seconds == pytest.approx(np.diff(at))
+        assert found[trial.key].seconds(1) == pytest.approx(at[-1] - at[1])
+
+
+def test_larger_networks_take_between_as_long_and_in_proportion_to_their_operations(store: Store):
+    from trainers.core.flops import step_flops
+
+    plan = tiny.make(sizes=[20, 30])
+    write(store, plan)
+    larger = tiny.make(gan={**tiny.SPEC["gan"], "width": 8})
+    trial = next(trial for trial in larger.trials if trial.strategy == "scratch")
+    found = estimates(larger, store)[trial.key]
+    setup, each, evaluation, last = TRUTH
+    ratio = step_flops(trial.gan, trial.training) / step_flops(plan.spec.gan, plan.spec.training)
+    assert found.seconds() == pytest.approx(seconds(trial, 8, (setup, each * ratio, evaluation, last)))
+    assert found.scaled
+    assert found.bounds is not None
+    assert found.bounds[0] * found.seconds() == pytest.approx(seconds(trial, 8))
+    assert found.bounds[1] == pytest.approx(1)
+
+
+def test_what_was_not_measured_is_unknown_and_the_fix_is_said(store: Store, tmp_path: Path):
+    plan = tiny.make()
+    with pytest.raises(UserError, match="--max-hours"):
+        estimates(plan, None)
+    write(store, plan)
+    with pytest.raises(UserError, match="Known: a processor"):
+        estimates(plan, store, device="EPYC")
+    weights = tmp_path / "weights.pt"
+    weights.touch()
+    other = tiny.make(evaluation={"samples": 64, "first_rung": 2, "embedding": f"inception:{weights}"})
+    with pytest.raises(UserError, match="inception"):
+        estimates(other, store)
+
+
+def test_each_device_is_told_by_its_own_trials(store: Store):
+    write(store, tiny.make(), device="cpu")
+    write(store, tiny.make(sources=["shapes"], seeds=[1, 2]), device="H100", factor=lambda trial: 0.1)
+    write(store, tiny.make(sources=["letters"], seeds=[3]), device="A100", factor=lambda trial: 0.2)
+    plan, on_gpu = tiny.make(), tiny.make(resources={"gpus": 0.5})
+    slow, a100, h100 = (
+        sum(each.seconds() for each in estimates(asked, store, device).values())
+        for asked, device in ((plan, None), (on_gpu, "A100"), (on_gpu, "H100"))
+    )
+    assert (slow, a100) == pytest.approx((10 * h100, 2 * h100))
+    assert estimates(on_gpu, store) == estimates(on_gpu, store, "H100"), "most have run there"
+
+
+def test_rungs_as_many_steps_apart_leave_open_what_is_training_and_what_evaluation(store: Store):
+    write(store, tiny.make(pretrain={"steps": 8}), ended=False)  # 2, 4
+    other = tiny.make(training={**tiny.SPEC["training"], "steps": 40}, pretrain={"steps": 40}, sizes=[50])
+    found = estimates(other, store)
+    said = together((each, each.seconds()) for each in found.values())
+    assert (said.low or math.inf) < sum(seconds(trial, 40, (*TRUTH[:3], 0.0)) for trial in other.trials) < said.value
+    assert said.high == said.value, "longer trials take no more than by steps alone"
+
+
+def test_where_weights_lie_does_not_matter(store: Store, tmp_path: Path):
+    plans = []
+    for folder in (tmp_path / "here", tmp_path / "there"):
+        folder.mkdir()
+        (folder / "weights.pt").touch()
+        evaluation = {"samples": 64, "first_rung": 2, "embedding": f"inception:{folder}/weights.pt"}
+        plans.append(tiny.make(evaluation=evaluation))
+    write(store, plans[0])
+    assert plans[0].by_key.keys() == plans[1].by_key.keys()
+    assert estimates(plans[0], store) == estimates(plans[1], store)
+
+
+def test_trials_on_processors_that_are_not_known_tell_nothing_of_gpus(store: Store):
+    write(store, tiny.make(), ended=False)
+    store.append("environments", "s", [{"environment": "e", "details": '{"device": "cpu", "processor": "another"}'}])
+    assert estimates(tiny.make(), store)
+    with pytest.raises(UserError, match="the store has none on a GPU"):
+        estimates(tiny.make(resources={"gpus": 1}), store)
+
+
+def test_the_interval_of_a_total_holds_it_as_often_as_it_says():
+    """Trials are off by a log-normal factor; the total of twenty others, off alike, is in 95 % of the intervals."""
+    plan = tiny.make(sources=[], strategies=["scratch"], seeds=list(range(6)))
+    one, rng, held = plan.trials[0], np.random.default_rng(0), 0
+    for _ in range(400):
+        found = []
+        for trial, factor in zip(plan.trials, np.exp(rng.normal(0, 0.3, 6)), strict=True):
+            at = [factor * seconds(trial, step) for step in (0, *trial.rungs)]
+            legs = zip(np.diff((0, *trial.rungs)), (False, False, True), np.diff(at), strict=True)
+            found.append(Measured(trial, None, False, at[0], tuple(legs)))
+        each = estimate(plan, found)[one.key]
+        said = together([(each, each.seconds())] * 20)
+        truth = seconds(one, 8) * np.exp(rng.normal(0, 0.3, 20)).sum()
+        held += (said.low or math.inf) <= truth <= (said.high or 0)
+    assert held / 400 == pytest.approx(0.95, abs=0.03)
+
+
+def test_one_measured_trial_gives_no_interval():
+    said = together([(Estimate(1.0, (2.0, 3.0), bounds=None), 6.0), (Estimate(1.0, (2.0,)), 3.0)])
+    assert (said.value, said.low, said.high) == (9.0, None, None)
+    assert said.times(2).value == 18.0
+    assert [str(said), str(Interval(56540.2, 999.96, 71234.6))] == ["9", "56,540 (1,000 to 71,235)"]
+
+
+def test_a_real_store_s_trials_take_what_they_took(finished: Store):
+    """All of its trials are alike, so that together they are fitted exactly."""
+    found = measured(finished)
+    assert {each.device for each in found} != {None}
+    said = estimates(tiny.make(), finished)
+    assert sum(said[each.trial.key].seconds() for each in found) == pytest.approx(sum(each.seconds for each in found))
+    assert math.isclose(sum(each.seconds for each in found), finished.read("trials")["seconds"].sum())

@@ -1,0 +1,270 @@
+"""Networks saved by others: read, matched and measured, and then a source like any other; and what cannot be one."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save, save_file
+from torch import Tensor
+
+from analysis.frames import load
+from analysis.report.page import write_report
+from bench.cli import main
+from bench.driver.ledger import Ledger
+from bench.images.imports import imported
+from bench.store import Store, open_store
+from bench.store.trial_files import last_checkpoint
+from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.spec import SweepSpec
+from bench.upkeep.check import check
+from bench.worker import distances
+from tests.support import tiny
+from tests.support.command_line import call
+from trainers.common.errors import UserError
+from trainers.config.settings import GanConfig
+from trainers.domains import get
+from trainers.networks import make_critic, make_generator
+from trainers.trial import checkpoints
+from trainers.trial.imports import fit, read, read_names
+from trainers.trial.run import run
+
+GAN = GanConfig(**tiny.SPEC["gan"])
+SOURCE = "numerals[classes=3,per_class=20]"
+
+
+def networks(classes: int = 0) -> dict[str, Tensor]:
+    """Return the tensors of both networks, by our names."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        made = {"generator": make_generator(GAN, classes), "critic": make_critic(GAN, classes)}
+        state = {f"{name}.{key}": t.contiguous() for name, each in made.items() for key, t in each.state_dict().items()}
+        return {name: tensor + 0.1 * torch.randn_like(tensor) for name, tensor in state.items()}  # no two rows are alike
+
+
+def theirs() -> tuple[dict[str, Tensor], dict[str, str | None]]:
+    """Return the tensors as others might have saved them, in half precision and by their names, and a map of these."""
+    names: dict[str, str | None] = {f"model/{ours}": ours for ours in networks()}
+    tensors = {f"model/{ours}": tensor.half() for ours, tensor in networks().items()}
+    return {**tensors, "generator.step": torch.tensor(7), "optimizer.m": torch.ones(3)}, {**names, "generator.step": None}
+
+
+def planned(store: Store, **changes: object) -> Plan:
+    spec = {**tiny.SPEC, **tiny.SMALL, "evaluation": {"samples": 64, "first_rung": 8}, **changes}
+    return make_plan(SweepSpec.model_validate(spec), imported(store))
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a store with an import, and what was said of it; not to be changed."""
+    folder = tmp_path_factory.mktemp("import")
+    tensors, names = theirs()
+    save_file(tensors, folder / "net.safetensors")
+    (folder / "names.json").write_text(json.dumps(names))
+    spec = {**tiny.SPEC, **tiny.SMALL, "evaluation": {"samples": 64, "first_rung": 8}}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(spec))
+    result = call(
+        "import", folder / "net.safetensors", "--domain", SOURCE, "--name", "theirs", "--map", folder / "names.json",
+        "--for", folder / "sweep.yaml", "--store", folder / "store",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    return folder / "store", result.stdout
+
+
+@pytest.fixture
+def store(once: tuple[Path, str], tmp_path: Path) -> Store:
+    shutil.copytree(once[0], tmp_path / "store")
+    return open_store(str(tmp_path / "store"))
+
+
+def test_an_import_is_matched_measured_and_recorded(store: Store, once: tuple[Path, str]):
+    ours = networks()
+    generator, critic = (sum(name.startswith(each) for name in ours) for each in ("generator.", "critic."))
+    *said, last = once[1].splitlines()
+    assert said == [
+        f"generator: {generator} of {generator} tensors matched", f"critic: {critic} of {critic} tensors matched",
+        "left out: 'generator.step' ()", "left out: 'optimizer.m' (3,)",
+    ]  # fmt: skip
+    ((name, conditional), trial), *none = imported(store).items()
+    assert (name, conditional, none) == ("import:theirs", False, [])
+    assert last.startswith(f"import:theirs: trial {trial.key}, FID ")
+    assert check(store) == []
+    found = last_checkpoint(store, trial.key)
+    assert found is not None
+    kept = checkpoints.load(found[1], found[0])
+    assert all(torch.equal(kept.tensors[key], tensor.half().float()) for key, tensor in ours.items())
+    assert not kept.resumable
+    measured = store.read("measurements").set_index("metric")["value"]
+    assert f"FID {measured['fid']:.1f} on " in last
+
+
+def test_a_sweep_starts_from_an_import_and_chains_go_on_from_it(store: Store, tmp_path: Path):
+    chain = "import:theirs -> shapes[classes=2,per_class=20]"
+    plan = planned(store, sources=["import:theirs", chain])
+    source, second = plan.of_kind("pretrain")
+    assert second.parent == source.key
+    assert [trial.source and trial.source.name for trial in plan.of_kind("adapt")] == [None, "import:theirs", chain]
+    assert tiny.run_here(plan, store) == []
+    assert set(tiny.outcomes(store)["status"]) == {"done"}
+    assert check(store) == []
+    assert tiny.run_here(plan, store) == []
+    ledger = Ledger.open(plan, store)
+    ends = [(name, key) for name, key, _ in distances.missing(plan, ledger, store)]
+    assert ends == [(chain, None), ("import:theirs", source.key), (chain, second.key)]
+    distances.measure(store.address, "small", "builtin", 8, 64, "import:theirs", source.key, ("digits",))
+    assert load(store).domains["import:theirs"] == "import:theirs"
+    page = write_report(store, tmp_path / "page.html").read_text()
+    assert "import:theirs" in page
+    assert "It was imported: not a step of it was taken here." in page
+
+
+def test_what_starts_from_an_import_begins_with_its_tensors(store: Store):
+    plan = planned(store, sources=["import:theirs"])
+    (source,) = plan.of_kind("pretrain")
+    found = last_checkpoint(store, source.key)
+    assert found is not None
+    begun = next(run(plan.of_kind("adapt")[1], parent=checkpoints.load(found[1], found[0]))).checkpoint
+    assert begun is not None
+    start = checkpoints.load(begun, "here").tensors
+    assert all(torch.equal(start[key], tensor.half().float()) for key, tensor in networks().items())
+
+
+def test_an_import_that_is_lost_is_asked_for_again(store: Store):
+    plan = planned(store, sources=["import:theirs"])
+    shutil.rmtree(Path(store.root) / "checkpoints")
+    with pytest.raises(UserError, match="source 'import:theirs' was imported, and the store has lost it; import it again"):
+        tiny.run_here(plan, store)
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"sources": ["import:thiers"]}, "no unconditional source 'import:thiers'; see transfergan import --help"),
+    ({"conditional": [True]}, "no conditional source 'import:theirs'; it is unconditional"),
+    ({"gan": {**tiny.SPEC["gan"], "width": 8}}, "gan.width: source 'import:theirs' was imported with 4, and the sweep has 8"),
+    ({"sources": ["shapes -> import:theirs"]}, "'import:theirs' is trained already, so it can only stand first in chain"),
+    ({"sources": [["shapes", "import:theirs"]]}, "unknown domain 'import:theirs'"),
+], ids=str)  # fmt: skip
+def test_a_sweep_that_names_an_import_wrongly_is_refused(store: Store, changes: dict[str, object], said: str):
+    with pytest.raises(UserError) as caught:
+        planned(store, **{"sources": ["import:theirs"], **changes})
+    assert said in str(caught.value)
+
+
+def test_a_conditional_import_knows_its_domains_classes(tmp_path: Path):
+    save_file(networks(3), tmp_path / "net")
+    small = [word for key, value in tiny.SPEC["gan"].items() for word in ("--set", f"gan.{key}={value}")]
+    arguments = ("--domain", SOURCE, "--name", "labelled", "--set", "evaluation.samples=64", *small, "--conditional")
+    assert call("import", tmp_path / "net", "--store", tmp_path / "store", *arguments).exit_code == 0
+    store = open_store(str(tmp_path / "store"))
+    plan = planned(store, sources=["import:labelled"], conditional=[True])
+    (source,) = plan.of_kind("pretrain")
+    assert source.domain.classes == get(SOURCE).classes
+    found = last_checkpoint(store, source.key)
+    assert found is not None
+    begun = next(run(plan.of_kind("adapt")[1], parent=checkpoints.load(found[1], found[0]))).checkpoint
+    assert begun is not None
+    start, ours = checkpoints.load(begun, "here"), networks(3)
+    assert "norm.scale" in start.matches["generator"].remapped
+    for row, name in enumerate(source.domain.classes):
+        assert torch.equal(start.tensors["generator.norm.scale"][int(name)], ours["generator.norm.scale"][row])
+    assert fit(networks(3), {}, GAN, 3).matches["critic"].unmatched == ()
+    with pytest.raises(UserError, match="without a partner"):
+        fit(networks(3), {}, GAN, 0).check("it")
+
+
+def test_the_report_names_what_has_no_partner():
+    tensors = networks()
+    bias = tensors.pop("critic.score.bias")
+    tensors |= {"generator.output.bias": torch.zeros(4), "critic.extra": bias, "critic.input.bias": torch.zeros(4).long()}
+    found = fit(tensors, {}, GAN, 0)
+    assert found.matches["critic"].missing == ("score.bias",)
+    assert found.matches["critic"].unexpected == ("extra",)
+    assert found.matches["critic"].mismatched == ("input.bias",), "whole numbers are no weights"
+    assert found.matches["generator"].mismatched == ("output.bias",)
+    assert "  mismatched 'generator.output.bias': ours (3,), theirs (4,)" in found.lines
+    assert "  missing    'critic.score.bias': ours (1,)" in found.lines
+    assert "  unexpected 'critic.extra': theirs (1,)" in found.lines
+    with pytest.raises(UserError, match=r"4 tensors without a partner .*, the first is 'generator.output.bias'; map its names"):
+        found.check("it")
+
+
+def test_equal_networks_are_one_source_however_they_were_named():
+    ours = {name: tensor.half().float() for name, tensor in networks().items()}
+    assert fit(ours, {}, GAN, 0).fingerprint == fit(*theirs(), GAN, 0).fingerprint
+    assert fit(networks(), {}, GAN, 0).fingerprint != fit(ours, {}, GAN, 0).fingerprint
+
+
+def test_a_map_that_does_not_fit_the_file_is_refused():
+    with pytest.raises(UserError, match="--map names tensor 'nowhere'"):
+        fit(networks(), {"nowhere": "critic.input.bias"}, GAN, 0)
+    with pytest.raises(UserError, match=r"two tensors of the checkpoint are called 'critic\.input\.bias'"):
+        fit(networks(), {"critic.score.bias": "critic.input.bias"}, GAN, 0)
+
+
+WHOLE = save(networks())
+
+
+class Trap:
+    """What no reader may unpickle."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return (pytest.fail, ("unpickled",))
+
+
+def pickled(path: Path) -> None:
+    torch.save({"generator": Trap()}, path)
+
+
+@pytest.mark.parametrize(("damage", "said"), [
+    (lambda path: path.write_bytes(WHOLE[:-9]), "is not a whole safetensors file"),
+    (lambda path: path.write_bytes(WHOLE[:40]), "is not a whole safetensors file"),
+    (lambda path: path.write_bytes(b""), "is not a whole safetensors file"),
+    (lambda path: path.write_bytes(b"\xff" * 8 + WHOLE[8:]), "is not a whole safetensors file"),
+    (lambda path: path.write_bytes(WHOLE.replace(b'"F32"', b'"F99"', 1)), "is not a whole safetensors file"),
+    (pickled, "pickled ones are never opened"),
+    (lambda path: path.mkdir(), "cannot be read: Is a directory"),
+    (lambda path: Path(f"{path}.index").touch(), "is TensorFlow's, "),
+    (lambda path: None, "cannot be read: No such file"),
+    (lambda path: save_file({**networks(), "critic.score.bias": torch.tensor([torch.nan])}, path), "are not finite"),
+    (lambda path: save_file({"\x1b[2J\n": torch.zeros(1)}, path), "does not fit"),
+], ids=["end", "header", "empty", "length", "type", "pickle", "folder", "tensorflow", "absent", "nan", "names"])  # fmt: skip
+def test_a_file_that_is_no_source_is_one_line_and_status_2_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None],
+    said: str,
+):  # fmt: skip
+    damage(tmp_path / "net")
+    small = [word for key, value in tiny.SPEC["gan"].items() for word in ("--set", f"gan.{key}={value}")]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["transfergan", "import", "net", "--domain", "digits", *small])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    done = capsys.readouterr()
+    assert ended.value.code == 2
+    (line,) = done.err.splitlines()
+    assert said in line
+    assert "\x1b" not in done.err + done.out
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("text", ["[", "[]", '{"a": 1}', "[" * 100_000, "\xff"], ids=["cut", "list", "number", "deep", "bytes"])
+def test_a_map_is_a_json_object_of_names(tmp_path: Path, text: str):
+    (tmp_path / "map.json").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match="is not a JSON object of names") as caught:
+        read_names(tmp_path / "map.json")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (("--domain", "folder:a/b"), "--name 'folder:a/b': letters, digits and . _ - only"),
+    (("--domain", "digitz"), "unknown domain 'digitz'"),
+    (("--domain", "digits", "--set", "gan.resolution=128"), "not at 128"),
+    (("--domain", "digits", "--map", "absent.json"), "--map 'absent.json' cannot be read"),
+], ids=str)  # fmt: skip
+def test_a_mistake_beside_the_file_is_said_too(tmp_path: Path, arguments: tuple[str, ...], said: str):
+    save_file(networks(), tmp_path / "net")
+    assert read(tmp_path / "net").keys() == networks().keys()
+    result = call("import", tmp_path / "net", "--store", tmp_path / "store", *arguments)
+    assert isinstance(result.exception, UserError)
+    assert said in str(result.exception)

@@ -1,0 +1,134 @@
+"""The recommendation's command line: distances that agree with a sweep's, and a command that takes up its sources."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.images.recommend import command, distances_to, embedding_name
+from bench.store import Store
+from bench.sweeps.plan import make_plan
+from bench.sweeps.spec import as_mapping, load_spec
+from tests.support import tiny
+from tests.support.synthetic import SOURCES, build
+from trainers.common.errors import UserError
+from trainers.config.embeddings import embedding_identity
+from trainers.evaluation.metrics.fid import fid
+from trainers.evaluation.references import embed
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with three targets, in the embedding that is on this machine."""
+    folder = tmp_path_factory.mktemp("recommend") / "store"
+    identity = embedding_identity("builtin")
+    return build(folder, targets=("t1", "t2", "t3"), sizes=(50,), resolution=8, embeddings=(identity,), keep=1.0, images=False)
+
+
+def call(*arguments: str) -> tuple[int, str]:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["recommend", *arguments], catch_exceptions=False)
+    return result.exit_code, result.stdout
+
+
+def files(store: Store) -> list[str]:
+    return sorted(store.files(below=True))
+
+
+def test_distances_are_fid_between_reference_splits_and_nothing_is_written(synthetic: Store):
+    from trainers.evaluation.embeddings.loading import load_embedding
+
+    before = files(synthetic)
+    found, lacking = distances_to("digits", ["shapes", "folder:/none"], synthetic, "builtin", 8, lambda what: None)
+    network = load_embedding("builtin")
+    exact = fid(embed("shapes", 8, network).statistics, embed("digits", 8, network).statistics)
+    assert found == {"shapes": pytest.approx(exact, rel=1e-6)}
+    (why,) = lacking
+    assert "folder:/none" in why
+    assert "no such folder" in why
+    assert files(synthetic) == before
+
+
+def test_the_verb_ranks_and_says_what_it_stands_on(synthetic: Store):
+    status, said = call("--target", "digits", "--store", synthetic.root, "--top", "2", "--size", "50")
+    assert status == 0
+    head, first, second, words, *notes, last = said.splitlines()
+    assert head.split() == ["strategy", "source", "predicted", "gain", "95", "%", "interval", "distance", "targets", "trials"]
+    assert first.startswith("finetune")
+    assert second.startswith("finetune")
+    assert "on 3 targets" in words
+    assert not notes
+    assert last.startswith("To do so: transfergan run quickstart ")
+
+
+def test_as_json_with_all_that_the_table_says_and_a_command_for_each(synthetic: Store):
+    found = json.loads(call("--target", "digits", "--store", synthetic.root, "--size", "40", "--json")[1])
+    assert (found["target"], found["size"], found["resolution"]) == ("digits", 40, 8)
+    assert "nearest that the store has to 40" in found["notes"][0]
+    gains = [row["gain"] for row in found["recommendations"]]
+    assert len(gains) == 5
+    assert gains == sorted(gains, reverse=True)
+    assert all(row["low"] < row["gain"] < row["high"] for row in found["recommendations"])
+    assert {row["basis"] for row in found["recommendations"]} == {"distance"}
+
+
+def test_an_embedding_that_is_not_here_leaves_the_mean_gain(tmp_path: Path):
+    build(tmp_path, sizes=(50,), sources={**SOURCES, "[bold]x[red]": 30.0}, images=False)
+    status, said = call("--target", "digits", "--store", str(tmp_path), "--top", "20")
+    assert status == 0
+    assert "is not on this machine, so no distance can be measured" in said
+    assert "order is that of the mean gain, without intervals" in said
+    assert "[bold]x[red]" in said
+
+
+def test_the_command_repeats_the_sweeps_settings_so_that_its_source_is_found(tmp_path: Path):
+    plan = tiny.make()
+    planned = as_mapping(plan.spec)
+    line = command(planned, "numerals", "finetune", "shapes", 30, 8, True, "my store")
+    words = shlex.split(line)
+    assert words[:5] == ["transfergan", "run", "quickstart", "--store", "my store"]
+    spec = load_spec("quickstart", words[6::2])
+    assert set(words[5::2]) == {"--set"}
+    assert (spec.sources, spec.targets, spec.sizes) == (("numerals",), ("shapes",), (30,))
+    assert spec.strategies == ("scratch", "finetune")
+    assert spec.conditional == (True,)
+    unlabelled = make_plan(spec.model_copy(update={"conditional": (False,)}))
+    assert unlabelled.of_kind("pretrain")[0].key == plan.of_kind("pretrain")[0].key
+
+
+def test_the_command_takes_a_budget_in_images_and_a_hostile_name(tmp_path: Path):
+    target = "folder:/a b/'; rm -rf ~ #]["
+    planned: dict[str, Any] = {**as_mapping(tiny.make().spec), "pretrain": {"images": 640}}
+    spec = load_spec("quickstart", shlex.split(command(planned, "numerals", "finetune", target, 9, 8, False, "s"))[6::2])
+    assert spec.pretrain.steps == 640 / tiny.SPEC["training"]["batch"]
+    assert spec.targets == (target,)
+    assert spec.gan.resolution == 8
+    other = load_spec(
+        "quickstart", shlex.split(command({"older": 1}, "numerals", "finetune", "digits", 9, 32, False, "s"))[6::2]
+    )
+    assert other.gan.resolution == 32
+
+
+def test_an_embedding_is_found_by_what_it_is(tmp_path: Path):
+    identity = embedding_identity("builtin")
+    assert embedding_name(identity, {}) == "builtin"
+    planned = {"s": {"spec": {"evaluation": {"embedding": "custom:/none.pt"}}}, "t": {"spec": {}}}
+    assert embedding_name(identity, planned) == "builtin"
+    assert embedding_name("custom:123", planned) is None
+
+
+def test_a_target_with_hardly_any_images_is_a_mistake(tmp_path: Path, synthetic: Store):
+    from PIL import Image
+
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for number in range(4):
+        Image.fromarray(np.full((16, 16, 3), 60 * number, np.uint8)).save(folder / f"{number}.png")
+    with pytest.raises(UserError, match="reference images and needs 4"):
+        distances_to(f"folder:{folder}", ["shapes"], synthetic, "builtin", 8, lambda what: None)
+    with pytest.raises(UserError, match="at 8 to 64 pixels"):
+        distances_to("digits", ["shapes"], synthetic, "builtin", 65, lambda what: None)

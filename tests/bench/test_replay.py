@@ -1,0 +1,97 @@
+"""Replaying a stopping rule over a finished sweep: what it saves, what it changes, and which cells it cannot judge."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.driver.replay import Replay, replay, summary
+from bench.store import Store, open_store
+from bench.sweeps.spec import StoppingConfig
+from trainers.common.errors import UserError
+
+RULE = StoppingConfig(keep=0.5, protect_strategies=False)
+
+
+def write(folder: Path, curves: dict[str, list[float]], statuses: dict[str, str] | None = None, cell: str = "c") -> Store:
+    """Write a cell: a trial per name "strategy:source", with FID at steps 10, 20 and 40."""
+    store = open_store(str(folder), create=True)
+    rows: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
+    for name, values in curves.items():
+        strategy, _, source = name.partition(":")
+        key, status = f"{cell}-{name}", (statuses or {}).get(name, "done")
+        common = {"key": key, "kind": "adapt", "cell": cell, "strategy": strategy, "source": source or None, "status": status}
+        rows.append({**common, "target": "t", "size": 5, "conditional": False, "seed": 0, "steps": STEPS[len(values)]})
+        for step, value in zip((10, 20, 40), values, strict=False):
+            measured.append({"trial": key, "step": step, "metric": "fid", "embedding": "e", "value": value})
+    store.append("trials", "s", rows)
+    store.append("measurements", "s", measured)
+    return store
+
+
+STEPS = (0, 10, 20, 40)
+CURVES = {"scratch": [9, 8, 7], "finetune:a": [3, 2, 1], "finetune:b": [4, 3, 6], "finetune:c": [8, 1, 0.5]}
+
+
+def only(store: Store, rule: StoppingConfig = RULE) -> Replay:
+    (found,), left_out = replay(store, None, rule)
+    assert left_out == 0
+    return found
+
+
+def test_steps_are_saved_and_a_late_winner_is_lost(tmp_path: Path):
+    """At 10 scratch and c stop, at 20 b does; c would have won."""
+    found = only(write(tmp_path, CURVES))
+    assert (found.trials, found.stopped) == (4, 3)
+    assert found.saved == pytest.approx(1 - (10 + 10 + 20 + 40) / 160)
+    assert (found.winner, found.same_winner) == ("finetune from c", False)
+    assert found.source_order == pytest.approx(-0.5)  # c, a, b against a, b, c
+
+
+def test_a_rule_that_keeps_all_changes_nothing(tmp_path: Path):
+    found = only(write(tmp_path, CURVES), StoppingConfig(keep=1.0))
+    assert (found.stopped, found.saved, found.same_winner, found.source_order) == (0, 0.0, True, 1.0)
+
+
+def test_a_protected_strategy_goes_on(tmp_path: Path):
+    found = only(write(tmp_path, CURVES), StoppingConfig(keep=0.5, protect_strategies=True))
+    assert found.stopped == 2  # not scratch, the only one of its strategy, which takes no other's place
+    assert found.saved == pytest.approx(1 - (40 + 40 + 20 + 10) / 160)
+
+
+def test_seeds_are_trials_of_their_own_and_a_method_is_its_mean(tmp_path: Path):
+    store = write(tmp_path, {"scratch": [5, 5, 5], "finetune:a": [4, 4, 4]})
+    other = {"key": "again", "kind": "adapt", "cell": "c", "strategy": "finetune", "source": "a", "status": "done", "seed": 1}
+    store.append("trials", "s", [{**other, "target": "t", "size": 5, "conditional": False, "steps": 40}])
+    rows = [{"trial": "again", "step": step, "metric": "fid", "embedding": "e", "value": 7.0} for step in (10, 20, 40)]
+    store.append("measurements", "s", rows)
+    found = only(store, StoppingConfig(keep=1.0))
+    assert (found.trials, found.winner) == (3, "scratch"), "5 against a mean of 5.5"
+
+
+def test_a_diverged_trial_stays_where_it_ended(tmp_path: Path):
+    found = only(write(tmp_path, {**CURVES, "finetune-d:a": [9.5]}, {"finetune-d:a": "diverged"}))
+    assert found.trials == 5
+    assert found.winner == "finetune from c"
+
+
+def test_a_cell_that_diverged_at_once_saves_nothing_and_has_no_order(tmp_path: Path):
+    names = ("finetune:a", "finetune:b", "finetune:c")
+    lost = dict.fromkeys(names, "diverged")
+    none, one = (only(write(tmp_path / str(len(curve)), dict.fromkeys(names, curve), lost)) for curve in ([], [9.0]))
+    assert (none.saved, none.source_order) == (0.0, None)
+    assert (one.saved, one.source_order) == (0.0, None)
+
+
+def test_cells_that_were_stopped_or_have_not_ended_are_left_out(tmp_path: Path):
+    store = write(tmp_path, CURVES)
+    write(tmp_path, {"scratch": [9, 8, 7], "finetune:a": [9]}, {"finetune:a": "stopped"}, cell="stopped")
+    store.write_sweep("s", {"spec": {}, "trials": [{"key": "later", "kind": "adapt", "cell": "planned"}]})
+    found, left_out = replay(store, "s", RULE)
+    assert ([each.cell for each in found], left_out) == (["c"], 2)
+    said = summary(found, RULE, left_out)
+    assert (said["cells"], said["left_out"], said["same_winner"]) == (1, 2, 0)
+    assert said["steps_saved"] == pytest.approx(found[0].saved)
+    with pytest.raises(UserError, match=r"no cell to replay .* stopping\.rule=none"):
+        replay(store, "other", RULE)

@@ -1,0 +1,345 @@
+"""The sweep file: what is accepted, and that every mistake is one line that names the file, the key and the fix."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from bench.sweeps.spec import SweepSpec, as_mapping, load_spec, preset_names
+from trainers.common.errors import UserError
+from trainers.domains import get
+
+LEAST: dict[str, Any] = {"name": "t", "targets": ["digits"], "sizes": [10], "strategies": ["scratch"]}
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "sweep.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def load(folder: Path, changes: dict[str, Any]) -> SweepSpec:
+    """Load the least sweep with some keys changed, from a file; a change to None drops the key."""
+    data = {key: value for key, value in {**LEAST, **changes}.items() if value is not None}
+    return load_spec(write(folder, yaml.safe_dump(data)))
+
+
+# -- what is accepted ---------------------------------------------------------------------------------------------------
+
+
+def test_the_quickstart_is_a_preset():
+    assert "quickstart" in preset_names()
+    spec = load_spec("quickstart")
+    assert spec.name == "quickstart"
+    assert spec.targets == ("digits",)
+    assert spec.sizes == (50, 500)
+    assert spec.evaluation.rungs(spec.training.steps) == (50, 100, 200)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads_and_is_called_as_its_file(name: str):
+    spec = load_spec(name, ["evaluation.embedding=builtin"])  # the paper's want Inception's weights
+    assert spec.name == name
+    for domain in (*spec.sources, *spec.targets):
+        get(domain).check_resolution(spec.gan.resolution)
+
+
+def test_the_papers_grids_are_presets():
+    grids = {name: load_spec(name, ["evaluation.embedding=builtin"]) for name in preset_names() if "paper" in name}
+    assert set(grids) == {"paper-t1", "paper-t2", "paper-t4", "paper-conditional"}
+    full = load_spec("full-grid", ["evaluation.embedding=builtin"])
+    points = len(full.sources) * len(full.targets) * len(full.sizes) * len(full.strategies) * len(full.seeds)
+    assert points == 4 * 4 * 7 * 4 * 3
+    assert grids["paper-t2"].sizes == (1000, 5000, 10_000, 50_000, 100_000, 500_000, 1_000_000)
+    assert grids["paper-conditional"].conditional == (True,)
+    for spec in (full, *grids.values()):
+        assert (spec.gan.resolution, spec.gan.width, spec.gan.latent) == (64, 64, 128)
+        assert (spec.training.batch, spec.training.steps, spec.training.generator_lr) == (16, 25_000, 1e-5)
+
+
+def test_the_least_sweep_gets_the_defaults(tmp_path: Path):
+    spec = load(tmp_path, {})
+    assert (spec.sources, spec.conditional, spec.seeds) == ((), (False,), (0,))
+    assert (spec.stopping.rule, spec.stopping.keep, spec.stopping.metric) == ("halving", 0.5, "fid")
+    assert (spec.resources.cpus, spec.resources.gpus) == (1, 0)
+    assert spec.pretrain.steps == 400
+    assert spec.evaluation.embedding == "builtin"
+
+
+def test_a_section_may_name_some_of_its_keys(tmp_path: Path):
+    spec = load(tmp_path, {"training": {"steps": 7}})
+    assert (spec.training.steps, spec.training.batch) == (7, 32)
+
+
+def test_a_number_without_a_point_is_a_learning_rate(tmp_path: Path):
+    text = f"{yaml.safe_dump(LEAST)}training: {{generator_lr: 1e-4, critic_lr: 1}}\n"  # YAML 1.1 reads 1e-4 as a string
+    training = load_spec(write(tmp_path, text)).training
+    assert (training.generator_lr, training.critic_lr) == (1e-4, 1.0)
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".yml", ".txt", ""])
+def test_an_existing_file_needs_no_suffix(tmp_path: Path, suffix: str):
+    path = tmp_path / f"sweep{suffix}"
+    path.write_text(yaml.safe_dump(LEAST))
+    assert load_spec(str(path)).name == "t"
+
+
+def test_a_spec_is_frozen():
+    spec = load_spec("quickstart")
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.name = "other"  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.training.steps = 1  # type: ignore[misc]
+
+
+def test_a_spec_comes_back_from_plain_data(tmp_path: Path):
+    spec = load(tmp_path, {"sources": ["letters"], "seeds": [0, 3], "training": {"betas": [0.5, 0.99]}})
+    mapping = as_mapping(spec)
+    assert SweepSpec.model_validate(mapping) == spec
+    assert load_spec(write(tmp_path, yaml.safe_dump(mapping))) == spec
+
+
+# -- overrides ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("override", "section", "key", "expected"), [
+    ("name=other", None, "name", "other"),
+    ("sizes=[5, 7]", None, "sizes", (5, 7)),
+    ("targets=[letters,shapes]", None, "targets", ("letters", "shapes")),
+    ("conditional=[false, true]", None, "conditional", (False, True)),
+    ("training.steps=100", "training", "steps", 100),
+    ("training.betas=[0.5, 0.9]", "training", "betas", (0.5, 0.9)),
+    ("resources.gpus=0.5", "resources", "gpus", 0.5),
+    ("stopping={rule: none}", "stopping", "rule", "none"),
+    ("targets=['folder:a=b']", None, "targets", ("folder:a=b",)),
+])  # fmt: skip
+def test_an_override_wins_over_the_file(override: str, section: str | None, key: str, expected: object):
+    spec = load_spec("quickstart", [override])
+    assert getattr(getattr(spec, section) if section else spec, key) == expected
+
+
+def test_an_override_makes_the_section_that_the_file_lacks(tmp_path: Path):
+    path = write(tmp_path, yaml.safe_dump(LEAST))
+    assert load_spec(path, ["resources.cpus=3"]).resources.cpus == 3
+
+
+def test_of_two_overrides_of_a_key_the_last_wins_and_the_rest_of_the_section_stays():
+    training = load_spec("quickstart", ["training.steps=3", "training.steps=4"]).training
+    assert (training.steps, training.critic_steps) == (4, 2)
+
+
+def test_an_override_mends_a_file(tmp_path: Path):
+    path = write(tmp_path, yaml.safe_dump({**LEAST, "sizes": []}))
+    assert load_spec(path, ["sizes=[1]"]).sizes == (1,)
+
+
+# -- mistakes -----------------------------------------------------------------------------------------------------------
+
+
+def refused(name: str, *overrides: str) -> str:
+    """Return the one line that refuses a sweep."""
+    with pytest.raises(UserError) as caught:
+        load_spec(name, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+NOT_NUMBER, NOT_LIST, TOO_SHORT = "valid integer", "must be a list", "list should have at least 1 item"
+
+WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
+    ({"target": ["digits"]}, "target", ("unknown key", "did you mean targets", "strategies")),
+    ({"training": {"stepps": 3}}, "training.stepps", ("unknown key", "did you mean training.steps", "training.batch")),
+    ({"gan": {"zzzz": 3}}, "gan.zzzz", ("unknown key", "gan.resolution")),
+    ({"training": {"steps": "many"}}, "training.steps", (NOT_NUMBER, "'many'")),
+    ({"training": {"steps": "100"}}, "training.steps", (NOT_NUMBER, "'100'")),
+    ({"training": {"steps": 0}}, "training.steps", ("greater than or equal to 1", "got 0")),
+    ({"training": {"steps": True}}, "training.steps", (NOT_NUMBER, "True")),
+    ({"training": {"betas": [0.5]}}, "training.betas.1", ("required",)),
+    ({"training": {"generator_lr": float("nan")}}, "training.generator_lr", ("finite", "nan")),
+    ({"training": {"critic_lr": float("inf")}}, "training.critic_lr", ("finite", "inf")),
+    ({"training": {"critic_lr": -1e-4}}, "training.critic_lr", ("greater than 0", "-0.0001")),
+    ({"training": {"generator_lr": "fast"}}, "training.generator_lr", ("valid number", "'fast'")),
+    ({"training": 3}, "training", ("must be a section of keys", "got 3")),
+    ({"conditional": ["yes"]}, "conditional.0", ("valid boolean", "'yes'")),
+    ({"conditional": [1]}, "conditional.0", ("valid boolean", "got 1")),
+    ({"conditional": True}, "conditional", (NOT_LIST, "True")),
+    ({"conditional": []}, "conditional", (TOO_SHORT,)),
+    ({"sizes": [10.5]}, "sizes.0", (NOT_NUMBER, "10.5")),
+    ({"sizes": [50, 10.0]}, "sizes.1", (NOT_NUMBER, "10.0")),
+    ({"sizes": [0]}, "sizes.0", ("greater than or equal to 1", "got 0")),
+    ({"sizes": [10, -5]}, "sizes.1", ("greater than or equal to 1", "-5")),
+    ({"sizes": []}, "sizes", (TOO_SHORT,)),
+    ({"sizes": 50}, "sizes", (NOT_LIST, "got 50")),
+    ({"sizes": None}, "sizes", ("required",)),
+    ({"targets": []}, "targets", (TOO_SHORT,)),
+    ({"targets": "digits"}, "targets", (NOT_LIST, "'digits'")),
+    ({"targets": [7]}, "targets.0", ("valid string", "got 7")),
+    ({"targets": None}, "targets", ("required",)),
+    ({"name": None}, "name", ("required",)),
+    ({"name": "a/b"}, "name", ("pattern", "'a/b'")),
+    ({"name": "../up"}, "name", ("pattern", "'../up'")),
+    ({"name": ".hidden"}, "name", ("pattern", "'.hidden'")),
+    ({"name": "two words"}, "name", ("pattern", "'two words'")),
+    ({"name": "line\n"}, "name", ("pattern",)),
+    ({"name": ""}, "name", ("pattern", "''")),
+    ({"name": "n" * 65}, "name", ("pattern", "...")),
+    ({"strategies": []}, "strategies", (TOO_SHORT,)),
+    ({"strategies": ["scratch", "finetun"]}, "strategies", ("'finetun'", "did you mean finetune or")),
+    ({"seeds": []}, "seeds", (TOO_SHORT,)),
+    ({"seeds": [-1]}, "seeds.0", ("greater than or equal to 0", "-1")),
+    ({"seeds": [2**31]}, "seeds.0", ("less than", str(2**31))),
+    ({"gan": {"resolution": 24}}, "gan", ("resolution 24", "base 4", "8, 16, 32, 64")),
+    ({"gan": {"resolution": 4}}, "gan", ("resolution 4", "8, 16, 32, 64")),
+    ({"gan": {"resolution": 16, "base": 3}}, "gan", ("resolution 16", "base 3", "6, 12, 24, 48")),
+    ({"evaluation": {"embedding": "builtn"}}, "evaluation", ("unknown embedding 'builtn'", "did you mean builtin")),
+    ({"evaluation": {"rung_factor": 1}}, "evaluation.rung_factor", ("greater than or equal to 1.1",)),
+    ({"evaluation": {"samples": 63}}, "evaluation.samples", ("greater than or equal to 64", "63")),
+    ({"stopping": {"keep": 0}}, "stopping.keep", ("greater than 0", "got 0")),
+    ({"stopping": {"keep": 1.01}}, "stopping.keep", ("less than or equal to 1", "1.01")),
+    ({"stopping": {"rule": "asha"}}, "stopping.rule", ("'halving' or 'none'", "'asha'")),
+    ({"resources": {"gpus": -1}}, "resources.gpus", ("greater than or equal to 0", "-1")),
+    ({"resources": {"cpus": 0}}, "resources.cpus", ("greater than or equal to 1", "got 0")),
+    ({"resources": {"gpus": 1.5}}, "resources.gpus", ("a share of one GPU or several whole ones", "write 2")),
+    ({"resources": {"graphs": True}}, "resources", ("no GPU", "set resources.gpus")),
+    ({7: 3}, "7", ("keys should be strings",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "key", "said"), WRONG, ids=[f"{key}-{i}" for i, (_, key, _) in enumerate(WRONG)])
+def test_a_wrong_value_is_named_with_its_file_and_key(tmp_path: Path, changes: dict[str, Any], key: str, said: tuple[str, ...]):
+    data = {name: value for name, value in {**LEAST, **changes}.items() if value is not None}
+    path = write(tmp_path, yaml.safe_dump(data))
+    message = refused(path)
+    assert message.startswith(f"{path}: ")
+    assert key in message.removeprefix(path)
+    if "unknown key" not in said:
+        assert message.startswith(f"{path}: {key}: ")
+    for part in said:
+        assert part in message
+
+
+def test_a_list_of_which_all_is_wrong_is_not_told_to_be_short(tmp_path: Path):
+    assert refused(write(tmp_path, yaml.safe_dump({**LEAST, "sizes": [0]}))).endswith("equal to 1, got 0")
+
+
+def test_the_number_of_further_problems_is_told(tmp_path: Path):
+    assert "(and 3 more problems)" in refused(write(tmp_path, "gan: {}\n"))
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("", "mapping"),
+    ("# nothing\n", "mapping"),
+    ("- name: t\n", "mapping with keys such as name"),
+    ("just words\n", "mapping"),
+    ("name: t\nsizes: [1,\nseeds: 0\n", "line 4 is not YAML"),
+    ("name: t\n\tsizes: 1\n", "line 2 is not YAML"),
+    ("name: t\nname\n", "is not YAML"),
+    ("name: \0\n", "is not YAML"),
+    ("name: 2024-13-45\n", "is not YAML"),
+    ("name: t\nsizes: [5]\nsizes: [50]\n", "line 3 is not YAML: key 'sizes' stands there twice"),
+    ("name: t\ngan:\n  width: 4\n  width: 8\n", "line 4 is not YAML: key 'width' stands there twice"),
+    (f"seeds: [{'9' * 5000}]\n", "is not YAML"),
+    (f"seeds: {'[' * 1000}\n", "is not YAML"),
+], ids=[
+    "empty", "comment", "list", "words", "bracket", "tab", "key", "nul", "no date", "twice", "twice below", "huge", "deep"
+])  # fmt: skip
+def test_what_is_no_yaml_mapping_is_named_with_its_line(tmp_path: Path, text: str, said: str):
+    path = write(tmp_path, text)
+    message = refused(path)
+    assert message.startswith(f"{path}:")
+    assert said in message
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/object/new:os.system"])
+def test_yaml_that_asks_for_code_runs_nothing(tmp_path: Path, tag: str):
+    path = write(tmp_path, f"{yaml.safe_dump(LEAST)}seeds: {tag} ['touch {tmp_path / 'pwned'}']\n")
+    assert "line 8 is not YAML" in refused(path)
+    assert "is not YAML" in refused("quickstart", f"seeds={tag} ['touch {tmp_path / 'pwned'}']")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["sweep.yaml"]
+
+
+def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path):
+    missing = str(tmp_path / "none.yaml")
+    assert missing in refused(missing)
+    assert "quickstart" in refused(missing)
+    folder = tmp_path / "folder.yaml"
+    folder.mkdir()
+    assert f"sweep file {str(folder)!r} cannot be read" in refused(str(folder))
+    picture = tmp_path / "picture.yaml"
+    picture.write_bytes(b"\x89PNG\xff\xfe")
+    assert f"sweep file {str(picture)!r} is not text in UTF-8" in refused(str(picture))
+
+
+@pytest.mark.parametrize("name", ["quickstar", "Quickstart", "quick-start"])
+def test_an_unknown_preset_brings_the_nearest(name: str):
+    message = refused(name)
+    assert f"unknown preset {name!r}; did you mean quickstart" in message
+    assert ".yaml" in message
+
+
+@pytest.mark.parametrize(("override", "said"), [
+    ("training.steps", ("--set 'training.steps'", "key=value", "--set training.steps=100")),
+    ("=3", ("--set '=3'", "key=value")),
+    ("", ("--set ''", "key=value")),
+    ("name.first=x", ("--set name.first", "'name' is not a section")),
+    ("sources.0=letters", ("--set sources.0", "'sources' is not a section")),
+    ("training.steps.more=1", ("--set training.steps.more", "'steps' is not a section")),
+    ("sizes=[1", ("--set sizes", "'[1'", "not YAML")),
+    ("gan={width: 4, width: 8}", ("--set gan", "width: 8", "not YAML")),
+    ("name=2024-13-45", ("--set name", "'2024-13-45'", "not YAML")),
+    ("training.steps=", ("preset quickstart: training.steps: ", "valid integer", "None")),
+    ("training.step=3", ("preset quickstart: unknown key 'training.step'", "did you mean training.steps")),
+    ("trainin.steps=3", ("preset quickstart: unknown key 'trainin'", "did you mean training")),
+    ("sizes=50", ("preset quickstart: sizes: ", NOT_LIST, "got 50")),
+    ("gan=16", ("preset quickstart: gan: ", "section of keys", "got 16")),
+])  # fmt: skip
+def test_a_wrong_override_is_named(override: str, said: tuple[str, ...]):
+    message = refused("quickstart", override)
+    for part in said:
+        assert part in message
+
+
+def test_a_budget_may_be_given_in_images():
+    sections = ["training.batch=8", "training.critic_steps=2"]
+    spec = load_spec("quickstart", [*sections, "training={batch: 8, critic_steps: 2, images: 1601}", "pretrain={images: 160}"])
+    assert (spec.training.steps, spec.training.images) == (101, None)
+    assert (spec.pretrain.steps, spec.pretrain.images) == (10, None)
+    assert SweepSpec.model_validate(as_mapping(spec)) == spec, "a store's record of it is read again"
+    same = load_spec("quickstart", ["training={batch: 8, critic_steps: 2, steps: 101}"])
+    assert same.training == spec.training
+
+
+@pytest.mark.parametrize(("overrides", "words"), [
+    (["training.images=1000"], "training: steps and images are both budgets; give one of them"),
+    (["pretrain.images=1000"], "pretrain: steps and images are both budgets; give one of them"),
+    (["training.loss=hinge", "training.gradient_penalty=1"], "gradient_penalty does not go with the hinge loss"),
+    (["gan.family=dcgan"], "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"),
+    (["gan.family=resent"], "gan.family: input should be 'resnet', 'sngan' or 'dcgan'"),
+    (["training.crop=16"], "training.crop 16 must be less than gan.resolution 16"),
+    (["stopping.metric=fid_ema"], "set training.ema, e.g. 0.999"),
+    (["training.precision=fp8"], "training.precision: input should be 'float32' or 'bf16'"),
+    (["strategies=['finetune[from=labels]']"], "write e.g. finetune[from=unconditional]"),
+    (["strategies=['scratch[from=conditional]']"], "scratch has no options; write scratch"),
+    (["strategies=['finetun[from=conditional]']"], "did you mean finetune"),
+])  # fmt: skip
+def test_settings_that_do_not_go_together_are_refused_with_the_fix(overrides: list[str], words: str):
+    assert words in refused("quickstart", *overrides)
+
+
+@pytest.mark.parametrize("overrides", [
+    ["gan.family=dcgan", "training.loss=hinge"],
+    ["gan.family=dcgan", "training.loss=non-saturating", "training.gradient_penalty=0"],
+    ["gan.family=sngan", "training.loss=hinge"],
+    ["stopping.metric=kid_ema", "training.ema=0.9"],
+])  # fmt: skip
+def test_settings_that_go_together_are_taken(overrides: list[str]):
+    spec = load_spec("quickstart", overrides)
+    assert (spec.training.loss == "hinge") == (spec.training.gradient_penalty == 0.0 and "non-saturating" not in overrides[1])
+
+
+def test_a_sweep_that_is_sent_elsewhere_names_its_embedding_as_the_file_does_with_or_without_weights_here():
+    spec = load_spec("full-grid", plan_only=True)
+    assert as_mapping(spec)["evaluation"]["embedding"] == "inception"

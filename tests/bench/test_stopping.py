@@ -1,0 +1,210 @@
+"""The stopping rule as a pure function: hand-made cells, and properties over random ones."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.driver.stopping import GO, Action, Curve, Verdict, audited, judge
+from bench.sweeps.spec import StoppingConfig
+
+RUNGS = (50, 100, 200)
+RULE = StoppingConfig(keep=0.5, protect_strategies=False)
+
+
+def cell(**values: list[float]) -> list[Curve]:
+    """Return a cell of trials named by strategy, with values at the first rungs."""
+    return [Curve(key, key, dict(zip(RUNGS, row, strict=False))) for key, row in values.items()]
+
+
+def test_waits_until_the_whole_cell_is_at_the_rung():
+    verdicts = judge(cell(a=[1.0], b=[2.0], c=[]), RUNGS, RULE)
+    assert verdicts == {"a": Verdict(Action.WAIT, 50), "b": Verdict(Action.WAIT, 50), "c": GO}
+
+
+def test_the_worse_half_stops_and_the_better_half_goes_on():
+    verdicts = judge(cell(a=[4.0], b=[1.0], c=[3.0], d=[2.0]), RUNGS, RULE)
+    assert verdicts == {"a": Verdict(Action.STOP, 50), "b": GO, "c": Verdict(Action.STOP, 50), "d": GO}
+
+
+def test_later_rungs_compare_survivors_only():
+    verdicts = judge(cell(a=[4.0], b=[1.0, 9.0], c=[3.0], d=[2.0, 8.0]), RUNGS, RULE)
+    assert verdicts["b"] == Verdict(Action.STOP, 100)
+    assert verdicts["d"] == GO
+
+
+def test_nothing_is_decided_at_the_budget():
+    verdicts = judge(cell(a=[1.0, 1.0, 5.0], b=[2.0]), RUNGS, RULE)
+    assert verdicts["a"] == GO
+
+
+def test_the_share_kept_is_rounded_up():
+    verdicts = judge(cell(a=[1.0], b=[2.0], c=[3.0]), RUNGS, RULE)
+    assert [key for key, verdict in verdicts.items() if verdict == GO] == ["a", "b"]
+
+
+def test_every_strategys_best_is_protected():
+    rule = StoppingConfig(keep=0.25, protect_strategies=True)
+    curves = [
+        Curve("s", "scratch", {50: 9.0}),
+        Curve("f1", "finetune", {50: 1.0}),
+        Curve("f2", "finetune", {50: 2.0}),
+        Curve("g1", "finetune-g", {50: 3.0}),
+    ]
+    verdicts = judge(curves, RUNGS, rule)
+    assert verdicts == {"s": GO, "f1": GO, "f2": Verdict(Action.STOP, 50), "g1": GO}
+
+
+def test_a_diverged_trial_takes_a_place_among_the_worst_and_holds_nobody_up():
+    curves = [*cell(a=[1.0], b=[2.0]), Curve("c", "c", {}, diverged=True), Curve("d", "d", {}, diverged=True)]
+    verdicts = judge(curves, RUNGS, RULE)
+    assert verdicts["a"] == verdicts["b"] == GO  # half of the four that set out
+
+
+def test_a_failed_trial_says_nothing_of_its_quality():
+    curves = [*cell(a=[1.0], b=[2.0]), Curve("c", "c", {}, failed=True), Curve("d", "d", {}, failed=True)]
+    verdicts = judge(curves, RUNGS, RULE)
+    assert verdicts["a"] == GO
+    assert verdicts["b"] == Verdict(Action.STOP, 50)
+
+
+def test_nan_is_the_worst_value():
+    verdicts = judge(cell(a=[math.nan], b=[1e9]), RUNGS, RULE)
+    assert verdicts == {"a": Verdict(Action.STOP, 50), "b": GO}
+
+
+def test_the_seeds_of_a_method_go_on_or_stop_together_by_their_mean():
+    """Seed by seed, a's lucky one would go on and one of b's would stop."""
+    values = {"a1": 1.0, "a2": 9.0, "b1": 3.0, "b2": 4.0, "c1": 4.5, "c2": 5.0, "d1": 2.0}
+    curves = [Curve(key, "finetune", {50: value}, method=key[0]) for key, value in values.items()]
+    verdicts = judge(curves, RUNGS, RULE)
+    assert {key for key, verdict in verdicts.items() if verdict == GO} == {"b1", "b2", "d1"}
+    waiting = judge([*curves[:-1], Curve("d1", "finetune", {}, method="d")], RUNGS, RULE)
+    assert [key for key, verdict in waiting.items() if verdict == GO] == ["d1"]
+
+
+def test_a_seed_that_crashed_or_diverged_leaves_its_method_to_the_others():
+    curves = [
+        Curve("a1", "s", {50: 1.0}, method="a"),
+        Curve("a2", "s", {}, method="a", failed=True),
+        Curve("b1", "s", {50: 2.0}, method="b"),
+        Curve("b2", "s", {}, method="b", diverged=True),
+        Curve("c1", "s", {}, method="c", diverged=True),
+        Curve("d1", "s", {}, method="d", failed=True),
+    ]
+    verdicts = judge(curves, RUNGS, RULE)
+    assert verdicts["a1"] == verdicts["b1"] == GO  # half of the three methods that set out, rounded up
+    assert judge(curves, RUNGS, RULE.model_copy(update={"keep": 0.3}))["b1"] == Verdict(Action.STOP, 50)
+
+
+def test_no_rule_stops_nobody():
+    verdicts = judge(cell(a=[1.0], b=[2.0]), RUNGS, StoppingConfig(rule="none"))
+    assert set(verdicts.values()) == {GO}
+
+
+@st.composite
+def finished_cells(draw: st.DrawFn) -> list[Curve]:
+    """Return cells whose trials have all values that full training would give, whether stopped or not."""
+    methods = st.sampled_from(("", "m", "n"))
+    n = draw(st.integers(1, 9))
+    value = st.floats(0, 100) | st.just(math.nan)
+    return [
+        Curve(f"t{i}", draw(st.sampled_from("abc")), {rung: draw(value) for rung in RUNGS}, method=draw(methods))
+        for i in range(n)
+    ]  # fmt: skip
+
+
+@given(finished_cells(), st.randoms(), st.sampled_from([0.25, 0.5, 0.75]), st.booleans())
+def test_the_outcome_does_not_depend_on_who_comes_first(curves, random, keep, protect):
+    """Trials arrive in random order, each when its verdict lets it; who is stopped must be as if all were known."""
+    rule = StoppingConfig(keep=keep, protect_strategies=protect)
+    final = judge(curves, RUNGS, rule)
+    known: dict[str, dict[int, float]] = {curve.key: {} for curve in curves}
+    while True:
+        so_far = [replace(curve, values=known[curve.key]) for curve in curves]
+        verdicts = judge(so_far, RUNGS, rule)
+        movable = [c for c in curves if verdicts[c.key] == GO and len(known[c.key]) < len(RUNGS)]
+        if not movable:
+            break
+        mover = random.choice(movable)
+        rung = RUNGS[len(known[mover.key])]
+        known[mover.key][rung] = mover.values[rung]
+    assert verdicts == final
+    assert all(verdict.action is not Action.WAIT for verdict in verdicts.values())
+    for key, verdict in verdicts.items():
+        assert max(known[key]) == (verdict.rung or RUNGS[-1])
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+@given(curves=finished_cells())
+def test_at_least_one_trial_of_a_cell_reaches_the_budget(curves, keep):
+    verdicts = judge(curves, RUNGS, StoppingConfig(keep=keep, protect_strategies=False))
+    assert GO in verdicts.values()
+
+
+# -- what a trial has come to itself, and audited cells --------------------------------------------------------------------
+
+
+def diverse(key: str, values: list[float], diversity: list[float]) -> Curve:
+    """Return a trial with its values and its diversity at the first rungs."""
+    return Curve(key, key, dict(zip(RUNGS, values, strict=False)), diversity=dict(zip(RUNGS, diversity, strict=False)))
+
+
+def test_a_trial_whose_samples_collapse_stops_at_once_and_takes_a_place_among_the_worst():
+    rule = StoppingConfig(keep=0.75, protect_strategies=False)
+    a = diverse("a", [1.0, 1.0], [0.9, 0.05])
+    verdicts = judge([a, *cell(b=[2.0, 2.0], c=[3.0])], RUNGS, rule)
+    assert (verdicts["a"].action, verdicts["a"].rung) == (Action.STOP, 100)
+    assert verdicts["a"].why == "collapsed: its samples are 0.05 times as diverse as the reference images, and were 0.9 times"
+    assert verdicts["b"] == Verdict(Action.WAIT, 100)
+    verdicts = judge([a, *cell(b=[2.0, 2.0], c=[3.0, 3.0])], RUNGS, rule)
+    assert [verdicts[key] for key in "bc"] == [GO, GO]  # three of three, rounded up, less the one that collapsed
+    verdicts = judge([a, *cell(b=[2.0, 2.0], c=[3.0, 3.0])], RUNGS, rule.model_copy(update={"keep": 0.3}))
+    assert [verdicts[key].rung for key in "abc"] == [100, 50, 50]
+
+
+def test_a_generator_that_never_was_diverse_has_not_collapsed():
+    verdicts = judge([diverse("a", [1.0, 1.0], [0.05, 0.03]), *cell(b=[2.0, 2.0])], RUNGS, RULE)
+    assert verdicts["a"] == GO
+
+
+def test_collapse_can_be_left_out():
+    curves = [diverse("a", [1.0, 1.0], [0.9, 0.05]), *cell(b=[2.0, 2.0])]
+    assert judge(curves, RUNGS, RULE)["a"].why
+    assert judge(curves, RUNGS, RULE.model_copy(update={"collapse": 0.0}))["a"] == GO
+
+
+def test_a_trial_without_progress_stops_unless_it_is_the_best():
+    rule = StoppingConfig(keep=1.0, plateau=1)
+    verdicts = judge(cell(a=[1.0, 1.0], b=[2.0, 2.0], c=[3.0, 2.5], d=[3.0, math.nan]), RUNGS, rule)
+    stopped = Verdict(Action.STOP, 100, "plateau: no better fid for 1 rungs")
+    assert verdicts == {"a": GO, "b": stopped, "c": GO, "d": stopped}
+
+
+def test_a_plateau_is_as_long_as_asked_for():
+    rungs = (1, 2, 4, 8, 16)
+    curves = [
+        Curve("best", "s", dict.fromkeys(rungs, 0.0)),
+        Curve("b", "s", dict(zip(rungs, (5.0, 3.0, 4.0, 3.0), strict=False))),
+    ]
+    for n, rung in ((1, 4), (2, 8), (3, None)):
+        verdict = judge(curves[:1] + curves[1:], rungs, StoppingConfig(keep=1.0, plateau=n))["b"]
+        assert verdict.rung == rung
+
+
+def test_nobody_is_stopped_in_an_audited_cell_and_the_share_of_those_is_as_asked_for():
+    curves = cell(a=[1.0], b=[2.0], c=[3.0])
+    names = [f"cell {i}" for i in range(2000)]
+    for share in (0.0, 0.1, 0.5, 1.0):
+        rule = RULE.model_copy(update={"audit": share})
+        free = [name for name in names if set(judge(curves, RUNGS, rule, name).values()) == {GO}]
+        assert len(free) / len(names) == pytest.approx(share, abs=0.03)
+        assert free == [name for name in names if audited(name, share)]
+
+
+def test_the_cells_that_a_smaller_audit_chooses_are_among_a_larger_ones():
+    names = [f"cell {i}" for i in range(500)]
+    small, large = ({name for name in names if audited(name, share)} for share in (0.1, 0.3))
+    assert small < large

@@ -1,0 +1,172 @@
+"""The store's promises, on a real directory and on a real S3 server, with real processes killed in the middle of writing."""
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.store import SCHEMA_VERSION, Store, open_store
+from bench.upkeep.compact import compact
+from trainers.common.errors import UserError
+
+
+def measurement(trial: str = "t", step: int = 0, value: float = 1.0) -> dict[str, object]:
+    return {"trial": trial, "step": step, "metric": "fid", "embedding": "e", "value": value}
+
+
+def test_an_empty_store_has_typed_columns(store: Store):
+    frame = store.read("trials")
+    assert frame.empty
+    assert {"key", "status", "sweep", "recorded_at"} <= set(frame.columns)
+
+
+def test_the_same_result_written_twice_reads_as_one_row_and_the_newest_wins(store: Store):
+    store.append("measurements", "a", [measurement(value=1.0), measurement(step=50)])
+    store.append("measurements", "b", [measurement(value=2.0)])
+    frame = store.read("measurements").sort_values("step")
+    assert list(frame["value"]) == [2.0, 1.0]
+    assert list(frame["sweep"]) == ["b", "a"]
+
+
+def test_a_folder_that_is_made_while_it_is_listed_is_empty_or_not_but_no_error(tmp_path: Path):
+    store, ended = open_store(str(tmp_path / "store"), create=True), threading.Event()
+    folder = tmp_path / "store" / "claims"
+
+    def make() -> None:
+        while not ended.is_set():
+            folder.mkdir()
+            folder.rmdir()
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    try:
+        assert all(store.list_files("claims") == [] for _ in range(5000))
+    finally:
+        ended.set()
+        maker.join()
+
+
+@pytest.mark.parametrize(("outcomes", "last"), [
+    ([("failed", 2), ("done", 8)], ("done", 8)),
+    ([("stopped", 2), ("done", 8)], ("done", 8)),
+    ([("stopped", 2), ("failed", 4)], ("failed", 4)),
+    ([("blocked", None), ("diverged", 3)], ("diverged", 3)),
+])  # fmt: skip
+def test_a_trials_last_outcome_is_the_furthest_whatever_the_clock_said(
+    store: Store, outcomes: list[tuple[str, int | None]], last: tuple[str, int]
+):
+    for number, order in enumerate((outcomes, outcomes[::-1])):
+        for status, steps in order:
+            store.append("trials", "a", [{"key": str(number), "status": status, "steps": steps}])
+    for table in (store.read("trials"), (compact(store), store.read("trials"))[1]):
+        assert list(zip(table["status"], table["steps"], strict=True)) == [last, last]
+
+
+def test_distances_of_real_images_have_one_row_though_their_trial_is_null(store: Store):
+    row = {"source": "s", "target": "t", "trial": None, "resolution": 16, "kind": "fid", "embedding": "e"}
+    store.append("distances", "a", [{**row, "value": 1.0}])
+    store.append("distances", "a", [{**row, "value": 2.0}, {**row, "trial": "k", "value": 3.0}])
+    assert sorted(store.read("distances")["value"]) == [2.0, 3.0]
+
+
+def test_a_column_that_the_schema_lacks_is_refused(store: Store):
+    with pytest.raises(AssertionError, match="colour"):
+        store.append("measurements", "a", [{**measurement(), "colour": "red"}])
+
+
+def test_files_are_published_whole_and_listed_without_temporaries(store: Store):
+    store.write_file("checkpoints/k/2.bin", b"two")
+    store.write_file("checkpoints/k/1.bin", b"one")
+    with store.filesystem.open_output_stream(store.path("checkpoints/k/.half.tmp")) as half:
+        half.write(b"to")
+    assert store.list_files("checkpoints/k") == ["checkpoints/k/1.bin", "checkpoints/k/2.bin"]
+    assert store.read_file("checkpoints/k/2.bin") == b"two"
+    store.delete_file("checkpoints/k/1.bin")
+    store.delete_file("checkpoints/k/1.bin")
+    assert not store.has_file("checkpoints/k/1.bin")
+
+
+def test_sweeps_come_back_as_they_were_written(store: Store):
+    store.write_sweep("quick", {"spec": {"name": "quick"}, "trials": [{"key": "k"}]})
+    assert store.read_sweeps() == {"quick": {"spec": {"name": "quick"}, "trials": [{"key": "k"}]}}
+
+
+def _write_for_ever(uri: str, ready: "multiprocessing.synchronize.Event") -> None:
+    store = open_store(uri)
+    step = 0
+    while True:
+        store.append("measurements", "a", [measurement(step=step, value=float(step)) for _ in range(50)])
+        store.write_file("checkpoints/k/last.bin", bytes([step % 256]) * 1_000_000)
+        step += 1
+        if step == 3:
+            ready.set()
+
+
+def test_a_writer_killed_in_the_middle_leaves_nothing_torn(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    spawn = multiprocessing.get_context("spawn")
+    for delay in (0.0, 0.003, 0.007):
+        ready = spawn.Event()
+        writer = spawn.Process(target=_write_for_ever, args=(store.address, ready))
+        writer.start()
+        assert ready.wait(30)
+        time.sleep(delay)
+        assert writer.pid is not None
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+        frame = store.read("measurements")
+        assert len(frame) >= 3
+        assert (frame["value"] == frame["step"]).all()
+        data = store.read_file("checkpoints/k/last.bin")
+        assert len(data) == 1_000_000
+        assert len(set(data)) == 1
+
+
+def test_a_store_of_a_newer_schema_is_refused(tmp_path: Path):
+    store = open_store(str(tmp_path), create=True)
+    store.write_file("store.json", json.dumps({"schema": SCHEMA_VERSION + 1}).encode())
+    with pytest.raises(UserError, match=f"has schema {SCHEMA_VERSION + 1}.*upgrade"):
+        open_store(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]"])
+def test_a_store_with_a_damaged_version_is_refused(tmp_path: Path, text: str):
+    (tmp_path / "store.json").write_text(text)
+    with pytest.raises(UserError, match="damaged"):
+        open_store(str(tmp_path))
+
+
+def test_a_path_that_is_a_file_is_refused(tmp_path: Path):
+    (tmp_path / "f").touch()
+    with pytest.raises(UserError, match="is a file"):
+        open_store(str(tmp_path / "f"), create=True)
+    with pytest.raises(UserError, match="cannot be"):
+        open_store(str(tmp_path / "f" / "below"), create=True)
+
+
+def test_a_missing_store_is_refused_unless_it_may_be_made(tmp_path: Path):
+    with pytest.raises(UserError, match="there is no store"):
+        open_store(str(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_directory_of_other_files_is_not_littered(tmp_path: Path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match="other files"):
+        open_store(str(tmp_path), create=True)
+
+
+def test_a_store_that_cannot_be_written_is_refused():
+    # Not even root can write here, so the test means the same for every user.
+    with pytest.raises(UserError, match="cannot be"):
+        open_store("/proc/transfergan", create=True)
+
+
+def test_a_uri_of_an_unknown_kind_is_refused():
+    with pytest.raises(UserError, match="cannot be opened"):
+        open_store("gopher://host/store")

@@ -1,0 +1,1 @@
+"""Benchmarks of the packages, each a command: ``python -m tests.benchmarks.NAME``."""

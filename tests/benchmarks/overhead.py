@@ -1,0 +1,175 @@
+"""What the harness costs per trial, store writes included, beside a plain grid search of Ray Tune's.
+
+Both run a trial that takes no time, through the same Ray, in turns: the harness with all that it does for a real one (claims,
+measurements, checkpoints, outcomes, dependencies), and a `tune.Tuner` that reuses its processes and logs nothing.
+"""
+
+import hashlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune import Callback, RunConfig, TuneConfig
+
+from bench.driver.ledger import Ledger
+from bench.on_ray import tuner
+from bench.store import Store, open_store
+from bench.store.trial_files import Recorder
+from bench.sweeps.plan import Plan, make_plan, record
+from bench.sweeps.spec import ResourcesConfig, SweepSpec
+from bench.upkeep.repair import reopen
+from bench.worker.trial import train
+
+#: Seeds of a cell, and its trials: from scratch and from two sources for each.
+SEEDS = 8
+CELL = 3 * SEEDS
+
+#: Targets, one more whenever the sizes of those before are used up.
+TARGETS, SIZES = ("digits", "numerals", "textures", "letters", "shapes"), 900
+
+
+def trivial_plan(trials: int, steps: int = 1, rule: str = "none") -> Plan:
+    """Return a plan of about so many adapt trials, in cells of `CELL`, and two sources; each with a budget of so many steps."""
+    cells = -(-trials // CELL)
+    targets = -(-cells // SIZES)
+    spec = {
+        "name": "overhead",
+        "sources": ["letters", "shapes"],
+        "targets": TARGETS[:targets],
+        "sizes": list(range(1, 1 + -(-cells // targets))),
+        "strategies": ["scratch", "finetune"],
+        "seeds": list(range(SEEDS)),
+        "gan": {"resolution": 8, "width": 4, "latent": 16},
+        "training": {"steps": steps},
+        "pretrain": {"steps": 1},
+        "evaluation": {"first_rung": 1},
+        "stopping": {"rule": rule},
+    }
+    return make_plan(SweepSpec.model_validate(spec))
+
+
+def trivial_run(trial: Any, *, resume: Any = None, **others: Any) -> Iterator[Any]:
+    """Stand for `trainers.trial.run`: yield the same rungs, at once, with values that the trial's key decides."""
+    import torch
+
+    from trainers.evaluation.evaluator import Measurement
+    from trainers.trial import checkpoints
+    from trainers.trial.run import Rung
+
+    for step in (0, *trial.rungs):
+        if resume is not None and step <= resume.step:
+            continue
+        value = 1 + int(hashlib.sha256(f"{trial.key} {step}".encode()).hexdigest()[:8], 16) / 2**32
+        finished = step == trial.rungs[-1]
+        rung = Rung(
+            step=step, measurements=(Measurement("fid", value, None, 64),), embedding="none", checkpoint=None, samples=None,
+            images_seen=step, seconds=0.0, images_per_second=None, peak_memory_mib=0.0, finished=finished,
+        )  # fmt: skip
+        tensors = {"generator.weight": torch.zeros(1)} if finished else {"random": torch.zeros(1)}
+        yield replace(rung, checkpoint=checkpoints.pack(tensors, trial, step, {}, rung.report))
+
+
+def trivial_on_ray(config: Mapping[str, Any]) -> None:
+    """Run a trivial trial in a process of Ray's, with the store as a real one uses it."""
+    for report in train(config, run=trivial_run):
+        tune.report(report)
+
+
+def plain_on_ray(config: Mapping[str, Any]) -> None:
+    """Report once, as a trivial trial of one rung does."""
+    tune.report({"fid": 1.0, "steps": 1})
+
+
+def per_trial(ends: list[float]) -> float:
+    """Return the seconds per trial from the times of their ends, the first quarter left out, when processes still start."""
+    counted = sorted(ends)[len(ends) // 4 :]
+    return (counted[-1] - counted[0]) / (len(counted) - 1)
+
+
+class _Ends(Callback):
+    """Notes when trials end."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.times.append(time.perf_counter())
+
+
+def plain(trials: int) -> float:
+    """Return the seconds per trial of a plain grid search; Ray must be up."""
+    ends = _Ends()
+    with tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
+        tune.Tuner(
+            tune.with_resources(plain_on_ray, {"CPU": 1}),
+            param_space={"key": tune.grid_search(list(range(trials)))},
+            tune_config=TuneConfig(reuse_actors=True),
+            run_config=RunConfig(storage_path=scratch, callbacks=[ends], verbose=0),
+        ).fit()
+    return per_trial(ends.times)
+
+
+def run_timed(
+    plan: Plan, store: Store, trainable: Callable[[Mapping[str, Any]], None]
+) -> tuple[Ledger, list[tuple[float, str]]]:
+    """Run what a store lacks of a plan, as `run_sweep` does; Ray must be up.
+
+    Returns:
+        what became of it, and for each rung or end, ascending, the seconds after which the driver has dealt with it, and of
+        which trial it was.
+    """
+    store.write_sweep(plan.spec.name, record(plan))
+    ledger = Ledger.open(plan, store)
+    for _ in reopen(plan, ledger, store):
+        pass
+    events: list[tuple[float, str]] = []
+    began = time.perf_counter()
+    recorder = Recorder(plan, ledger, store, lambda key, result: events.append((time.perf_counter() - began, key)))
+    recorder.settle()
+    if ledger.is_open():
+        tuner.run_trials(plan, ledger, store, recorder, trainable)
+    return ledger, events
+
+
+def harness(trials: int) -> float:
+    """Return the seconds per trial of a sweep of trivial trials, every outcome in the store; Ray must be up."""
+    plan = trivial_plan(trials)
+    with tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
+        store = open_store(str(Path(scratch) / "store"), create=True)
+        ledger, events = run_timed(plan, store, trivial_on_ray)
+        assert ledger.ended == len(store.read("trials")) == len(plan.trials)
+        assert ledger.count("done", "stopped") == ledger.ended
+    return per_trial([at for at, _ in events])
+
+
+def overhead(sizes: list[int], rounds: int) -> Iterator[dict[str, Any]]:
+    """Yield a row per number of trials: the median milliseconds per trial of both ways, and what they come to."""
+    smallest = None
+    with tuner.cluster(ResourcesConfig()):
+        for trials in sizes:
+            turns = [(plain(trials), harness(trials)) for _ in range(rounds)]
+            plainly, own = (1000 * statistics.median(each) for each in zip(*turns, strict=True))
+            smallest = smallest or own
+            yield {
+                "trials": trials,
+                "plain_ms": plainly,
+                "harness_ms": own,
+                "times_plain": own / plainly,
+                "growth": own / smallest,
+            }
+
+
+def planning(trials: int, rounds: int) -> dict[str, Any]:
+    """Return how long it takes to plan so many trials, and how many there are: the median of the rounds."""
+    seconds = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        plan = trivial_plan(trials)
+        assert len(plan.by_key) == sum(map(len, plan.cells.values())) + len(plan.of_kind("pretrain"))
+        seconds.append(time.perf_counter() - began)
+    return {"trials": len(plan.trials), "seconds": statistics.median(seconds)}

@@ -1,0 +1,1 @@
+"""What tests share: builders of sweeps, stores, images and servers."""

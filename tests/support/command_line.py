@@ -1,0 +1,51 @@
+"""The command line in this process and in one of its own, and a sweep to tell it of."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner, Result
+
+from bench.cli import app
+from bench.store import Store, open_store
+from bench.sweeps.plan import Plan, make_plan, record
+from bench.sweeps.spec import SweepSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEC: dict[str, Any] = {
+    "name": "small",
+    "sources": ["letters", "shapes"],
+    "targets": ["digits"],
+    "sizes": [10, 20],
+    "strategies": ["scratch", "finetune"],
+    "stopping": {"protect_strategies": False},
+}
+
+
+def process(*arguments: str, cwd: Path, script: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    start = [sys.executable, "-m", "bench.cli"] if script is None else [sys.executable, "-c", script]
+    return subprocess.run(
+        [*start, *arguments], cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def call(*arguments: object) -> Result:
+    """Run the command line in this process."""
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(each) for each in arguments])
+
+
+def tree(folder: Path) -> dict[str, int]:
+    """Return every file and folder below a folder, with when it was changed."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def sweep_store(folder: Path, **changes: Any) -> tuple[Store, Plan]:
+    """Return a new store that knows a sweep, and the sweep's plan."""
+    spec = SweepSpec.model_validate({**SPEC, **changes})
+    plan, store = make_plan(spec), open_store(str(folder), create=True)
+    store.write_sweep(spec.name, record(plan))
+    return store, plan

@@ -1,0 +1,170 @@
+"""A sweep small enough to run for real in seconds, and the command line as users call it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from bench.driver.ledger import Ledger
+from bench.store import Store, open_store
+from bench.sweeps.plan import Plan, make_plan, record
+from bench.sweeps.spec import SweepSpec
+from bench.upkeep.repair import reopen
+from bench.worker.trial import train
+
+SPEC: dict[str, Any] = {
+    "name": "tiny",
+    "sources": ["numerals", "shapes"],
+    "targets": ["digits"],
+    "sizes": [20],
+    "strategies": ["scratch", "finetune", "finetune-d"],
+    "conditional": [False, True],
+    "gan": {"resolution": 8, "width": 4, "latent": 16},
+    "training": {"steps": 8, "batch": 8, "critic_steps": 1},
+    "pretrain": {"steps": 4},
+    "evaluation": {"samples": 64, "first_rung": 2},
+    "stopping": {"protect_strategies": False},
+}
+
+#: What makes the tiny sweep one of three trials: a source, from scratch and from that source.
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "sources": ["numerals"],
+    "strategies": ["scratch", "finetune"],
+    "conditional": [False],
+    "stopping": {"rule": "none"},
+}
+
+#: Where Ray keeps its sessions stands in the command line of each of its processes; a test that looks for them names it.
+RAY_FOLDER = "RAY_TMPDIR"
+
+
+def write_spec(folder: Path, **changes: Any) -> Path:
+    """Write the tiny sweep, with some keys changed, and return its path."""
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**SPEC, **changes}))
+    return path
+
+
+def make(**changes: Any) -> Plan:
+    """Return the plan of the sweep of three trials, with some keys changed."""
+    return make_plan(SweepSpec.model_validate({**SPEC, **SMALL, **changes}))
+
+
+def run_here(plan: Plan, store: Store, *, retry_failed: bool = False) -> list[str]:
+    """Run what the store lacks of a sweep's trials, one after the other in this process, with no Ray.
+
+    Returns:
+        what was said of trials that are run again.
+    """
+    store.write_sweep(plan.spec.name, record(plan))
+    ledger = Ledger.open(plan, store, retry_failed=retry_failed)
+    said = list(reopen(plan, ledger, store))
+    common = {"store": store.address, "sweep": plan.spec.name, "resources": plan.spec.resources.model_dump()}
+    for key in ledger.having("pending"):  # sources come first
+        for report in train({"key": key, "trial": plan.by_key[key].canonical_json(), **common}):
+            ledger.reach(key, report["steps"], report[plan.spec.stopping.metric])
+        ledger.end(key, report["status"])
+    return said
+
+
+def command(*arguments: object) -> list[str]:
+    """Return the command line of a verb."""
+    return [sys.executable, "-m", "bench.cli", *map(str, arguments)]
+
+
+def transfergan(*arguments: object, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a verb to its end and check its exit status."""
+    done = subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+def start(*arguments: object, cwd: Path, ray: Path | None = None) -> "subprocess.Popen[str]":
+    """Start a verb; the processes of the Ray that it starts can be told by `ray`, a short path."""
+    environment = os.environ if ray is None else {**os.environ, RAY_FOLDER: str(ray)}
+    return subprocess.Popen(
+        command(*arguments), cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait until it is so."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def trial_rows(store: Path) -> int:
+    """Return how many outcomes have been published in a store that may not be there yet."""
+    return len(list(store.glob("trials/**/*.parquet")))
+
+
+def processes(mark: str) -> dict[int, str]:
+    """Return the command lines of the live processes that bear a mark, by process id."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                text = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:  # it has ended meanwhile
+                continue
+            if mark in text:
+                found[int(folder.name)] = text
+    return found
+
+
+def workers(ray: Path) -> list[int]:
+    """Return the processes that train trials under the Ray that was started with `ray`."""
+    raylets = {pid for pid, text in processes(str(ray)).items() if "raylet/raylet" in text}
+    return [pid for raylet in raylets for pid in children(raylet, "ray::ImplicitFunc")]
+
+
+def children(parent: int, mark: str) -> list[int]:
+    """Return the child processes of a process whose command lines bear a mark."""
+    return [pid for pid in processes(mark) if _parent(pid) == parent]
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def kill(pid: int) -> None:
+    """End a process without giving it a chance to say anything."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def claimed(store: Path) -> list[str]:
+    """Return what drivers have left of claims and heartbeats; the temporary files of killed writers are not seen by anybody."""
+    opened = open_store(str(store))
+    return [*opened.list_files("claims"), *opened.list_files("drivers")]
+
+
+def outcomes(store: Path | Store) -> pd.DataFrame:
+    """Return status, steps and reason by trial key."""
+    opened = store if isinstance(store, Store) else open_store(str(store))
+    trials = opened.read("trials")
+    return trials.set_index("key")[["status", "steps", "error"]].sort_index()
+
+
+def values(store: Path | Store) -> "pd.Series[float]":
+    """Return every measured value by its key."""
+    opened = store if isinstance(store, Store) else open_store(str(store))
+    return opened.read("measurements").set_index(["trial", "step", "metric", "embedding"])["value"].sort_index()
+
+
+def distances(store: Path) -> "pd.Series[float]":
+    """Return every distance by its key."""
+    read = open_store(str(store)).read("distances").fillna({"trial": ""})
+    return read.set_index(["source", "target", "trial", "kind"])["value"].sort_index()

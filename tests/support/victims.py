@@ -1,0 +1,39 @@
+"""What processes do that are killed meanwhile; they are forks of one that has all of this imported, and start at once."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from bench.on_ray import tuner
+from bench.store import open_store
+from bench.upkeep.compact import compact
+from tests.benchmarks import overhead
+
+#: Makes processes that have everything imported from the start.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["tests.support.victims"])
+
+
+def compacts(uri: str, ready: Any) -> None:
+    """Compact a store, as soon as one has been told that it begins."""
+    store = open_store(uri)
+    store.read("trials")  # so that what is slow at the first time is behind it
+    ready.set()
+    compact(store)
+
+
+def dies_before_publishing(uri: str) -> None:
+    """Write a part, and be killed when it is written and has not its name yet."""
+    store = open_store(uri)
+    Path.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment, method-assign]
+    row = {"trial": "t", "step": 0, "metric": "fid", "embedding": "e", "value": 1.0}
+    store.append("measurements", "small", [row])
+
+
+def drives(uri: str, address: str, trials: int) -> None:
+    """Run a sweep of trivial trials, three rungs each, on a cluster that is up."""
+    plan = overhead.trivial_plan(trials, steps=4, rule="halving")
+    with tuner.cluster(plan.spec.resources, address=address):
+        overhead.run_timed(plan, open_store(uri, create=True), overhead.trivial_on_ray)

@@ -1,0 +1,193 @@
+"""FID against closed forms and other implementations; its standard error and its extrapolation against repeated draws."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from tests.support.features import ill_conditioned, inception_like, normal
+from trainers.evaluation.metrics.estimate import Estimate
+from trainers.evaluation.metrics.fid import Statistics, fid, fid_estimate, fid_infinity, statistics
+
+
+@pytest.mark.parametrize(("means", "variances", "expected"), [
+    (((0, 0), (0, 0)), ((1, 1), (1, 1)), 0),
+    (((0, 0), (3, 4)), ((1, 1), (1, 1)), 25),
+    (((0, 0), (0, 0)), ((1, 4), (9, 4)), 4),  # (1 - 3)^2
+    (((1, 0), (0, 0)), ((4, 9), (1, 1)), 1 + 1 + 4),
+    (((0, 0), (0, 0)), ((0, 0), (4, 9)), 4 + 9),
+    (((0, 0), (0, 0)), ((4, 0), (0, 9)), 4 + 9),
+])  # fmt: skip
+def test_fid_of_gaussians_with_diagonal_covariances_is_known(means, variances, expected: float):
+    a, b = (Statistics(np.array(m, float), np.diag(v).astype(float), 9) for m, v in zip(means, variances, strict=True))
+    assert fid(a, b) == pytest.approx(expected, abs=1e-12)
+
+
+def test_statistics_are_the_mean_and_the_unbiased_covariance_in_float64():
+    features = normal(7, 3, 0, shift=1000.0).astype(np.float32)
+    found = statistics(features)
+    wide = features.astype(float)
+    centred = wide - wide.sum(0) / 7
+    np.testing.assert_allclose(found.mean, wide.sum(0) / 7, rtol=1e-14)
+    np.testing.assert_allclose(found.covariance, centred.T @ centred / 6, rtol=1e-9)
+    assert found.samples == 7
+    assert found.covariance.dtype == np.float64
+    assert statistics(features[:, :1]).covariance.shape == (1, 1)
+
+
+def test_a_covariance_taken_in_by_parts_is_numpys_and_symmetric():
+    features = normal(1100, 300, 0, shift=1000.0).astype(np.float32)
+    for order in (features, np.asfortranarray(features), features[::-1, ::2]):
+        found = statistics(order).covariance
+        np.testing.assert_allclose(found, np.cov(order.astype(float), rowvar=False), rtol=1e-9, atol=1e-9)
+        np.testing.assert_array_equal(found, found.T)
+
+
+@pytest.mark.parametrize("dimensions", [1, 5, 40])
+def test_fid_equals_the_one_with_scipys_matrix_square_root(dimensions: int):
+    a, b = statistics(normal(200, dimensions, 1)), statistics(normal(150, dimensions, 2, shift=0.3))
+    root = scipy.linalg.sqrtm(a.covariance @ b.covariance)
+    expected = np.square(a.mean - b.mean).sum() + np.trace(a.covariance + b.covariance - 2 * root.real)
+    assert fid(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m"), [(10, 200), (10, 15), (2, 2)])
+def test_fid_is_exact_for_singular_covariances(n: int, m: int):
+    """With centred features X and Y, tr (A B)^(1/2) is the nuclear norm of X Y' / sqrt((n - 1) (m - 1))."""
+    x, y = normal(n, 20, 1), normal(m, 20, 2)
+    cross = (x - x.mean(0)) @ (y - y.mean(0)).T / np.sqrt((n - 1) * (m - 1))
+    expected = np.square(x.mean(0) - y.mean(0)).sum() + x.var(0, ddof=1).sum() + y.var(0, ddof=1).sum()
+    expected -= 2 * np.linalg.norm(cross, "nuc")
+    assert fid(statistics(x), statistics(y)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_fid_of_few_features_of_inceptions_dimensions_is_exact():
+    x, y = inception_like(60, 1).astype(float), 1.1 * inception_like(50, 2).astype(float)
+    cross = (x - x.mean(0)) @ (y - y.mean(0)).T / np.sqrt(59 * 49)
+    expected = np.square(x.mean(0) - y.mean(0)).sum() + x.var(0, ddof=1).sum() + y.var(0, ddof=1).sum()
+    assert fid(statistics(x), statistics(y)) == pytest.approx(expected - 2 * np.linalg.norm(cross, "nuc"), rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [5, 300])
+def test_fid_is_symmetric_and_nought_to_itself(n: int):
+    a, b = statistics(normal(n, 30, 1)), statistics(normal(n, 30, 2))
+    assert fid(a, b) == pytest.approx(fid(b, a), rel=1e-7)
+    assert fid(a, b) > 1
+    assert 0 <= fid(a, a) < 1e-6 * np.trace(a.covariance)
+
+
+def test_fid_equals_torch_fidelitys():
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    x, y = normal(300, 24, 1), normal(250, 24, 2, shift=0.5)
+    theirs = fid_statistics_to_metric(*(fid_features_to_statistics(torch.from_numpy(each)) for each in (x, y)), verbose=False)
+    assert fid(statistics(x), statistics(y)) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")  # clean-fid's, to scipy
+@pytest.mark.parametrize("make", [normal, ill_conditioned])
+@pytest.mark.parametrize(("n", "m"), [(300, 250), (40, 35)])
+def test_fid_equals_clean_fids(make: Callable[..., np.ndarray], n: int, m: int):
+    from cleanfid.fid import frechet_distance
+
+    a, b = statistics(make(n, 24, 1)), statistics(2 * make(m, 24, 2) + 0.1)
+    assert fid(a, b) == pytest.approx(frechet_distance(a.mean, a.covariance, b.mean, b.covariance), rel=1e-6)
+
+
+def test_fid_keeps_its_accuracy_over_twenty_orders_of_magnitude():
+    """For covariances with common eigenvectors tr (A B)^(1/2) is the sum of the roots of the eigenvalues' products."""
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(60, 60)))[0]
+    variances = np.logspace(0, -20, 60)
+    a, b = (Statistics(np.zeros(60), (rotation * v) @ rotation.T, 1000) for v in (variances, 4 * variances))
+    assert fid(a, b) == pytest.approx(variances.sum(), rel=1e-12)
+
+
+def test_fid_of_constant_features_is_the_other_sides_spread_and_the_gap():
+    x, y = np.full((9, 5), 2.0), normal(30, 5, 0)
+    expected = np.square(2 - y.mean(0)).sum() + y.var(0, ddof=1).sum()
+    for a, b in ((x, y), (y, x)):
+        assert fid(statistics(a), statistics(b)) == pytest.approx(expected, rel=1e-12)
+        assert fid_estimate(a, b).value == pytest.approx(expected, rel=1e-12)
+    assert fid_estimate(x, x) == Estimate(0, 0)
+
+
+def test_no_order_of_the_samples_changes_fid():
+    for make in (normal, ill_conditioned):
+        x, y = make(50, 30, 1).astype(np.float32), 2 * make(25, 30, 2).astype(np.float32)
+        shuffled = np.random.default_rng(0).permutation(x), y[::-1]
+        assert fid_estimate(*shuffled).value == pytest.approx(fid_estimate(x, y).value, rel=1e-6)
+        assert fid_estimate(*shuffled).standard_error == pytest.approx(fid_estimate(x, y).standard_error, rel=1e-4)
+
+
+# -- its standard error -------------------------------------------------------------------------------------------------
+
+
+def weighted(x: np.ndarray, weights: np.ndarray) -> Statistics:
+    """Return the statistics of features that count so often."""
+    mean = weights @ x / weights.sum()
+    covariance = (x - mean).T * weights @ (x - mean) / weights.sum() * len(x) / (len(x) - 1)
+    return Statistics(mean, covariance, len(x))
+
+
+@pytest.mark.parametrize(("n", "m"), [(60, 80), (6, 80), (80, 6), (6, 7)])
+def test_the_standard_error_is_that_of_numerical_derivatives(n: int, m: int):
+    x, y = normal(n, 10, 1), normal(m, 10, 2, shift=0.5)
+
+    def variance(own: np.ndarray, other: np.ndarray) -> float:
+        influences = []
+        for i in range(len(own)):
+            step = 1e-5 * (np.arange(len(own)) == i)
+            ends = (fid(weighted(own, 1 + sign * step), statistics(other)) for sign in (1, -1))
+            influences.append(len(own) * np.subtract(*ends) / 2e-5)
+        return float(np.var(influences, ddof=1) / len(own))
+
+    expected = np.sqrt(variance(x, y) + variance(y, x))
+    assert fid_estimate(x, y).standard_error == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_standard_error_is_that_of_a_bootstrap():
+    x, y = normal(300, 6, 1), normal(200, 6, 2, shift=0.5)
+    random = np.random.default_rng(0)
+    again = [fid(*(statistics(random.choice(each, len(each))) for each in (x, y))) for _ in range(400)]
+    assert fid_estimate(x, y).standard_error == pytest.approx(np.std(again), rel=0.15)
+
+
+@pytest.mark.parametrize(("n", "m", "dimensions", "shift", "scale"), [
+    (200, 300, 8, 0.3, 1.5),
+    (30, 300, 50, 0.3, 1.5),
+    (20, 20, 50, 0.0, 2.0),
+])  # fmt: skip
+def test_two_standard_errors_cover_the_mean_of_repeated_draws(n: int, m: int, dimensions: int, shift: float, scale: float):
+    random = np.random.default_rng(0)
+    drawn = [
+        fid_estimate(random.normal(size=(n, dimensions)), random.normal(shift, scale, (m, dimensions))) for _ in range(200)
+    ]
+    values = np.array([each.value for each in drawn])
+    inside = np.abs(values - values.mean()) < 2 * np.array([each.standard_error for each in drawn])
+    assert 0.9 < inside.mean() < 0.99
+
+
+# -- its extrapolation --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("scale", "truth"), [(1.0, 0.0), (1.5, 20 * 0.25)])
+def test_the_extrapolated_fid_is_nearer_the_truth(scale: float, truth: float):
+    random = np.random.default_rng(0)
+    reference = Statistics(np.zeros(20), np.eye(20), 10**9)
+    drawn = [scale * random.normal(size=(200, 20)) for _ in range(120)]
+    plain = np.mean([fid(reference, statistics(each)) for each in drawn])
+    found = [fid_infinity(reference, each, seed=0) for each in drawn]
+    values = [each.value for each in found]
+    assert abs(np.mean(values) - truth) < abs(plain - truth) / 2
+    assert np.mean([each.standard_error for each in found]) == pytest.approx(np.std(values), rel=0.35)
+
+
+def test_the_extrapolation_depends_on_the_seed_alone_and_wants_eight_samples():
+    reference, features = statistics(normal(50, 4, 1)), normal(40, 4, 2)
+    assert fid_infinity(reference, features, 0) == fid_infinity(reference, features, 0)
+    assert fid_infinity(reference, features, 0).value != fid_infinity(reference, features, 1).value
+    assert np.isfinite(fid_infinity(reference, features[:8], 0).value)
+    with pytest.raises(ValueError, match="from 7 samples; it takes 8 or more"):
+        fid_infinity(reference, features[:7], 0)

@@ -1,0 +1,529 @@
+"""The GAN core: networks to the formula, losses against plain implementations, training that resumes to the bit."""
+
+import gc
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.support import reference
+from trainers.common.errors import UserError
+from trainers.config.settings import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
+from trainers.core.gan import Data, Diverged, Gan
+from trainers.core.losses import critic_loss, generator_loss, gradient_penalty
+from trainers.core.sampling import sample
+from trainers.networks.resnet import Critic, Generator
+from trainers.trial import checkpoints, transfer
+from trainers.trial.checkpoints import Match
+
+SMALL = GanConfig(resolution=16, width=4, latent=8)
+TRAINING = TrainingConfig(steps=6, batch=4, critic_steps=2)
+
+
+def trial(conditional: bool = False, classes: tuple[str, ...] = ("a", "b", "c")) -> TrialConfig:
+    return TrialConfig(
+        kind="pretrain",
+        domain=DomainRef(name="toy", fingerprint="toy/1", classes=classes),
+        size=12,
+        conditional=conditional,
+        gan=SMALL,
+        training=TRAINING,
+        evaluation=EvaluationConfig(),
+    )
+
+
+def toy(n: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (n, 16, 16, 3), dtype=np.uint8), np.arange(n) % 3
+
+
+def gan(classes: int = 0, seed: int = 0) -> Gan:
+    return Gan(SMALL, TRAINING, classes=classes, seed=seed)
+
+
+def weights(trained: Gan) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for network in trained.networks.values() for p in network.parameters()])
+
+
+# -- networks -----------------------------------------------------------------------------------------------------------
+
+
+def conv(inputs: int, outputs: int, kernel: int, bias: bool = True) -> int:
+    return inputs * outputs * kernel**2 + (outputs if bias else 0)
+
+
+def test_the_papers_networks_at_64_pixels_have_the_papers_shapes_and_sizes():
+    """Layer by layer as in Wang et al. 2018: 512 channels at 4x4; blocks 512, 256, 128, 64; critic 64, 128, 256, 512, 512."""
+    paper = GanConfig(resolution=64, width=64)
+    generator, critic = Generator(paper), Critic(paper)
+
+    expected = (128 + 1) * 4 * 4 * 512 + 2 * 64 + conv(64, 3, 3)
+    for a, b in [(512, 512), (512, 256), (256, 128), (128, 64)]:
+        expected += 2 * a + conv(a, b, 3, bias=False) + 2 * b + conv(b, b, 3) + conv(a, b, 1)
+    assert sum(p.numel() for p in generator.parameters()) == expected
+
+    expected = conv(3, 64, 3) + 4 * 4 * 512 + 1
+    for a, b in [(64, 128), (128, 256), (256, 512), (512, 512)]:
+        expected += 2 * a + conv(a, a, 3, bias=False) + 2 * a + conv(a, b, 3) + conv(a, b, 1)
+    assert sum(p.numel() for p in critic.parameters()) == expected
+
+    with torch.no_grad():
+        images = generator(torch.randn(2, 128))
+        assert images.shape == (2, 3, 64, 64)
+        assert images.abs().max() <= 1
+        assert critic(images)[0].shape == (2,)
+
+
+@pytest.mark.parametrize("gan_config", [
+    GanConfig(resolution=8, width=4), GanConfig(resolution=32, width=4), GanConfig(resolution=24, base=3, width=4),
+    GanConfig(resolution=16, width=4, depth=2), GanConfig(resolution=128, width=2),
+])  # fmt: skip
+def test_any_resolution_and_depth_fits_together(gan_config: GanConfig):
+    images = Generator(gan_config)(torch.randn(2, 128))
+    assert images.shape == (2, 3, gan_config.resolution, gan_config.resolution)
+    assert Critic(gan_config)(images)[0].shape == (2,)
+
+
+def test_initialisation_has_the_published_variance():
+    generator = Generator(GanConfig(resolution=64, width=64))
+    block = generator.blocks[0]
+    assert block.conv1.weight.var().item() == pytest.approx(4 / (9 * 1024), rel=0.02)
+    assert block.shortcut.weight.var().item() == pytest.approx(2 / 1024, rel=0.02)
+    assert block.conv1.bias is None
+    assert block.conv2.bias.abs().max() == 0
+
+
+def test_layer_norm_keeps_the_images_of_a_batch_apart():
+    critic = Critic(SMALL)
+    x = torch.randn(6, 3, 16, 16)
+    torch.testing.assert_close(critic(x)[0], torch.cat([critic(x[:2])[0], critic(x[2:])[0]]))
+
+
+# -- losses -------------------------------------------------------------------------------------------------------------
+
+
+def plain_losses(generator: Generator, critic: Critic, real: torch.Tensor, labels: torch.Tensor | None, z, eps):
+    """WGAN-GP and AC-GAN as a textbook writes them: one pass for real, one for fake, one for the points between."""
+    fake = generator(z, labels)
+    d_real, c_real = critic(real)
+    d_fake, _ = critic(fake.detach())
+    x = (eps * fake.detach() + (1 - eps) * real).requires_grad_(True)
+    penalty = 0.0
+    for i in range(len(x)):
+        (g,) = torch.autograd.grad(critic(x[i : i + 1])[0].sum(), x, create_graph=True)
+        penalty = penalty + (g[i].pow(2).sum().sqrt() - 1) ** 2 / len(x)
+    d_loss = d_fake.mean() - d_real.mean() + 10 * penalty
+    g_loss = -critic(fake)[0].mean()
+    if labels is not None:
+        d_loss = d_loss - torch.log_softmax(c_real, 1)[torch.arange(len(labels)), labels].mean()
+        g_loss = g_loss - torch.log_softmax(critic(fake)[1], 1)[torch.arange(len(labels)), labels].mean()
+    return d_loss, g_loss
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_losses_and_their_gradients_agree_with_a_plain_implementation_in_float64(classes: int):
+    torch.manual_seed(0)
+    generator, critic = Generator(SMALL, classes).double(), Critic(SMALL, classes).double()
+    real, z, eps = torch.rand(5, 3, 16, 16).double() * 2 - 1, torch.randn(5, 8).double(), torch.rand(5, 1, 1, 1).double()
+    labels = torch.tensor([0, 1, 2, 1, 0]) if classes else None
+    plain_d, plain_g = plain_losses(generator, critic, real, labels, z, eps)
+    ours_d = critic_loss(TRAINING, critic, real, labels, generator(z, labels).detach(), eps)
+    ours_g = generator_loss(TRAINING, critic, generator(z, labels), labels)
+    for plain, ours, network in ((plain_d, ours_d, critic), (plain_g, ours_g, generator)):
+        torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12)
+        expected = torch.autograd.grad(plain, list(network.parameters()), retain_graph=True, allow_unused=True)
+        found = torch.autograd.grad(ours, list(network.parameters()), retain_graph=True, allow_unused=True)
+        for a, b in zip(expected, found, strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("resolution", [8, 16, 32])
+def test_networks_losses_and_their_gradients_agree_with_the_textbooks_in_float64(resolution: int):
+    """The textbook's convolve at full resolution; ours have the resampling in the convolutions."""
+    torch.manual_seed(0)
+    config = GanConfig(resolution=resolution, width=4, latent=8)
+    ours = [Generator(config).double(), Critic(config).double()]
+    plain = [reference.Generator(resolution, 4, 8).double(), reference.Critic(resolution, 4).double()]
+    for ours_network, plain_network in zip(ours, plain, strict=True):
+        for parameter in ours_network.parameters():
+            torch.nn.init.normal_(parameter, 0.2 if parameter.ndim == 1 else 0.0, 0.3)  # biases, scales and shifts too
+        reference.carry_over(ours_network, plain_network)
+    z, mix = torch.randn(5, 8).double(), torch.rand(5, 1, 1, 1).double()
+    real = torch.rand(5, 3, resolution, resolution).double() * 2 - 1
+    fakes = ours[0](z), plain[0](z)
+    torch.testing.assert_close(*fakes, rtol=1e-10, atol=1e-12)
+    losses = [
+        (generator_loss(TRAINING, ours[1], fakes[0], None), -plain[1](fakes[1]).mean()),
+        (
+            critic_loss(TRAINING, ours[1], real, None, fakes[0].detach(), mix),
+            reference.critic_loss(plain[1], real, fakes[1].detach(), mix),
+        ),
+    ]
+    for i, (found, expected) in enumerate(losses):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+        found.backward()
+        expected.backward()
+        names = [reference.plain_name(name) for name, _ in ours[i].named_parameters()]
+        assert sorted(names) == sorted(name for name, _ in plain[i].named_parameters())
+        for name, parameter in zip(names, ours[i].parameters(), strict=True):
+            torch.testing.assert_close(parameter.grad, plain[i].get_parameter(name).grad, rtol=1e-8, atol=1e-10, msg=name)
+        ours[1].zero_grad()
+        plain[1].zero_grad()
+
+
+def test_the_gradient_penalty_of_a_linear_critic_is_known():
+    class Linear(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+            return 3 * x[:, 0, 0, 0] + 4 * x[:, 1, 0, 0], None
+
+    real, fake = torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2)
+    penalty = gradient_penalty(Linear(), real, fake, torch.rand(4, 1, 1, 1))  # type: ignore[arg-type]
+    assert penalty.item() == pytest.approx((5 - 1) ** 2)
+
+
+# -- training -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_an_interrupted_and_resumed_run_takes_the_same_steps_to_the_bit(classes: int):
+    images, labels = toy()
+    whole = gan(classes)
+    whole.train(images, labels, 6)
+
+    first = gan(classes)
+    first.train(images, labels, 3)
+    data = checkpoints.save(first, trial(bool(classes)), {"critic": Match(matched=("x",))}, {"seconds": 1.5}, resumable=True)
+    resumed = gan(classes, seed=99)  # every trace of another seed must be overwritten
+    checkpoint = checkpoints.load(data, "here")
+    checkpoints.resume(resumed, checkpoint)
+    assert (resumed.step, checkpoint.report, checkpoint.matches) == (3, {"seconds": 1.5}, {"critic": Match(matched=("x",))})
+    resumed.train(images, labels, 6)
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_other_images_are_trained_on_when_they_come():
+    (images, labels), trained, other = toy(), gan(), gan()
+    for each in (trained, other):
+        each.train(images, labels, 2)
+    trained.train(images, labels, 3)
+    other.train(255 - images, labels, 3)
+    assert not torch.equal(weights(trained), weights(other))
+
+
+def test_equal_seeds_train_equally_and_others_do_not():
+    images, labels = toy()
+    trained = [gan(seed=seed) for seed in (0, 0, 1)]
+    for each in trained:
+        each.train(images, labels, 2)
+    assert torch.equal(weights(trained[0]), weights(trained[1]))
+    assert not torch.equal(weights(trained[0]), weights(trained[2]))
+
+
+def test_a_gan_that_is_done_with_leaves_its_memory_to_the_next_at_once():
+    """In the same process, and on a GPU within the same share of its memory: it must not wait for a collection of cycles."""
+    trained = gan()
+    trained.train(*toy(), 1)
+    gone = [weakref.ref(each) for each in (trained, trained.generator, trained.optimisers["critic"])]
+    gc.disable()
+    try:
+        del trained
+        assert [each() for each in gone] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def test_making_a_gan_leaves_the_global_generator_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    gan()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_both_networks_learn_and_the_critic_stays_trainable():
+    images, labels = toy()
+    trained = gan()
+    before = {name: [p.detach().clone() for p in net.parameters()] for name, net in trained.networks.items()}
+    trained.train(images, labels, 2)
+    for name, network in trained.networks.items():
+        names = [key for key, _ in network.named_parameters()]
+        still = [key for key, a, b in zip(names, before[name], network.parameters(), strict=True) if torch.equal(a, b)]
+        # The Wasserstein loss is a difference of scores: what adds the same to every score drops out.
+        same = {"score.bias", "blocks.1.conv2.bias", "blocks.1.shortcut.bias"}
+        assert set(still) <= (same if name == "critic" else set())
+        assert all(p.requires_grad for p in network.parameters())
+
+
+def test_training_approaches_a_plain_target():
+    """On images of one colour a few hundred steps must bring the samples' mean near it."""
+    images = np.full((8, 16, 16, 3), (220, 40, 128), np.uint8)
+    trained = Gan(SMALL, TrainingConfig(batch=8, critic_steps=2, generator_lr=2e-3, critic_lr=2e-3), classes=0, seed=0)
+    trained.train(images, None, 150)
+    mean = sample(trained.generator, 8, 64, 0).mean((0, 1, 2))
+    assert np.abs(mean - (220, 40, 128)).max() < 30
+
+
+def test_divergence_is_noticed():
+    images, labels = toy()
+    wild = Gan(SMALL, TrainingConfig(batch=4, critic_steps=1, critic_lr=1e6), classes=0, seed=0)
+    with pytest.raises(Diverged, match="by step 10"):
+        wild.train(images, labels, 20)
+
+
+FAMILIES = {
+    "resnet": TRAINING,
+    "sngan": TRAINING.model_copy(update={"loss": "hinge", "gradient_penalty": 0.0}),
+    "dcgan": TRAINING.model_copy(update={"loss": "hinge", "gradient_penalty": 0.0}),
+}
+EXTRAS = {"ema": 0.9, "flip": True, "crop": 2, "precision": "bf16"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("classes", [0, 3])
+def test_every_family_trains_with_every_extra_and_resumes_to_the_bit(family: str, classes: int):
+    images, labels = toy()
+    config = SMALL.model_copy(update={"family": family, "batch_norm": "running"})
+    training = FAMILIES[family].model_copy(update=EXTRAS)
+    written = trial(bool(classes)).model_copy(update={"gan": config, "training": training})
+    whole, first, resumed = (Gan(config, training, classes=classes, seed=seed) for seed in (0, 0, 99))
+    whole.train(images, labels, 6)
+    first.train(images, labels, 3)
+    checkpoints.resume(resumed, checkpoints.load(checkpoints.save(first, written, {}, {}, resumable=True), "here"))
+    resumed.train(images, labels, 6)
+    assert resumed.average is not None
+    assert whole.average is not None
+    for a, b in ((whole.generator, resumed.generator), (whole.critic, resumed.critic), (whole.average, resumed.average)):
+        for name, tensor in a.state_dict().items():
+            assert torch.equal(tensor, b.state_dict()[name]), name
+    assert not np.array_equal(sample(whole.average, 8, 4, 0), sample(whole.generator, 8, 4, 0))
+
+
+def test_the_average_is_that_of_the_generators_steps():
+    images, _ = toy()
+    trained = Gan(SMALL, TRAINING.model_copy(update={"ema": 0.75}), classes=0, seed=0)
+    assert trained.average is not None
+    expected = trained.generator.norm.scale.detach().double()
+    for step in range(1, 5):
+        trained.train(images, None, step)
+        expected = 0.75 * expected + 0.25 * trained.generator.norm.scale.detach().double()
+    torch.testing.assert_close(trained.average.norm.scale.double(), expected, rtol=1e-6, atol=1e-7)
+
+
+def drawn(trained: Gan, images: np.ndarray, labels: np.ndarray | None, times: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the real images uint8 and the labels of so many minibatches."""
+    data = Data.on(trained.device, images, labels)
+    batches, names = [], []
+    for _ in range(times):
+        chosen, classes = trained._choose(data)
+        pixels = trained._varied(data.pixels, chosen).add(1).mul(127.5).round()
+        batches.append(pixels.permute(0, 2, 3, 1).numpy().astype(np.uint8))
+        names.append(classes.numpy() if classes is not None else None)
+    return np.concatenate(batches), np.concatenate(names) if labels is not None else None
+
+
+def test_classes_are_drawn_equally_often_and_every_image_of_a_class_too():
+    images, _ = toy(40)
+    labels = np.array([5] * 30 + [2] * 9 + [7])  # of few classes, unevenly, not in order, not from 0 on
+    batches, names = drawn(gan(8), images, labels, 1500)
+    assert names is not None
+    share = np.bincount(names, minlength=8) / len(names)
+    np.testing.assert_allclose(share, np.isin(np.arange(8), [2, 5, 7]) / 3, atol=0.03)
+    which = {image.tobytes(): i for i, image in enumerate(images)}
+    seen = np.array([which[image.tobytes()] for image in batches])
+    np.testing.assert_array_equal(labels[seen], names)
+    counts = np.bincount(seen[names == 5], minlength=40)[:30]
+    assert counts.min() > 0.5 * counts.mean()
+
+
+def test_without_variation_images_come_as_they_are():
+    images, _ = toy()
+    batches, _ = drawn(gan(), images, None, 20)
+    known = {image.tobytes() for image in images}
+    assert {image.tobytes() for image in batches} <= known
+
+
+def test_flips_mirror_half_of_the_images():
+    images, _ = toy(2)
+    trained = Gan(SMALL, TRAINING.model_copy(update={"flip": True}), classes=0, seed=0)
+    batches, _ = drawn(trained, images, None, 200)
+    plain, mirrored = ({image[:, ::step].tobytes() for image in images} for step in (1, -1))
+    share = np.mean([image.tobytes() in mirrored for image in batches])
+    assert {image.tobytes() for image in batches} == plain | mirrored
+    assert 0.4 < share < 0.6
+
+
+def test_crops_move_images_by_every_offset_and_mirror_their_edges():
+    images, _ = toy(1)
+    trained = Gan(SMALL, TRAINING.model_copy(update={"crop": 2}), classes=0, seed=0)
+    batches, _ = drawn(trained, images, None, 200)
+    padded = np.pad(images[0], ((2, 2), (2, 2), (0, 0)), "reflect")
+    expected = {padded[y : y + 16, x : x + 16].tobytes() for y in range(5) for x in range(5)}
+    assert {image.tobytes() for image in batches} == expected
+
+
+# -- samples ------------------------------------------------------------------------------------------------------------
+
+
+def test_samples_are_the_same_first_images_whatever_the_number():
+    generator = gan().generator
+    few, many = sample(generator, 8, 5, 0), sample(generator, 8, 300, 0)
+    assert few.shape == (5, 16, 16, 3)
+    assert few.dtype == np.uint8
+    assert many.shape[0] == 300
+    np.testing.assert_array_equal(few, many[:5])
+    assert not np.array_equal(few, sample(generator, 8, 5, 1))
+
+
+def test_conditional_samples_follow_their_labels():
+    generator = gan(classes=3).generator
+    with torch.no_grad():
+        for module in generator.modules():
+            if hasattr(module, "shift"):
+                module.shift[1] += 1.0
+    zeros = sample(generator, 8, 4, 0, np.zeros(4, np.int64))
+    ones = sample(generator, 8, 4, 0, np.ones(4, np.int64))
+    assert not np.array_equal(zeros, ones)
+
+
+# -- checkpoints --------------------------------------------------------------------------------------------------------
+
+
+def source(conditional: bool = False, classes: tuple[str, ...] = ("a", "b", "c")) -> tuple[Gan, checkpoints.Checkpoint]:
+    trained = gan(len(classes) if conditional else 0, seed=3)
+    trained.train(*toy(), 1)
+    data = checkpoints.save(trained, trial(conditional, classes), {}, {}, resumable=False)
+    return trained, checkpoints.load(data, "source")
+
+
+def test_a_transferred_generator_draws_what_its_source_draws():
+    theirs, checkpoint = source()
+    ours = gan(seed=7)
+    match = transfer.transfer(checkpoint, "generator", ours.generator, ())
+    assert set(match.matched) == set(ours.generator.state_dict())
+    assert not match.unmatched
+    np.testing.assert_array_equal(sample(ours.generator, 8, 9, 0), sample(theirs.generator, 8, 9, 0))
+
+
+def test_classes_are_mapped_by_name_and_new_ones_start_from_the_mean():
+    theirs, checkpoint = source(conditional=True)
+    ours = gan(classes=4, seed=7)
+    match = transfer.transfer(checkpoint, "generator", ours.generator, ("c", "a", "new", "b"))
+    transfer.transfer(checkpoint, "critic", ours.critic, ("c", "a", "new", "b"))
+    old, new = theirs.generator.norm.scale, ours.generator.norm.scale
+    assert torch.equal(new[[1, 3, 0]], old)
+    torch.testing.assert_close(new[2], old.mean(0))
+    assert "norm.scale" in match.remapped
+    assert theirs.critic.classify is not None
+    assert ours.critic.classify is not None
+    assert torch.equal(ours.critic.classify.weight[[1, 3, 0]], theirs.critic.classify.weight)
+
+
+CLASSES = ("a", "b", "c")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("conditioning", ["batch-norm", "concat"])
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [(None, CLASSES), (CLASSES, None), (CLASSES, ("b", "a", "c")), (CLASSES, ("x", "b"))]
+)
+def test_a_transfer_draws_at_first_what_its_source_draws(
+    family: str, conditioning: str, theirs: tuple[str, ...] | None, ours: tuple[str, ...] | None
+):
+    """Into classes from none: every class draws as the source. Of known classes: each as its namesake. Into none: the mean."""
+    config = SMALL.model_copy(update={"family": family, "conditioning": conditioning})
+    training = FAMILIES[family]
+    written = trial(theirs is not None).model_copy(update={"gan": config, "training": training})
+    source = Gan(config, training, classes=len(theirs or ()), seed=3)
+    source.train(*toy(), 2)
+    taker = Gan(config, training, classes=len(ours or ()), seed=7)
+    checkpoint = checkpoints.load(checkpoints.save(source, written, {}, {}, resumable=False), "source")
+    for name, network in taker.networks.items():
+        match = transfer.transfer(checkpoint, name, network, ours or ())
+        assert not match.unmatched
+        heads = [key for key in network.state_dict() if key.startswith("classify.")]
+        assert set(match.fresh) >= (set(heads) if theirs is None else set())
+    n = 12
+
+    def draw(gan: Gan, label: int | None) -> np.ndarray:
+        return sample(gan.generator, 8, n, 0, None if label is None else np.full(n, label))
+
+    if theirs is None:
+        for label in range(3):
+            np.testing.assert_array_equal(draw(taker, label), draw(source, None))
+    elif ours is not None:
+        for label, name in enumerate(ours):
+            if name in CLASSES:
+                np.testing.assert_array_equal(draw(taker, label), draw(source, CLASSES.index(name)))
+        assert len({draw(taker, label).tobytes() for label in range(len(ours))}) == len(ours)
+    elif conditioning == "batch-norm":
+        state = source.generator.state_dict()
+        for key, tensor in taker.generator.state_dict().items():
+            torch.testing.assert_close(tensor, state[key].mean(0) if key.endswith((".scale", ".shift")) else state[key])
+    else:
+        z = torch.randn(n, 8)
+        by_class = [source.generator.input(z, torch.full((n,), label)) for label in range(3)]
+        torch.testing.assert_close(taker.generator.input(z, None), torch.stack(by_class).mean(0))
+
+
+def test_a_class_head_starts_afresh_where_the_source_has_none():
+    _, checkpoint = source()
+    ours, untouched = gan(classes=3, seed=7), gan(classes=3, seed=7)
+    transfer.transfer(checkpoint, "critic", ours.critic, CLASSES)
+    assert torch.equal(ours.critic.classify.weight, untouched.critic.classify.weight)
+    assert not torch.equal(ours.critic.score.weight, untouched.critic.score.weight)
+
+
+def test_an_unmatched_tensor_is_an_error():
+    _, checkpoint = source()
+    for other in ({"width": 8}, {"resolution": 32}):
+        taker = Gan(SMALL.model_copy(update=other), TRAINING, classes=0, seed=0)
+        with pytest.raises(UserError, match="the critic of source 'toy' does not fit"):
+            transfer.transfer(checkpoint, "critic", taker.critic, ())
+
+
+@pytest.mark.parametrize("data", [b"", b"not safetensors at all", (2**40).to_bytes(8, "little") + b"{}"])
+def test_bytes_that_are_no_checkpoint_are_refused(data: bytes):
+    with pytest.raises(UserError, match="checkpoint there is damaged"):
+        checkpoints.load(data, "there")
+
+
+def test_a_checkpoint_of_a_later_versions_trial_says_so():
+    _, checkpoint = source()
+    data = checkpoints.pack(checkpoint.tensors, Later(**dict(trial())), 0, {}, {})
+    with pytest.raises(UserError, match="checkpoint there is of a trial that this transfergan does not know; upgrade"):
+        checkpoints.load(data, "there")
+
+
+class Later(TrialConfig):
+    novelty: int = 1
+
+
+def test_a_run_goes_on_from_the_checkpoint_of_another_kind_of_device_with_random_numbers_of_its_own():
+    images, labels = toy()
+    trained, taken_over = gan(), gan()
+    trained.train(images, labels, 2)
+    checkpoint = checkpoints.load(checkpoints.save(trained, trial(), {}, {}, resumable=True), "here")
+    other = replace(checkpoint, tensors={**checkpoint.tensors, "random": torch.zeros(16, dtype=torch.uint8)})  # a GPU's
+    checkpoints.resume(taken_over, other)
+    assert torch.equal(weights(trained), weights(taken_over))
+    taken_over.train(images, labels, 3)
+    assert not torch.equal(weights(trained), weights(taken_over))
+
+
+def test_a_checkpoint_of_a_finished_trial_holds_no_optimiser():
+    _, checkpoint = source()
+    assert not checkpoint.resumable
+    assert {name.partition(".")[0] for name in checkpoint.tensors} == {"generator", "critic"}
+
+
+def test_the_penalty_needs_no_second_order_terms_of_the_class_head():
+    """A conditional critic's penalty is on its score alone."""
+    torch.manual_seed(0)
+    critic = Critic(SMALL, 3)
+    real, fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)
+    gradient_penalty(critic, real, fake, torch.rand(4, 1, 1, 1)).backward()
+    assert critic.classify is not None
+    assert critic.classify.weight.grad is None
+    assert F.cross_entropy(critic(real)[1], torch.tensor([0, 1, 2, 0])).isfinite()

@@ -1,0 +1,161 @@
+"""Knobs: diversity, density, variation within a class, and the shift of a whole domain; nested, exact, and monotone."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainers.common.errors import UserError
+from trainers.domains import builtin_names, get
+from trainers.domains.knobs import Knobs, split_name
+from trainers.domains.rendering.shift import shifted
+from trainers.evaluation.embeddings.loading import load_embedding
+from trainers.evaluation.metrics.fid import fid, statistics
+from trainers.evaluation.metrics.kid import kid
+
+RENDERED = ("letters", "numerals", "shapes", "textures")
+
+
+def rows(images: np.ndarray) -> set[bytes]:
+    return {image.tobytes() for image in images}
+
+
+# -- names --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "name", "knobs"), [
+    ("letters", "letters", Knobs()),
+    ("letters[classes=5,per_class=2000]", "letters", Knobs(classes=5, per_class=2000)),
+    ("letters[ spread = 0.5 , shift=1e-1]", "letters", Knobs(spread=0.5, shift=0.1)),
+    ("letters[spread=1,shift=0]", "letters", Knobs()),
+    ("folder:/photos[old]", "folder:/photos[old]", Knobs()),
+    ("folder:/photos[old][classes=2]", "folder:/photos[old]", Knobs(classes=2)),
+])  # fmt: skip
+def test_names_are_taken_apart(text: str, name: str, knobs: Knobs):
+    assert split_name(text) == (name, knobs)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("letters[clases=5]", "unknown knob 'clases'; did you mean classes"),
+    ("letters[classes=0]", "classes is a whole number of 1 or more, not '0'"),
+    ("letters[classes=2.5]", "not '2.5'"),
+    ("letters[classes=]", "not ''"),
+    ("letters[per_class=-1]", "not '-1'"),
+    ("letters[shift=1.5]", "shift is a number from 0 to 1, not '1.5'"),
+    ("letters[spread=nan]", "not 'nan'"),
+    ("letters[classes=2,classes=3]", "knob 'classes' stands there twice"),
+    ("letters[classes=27]", "'letters' has 26 classes"),
+    ("leters[classes=2]", "unknown domain 'leters'"),
+    ("digits[shift=0.5]", "'digits' is not rendered, so it has no shift"),
+    ("digits[per_class=101]", "a class of 'digits' has"),
+])  # fmt: skip
+def test_a_mistake_in_a_knob_is_named(text: str, said: str):
+    with pytest.raises(UserError) as error:
+        get(text).count("train")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_without_classes_has_no_knobs(tmp_path: Path):
+    for i in range(10):
+        Image.fromarray(np.full((9, 9, 3), 20 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    with pytest.raises(UserError, match="need class labels"):
+        get(f"folder:{tmp_path}[classes=2]")
+
+
+def test_the_same_setting_has_one_name_and_one_identity_and_another_has_another():
+    assert get("letters[per_class=9,classes=5]") is get("letters[classes=5,per_class=9]")
+    assert get("letters[spread=1]") is get("letters")
+    names = ["letters", "letters[classes=5]", "letters[per_class=5]", "letters[spread=0.5]", "letters[shift=0.5]"]
+    assert len({get(name).fingerprint for name in names}) == 5
+    for name in names:
+        assert get(get(name).name) is get(name)
+
+
+# -- diversity and density ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_classes_are_nested_and_whole_in_both_splits(name: str):
+    base, few, more = get(name), get(f"{name}[classes=2]"), get(f"{name}[classes=4]")
+    assert len(few.classes) == 2
+    assert set(few.classes) < set(more.classes) < set(base.classes)
+    for split in ("train", "reference"):
+        whole, part = base.load(split, 8), few.load(split, 8)
+        assert whole.labels is not None
+        assert part.labels is not None
+        wanted = np.isin(np.array(base.classes)[whole.labels], few.classes)
+        np.testing.assert_array_equal(part.images, whole.images[wanted])
+        np.testing.assert_array_equal(np.array(few.classes)[part.labels], np.array(base.classes)[whole.labels[wanted]])
+        assert few.count(split) == len(part.images)
+        np.testing.assert_array_equal(few.labels(split), part.labels)
+
+
+@pytest.mark.parametrize(("name", "small", "large"), [("digits", 20, 60), ("letters", 200, 600), ("shapes", 3, 700)])
+def test_per_class_is_exact_and_nested_and_leaves_the_reference_alone(name: str, small: int, large: int):
+    """More than the domain has, too, where it is rendered."""
+    few, many = (get(f"{name}[classes=3,per_class={count}]") for count in (small, large))
+    for domain, count in ((few, small), (many, large)):
+        labels = domain.load("train", 8).labels
+        assert labels is not None
+        assert np.bincount(labels).tolist() == [count] * 3
+        assert domain.count("train") == 3 * count
+    assert rows(few.load("train", 8).images) <= rows(many.load("train", 8).images)
+    reference = get(f"{name}[classes=3]").load("reference", 8)
+    np.testing.assert_array_equal(few.load("reference", 8).images, reference.images)
+    assert not rows(many.load("train", 16).images) & rows(get(name).load("reference", 16).images)
+
+
+def test_fewer_images_of_a_class_are_spread_over_all_that_there_are():
+    chosen = get("digits[classes=2,per_class=30]").load("train", 8).images
+    assert rows(chosen) < rows(get("digits").load("train", 8).images)
+
+
+# -- variation and shift ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_variation_within_a_class_rises_with_spread_from_none(name: str):
+    def within(spread: float) -> float:
+        data = get(f"{name}[spread={spread}]").load("reference", 16)
+        assert data.labels is not None
+        images = data.images.astype(float)
+        return float(np.mean([images[data.labels == k].var(0).mean() for k in np.unique(data.labels)]))
+
+    found = [within(spread) for spread in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert found[0] == 0
+    assert all(a < b for a, b in pairwise(found))
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_distance_rises_strictly_with_shift(name: str):
+    embed = load_embedding("builtin")
+    found = [embed(get(f"{name}[shift={fifths / 5}]").load("reference", 16).images) for fifths in range(6)]
+    base = statistics(found[0])
+    for distances in (
+        [fid(base, statistics(features)) for features in found],
+        [kid(found[0][:400], features[:400]).value for features in found],
+    ):
+        assert all(a < b for a, b in pairwise(distances)), distances
+        assert distances[1] > 0.01 * distances[-1]
+
+
+def test_a_shift_turns_tints_and_grounds_and_none_changes_nothing():
+    images = get("letters").load("reference", 16).images[:5]
+    assert shifted(images, 0.0) is images
+    white = np.full((1, 32, 32, 3), 255, np.uint8)
+    mean = shifted(white, 1.0).reshape(-1, 3).mean(0)
+    assert mean[0] > mean[1] > mean[2]
+    turned = shifted(images, 0.5)
+    assert (turned.shape, turned.dtype) == (images.shape, np.uint8)
+
+
+def test_knobs_go_together_and_the_images_are_the_same_at_every_resolution():
+    domain = get("shapes[classes=3,per_class=40,spread=0.5,shift=0.3]")
+    small, large = domain.load("train", 8), domain.load("train", 32)
+    means = [each.images.mean((1, 2)) for each in (small, large)]
+    assert np.abs(means[0] - means[1]).max() < 12
+    assert small.images.shape == (120, 8, 8, 3)
+    assert len(rows(large.images)) == 120

@@ -1,0 +1,459 @@
+"""The contract of the strategies, each in every family of networks: what is copied, frozen, trained, held; and resuming."""
+
+import copy
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainers.adaptation.anchors import Anchors, relative
+from trainers.adaptation.describe import inventory
+from trainers.adaptation.fisher import SAMPLES, TOGETHER, fisher
+from trainers.adaptation.low_rank import LowRankUpdate, merged_state
+from trainers.common.errors import UserError
+from trainers.common.seeds import derive_seed
+from trainers.config import blocks
+from trainers.config.settings import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
+from trainers.config.strategies import STRATEGIES, get_strategy, in_cell
+from trainers.config.strategy import NONE, Penalty, Phase, Strategy
+from trainers.core.gan import Gan
+from trainers.core.sampling import sample
+from trainers.networks import Critic, make_critic, make_generator
+from trainers.trial import checkpoints, transfer
+from trainers.trial.checkpoints import Checkpoint
+from trainers.trial.run import start
+
+FAMILIES = {"resnet": "wgan-gp", "sngan": "hinge", "dcgan": "hinge"}
+STEPS, PROBE = 8, 2  # the steps of a trial, and those in its first phase: a quarter
+
+#: Beginnings of the names of the tensors that are frozen in the last phase, at 16 pixels, by family.
+FROZEN: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
+    "freeze-d": {
+        "resnet": {"critic": ("input.", "blocks.0.")}, "sngan": {"critic": ("first.",)}, "dcgan": {"critic": ("input.",)},
+    },
+    "freeze-d[blocks=2]": {
+        "resnet": {"critic": ("input.", "blocks.0.", "blocks.1.")}, "sngan": {"critic": ("first.", "blocks.0.")},
+        "dcgan": {"critic": ("input.", "downs.0.", "norms.0.")},
+    },
+    "freeze-g": {
+        "resnet": {"generator": ("input.", "blocks.0.")}, "sngan": {"generator": ("input.", "blocks.0.")},
+        "dcgan": {"generator": ("input.", "ups.0.", "norms.0.")},
+    },
+    "freeze-low": {
+        "resnet": {"generator": ("norm.", "output.", "blocks.1."), "critic": ("input.", "blocks.0.")},
+        "sngan": {"generator": ("norm.", "output.", "blocks.1."), "critic": ("first.",)},
+        "dcgan": {"generator": ("ups.0.", "norms.0.", "ups.1.", "norms.1."), "critic": ("input.",)},
+    },
+}  # fmt: skip
+
+#: In the first phase of those that have two, what is trained.
+PROBED = {
+    "mine": {"generator": ("input.miner.",), "critic": ("",)},
+    "linear-probe-then-finetune": {"generator": ("input.",), "critic": ("score.",)},
+}
+
+NAMES = [*STRATEGIES, "freeze-d[blocks=2]"]
+
+
+def shape(family: str) -> GanConfig:
+    return GanConfig.model_validate({"family": family, "resolution": 16, "width": 4, "latent": 8})
+
+
+def training(family: str, **changes: Any) -> TrainingConfig:
+    data = {"loss": FAMILIES[family], "steps": STEPS, "batch": 4, "critic_steps": 1, "ema": 0.5, "precision": "bf16"}
+    return TrainingConfig.model_validate({**data, "generator_lr": 1e-3, "critic_lr": 1e-3, **changes})
+
+
+def trial(family: str, strategy: str | None, classes: tuple[str, ...] = ()) -> TrialConfig:
+    domain = DomainRef(name="toy", fingerprint="toy/1", classes=classes)
+    return TrialConfig(
+        kind="pretrain" if strategy is None else "adapt", domain=domain, size=12, strategy=strategy,
+        conditional=bool(classes), gan=shape(family), training=training(family), evaluation=EvaluationConfig(),
+    )  # fmt: skip
+
+
+def images() -> tuple[np.ndarray, np.ndarray]:
+    return np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8), np.arange(12) % 2
+
+
+PIXELS, LABELS = images()
+
+
+@cache
+def source(family: str, classes: tuple[str, ...] = ()) -> Checkpoint:
+    """Return a source of which no tensor is what a fresh one is."""
+    gan = Gan(shape(family), training(family, ema=0.0), classes=len(classes), seed=3)
+    torch.manual_seed(0)
+    for network in gan.networks.values():
+        for parameter in network.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    found = fisher(gan.generator, gan.critic, gan.config, 8, 0)
+    written = trial(family, None, classes)
+    return checkpoints.load(checkpoints.save(gan, written, {}, {}, resumable=False, fishers=found), "source")
+
+
+def begun(family: str, name: str, classes: tuple[str, ...] = (), theirs: tuple[str, ...] = (), **changes: Any) -> Gan:
+    """Return a GAN that has started as a strategy says."""
+    gan = Gan(shape(family), training(family, **changes), classes=len(classes), seed=7)
+    start(gan, get_strategy(name), source(family, theirs), classes)
+    return gan
+
+
+def parameters(gan: Gan) -> dict[str, Tensor]:
+    named = {f"{name}.{key}": p for name, network in gan.networks.items() for key, p in network.named_parameters()}
+    return {key: parameter.detach().clone() for key, parameter in named.items()}
+
+
+@cache
+def trained_whole(family: str, name: str) -> tuple[Gan, tuple[dict[str, Tensor], ...]]:
+    """Return a trained GAN, and its parameters at the start, at the end of the first phase and at the end."""
+    gan = begun(family, name)
+    found = [parameters(gan)]
+    for until in (PROBE, STEPS):
+        gan.train(PIXELS, None, until)
+        found.append(parameters(gan))
+    return gan, tuple(found)
+
+
+def history(family: str, name: str) -> tuple[dict[str, Tensor], ...]:
+    return trained_whole(family, name)[1]
+
+
+def frozen(family: str, name: str, phase: int) -> Iterator[str]:
+    """Yield the names of the parameters that may not move in a phase: what the papers say, written down here by hand."""
+    for full in history(family, name)[0]:
+        network, _, key = full.partition(".")
+        if name in PROBED and phase == 0:
+            stays = not key.startswith(PROBED[name][network])
+        elif name == "lora":
+            stays = "lora_" not in key
+        elif name == "scale-shift":
+            stays = network == "generator" and not key.endswith((".scale", ".shift"))
+        else:
+            stays = key.startswith(FROZEN.get(name, {}).get(family, {}).get(network, ("nothing",)))
+        if stays:
+            yield full
+
+
+each = [pytest.mark.parametrize("family", FAMILIES), pytest.mark.parametrize("name", NAMES)]
+
+
+def contract(test: Any) -> Any:
+    """Let a test be of every strategy in every family."""
+    for mark in each:
+        test = mark(test)
+    return test
+
+
+# -- the contract -------------------------------------------------------------------------------------------------------
+
+
+@contract
+def test_exactly_the_declared_tensors_are_the_sources_at_first(family: str, name: str):
+    gan, theirs = begun(family, name), source(family).tensors
+    copied = {"scratch": (), "finetune-g": ("generator",), "finetune-d": ("critic",)}.get(name, ("generator", "critic"))
+    for network, module in gan.networks.items():
+        kept = FROZEN[name][family][network] if name == "freeze-low" else ("",)
+        for key, tensor in merged_state(module).items():
+            if not key.startswith("input.miner."):
+                equal = torch.equal(tensor, theirs[f"{network}.{key}"])
+                assert equal == (network in copied and key.startswith(kept)), f"{network}.{key}"
+    if "generator" in copied and name != "freeze-low":
+        network, latent = checkpoints.generator(source(family))
+        np.testing.assert_array_equal(sample(gan.generator, 8, 4, 0), sample(network, latent, 4, 0))
+
+
+@contract
+def test_what_is_frozen_stays_and_what_is_trained_moves(family: str, name: str):
+    states = history(family, name)
+    for phase, (before, after) in enumerate(zip(states, states[1:], strict=False)):
+        stays = set(frozen(family, name, phase))
+        still = {key for key in before if torch.equal(before[key], after[key])}
+        assert stays <= still
+        # The loss is a difference of scores: what adds the same to every score drops out.
+        same = {"critic.score.bias"} | (
+            {"critic.blocks.1.conv2.bias", "critic.blocks.1.shortcut.bias"} if family == "resnet" else set()
+        )
+        assert still - stays <= same
+        assert len(stays) < len(before)
+
+
+def test_a_strategy_that_leaves_nothing_to_be_trained_says_so():
+    class Frozen(Strategy):
+        key = "frozen"
+
+        def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
+            return (Phase(until=0.5), Phase(critic=NONE))
+
+    gan = Gan(shape("dcgan"), training("dcgan"), classes=0, seed=0)
+    gan.follow(Frozen())
+    with pytest.raises(UserError, match="strategy 'frozen' leaves nothing of the critic to be trained at step 4"):
+        gan.train(PIXELS, None, STEPS)
+
+
+@contract
+def test_resuming_gives_the_same_bits(family: str, name: str):
+    whole, _ = trained_whole(family, name)
+    for stop in (1, 5) if name in PROBED else (3,):  # within the first phase of those that have two, and beyond it
+        first = begun(family, name)
+        first.train(PIXELS, None, stop)
+        data = checkpoints.save(first, trial(family, name), {}, {}, resumable=True)
+        resumed = Gan(shape(family), training(family), classes=0, seed=99)
+        strategy = get_strategy(name)
+        resumed.follow(strategy, None if strategy.penalty is None else Anchors(strategy.penalty.weight))
+        checkpoints.resume(resumed, checkpoints.load(data, "here"))
+        resumed.train(PIXELS, None, STEPS)
+        assert whole.average is not None
+        assert resumed.average is not None
+        pairs = [(whole.generator, resumed.generator), (whole.critic, resumed.critic), (whole.average, resumed.average)]
+        for ours, theirs in pairs:
+            assert set(ours.state_dict()) == set(theirs.state_dict())
+            for key, tensor in ours.state_dict().items():
+                assert torch.equal(tensor, theirs.state_dict()[key]), key
+
+
+@contract
+def test_a_checkpoint_draws_and_can_be_a_source(family: str, name: str):
+    gan = begun(family, name, precision="float32")
+    gan.train(PIXELS, None, 1)
+    for resumable in (True, False):
+        written = checkpoints.load(checkpoints.save(gan, trial(family, name), {}, {}, resumable=resumable), "here")
+        network, latent = checkpoints.generator(written)
+        np.testing.assert_array_equal(sample(network, latent, 4, 0), sample(gan.generator, 8, 4, 0))
+        for part, fresh in (("generator", make_generator(shape(family))), ("critic", make_critic(shape(family)))):
+            match = transfer.transfer(written, part, fresh, ())
+            assert set(match.matched) == set(fresh.state_dict())
+
+
+@pytest.mark.parametrize(("family", "theirs"), [("resnet", ()), ("sngan", ("b", "x")), ("dcgan", ())])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_conditional_trial_trains_what_belongs_to_its_classes(family: str, name: str, theirs: tuple[str, ...]):
+    gan = begun(family, name, ("a", "b"), theirs)
+    before = parameters(gan)
+    gan.train(PIXELS, LABELS, PROBE)
+    after = parameters(gan)
+    heads = [key for key in before if key.startswith("critic.classify.")]
+    assert heads
+    assert not any(torch.equal(before[key], after[key]) for key in heads)
+
+
+# -- what is held near the source ---------------------------------------------------------------------------------------
+
+HELD = ["l2-sp[weight=0.7]", "ewc[weight=0.7]"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", HELD)
+def test_a_penalty_is_the_formula_and_its_gradient_agrees_with_finite_differences(family: str, name: str):
+    gan = begun(family, name)
+    assert gan.adaptation is not None
+    assert gan.adaptation.anchors is not None
+    anchors = gan.adaptation.anchors
+    torch.manual_seed(1)
+    for network_name, network in gan.networks.items():
+        network.double()
+        for tensors in (anchors.starts, anchors.importances):
+            tensors |= {key: value.double() for key, value in tensors.items()}
+        for parameter in network.parameters():
+            parameter.data += torch.randn_like(parameter)
+        fishers = {k: v.double() for k, v in source(family).tensors.items() if k.startswith(f"fisher.{network_name}.")}
+        mean = torch.cat([each.flatten() for each in fishers.values()]).mean()
+        expected = 0.0
+        for key, parameter in network.named_parameters():
+            weight = fishers[f"fisher.{network_name}.{key}"] / mean if "ewc" in name else 1.0
+            away = parameter.detach() - source(family).tensors[f"{network_name}.{key}"].double()
+            expected += float((0.35 * weight * away**2).sum())
+        penalty = gan.adaptation.penalty(network_name)
+        assert penalty is not None
+        assert penalty.item() == pytest.approx(expected, rel=1e-6)
+        gradients = torch.autograd.grad(penalty, list(network.parameters()))
+        for _ in range(5):
+            directions = [torch.randn_like(parameter) for parameter in network.parameters()]
+            values = []
+            for step in (1e-3, -1e-3):
+                for parameter, direction in zip(network.parameters(), directions, strict=True):
+                    parameter.data += step * direction
+                moved = gan.adaptation.penalty(network_name)
+                assert moved is not None
+                values.append(moved.item())
+                for parameter, direction in zip(network.parameters(), directions, strict=True):
+                    parameter.data -= step * direction
+            along = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
+            assert along == pytest.approx((values[0] - values[1]) / 2e-3, rel=1e-6, abs=1e-9)
+
+
+def away(family: str, name: str) -> float:
+    first, _, last = history(family, name)
+    return sum(float((last[key] - first[key]).square().sum()) for key in first)
+
+
+@pytest.mark.parametrize("strategy", ["l2-sp", "ewc"])
+def test_a_heavier_penalty_keeps_nearer_to_the_source_and_none_is_finetune(strategy: str):
+    assert away("resnet", f"{strategy}[weight=1000]") < 0.7 * away("resnet", f"{strategy}[weight=0]")
+    for ours, theirs in zip(history("resnet", f"{strategy}[weight=0]"), history("resnet", "finetune"), strict=True):
+        assert all(torch.equal(tensor, theirs[key]) for key, tensor in ours.items())
+
+
+def test_what_starts_afresh_is_not_held():
+    gan = begun("resnet", "ewc", ("a", "b"))
+    assert gan.adaptation is not None
+    assert gan.adaptation.anchors is not None
+    anchors = gan.adaptation.anchors
+    assert set(parameters(gan)) - set(anchors.starts) == {"critic.classify.weight", "critic.classify.bias"}
+    assert anchors.starts["generator.norm.scale"].shape == anchors.importances["generator.norm.scale"].shape == (2, 16 // 4)
+
+
+def test_a_source_of_before_there_was_fisher_information_has_it_computed():
+    whole = source("dcgan")
+    bare = Checkpoint(
+        {key: tensor for key, tensor in whole.tensors.items() if not key.startswith("fisher.")}, whole.trial, 0, {}, {}
+    )
+    found = []
+    for parent in (whole, bare):
+        gan = Gan(shape("dcgan"), training("dcgan"), classes=0, seed=7)
+        matches = {name: transfer.transfer(parent, name, network, ()) for name, network in gan.networks.items()}
+        found.append(transfer.anchors(parent, gan.networks, matches, (), Penalty(1.0, fisher=True)).importances)
+    assert set(found[0]) == set(found[1])
+    assert all(torch.equal(tensor, found[1][key]) for key, tensor in found[0].items())
+
+
+# -- Fisher information -------------------------------------------------------------------------------------------------
+
+
+def scored(generator: nn.Module, critic: Critic) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the scores of the samples behind the Fisher information, and what goes into the critic's last layer."""
+    random = torch.Generator().manual_seed(derive_seed("fisher", 0))
+    features: list[Tensor] = []
+    hook = critic.score.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+    for _ in range(SAMPLES // TOGETHER):
+        z = torch.randn(TOGETHER, 8, generator=random).double()
+        with torch.no_grad():
+            yield critic(generator(z, None))[0], features.pop()
+    hook.remove()
+
+
+def test_fisher_information_is_the_mean_square_of_each_samples_gradient():
+    """Of a linear layer it is known: E[h^2] of the weights, 1 of the bias. Elsewhere finite differences tell."""
+    torch.manual_seed(0)
+    generator, critic = make_generator(shape("resnet")).double(), make_critic(shape("resnet")).double()
+    found = fisher(generator, critic, training("resnet"), 8, 0)
+    features = torch.cat([features for _, features in scored(generator, critic)])
+    torch.testing.assert_close(found["critic.score.weight"][0], features.square().mean(0))
+    torch.testing.assert_close(found["critic.score.bias"], torch.ones(1).double())
+    for full in ("critic.blocks.0.norm2.scale", "critic.input.weight", "generator.blocks.0.conv1.weight"):
+        network, _, key = full.partition(".")
+        entry = {"generator": generator, "critic": critic}[network].get_parameter(key).data.view(-1)
+        scores = []
+        for step in (1e-6, -1e-6):
+            entry[0] += step
+            scores.append(torch.cat([scores for scores, _ in scored(generator, critic)]))
+            entry[0] -= step
+        slopes = (scores[0] - scores[1]) / 2e-6
+        assert found[full].view(-1)[0].item() == pytest.approx(slopes.square().mean().item(), rel=1e-3)
+
+
+def test_fisher_information_leaves_the_networks_as_they_were():
+    config = shape("sngan").model_copy(update={"batch_norm": "running"})
+    gan = Gan(config, training("sngan"), classes=2, seed=0)
+    before = copy.deepcopy({name: network.state_dict() for name, network in gan.networks.items()})
+    found = fisher(gan.generator, gan.critic, gan.config, 8, 0)
+    assert set(found) == set(parameters(gan))
+    for name, network in gan.networks.items():
+        assert network.training
+        assert all(torch.equal(tensor, before[name][key]) for key, tensor in network.state_dict().items())
+
+
+def test_relative_importance_has_mean_one():
+    found = relative({"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([[0.0], [9.0]])})
+    assert torch.cat([each.flatten() for each in found.values()]).tolist() == pytest.approx([1 / 3, 2 / 3, 0, 3])
+    assert relative({"a": torch.zeros(3)})["a"].tolist() == [1, 1, 1]
+
+
+# -- low-rank updates ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_updates_are_of_the_rank_asked_for_and_under_the_spectral_norm(family: str):
+    gan = begun(family, "lora[rank=2]")
+    before = {name: merged_state(network) for name, network in gan.networks.items()}
+    gan.train(PIXELS, None, STEPS)
+    for name, network in gan.networks.items():
+        after = merged_state(network)
+        moved = {key for key, tensor in after.items() if not torch.equal(tensor, before[name][key]) and key[-3:-1] != "._"}
+        updates = [key for key, module in network.named_modules() if isinstance(module, LowRankUpdate)]
+        assert len(moved) == len(updates) == sum(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in network.modules())
+        for key in moved:
+            change = (after[key] - before[name][key]).flatten(1).double()
+            assert int((torch.linalg.svdvals(change) > 1e-6).sum()) <= 2
+        for module in network.modules():
+            if family == "sngan" and name == "critic" and isinstance(module, nn.Conv2d):
+                weight = module.weight.detach().flatten(1)
+                assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1, abs=0.5)
+
+
+# -- blocks -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("resolution", "depth"), [(8, 1), (16, 1), (32, 2)])
+def test_blocks_are_the_networks_own(family: str, resolution: int, depth: int):
+    gan = GanConfig.model_validate({"family": family, "resolution": resolution, "depth": depth, "width": 2, "latent": 4})
+    for name, network in (("generator", make_generator(gan)), ("critic", make_critic(gan))):
+        keys, before = list(network.state_dict()), set[str]()
+        for number in range(blocks.count(name, gan) + 1):  # type: ignore[arg-type]
+            patterns = blocks.image_side(name, gan, number)  # type: ignore[arg-type]
+            found = {key for key in keys if key.startswith(tuple(pattern.removesuffix("*") for pattern in patterns))}
+            assert number == 0 or found > before, "a block without tensors"
+            before = found
+        left = {key.partition(".")[0] for key in set(keys) - before}
+        assert left == ({"input"} if name == "generator" else {"score"})
+
+
+# -- names and options --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "name"), [
+    ("freeze-d[blocks=1]", "freeze-d"), ("freeze-d[blocks=2]", "freeze-d[blocks=2]"),
+    ("freeze-d[ blocks = 2 ]", "freeze-d[blocks=2]"), ("l2-sp[weight=0.1]", "l2-sp"), ("ewc[weight=2e1]", "ewc[weight=20]"),
+    ("freeze-d[from=unconditional,blocks=2]", "freeze-d[blocks=2,from=unconditional]"),
+])  # fmt: skip
+def test_equal_choices_have_equal_names(text: str, name: str):
+    assert get_strategy(text).name == name
+    assert get_strategy(name) == get_strategy(text)
+
+
+def test_in_a_cell_what_the_cell_is_anyway_is_not_said_and_the_rest_is():
+    strategy = get_strategy("freeze-d[blocks=2,from=unconditional]")
+    assert in_cell(strategy, conditional=False) == ("freeze-d[blocks=2]", False)
+    assert in_cell(strategy, conditional=True) == ("freeze-d[blocks=2,from=unconditional]", False)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("freeze-d[block=2]", "unknown option 'block'; did you mean blocks"), ("freeze-d[blocks=0]", "1 or more, got '0'"),
+    ("freeze-d[blocks=1.5]", "a whole number"), ("freeze-d[blocks=2,blocks=2]", "stands there twice"),
+    ("freeze-d[]", "is not of the form option=value"), ("freeze-d[blocks=2", "unknown strategy"),
+    ("l2-sp[weight=nan]", "a number, 0 or more, got 'nan'"), ("l2-sp[weight=inf]", "got 'inf'"),
+    ("mine[share=1.01]", "0 to 1"), ("scratch[from=conditional]", "has no options"),
+])  # fmt: skip
+def test_an_option_that_makes_no_sense_is_refused(text: str, said: str):
+    with pytest.raises(UserError) as refused:
+        get_strategy(text)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_names_its_work_and_is_counted(name: str):
+    about = STRATEGIES[name].about()
+    assert about.endswith(".") == (len(about) > 0)
+    assert name == "scratch" or "20" in about
+    found = inventory(get_strategy(name), shape("resnet"))
+    last = found["phases"][-1]
+    gan = begun("resnet", name)
+    gan.train(PIXELS, None, PROBE + 1)
+    for network, module in gan.networks.items():
+        assert last[network]["parameters"] == sum(p.numel() for p in module.parameters() if p.requires_grad)
+        assert found["parameters"][network] == sum(p.numel() for p in module.parameters())

@@ -1,0 +1,210 @@
+"""The pages of the book: every command and every example in them is run, and every link leads somewhere.
+
+Three things are not done over: `run`, `distances` and their like start no training (that is test_sweep's); what make runs is
+asked of make; and of what is done on a cluster, only the words are looked at (it is test_launch's, test_deploy's, test_jobs').
+"""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+import yaml
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.store import open_store
+from bench.sweeps.plan import make_plan
+from bench.sweeps.spec import SweepSpec
+from tests.analysis.test_pdf import need_a_browser
+from tests.support import datasets, images, tiny
+from tests.trainers.test_embeddings import Inception, script
+from trainers.config.settings import GanConfig
+from trainers.networks import make_critic, make_generator
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    path
+    for path in [*ROOT.glob("*.md"), *(ROOT / "bench").rglob("*.md"), *ROOT.glob("*/README.md")]
+    if ".venv" not in path.parts
+)
+BLOCKS = [
+    (page, language, text) for page in dict.fromkeys(PAGES) for language, text in
+    re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+]  # fmt: skip
+
+
+def blocks(language: str) -> list[str]:
+    return [text for _, each, text in BLOCKS if each == language]
+
+
+def commands() -> list[str]:
+    """Return the lines of all shell blocks without their comments, and those of an && apart."""
+    lines = [re.sub(r"\s+#.*", "", line) for text in blocks("sh") for line in text.replace("\\\n", " ").splitlines()]
+    return list(dict.fromkeys(part.strip() for line in lines for part in line.split("&&") if part.strip()))
+
+
+def example(word: str) -> str:
+    """Return the one Python example that has a word in it."""
+    (found,) = (text for text in blocks("python") if word in text)
+    return found
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory, finished_once: Path) -> Iterator[Path]:
+    """A folder with all that the commands name, and training turned off."""
+    folder = tmp_path_factory.mktemp("book")
+    for name in ("photos/flowers", "photos/landscapes", "faces", "samples"):
+        images.write(folder / name, images.files(40))
+    for name in ("store", "other-store"):
+        shutil.copytree(finished_once, folder / name)
+    (sweep,) = (text for text in blocks("yaml") if "name: flowers" in text and "resources" not in text)
+    (folder / "flowers.yaml").write_text(sweep)
+    (folder / "sweep.yaml").write_text(yaml.safe_dump({**tiny.SPEC, **tiny.SMALL}))
+    gan = GanConfig(**tiny.SPEC["gan"])
+    networks = {"generator": make_generator(gan, 0), "critic": make_critic(gan, 0)}
+    state = {f"{net}.{name}": t.contiguous() for net, each in networks.items() for name, t in each.state_dict().items()}
+    save_file({f"G/{name}": tensor for name, tensor in state.items()}, folder / "faces.safetensors")
+    (folder / "names.json").write_text(json.dumps({f"G/{name}": name for name in state}))
+    (folder / "weights").mkdir()
+    script(Inception(), folder / "weights/inception.pt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(datasets.LABELS, "reference", (*datasets.LABELS["reference"], 0))  # what a sweep needs at least
+        for name in ("cifar10", "svhn"):
+            (folder / "data" / name).mkdir(parents=True)
+            getattr(datasets, name)(folder / "data" / name)
+        patch.chdir(folder)
+        patch.setenv("TRANSFERGAN_DATA", str(folder / "data"))
+        patch.setenv("COLUMNS", "200")
+        for name in ("run_sweep", "run_distances"):
+            patch.setattr(f"bench.run.sweep.{name}", lambda *_: [])
+        yield folder
+
+
+@pytest.mark.parametrize("command", [each for each in commands() if each.startswith("transfergan ")])
+def test_a_command_does_what_the_page_says(workplace: Path, command: str):
+    if command.endswith("--format pdf"):
+        need_a_browser()
+    key = open_store("store").read("trials")["key"].iloc[0]
+    result = CliRunner().invoke(app, shlex.split(command.replace("3f2a", key))[1:])
+    untrained = command.startswith("transfergan run") and not command.endswith("sweep.yaml")
+    assert result.exit_code == (130 if untrained else 0), result.output + repr(result.exception)
+    assert result.stdout
+
+
+def test_what_is_no_command_of_ours_is_there_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    others = [shlex.split(each) for each in commands() if not each.startswith("transfergan ")]
+    for words in others:
+        if words[0] == "make":
+            subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+        elif words[1:2] == ["-m"]:
+            monkeypatch.setattr(sys, "argv", [words[2], "--help"])
+            with pytest.raises(SystemExit, match="0"):
+                import_module(words[2]).main()
+            said = capsys.readouterr().out
+            assert all(word in said for word in words[3:])
+        else:
+            assert words[0].startswith(".venv/bin/")
+            assert all((ROOT / word).exists() for word in words[1:] if "/" in word)
+    assert others
+
+
+def inline() -> list[str]:
+    text = "\n".join(re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL) for page in PAGES)
+    there = [re.sub(r"\s+#.*", "", line) for block in blocks("console") for line in block.splitlines()]
+    found = re.findall(r"`(transfergan [^`]*)`", text) + [line for line in there if line.startswith("transfergan ")]
+    return sorted({" ".join(each.split()) for each in found})
+
+
+@pytest.mark.parametrize("command", inline())
+def test_a_command_within_a_sentence_has_its_verb_and_options(command: str):
+    found: Any = typer.main.get_command(app)
+    for word in shlex.split(command)[1:]:
+        if hasattr(found, "commands"):
+            found = found.commands[word]
+        elif word.startswith("-"):
+            assert word in {name for each in found.params for name in each.opts}
+
+
+@pytest.mark.parametrize("text", blocks("yaml"), ids=lambda text: text.splitlines()[0])
+def test_a_sweep_file_makes_a_plan(workplace: Path, text: str):
+    base = {"name": "book", "targets": ["digits"], "sizes": [10], "strategies": ["scratch", "finetune"], "sources": ["letters"]}
+    assert make_plan(SweepSpec.model_validate({**base, **yaml.safe_load(text)})).trials
+
+
+def test_the_strategy_of_the_book_freezes_what_it_says():
+    from trainers.config import strategies
+
+    space = dict(vars(strategies))
+    exec(example("FreezeEnds"), space)
+    gan = GanConfig(**tiny.SPEC["gan"])
+    (phase,) = space["FreezeEnds"]().phases(gan)
+    names = [name for name, _ in make_critic(gan, 0).named_parameters()]
+    assert {name for name in names if not phase.critic.has(name)} == {
+        "input.weight",
+        "input.bias",
+        "score.weight",
+        "score.bias",
+    }
+
+
+def test_the_domain_of_the_book_is_one(monkeypatch: pytest.MonkeyPatch):
+    from trainers.domains import builtin, get
+
+    space = {**vars(builtin), "BUILTIN": {}}
+    exec(example("render_discs"), space)
+    monkeypatch.setitem(builtin.BUILTIN, "discs", space["BUILTIN"]["discs"])
+    small, large = (get("discs").load("train", 16).images[i] for i in (0, 1))
+    assert (large > 200).sum() > 2 * (small > 200).sum() > 0
+
+
+def test_the_metric_of_the_book_agrees_with_its_definition(monkeypatch: pytest.MonkeyPatch):
+    from trainers.evaluation import comparison
+    from trainers.evaluation.metrics.fid import statistics
+    from trainers.evaluation.references import Reference
+
+    space = {**vars(comparison), "METRICS": {}}
+    exec(example("mean_shift"), space)
+    rng = np.random.default_rng(0)
+    real, made = (rng.normal(at, 1, (4000, 3)).astype(np.float32) for at in (0.0, 1.0))
+    found = space["METRICS"]["mean_shift"](comparison.Comparison(Reference(real, None, statistics(real)), made))
+    assert found.value == pytest.approx(3**0.5, abs=4 * found.standard_error)
+    assert found.standard_error == pytest.approx((2 / 4000) ** 0.5, rel=0.1)
+
+
+def test_any_tool_reads_the_store(workplace: Path):
+    space: dict[str, Any] = {}
+    exec(example("read_parquet"), space)
+    assert {"trial", "step", "metric", "value"} <= set(space["measurements"])
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path):
+    for path, _, anchor in (link.partition("#") for link in re.findall(r"\]\((?!http)([^)]*)\)", page.read_text())):
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        if anchor:
+            assert anchor in anchors(target), f"{path}#{anchor}"
+
+
+def test_the_pages_know_all_verbs_and_presets():
+    text = "\n".join(page.read_text() for page in PAGES)
+    verbs = set(getattr(typer.main.get_command(app), "commands", {}))
+    presets = {path.stem for path in (ROOT / "bench/sweeps/presets").glob("*.yaml")}
+    assert {verb for verb in verbs if f"transfergan {verb}" not in text} == set()
+    assert {preset for preset in presets if preset not in text} == set()

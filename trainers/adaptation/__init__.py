@@ -1,0 +1,1 @@
+"""How a strategy adapts pre-trained networks."""

@@ -1,0 +1,1 @@
+"""What can be asked for: settings, strategies, names. Needs no torch."""

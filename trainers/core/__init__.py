@@ -1,0 +1,1 @@
+"""The GAN core: the training loop, its losses, optimizer and augmentation."""

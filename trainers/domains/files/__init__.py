@@ -1,0 +1,1 @@
+"""Domains whose images lie in files."""

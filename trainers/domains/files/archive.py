@@ -1,0 +1,165 @@
+"""Images in zip or tar archives, one or many (shards), read where they lie: nothing is unpacked."""
+
+import hashlib
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from trainers.common.errors import UserError
+from trainers.domains.files.collection import Arrangement, Collection, by_split, content_fingerprint, enough
+from trainers.domains.files.split_names import SUFFIXES, is_image, splits_and_classes, without_shared
+
+#: A member that would unpack to more is no image that anyone trains on, bytes.
+LARGEST = 2**28
+
+
+@dataclass(frozen=True)
+class Member:
+    """An image file in an archive.
+
+    Attributes:
+        archive: which.
+        name: in the archive.
+        start, size: where its bytes lie, in a tar archive.
+    """
+
+    archive: Path
+    name: str
+    start: int = 0
+    size: int = 0
+
+
+class Archive(Collection):
+    """The images in archives, named ``zip:PATH`` or ``tar:PATH``; the path may hold ``*`` to name many.
+
+    Members are laid out as in a folder: SPLIT/CLASS/FILE, and a folder that all of them share is passed over. Its fingerprint
+    covers names and contents: that of a folder with the same files.
+    """
+
+    licence = "the owner's"
+
+    def __init__(self, kind: str, path: Path) -> None:
+        """List the archives of a kind ("zip" or "tar") at an absolute path.
+
+        Raises:
+            UserError: there is none, one is damaged, compressed as a whole, or there are no image files in them.
+        """
+        self.name = f"{kind}:{path}"
+        self.about = f"images in {path}"
+        archives = matching(self.name, path)
+        self._members = sorted(
+            (member for archive in archives for member in _LISTS[kind](self.name, archive)), key=lambda each: each.name
+        )
+        if not self._members:
+            raise UserError(f"domain {self.name!r} holds no images ({', '.join(sorted(SUFFIXES))})")
+        self._paths = without_shared([member.name for member in self._members])
+        seen: dict[str, int] = {}
+        self._names = []
+        for path_, member in zip(self._paths, self._members, strict=True):
+            again = seen[path_] = seen.get(path_, 0) + 1
+            self._names.append(path_ if again == 1 else f"{path_} ({member.archive.name})")
+        self.listing = listing_of(archives)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:  # type: ignore[override]  # found when asked for
+        """Members that could not be read."""
+        return tuple(self._names[i] for i in self._index.unreadable)
+
+    def records(self) -> "Members":
+        """Return all members that are images by their names."""
+        return Members(tuple(self._members))
+
+    def identify(self, hashes: Sequence[str]) -> str:
+        """Return the fingerprint of the members' names and contents."""
+        return content_fingerprint(self._names, hashes)
+
+    def arrange(self, unreadable: Iterable[int]) -> Arrangement:
+        """Return the splits and classes that the names say, or one in five as reference; see `Collection.arrange`."""
+        readable = enough(self.name, self._names, unreadable)
+        return by_split(self.name, readable, *splits_and_classes(self._paths, readable))
+
+
+@dataclass(frozen=True)
+class Members:
+    """Image files in archives."""
+
+    members: tuple[Member, ...]
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.members)
+
+    def read(self, i: int) -> bytes:
+        """Return a member's content. Raises OSError if it is damaged, encrypted or far too large."""
+        member = self.members[i]
+        if member.start:
+            with member.archive.open("rb") as file:
+                file.seek(member.start)
+                return file.read(member.size)
+        try:
+            archive = _opened(member.archive)
+            if archive.getinfo(member.name).file_size > LARGEST:
+                raise OSError(f"{member.name} is far too large")
+            return archive.read(member.name)
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+            raise OSError(str(error)) from error
+
+
+@cache
+def _opened(archive: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(archive)
+
+
+def matching(name: str, path: Path) -> list[Path]:
+    """Return the files at a path, which may hold ``*``.
+
+    Raises:
+        UserError: there is none.
+    """
+    if "*" in str(path):
+        anchor = Path(path.anchor)
+        found = sorted(file for file in anchor.glob(str(path.relative_to(anchor))) if file.is_file())
+    else:
+        found = [path] if path.is_file() else []
+    if not found:
+        fault = "is a folder; name the file, or PATH/* for all in it" if path.is_dir() else "there is no such file"
+        raise UserError(f"domain {name!r}: {fault}")
+    return found
+
+
+def listing_of(files: Iterable[Path]) -> str:
+    """Return an identity of files as they lie there: names, sizes and times of the last change."""
+    digest = hashlib.sha256()
+    for file in files:
+        stat = file.stat()
+        digest.update(os.fsencode(file.name) + f"\0{stat.st_size}\0{stat.st_ctime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _zipped(name: str, archive: Path) -> Iterator[Member]:
+    try:
+        for info in zipfile.ZipFile(archive).infolist():
+            if not info.is_dir() and is_image(info.filename):
+                yield Member(archive, info.filename)
+    except zipfile.BadZipFile as error:
+        raise UserError(f"domain {name!r}: {archive.name} is not a whole zip archive ({error}); place it anew") from error
+
+
+def _tarred(name: str, archive: Path) -> Iterator[Member]:
+    try:
+        with tarfile.open(archive, "r:") as file:
+            for info in file:
+                inside = info.name.removeprefix("./")
+                if info.isreg() and is_image(inside):
+                    yield Member(archive, inside, info.offset_data, min(info.size, LARGEST))
+    except tarfile.TarError as error:
+        how = "place it anew, uncompressed"
+        raise UserError(f"domain {name!r}: {archive.name} is not a whole plain tar archive ({error}); {how}") from error
+
+
+_LISTS = {"zip": _zipped, "tar": _tarred}

@@ -1,0 +1,1 @@
+"""What the built-in domains are drawn with."""

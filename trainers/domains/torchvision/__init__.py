@@ -1,0 +1,1 @@
+"""Domains from torchvision's data sets."""

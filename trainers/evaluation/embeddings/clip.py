@@ -1,0 +1,45 @@
+"""CLIP's image features, through clean-fid's own mode for it; the `clip` package must be installed."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers.common.errors import UserError
+from trainers.config.embeddings import weights_file
+from trainers.evaluation.embeddings.loading import in_batches
+
+BATCH = 50
+
+
+class Clip:
+    """CLIP ViT-B/32's image features on a device; see :class:`trainers.evaluation.embeddings.Embedding`."""
+
+    licence = "MIT (CLIP by OpenAI)"
+
+    def __init__(self, name: str, identity: str, device: str) -> None:
+        """Load the weights.
+
+        Raises:
+            UserError: the file is not there, or the `clip` package is not installed.
+        """
+        file = weights_file(name)
+        try:
+            from cleanfid.clip_features import CLIP_fx, img_preprocess_clip
+        except ImportError as error:
+            raise UserError(
+                "embedding 'clip' needs the clip package: pip install git+https://github.com/openai/CLIP.git"
+            ) from error
+        self.identity = identity
+        self._device = torch.device(device)
+        self._network = CLIP_fx(name=str(file), device=device)
+        self._network.model.float()  # on a GPU the package would have it in float16: a metric must not depend on the device
+        self._prepare = img_preprocess_clip
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return features float32 (N, 512) of images uint8 (N, H, W, 3)."""
+        return in_batches(self._features, images, BATCH)
+
+    def _features(self, images: np.ndarray) -> Tensor:
+        prepared = np.stack([self._prepare(image) for image in images])
+        features: Tensor = self._network(torch.from_numpy(prepared.transpose(0, 3, 1, 2)).to(self._device))
+        return features
