@@ -6,19 +6,17 @@ censoring explicit, and gives every domain and cell a short label that is unique
 """
 
 import json
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from analysis.words import visible
+from analysis.labels import label_domains
 from bench.store import SCHEMAS, Store
 from trainers.common.errors import unknown_name
-from trainers.config import sources
-from trainers.config.settings import TUNED
+from trainers.config.trial import TUNED
 
 #: Every status, in the order in which a reader cares. The last two are this module's: planned, but not recorded yet.
 STATUSES = ("done", "stopped", "diverged", "failed", "blocked", "unfinished", "pending")
@@ -29,8 +27,6 @@ _TRIAL_COLUMNS = [*SCHEMAS["trials"].names, "sweep"]
 _LABEL_COLUMNS = ["source_label", "target_label", "cell_label", "family"]
 _JOINED = ["kind", "source", "target", "size", "strategy", "conditional", "seed", "cell", "parent", "resolution"]
 _JOINED += ["status", "censored", "budget", *_LABEL_COLUMNS]
-_LABEL_LENGTH = 22  # characters that still fit beside a figure on a phone
-_SEVERAL_LENGTH = 30  # of a mixture or a chain, which is hard to tell by less
 
 
 @dataclass(frozen=True)
@@ -123,69 +119,6 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         searches={plan["tuning"]["search"]: plan["tuning"] for plan in everything.values() if plan.get("tuning")},
         domains=domains,
     )
-
-
-def label_domains(names: Iterable[str]) -> dict[str, str]:
-    """Return a short, unique label per name of a domain, a mixture or a chain.
-
-    >>> label_domains(["digits", "folder:/data/a/flowers", "folder:/data/b/flowers"])
-    {'digits': 'digits', 'folder:/data/a/flowers': 'a/flowers', 'folder:/data/b/flowers': 'b/flowers'}
-    >>> label_domains(["letters+shapes -> digits"])
-    {'letters+shapes -> digits': 'letters+shapes → digits'}
-    """
-    wanted = sorted(set(names))
-    labels = _label_plain({domain for name in wanted for domain in sources.domains(name)})
-    for name in wanted:
-        if name not in labels:
-            links = ["+".join(labels[part] for part in sources.parts(link)) for link in sources.links(name)]
-            labels[name] = _shortened(" → ".join(links), _SEVERAL_LENGTH, labels)
-    return {name: labels[name] for name in wanted}
-
-
-def _label_plain(names: Iterable[str]) -> dict[str, str]:
-    """Return a short, unique label per domain's name."""
-    parts = {name: [part for part in name.removeprefix("folder:").split("/") if part] or [name] for name in sorted(names)}
-    taken = dict.fromkeys(parts, 1)  # how many trailing path parts make up the label
-    while True:
-        groups = defaultdict(list)
-        for name in parts:
-            groups["/".join(parts[name][-taken[name] :])].append(name)
-        growable = [n for group in groups.values() if len(group) > 1 for n in group if taken[n] < len(parts[n])]
-        if not growable:
-            break
-        for name in growable:
-            taken[name] += 1
-    labels: dict[str, str] = {}
-    for full, group in groups.items():
-        label = _short_knobs(visible(full))
-        for name in group:
-            labels[name] = _shortened(label, _LABEL_LENGTH, labels)
-    return labels
-
-
-def _shortened(label: str, length: int, taken: Mapping[str, str]) -> str:
-    """Return a label of at most so many characters that is not taken."""
-    short = label if len(label) <= length else "…" + label[1 - length :]
-    serial = 2
-    while short in taken.values():
-        short, serial = f"{label[: length - 4]}… {serial}", serial + 1
-    return short
-
-
-def _short_knobs(label: str) -> str:
-    """Return a domain's label with its knobs written short.
-
-    >>> _short_knobs("letters[classes=4,per_class=100,spread=0.3]")
-    'letters 4×100 s0.3'
-    """
-    found = re.fullmatch(r"(.+)\[(\w+=[^\[\]]*)\]", label)
-    if not found:
-        return label
-    knobs = dict(knob.split("=") for knob in found[2].split(","))
-    if {"classes", "per_class"} <= set(knobs):
-        knobs = {f"{knobs.pop('classes')}×{knobs.pop('per_class')}": "", **knobs}
-    short = {"spread": "s", "shift": "shift "}
-    return " ".join([found[1], *(f"{short.get(name, name)}{value}" for name, value in knobs.items())])
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

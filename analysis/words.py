@@ -1,6 +1,5 @@
 """How the page words things: methods, numbers, counts and ratios."""
 
-import re
 from typing import Any
 
 import pandas as pd
@@ -12,7 +11,6 @@ _PHRASES = {  # other strategies are called by their names
     "finetune-d": "fine-tuning with only the critic pre-trained",
 }
 
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # controls, and marks of direction
 
 Row = dict[str, Any]
 
@@ -28,15 +26,6 @@ def method(row: Row) -> str:
 def start(row: Row) -> str:
     """Name a strategy and its source, for a table: by its own name."""
     return f"{row['strategy']} from {row['source_label']}" if row["source_label"] else str(row["strategy"])
-
-
-def visible(text: str) -> str:
-    r"""Return text on one line, with what cannot be seen, or turns the direction of what follows, written out.
-
-    >>> visible("a\u202eb\nc")
-    'a\\u202eb c'
-    """
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", " ".join(text.split()))
 
 
 def signed(rho: float) -> str:

@@ -138,7 +138,7 @@ def cluster() -> Iterator["Cluster"]:
     """A Ray cluster on this machine with room for one trial, for runs to join; nodes can be added, and are missed at once."""
     from ray.cluster_utils import Cluster
 
-    from bench.on_ray import tuner  # noqa: F401 - sets what the cluster's processes take from the environment
+    import bench.on_ray  # noqa: F401 - sets the environment that the cluster's processes inherit
 
     watchful = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
     head = {**QUIET, "num_cpus": 1, "_system_config": watchful}

@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 
 from analysis.frames import STATUSES, Frames, records
+from analysis.labels import visible
 from analysis.report.content import tables, tuning
 from analysis.report.content.answers import answers
 from analysis.report.content.summary import caveats, overall
 from analysis.statistics import Analysis, analyse
 from analysis.transfer import transferability
 from analysis.transfer.strategies import BEHIND
-from analysis.words import counted, number, predictor, probability, signed, times, visible
+from analysis.words import counted, number, predictor, probability, signed, times
 
 _NONE, _INTERVAL, _P = "–", "95 % interval", "p, corrected"
 

@@ -24,8 +24,7 @@ from analysis.report.content import panels, paper_panels, tables, tuning
 from analysis.report.content.answers import Answer, answers
 from analysis.report.content.csv_files import Download, of_analysis, of_trials
 from analysis.report.content.embedded_images import Album
-from analysis.report.content.escaping import in_script
-from analysis.report.content.panels import Panel
+from analysis.report.content.panels import Panel, in_script
 from analysis.report.content.sample_grids import Wall, hung, paths, walls
 from analysis.report.content.summary import by_question, caveats
 from analysis.report.content.tables import Quality, Ranking

@@ -5,7 +5,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from bench.cli import cluster, domains, networks, plan, results, run, scale, store
+from bench.cli import cluster, domains, networks, plan, results, run, simulate, store
 from trainers.common.errors import UserError
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for verbs in (run, cluster, plan, scale, results, networks):
+for verbs in (run, cluster, plan, simulate, results, networks):
     app.add_typer(verbs.app)
 app.add_typer(domains.app, name="domains")
 app.add_typer(store.app, name="store")

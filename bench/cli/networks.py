@@ -19,10 +19,18 @@ def strategies(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
     """Say what each strategy copies, trains and holds near the source, of a sweep's networks, and with which options."""
-    from bench.run.inventories import inventories
     from bench.sweeps.spec import load_spec
+    from trainers.adaptation.describe import inventory
+    from trainers.config.strategies import STRATEGIES, get_strategy
 
-    found = list(inventories(load_spec(spec, overrides or ())))
+    loaded = load_spec(spec, overrides or ())
+    found = []
+    for name in dict.fromkeys((*STRATEGIES, *(get_strategy(text).name for text in loaded.strategies))):
+        strategy = get_strategy(name)
+        try:
+            found.append(inventory(strategy, loaded.gan))
+        except UserError as error:
+            found.append({"name": name, "about": strategy.about(), "misfit": str(error)})
     if as_json:
         typer.echo(json.dumps(found))
         return

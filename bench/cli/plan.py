@@ -17,10 +17,9 @@ from bench.cli.options import (
     StoreOption,
     exists,
     open_at,
-    plan_of,
     run_there,
-    search_of,
 )
+from bench.run.planning import plan_of, search_of
 from trainers.common.errors import UserError
 
 app = typer.Typer()

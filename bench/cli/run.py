@@ -20,11 +20,10 @@ from bench.cli.options import (
     default_report,
     hours_limit,
     open_at,
-    plan_of,
     run_there,
-    search_of,
     write_report,
 )
+from bench.run.planning import plan_of, search_of
 from trainers.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ class _Runner:
 
     def tune(self, search: "Search") -> "Plan":
         """Return the sweep's plan with what the search has found, once it has; else leave, as `end` does."""
-        from bench.sweeps.plan import record
+        from bench.sweeps.rows import record
 
         found = search.recorded(self.store)
         if found is None:
@@ -149,7 +148,7 @@ class _Runner:
         from bench.costs.estimate import estimates
         from bench.driver.ledger import Ledger
         from bench.run.sweep import run_sweep
-        from bench.sweeps.plan import record
+        from bench.sweeps.rows import record
 
         console = Console(stderr=True)
         for note in plan.notes:

@@ -28,7 +28,8 @@ from bench.store import Store
 from bench.sweeps.plan import Plan
 from trainers.common.errors import UserError
 from trainers.config.embeddings import ANNOUNCED
-from trainers.config.settings import EvaluationConfig, TrialConfig
+from trainers.config.settings import EvaluationConfig
+from trainers.config.trial import TrialConfig
 
 #: Trials of one strategy that must have been measured for it to be told from the others: what it freezes costs less.
 ENOUGH = 3

@@ -12,7 +12,7 @@ from bench.costs.estimate import alike
 from bench.costs.measured import trial_of
 from bench.store import Store
 from bench.sweeps.plan import Plan
-from trainers.config.settings import TrialConfig
+from trainers.config.trial import TrialConfig
 
 #: Of the memory: what the allocator may waste on top of what is used, and what a process takes for itself, MiB.
 MARGIN, PROCESS = 1.25, 768.0

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bench.store import Store
 from trainers.common.errors import unknown_name
-from trainers.config.settings import TrialConfig
+from trainers.config.trial import TrialConfig
 
 #: The device, and whether it is a GPU, of a trial that does not say.
 _NOWHERE: tuple[str | None, bool] = None, False

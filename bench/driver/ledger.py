@@ -16,7 +16,7 @@ from bench.driver.stopping import GO, Action, Curve, Verdict, judge
 from bench.store import Store
 from bench.store.schema import by_step
 from bench.sweeps.plan import Plan
-from trainers.config.settings import TrialConfig
+from trainers.config.trial import TrialConfig
 
 Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"]
 

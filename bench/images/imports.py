@@ -9,12 +9,13 @@ import pandas as pd
 from bench.store import Store
 from bench.store.environments import record_environment
 from bench.store.references import StoredReferences
-from bench.store.trial_files import checkpoint_path, measurement_rows, outcome_row, real_samples_path, samples_path
-from bench.sweeps.plan import Imports, recorded_trial
+from bench.store.trial_files import checkpoint_path, real_samples_path, samples_path
+from bench.sweeps.plan import Imports
+from bench.sweeps.rows import measurement_rows, outcome_row, recorded_trial
 from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError
-from trainers.config.settings import DomainRef, TrialConfig
 from trainers.config.sources import IMPORT
+from trainers.config.trial import DomainRef, TrialConfig
 from trainers.domains import Domain, get
 
 if TYPE_CHECKING:

@@ -1,1 +1,14 @@
-"""The only package that imports Ray."""
+"""The only package that imports Ray: adapters of the driver, the cluster, tasks and jobs."""
+
+import os
+
+# Ray reads these when it is imported, and so do the processes that it starts.
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its newer display talks even at verbose=0
+# A reused process runs each trial in a thread of its own, and each thread's arena would keep what the trial has freed.
+os.environ.setdefault("MALLOC_ARENA_MAX", "1")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # Ray's record of the experiment, which is never read

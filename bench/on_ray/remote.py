@@ -19,8 +19,8 @@ from typing import IO, Any
 
 import ray
 
+from bench.on_ray.cluster import joining
 from bench.on_ray.jobs import command, refuse_passwords, working_dir
-from bench.on_ray.tuner import joining
 from bench.store import Store
 from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError

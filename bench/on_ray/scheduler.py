@@ -6,9 +6,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from bench.costs.budget import Budget
-from bench.driver.claims import Sharing
 from bench.driver.ledger import Ledger
-from bench.store.trial_files import Recorder
+from bench.driver.recorder import Recorder
+from bench.driver.sharing import Sharing
 
 
 class CellHalving(FIFOScheduler):

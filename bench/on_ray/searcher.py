@@ -8,8 +8,8 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from bench.costs.budget import Budget
-from bench.driver.claims import Sharing
 from bench.driver.ledger import Ledger
+from bench.driver.sharing import Sharing
 
 
 class PlanSearcher(Searcher):

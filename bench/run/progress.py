@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bench.driver.ledger import Ledger, Status
 from trainers.config import sources
-from trainers.config.settings import TrialConfig
+from trainers.config.trial import TrialConfig
 
 COUNTED: tuple[Status, ...] = (
     "done",

@@ -8,7 +8,7 @@ from rich.table import Table
 from bench.driver.ledger import Ledger
 from bench.run.progress import cell_table
 from bench.store import Store
-from bench.sweeps.plan import recorded
+from bench.sweeps.rows import recorded
 from trainers.common.errors import unknown_name
 
 

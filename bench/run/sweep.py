@@ -10,10 +10,10 @@ from rich.console import Console
 
 from bench.costs.budget import Budget
 from bench.driver.ledger import Ledger
+from bench.driver.recorder import Recorder
 from bench.images.domains import make_ready, near_duplicates
 from bench.run.progress import Progress
 from bench.store import Store
-from bench.store.trial_files import Recorder
 from bench.sweeps.plan import Plan
 from bench.upkeep.repair import reopen
 from bench.worker import distances
@@ -54,10 +54,10 @@ def run_sweep(
         raise recorder.unwritable
     if not (ledger.open_trials() or distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
         return []
-    from bench.on_ray import tuner
+    from bench.on_ray import cluster, tuner
 
     prepare_domains(plan, console)
-    with tuner.cluster(plan.spec.resources, cpus, address):
+    with cluster.cluster(plan.spec.resources, cpus, address):
         if ledger.open_trials():
             damaged = set(store.list_files("damaged"))
             with progress:
@@ -77,9 +77,9 @@ def run_distances(
     """Measure what the store lacks of the distances between a plan's domains, and nothing else; see `run_sweep`."""
     if not (distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
         return []
-    from bench.on_ray import tuner
+    from bench.on_ray import cluster
 
-    with tuner.cluster(plan.spec.resources.model_copy(update={"gpus": 0.0}), cpus, address):  # they take none
+    with cluster.cluster(plan.spec.resources.model_copy(update={"gpus": 0.0}), cpus, address):  # they take none
         return _measure_distances(plan, ledger, store, console)
 
 
@@ -100,13 +100,13 @@ def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Consol
     Returns:
         which could not be measured, and why.
     """
-    from bench.on_ray import tuner
+    from bench.on_ray.tasks import map_tasks
 
     spec, failures = plan.spec, []
     common = (store.address, spec.name, spec.evaluation.embedding, spec.gan.resolution)
 
     def run(function: Callable[..., None], arguments: list[tuple[Any, ...]], names: list[str]) -> None:
-        for ended, (i, error) in enumerate(tuner.map_tasks(function, arguments, spec.resources), 1):
+        for ended, (i, error) in enumerate(map_tasks(function, arguments, spec.resources), 1):
             if error:
                 failures.append(f"{names[i]} failed: {error}")
             console.print(f"[{ended}/{len(arguments)}] {names[i]}", highlight=False, markup=False)

@@ -19,7 +19,8 @@ from bench.store import Store
 from bench.sweeps.plan import Imports, Plan, make_plan
 from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError
-from trainers.config.settings import TUNED, TrainingConfig, TrialConfig
+from trainers.config.settings import TrainingConfig
+from trainers.config.trial import TUNED, TrialConfig
 from trainers.domains import Domain, get
 
 #: What is tuned for itself: a strategy, as it is called in its cell, and whether it is conditional.

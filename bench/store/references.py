@@ -7,7 +7,7 @@ from trainers.config.embeddings import reference_key
 from trainers.domains import get
 
 if TYPE_CHECKING:
-    from trainers.evaluation.embeddings.loading import Embedding
+    from trainers.evaluation.embeddings.embedding import Embedding
     from trainers.evaluation.references import Reference
 
 

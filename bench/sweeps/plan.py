@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from types import MappingProxyType
-from typing import Any
 
-from bench.sweeps.spec import PLAN_ONLY, SweepSpec, as_mapping
+from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError
 from trainers.config import sources
 from trainers.config.embeddings import ANNOUNCED
-from trainers.config.settings import DomainRef, TrialConfig
 from trainers.config.strategies import get_strategy, in_cell
+from trainers.config.trial import DomainRef, TrialConfig
 from trainers.domains import Domain, get
 from trainers.domains.absent import is_announced
 from trainers.domains.mixtures import parts_of
@@ -217,49 +216,3 @@ def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
         for size in spec.sizes:
             if size > count:
                 yield f"{name}: size {size} is more than its {count} training images; all of them are used"
-
-
-def record(plan: Plan) -> dict[str, Any]:
-    """Return what the store keeps of a plan (see `Store.write_sweep`)."""
-    return {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]}
-
-
-def recorded(planned: Mapping[str, Any]) -> Plan:
-    """Return a plan, without its grid, from what the store keeps of it; needs no domain and no weights.
-
-    Raises:
-        ValidationError: another version of the program planned it.
-    """
-    spec = SweepSpec.model_validate(planned["spec"], context=PLAN_ONLY)
-    return Plan(spec, tuple(map(recorded_trial, planned["trials"])), (), ())
-
-
-def recorded_trial(row: Mapping[Any, Any]) -> TrialConfig:
-    """Return a trial from its columns (see `trial_columns`), with the key and the cell that it has there.
-
-    To work them out anew takes the embedding's weights, which may not be on this machine.
-    """
-    trial = TrialConfig.model_validate_json(row["config"])
-    vars(trial).update(key=row["key"], cell=row["cell"] if isinstance(row["cell"], str) else None)
-    return trial
-
-
-def trial_columns(trial: TrialConfig) -> dict[str, Any]:
-    """Return the columns of table `trials` that a trial's configuration decides."""
-    adapt = trial.kind != "pretrain"
-    source = trial.source if adapt else trial.as_source
-    return {
-        "key": trial.key,
-        "kind": trial.kind,
-        "source": None if source is None else source.name,
-        "target": trial.domain.name if adapt else None,
-        "size": trial.size,
-        "strategy": trial.strategy if adapt else None,
-        "conditional": trial.conditional,
-        "seed": trial.seed,
-        "cell": trial.cell,
-        "parent": trial.parent,
-        "resolution": trial.gan.resolution,
-        "budget": trial.training.steps,
-        "config": trial.canonical_json(),
-    }

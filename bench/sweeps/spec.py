@@ -13,18 +13,9 @@ from bench.sweeps.spec_errors import explain
 from trainers.common.errors import UserError, unknown_name
 from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
-from trainers.config.base import Frozen, set_fields
+from trainers.config.base import Frozen, PositiveInt, Seed, StrictBool, set_fields
 from trainers.config.embeddings import ANNOUNCED, check_embedding
-from trainers.config.settings import (
-    EvaluationConfig,
-    GanConfig,
-    PositiveInt,
-    Seed,
-    StrictBool,
-    TrainingConfig,
-    check_together,
-    steps_of,
-)
+from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, check_together, steps_of
 from trainers.config.strategies import get_strategy
 
 #: A source by its name, however the file says it.

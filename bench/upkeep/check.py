@@ -20,7 +20,7 @@ from bench.store.schema import FINISHED, KEYS, SCHEMAS, Table, newest
 from bench.store.trial_files import checkpoints_by_trial
 from trainers.common import sealed_tensors
 from trainers.common.errors import DamagedError, UserError
-from trainers.config.settings import TrialConfig
+from trainers.config.trial import TrialConfig
 
 #: The column that a second recording of the same result must repeat.
 _RESULT: dict[Table, str] = {"measurements": "value", "distances": "value", "domains": "value", "environments": "details"}

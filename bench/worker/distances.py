@@ -13,8 +13,8 @@ from bench.store.trial_files import last_checkpoint
 from bench.sweeps.plan import Plan
 from trainers.common.errors import UserError
 from trainers.config.embeddings import embedding_identity
-from trainers.config.settings import TrialConfig
 from trainers.config.sources import links
+from trainers.config.trial import TrialConfig
 from trainers.domains import get
 
 #: One source, by its name, against the targets: arguments of `measure` beside the common ones.

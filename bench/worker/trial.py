@@ -5,62 +5,21 @@ told. Killed at any moment, the trial goes on from its last checkpoint: it tells
 again reads as the same rows. A checkpoint that is damaged is set aside: the trial goes on from the one before, or begins anew.
 """
 
-import faulthandler
-import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from ray import tune
 
 from bench.store import Store, open_store
 from bench.store.environments import record_environment
 from bench.store.references import StoredReferences
-from bench.store.trial_files import (
-    checkpoint_path,
-    checkpoint_paths,
-    last_checkpoint,
-    measurement_rows,
-    outcome_row,
-    real_samples_path,
-    samples_path,
-)
+from bench.store.trial_files import checkpoint_path, checkpoint_paths, last_checkpoint, real_samples_path, samples_path
+from bench.sweeps.rows import measurement_rows, outcome_row
 from trainers.common.errors import UserError
-from trainers.common.heartbeat import beat, heard_by
-from trainers.config.settings import TrialConfig
+from trainers.config.trial import TrialConfig
 
 if TYPE_CHECKING:
     from trainers.trial.checkpoints import Checkpoint
     from trainers.trial.run import Rung
-
-
-@contextmanager
-def watched(minutes: float) -> Iterator[None]:
-    """End this process when the block gives no sign of life (`trainers.alive`) for so long.
-
-    By a thread of the interpreter's own, which even a call that never returns does not hold up.
-    """
-    with Path(os.devnull).open("w") as nowhere:
-
-        def put_off() -> None:
-            faulthandler.dump_traceback_later(60 * minutes, exit=True, file=nowhere)
-
-        put_off()
-        try:
-            with heard_by(put_off):
-                yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
-
-
-def train_on_ray(config: Mapping[str, Any]) -> None:
-    """Run one trial, in a process of Ray's: the function that Ray Tune schedules; see `train`."""
-    with watched(config["resources"]["stall_minutes"]):
-        for report in train(config):
-            beat()
-            tune.report(report)
 
 
 def train(config: Mapping[str, Any], run: "Callable[..., Iterator[Rung]] | None" = None) -> Iterator[dict[str, Any]]:

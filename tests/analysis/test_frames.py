@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.frames import STATUSES, label_domains, load
+from analysis.frames import STATUSES, load
+from analysis.labels import label_domains
 from bench.store import open_store
 from tests.support.synthetic import build
 from trainers.common.errors import UserError

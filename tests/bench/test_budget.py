@@ -8,8 +8,9 @@ from ray.tune.search import Searcher
 
 from bench.costs.budget import Budget, hours
 from bench.costs.estimate import Estimate
-from bench.driver.claims import Claims, Sharing
+from bench.driver.claims import Claims
 from bench.driver.ledger import Ledger
+from bench.driver.sharing import Sharing
 from bench.on_ray.searcher import PlanSearcher
 from bench.store import open_store
 from bench.sweeps.spec import ResourcesConfig

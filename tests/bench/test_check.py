@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.driver.ledger import Ledger
 from bench.store import Store, open_store
-from bench.store.trial_files import outcome_row
+from bench.sweeps.rows import outcome_row
 from bench.upkeep.check import check
 from bench.upkeep.repair import reopen
 from tests.support import tiny

@@ -21,7 +21,8 @@ from bench.driver.ledger import Ledger
 from bench.run.status import status_tables
 from bench.store import Store, open_store
 from bench.store.environments import record_environment
-from bench.store.trial_files import checkpoint_paths, last_checkpoint, outcome_row
+from bench.store.trial_files import checkpoint_paths, last_checkpoint
+from bench.sweeps.rows import outcome_row
 from bench.upkeep.check import check
 from bench.upkeep.compact import compact
 from bench.worker import distances

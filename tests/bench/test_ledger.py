@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.driver.ledger import ENDED, Ledger
+from bench.driver.recorder import Recorder
 from bench.driver.stopping import GO, Action, Verdict
 from bench.store import Store, open_store
-from bench.store.trial_files import Recorder, checkpoint_path, outcome_row, real_samples_path, samples_path
+from bench.store.trial_files import checkpoint_path, real_samples_path, samples_path
 from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.rows import outcome_row
 from bench.sweeps.spec import SweepSpec
 
 BASE: dict[str, Any] = {

@@ -9,12 +9,15 @@ import pytest
 import torch
 
 from bench.costs.budget import Budget
-from bench.driver.claims import Claims, Sharing
+from bench.driver.claims import Claims
 from bench.driver.ledger import Ledger
+from bench.driver.recorder import Recorder
+from bench.driver.sharing import Sharing
+from bench.on_ray.cluster import cluster
 from bench.on_ray.searcher import PlanSearcher
-from bench.on_ray.tuner import Events, cluster, map_tasks, reason
+from bench.on_ray.tasks import map_tasks, reason
+from bench.on_ray.tuner import Events
 from bench.store import Store
-from bench.store.trial_files import Recorder
 from bench.sweeps.spec import ResourcesConfig
 from tests.support import tiny
 from trainers.common.errors import UserError

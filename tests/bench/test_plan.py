@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.sweeps.plan import Plan, make_plan, trial_columns
+from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.rows import trial_columns
 from bench.sweeps.spec import SweepSpec, load_spec
 from tests.support.images import pictures
 from trainers.common.errors import UserError
-from trainers.config.settings import TrialConfig
 from trainers.config.strategies import STRATEGIES, get_strategy
+from trainers.config.trial import TrialConfig
 from trainers.domains import builtin_names
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,12 +18,13 @@ from bench.driver.ledger import Ledger
 from bench.on_ray import proposals
 from bench.run.tuning import Search, lines
 from bench.store import open_store
-from bench.sweeps.plan import record
+from bench.sweeps.rows import record
 from bench.sweeps.spec import SweepSpec, TuningConfig
 from bench.upkeep.check import check
 from tests.support import tiny
 from trainers.common.errors import UserError
-from trainers.config.settings import TUNED, TrainingConfig, TrialConfig
+from trainers.config.settings import TrainingConfig
+from trainers.config.trial import TUNED, TrialConfig
 
 TUNING = {"target": "letters[classes=2,per_class=20]", "size": 10, "trials": 2, "learning_rate": [1e-4, 1e-3], "steps": [4]}
 CHANGES = {**tiny.SMALL, "seeds": [0, 1], "stopping": {"rule": "halving"}, "tuning": TUNING}

@@ -31,7 +31,8 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from trainers.config.settings import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
+from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig
+from trainers.config.trial import DomainRef, TrialConfig
 from trainers.core.gan import Gan
 from trainers.domains import get
 from trainers.evaluation.evaluator import Evaluator

@@ -17,10 +17,12 @@ from ray import tune
 from ray.tune import Callback, RunConfig, TuneConfig
 
 from bench.driver.ledger import Ledger
+from bench.driver.recorder import Recorder
 from bench.on_ray import tuner
+from bench.on_ray.cluster import cluster
 from bench.store import Store, open_store
-from bench.store.trial_files import Recorder
-from bench.sweeps.plan import Plan, make_plan, record
+from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.rows import record
 from bench.sweeps.spec import ResourcesConfig, SweepSpec
 from bench.upkeep.repair import reopen
 from bench.worker.trial import train
@@ -150,7 +152,7 @@ def harness(trials: int) -> float:
 def overhead(sizes: list[int], rounds: int) -> Iterator[dict[str, Any]]:
     """Yield a row per number of trials: the median milliseconds per trial of both ways, and what they come to."""
     smallest = None
-    with tuner.cluster(ResourcesConfig()):
+    with cluster(ResourcesConfig()):
         for trials in sizes:
             turns = [(plain(trials), harness(trials)) for _ in range(rounds)]
             plainly, own = (1000 * statistics.median(each) for each in zip(*turns, strict=True))

@@ -16,12 +16,12 @@ from bench.costs.estimate import Estimate
 from bench.costs.machines import Cluster, Overhead
 from bench.costs.measured import measured
 from bench.costs.simulation import simulate, stopping_values
-from bench.on_ray import tuner
+from bench.on_ray.cluster import cluster
+from bench.on_ray.trainable import train_on_ray
 from bench.run.sweep import prepare_domains
 from bench.store import Store, open_store
 from bench.sweeps.plan import Plan, make_plan
 from bench.sweeps.spec import ResourcesConfig, SweepSpec
-from bench.worker.trial import train_on_ray
 from tests.benchmarks.overhead import per_trial, run_timed, trivial_on_ray, trivial_plan
 
 #: Trivial trials from which the harness's own time is measured, and their steps where each has many rungs.
@@ -68,7 +68,7 @@ def validate(sweeps: tuple[Sweep, ...] = SWEEPS) -> Iterator[dict[str, Any]]:
     for sweep in sweeps:
         plan = sweep.plan()
         prepare_domains(plan, Console(quiet=True))
-        with tuner.cluster(ResourcesConfig(), cpus=sweep.slots), tempfile.TemporaryDirectory(prefix="transfergan-") as folder:
+        with cluster(ResourcesConfig(), cpus=sweep.slots), tempfile.TemporaryDirectory(prefix="transfergan-") as folder:
             overhead = harness(sweep.slots, Path(folder))
             store = open_store(str(Path(folder) / "store"), create=True)
             ledger, events = run_timed(plan, store, train_on_ray)

@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 
 from bench.cli import app
 from bench.store import Store, open_store
-from bench.sweeps.plan import Plan, make_plan, record
+from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.rows import record
 from bench.sweeps.spec import SweepSpec
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from bench.store import Store
-from bench.store.trial_files import outcome_row
-from bench.sweeps.plan import Plan, record
-from trainers.config.settings import TrialConfig
+from bench.sweeps.plan import Plan
+from bench.sweeps.rows import outcome_row, record
+from trainers.config.trial import TrialConfig
 
 #: Seconds of a set-up, a step, an evaluation, and more of the last one.
 TRUTH = (3.0, 0.5, 2.0, 4.0)

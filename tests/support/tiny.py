@@ -14,7 +14,8 @@ import yaml
 
 from bench.driver.ledger import Ledger
 from bench.store import Store, open_store
-from bench.sweeps.plan import Plan, make_plan, record
+from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.rows import record
 from bench.sweeps.spec import SweepSpec
 from bench.upkeep.repair import reopen
 from bench.worker.trial import train

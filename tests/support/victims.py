@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from bench.on_ray import tuner
+from bench.on_ray.cluster import cluster
 from bench.store import open_store
 from bench.upkeep.compact import compact
 from tests.benchmarks import overhead
@@ -35,5 +35,5 @@ def dies_before_publishing(uri: str) -> None:
 def drives(uri: str, address: str, trials: int) -> None:
     """Run a sweep of trivial trials, three rungs each, on a cluster that is up."""
     plan = overhead.trivial_plan(trials, steps=4, rule="halving")
-    with tuner.cluster(plan.spec.resources, address=address):
+    with cluster(plan.spec.resources, address=address):
         overhead.run_timed(plan, open_store(uri, create=True), overhead.trivial_on_ray)

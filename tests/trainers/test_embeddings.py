@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from trainers.common.errors import UserError
 from trainers.config import embeddings
 from trainers.config.embeddings import check_embedding, embedding_identity
-from trainers.config.settings import DomainRef, TrialConfig
+from trainers.config.trial import DomainRef, TrialConfig
 from trainers.domains import get
 from trainers.evaluation.comparison import METRICS
 from trainers.evaluation.embeddings.loading import load_embedding

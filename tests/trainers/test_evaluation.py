@@ -14,7 +14,8 @@ from trainers.config.embeddings import embedding_identity
 from trainers.domains import Split, builtin_names, get
 from trainers.evaluation.comparison import METRICS, Comparison
 from trainers.evaluation.embeddings.builtin import Features, prepare
-from trainers.evaluation.embeddings.loading import Embedding, load_embedding
+from trainers.evaluation.embeddings.embedding import Embedding
+from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.evaluation.embeddings.train_builtin import SPOILS, spoil, standardise
 from trainers.evaluation.metrics.fid import fid, statistics
 from trainers.evaluation.metrics.kid import kid

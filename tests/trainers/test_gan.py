@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 from tests.support import reference
 from trainers.common.errors import UserError
-from trainers.config.settings import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
+from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig
+from trainers.config.trial import DomainRef, TrialConfig
 from trainers.core.gan import Data, Diverged, Gan
 from trainers.core.losses import critic_loss, generator_loss, gradient_penalty
 from trainers.core.sampling import sample

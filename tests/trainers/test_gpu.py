@@ -9,8 +9,9 @@ from tests.benchmarks.training import MODES, measure
 from tests.support import reference
 from trainers.adaptation.anchors import Anchors
 from trainers.config.augmentations import get_augmentation
-from trainers.config.settings import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
+from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig
 from trainers.config.strategies import get_strategy
+from trainers.config.trial import DomainRef, TrialConfig
 from trainers.core.gan import Diverged, Gan
 from trainers.core.losses import critic_loss
 from trainers.core.sampling import sample

@@ -15,7 +15,8 @@ from tests.bench.test_plan import pictures
 from trainers import domains
 from trainers.common.errors import UserError
 from trainers.config import sources
-from trainers.config.settings import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
+from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig
+from trainers.config.trial import DomainRef, TrialConfig
 from trainers.domains.base import SPLITS
 from trainers.domains.files import prepared_cache
 from trainers.domains.mixtures import Mixture, parts_of

@@ -158,7 +158,14 @@ def test_a_cache_with_parts_missing_is_completed(cache: Path, tmp_path: Path, da
         np.testing.assert_array_equal(found.images, before[split])
 
 
-PREPARE = "import sys; from trainers.domains.files.folder import Folder; from pathlib import Path; Folder(Path(sys.argv[1])).prepare(16)"
+PREPARE = """
+import sys
+from pathlib import Path
+
+from trainers.domains.files.folder import Folder
+
+Folder(Path(sys.argv[1])).prepare(16)
+"""
 
 
 def start(folder: Path) -> "subprocess.Popen[bytes]":

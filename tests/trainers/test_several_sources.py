@@ -21,7 +21,7 @@ from bench.upkeep.compact import compact
 from bench.worker import distances
 from tests.support import tiny
 from trainers import domains
-from trainers.config.settings import TrialConfig
+from trainers.config.trial import TrialConfig
 from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.evaluation.metrics.fid import fid, statistics
 from trainers.trial import checkpoints

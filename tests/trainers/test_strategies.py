@@ -17,9 +17,10 @@ from trainers.adaptation.low_rank import LowRankUpdate, merged_state
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
 from trainers.config import blocks
-from trainers.config.settings import DomainRef, EvaluationConfig, GanConfig, TrainingConfig, TrialConfig
+from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig
 from trainers.config.strategies import STRATEGIES, get_strategy, in_cell
 from trainers.config.strategy import NONE, Penalty, Phase, Strategy
+from trainers.config.trial import DomainRef, TrialConfig
 from trainers.core.gan import Gan
 from trainers.core.sampling import sample
 from trainers.networks import Critic, make_critic, make_generator

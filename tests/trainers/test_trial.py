@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from trainers import domains
 from trainers.common.errors import UserError
-from trainers.config.settings import DomainRef, EvaluationConfig, TrialConfig
+from trainers.config.settings import EvaluationConfig
+from trainers.config.trial import DomainRef, TrialConfig
 from trainers.core.sampling import sample
 from trainers.evaluation.comparison import METRICS, Comparison
 from trainers.evaluation.embeddings.loading import load_embedding

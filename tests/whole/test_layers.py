@@ -1,10 +1,9 @@
-"""Which module may import which: read from the source, and checked in processes that import them."""
+"""Which folder may import which, read from the source, with imports inside functions; and what a process loads."""
 
 import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -12,9 +11,55 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("analysis", "bench", "trainers")
-RAY = {
-    "bench.jobs", "bench.on_ray", "bench.overhead", "bench.proposals", "bench.remote", "bench.scheduler", "bench.searcher",
-    "bench.worker",
+
+#: The rooms of each package from the ground up; those of one line do not import each other. A room has all below its name
+#: that no other line names, so a new folder or file belongs to a room at once, or the test names it.
+FLOORS = {
+    "trainers": (
+        ("trainers.common",),
+        ("trainers.config",),
+        ("trainers.networks", "trainers.domains"),
+        ("trainers.adaptation",),
+        ("trainers.core",),
+        ("trainers.evaluation",),
+        ("trainers.trial",),
+    ),
+    "bench": (
+        ("bench.store", "bench.sweeps"),
+        ("bench.driver", "bench.images"),
+        ("bench.costs", "bench.upkeep", "bench.worker"),
+        ("bench.on_ray",),
+        ("bench.run",),
+        ("bench.cli",),
+    ),
+    "analysis": (
+        ("analysis.words", "analysis.labels"),
+        ("analysis.frames",),
+        ("analysis.transfer",),
+        ("analysis.prediction", "analysis.figures"),
+        ("analysis.statistics", "analysis.published"),
+        ("analysis.report",),
+    ),
+}
+
+#: What a package may import of the others.
+OUTSIDE = {
+    "trainers": (),
+    "bench": ("trainers",),
+    "bench.cli": ("trainers", "analysis"),
+    "analysis": ("bench.store", "trainers.common", "trainers.config"),
+}
+
+#: The only rooms and modules that may import a library.
+LIBRARIES = {
+    "ray": ("bench.on_ray",),
+    "torch": (
+        "bench.worker", "bench.images", "bench.store.environments", "trainers.networks", "trainers.adaptation", "trainers.core",
+        "trainers.evaluation", "trainers.trial", "trainers.domains.torchvision.layouts",
+    ),
+    "torchvision": ("trainers.domains.torchvision.layouts",),
+    "analysis": ("analysis", "bench.cli"),
+    "tests": (),
 }  # fmt: skip
 
 
@@ -26,108 +71,108 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
 
 
-def named(nodes: Iterator[ast.AST]) -> set[str]:
-    """Return the modules that import statements name; of `from package import module` the module."""
-    found: set[str] = set()
-    for node in nodes:
+def imported(path: Path) -> set[str]:
+    """Return the modules that a file imports at any depth; of `from package import module` the module."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, "imports are absolute"
             module = node.module or ""
-            full = {f"{module}.{alias.name}" for alias in node.names}
-            found |= {name if name in MODULES else module for name in full}
-    return found
+            names = {f"{module}.{alias.name}" for alias in node.names}
+            modules |= {name if name in MODULES else module for name in names}
+    return modules
 
 
-IMPORTS = {name: named(ast.walk(ast.parse(path.read_text()))) for name, path in MODULES.items()}
-AT_ONCE = {name: named(iter(ast.parse(path.read_text()).body)) for name, path in MODULES.items()}
+IMPORTS = {name: imported(path) for name, path in MODULES.items()}
+ROOMS = [room for floors in FLOORS.values() for floor in floors for room in floor]
 
 
-def importers(package: str, imports: dict[str, set[str]] = IMPORTS) -> set[str]:
-    """Return the modules outside a package that import any of it."""
-    return {
-        name
-        for name, imported in imports.items()
-        if name.partition(".")[0] != package and any(f"{other}.".startswith(f"{package}.") for other in imported)
-    }
+def within(module: str, room: str) -> bool:
+    return f"{module}.".startswith(f"{room}.")
 
 
-def of(package: str) -> set[str]:
-    return {name for name in MODULES if f"{name}.".startswith(f"{package}.")}
+def room_of(module: str) -> str:
+    """Return the room that a module is in; a package itself is its own."""
+    return next((room for room in ROOMS if within(module, room)), module)
 
 
-def test_the_walk_finds_modules_and_what_they_import_at_once_or_later():
-    assert {"bench.cli", "bench.presets", "trainers", "trainers.domains", "analysis.report"} <= set(MODULES)
-    assert "trainers.trial" in IMPORTS["bench.worker"] - AT_ONCE["bench.worker"]
-    assert "bench.on_ray" in IMPORTS["bench.sweep"] - AT_ONCE["bench.sweep"]
-    assert "trainers.checkpoints" in AT_ONCE["trainers.trial"]
+def test_every_module_has_a_room():
+    assert {module for module in MODULES if room_of(module) not in ROOMS} == set(PACKAGES)
+    assert {room_of(module) for module in MODULES} - set(PACKAGES) == set(ROOMS)
 
 
-def test_trainers_know_of_nobody():
-    assert not importers("bench") & of("trainers")
-    assert not importers("analysis") & of("trainers")
+def test_a_late_import_counts():
+    assert "bench.on_ray" in {room_of(name) for name in IMPORTS["bench.run.sweep"]}
+    tree = ast.parse(MODULES["bench.run.sweep"].read_text())
+    assert not any("on_ray" in ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
 
 
-def test_ray_is_the_business_of_few_modules():
-    assert importers("ray") == RAY
-    assert importers("bench.on_ray") - RAY <= {"bench.sweep", "bench.validation"}
-    assert importers("bench.overhead") == {"bench.benchmark", "bench.validation"}
-    assert importers("bench.proposals") == {"bench.tuning"}
-    assert "bench.on_ray" not in AT_ONCE["bench.sweep"]
-    assert "bench.proposals" not in AT_ONCE["bench.tuning"]
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rooms_import_from_the_floors_below(package: str):
+    floor = {room: number for number, rooms in enumerate(FLOORS[package]) for room in rooms}
+    wrong = [
+        f"{module} imports {name}"
+        for module in MODULES
+        for name in IMPORTS[module]
+        if within(module, package) and within(name, package) and name in MODULES and room_of(module) != room_of(name)
+        if floor[room_of(name)] >= floor[room_of(module)]
+    ]
+    assert not wrong
 
 
-def test_torch_is_the_business_of_trainers_and_bench_asks_for_it_late():
-    assert not importers("torch") & of("analysis")
-    assert importers("torch", AT_ONCE) <= of("trainers")
-    torch_free = {
-        "trainers.config",
-        "trainers.errors",
-        "trainers.frozen",
-        "trainers.strategies",
-        "trainers.seeds",
-        "trainers.evaluation.names",
-    }
-    torch_free |= {f"trainers.{name}" for name in ("augmentations", "options", "sources", "stages", "strategy")}
-    assert torch_free <= set(MODULES)
-    assert importers("torch") & (torch_free | of("trainers.domains")) == {"trainers.domains.benchmark"}
-    # torchvision loads torch: one module of the domains imports it, and is itself imported late; and a benchmark against it.
-    reading = {"trainers.domains.layouts", "trainers.domains.benchmark"}
-    assert importers("torchvision") & (torch_free | of("trainers.domains")) == reading
-    assert not any("trainers.domains.layouts" in imported for imported in AT_ONCE.values())
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_sees_of_the_others_what_it_may(package: str):
+    wrong = [
+        f"{module} imports {name}"
+        for module in MODULES
+        for name in IMPORTS[module]
+        if within(module, package) and name.partition(".")[0] in {*PACKAGES, "tests"} - {package}
+        if not any(within(name, allowed) for allowed in OUTSIDE["bench.cli" if within(module, "bench.cli") else package])
+    ]
+    assert not wrong
 
 
-def test_analysis_reads_the_store_and_nothing_else_of_ours():
-    ours = {name for module in of("analysis") for name in IMPORTS[module] if name.partition(".")[0] in PACKAGES}
-    assert ours - of("analysis") == {"bench.store"}
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_the_business_of_few(library: str):
+    wrong = [
+        module
+        for module in MODULES
+        if any(within(name, library) for name in IMPORTS[module])
+        if not any(within(module, allowed) for allowed in LIBRARIES[library])
+    ]
+    assert not wrong
 
 
-def test_only_the_command_line_imports_analysis():
-    assert importers("analysis") <= of("bench.cli")
-    assert not importers("analysis", AT_ONCE)
+def test_no_module_imports_itself_through_others_not_even_late():
+    order = list(TopologicalSorter({name: names & set(MODULES) for name, names in IMPORTS.items()}).static_order())
+    assert order.index("trainers.common.errors") < order.index("bench.store.store") < order.index("analysis.report.page")
 
 
-def test_no_module_imports_itself_through_others():
-    graph = {name: imported & set(MODULES) for name, imported in AT_ONCE.items()}
-    order = list(TopologicalSorter(graph).static_order())  # raises CycleError
-    assert order.index("trainers.errors") < order.index("bench.store") < order.index("analysis.report")
+def test_a_folder_has_about_ten_files():
+    counts = {folder: len(list(folder.glob("*.py"))) for folder in {path.parent for path in MODULES.values()}}
+    assert {folder.name: count for folder, count in counts.items() if count > 13} == {}
 
 
 HEAVY = {"ray", "torch", "torchvision"}
 
 
 @pytest.mark.parametrize(("module", "allowed"), [
-    ("analysis.report", set()),
+    ("analysis.report.page", set()),
     ("bench.cli", set()),
-    ("bench.plan", set()),
-    ("bench.status", set()),
-    ("bench.sweep", set()),
-    ("bench.generate", set()),
-    ("bench.domains", set()),
+    ("bench.sweeps.plan", set()),
+    ("bench.driver.ledger", set()),
+    ("bench.run.status", set()),
+    ("bench.run.sweep", set()),
+    ("bench.images.generate", set()),
+    ("bench.images.domains", set()),
+    ("trainers.config.trial", set()),
+    ("trainers.config.strategies", set()),
+    ("trainers.config.embeddings", set()),
     ("trainers.domains.builtin", set()),
-    ("trainers.domains.torchvision", set()),
-    ("trainers.trial", {"torch"}),
+    ("trainers.domains.torchvision.domain", set()),
+    ("trainers.trial.run", {"torch"}),
 ])  # fmt: skip
 def test_a_process_that_imports_a_module_loads_no_more_than_it_needs(module: str, allowed: set[str]):
     script = f"import sys; import {module}; print(*sorted({HEAVY} & set(sys.modules)))"
@@ -137,7 +182,7 @@ def test_a_process_that_imports_a_module_loads_no_more_than_it_needs(module: str
 
 
 def test_a_trials_process_loads_none_of_what_it_does_not_use(tmp_path: Path):
-    """PyTorch's compiler alone is a second's work and some 150 MB, in each of a sweep's processes."""
+    """PyTorch's compiler alone takes a second and some 150 MB, in each of a sweep's processes."""
     script = "import sys; from tests.support import tiny; from bench.store import open_store\n"
     script += (
         "tiny.run_here(tiny.make(sources=[], targets=['shapes'], strategies=['scratch']), open_store('store', create=True))\n"

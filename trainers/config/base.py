@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 #: Makes canonical JSON.
 as_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
@@ -41,3 +41,12 @@ def set_fields(model: Frozen, **values: Any) -> None:
     for name, value in values.items():
         object.__setattr__(model, name, value)
         model.model_fields_set.discard(name)
+
+
+PositiveInt = Annotated[int, Field(strict=True, ge=1)]
+
+
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+
+
+StrictBool = Annotated[bool, Field(strict=True)]

@@ -4,23 +4,14 @@ A trial's key covers everything that changes its outcome and nothing that does n
 a folder of images lies). Needs no torch, so that planning is quick.
 """
 
-import hashlib
 import math
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from trainers.config.augmentations import get_augmentation
-from trainers.config.base import Frozen, as_json, set_fields
+from trainers.config.base import Frozen, PositiveInt, StrictBool, as_json, set_fields
 from trainers.config.embeddings import embedding_identity
-from trainers.config.sources import ARROW
-
-Kind = Literal["pretrain", "adapt", "tune"]
-PositiveInt = Annotated[int, Field(strict=True, ge=1)]
-Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
-StrictBool = Annotated[bool, Field(strict=True)]
 
 
 class GanConfig(Frozen):
@@ -144,138 +135,3 @@ class EvaluationConfig(Frozen):
             rungs.add(round(rung))
             rung *= self.rung_factor
         return tuple(sorted(rungs))
-
-
-class DomainRef(Frozen):
-    """A domain as a trial refers to it: where to find it, and which content it must have."""
-
-    name: str
-    """Registry name, or ``folder:/absolute/path``; a source's is as in `trainers.sources`. Not part of a trial's key."""
-    fingerprint: str
-    """Identity of the content. Part of a trial's key."""
-    classes: tuple[str, ...] = ()
-    """Class names in label order. Not part of a trial's key: the fingerprint covers them."""
-
-
-#: The settings of a training that are a strategy's own where strategies are tuned.
-TUNED = ("steps", "generator_lr", "critic_lr")
-
-
-class TrialConfig(Frozen):
-    """One training run: a source to pre-train on, an adaptation of it to a target, or one that tries settings of these."""
-
-    kind: Kind
-    domain: DomainRef
-    """The images trained on: the source of a pretrain trial, else the target."""
-    size: PositiveInt
-    """How many of the domain's training images the trial may see."""
-    source: DomainRef | None = None
-    """What it starts from; of a pretrain trial the links before it in a chain, or the import that it stands for."""
-    strategy: str | None = None
-    parent: str | None = None
-    """Key of the pretrain trial that it starts from."""
-    conditional: StrictBool = False
-    augmentation: str = "none"
-    """What real and generated images go through before the critic (see `trainers.augmentations`)."""
-    seed: Seed = 0
-    gan: GanConfig
-    training: TrainingConfig
-    evaluation: EvaluationConfig
-    tuned: str | None = None
-    """Identity of the search that its learning rates and its budget come from; None where they are the sweep's."""
-
-    @field_validator("strategy")
-    @classmethod
-    def _known_strategy(cls, value: str | None) -> str | None:
-        from trainers.config.strategies import get_strategy
-
-        if value is not None:
-            get_strategy(value)
-        return value
-
-    @field_validator("augmentation")
-    @classmethod
-    def _known_augmentation(cls, value: str) -> str:
-        return get_augmentation(value).name
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "TrialConfig":
-        from trainers.config.strategies import get_strategy
-
-        check_together(self.gan, self.training)
-        if self.strategy is not None:
-            get_strategy(self.strategy).check(self.gan)
-        return self
-
-    def _said(self) -> dict[str, Any]:
-        """Return the trial as plain data, without what trials of before it was there do not say."""
-        data = super()._said()
-        if self.augmentation == "none":
-            del data["augmentation"]
-        if self.tuned is None:
-            del data["tuned"]
-        return data
-
-    @cached_property
-    def _identity(self) -> dict[str, str]:
-        """What the key is a hash of, as canonical JSON by name. Of configurations that many trials share it is made once."""
-        return {
-            "kind": as_json(self.kind),
-            "domain": as_json(self.domain.fingerprint),
-            "size": as_json(self.size),
-            "source": as_json(self.source and self.source.fingerprint),
-            "strategy": as_json(self.strategy),
-            "parent": as_json(self.parent),
-            "conditional": as_json(self.conditional),
-            "seed": as_json(self.seed),
-            "gan": self.gan.canonical_json(),
-            "training": self.training.canonical_json(),
-            "evaluation": self.evaluation.identity,
-            **({} if self.augmentation == "none" else {"augmentation": as_json(self.augmentation)}),
-            **({} if self.tuned is None else {"tuned": as_json(self.tuned)}),
-        }
-
-    @cached_property
-    def key(self) -> str:
-        """Content hash of the trial: 16 hexadecimal digits."""
-        return _digest(self._identity)
-
-    @cached_property
-    def cell(self) -> str | None:
-        """Content hash of what this trial shares with those it may fairly be compared with; None for a pretrain trial.
-
-        Where strategies are tuned, each has learning rates and a budget of its own; a trial that tries some is compared with
-        those that try others for the same strategy.
-        """
-        if self.kind == "pretrain":
-            return None
-        own = {"seed"} if self.kind == "tune" else {"source", "strategy", "parent", "seed"}
-        shared = {name: text for name, text in self._identity.items() if name not in own}
-        if self.kind == "tune" or self.tuned is not None:
-            training = self.training.model_dump(mode="json")
-            shared["training"] = as_json({name: value for name, value in training.items() if name not in TUNED})
-        return _digest(shared)
-
-    @property
-    def imported(self) -> bool:
-        """Whether it stands for networks that were not trained here."""
-        return self.kind == "pretrain" and self.source is not None and self.parent is None
-
-    @property
-    def as_source(self) -> DomainRef:
-        """What a pretrain trial is to those that start from it: its domain, after the links before it in a chain; or itself."""
-        if self.source is None or self.imported:
-            return self.source or self.domain
-        before, last = self.source, self.domain
-        name, fingerprint = f"{before.name}{ARROW}{last.name}", f"{before.fingerprint}{ARROW}{last.fingerprint}"
-        return DomainRef(name=name, fingerprint=fingerprint, classes=last.classes)
-
-    @property
-    def rungs(self) -> tuple[int, ...]:
-        """Steps at which the trial is evaluated, beside step 0."""
-        return self.evaluation.rungs(self.training.steps)
-
-
-def _digest(parts: Mapping[str, str]) -> str:
-    text = "{" + ",".join(f'"{name}":{parts[name]}' for name in sorted(parts)) + "}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainers.common.contact_sheet import png_grid
-from trainers.config.settings import TrialConfig
+from trainers.config.trial import TrialConfig
 from trainers.core.gan import Gan
 from trainers.core.sampling import round_robin, sample
 from trainers.domains import Images, get
 from trainers.evaluation.comparison import METRICS, Comparison
-from trainers.evaluation.embeddings.loading import Embedding, load_embedding
+from trainers.evaluation.embeddings.embedding import Embedding
+from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.evaluation.metrics.fid import fid, statistics
 from trainers.evaluation.metrics.iw import iw_distance
 from trainers.evaluation.references import References

@@ -14,7 +14,7 @@ from safetensors.numpy import save as save_arrays
 from trainers.config.embeddings import reference_key
 from trainers.domains import Split, get
 from trainers.domains.mixtures import parts_of
-from trainers.evaluation.embeddings.loading import Embedding
+from trainers.evaluation.embeddings.embedding import Embedding
 from trainers.evaluation.metrics.fid import Statistics, statistics
 
 

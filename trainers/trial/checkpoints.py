@@ -24,7 +24,7 @@ from trainers.adaptation.phases import add_miner
 from trainers.common import sealed_tensors
 from trainers.common.errors import DamagedError, UserError
 from trainers.common.seeds import derive_seed
-from trainers.config.settings import TrialConfig
+from trainers.config.trial import TrialConfig
 from trainers.core.gan import Gan, to_device
 from trainers.networks import Generator, make_generator
 

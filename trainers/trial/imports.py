@@ -18,8 +18,9 @@ from torch import Tensor
 
 from trainers.adaptation.fisher import fisher
 from trainers.common.errors import UserError
-from trainers.config.settings import GanConfig, TrialConfig
+from trainers.config.settings import GanConfig
 from trainers.config.strategy import NETWORKS
+from trainers.config.trial import TrialConfig
 from trainers.core.gan import Gan
 from trainers.evaluation.evaluator import Evaluator
 from trainers.evaluation.references import References

@@ -18,9 +18,9 @@ from trainers.adaptation.fisher import fisher
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
 from trainers.config.augmentations import get_augmentation
-from trainers.config.settings import TrialConfig
 from trainers.config.strategies import get_strategy
 from trainers.config.strategy import Strategy
+from trainers.config.trial import TrialConfig
 from trainers.core.gan import Diverged, Gan
 from trainers.domains import Images, get, subset
 from trainers.evaluation.evaluator import Evaluator, Measurement

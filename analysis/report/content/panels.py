@@ -12,7 +12,6 @@ from markupsafe import Markup
 from analysis import figures
 from analysis.figures import Style
 from analysis.frames import records
-from analysis.report.content.escaping import in_script
 from analysis.statistics import Analysis
 from analysis.transfer import classes, transferability
 from analysis.transfer.transferability import SCRATCH
@@ -257,3 +256,10 @@ _PATHS = {  # plotly's symbols as SVG paths in a box from -8 to 8
     "cross": "M-2.2-6.5H2.2V-2.2H6.5V2.2H2.2V6.5H-2.2V2.2H-6.5V-2.2H-2.2Z",
     "bowtie": "M-6.5-5L0 0L6.5-5V5L0 0L-6.5 5Z",
 }
+
+
+def in_script(text: str) -> Markup:
+    """Return JSON in which no string can end the script element that contains it."""
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - made safe just above

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.frames import Frames
 from analysis.words import counted, number
-from trainers.config.settings import TUNED
+from trainers.config.trial import TUNED
 
 
 @dataclass(frozen=True)

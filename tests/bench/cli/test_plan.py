@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.store.trial_files import outcome_row
 from bench.sweeps.plan import make_plan
+from bench.sweeps.rows import outcome_row
 from bench.sweeps.spec import SweepSpec
 from tests.support.command_line import SPEC, call, process, sweep_store, tree
 from tests.support.images import pictures

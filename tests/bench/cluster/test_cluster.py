@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 import pytest
 from ray.cluster_utils import Cluster
 
-from bench.on_ray import tuner
+from bench.on_ray import cluster as joined
 from bench.store import Store, open_store
 from bench.sweeps.spec import ResourcesConfig
 from bench.upkeep.check import check
@@ -25,7 +25,7 @@ KILLS, TRIALS = 20, 96
 
 def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_path: Path):
     """As on a cluster that starts with a head alone, on which no trial fits."""
-    cluster = Cluster(initialize_head=True, head_node_args={**QUIET, "num_cpus": 0, "resources": {tuner.MAX_WORKERS: 2}})
+    cluster = Cluster(initialize_head=True, head_node_args={**QUIET, "num_cpus": 0, "resources": {joined.MAX_WORKERS: 2}})
     try:
         driver = SERVER.Process(target=drives, args=(str(tmp_path), cluster.address, 3))
         driver.start()
@@ -46,7 +46,7 @@ def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_pat
     ("127.0.0.1:1", 1, "leave it out with --address"),
 ])  # fmt: skip
 def test_a_cluster_that_is_not_there_is_the_users_mistake(address: str, cpus: int | None, said: str):
-    with pytest.raises(UserError, match=said), tuner.cluster(ResourcesConfig(), cpus, address):
+    with pytest.raises(UserError, match=said), joined.cluster(ResourcesConfig(), cpus, address):
         pass
 
 

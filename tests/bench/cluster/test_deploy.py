@@ -14,7 +14,7 @@ import yaml
 from packaging.specifiers import SpecifierSet
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from bench.on_ray.tuner import MAX_WORKERS
+from bench.on_ray.cluster import MAX_WORKERS
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "bench/deploy"

@@ -20,9 +20,10 @@ import numpy as np
 from PIL import Image
 
 from trainers.common.errors import UserError
+from trainers.common.files import replacing, write_json
 from trainers.domains.base import Split, Tell
 from trainers.domains.files.decode_image import UNREADABLE, Fit, opened, square
-from trainers.domains.files.prepared_cache import images_file, replacing, variant, write_json
+from trainers.domains.files.prepared_cache import images_file, variant
 
 #: Images to a chunk: what is lost when the process is killed, and the step of the progress bar.
 CHUNK = 256

@@ -11,11 +11,9 @@ what it reads to a disk of its own first. Needs no torch.
 """
 
 import hashlib
-import io
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,6 +24,7 @@ import numpy as np
 from filelock import FileLock
 
 from trainers.common.errors import UserError
+from trainers.common.files import replacing, write_json
 from trainers.domains.base import Split
 from trainers.domains.files.decode_image import Fit
 
@@ -169,22 +168,3 @@ def _nearby(data: Path, checksum: str) -> Path:
         with data.open("rb") as source, replacing(copy) as file:
             shutil.copyfileobj(source, file, 2**24)
     return copy
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[io.BufferedWriter]:
-    """Give a file to write that takes its name, and another's place, once it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write a file that is there whole or not at all."""
-    with replacing(path) as file:
-        file.write(json.dumps(content).encode())

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from trainers.common.errors import UserError
+from trainers.common.files import write_json
 from trainers.domains.base import SPLITS, Split
 from trainers.domains.files.collection import Arrangement, Collection
-from trainers.domains.files.prepared_cache import write_json
 from trainers.domains.torchvision.catalogue import CATALOGUE, Entry
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from trainers.config.embeddings import BUILTIN_WEIGHTS
-from trainers.evaluation.embeddings.loading import in_batches
+from trainers.evaluation.embeddings.embedding import in_batches
 
 #: Side that every image is resized to, pixels.
 SIDE = 32

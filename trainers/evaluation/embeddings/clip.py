@@ -6,7 +6,7 @@ from torch import Tensor
 
 from trainers.common.errors import UserError
 from trainers.config.embeddings import weights_file
-from trainers.evaluation.embeddings.loading import in_batches
+from trainers.evaluation.embeddings.embedding import in_batches
 
 BATCH = 50
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import SetOption, SpecArgument, StoreOption, exists, open_at, plan_of, search_of
+from bench.cli.options import SetOption, SpecArgument, StoreOption, exists, open_at
+from bench.run.planning import plan_of, search_of
 from trainers.common.errors import UserError
 
 app = typer.Typer()
