@@ -38,18 +38,20 @@ def test_names_are_taken_apart(text: str, name: str, knobs: Knobs):
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    ("letters[clases=5]", "unknown knob 'clases'; did you mean classes"),
-    ("letters[classes=0]", "classes is a whole number of 1 or more, not '0'"),
-    ("letters[classes=2.5]", "not '2.5'"),
-    ("letters[classes=]", "not ''"),
-    ("letters[per_class=-1]", "not '-1'"),
-    ("letters[shift=1.5]", "shift is a number from 0 to 1, not '1.5'"),
-    ("letters[spread=nan]", "not 'nan'"),
-    ("letters[classes=2,classes=3]", "knob 'classes' stands there twice"),
+    ("letters[clases=5]", "unknown option 'clases'; did you mean classes"),
+    ("letters[classes=0]", "classes must be a whole number, 1 or more, got '0'"),
+    ("letters[classes=2.5]", "got '2.5'"),
+    ("letters[classes=]", "'classes' is not of the form option=value"),
+    ("letters[per_class=-1]", "got '-1'"),
+    ("letters[shift=1.5]", "shift must be a number, 0 to 1, got '1.5'"),
+    ("letters[spread=nan]", "got 'nan'"),
+    ("letters[classes=2,classes=3]", "option 'classes' is given twice"),
     ("letters[classes=27]", "'letters' has 26 classes"),
     ("leters[classes=2]", "unknown domain 'leters'"),
     ("digits[shift=0.5]", "'digits' is not rendered, so it has no shift"),
     ("digits[per_class=101]", "a class of 'digits' has"),
+    ("digits[fit=stretch]", "fit must be crop or pad, got 'stretch'"),
+    ("digits[fit=pad]", "'digits' has square images, so it has no fit"),
 ])  # fmt: skip
 def test_a_mistake_in_a_knob_is_named(text: str, said: str):
     with pytest.raises(UserError) as error:
@@ -72,6 +74,25 @@ def test_the_same_setting_has_one_name_and_one_identity_and_another_has_another(
     assert len({get(name).fingerprint for name in names}) == 5
     for name in names:
         assert get(get(name).name) is get(name)
+
+
+@pytest.mark.parametrize(("text", "canonical"), [
+    ("letters[per_class=9,classes=5]", "letters[classes=5,per_class=9]"),
+    ("letters[ spread = 0.5 , shift=1e-1]", "letters[spread=0.5,shift=0.1]"),
+    ("letters[spread=1e-5,classes=26]", "letters[classes=26,spread=1e-05]"),
+    ("letters[shift=1,spread=1.0]", "letters[shift=1]"),
+    ("shapes[shift=0.3,spread=0.5,per_class=40,classes=3]", "shapes[classes=3,per_class=40,spread=0.5,shift=0.3]"),
+    ("textures[shift=0.3333333333]", "textures[shift=0.333333]"),
+    ("numerals[spread=0]", "numerals[spread=0]"),
+    ("digits[per_class=20,classes=3]", "digits[classes=3,per_class=20]"),
+])  # fmt: skip
+def test_the_text_of_knobs_stays_as_it_is_in_the_keys_of_existing_trials(text: str, canonical: str):
+    domain = get(text)
+    assert domain.name == canonical
+    assert domain.fingerprint == canonical.replace("[", "/1[")
+    knobs = Knobs(classes=2, per_class=7, spread=0.1234567, shift=0.25, fit="pad")
+    assert str(knobs) == "classes=2,per_class=7,spread=0.123457,shift=0.25,fit=pad"
+    assert not str(Knobs())
 
 
 # -- diversity and density ----------------------------------------------------------------------------------------------

@@ -66,9 +66,8 @@ class Rendered(Domain):
 
     def draw(self, labels: np.ndarray, resolution: int, *seed: str | int) -> np.ndarray:
         """Return images uint8 (N, H, H, 3) of classes int64 (N,), as decided by a seed."""
-        spread = 1.0 if self._knobs.spread is None else self._knobs.spread
-        random = Draws(np.random.default_rng(derive_seed(*seed)), spread)
-        return shifted(self._render(labels, resolution, random), self._knobs.shift or 0.0)
+        random = Draws(np.random.default_rng(derive_seed(*seed)), self._knobs.spread)
+        return shifted(self._render(labels, resolution, random), self._knobs.shift)
 
     def turned(self, knobs: Knobs) -> Domain:
         """Return the domain as the knobs set it: `spread` and `shift` change how the very same images are drawn."""
@@ -78,7 +77,7 @@ class Rendered(Domain):
             knobbed.fingerprint, knobbed.name = (f"{each}[{knobbed._knobs}]" for each in (self.fingerprint, self.name))
             knobbed.about = f"{self.about}, {knobbed._knobs}"
             knobbed.load = cache(partial(Rendered.load, knobbed))  # type: ignore[method-assign]
-        selected = replace(knobs, spread=None, shift=None)
+        selected = replace(knobs, spread=1.0, shift=0.0)
         if selected == Knobs():
             return knobbed
         kind = Selected if knobs.per_class is None else Redrawn
