@@ -1,11 +1,12 @@
 """Filesystems by URI, with the patience that a store on one needs; and files that appear whole or not at all."""
 
 import time
-import uuid
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow.fs as pafs
+
+from trainers.common.files import replacing
 
 #: How often a request is made before it counts as failed: of a sweep's many, one in a hundred may be turned away by a busy
 #: server, and none of them may end the sweep. Between two of them the wait doubles.
@@ -56,18 +57,8 @@ def read(filesystem: pafs.FileSystem, path: str, size: int | None = None) -> byt
 def write(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
     """Publish a file whole: a reader sees either nothing (or the former file) or all of it. Raises OSError."""
     if isinstance(filesystem, pafs.LocalFileSystem):
-        publish(Path(path), data)
+        with replacing(Path(path)) as file:
+            file.write(data)
     else:
         with filesystem.open_output_stream(path) as stream:  # object stores publish on close
             stream.write(data)
-
-
-def publish(path: Path, data: bytes) -> None:
-    """Write a local file under a temporary name, and give it its own when it is whole; make its folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

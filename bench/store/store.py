@@ -34,7 +34,7 @@ import pyarrow.fs as pafs
 from bench.store import parts
 from bench.store.filesystems import connect, read, write
 from bench.store.schema import SCHEMA_VERSION, SCHEMAS, Table, newest
-from trainers.common.errors import DamagedError, UserError
+from trainers.common.errors import DamagedError, UserError, first_line
 
 #: Files that are read at a time; on an object store each takes a round trip.
 READERS = 16
@@ -80,7 +80,7 @@ class Store:
         except OSError as error:
             if isinstance(self.filesystem, pafs.LocalFileSystem) and error.errno not in _NO_ROOM:
                 raise
-            why = error.strerror or _first_line(error)
+            why = error.strerror or first_line(error)
             raise StoreUnwritableError(f"store {self.uri!r} takes no more: {why}; run the same command once it does") from error
 
     def read_file(self, name: str, size: int | None = None) -> bytes:
@@ -130,7 +130,7 @@ class Store:
         except FileNotFoundError:  # another process was faster
             return
         except OSError as error:  # a reader who may not write can still go on without the file
-            _log.warning("%s is left out, %s; it cannot be set aside: %s", name, why, _first_line(error))
+            _log.warning("%s is left out, %s; it cannot be set aside: %s", name, why, first_line(error))
             return
         _log.warning("%s is set aside as %s: %s", name, aside, why)
 
@@ -237,7 +237,7 @@ def open_store(uri: str, *, create: bool = False) -> Store:
         store = Store(uri, root.rstrip("/"), filesystem)
         kind = filesystem.get_file_info(store.root).type
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"store {uri!r} cannot be opened: {_first_line(error)}") from error
+        raise UserError(f"store {uri!r} cannot be opened: {first_line(error)}") from error
     if kind == pafs.FileType.File:
         raise UserError(f"store {uri!r} is a file; name a directory (--store DIRECTORY)")
     try:
@@ -252,7 +252,7 @@ def open_store(uri: str, *, create: bool = False) -> Store:
         if create and isinstance(filesystem, pafs.LocalFileSystem) and not os.access(store.root, os.W_OK):
             raise UserError(f"store {uri!r} is not writable; check its permissions or name another with --store")
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"store {uri!r} cannot be written: {_first_line(error)}") from error
+        raise UserError(f"store {uri!r} cannot be written: {first_line(error)}") from error
     return store
 
 
@@ -283,7 +283,3 @@ def _check_version(store: Store) -> None:
             f"store {store.uri!r} has schema {version}, this transfergan reads schema {SCHEMA_VERSION}; "
             "upgrade transfergan or name another store (--store)"
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

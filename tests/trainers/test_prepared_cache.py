@@ -121,7 +121,7 @@ def test_padding_keeps_all_of_an_image(cache: Path, tmp_path: Path):
     assert padded.fingerprint != cropped.fingerprint
     with pytest.raises(UserError, match="has square images, so it has no fit"):
         get("letters[fit=pad]")
-    with pytest.raises(UserError, match="fit is crop or pad, not 'stretch'"):
+    with pytest.raises(UserError, match="fit must be crop or pad, got 'stretch'"):
         get(f"folder:{folder}[fit=stretch]")
 
 

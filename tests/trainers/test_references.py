@@ -1,14 +1,17 @@
 """References: computed once per domain, split, resolution and embedding, kept in the store, and checked when read."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from bench.store import open_store
 from bench.store import references as stored
 from bench.store.references import StoredReferences, reference_path
 from trainers import domains
+from trainers.common.errors import DamagedError
 from trainers.config.embeddings import reference_key
 from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.evaluation.metrics.fid import statistics
@@ -41,8 +44,39 @@ def test_statistics_by_class_are_those_of_classes_with_two_images_or_more():
     assert made(labels=False).by_class == {}
 
 
-def test_a_damaged_reference_is_noticed_wherever_it_is_damaged():
-    data = dump(made())
+def checksum(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return what older files have instead of a seal."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
+        digest.update(arrays[name].tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+def of_before_seals() -> bytes:
+    """Return the bytes of a reference as older versions wrote it: with a checksum tensor, without metadata."""
+    reference = made()
+    assert reference.labels is not None
+    arrays = {"features": reference.features, "labels": reference.labels}
+    arrays |= {"mean": reference.statistics.mean, "covariance": reference.statistics.covariance}
+    return save({**arrays, "sha256": checksum(arrays)})
+
+
+def test_a_reference_without_a_seal_is_read():
+    read, written = load(of_before_seals()), made()
+    for array, expected in (
+        (read.features, written.features), (read.labels, written.labels), (read.statistics.mean, written.statistics.mean),
+        (read.statistics.covariance, written.statistics.covariance),
+    ):  # fmt: skip
+        assert array is not None
+        assert expected is not None
+        np.testing.assert_array_equal(array, expected)
+    with pytest.raises(DamagedError, match="do not match their checksum"):
+        load(save({"features": written.features, "mean": written.statistics.mean, "covariance": written.statistics.covariance}))
+
+
+@pytest.mark.parametrize("data", [dump(made()), of_before_seals()], ids=["sealed", "without a seal"])
+def test_a_damaged_reference_is_noticed_wherever_it_is_damaged(data: bytes):
     for place in range(8, len(data), 7):
         damaged = bytearray(data)
         damaged[place] ^= 1

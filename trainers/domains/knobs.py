@@ -17,7 +17,6 @@ from trainers.domains.files.collection import Collection
 from trainers.domains.files.decode_image import Fit
 from trainers.domains.subsets import subset
 
-
 _FITS = {fit: fit for fit in get_args(Fit)}
 
 
