@@ -98,21 +98,21 @@ def test_a_tar_archive_cut_short_is_refused(tmp_path: Path):
         last = archive.getmember("5.png")
     with path.open("r+b") as file:
         file.truncate(last.offset_data + last.size // 2)
-    assert "a.tar is not a whole plain tar archive" in refused(f"tar:{path}")
+    assert "a.tar is not a complete uncompressed tar archive" in refused(f"tar:{path}")
 
 
 def test_an_archive_of_no_use_is_a_users_error_in_one_line(tmp_path: Path):
     whole = zipped(tmp_path / "whole.zip", files(4))
     (tmp_path / "half.zip").write_bytes(whole.read_bytes()[:500])
-    assert "half.zip is not a whole zip archive" in refused(f"zip:{tmp_path}/half.zip")
+    assert "half.zip is not a complete zip archive" in refused(f"zip:{tmp_path}/half.zip")
     assert "there is no such file" in refused(f"zip:{tmp_path}/missing.zip")
     assert "there is no such file" in refused(f"tar:{tmp_path}/*.tar")
-    assert "is a folder; name the file, or PATH/*" in refused(f"zip:{tmp_path}")
-    assert "lacks its path; write zip:PATH, e.g. zip:photos/cats.zip" in refused("zip:")
+    assert "is a folder; name a file, or PATH/*" in refused(f"zip:{tmp_path}")
+    assert "has no path; write zip:PATH, e.g. zip:photos/cats.zip" in refused("zip:")
     tarred(tmp_path / "a.tar.gz", files(4), "w:gz")
-    assert "not a whole plain tar archive" in refused(f"tar:{tmp_path}/a.tar.gz")
+    assert "not a complete uncompressed tar archive" in refused(f"tar:{tmp_path}/a.tar.gz")
     zipped(tmp_path / "words.zip", {"read.txt": b"me"})
-    assert "holds no images" in refused(f"zip:{tmp_path}/words.zip")
+    assert "contains no images" in refused(f"zip:{tmp_path}/words.zip")
     zipped(tmp_path / "one.zip", files(1))
     assert "has 1 readable images and needs two or more" in refused(f"zip:{tmp_path}/one.zip")
 

@@ -229,10 +229,10 @@ def test_a_folder_with_nothing_to_train_on_is_a_users_error_in_one_line(tmp_path
     assert "there is no such folder" in refused(tmp_path / "missing")
     assert "is a file" in refused(write(tmp_path / "one.png"))
     (tmp_path / "empty").mkdir()
-    assert "holds no images" in refused(tmp_path / "empty")
+    assert "contains no images" in refused(tmp_path / "empty")
     (tmp_path / "words").mkdir()
     (tmp_path / "words" / "read.txt").write_text("me")
-    assert "holds no images" in refused(tmp_path / "words")
+    assert "contains no images" in refused(tmp_path / "words")
     (tmp_path / "bad").mkdir()
     for name in "abcd":
         (tmp_path / "bad" / f"{name}.jpg").touch()
@@ -288,7 +288,7 @@ def test_folders_that_cannot_be_listed_are_named(tmp_path: Path, monkeypatch: py
     closed = "/b"
     assert Folder(folder).skipped == ("b/ (Permission denied)",)
     closed = "/photos"
-    with pytest.raises(UserError, match=r"holds no images .*; skipped: \./ \(Permission denied\)"):
+    with pytest.raises(UserError, match=r"contains no images .*; skipped: \./ \(Permission denied\)"):
         Folder(folder)
 
 

@@ -91,7 +91,7 @@ def test_rows_without_an_image_are_named(tmp_path: Path):
 def test_files_of_no_use_are_a_users_error_in_one_line(tmp_path: Path):
     whole = hub(tmp_path / "whole.parquet", range(20), ["cat", "dog"])
     (tmp_path / "half.parquet").write_bytes(whole.read_bytes()[:800])
-    assert "half.parquet is not a whole Parquet file" in refused(f"parquet:{tmp_path}/half.parquet")
+    assert "half.parquet is not a complete Parquet file" in refused(f"parquet:{tmp_path}/half.parquet")
     assert "there is no such file" in refused(f"parquet:{tmp_path}/missing.parquet")
     pq.write_table(pa.table({"text": ["a"], "label": [1]}), tmp_path / "text.parquet")
     assert "has no columns of image bytes; it has text, label" in refused(f"parquet:{tmp_path}/text.parquet")
@@ -107,4 +107,4 @@ def test_files_of_no_use_are_a_users_error_in_one_line(tmp_path: Path):
 def test_labels_that_do_not_match_their_names_are_refused(tmp_path: Path, wrong: int | None):
     path = hub(tmp_path / "a.parquet", range(6), ["cat", "dog"], [0, 1, wrong, 0, wrong, 1])
     said = refused(f"parquet:{path}")
-    assert "2 labels of a.parquet are not one of the 2 classes that it names (first in row 2, column 'label')" in said
+    assert "2 labels of a.parquet are not one of its 2 declared classes (first in row 2, column 'label')" in said

@@ -43,12 +43,12 @@ def chunks(cache: Path) -> list[Path]:
 
 def test_images_are_those_that_pillow_makes_of_the_files(cache: Path, tmp_path: Path):
     """In other processes, for there are enough of them; rows and labels in the order of the names."""
-    folder = write(tmp_path / "photos", files(decode_all.ALONE + decode_all.CHUNK + 7))
+    folder = write(tmp_path / "photos", files(decode_all.SINGLE_PROCESS + decode_all.CHUNK + 7))
     seen = []
     domain = Folder(folder)
     domain.prepare(16, lambda done, total: seen.append((done, total)))
     data = loaded(domain)
-    assert len(data["train"].images) + len(data["reference"].images) == decode_all.ALONE + decode_all.CHUNK + 7
+    assert len(data["train"].images) + len(data["reference"].images) == decode_all.SINGLE_PROCESS + decode_all.CHUNK + 7
     made = {
         Image.open(path).convert("RGB").resize((16, 16), Image.Resampling.BICUBIC).tobytes(): path.parent.name
         for path in folder.rglob("*.png")
@@ -206,7 +206,7 @@ def test_a_killed_preparation_goes_on_from_its_last_chunk_and_its_helpers_end(ca
 def test_a_chunk_that_a_power_cut_left_damaged_is_decoded_again(cache: Path, tmp_path: Path, suffix: str):
     domain = Folder(write(tmp_path / "photos", files(10)))
     expected = {split: data.images.copy() for split, data in loaded(domain).items()}
-    rows = {split: domain._arranged.rows[split] for split in SPLITS}
+    rows = {split: domain._arrangement.rows[split] for split in SPLITS}
     with prepared_cache.preparing(domain.listing, "16") as partial:
         records, fingerprint = domain.records(), domain.fingerprint
         whole = decode_all.decode(records, 16, "crop", partial, lambda done, total: None)
@@ -242,15 +242,15 @@ def test_each_machine_may_keep_a_copy_of_its_own(cache: Path, tmp_path: Path, mo
     folder = write(tmp_path / "photos", files(10))
     shared = loaded(Folder(folder))["train"].images.copy()
     monkeypatch.setenv("TRANSFERGAN_LOCAL_CACHE", str(tmp_path / "local"))
-    prepared_cache._nearby.cache_clear()
+    prepared_cache._local_copy.cache_clear()
     np.testing.assert_array_equal(loaded(Folder(folder))["train"].images, shared)
     (copy,) = (tmp_path / "local").rglob("train-16*.u8")
     copy.write_bytes(bytes(copy.stat().st_size))  # of a file that was damaged, and has been made anew since
     (about,) = cache.rglob("train-16.json")
     about.write_text(json.dumps({**json.loads(about.read_text()), "sha256": "another"}))
-    prepared_cache._nearby.cache_clear()
+    prepared_cache._local_copy.cache_clear()
     np.testing.assert_array_equal(loaded(Folder(folder))["train"].images, shared)
-    prepared_cache._nearby.cache_clear()
+    prepared_cache._local_copy.cache_clear()
 
 
 def test_a_cache_that_cannot_be_written_is_a_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

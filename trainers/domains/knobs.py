@@ -12,7 +12,7 @@ import numpy as np
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
 from trainers.config.options import Optioned, option, read, split
-from trainers.domains.base import Domain, Images, Split, Tell
+from trainers.domains.base import Domain, Images, Progress, Split
 from trainers.domains.files.collection import Collection
 from trainers.domains.files.decode_image import Fit
 from trainers.domains.subsets import subset
@@ -50,81 +50,84 @@ def split_name(text: str) -> tuple[str, Knobs]:
 
 
 class Selected(Domain):
-    """A domain with fewer classes, or fewer training images of each class. Its reference has all images of its classes."""
+    """A domain with some of its classes, or fewer training images of each. The reference split keeps all their images."""
 
     def __init__(self, base: Domain, knobs: Knobs, name: str) -> None:
-        """Select.
+        """Select the classes; the images are selected when they are needed.
 
         Raises:
-            UserError: the domain has no classes, or fewer than asked for, or a class has fewer images.
+            UserError: the domain has no labels, or fewer classes than `knobs` asks for.
         """
         if not base.classes:
-            raise UserError(f"domain {name!r}: classes and per_class need class labels, and {base.name!r} has none")
-        if (knobs.classes or 1) > len(base.classes):
-            raise UserError(f"domain {name!r}: {base.name!r} has {len(base.classes)} classes; set classes to no more")
+            raise UserError(
+                f"domain {name!r}: classes and per_class need class labels, and {base.name!r} has none; leave them out"
+            )
+        available = len(base.classes)
+        if (knobs.classes or 1) > available:
+            raise UserError(f"domain {name!r}: {base.name!r} has {available} classes; set classes to {available} or fewer")
         self.name = name
         self.about = f"{base.about}, {knobs}"
         self.licence = base.licence
         self.skipped = base.skipped
-        # Of one order, so that the 5 classes are among the 10.
+        # The classes are a prefix of one order, so the 5 are among the 10.
         order = np.random.default_rng(derive_seed("classes", *base.classes)).permutation(len(base.classes))
         self.kept = np.sort(order[: knobs.classes])
         self.classes = tuple(base.classes[k] for k in self.kept)
         self.fingerprint = f"{base.fingerprint}[{knobs}]"
         self.base, self.knobs = base, knobs
         self._loaded: dict[tuple[Split, int], Images] = {}
-        self._chosen: dict[Split, np.ndarray] = {}
+        self._rows: dict[Split, np.ndarray] = {}
 
     def count(self, split: Split) -> int:
-        """Return how many images a split has."""
-        return len(self._choose(split))
+        """Return the number of images in a split."""
+        return len(self._selected(split))
 
     def labels(self, split: Split) -> np.ndarray:
-        """Return the labels int64 (N,) of a split: they count the kept classes only."""
+        """Return the labels int64 (N,) of a split, numbered among the selected classes."""
         labels = self.base.labels(split)
         assert labels is not None, "a domain with classes has labels"
-        return np.asarray(np.searchsorted(self.kept, labels[self._choose(split)]), np.int64)
+        return np.asarray(np.searchsorted(self.kept, labels[self._selected(split)]), np.int64)
 
     def check_resolution(self, resolution: int) -> None:
-        """Raise UserError unless the domain can be had at that resolution."""
+        """Raise UserError unless the domain is available at a resolution (pixels)."""
         self.base.check_resolution(resolution)
 
-    def prepare(self, resolution: int, tell: Tell = lambda done, total: None) -> None:
-        """Make the base ready."""
-        self.base.prepare(resolution, tell)
+    def prepare(self, resolution: int, progress: Progress = lambda done, total: None) -> None:
+        """Prepare the base domain."""
+        self.base.prepare(resolution, progress)
 
     def load(self, split: Split, resolution: int) -> Images:
-        """Return a split's images of the kept classes."""
+        """Return the selected images of a split."""
         if (split, resolution) not in self._loaded:
-            images = self.base.load(split, resolution).images[self._choose(split)]
+            images = self.base.load(split, resolution).images[self._selected(split)]
             self._loaded[split, resolution] = Images(images, self.labels(split))
         return self._loaded[split, resolution]
 
-    def _choose(self, split: Split) -> np.ndarray:
-        """Return which of the base's images are in a split, ascending."""
-        if split not in self._chosen:
+    def _selected(self, split: Split) -> np.ndarray:
+        """Return the indices of the selected images in the base domain's split, ascending."""
+        if split not in self._rows:
             labels = self.base.labels(split)
             assert labels is not None, "a domain with classes has labels"
-            chosen = np.flatnonzero(np.isin(labels, self.kept))
+            rows = np.flatnonzero(np.isin(labels, self.kept))
             per_class = self.knobs.per_class
             if split == "train" and per_class is not None:
-                least = np.bincount(labels, minlength=len(self.base.classes))[self.kept].min()
-                if per_class > least:
+                available = np.bincount(labels, minlength=len(self.base.classes))[self.kept].min()
+                if per_class > available:
                     raise UserError(
-                        f"domain {self.name!r}: a class of {self.base.name!r} has {least} training images; "
-                        "set per_class to no more"
+                        f"domain {self.name!r}: a class of {self.base.name!r} has {available} training images; "
+                        f"set per_class to {available} or fewer"
                     )
                 seed = derive_seed("per_class", self.base.fingerprint)
-                chosen = np.sort(chosen[subset(labels[chosen], len(chosen), per_class * len(self.kept), seed)])
-            self._chosen[split] = chosen
-        return self._chosen[split]
+                rows = np.sort(rows[subset(labels[rows], len(rows), per_class * len(self.kept), seed)])
+            self._rows[split] = rows
+        return self._rows[split]
 
 
 def with_knobs(base: Domain, knobs: Knobs, name: str = "") -> Domain:
-    """Return a domain as its knobs set it.
+    """Return a domain with its knobs applied.
 
     Raises:
-        UserError: the domain does not have that knob, or not that many classes or images.
+        UserError: the domain does not have one of the knobs, or not as many classes or images.
     """
     name = name or f"{base.name}[{knobs}]"
     if knobs == Knobs():
@@ -133,8 +136,8 @@ def with_knobs(base: Domain, knobs: Knobs, name: str = "") -> Domain:
         if not isinstance(base, Collection):
             raise UserError(f"domain {name!r}: {base.name!r} has square images, so it has no fit; leave it out")
         return with_knobs(base.padded(), replace(knobs, fit="crop"), name)
-    if isinstance(base, Turnable):
-        return base.turned(knobs)
+    if isinstance(base, Adjustable):
+        return base.adjusted(knobs)
     for knob in ("spread", "shift"):
         if getattr(knobs, knob) != getattr(Knobs(), knob):
             raise UserError(f"domain {name!r}: {base.name!r} is not rendered, so it has no {knob}; leave it out")
@@ -142,8 +145,8 @@ def with_knobs(base: Domain, knobs: Knobs, name: str = "") -> Domain:
 
 
 @runtime_checkable
-class Turnable(Protocol):
-    """A domain that is rendered, and can be rendered otherwise."""
+class Adjustable(Protocol):
+    """A rendered domain, which can be rendered with other knobs."""
 
-    def turned(self, knobs: Knobs) -> Domain:
-        """Return the domain as the knobs set it."""
+    def adjusted(self, knobs: Knobs) -> Domain:
+        """Return the domain with its knobs applied."""

@@ -97,7 +97,7 @@ def load(data: bytes) -> Reference:
     try:
         check(data)
         arrays = load_arrays(data)
-        if not is_sealed(data) and not np.array_equal(arrays.pop("sha256", None), _checksum(arrays)):
+        if not is_sealed(data) and not ("sha256" in arrays and np.array_equal(arrays.pop("sha256"), _checksum(arrays))):
             raise DamagedError("its arrays do not match their checksum")
         features, mean, covariance = (arrays[name] for name in ("features", "mean", "covariance"))
     except (DamagedError, SafetensorError, KeyError) as error:

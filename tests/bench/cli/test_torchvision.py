@@ -69,7 +69,7 @@ def test_prepare_without_a_network_fails_in_one_line_each(root: Path, monkeypatc
     for line, name in ((mnist, "mnist"), (svhn, "svhn")):
         assert "no network" in line
         assert str(root / name) in line
-    assert "not for torchvision to download" in imagenet
+    assert "cannot be downloaded by torchvision" in imagenet
     assert "unknown domain" in unknown
 
 
