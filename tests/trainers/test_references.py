@@ -18,14 +18,14 @@ from trainers.evaluation.metrics.fid import statistics
 from trainers.evaluation.references import Reference, dump, embed, load
 
 
-def made(labels: bool = True) -> Reference:
+def reference(labels: bool = True) -> Reference:
     features = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
     return Reference(features, np.array([0, 0, 2, 2, 2, 5, 0, 2, 2]) if labels else None, statistics(features))
 
 
 @pytest.mark.parametrize("labels", [True, False])
 def test_a_reference_comes_back_as_it_was_written(labels: bool):
-    written = made(labels)
+    written = reference(labels)
     read = load(dump(written))
     assert read.features.dtype == np.float32
     np.testing.assert_array_equal(read.features, written.features)
@@ -38,10 +38,10 @@ def test_a_reference_comes_back_as_it_was_written(labels: bool):
 
 
 def test_statistics_by_class_are_those_of_classes_with_two_images_or_more():
-    reference = made()
-    assert set(reference.by_class) == {0, 2}
-    np.testing.assert_allclose(reference.by_class[2].mean, reference.features[[2, 3, 4, 7, 8]].mean(0), rtol=1e-6)
-    assert made(labels=False).by_class == {}
+    labelled = reference()
+    assert set(labelled.by_class) == {0, 2}
+    np.testing.assert_allclose(labelled.by_class[2].mean, labelled.features[[2, 3, 4, 7, 8]].mean(0), rtol=1e-6)
+    assert reference(labels=False).by_class == {}
 
 
 def checksum(arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -53,17 +53,17 @@ def checksum(arrays: dict[str, np.ndarray]) -> np.ndarray:
     return np.frombuffer(digest.digest(), np.uint8)
 
 
-def of_before_seals() -> bytes:
+def without_a_seal() -> bytes:
     """Return the bytes of a reference as older versions wrote it: with a checksum tensor, without metadata."""
-    reference = made()
-    assert reference.labels is not None
-    arrays = {"features": reference.features, "labels": reference.labels}
-    arrays |= {"mean": reference.statistics.mean, "covariance": reference.statistics.covariance}
+    old = reference()
+    assert old.labels is not None
+    arrays = {"features": old.features, "labels": old.labels}
+    arrays |= {"mean": old.statistics.mean, "covariance": old.statistics.covariance}
     return save({**arrays, "sha256": checksum(arrays)})
 
 
 def test_a_reference_without_a_seal_is_read():
-    read, written = load(of_before_seals()), made()
+    read, written = load(without_a_seal()), reference()
     for array, expected in (
         (read.features, written.features), (read.labels, written.labels), (read.statistics.mean, written.statistics.mean),
         (read.statistics.covariance, written.statistics.covariance),
@@ -75,8 +75,8 @@ def test_a_reference_without_a_seal_is_read():
         load(save({"features": written.features, "mean": written.statistics.mean, "covariance": written.statistics.covariance}))
 
 
-@pytest.mark.parametrize("data", [dump(made()), of_before_seals()], ids=["sealed", "without a seal"])
-def test_a_damaged_reference_is_noticed_wherever_it_is_damaged(data: bytes):
+@pytest.mark.parametrize("data", [dump(reference()), without_a_seal()], ids=["sealed", "without a seal"])
+def test_damage_is_detected_anywhere_in_a_reference(data: bytes):
     for place in range(8, len(data), 7):
         damaged = bytearray(data)
         damaged[place] ^= 1
@@ -87,7 +87,7 @@ def test_a_damaged_reference_is_noticed_wherever_it_is_damaged(data: bytes):
             load(data[:length])
 
 
-def test_whatever_shapes_a_reference_is_in_its_key():
+def test_all_that_determines_a_reference_is_in_its_key():
     keys = {
         reference_key("digits/1", 16, "builtin:1"),
         reference_key("digits/2", 16, "builtin:1"),
@@ -98,7 +98,7 @@ def test_whatever_shapes_a_reference_is_in_its_key():
     assert len(keys) == 5
 
 
-def test_the_store_has_a_reference_once_and_it_is_read_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_stored_reference_is_read_and_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store, builtin = open_store(str(tmp_path / "store"), create=True), load_embedding("builtin")
     expected = embed("digits", 8, builtin)
     file = tmp_path / "store" / reference_path(domains.get("digits").fingerprint, 8, builtin.identity)
@@ -107,7 +107,7 @@ def test_the_store_has_a_reference_once_and_it_is_read_not_computed_again(tmp_pa
     assert StoredReferences(store)("digits", 8, builtin) is StoredReferences(store)("digits", 8, builtin)
 
     def refuse(images: np.ndarray) -> np.ndarray:
-        raise AssertionError("it was embedded again")
+        raise AssertionError("the images were embedded again")
 
     refuse.identity = builtin.identity  # type: ignore[attr-defined]
     stored._kept.clear()  # as in another process
@@ -119,7 +119,7 @@ def test_the_store_has_a_reference_once_and_it_is_read_not_computed_again(tmp_pa
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a reference"])
-def test_a_damaged_reference_is_computed_anew(tmp_path: Path, damage: bytes):
+def test_a_damaged_reference_is_computed_again(tmp_path: Path, damage: bytes):
     store, builtin = open_store(str(tmp_path / "store"), create=True), load_embedding("builtin")
     StoredReferences(store)("digits", 8, builtin)
     (file,) = (tmp_path / "store" / "references").iterdir()

@@ -1,6 +1,6 @@
 """Exceptions for a user's mistakes and for damaged files, and the wording of error messages.
 
-The command line prints a `UserError` as one line; every other exception is a fault of this program.
+The command line prints a `UserError` as one line, which distinguishes a user's mistakes from faults of this program.
 """
 
 from collections.abc import Iterable, Iterator
