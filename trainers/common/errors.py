@@ -1,7 +1,4 @@
-"""Exceptions for a user's mistakes and for damaged files, and the wording of error messages.
-
-The command line prints a `UserError` as one line, which distinguishes a user's mistakes from faults of this program.
-"""
+"""Exceptions for a user's mistakes, which the command line distinguishes from our bugs, and for damaged files."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

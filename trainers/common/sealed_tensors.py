@@ -48,10 +48,7 @@ def is_sealed(data: bytes) -> bool:
 
 
 def length(read: Callable[[int], bytes]) -> int:
-    """Return the length in bytes that a safetensors file must have according to its header.
-
-    Args:
-        read: returns the first `count` bytes of the file.
+    """Return the length in bytes that a safetensors file must have by its header; `read(count)` returns its first bytes.
 
     Raises:
         DamagedError: the file does not start with a safetensors header.

@@ -116,13 +116,7 @@ def _assignments(options: str | None) -> list[tuple[str, str]]:
 
 
 def read(where: str, assignments: Iterable[tuple[str, str]], cls: type[OptionedType], example: str) -> OptionedType:
-    """Return an instance of a class with the options of these names and values.
-
-    Args:
-        where: what has the options, for error messages: "strategy 'freeze-d[blocks=2]'".
-        assignments: the name and the text of each value, as `split` returns them.
-        cls: the class.
-        example: a correct text, for error messages.
+    """Return an instance of a class with options from `split`; `where` (e.g. "strategy 'x'") and `example` are for messages.
 
     Raises:
         UserError: an option is unknown, is given twice, or has a value that is not allowed.

@@ -168,15 +168,9 @@ class Collection(Domain):
 
 
 def by_split(domain: str, rows: Sequence[int], splits: Sequence[Split], classes: Sequence[str]) -> Arrangement:
-    """Return the arrangement of items with a split and a class each.
+    """Return the arrangement of the items `rows` of a domain, given the split and the class of each ("" for none).
 
-    There are labels only if every item has a class (not "") and there are two classes or more.
-
-    Args:
-        domain: the domain's name, for error messages.
-        rows: indices of the items in the collection.
-        splits: each item's split.
-        classes: each item's class.
+    There are labels only if every item has a class and there are two classes or more.
 
     Raises:
         UserError: a split is empty.
@@ -208,12 +202,7 @@ def content_fingerprint(names: Sequence[str], hashes: Sequence[str]) -> str:
 
 
 def readable_items(domain: str, names: Sequence[str], unreadable: Iterable[int]) -> list[int]:
-    """Return the indices of the readable items.
-
-    Args:
-        domain: the domain's name, for error messages.
-        names: the names of all items.
-        unreadable: indices of the unreadable items.
+    """Return the indices of a domain's items, whose names are `names`, without the unreadable indices.
 
     Raises:
         UserError: fewer than two items are readable.

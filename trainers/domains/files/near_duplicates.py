@@ -43,10 +43,10 @@ def near_duplicates(train: np.ndarray, reference: np.ndarray) -> NDArray[np.int6
             closer = distance < least[rows]
             nearest[rows] = np.where(closer, start + best, nearest[rows])
             least[rows] = np.where(closer, distance, least[rows])
-    return np.array([match if _near_duplicate(train[match], reference[i]) else -1 for i, match in enumerate(nearest)], np.int64)
+    return np.array([match if _alike(train[match], reference[i]) else -1 for i, match in enumerate(nearest)], np.int64)
 
 
-def _near_duplicate(train: np.ndarray, reference: np.ndarray) -> bool:
+def _alike(train: np.ndarray, reference: np.ndarray) -> bool:
     a, b = (_centred(image[None])[0] for image in (train, reference))
     difference = float(np.sqrt(np.square(a - b).mean()))
     return difference <= min(LARGEST_DIFFERENCE, max(1.0, LARGEST_SHARE * float(b.std())))
