@@ -78,7 +78,7 @@ FAULTS: dict[str, tuple[Callable[[Store], None], str, str]] = {
     "another value": (lambda s: measured(s, value=-1.0), "differing", "2 different values of value"),
     "a lost checkpoint": (lambda s: file(s, "checkpoints/*/*").unlink(), "file", "and it is missing"),
     "a checkpoint cut short": (lambda s: cut(s, "checkpoints/*/*"), "file", "bytes instead of"),
-    "a checkpoint with another bit": (lambda s: spoil(s, "checkpoints/*/*"), "file", "seal"),
+    "a checkpoint with another bit": (lambda s: spoil(s, "checkpoints/*/*"), "file", "its bytes do not match its checksum"),
     "a lost picture": (lambda s: file(s, "samples/real-*").unlink(), "file", "and it is missing"),
     "a picture cut short": (lambda s: cut(s, "samples/*"), "file", "not a whole picture"),
     "a reference with another bit": (lambda s: spoil(s, "references/*"), "file", "do not match its checksum"),
