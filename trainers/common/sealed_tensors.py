@@ -21,7 +21,8 @@ def seal(data: bytes) -> bytes:
     """Return the bytes of a safetensors file with a seal added."""
     header, start = _header(data)
     body = memoryview(data)[start:]
-    header.setdefault("__metadata__", {})[_SEAL] = _checksum(header, body)
+    metadata = header.setdefault("__metadata__", {})
+    metadata[_SEAL] = _checksum(header, body)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors start at a multiple of eight bytes
     return b"".join([len(text).to_bytes(8, "little"), text, body])
