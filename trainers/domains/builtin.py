@@ -167,7 +167,7 @@ BUILTIN: dict[str, Domain] = {
     for domain in (
         Rendered("letters", 1, _CAPITALS, "printed capitals A to Z", render_glyphs(_CAPITALS)),
         Rendered("numerals", 1, _NUMERALS, "printed numerals 0 to 9", render_glyphs(_NUMERALS)),
-        Rendered("shapes", 1, tuple(SHAPES), "coloured shapes on coloured grounds", render_shapes),
+        Rendered("shapes", 1, tuple(SHAPES), "coloured shapes on coloured backgrounds", render_shapes),
         Rendered("textures", 1, tuple(TEXTURES), "coloured patterns that fill the image", render_textures),
         Digits(),
     )

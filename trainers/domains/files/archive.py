@@ -127,11 +127,7 @@ def matching(name: str, path: Path) -> list[Path]:
     else:
         files = [path] if path.is_file() else []
     if not files:
-        fault = (
-            "is a folder; name a file, or PATH/* for all files in it"
-            if path.is_dir()
-            else "there is no such file; check the path"
-        )
+        fault = "is a folder; name a file, or PATH/* for all" if path.is_dir() else "there is no such file; check the path"
         raise UserError(f"domain {name!r}: {fault}")
     return files
 

@@ -117,7 +117,7 @@ def _decode_chunks(job: _Job, starts: list[int]) -> Iterator[None]:
                 yield
     except BrokenProcessPool as error:
         raise UserError(
-            "a process that decodes images was killed, perhaps because memory ran out; run the command again"
+            "a process that decodes images was killed, perhaps for lack of memory; run the command again"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
