@@ -86,7 +86,7 @@ def test_an_import_is_matched_measured_and_recorded(store: Store, once: tuple[Pa
     *said, last = once[1].splitlines()
     assert said == [
         f"generator: {generator} of {generator} tensors matched", f"critic: {critic} of {critic} tensors matched",
-        "left out: 'generator.step' ()", "left out: 'optimizer.m' (3,)",
+        "ignored: 'generator.step' ()", "ignored: 'optimizer.m' (3,)",
     ]  # fmt: skip
     ((name, conditional), trial), *none = imported(store).items()
     assert (name, conditional, none) == ("import:theirs", False, [])
@@ -135,7 +135,7 @@ def test_what_starts_from_an_import_begins_with_its_tensors(store: Store):
 def test_an_import_that_is_lost_is_asked_for_again(store: Store):
     plan = planned(store, sources=["import:theirs"])
     shutil.rmtree(Path(store.root) / "checkpoints")
-    with pytest.raises(UserError, match="source 'import:theirs' was imported, and the store has lost it; import it again"):
+    with pytest.raises(UserError, match="'import:theirs' is an import whose checkpoint the store lacks; import it again"):
         tiny.run_here(plan, store)
 
 
@@ -170,7 +170,7 @@ def test_a_conditional_import_knows_its_domains_classes(tmp_path: Path):
     for row, name in enumerate(source.domain.classes):
         assert torch.equal(start.tensors["generator.norm.scale"][int(name)], ours["generator.norm.scale"][row])
     assert fit(networks(3), {}, GAN, 3).matches["critic"].unmatched == ()
-    with pytest.raises(UserError, match="without a partner"):
+    with pytest.raises(UserError, match="without a counterpart"):
         fit(networks(3), {}, GAN, 0).check("it")
 
 
@@ -186,7 +186,9 @@ def test_the_report_names_what_has_no_partner():
     assert "  mismatched 'generator.output.bias': ours (3,), theirs (4,)" in found.lines
     assert "  missing    'critic.score.bias': ours (1,)" in found.lines
     assert "  unexpected 'critic.extra': theirs (1,)" in found.lines
-    with pytest.raises(UserError, match=r"4 tensors without a partner .*, the first is 'generator.output.bias'; map its names"):
+    with pytest.raises(
+        UserError, match=r"4 tensors without a counterpart .*, the first is 'generator.output.bias'; map its names"
+    ):
         found.check("it")
 
 
@@ -199,7 +201,7 @@ def test_equal_networks_are_one_source_however_they_were_named():
 def test_a_map_that_does_not_fit_the_file_is_refused():
     with pytest.raises(UserError, match="--map names tensor 'nowhere'"):
         fit(networks(), {"nowhere": "critic.input.bias"}, GAN, 0)
-    with pytest.raises(UserError, match=r"two tensors of the checkpoint are called 'critic\.input\.bias'"):
+    with pytest.raises(UserError, match=r"two tensors of the checkpoint are named 'critic\.input\.bias'"):
         fit(networks(), {"critic.score.bias": "critic.input.bias"}, GAN, 0)
 
 
@@ -218,14 +220,14 @@ def pickled(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "said"), [
-    (lambda path: path.write_bytes(WHOLE[:-9]), "is not a whole safetensors file"),
-    (lambda path: path.write_bytes(WHOLE[:40]), "is not a whole safetensors file"),
-    (lambda path: path.write_bytes(b""), "is not a whole safetensors file"),
-    (lambda path: path.write_bytes(b"\xff" * 8 + WHOLE[8:]), "is not a whole safetensors file"),
-    (lambda path: path.write_bytes(WHOLE.replace(b'"F32"', b'"F99"', 1)), "is not a whole safetensors file"),
-    (pickled, "pickled ones are never opened"),
+    (lambda path: path.write_bytes(WHOLE[:-9]), "is not a complete safetensors file"),
+    (lambda path: path.write_bytes(WHOLE[:40]), "is not a complete safetensors file"),
+    (lambda path: path.write_bytes(b""), "is not a complete safetensors file"),
+    (lambda path: path.write_bytes(b"\xff" * 8 + WHOLE[8:]), "is not a complete safetensors file"),
+    (lambda path: path.write_bytes(WHOLE.replace(b'"F32"', b'"F99"', 1)), "is not a complete safetensors file"),
+    (pickled, "pickles are never opened"),
     (lambda path: path.mkdir(), "cannot be read: Is a directory"),
-    (lambda path: Path(f"{path}.index").touch(), "is TensorFlow's, "),
+    (lambda path: Path(f"{path}.index").touch(), "is a TensorFlow checkpoint, "),
     (lambda path: None, "cannot be read: No such file"),
     (lambda path: save_file({**networks(), "critic.score.bias": torch.tensor([torch.nan])}, path), "are not finite"),
     (lambda path: save_file({"\x1b[2J\n": torch.zeros(1)}, path), "does not fit"),

@@ -189,21 +189,21 @@ def test_the_signal_of_normal_scores_is_known_and_does_not_depend_on_their_zero(
     for zero in (0.0, 100.0):
         augment, random = augmenter("ada", critic_steps=10_000), torch.Generator().manual_seed(0)
         for _ in range(200):
-            augment.look(*(torch.randn(500, generator=random) + zero + mean for mean in (distance, 0.0)))
+            augment.update(*(torch.randn(500, generator=random) + zero + mean for mean in (distance, 0.0)))
         found.append(augment.signal.item())
     assert found == pytest.approx([math.erf(distance / 8**0.5)] * 2, abs=0.05)
 
 
 def test_with_a_loss_that_has_a_zero_it_is_the_papers():
     augment = augmenter("ada", centred=False)
-    augment.look(torch.tensor([1.0, 2.0, -1.0, 3.0]), torch.tensor([-9.0] * 4))
+    augment.update(torch.tensor([1.0, 2.0, -1.0, 3.0]), torch.tensor([-9.0] * 4))
     assert augment.signal.item() == pytest.approx((1 - MEMORY) * 0.5)
 
 
 def test_the_probability_rises_to_its_limit_in_time_and_falls_again():
     augment, told, found = augmenter("ada[target=0.5]", critic_steps=100), torch.ones(4), []
     for real in [told] * 40 + [-told] * 40:
-        augment.look(real, -real)
+        augment.update(real, -real)
         found.append(augment.probability.item())
     signals = [1 - MEMORY ** (step + 1) for step in range(7)]
     assert signals[5] < 0.5 < signals[6], "from the seventh on it rises"
@@ -216,7 +216,7 @@ def test_the_probability_rises_to_its_limit_in_time_and_falls_again():
 @pytest.mark.parametrize("name", ["none", "flip", "diffaugment"])
 def test_what_does_not_adapt_does_not_change(name: str):
     augment = augmenter(name)
-    augment.look(torch.ones(4), -torch.ones(4))
+    augment.update(torch.ones(4), -torch.ones(4))
     assert augment.probability.item() == 1
     assert augment.state() == {}
 

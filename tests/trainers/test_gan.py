@@ -317,8 +317,8 @@ def drawn(trained: Gan, images: np.ndarray, labels: np.ndarray | None, times: in
     data = Data.on(trained.device, images, labels)
     batches, names = [], []
     for _ in range(times):
-        chosen, classes = trained._choose(data)
-        pixels = trained._varied(data.pixels, chosen).add(1).mul(127.5).round()
+        chosen, classes = trained._choose_images(data)
+        pixels = trained._real_images(data.pixels, chosen).add(1).mul(127.5).round()
         batches.append(pixels.permute(0, 2, 3, 1).numpy().astype(np.uint8))
         names.append(classes.numpy() if classes is not None else None)
     return np.concatenate(batches), np.concatenate(names) if labels is not None else None
@@ -493,7 +493,7 @@ def test_bytes_that_are_no_checkpoint_are_refused(data: bytes):
 def test_a_checkpoint_of_a_later_versions_trial_says_so():
     _, checkpoint = source()
     data = checkpoints.pack(checkpoint.tensors, Later(**dict(trial())), 0, {}, {})
-    with pytest.raises(UserError, match="checkpoint there is of a trial that this transfergan does not know; upgrade"):
+    with pytest.raises(UserError, match="checkpoint there is of a trial that this transfergan does not support; upgrade"):
         checkpoints.load(data, "there")
 
 

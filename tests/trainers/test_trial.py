@@ -248,7 +248,7 @@ def test_a_strategy_starts_from_the_parts_of_its_source_that_it_names(strategy: 
 
 @pytest.mark.parametrize("strategy", ["finetune", "finetune-g", "finetune-d"])
 def test_a_strategy_with_a_source_needs_one(strategy: str):
-    with pytest.raises(UserError, match=f"strategy '{strategy}' starts from a source, and none was given"):
+    with pytest.raises(UserError, match=f"strategy '{strategy}' needs a source, and none was given"):
         next(run(config(strategy=strategy)))
 
 
