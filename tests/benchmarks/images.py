@@ -10,11 +10,12 @@ import argparse
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +90,8 @@ def growth(count: int, resolution: int) -> float:
         with file.open("wb") as out:
             for _ in range(count // 1000):
                 out.write(block)
-        arguments = ["--own-memory", str(file), "--resolution", str(resolution)]
-        command = [sys.executable, "-m", "tests.benchmarks.images", *arguments]
-        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            return process.submit(own_memory, file, resolution).result()
 
 
 def own_memory(file: Path, resolution: int) -> float:
@@ -128,12 +128,8 @@ def main() -> None:
         "--memory", type=positive, nargs="*", default=(10_000, 1_000_000),
         help="numbers of prepared images for the measurement of memory (10000 1000000)",
     )  # fmt: skip
-    parser.add_argument("--own-memory", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.own_memory:
-        print(own_memory(options.own_memory, options.resolution))
-    else:
-        show(_rows(options), options.json)
+    show(_rows(options), options.json)
 
 
 def _rows(options: argparse.Namespace) -> Iterator[tuple[dict[str, object], str]]:

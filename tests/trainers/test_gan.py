@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.support import reference
+from tests.trainers.test_networks import conv
 from trainers.common.errors import UserError
 from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig
 from trainers.config.trial import DomainRef, TrialConfig
@@ -50,10 +51,6 @@ def weights(trained: Gan) -> torch.Tensor:
 
 
 # -- networks -----------------------------------------------------------------------------------------------------------
-
-
-def conv(inputs: int, outputs: int, kernel: int, bias: bool = True) -> int:
-    return inputs * outputs * kernel**2 + (outputs if bias else 0)
 
 
 def test_the_networks_at_64_pixels_have_the_papers_shapes_and_sizes():

@@ -1,19 +1,10 @@
 """Checkpoints: safetensors files with the whole state of a training run.
 
-===========================================  ==================================================================
-tensors                                      present in
-===========================================  ==================================================================
-``generator.*``, ``critic.*``                every checkpoint; low-rank updates are added to the weights
-``average.*``                                training with a moving average of the generator
-``optimizer.NETWORK.PARAMETER.MOMENT``,      resumable checkpoints
-``random``
-``unmerged.NETWORK.*``                       resumable checkpoints with low-rank updates
-``anchor.*``, ``importance.*``               resumable checkpoints with a penalty (see `trainers.adaptation.anchors`)
-``augmentation.*``                           resumable checkpoints with an adaptive augmentation
-``fisher.NETWORK.PARAMETER``                 the last checkpoint of a source
-===========================================  ==================================================================
-
-A checksum (`trainers.common.sealed_tensors`) detects damaged files. Nothing is ever unpickled.
+Every checkpoint has ``generator.*`` and ``critic.*``, with low-rank updates added to the weights, and ``average.*`` if training
+keeps a moving average of the generator. A resumable one also has ``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if
+the trial has them, low-rank updates (``unmerged.NETWORK.*``), anchors (``anchor.*``, ``importance.*``) and the state of an
+augmentation (``augmentation.*``). The last checkpoint of a source has ``fisher.NETWORK.PARAMETER``. A checksum detects damaged
+files (`trainers.common.sealed_tensors`). Nothing is ever unpickled.
 """
 
 import json
