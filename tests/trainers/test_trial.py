@@ -128,7 +128,7 @@ def test_metrics_agree_with_their_functions_on_the_samples_the_reference_and_the
     assert metrics["memorisation"] == pytest.approx(memorisation(training, embed(real), embed(images)).value, abs=1e-3)
     assert metrics["iw"] == pytest.approx(iw_distance(real, images, trial.gan, 0, 3).value, rel=1e-2)
     assert list(metrics)[-1] == "iw"
-    assert all(measurement.metric != "iw" for each in rungs(config()) for measurement in each.measurements)
+    assert all(measurement.metric != "iw" for rung in rungs(config()) for measurement in rung.measurements)
 
 
 def test_fid_by_class_uses_the_images_of_the_class_only():
@@ -202,7 +202,7 @@ def test_resuming_from_any_rung_gives_the_same_results_to_the_bit(strategy: str,
     whole = list(run(trial, parent=checkpoint(rungs(source)[-1])))
     for i, stop in enumerate(whole[:-1]):
         rest = list(run(trial, resume=checkpoint(stop)))
-        assert [outcome(each) for each in rest] == [outcome(each) for each in whole[i + 1 :]]
+        assert [outcome(other) for other in rest] == [outcome(other) for other in whole[i + 1 :]]
         assert rest[0].seconds > stop.seconds
         ours, theirs = checkpoint(rest[-1]), checkpoint(whole[-1])
         assert_same_weights(ours, theirs)
@@ -223,7 +223,7 @@ def test_the_time_between_rungs_does_not_count(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_repeated_trial_is_the_same_and_another_seed_is_not():
     trial = config()
-    assert [outcome(each) for each in run(trial)] == [outcome(each) for each in rungs(trial)]
+    assert [outcome(other) for other in run(trial)] == [outcome(other) for other in rungs(trial)]
     other = rungs(config(seed=1))
     assert all(a.measurements != b.measurements for a, b in zip(rungs(trial), other, strict=True))
 

@@ -1,5 +1,6 @@
 """Transfer of a source's networks into others: copying, mapping of classes, and anchors at the copied parameters."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import torch
@@ -39,17 +40,14 @@ def transfer(source: Checkpoint, name: str, network: nn.Module, classes: tuple[s
     """
     theirs = with_prefix(source.tensors, f"{name}.")
     ours = network.state_dict()
-    matched: list[str] = []
-    remapped: list[str] = []
-    fresh: list[str] = []
-    mismatched: list[str] = []
+    groups: defaultdict[str, set[str]] = defaultdict(set)
     for key, tensor in ours.items():
         if not part.has(key):
-            fresh.append(key)
+            groups["fresh"].add(key)
             continue
         if key not in theirs:
             if for_classes_only(key) and not source.classes:
-                fresh.append(key)
+                groups["fresh"].add(key)
                 if key.startswith("input."):
                     tensor.zero_()
             continue
@@ -57,21 +55,16 @@ def transfer(source: Checkpoint, name: str, network: nn.Module, classes: tuple[s
         if key == "input.latent.bias" and "input.classes.weight" in theirs.keys() - ours.keys():
             value = value + theirs["input.classes.weight"].mean(0)  # the mean contribution of a class
         if value.shape != tensor.shape:
-            mismatched.append(key)
+            groups["mismatched"].add(key)
             continue
-        (matched if value is theirs[key] else remapped).append(key)
+        groups["matched" if value is theirs[key] else "remapped"].add(key)
         tensor.copy_(value)
     not_copied = {
         key for key in theirs if key.startswith("input.miner.") or (for_classes_only(key) and not classes) or not part.has(key)
     }
-    match = Match(
-        matched=tuple(sorted(matched)),
-        remapped=tuple(sorted(remapped)),
-        fresh=tuple(sorted(fresh)),
-        missing=tuple(sorted(set(ours) - set(theirs) - set(fresh))),
-        unexpected=tuple(sorted(set(theirs) - set(ours) - not_copied)),
-        mismatched=tuple(sorted(mismatched)),
-    )
+    groups["missing"] = set(ours) - set(theirs) - groups["fresh"]
+    groups["unexpected"] = set(theirs) - set(ours) - not_copied
+    match = Match(**{group: tuple(sorted(keys)) for group, keys in groups.items()})
     if unmatched := match.unmatched:
         raise UserError(
             f"the {name} of source {source.trial.domain.name!r} does not fit: {len(unmatched)} tensors without a counterpart "
