@@ -1,4 +1,4 @@
-"""Networks saved by others: read, matched and measured, and then a source like any other; and what cannot be one."""
+"""Imports: networks trained elsewhere are read, matched, measured and used as a source; invalid files are refused."""
 
 import json
 import shutil
@@ -40,13 +40,13 @@ def networks(classes: int = 0) -> dict[str, Tensor]:
     """Return the tensors of both networks, by our names."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        made = {"generator": make_generator(GAN, classes), "critic": make_critic(GAN, classes)}
-        state = {f"{name}.{key}": t.contiguous() for name, each in made.items() for key, t in each.state_dict().items()}
-        return {name: tensor + 0.1 * torch.randn_like(tensor) for name, tensor in state.items()}  # no two rows are alike
+        pair = {"generator": make_generator(GAN, classes), "critic": make_critic(GAN, classes)}
+        state = {f"{name}.{key}": t.contiguous() for name, network in pair.items() for key, t in network.state_dict().items()}
+        return {name: tensor + 0.1 * torch.randn_like(tensor) for name, tensor in state.items()}  # no two rows are equal
 
 
 def theirs() -> tuple[dict[str, Tensor], dict[str, str | None]]:
-    """Return the tensors as others might have saved them, in half precision and by their names, and a map of these."""
+    """Return tensors in half precision under other names, as trained elsewhere, and the map from those names to ours."""
     names: dict[str, str | None] = {f"model/{ours}": ours for ours in networks()}
     tensors = {f"model/{ours}": tensor.half() for ours, tensor in networks().items()}
     return {**tensors, "generator.step": torch.tensor(7), "optimizer.m": torch.ones(3)}, {**names, "generator.step": None}
@@ -59,7 +59,7 @@ def planned(store: Store, **changes: object) -> Plan:
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of a store with an import, and what was said of it; not to be changed."""
+    """Return the folder of a store with an import, which tests must not change, and the output of the command."""
     folder = tmp_path_factory.mktemp("import")
     tensors, names = theirs()
     save_file(tensors, folder / "net.safetensors")
@@ -82,26 +82,26 @@ def store(once: tuple[Path, str], tmp_path: Path) -> Store:
 
 def test_an_import_is_matched_measured_and_recorded(store: Store, once: tuple[Path, str]):
     ours = networks()
-    generator, critic = (sum(name.startswith(each) for name in ours) for each in ("generator.", "critic."))
-    *said, last = once[1].splitlines()
-    assert said == [
+    generator, critic = (sum(name.startswith(prefix) for name in ours) for prefix in ("generator.", "critic."))
+    *lines, last = once[1].splitlines()
+    assert lines == [
         f"generator: {generator} of {generator} tensors matched", f"critic: {critic} of {critic} tensors matched",
-        "left out: 'generator.step' ()", "left out: 'optimizer.m' (3,)",
+        "ignored: 'generator.step' ()", "ignored: 'optimizer.m' (3,)",
     ]  # fmt: skip
-    ((name, conditional), trial), *none = imported(store).items()
-    assert (name, conditional, none) == ("import:theirs", False, [])
+    (((name, conditional), trial),) = imported(store).items()
+    assert (name, conditional) == ("import:theirs", False)
     assert last.startswith(f"import:theirs: trial {trial.key}, FID ")
     assert check(store) == []
-    found = last_checkpoint(store, trial.key)
-    assert found is not None
-    kept = checkpoints.load(found[1], found[0])
-    assert all(torch.equal(kept.tensors[key], tensor.half().float()) for key, tensor in ours.items())
-    assert not kept.resumable
-    measured = store.read("measurements").set_index("metric")["value"]
-    assert f"FID {measured['fid']:.1f} on " in last
+    newest = last_checkpoint(store, trial.key)
+    assert newest is not None
+    stored = checkpoints.load(newest[1], newest[0])
+    assert all(torch.equal(stored.tensors[key], tensor.half().float()) for key, tensor in ours.items())
+    assert not stored.resumable
+    values = store.read("measurements").set_index("metric")["value"]
+    assert f"FID {values['fid']:.1f} on " in last
 
 
-def test_a_sweep_starts_from_an_import_and_chains_go_on_from_it(store: Store, tmp_path: Path):
+def test_a_sweep_and_a_chain_start_from_an_import(store: Store, tmp_path: Path):
     chain = "import:theirs -> shapes[classes=2,per_class=20]"
     plan = planned(store, sources=["import:theirs", chain])
     source, second = plan.of_kind("pretrain")
@@ -121,38 +121,38 @@ def test_a_sweep_starts_from_an_import_and_chains_go_on_from_it(store: Store, tm
     assert "It was imported: not a step of it was taken here." in page
 
 
-def test_what_starts_from_an_import_begins_with_its_tensors(store: Store):
+def test_a_trial_from_an_import_starts_with_its_tensors(store: Store):
     plan = planned(store, sources=["import:theirs"])
     (source,) = plan.of_kind("pretrain")
-    found = last_checkpoint(store, source.key)
-    assert found is not None
-    begun = next(run(plan.of_kind("adapt")[1], parent=checkpoints.load(found[1], found[0]))).checkpoint
-    assert begun is not None
-    start = checkpoints.load(begun, "here").tensors
+    newest = last_checkpoint(store, source.key)
+    assert newest is not None
+    first = next(run(plan.of_kind("adapt")[1], parent=checkpoints.load(newest[1], newest[0]))).checkpoint
+    assert first is not None
+    start = checkpoints.load(first, "here").tensors
     assert all(torch.equal(start[key], tensor.half().float()) for key, tensor in networks().items())
 
 
-def test_an_import_that_is_lost_is_asked_for_again(store: Store):
+def test_an_import_without_its_checkpoint_must_be_imported_again(store: Store):
     plan = planned(store, sources=["import:theirs"])
     shutil.rmtree(Path(store.root) / "checkpoints")
-    with pytest.raises(UserError, match="source 'import:theirs' was imported, and the store has lost it; import it again"):
+    with pytest.raises(UserError, match="'import:theirs' is an import whose checkpoint the store lacks; import it again"):
         tiny.run_here(plan, store)
 
 
-@pytest.mark.parametrize(("changes", "said"), [
+@pytest.mark.parametrize(("changes", "message"), [
     ({"sources": ["import:thiers"]}, "no unconditional source 'import:thiers'; see transfergan import --help"),
     ({"conditional": [True]}, "no conditional source 'import:theirs'; it is unconditional"),
     ({"gan": {**tiny.SPEC["gan"], "width": 8}}, "gan.width: source 'import:theirs' was imported with 4, and the sweep has 8"),
     ({"sources": ["shapes -> import:theirs"]}, "'import:theirs' is trained already, so it can only stand first in chain"),
     ({"sources": [["shapes", "import:theirs"]]}, "unknown domain 'import:theirs'"),
 ], ids=str)  # fmt: skip
-def test_a_sweep_that_names_an_import_wrongly_is_refused(store: Store, changes: dict[str, object], said: str):
+def test_a_sweep_that_names_an_import_wrongly_is_refused(store: Store, changes: dict[str, object], message: str):
     with pytest.raises(UserError) as caught:
         planned(store, **{"sources": ["import:theirs"], **changes})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_conditional_import_knows_its_domains_classes(tmp_path: Path):
+def test_a_conditional_import_has_its_domains_classes(tmp_path: Path):
     save_file(networks(3), tmp_path / "net")
     small = [word for key, value in tiny.SPEC["gan"].items() for word in ("--set", f"gan.{key}={value}")]
     arguments = ("--domain", SOURCE, "--name", "labelled", "--set", "evaluation.samples=64", *small, "--conditional")
@@ -161,36 +161,38 @@ def test_a_conditional_import_knows_its_domains_classes(tmp_path: Path):
     plan = planned(store, sources=["import:labelled"], conditional=[True])
     (source,) = plan.of_kind("pretrain")
     assert source.domain.classes == get(SOURCE).classes
-    found = last_checkpoint(store, source.key)
-    assert found is not None
-    begun = next(run(plan.of_kind("adapt")[1], parent=checkpoints.load(found[1], found[0]))).checkpoint
-    assert begun is not None
-    start, ours = checkpoints.load(begun, "here"), networks(3)
+    newest = last_checkpoint(store, source.key)
+    assert newest is not None
+    first = next(run(plan.of_kind("adapt")[1], parent=checkpoints.load(newest[1], newest[0]))).checkpoint
+    assert first is not None
+    start, ours = checkpoints.load(first, "here"), networks(3)
     assert "norm.scale" in start.matches["generator"].remapped
     for row, name in enumerate(source.domain.classes):
         assert torch.equal(start.tensors["generator.norm.scale"][int(name)], ours["generator.norm.scale"][row])
     assert fit(networks(3), {}, GAN, 3).matches["critic"].unmatched == ()
-    with pytest.raises(UserError, match="without a partner"):
+    with pytest.raises(UserError, match="without a counterpart"):
         fit(networks(3), {}, GAN, 0).check("it")
 
 
-def test_the_report_names_what_has_no_partner():
+def test_the_report_names_tensors_without_a_counterpart():
     tensors = networks()
     bias = tensors.pop("critic.score.bias")
     tensors |= {"generator.output.bias": torch.zeros(4), "critic.extra": bias, "critic.input.bias": torch.zeros(4).long()}
-    found = fit(tensors, {}, GAN, 0)
-    assert found.matches["critic"].missing == ("score.bias",)
-    assert found.matches["critic"].unexpected == ("extra",)
-    assert found.matches["critic"].mismatched == ("input.bias",), "whole numbers are no weights"
-    assert found.matches["generator"].mismatched == ("output.bias",)
-    assert "  mismatched 'generator.output.bias': ours (3,), theirs (4,)" in found.lines
-    assert "  missing    'critic.score.bias': ours (1,)" in found.lines
-    assert "  unexpected 'critic.extra': theirs (1,)" in found.lines
-    with pytest.raises(UserError, match=r"4 tensors without a partner .*, the first is 'generator.output.bias'; map its names"):
-        found.check("it")
+    fitting = fit(tensors, {}, GAN, 0)
+    assert fitting.matches["critic"].missing == ("score.bias",)
+    assert fitting.matches["critic"].unexpected == ("extra",)
+    assert fitting.matches["critic"].mismatched == ("input.bias",), "integers are not weights"
+    assert fitting.matches["generator"].mismatched == ("output.bias",)
+    assert "  mismatched 'generator.output.bias': ours (3,), theirs (4,)" in fitting.lines
+    assert "  missing    'critic.score.bias': ours (1,)" in fitting.lines
+    assert "  unexpected 'critic.extra': theirs (1,)" in fitting.lines
+    with pytest.raises(
+        UserError, match=r"4 tensors without a counterpart .*, the first is 'generator.output.bias'; map its names"
+    ):
+        fitting.check("it")
 
 
-def test_equal_networks_are_one_source_however_they_were_named():
+def test_the_fingerprint_does_not_depend_on_the_names_in_the_file():
     ours = {name: tensor.half().float() for name, tensor in networks().items()}
     assert fit(ours, {}, GAN, 0).fingerprint == fit(*theirs(), GAN, 0).fingerprint
     assert fit(networks(), {}, GAN, 0).fingerprint != fit(ours, {}, GAN, 0).fingerprint
@@ -199,7 +201,7 @@ def test_equal_networks_are_one_source_however_they_were_named():
 def test_a_map_that_does_not_fit_the_file_is_refused():
     with pytest.raises(UserError, match="--map names tensor 'nowhere'"):
         fit(networks(), {"nowhere": "critic.input.bias"}, GAN, 0)
-    with pytest.raises(UserError, match=r"two tensors of the checkpoint are called 'critic\.input\.bias'"):
+    with pytest.raises(UserError, match=r"two tensors of the checkpoint are named 'critic\.input\.bias'"):
         fit(networks(), {"critic.score.bias": "critic.input.bias"}, GAN, 0)
 
 
@@ -207,7 +209,7 @@ WHOLE = save(networks())
 
 
 class Trap:
-    """What no reader may unpickle."""
+    """Fails the test when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
         return (pytest.fail, ("unpickled",))
@@ -217,22 +219,22 @@ def pickled(path: Path) -> None:
     torch.save({"generator": Trap()}, path)
 
 
-@pytest.mark.parametrize(("damage", "said"), [
-    (lambda path: path.write_bytes(WHOLE[:-9]), "is not a whole safetensors file"),
-    (lambda path: path.write_bytes(WHOLE[:40]), "is not a whole safetensors file"),
-    (lambda path: path.write_bytes(b""), "is not a whole safetensors file"),
-    (lambda path: path.write_bytes(b"\xff" * 8 + WHOLE[8:]), "is not a whole safetensors file"),
-    (lambda path: path.write_bytes(WHOLE.replace(b'"F32"', b'"F99"', 1)), "is not a whole safetensors file"),
-    (pickled, "pickled ones are never opened"),
+@pytest.mark.parametrize(("damage", "message"), [
+    (lambda path: path.write_bytes(WHOLE[:-9]), "is not a complete safetensors file"),
+    (lambda path: path.write_bytes(WHOLE[:40]), "is not a complete safetensors file"),
+    (lambda path: path.write_bytes(b""), "is not a complete safetensors file"),
+    (lambda path: path.write_bytes(b"\xff" * 8 + WHOLE[8:]), "is not a complete safetensors file"),
+    (lambda path: path.write_bytes(WHOLE.replace(b'"F32"', b'"F99"', 1)), "is not a complete safetensors file"),
+    (pickled, "pickles are never opened"),
     (lambda path: path.mkdir(), "cannot be read: Is a directory"),
-    (lambda path: Path(f"{path}.index").touch(), "is TensorFlow's, "),
+    (lambda path: Path(f"{path}.index").touch(), "is a TensorFlow checkpoint, "),
     (lambda path: None, "cannot be read: No such file"),
     (lambda path: save_file({**networks(), "critic.score.bias": torch.tensor([torch.nan])}, path), "are not finite"),
     (lambda path: save_file({"\x1b[2J\n": torch.zeros(1)}, path), "does not fit"),
 ], ids=["end", "header", "empty", "length", "type", "pickle", "folder", "tensorflow", "absent", "nan", "names"])  # fmt: skip
-def test_a_file_that_is_no_source_is_one_line_and_status_2_and_leaves_nothing_behind(
+def test_an_invalid_file_is_reported_in_one_line_with_status_2_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None],
-    said: str,
+    message: str,
 ):  # fmt: skip
     damage(tmp_path / "net")
     small = [word for key, value in tiny.SPEC["gan"].items() for word in ("--set", f"gan.{key}={value}")]
@@ -243,7 +245,7 @@ def test_a_file_that_is_no_source_is_one_line_and_status_2_and_leaves_nothing_be
     done = capsys.readouterr()
     assert ended.value.code == 2
     (line,) = done.err.splitlines()
-    assert said in line
+    assert message in line
     assert "\x1b" not in done.err + done.out
     assert not (tmp_path / "store").exists()
 
@@ -256,15 +258,15 @@ def test_a_map_is_a_json_object_of_names(tmp_path: Path, text: str):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
+@pytest.mark.parametrize(("arguments", "message"), [
     (("--domain", "folder:a/b"), "--name 'folder:a/b': letters, digits and . _ - only"),
     (("--domain", "digitz"), "unknown domain 'digitz'"),
     (("--domain", "digits", "--set", "gan.resolution=128"), "not at 128"),
     (("--domain", "digits", "--map", "absent.json"), "--map 'absent.json' cannot be read"),
 ], ids=str)  # fmt: skip
-def test_a_mistake_beside_the_file_is_said_too(tmp_path: Path, arguments: tuple[str, ...], said: str):
+def test_an_invalid_argument_is_reported(tmp_path: Path, arguments: tuple[str, ...], message: str):
     save_file(networks(), tmp_path / "net")
     assert read(tmp_path / "net").keys() == networks().keys()
     result = call("import", tmp_path / "net", "--store", tmp_path / "store", *arguments)
     assert isinstance(result.exception, UserError)
-    assert said in str(result.exception)
+    assert message in str(result.exception)

@@ -1,1 +1,1 @@
-"""Benchmarks of the packages, each a command: ``python -m tests.benchmarks.NAME``."""
+"""Benchmarks of the packages, each a command: ``python -m tests.benchmarks.{training,images,metrics,harness,report}``."""

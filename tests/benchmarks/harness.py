@@ -1,13 +1,12 @@
-"""How fast the harness is: ``python -m tests.benchmarks.harness --read``, ``--overhead``, ``--plan`` or ``--simulate``.
+"""Speed of the harness: ``python -m tests.benchmarks.harness --read``, ``--overhead``, ``--plan`` or ``--simulate``.
 
-A store is read as it was written, and compacted; a sweep's trials are run beside a plain grid search; a large sweep is planned;
-small sweeps are run and simulated, which says how well a simulation tells their makespan.
-What is compared takes turns, so that whatever else the machine does falls on both; what is told is the median of the rounds.
+``--read`` reads a store as written and after compaction. ``--overhead`` runs a sweep of trials that take no time, and a plain
+grid search of Ray Tune. ``--plan`` plans a large sweep. ``--simulate`` runs small sweeps and simulates them, to compare the
+makespans. Compared tasks alternate, so that other load on the machine affects all of them alike; the median over the rounds is
+reported.
 """
 
-import argparse
 import hashlib
-import json
 import statistics
 import tempfile
 import time
@@ -17,17 +16,18 @@ from typing import Any
 
 from bench.store import Store, open_store
 from bench.upkeep.compact import compact
+from tests.benchmarks.command import make_parser, positive, show
 
-#: Steps at which a trial is measured, and by how many metrics: one part each, as a real trial writes.
+#: Steps at which a trial is measured, and metrics at each step.
 STEPS, METRICS = 5, 20
 
 
 def write(store: Store, rows: int, per_part: int) -> None:
-    """Write so many measurements, so many to a part, of trials with `STEPS` times `METRICS` each."""
+    """Append measurements to a store, `per_part` rows to a part, of trials with `STEPS` times `METRICS` rows each."""
     pending = []
     for number in range(rows):
-        trial, own = divmod(number, STEPS * METRICS)
-        step, metric = divmod(own, METRICS)
+        trial, row = divmod(number, STEPS * METRICS)
+        step, metric = divmod(row, METRICS)
         pending.append(
             {
                 "trial": hashlib.sha256(str(trial).encode()).hexdigest()[:16],
@@ -47,9 +47,9 @@ def write(store: Store, rows: int, per_part: int) -> None:
 
 
 def read(rows: int, per_part: int, rounds: int) -> Iterator[dict[str, Any]]:
-    """Yield a row per store: the median seconds that its measurements take to become a data frame.
+    """Yield one row per store: the median seconds to read its measurements into a data frame.
 
-    The first round warms up and does not count.
+    A first round, which is not counted, warms up.
     """
     with tempfile.TemporaryDirectory(prefix="transfergan-") as folder:
         stores = {name: open_store(str(Path(folder) / name), create=True) for name in ("as written", "compacted")}
@@ -72,49 +72,41 @@ def read(rows: int, per_part: int, rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, and print a row per thing measured."""
-    parser = argparse.ArgumentParser(
-        description="Measure how long it takes to read a store, to plan a sweep, or to run trials that take no time.",
-        epilog="Example: python -m tests.benchmarks.harness --overhead --trials 100 1000 10000 --rounds 3 --json",
+    """Run one of the benchmarks and print a row per measurement."""
+    parser = make_parser(
+        "harness",
+        "Measure the time to read a store, to plan a sweep, or to run trials that take no time.",
+        "--overhead --trials 100 1000 10000 --rounds 3 --json",
+        rounds=5,
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--read", action="store_true", help="read a store as written, and compacted")
-    what.add_argument("--overhead", action="store_true", help="run a sweep of trivial trials, and a plain grid search")
-    what.add_argument("--plan", action="store_true", help="plan a large sweep")
-    what.add_argument("--simulate", action="store_true", help="run small sweeps, and simulate them")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="measurements in the store (--read)")
-    parser.add_argument("--per-part", type=int, default=200, help="measurements in a part (--read); a real rung has about 20")
-    parser.add_argument("--trials", type=int, nargs="+", help="trials (--overhead: 100 1000, --plan: 100000)")
-    parser.add_argument("--rounds", type=int, default=5, help="counted rounds; their median is told")
-    parser.add_argument("--json", action="store_true", help="print a JSON object per line")
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--read", action="store_true", help="read a store as written and after compaction")
+    task.add_argument("--overhead", action="store_true", help="run a sweep of trivial trials, and a plain grid search")
+    task.add_argument("--plan", action="store_true", help="plan a large sweep")
+    task.add_argument("--simulate", action="store_true", help="run small sweeps, and simulate them")
+    parser.add_argument("--rows", type=positive, default=1_000_000, help="--read: measurements in the store (%(default)s)")
+    parser.add_argument("--per-part", type=positive, default=200, help="--read: rows per part; at a rung ~20 (%(default)s)")
+    parser.add_argument("--trials", type=positive, nargs="+", help="number of trials (--overhead: 100 1000, --plan: 100000)")
     arguments = parser.parse_args()
-    trials = arguments.trials or ([100, 1000] if arguments.overhead else [100_000])
-    if min(arguments.rows, arguments.per_part, arguments.rounds, *trials) < 1:
-        parser.error("--rows, --per-part, --trials and --rounds must be 1 or more")
-
-    def show(row: dict[str, Any], words: str) -> None:
-        print(json.dumps(row) if arguments.json else words.format(**row), flush=True)
-
     if arguments.read:
-        for row in read(arguments.rows, arguments.per_part, arguments.rounds):
-            show(row, "{store:10}  {rows:,} rows in {parts:,} parts: {seconds:.3f} s  {times_as_written:.1f}x")
-        return
-    if arguments.simulate:
+        text = "{store:10}  {rows:,} rows in {parts:,} parts: {seconds:.3f} s  {times_as_written:.1f}x"
+        rows = read(arguments.rows, arguments.per_part, arguments.rounds)
+    elif arguments.simulate:
         from tests.benchmarks.simulation import validate
 
-        words = "{sweep:14} {trials} trials on {slots}: {real:.1f} s, simulated {simulated:.1f} s: {ratio:.3f}x"
-        for row in validate():
-            show(row, words)
-        return
-    from tests.benchmarks.overhead import overhead, planning  # Ray takes a while to import
+        text = "{sweep:14} {trials} trials on {slots}: {real:.1f} s, simulated {simulated:.1f} s: {ratio:.3f}x"
+        rows = validate()
+    else:
+        from tests.benchmarks.overhead import overhead, planning  # importing Ray takes seconds
 
-    if arguments.plan:
-        for count in trials:
-            show(planning(count, arguments.rounds), "{trials:,} trials planned in {seconds:.2f} s")
-        return
-    words = "{trials:6,} trials: {harness_ms:.1f} ms each, plain {plain_ms:.1f} ms: {times_plain:.2f}x; growth {growth:.2f}x"
-    for row in overhead(trials, arguments.rounds):
-        show(row, words)
+        if arguments.plan:
+            text = "{trials:,} trials planned in {seconds:.2f} s"
+            rows = (planning(trials, arguments.rounds) for trials in arguments.trials or [100_000])
+        else:
+            text = "{trials:6,} trials: {harness_ms:.1f} ms each, plain {plain_ms:.1f} ms: {times_plain:.2f}x; "
+            text += "growth {growth:.2f}x"
+            rows = overhead(arguments.trials or [100, 1000], arguments.rounds)
+    show(((row, text.format(**row)) for row in rows), arguments.json)
 
 
 if __name__ == "__main__":

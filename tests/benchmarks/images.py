@@ -1,38 +1,36 @@
-"""How fast images come: ``python -m tests.benchmarks.images``.
+"""Speed of loading images, compared with torchvision: ``python -m tests.benchmarks.images``.
 
-One folder of JPEG files is read by torchvision's `ImageFolder` under a `DataLoader`, as one would without this package, and
-prepared by us, the writing included; then batches are drawn from what was prepared. The loader resizes by its default, which
-is bilinear, and once more by the bicubic filter that we use, as clean-fid does. All take turns in one run; the figures are
-medians. Memory is that of a fresh process that draws batches from a small and from a large prepared domain: what it has to
-itself (Linux only), not the pages of the file that the system may drop again.
+One folder of JPEG files is read by torchvision's `ImageFolder` with a `DataLoader`, and prepared by our code, including writing
+the cache; then batches are read from the cache. The loader resizes once with its default, bilinear, and once with the bicubic
+filter that we (and clean-fid) use. All alternate in one run, and medians are reported. Memory is the anonymous memory of a new
+process that draws batches from a small and from a large prepared domain (Linux only); pages of the mapped file do not count.
 """
 
 import argparse
-import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from tests.benchmarks.command import make_parser, positive, show
 from trainers.domains import get
 from trainers.domains.files.folder import Folder
 
-BATCH = 64
-
-#: Batches that are drawn from the prepared images for one figure.
-BATCHES = 500
+#: Images per batch, and batches per measurement of reading the cache.
+BATCH, BATCHES = 64, 500
 
 
 def photographs(folder: Path, count: int, side: int) -> None:
-    """Write JPEG files that look busy enough: textures, enlarged, with noise."""
+    """Write `count` JPEG files of `side` pixels with fine detail: enlarged textures with noise."""
     textures = get("textures").load("train", 32).images
     random = np.random.default_rng(0)
     for i in range(count):
@@ -43,7 +41,7 @@ def photographs(folder: Path, count: int, side: int) -> None:
 
 
 def loader_epoch(folder: Path, resolution: int, workers: int, interpolation: str = "bilinear") -> float:
-    """Return the images per second of a plain epoch: decoded, resized, cropped, as tensors."""
+    """Return the images per second of one epoch of torchvision's loader: decoded, resized, cropped, as tensors."""
     from torch.utils.data import DataLoader
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize, ToTensor
@@ -57,7 +55,7 @@ def loader_epoch(folder: Path, resolution: int, workers: int, interpolation: str
 
 
 def preparation(folder: Path, resolution: int) -> float:
-    """Return the images per second of our decoding and writing, from nothing."""
+    """Return the images per second of our decoding and writing, with an empty cache."""
     shutil.rmtree(os.environ["TRANSFERGAN_CACHE"], ignore_errors=True)
     started = time.perf_counter()
     domain = Folder(folder)
@@ -66,7 +64,7 @@ def preparation(folder: Path, resolution: int) -> float:
 
 
 def batches(images: np.ndarray, count: int) -> Iterator[object]:
-    """Yield random batches, as float tensors (N, 3, H, W)."""
+    """Yield `count` random batches as float tensors (N, 3, H, W)."""
     import torch
 
     random = np.random.default_rng(0)
@@ -76,7 +74,7 @@ def batches(images: np.ndarray, count: int) -> Iterator[object]:
 
 
 def prepared_reading(folder: Path, resolution: int) -> float:
-    """Return the images per second of batches from the prepared images."""
+    """Return the images per second of batches from the prepared cache."""
     images = Folder(folder).load("train", resolution).images
     started = time.perf_counter()
     for _ in batches(images, BATCHES):
@@ -85,23 +83,22 @@ def prepared_reading(folder: Path, resolution: int) -> float:
 
 
 def growth(count: int, resolution: int) -> float:
-    """Return how much memory of its own a fresh process needs to draw batches from so many prepared images, MiB."""
+    """Return the anonymous memory, MiB, that a new process needs to draw batches from `count` prepared images."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "images.u8")
         block = np.random.default_rng(0).integers(0, 256, (1000, resolution, resolution, 3), np.uint8).tobytes()
         with file.open("wb") as out:
             for _ in range(count // 1000):
                 out.write(block)
-        arguments = ["--own-memory", str(file), "--resolution", str(resolution)]
-        command = [sys.executable, "-m", "tests.benchmarks.images", *arguments]
-        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            return process.submit(own_memory, file, resolution).result()
 
 
 def own_memory(file: Path, resolution: int) -> float:
-    """Return the growth of this process's anonymous memory while it draws batches, MiB."""
+    """Return the growth of this process's anonymous memory, MiB, while it draws batches."""
     row = (resolution, resolution, 3)
     images = np.memmap(file, np.uint8, "r").reshape(-1, *row)
-    for _ in batches(images[:1000], 2):  # what the libraries take the first time
+    for _ in batches(images[:1000], 2):  # memory that the libraries allocate at first use
         pass
     before = _anonymous()
     for _ in batches(images, BATCHES):
@@ -110,32 +107,33 @@ def own_memory(file: Path, resolution: int) -> float:
 
 
 def _anonymous() -> float:
-    (line,) = [each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("RssAnon")]
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")]
     return int(line.split()[1]) / 1024
 
 
 def main() -> None:
-    """Run the benchmark and print it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, help="a folder of images in sub-folders; made up when left out")
-    parser.add_argument("--count", type=int, default=12000, help="how many images to make up (%(default)s)")
-    parser.add_argument("--side", type=int, default=128, help="of those, pixels (%(default)s)")
-    parser.add_argument("--resolution", type=int, default=64, help="to prepare at, pixels (%(default)s)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the DataLoader (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
-    parser.add_argument("--json", action="store_true", help="print rows of JSON")
-    parser.add_argument(
-        "--memory",
-        type=int,
-        nargs="*",
-        default=(10_000, 1_000_000),
-        help="prepared images to measure memory with (%(default)s)",
+    """Run the benchmark and print one row per measurement."""
+    parser = make_parser(
+        "images",
+        "Measure the speed and memory of loading images, compared with torchvision's ImageFolder.",
+        "--count 2000 --resolution 32 --json",
+        rounds=3,
     )
-    parser.add_argument("--own-memory", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--images", type=Path, help="folder with one sub-folder per class (synthetic images)")
+    parser.add_argument("--count", type=positive, default=12000, help="number of synthetic images (%(default)s)")
+    parser.add_argument("--side", type=positive, default=128, help="side of synthetic images, pixels (%(default)s)")
+    parser.add_argument("--resolution", type=positive, default=64, help="resolution to prepare, pixels (%(default)s)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="workers of the DataLoader (%(default)s)")
+    parser.add_argument(
+        "--memory", type=positive, nargs="*", default=(10_000, 1_000_000),
+        help="numbers of prepared images for the measurement of memory (10000 1000000)",
+    )  # fmt: skip
     options = parser.parse_args()
-    if options.own_memory:
-        print(own_memory(options.own_memory, options.resolution))
-        return
+    show(_rows(options), options.json)
+
+
+def _rows(options: argparse.Namespace) -> Iterator[tuple[dict[str, object], str]]:
+    """Yield each row and its text."""
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["TRANSFERGAN_CACHE"] = str(Path(scratch, "cache"))
         folder = options.images or Path(scratch, "photographs")
@@ -145,27 +143,23 @@ def main() -> None:
         contestants: dict[str, Callable[[], float]] = {
             "ImageFolder + DataLoader": lambda: loader_epoch(folder, options.resolution, options.workers),
             "the same, bicubic as ours": lambda: loader_epoch(folder, options.resolution, options.workers, "bicubic"),
-            "prepare, write included": lambda: preparation(folder, options.resolution),
+            "prepare, with writing": lambda: preparation(folder, options.resolution),
             "read prepared batches": lambda: prepared_reading(folder, options.resolution),
         }
         rates: dict[str, list[float]] = {name: [] for name in contestants}
         for _ in range(options.rounds):
             for name, measure in contestants.items():
                 rates[name].append(measure())
-    plain = statistics.median(rates["ImageFolder + DataLoader"])
-    rows: list[dict[str, object]] = [
-        {"what": name, "images_per_s": statistics.median(found), "ratio": statistics.median(found) / plain}
-        for name, found in rates.items()
-    ]
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    for name, rate in medians.items():
+        ratio = rate / medians["ImageFolder + DataLoader"]
+        text = f"{name:<27}{rate:>10,.0f} images/s  {ratio:.2f}x the loader"
+        yield {"what": name, "images_per_s": rate, "ratio": ratio}, text
     if sys.platform == "linux":
-        rows += [{"what": "memory", "images": n, "mib": growth(n, 32)} for n in options.memory]
-    for row in rows:
-        if options.json:
-            print(json.dumps(row))
-        elif "mib" in row:
-            print(f"memory drawing batches from {row['images']:>9,} prepared images  {row['mib']:6.1f} MiB more")
-        else:
-            print(f"{row['what']:<27}{row['images_per_s']:>10,.0f} images/s  {row['ratio']:.2f}x the loader")
+        for count in options.memory:
+            mib = growth(count, 32)
+            text = f"memory for batches from {count:>9,} prepared images  {mib:6.1f} MiB"
+            yield {"what": "memory", "images": count, "mib": mib}, text
 
 
 if __name__ == "__main__":

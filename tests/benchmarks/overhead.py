@@ -1,7 +1,7 @@
-"""What the harness costs per trial, store writes included, beside a plain grid search of Ray Tune's.
+"""Overhead of the harness per trial, including store writes, compared with a plain grid search of Ray Tune.
 
-Both run a trial that takes no time, through the same Ray, in turns: the harness with all that it does for a real one (claims,
-measurements, checkpoints, outcomes, dependencies), and a `tune.Tuner` that reuses its processes and logs nothing.
+Both alternate on the same Ray cluster with trials that take no time: the harness with everything that it does for a real trial
+(claims, measurements, checkpoints, outcomes, dependencies), and a `tune.Tuner` that reuses its processes and logs nothing.
 """
 
 import hashlib
@@ -27,16 +27,16 @@ from bench.sweeps.spec import ResourcesConfig, SweepSpec
 from bench.upkeep.repair import reopen
 from bench.worker.trial import train
 
-#: Seeds of a cell, and its trials: from scratch and from two sources for each.
+#: Seeds of a cell, and trials of a cell: scratch and two sources for each seed.
 SEEDS = 8
 CELL = 3 * SEEDS
 
-#: Targets, one more whenever the sizes of those before are used up.
+#: Targets, and the greatest number of sizes per target.
 TARGETS, SIZES = ("digits", "numerals", "textures", "letters", "shapes"), 900
 
 
 def trivial_plan(trials: int, steps: int = 1, rule: str = "none") -> Plan:
-    """Return a plan of about so many adapt trials, in cells of `CELL`, and two sources; each with a budget of so many steps."""
+    """Return a plan of about `trials` adapt trials of `steps` steps, in cells of `CELL`, and of two sources."""
     cells = -(-trials // CELL)
     targets = -(-cells // SIZES)
     spec = {
@@ -56,7 +56,7 @@ def trivial_plan(trials: int, steps: int = 1, rule: str = "none") -> Plan:
 
 
 def trivial_run(trial: Any, *, resume: Any = None, **others: Any) -> Iterator[Any]:
-    """Stand for `trainers.trial.run`: yield the same rungs, at once, with values that the trial's key decides."""
+    """Replace `trainers.trial.run.run`: yield the same rungs immediately, with values derived from the trial's key."""
     import torch
 
     from trainers.evaluation.evaluator import Measurement
@@ -77,24 +77,24 @@ def trivial_run(trial: Any, *, resume: Any = None, **others: Any) -> Iterator[An
 
 
 def trivial_on_ray(config: Mapping[str, Any]) -> None:
-    """Run a trivial trial in a process of Ray's, with the store as a real one uses it."""
+    """Run a trivial trial in a Ray process; it uses the store as a real trial does."""
     for report in train(config, run=trivial_run):
         tune.report(report)
 
 
 def plain_on_ray(config: Mapping[str, Any]) -> None:
-    """Report once, as a trivial trial of one rung does."""
+    """Report once, like a trivial trial with one rung."""
     tune.report({"fid": 1.0, "steps": 1})
 
 
 def per_trial(ends: list[float]) -> float:
-    """Return the seconds per trial from the times of their ends, the first quarter left out, when processes still start."""
+    """Return the seconds per trial, from the end times without the first quarter, during which processes start."""
     counted = sorted(ends)[len(ends) // 4 :]
     return (counted[-1] - counted[0]) / (len(counted) - 1)
 
 
 class _Ends(Callback):
-    """Notes when trials end."""
+    """Records the end times of trials."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -104,7 +104,7 @@ class _Ends(Callback):
 
 
 def plain(trials: int) -> float:
-    """Return the seconds per trial of a plain grid search; Ray must be up."""
+    """Return the seconds per trial of a plain grid search; requires a running Ray."""
     ends = _Ends()
     with tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
         tune.Tuner(
@@ -119,11 +119,10 @@ def plain(trials: int) -> float:
 def run_timed(
     plan: Plan, store: Store, trainable: Callable[[Mapping[str, Any]], None]
 ) -> tuple[Ledger, list[tuple[float, str]]]:
-    """Run what a store lacks of a plan, as `run_sweep` does; Ray must be up.
+    """Run the trials of a plan that a store lacks, as `run_sweep` does; requires a running Ray.
 
     Returns:
-        what became of it, and for each rung or end, ascending, the seconds after which the driver has dealt with it, and of
-        which trial it was.
+        the ledger, and for each rung or end, ascending, the seconds until the driver has processed it and the trial's key.
     """
     store.write_sweep(plan.spec.name, record(plan))
     ledger = Ledger.open(plan, store)
@@ -139,7 +138,7 @@ def run_timed(
 
 
 def harness(trials: int) -> float:
-    """Return the seconds per trial of a sweep of trivial trials, every outcome in the store; Ray must be up."""
+    """Return the seconds per trial of a sweep of trivial trials with all outcomes stored; requires a running Ray."""
     plan = trivial_plan(trials)
     with tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
         store = open_store(str(Path(scratch) / "store"), create=True)
@@ -150,24 +149,24 @@ def harness(trials: int) -> float:
 
 
 def overhead(sizes: list[int], rounds: int) -> Iterator[dict[str, Any]]:
-    """Yield a row per number of trials: the median milliseconds per trial of both ways, and what they come to."""
+    """Yield one row per number of trials: the median milliseconds per trial of both, and their ratio."""
     smallest = None
     with cluster(ResourcesConfig()):
         for trials in sizes:
             turns = [(plain(trials), harness(trials)) for _ in range(rounds)]
-            plainly, own = (1000 * statistics.median(each) for each in zip(*turns, strict=True))
-            smallest = smallest or own
+            plain_ms, harness_ms = (1000 * statistics.median(seconds) for seconds in zip(*turns, strict=True))
+            smallest = smallest or harness_ms
             yield {
                 "trials": trials,
-                "plain_ms": plainly,
-                "harness_ms": own,
-                "times_plain": own / plainly,
-                "growth": own / smallest,
+                "plain_ms": plain_ms,
+                "harness_ms": harness_ms,
+                "times_plain": harness_ms / plain_ms,
+                "growth": harness_ms / smallest,
             }
 
 
 def planning(trials: int, rounds: int) -> dict[str, Any]:
-    """Return how long it takes to plan so many trials, and how many there are: the median of the rounds."""
+    """Return the number of trials in a plan of about `trials`, and the median seconds to make it."""
     seconds = []
     for _ in range(rounds):
         began = time.perf_counter()

@@ -1,7 +1,7 @@
-"""How well the simulation tells a makespan: small sweeps are run on this machine, and simulated from what their trials took.
+"""Accuracy of the simulated makespan: small sweeps are run on this machine, and simulated from the durations of their trials.
 
-Of the sweep itself come the seconds of each trial, and how long its first process took to start. What the harness adds to each
-trial and rung is measured before, on trials that take no time.
+The sweep provides the seconds of each trial and the start-up time of its first process. The overhead of the harness per trial
+and rung is measured before, on trials that take no time.
 """
 
 import tempfile
@@ -24,10 +24,10 @@ from bench.sweeps.plan import Plan, make_plan
 from bench.sweeps.spec import ResourcesConfig, SweepSpec
 from tests.benchmarks.overhead import per_trial, run_timed, trivial_on_ray, trivial_plan
 
-#: Trivial trials from which the harness's own time is measured, and their steps where each has many rungs.
+#: Trivial trials that measure the overhead of the harness, and the steps of those with many rungs.
 TRIALS, STEPS = 24, 32
 
-#: What the sweeps share. A trial takes some seconds.
+#: Settings that the sweeps share; a trial takes some seconds.
 _COMMON: dict[str, Any] = {
     "sources": ["numerals", "shapes"],
     "targets": ["digits"],
@@ -43,18 +43,18 @@ _COMMON: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep to be run on so many slots."""
+    """A sweep, and the number of slots to run it on."""
 
     name: str
     slots: int
     changes: Mapping[str, Any]
 
     def plan(self) -> Plan:
-        """Return its plan."""
+        """Return the plan of the sweep."""
         return make_plan(SweepSpec.model_validate({**_COMMON, **self.changes, "name": self.name}))
 
 
-#: Every way in which trials wait: for a slot, for a source, for their cell, and one chain for all before it.
+#: Sweeps whose trials wait for a slot, for a source, for their cell, and for the links of a chain.
 SWEEPS = (
     Sweep("grid", 1, {"stopping": {"rule": "none"}, "sizes": [50]}),
     Sweep("two-at-a-time", 2, {"stopping": {"rule": "none"}}),
@@ -64,7 +64,7 @@ SWEEPS = (
 
 
 def validate(sweeps: tuple[Sweep, ...] = SWEEPS) -> Iterator[dict[str, Any]]:
-    """Run each sweep and simulate it; yield a row for each, with both makespans in seconds and their ratio."""
+    """Run and simulate each sweep; yield one row for each, with both makespans in seconds and their ratio."""
     for sweep in sweeps:
         plan = sweep.plan()
         prepare_domains(plan, Console(quiet=True))
@@ -74,7 +74,7 @@ def validate(sweeps: tuple[Sweep, ...] = SWEEPS) -> Iterator[dict[str, Any]]:
             ledger, events = run_timed(plan, store, train_on_ray)
             takes = as_measured(plan, store)
             overhead = replace(overhead, startup_seconds=_startup(events[0], takes, overhead))
-            found = simulate(plan, takes, Cluster(sweep.slots, overhead=overhead), stopping_values(plan, store))
+            simulated = simulate(plan, takes, Cluster(sweep.slots, overhead=overhead), stopping_values(plan, store))
             real = events[-1][0]
             ends = {status: ledger.count(status) for status in ("done", "stopped", "diverged", "failed", "blocked")}
             yield {
@@ -83,9 +83,9 @@ def validate(sweeps: tuple[Sweep, ...] = SWEEPS) -> Iterator[dict[str, Any]]:
                 "trials": len(plan.trials),
                 "stopped": ends["stopped"],
                 "real": real,
-                "simulated": found.makespan,
-                "ratio": found.makespan / real,
-                "same_ends": all(found.ends[status] == number for status, number in ends.items()),
+                "simulated": simulated.makespan,
+                "ratio": simulated.makespan / real,
+                "same_ends": all(simulated.ends[status] == number for status, number in ends.items()),
                 "startup": overhead.startup_seconds,
                 "start": overhead.start_seconds,
                 "leg": overhead.leg_seconds,
@@ -93,29 +93,29 @@ def validate(sweeps: tuple[Sweep, ...] = SWEEPS) -> Iterator[dict[str, Any]]:
 
 
 def harness(slots: int, folder: Path) -> Overhead:
-    """Return what the harness adds to a trial and a leg, by trivial trials with one rung and with several; Ray must be up."""
+    """Return the overhead per trial and leg, from trivial trials with one and with several rungs; requires a running Ray."""
     seconds, legs = [], []
     for name, steps in (("short", 1), ("long", STEPS)):
         plan = trivial_plan(TRIALS, steps)
         _, events = run_timed(plan, open_store(str(folder / name), create=True), trivial_on_ray)
         rungs = len(plan.trials[-1].rungs)
-        seconds.append(slots * rungs * per_trial([at for at, _ in events]))  # of which there is one for every rung
+        seconds.append(slots * rungs * per_trial([at for at, _ in events]))  # one event per rung
         legs.append(1 + rungs)
     leg = max(0.0, (seconds[1] - seconds[0]) / (legs[1] - legs[0]))
     return Overhead(0.0, max(0.0, seconds[0] - legs[0] * leg), leg)
 
 
 def _startup(first: tuple[float, str], takes: Mapping[str, Estimate], overhead: Overhead) -> float:
-    """Return how long the first process took to start, from the first rung that was heard of."""
+    """Return the seconds that the first process took to start, from the time of the first rung."""
     at, key = first
     return max(0.0, at - takes[key].seconds(rungs=1) - overhead.start_seconds - 2 * overhead.leg_seconds)
 
 
 def as_measured(plan: Plan, store: Store) -> dict[str, Estimate]:
-    """Return what each trial of a sweep has taken itself; a leg that it did not come to is taken to be like its last."""
-    found: dict[str, Estimate] = {}
-    for each in measured(store):
-        seconds = [own for *_, own in each.legs]
-        missing = len(each.trial.rungs) - len(seconds)
-        found[each.trial.key] = Estimate(each.setup_seconds or 0.0, (*seconds, *seconds[-1:] * missing))
-    return {key: found[key] for key in plan.by_key}
+    """Return the measured durations of each trial of a sweep; a leg that it did not reach takes as long as its last."""
+    estimates: dict[str, Estimate] = {}
+    for timing in measured(store):
+        legs = [seconds for *_, seconds in timing.legs]
+        missing = len(timing.trial.rungs) - len(legs)
+        estimates[timing.trial.key] = Estimate(timing.setup_seconds or 0.0, (*legs, *legs[-1:] * missing))
+    return {key: estimates[key] for key in plan.by_key}

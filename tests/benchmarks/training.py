@@ -1,13 +1,11 @@
-"""How fast a training step is, beside a plain textbook step in the same run: ``python -m tests.benchmarks.training``.
+"""Speed of a training step compared with a plain textbook step: ``python -m tests.benchmarks.training``.
 
-The contestants take turns, so that whatever else the machine does falls on all of them; what is told is the median of the
-rounds. One thread on the CPU, as in a trial with one CPU. ``--quality`` trains each for as many steps from several seeds and
-compares the FID that they reach; ``--packed`` tells how many trials at a time get the most done. Needs the tests' reference
-module, so run it in a checkout.
+The modes alternate, so that other load on the machine affects all of them alike; the median over the rounds is reported. On
+the CPU each uses one thread, like a trial with one CPU. ``--quality`` instead trains each mode for equally many steps from
+several seeds and compares FID; ``--packed`` measures the throughput of several simultaneous trials.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -17,21 +15,23 @@ import numpy as np
 import torch
 
 from tests.benchmarks import packing
+from tests.benchmarks.command import make_parser, positive, show
 from trainers.config.settings import GanConfig, TrainingConfig
 from trainers.core.flops import FlopCounter
 from trainers.core.gan import Gan
 from trainers.core.sampling import sample
 from trainers.trial.run import peak_memory_mib
 
-#: resolution, width, batch, critic steps, generator steps per round: the quickstart's size, and the next one up.
+#: Resolution, width, batch, critic steps, and generator steps per round; on the CPU first the quickstart's size.
 SIZES = {"cpu": [(16, 16, 32, 2, 10), (32, 32, 32, 5, 1)], "cuda": [(32, 32, 64, 5, 20), (64, 64, 64, 5, 10)]}
 
+#: Training images.
 IMAGES = 512
 
-#: Side of the matrices whose product tells what the device can do at most.
+#: Side of the square matrices whose product estimates the device's greatest rate.
 MATRIX = {"cpu": 1024, "cuda": 8192}
 
-#: Precision, and whether steps are replayed as CUDA graphs.
+#: By mode, the precision and whether steps are replayed as CUDA graphs.
 MODES = {
     "cpu": {"float32": ("float32", False), "bf16": ("bf16", False)},
     "cuda": {
@@ -42,15 +42,15 @@ MODES = {
     },
 }
 
-#: Trials at a time.
+#: Numbers of simultaneous trials.
 PACKED = (1, 2, 4, 8)
 
-#: A contestant takes so many generator steps.
+#: Takes a number of generator steps.
 Contestant = Callable[[int], None]
 
 
 def contestants(resolution: int, width: int, batch: int, critic_steps: int, device: str) -> dict[str, Contestant]:
-    """Return the contestants at a size, by mode, each with networks of its own."""
+    """Return the training functions at a size, by mode, each with separate networks."""
     from tests.support.reference import PlainGan
 
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, resolution, resolution, 3), dtype=np.uint8)
@@ -67,11 +67,12 @@ def contestants(resolution: int, width: int, batch: int, critic_steps: int, devi
 
 
 def measure(size: tuple[int, int, int, int, int], device: str, rounds: int) -> list[dict[str, Any]]:
-    """Return a row per mode: throughput by the median round (the first warms up and does not count), and peak memory.
+    """Return one row per mode, with the throughput of the median round and the peak memory.
 
-    The peak is the allocator's on a GPU, with what the networks of all modes hold, and that of the process so far on the CPU.
-    `model_gflops_per_s` are the textbook step's floating-point operations per second, whichever way a mode gets round some of
-    them; `matmul_share` is that as a share of the rate of a large float32 matrix product in the same run.
+    A first round, which is not counted, warms up. The peak memory is that of the allocator on a GPU, including the networks of
+    all modes, and that of the process so far on the CPU. `model_gflops_per_s` counts the floating-point operations of the
+    textbook step, also for a mode that saves some of them. `matmul_share` is that rate divided by the rate of a large float32
+    matrix product in the same run.
     """
     resolution, width, batch, critic_steps, steps = size
     modes = contestants(resolution, width, batch, critic_steps, device)
@@ -93,7 +94,7 @@ def measure(size: tuple[int, int, int, int, int], device: str, rounds: int) -> l
             if turn:
                 seconds[mode].append((time.perf_counter() - began) / steps)
             peaks[mode] = max(peaks[mode], peak_memory_mib(torch.device(device)))
-    plain = statistics.median(seconds["plain"])
+    medians = {mode: statistics.median(times) for mode, times in seconds.items()}
     matmul = 2 * MATRIX[device] ** 3 / statistics.median(products[1:])
     return [
         {
@@ -103,19 +104,19 @@ def measure(size: tuple[int, int, int, int, int], device: str, rounds: int) -> l
             "width": width,
             "batch": batch,
             "critic_steps": critic_steps,
-            "steps_per_s": 1 / statistics.median(each),
-            "images_per_s": batch * critic_steps / statistics.median(each),
-            "times_plain": plain / statistics.median(each),
-            "model_gflops_per_s": flops / statistics.median(each) / 1e9,
-            "matmul_share": flops / statistics.median(each) / matmul,
+            "steps_per_s": 1 / median,
+            "images_per_s": batch * critic_steps / median,
+            "times_plain": medians["plain"] / median,
+            "model_gflops_per_s": flops / median / 1e9,
+            "matmul_share": flops / median / matmul,
             "peak_mib": peaks[mode],
         }
-        for mode, each in seconds.items()
+        for mode, median in medians.items()
     ]
 
 
 def quality(seeds: int, steps: int, device: str) -> Iterator[dict[str, Any]]:
-    """Yield a row per mode: the FID (`builtin` embedding) that it reaches on digits at the quickstart's size, by seed."""
+    """Yield one row per mode: the FID (`builtin` embedding) after training on digits at the quickstart's size, over seeds."""
     from tests.support.reference import PlainGan, carry_over
     from trainers.domains import get
     from trainers.evaluation.embeddings.loading import load_embedding
@@ -132,7 +133,7 @@ def quality(seeds: int, steps: int, device: str) -> Iterator[dict[str, Any]]:
         for seed in range(seeds):
             training = TrainingConfig.model_validate({**settings, "precision": precision})
             gan = Gan(config, training, classes=0, seed=seed, device=device, graphs=graphs)
-            if mode == "plain":  # from the same initialisation, and drawn by our generator again
+            if mode == "plain":  # starts from our initialisation; our generator draws the samples
                 plain = PlainGan(config.resolution, config.width, 32, 2, config.latent, device, lr=5e-4)
                 for ours, theirs in ((gan.generator, plain.generator), (gan.critic, plain.critic)):
                     carry_over(ours, theirs)
@@ -154,7 +155,7 @@ def quality(seeds: int, steps: int, device: str) -> Iterator[dict[str, Any]]:
 
 
 def _matmul_seconds(device: str) -> float:
-    """Return how long the product of two square float32 matrices takes."""
+    """Return the seconds that a product of two square float32 matrices takes."""
     a = torch.ones(MATRIX[device], MATRIX[device], device=device)
     began = time.perf_counter()
     a @ a
@@ -164,59 +165,52 @@ def _matmul_seconds(device: str) -> float:
 
 
 def _rows(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield each row and how it reads."""
+    """Yield each row and its text."""
     if arguments.quality:
         for row in quality(arguments.seeds, arguments.steps, arguments.device):
             spread = f"{row['fid_low']:.2f} to {row['fid_high']:.2f} over {row['seeds']} seeds"
             yield row, f"{row['mode']:14} FID {row['fid_mean']:.2f} after {row['steps']} steps, {spread}"
-        return
-    if arguments.packed:
+    elif arguments.packed:
         size, rows = SIZES[arguments.device][-1], []
         for row in packing.measure(PACKED, size, arguments.steps, arguments.device, arguments.seconds):
             rows.append(row)
-            words = (
-                f"{row['packed']} at a time: {row['trials_per_hour']:.1f} trials of {row['steps_per_trial']} steps per hour, "
+            text = (
+                f"{row['packed']} simultaneous: {row['trials_per_hour']:.1f} trials per hour ({row['steps_per_trial']} steps), "
                 f"{row['resolution']}x{row['resolution']} width {row['width']}"
             )
-            yield row, words + (f", {row['gpu_mib_per_trial']:.0f} MiB each" if arguments.device == "cuda" else "")
+            yield row, text + (f", {row['gpu_mib_per_trial']:.0f} MiB each" if arguments.device == "cuda" else "")
         best = packing.recommend(rows)
-        key = f"resources.gpus {1 / best:g}" if arguments.device == "cuda" else "resources.cpus 1"
-        yield {"recommended": best}, f"recommended: {best} at a time ({key})"
-        return
-    for size in SIZES[arguments.device]:
-        for row in measure(size, arguments.device, arguments.rounds):
-            yield (
-                row,
-                f"{row['resolution']}x{row['resolution']} width {row['width']} batch {row['batch']}  {row['mode']:14} "
-                f"{row['steps_per_s']:8.2f} steps/s {row['images_per_s']:8.0f} images/s  {row['times_plain']:.2f}x plain  "
-                f"{row['model_gflops_per_s']:.0f} GFLOP/s ({row['matmul_share']:.0%} of matmul)  "
-                f"peak {row['peak_mib']:.0f} MiB",
-            )
+        setting = f"resources.gpus {1 / best:g}" if arguments.device == "cuda" else "resources.cpus 1"
+        yield {"recommended": best}, f"recommended: {best} simultaneous ({setting})"
+    else:
+        for size in SIZES[arguments.device]:
+            for row in measure(size, arguments.device, arguments.rounds):
+                yield (
+                    row,
+                    f"{row['resolution']}x{row['resolution']} width {row['width']} batch {row['batch']}  {row['mode']:14} "
+                    f"{row['steps_per_s']:8.2f} steps/s {row['images_per_s']:8.0f} images/s  {row['times_plain']:.2f}x plain  "
+                    f"{row['model_gflops_per_s']:.0f} GFLOP/s ({row['matmul_share']:.0%} of matmul)  "
+                    f"peak {row['peak_mib']:.0f} MiB",
+                )
 
 
 def main() -> None:
-    """Measure, and print a row per mode (and size)."""
-    parser = argparse.ArgumentParser(
-        description="Measure training steps beside a plain textbook WGAN-GP step.",
-        epilog="Example: python -m tests.benchmarks.training --rounds 9 --json",
+    """Run the benchmark and print one row per mode and size."""
+    parser = make_parser(
+        "training", "Measure training steps, compared with a plain textbook WGAN-GP step.", "--rounds 9 --json", rounds=5
     )
-    parser.add_argument("--device", choices=sorted(SIZES), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--rounds", type=int, default=5, help="counted rounds; their median is told")
-    parser.add_argument("--quality", action="store_true", help="compare the FID reached after equal steps instead of speed")
-    parser.add_argument("--packed", action="store_true", help=f"tell trials per hour for {PACKED} at a time instead")
-    parser.add_argument("--seeds", type=int, default=5, help="with --quality: how many seeds")
-    parser.add_argument("--steps", type=int, default=200, help="with --quality, --packed: generator steps")
-    parser.add_argument("--seconds", type=float, default=20, help="with --packed: how long each number is measured")
-    parser.add_argument("--json", action="store_true", help="print a JSON object per line")
+    parser.add_argument(
+        "--device", choices=sorted(SIZES), default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)"
+    )
+    task = parser.add_mutually_exclusive_group()
+    task.add_argument("--quality", action="store_true", help="compare FID after equally many steps instead of speed")
+    task.add_argument("--packed", action="store_true", help=f"measure trials per hour for {PACKED} simultaneous trials")
+    parser.add_argument("--seeds", type=positive, default=5, help="--quality: number of seeds (%(default)s)")
+    parser.add_argument("--steps", type=positive, default=200, help="--quality, --packed: generator steps (%(default)s)")
+    parser.add_argument("--seconds", type=positive, default=20, help="--packed: seconds per number of trials (%(default)s)")
     arguments = parser.parse_args()
-    if arguments.quality and arguments.packed:
-        parser.error("--quality and --packed are two benchmarks; ask for one")
-    for name in ("rounds", "seeds", "steps", "seconds"):
-        if getattr(arguments, name) < 1:
-            parser.error(f"--{name} must be 1 or more")
     torch.set_num_threads(1)
-    for row, words in _rows(arguments):
-        print(json.dumps(row) if arguments.json else words, flush=True)
+    show(_rows(arguments), arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Augmentation: transforms that are differentiable and do what they say, ADA's probability, no leaks, resuming, the axis."""
+"""Augmentation: the transforms and their gradients, leaks, ADA's probability, resuming, and the axis of a sweep."""
 
 import json
 import math
@@ -58,51 +58,51 @@ def test_a_transforms_gradient_agrees_with_finite_differences(name: Any):
             assert (gradient * direction).sum().item() == pytest.approx(slope.item(), rel=1e-6)
 
 
-def test_translated_images_are_those_of_every_offset_with_grey_from_outside():
+def test_translations_have_every_offset_and_fill_with_grey():
     image = torch.rand(1, 3, SIDE, SIDE).double() + 1
     padded = torch.nn.functional.pad(image, (1, 1, 1, 1))
     expected = {padded[0, :, y : y + SIDE, x : x + SIDE].numpy().tobytes() for y in range(3) for x in range(3)}
-    found = TRANSFORMS["translation"](image.expand(200, -1, -1, -1), drawing(0))
-    assert {each.numpy().tobytes() for each in found} == expected
+    translated = TRANSFORMS["translation"](image.expand(200, -1, -1, -1), drawing(0))
+    assert {image.numpy().tobytes() for image in translated} == expected
 
 
-def test_cut_out_squares_are_half_a_side_wide_or_less_at_the_edges():
-    found = TRANSFORMS["cutout"](torch.ones(500, 3, SIDE, SIDE).double(), drawing(0))
+def test_cutouts_are_half_a_side_wide_and_smaller_at_the_edges():
+    cut = TRANSFORMS["cutout"](torch.ones(500, 3, SIDE, SIDE).double(), drawing(0))
     sides = set()
-    for each in found:
-        rows, columns = np.nonzero((each[0] == 0).numpy())
-        height, width = (int(np.ptp(at)) + 1 for at in (rows, columns))
+    for image in cut:
+        rows, columns = np.nonzero((image[0] == 0).numpy())
+        height, width = (int(np.ptp(index)) + 1 for index in (rows, columns))
         assert len(rows) == height * width
         sides |= {height, width}
     assert sides == {2, 3, 4}
 
 
-def test_colours_change_in_brightness_saturation_and_contrast_and_nothing_moves():
+def test_colour_changes_brightness_saturation_and_contrast_within_their_ranges():
     x = torch.randn(400, 3, SIDE, SIDE).double()
-    found = TRANSFORMS["colour"](x, drawing(0))
-    grey, grey_before = found.mean(1, keepdim=True), x.mean(1, keepdim=True)
+    coloured = TRANSFORMS["colour"](x, drawing(0))
+    grey, grey_before = coloured.mean(1, keepdim=True), x.mean(1, keepdim=True)
     brighter = grey.mean((1, 2, 3)) - grey_before.mean((1, 2, 3))
     assert (float(brighter.min()), float(brighter.max())) == pytest.approx((-0.5, 0.5), abs=0.01)
     spread = grey.flatten(1).std(1) / grey_before.flatten(1).std(1)
     assert (float(spread.min()), float(spread.max())) == pytest.approx((0.5, 1.5), abs=0.01)
-    vivid = (found - grey).flatten(1).std(1) / (x - grey_before).flatten(1).std(1) / spread
+    vivid = (coloured - grey).flatten(1).std(1) / (x - grey_before).flatten(1).std(1) / spread
     assert (float(vivid.min()), float(vivid.max())) == pytest.approx((0, 2), abs=0.02)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_images_keep_their_shape_and_no_two_are_transformed_alike(name: str):
+def test_images_keep_their_shape_and_are_transformed_differently(name: str):
     augment = augmenter(name)
     x = torch.rand(1, 3, SIDE, SIDE).expand(64, -1, -1, -1)
     assert (augment(x) is x) == (name == "none")
     augment.probability.fill_(0.5 if name == "ada" else 1.0)
-    found = augment(x)
-    assert found.shape == x.shape
-    different = len({each.contiguous().numpy().tobytes() for each in found})
+    augmented = augment(x)
+    assert augmented.shape == x.shape
+    different = len({image.contiguous().numpy().tobytes() for image in augmented})
     assert different == {"none": 1, "flip": 2}.get(name, different)
     assert name in ("none", "flip") or different > 30
 
 
-def test_with_probability_p_so_many_images_are_transformed():
+def test_the_share_of_transformed_images_is_the_probability():
     augment = augmenter("ada")
     augment._transforms = [TRANSFORMS["colour"]]
     x = torch.rand(4000, 3, SIDE, SIDE)
@@ -112,20 +112,21 @@ def test_with_probability_p_so_many_images_are_transformed():
         assert share.item() == pytest.approx(p, abs=0.03)
 
 
-# -- no leaks -----------------------------------------------------------------------------------------------------------
+# -- leaks --------------------------------------------------------------------------------------------------------------
 
-#: By how much the mean of a plain image shrinks, at 8 pixels: offsets -1, 0, 1 keep 7, 8, 7 rows of 8; a square around 0 to 8
-#: cuts 2, 3, 4, 4, 4, 4, 4, 3, 2 rows; colours keep the mean.
+#: Factors of the mean of a plain image, at 8 pixels: offsets -1, 0, 1 keep 7, 8, 7 rows of 8; a square centred at 0 to 8 cuts
+#: 2, 3, 4, 4, 4, 4, 4, 3, 2 rows; colours keep the mean.
 SHRINKS = {"translation": (22 / 24) ** 2, "cutout": 1 - (30 / 9 / 8) ** 2}
 MEAN_KEPT = {"none": 1.0, "flip": 1.0, "diffaugment": SHRINKS["translation"] * SHRINKS["cutout"]}
 MEAN_KEPT["ada"] = math.prod(1 - 0.7 + 0.7 * factor for factor in SHRINKS.values())
 
 
 def settled(name: str, *, both: bool) -> float:
-    """Return where a generator of plain images around its one parameter comes to rest, against real ones around 0.5.
+    """Return the trained parameter of a generator of plain images around it, for real images around 0.5.
 
-    The critic is the best of those that are linear in the mean: w times it, with w in [-1, 1]. So the generator's parameter
-    moves along the sign of the difference of the transformed images' means. With a step that shrinks it comes to rest.
+    The critic is the optimal one of w times the mean, with w in [-1, 1]. The generator's parameter therefore moves along the
+    sign of the difference between the means of the transformed images, with a decreasing step. With `both`, generated images
+    are transformed too.
     """
     augment = augmenter(name)
     if name == "ada":
@@ -142,17 +143,17 @@ def settled(name: str, *, both: bool) -> float:
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_a_generator_comes_to_rest_at_the_real_distribution_and_not_at_the_transformed_one(name: str):
+def test_a_generator_learns_the_real_distribution_and_not_the_transformed_one(name: str):
     assert settled(name, both=True) == pytest.approx(0.5, abs=0.02)
     assert settled(name, both=False) == pytest.approx(0.5 * MEAN_KEPT[name], abs=0.02)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_at_the_real_distribution_transformed_images_are_alike_and_beside_it_they_are_not(name: str):
-    """Of images whose left half is white with probability q, else the right one, the halves differ by 2q - 1 on average.
+def test_transformed_distributions_are_equal_only_if_the_distributions_are(name: str):
+    """The images have a white left half with probability q, otherwise a white right half, so the halves differ by 2q - 1.
 
-    Mirrored with probability m it is (1 - 2m)(2q - 1): known for every q unless m is a half, as it is for `flip`, which leaks
-    by design; ADA's m is p / 2. Colours, translations and cutouts shrink the difference and leave its sign.
+    Mirroring with probability m makes that (1 - 2m)(2q - 1), which determines q unless m is 1/2, as for `flip`, which leaks by
+    design; ADA's m is p / 2. Colours, translations and cutouts reduce the difference and keep its sign.
     """
     augment = augmenter(name)
     if name == "ada":
@@ -164,8 +165,9 @@ def test_at_the_real_distribution_transformed_images_are_alike_and_beside_it_the
         images = torch.full((4000, 3, SIDE, SIDE), -1.0)
         images[left, :, :, : SIDE // 2] = 1.0
         images[~left, :, :, SIDE // 2 :] = 1.0
-        found = augment(images)
-        differences = (found[..., : SIDE // 2].mean((1, 2, 3)) - found[..., SIDE // 2 :].mean((1, 2, 3))).double()
+        augmented = augment(images)
+        left_mean, right_mean = (half.mean((1, 2, 3)) for half in (augmented[..., : SIDE // 2], augmented[..., SIDE // 2 :]))
+        differences = (left_mean - right_mean).double()
         return differences.mean().item() / 2, differences.std().item() / 2 / 4000**0.5
 
     (real, error), (same, _), (other, _) = difference(0.8, 0), difference(0.8, 1), difference(0.5, 2)
@@ -183,40 +185,40 @@ def test_at_the_real_distribution_transformed_images_are_alike_and_beside_it_the
 
 
 @pytest.mark.parametrize("distance", [0.0, 1.0, 3.0])
-def test_the_signal_of_normal_scores_is_known_and_does_not_depend_on_their_zero(distance: float):
-    """Real scores N(d, 1) and generated ones N(0, 1) meet at d / 2: the share beyond is Phi(d / 2), so r = erf(d / sqrt 8)."""
-    found = []
+def test_the_signal_of_normal_scores_agrees_with_the_formula_whatever_their_zero(distance: float):
+    """For scores N(d, 1) and N(0, 1) the threshold is d / 2. The share above it is Phi(d / 2), so r = erf(d / sqrt 8)."""
+    signals = []
     for zero in (0.0, 100.0):
         augment, random = augmenter("ada", critic_steps=10_000), torch.Generator().manual_seed(0)
         for _ in range(200):
-            augment.look(*(torch.randn(500, generator=random) + zero + mean for mean in (distance, 0.0)))
-        found.append(augment.signal.item())
-    assert found == pytest.approx([math.erf(distance / 8**0.5)] * 2, abs=0.05)
+            augment.update(*(torch.randn(500, generator=random) + zero + mean for mean in (distance, 0.0)))
+        signals.append(augment.signal.item())
+    assert signals == pytest.approx([math.erf(distance / 8**0.5)] * 2, abs=0.05)
 
 
-def test_with_a_loss_that_has_a_zero_it_is_the_papers():
+def test_the_signal_of_scores_with_a_zero_is_the_papers():
     augment = augmenter("ada", centred=False)
-    augment.look(torch.tensor([1.0, 2.0, -1.0, 3.0]), torch.tensor([-9.0] * 4))
+    augment.update(torch.tensor([1.0, 2.0, -1.0, 3.0]), torch.tensor([-9.0] * 4))
     assert augment.signal.item() == pytest.approx((1 - MEMORY) * 0.5)
 
 
-def test_the_probability_rises_to_its_limit_in_time_and_falls_again():
-    augment, told, found = augmenter("ada[target=0.5]", critic_steps=100), torch.ones(4), []
-    for real in [told] * 40 + [-told] * 40:
-        augment.look(real, -real)
-        found.append(augment.probability.item())
+def test_the_probability_rises_to_its_limit_and_falls_again():
+    augment, scores, probabilities = augmenter("ada[target=0.5]", critic_steps=100), torch.ones(4), []
+    for real in [scores] * 40 + [-scores] * 40:
+        augment.update(real, -real)
+        probabilities.append(augment.probability.item())
     signals = [1 - MEMORY ** (step + 1) for step in range(7)]
-    assert signals[5] < 0.5 < signals[6], "from the seventh on it rises"
-    assert found[:6] == [0] * 6
-    assert found[6:26] == pytest.approx([min(HIGHEST, 0.04 * step) for step in range(1, 21)], abs=1e-6)
-    assert found[39] == pytest.approx(HIGHEST)
-    assert found[-1] == 0
+    assert signals[5] < 0.5 < signals[6], "it rises from the seventh step on"
+    assert probabilities[:6] == [0] * 6
+    assert probabilities[6:26] == pytest.approx([min(HIGHEST, 0.04 * step) for step in range(1, 21)], abs=1e-6)
+    assert probabilities[39] == pytest.approx(HIGHEST)
+    assert probabilities[-1] == 0
 
 
 @pytest.mark.parametrize("name", ["none", "flip", "diffaugment"])
-def test_what_does_not_adapt_does_not_change(name: str):
+def test_an_augmentation_that_is_not_adaptive_has_no_state(name: str):
     augment = augmenter(name)
-    augment.look(torch.ones(4), -torch.ones(4))
+    augment.update(torch.ones(4), -torch.ones(4))
     assert augment.probability.item() == 1
     assert augment.state() == {}
 
@@ -224,15 +226,16 @@ def test_what_does_not_adapt_does_not_change(name: str):
 # -- in training --------------------------------------------------------------------------------------------------------
 
 
-def made(family: str, name: str, seed: int = 7) -> Gan:
+def new_gan(family: str, name: str, seed: int = 7) -> Gan:
     return Gan(shape(family), training(family), classes=0, seed=seed, augmentation=get_augmentation(name))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_resuming_gives_the_same_bits(family: str, name: str):
-    whole, first, resumed, bare = made(family, name), made(family, name), made(family, name, 99), made(family, "none")
-    for gan, until in ((whole, 6), (bare, 6), (first, 3)):
+    whole, first, resumed = new_gan(family, name), new_gan(family, name), new_gan(family, name, 99)
+    unaugmented = new_gan(family, "none")
+    for gan, until in ((whole, 6), (unaugmented, 6), (first, 3)):
         gan.train(PIXELS, None, until)
     data = checkpoints.save(first, trial(family, None), {}, {}, resumable=True)
     checkpoints.resume(resumed, checkpoints.load(data, "here"))
@@ -241,43 +244,43 @@ def test_resuming_gives_the_same_bits(family: str, name: str):
     assert torch.equal(whole.augment.probability, resumed.augment.probability)
     for key, tensor in whole.critic.state_dict().items():
         assert torch.equal(tensor, resumed.critic.state_dict()[key]), key
-    same = all(torch.equal(tensor, bare.critic.state_dict()[key]) for key, tensor in whole.critic.state_dict().items())
-    assert same == (name == "none")
+    other = unaugmented.critic.state_dict()
+    assert all(torch.equal(tensor, other[key]) for key, tensor in whole.critic.state_dict().items()) == (name == "none")
     if name == "ada":
         assert whole.augment.signal.item() != 0
 
 
 class Bright(Augmenter):
-    """Makes every pixel that it sees 0.5, and notes whether gradients go through it."""
+    """Sets every pixel to 0.5, and records whether gradients pass through it."""
 
-    through: list[bool]
+    with_gradient: list[bool]
 
     def __call__(self, images: Tensor) -> Tensor:
-        self.through.append(images.requires_grad)
+        self.with_gradient.append(images.requires_grad)
         return images * 0 + 0.5
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_critic_sees_nothing_that_is_not_transformed(family: str):
-    gan = made(family, "none")
+def test_the_critic_sees_only_transformed_images(family: str):
+    gan = new_gan(family, "none")
     bright = Bright(get_augmentation("flip"), centred=True, critic_steps=1, random=gan.random)
-    bright.through, gan.augment = [], bright
+    bright.with_gradient, gan.augment = [], bright
     levels: set[float] = set()
     gan.critic.register_forward_pre_hook(lambda _, inputs: levels.update(inputs[0].detach().unique().tolist()))
     gan.train(PIXELS, None, 1)
     assert levels == {0.5}
-    assert bright.through == [False, False, True], "real and generated for the critic, generated for the generator"
+    assert bright.with_gradient == [False, False, True], "real and generated for the critic, generated for the generator"
 
 
-def test_a_trial_tells_adas_signal_target_and_probability():
-    shown = rungs(config(augmentation="ada[target=0.3]"))
-    for each in shown:
-        found = {measured.metric: measured.value for measured in each.measurements}
-        assert list(found)[-3:] == ["ada_signal", "ada_target", "ada_probability"]
-        assert found["ada_target"] == 0.3
-        assert -1 <= found["ada_signal"] <= 1
-        assert 0 <= found["ada_probability"] <= HIGHEST
-    assert next(m for m in shown[0].measurements if m.metric == "ada_probability").value == 0
+def test_a_trial_measures_adas_signal_target_and_probability():
+    results = rungs(config(augmentation="ada[target=0.3]"))
+    for rung in results:
+        values = {measurement.metric: measurement.value for measurement in rung.measurements}
+        assert list(values)[-3:] == ["ada_signal", "ada_target", "ada_probability"]
+        assert values["ada_target"] == 0.3
+        assert -1 <= values["ada_signal"] <= 1
+        assert 0 <= values["ada_probability"] <= HIGHEST
+    assert next(m for m in results[0].measurements if m.metric == "ada_probability").value == 0
 
 
 # -- the axis -----------------------------------------------------------------------------------------------------------
@@ -287,7 +290,7 @@ SWEEP: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_each_augmentation_has_its_cells_and_sources_are_shared():
+def test_each_augmentation_has_separate_cells_and_the_sources_are_shared():
     without = make_plan(SweepSpec.model_validate(SWEEP))
     with_all = make_plan(SweepSpec.model_validate({**SWEEP, "augmentation": ["none", "diffaugment", "ada[target=0.7]"]}))
     assert len(with_all.of_kind("pretrain")) == 1
@@ -297,18 +300,18 @@ def test_each_augmentation_has_its_cells_and_sources_are_shared():
     assert {trial.augmentation for trial in with_all.of_kind("pretrain")} == {"none"}
 
 
-def test_a_trial_without_augmentation_does_not_say_so():
-    bare, augmented = config(), config(augmentation="flip")
-    assert "augmentation" not in json.loads(bare.canonical_json())
+def test_a_trial_without_augmentation_omits_the_field():
+    plain_trial, augmented = config(), config(augmentation="flip")
+    assert "augmentation" not in json.loads(plain_trial.canonical_json())
     assert json.loads(augmented.canonical_json())["augmentation"] == "flip"
     assert config(augmentation="ada[target=0.6]").key == config(augmentation="ada").key
 
 
-@pytest.mark.parametrize(("text", "said"), [
+@pytest.mark.parametrize(("text", "message"), [
     ("adda", "unknown augmentation 'adda'; did you mean ada"), ("flip[p=1]", "flip has no options; write flip"),
     ("ada[target=2]", "target must be a number, 0 to 1, got '2'"), ("ada[goal=1]", "unknown option 'goal'"),
 ])  # fmt: skip
-def test_an_augmentation_that_makes_no_sense_is_refused(text: str, said: str):
+def test_an_invalid_augmentation_is_refused(text: str, message: str):
     with pytest.raises(UserError) as refused:
         get_augmentation(text)
-    assert said in str(refused.value)
+    assert message in str(refused.value)

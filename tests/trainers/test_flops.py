@@ -1,4 +1,4 @@
-"""Operations are counted by the formula, and those of a step without taking it."""
+"""Operations agree with the formula, and the count of a step with a real step."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from trainers.core.flops import FlopCounter, step_flops
 from trainers.core.gan import Gan
 
 
-def test_operations_are_counted_by_the_formula_through_a_second_derivative_too():
-    """A convolution, its two gradients, and theirs: each costs what the first does."""
+def test_counted_operations_agree_with_the_formula_also_in_a_second_derivative():
+    """A convolution, its two gradients and their gradients each have equally many operations."""
     x, w = torch.randn(2, 3, 8, 8, requires_grad=True), torch.randn(5, 3, 3, 3, requires_grad=True)
     one = 2 * (2 * 8 * 8) * 5 * 3 * 9
     with FlopCounter() as counter:
@@ -27,7 +27,7 @@ def test_operations_are_counted_by_the_formula_through_a_second_derivative_too()
     ("family", "loss", "classes"),
     [("resnet", "wgan-gp", 0), ("resnet", "wgan-gp", 3), ("sngan", "hinge", 0), ("dcgan", "hinge", 3)],
 )
-def test_a_step_is_counted_to_be_what_a_real_one_does(family: str, loss: str, classes: int):
+def test_the_count_of_a_step_agrees_with_a_real_step(family: str, loss: str, classes: int):
     gan = GanConfig.model_validate({"resolution": 8, "width": 4, "family": family})
     training = TrainingConfig.model_validate({"loss": loss, "batch": 4, "critic_steps": 2})
     images, labels = np.zeros((6, 8, 8, 3), np.uint8), np.arange(6) % 3

@@ -1,4 +1,4 @@
-"""The GAN core: networks to the formula, losses against plain implementations, training that resumes to the bit."""
+"""The GAN core: sizes of the networks, losses compared with plain implementations, training that resumes to the bit."""
 
 import gc
 import weakref
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.support import reference
+from tests.trainers.test_networks import conv
 from trainers.common.errors import UserError
 from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig
 from trainers.config.trial import DomainRef, TrialConfig
@@ -52,12 +53,8 @@ def weights(trained: Gan) -> torch.Tensor:
 # -- networks -----------------------------------------------------------------------------------------------------------
 
 
-def conv(inputs: int, outputs: int, kernel: int, bias: bool = True) -> int:
-    return inputs * outputs * kernel**2 + (outputs if bias else 0)
-
-
-def test_the_papers_networks_at_64_pixels_have_the_papers_shapes_and_sizes():
-    """Layer by layer as in Wang et al. 2018: 512 channels at 4x4; blocks 512, 256, 128, 64; critic 64, 128, 256, 512, 512."""
+def test_the_networks_at_64_pixels_have_the_papers_shapes_and_sizes():
+    """As in Wang et al. 2018: 512 channels at 4x4; blocks 512, 256, 128, 64; critic 64, 128, 256, 512, 512."""
     paper = GanConfig(resolution=64, width=64)
     generator, critic = Generator(paper), Critic(paper)
 
@@ -82,7 +79,7 @@ def test_the_papers_networks_at_64_pixels_have_the_papers_shapes_and_sizes():
     GanConfig(resolution=8, width=4), GanConfig(resolution=32, width=4), GanConfig(resolution=24, base=3, width=4),
     GanConfig(resolution=16, width=4, depth=2), GanConfig(resolution=128, width=2),
 ])  # fmt: skip
-def test_any_resolution_and_depth_fits_together(gan_config: GanConfig):
+def test_networks_of_any_resolution_and_depth_fit_together(gan_config: GanConfig):
     images = Generator(gan_config)(torch.randn(2, 128))
     assert images.shape == (2, 3, gan_config.resolution, gan_config.resolution)
     assert Critic(gan_config)(images)[0].shape == (2,)
@@ -97,7 +94,7 @@ def test_initialisation_has_the_published_variance():
     assert block.conv2.bias.abs().max() == 0
 
 
-def test_layer_norm_keeps_the_images_of_a_batch_apart():
+def test_the_score_of_an_image_does_not_depend_on_the_batch():
     critic = Critic(SMALL)
     x = torch.randn(6, 3, 16, 16)
     torch.testing.assert_close(critic(x)[0], torch.cat([critic(x[:2])[0], critic(x[2:])[0]]))
@@ -107,7 +104,7 @@ def test_layer_norm_keeps_the_images_of_a_batch_apart():
 
 
 def plain_losses(generator: Generator, critic: Critic, real: torch.Tensor, labels: torch.Tensor | None, z, eps):
-    """WGAN-GP and AC-GAN as a textbook writes them: one pass for real, one for fake, one for the points between."""
+    """WGAN-GP and AC-GAN in textbook form: separate passes for real, fake and interpolated images."""
     fake = generator(z, labels)
     d_real, c_real = critic(real)
     d_fake, _ = critic(fake.detach())
@@ -136,14 +133,14 @@ def test_losses_and_their_gradients_agree_with_a_plain_implementation_in_float64
     for plain, ours, network in ((plain_d, ours_d, critic), (plain_g, ours_g, generator)):
         torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12)
         expected = torch.autograd.grad(plain, list(network.parameters()), retain_graph=True, allow_unused=True)
-        found = torch.autograd.grad(ours, list(network.parameters()), retain_graph=True, allow_unused=True)
-        for a, b in zip(expected, found, strict=True):
+        gradients = torch.autograd.grad(ours, list(network.parameters()), retain_graph=True, allow_unused=True)
+        for a, b in zip(expected, gradients, strict=True):
             torch.testing.assert_close(b, a, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("resolution", [8, 16, 32])
 def test_networks_losses_and_their_gradients_agree_with_the_textbooks_in_float64(resolution: int):
-    """The textbook's convolve at full resolution; ours have the resampling in the convolutions."""
+    """The textbook networks convolve at full resolution; ours fold the resampling into the convolutions."""
     torch.manual_seed(0)
     config = GanConfig(resolution=resolution, width=4, latent=8)
     ours = [Generator(config).double(), Critic(config).double()]
@@ -163,9 +160,9 @@ def test_networks_losses_and_their_gradients_agree_with_the_textbooks_in_float64
             reference.critic_loss(plain[1], real, fakes[1].detach(), mix),
         ),
     ]
-    for i, (found, expected) in enumerate(losses):
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-        found.backward()
+    for i, (loss, expected) in enumerate(losses):
+        torch.testing.assert_close(loss, expected, rtol=1e-10, atol=1e-12)
+        loss.backward()
         expected.backward()
         names = [reference.plain_name(name) for name, _ in ours[i].named_parameters()]
         assert sorted(names) == sorted(name for name, _ in plain[i].named_parameters())
@@ -205,10 +202,10 @@ def test_an_interrupted_and_resumed_run_takes_the_same_steps_to_the_bit(classes:
     assert torch.equal(weights(whole), weights(resumed))
 
 
-def test_other_images_are_trained_on_when_they_come():
+def test_training_continues_on_other_images():
     (images, labels), trained, other = toy(), gan(), gan()
-    for each in (trained, other):
-        each.train(images, labels, 2)
+    for run in (trained, other):
+        run.train(images, labels, 2)
     trained.train(images, labels, 3)
     other.train(255 - images, labels, 3)
     assert not torch.equal(weights(trained), weights(other))
@@ -216,49 +213,49 @@ def test_other_images_are_trained_on_when_they_come():
 
 def test_equal_seeds_train_equally_and_others_do_not():
     images, labels = toy()
-    trained = [gan(seed=seed) for seed in (0, 0, 1)]
-    for each in trained:
-        each.train(images, labels, 2)
-    assert torch.equal(weights(trained[0]), weights(trained[1]))
-    assert not torch.equal(weights(trained[0]), weights(trained[2]))
+    runs = [gan(seed=seed) for seed in (0, 0, 1)]
+    for run in runs:
+        run.train(images, labels, 2)
+    assert torch.equal(weights(runs[0]), weights(runs[1]))
+    assert not torch.equal(weights(runs[0]), weights(runs[2]))
 
 
-def test_a_gan_that_is_done_with_leaves_its_memory_to_the_next_at_once():
-    """In the same process, and on a GPU within the same share of its memory: it must not wait for a collection of cycles."""
+def test_an_unused_gan_is_freed_immediately():
+    """Without garbage collection, since the next trial of the process needs its share of the GPU's memory."""
     trained = gan()
     trained.train(*toy(), 1)
-    gone = [weakref.ref(each) for each in (trained, trained.generator, trained.optimisers["critic"])]
+    references = [weakref.ref(part) for part in (trained, trained.generator, trained.optimisers["critic"])]
     gc.disable()
     try:
         del trained
-        assert [each() for each in gone] == [None] * 3
+        assert [reference() for reference in references] == [None] * 3
     finally:
         gc.enable()
 
 
-def test_making_a_gan_leaves_the_global_generator_alone():
+def test_making_a_gan_does_not_change_the_global_random_state():
     torch.manual_seed(5)
     before = torch.get_rng_state()
     gan()
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_both_networks_learn_and_the_critic_stays_trainable():
+def test_both_networks_are_trained_and_the_critic_stays_trainable():
     images, labels = toy()
     trained = gan()
     before = {name: [p.detach().clone() for p in net.parameters()] for name, net in trained.networks.items()}
     trained.train(images, labels, 2)
     for name, network in trained.networks.items():
         names = [key for key, _ in network.named_parameters()]
-        still = [key for key, a, b in zip(names, before[name], network.parameters(), strict=True) if torch.equal(a, b)]
-        # The Wasserstein loss is a difference of scores: what adds the same to every score drops out.
-        same = {"score.bias", "blocks.1.conv2.bias", "blocks.1.shortcut.bias"}
-        assert set(still) <= (same if name == "critic" else set())
+        unchanged = [key for key, a, b in zip(names, before[name], network.parameters(), strict=True) if torch.equal(a, b)]
+        # The Wasserstein loss is a difference of scores, so terms that add the same to every score cancel.
+        cancelled = {"score.bias", "blocks.1.conv2.bias", "blocks.1.shortcut.bias"}
+        assert set(unchanged) <= (cancelled if name == "critic" else set())
         assert all(p.requires_grad for p in network.parameters())
 
 
-def test_training_approaches_a_plain_target():
-    """On images of one colour a few hundred steps must bring the samples' mean near it."""
+def test_training_approaches_a_constant_target():
+    """On images of one colour, 150 steps bring the mean of the samples near it."""
     images = np.full((8, 16, 16, 3), (220, 40, 128), np.uint8)
     trained = Gan(SMALL, TrainingConfig(batch=8, critic_steps=2, generator_lr=2e-3, critic_lr=2e-3), classes=0, seed=0)
     trained.train(images, None, 150)
@@ -266,7 +263,7 @@ def test_training_approaches_a_plain_target():
     assert np.abs(mean - (220, 40, 128)).max() < 30
 
 
-def test_divergence_is_noticed():
+def test_divergence_is_detected():
     images, labels = toy()
     wild = Gan(SMALL, TrainingConfig(batch=4, critic_steps=1, critic_lr=1e6), classes=0, seed=0)
     with pytest.raises(Diverged, match="by step 10"):
@@ -287,11 +284,11 @@ def test_every_family_trains_with_every_extra_and_resumes_to_the_bit(family: str
     images, labels = toy()
     config = SMALL.model_copy(update={"family": family, "batch_norm": "running"})
     training = FAMILIES[family].model_copy(update=EXTRAS)
-    written = trial(bool(classes)).model_copy(update={"gan": config, "training": training})
+    configuration = trial(bool(classes)).model_copy(update={"gan": config, "training": training})
     whole, first, resumed = (Gan(config, training, classes=classes, seed=seed) for seed in (0, 0, 99))
     whole.train(images, labels, 6)
     first.train(images, labels, 3)
-    checkpoints.resume(resumed, checkpoints.load(checkpoints.save(first, written, {}, {}, resumable=True), "here"))
+    checkpoints.resume(resumed, checkpoints.load(checkpoints.save(first, configuration, {}, {}, resumable=True), "here"))
     resumed.train(images, labels, 6)
     assert resumed.average is not None
     assert whole.average is not None
@@ -301,7 +298,7 @@ def test_every_family_trains_with_every_extra_and_resumes_to_the_bit(family: str
     assert not np.array_equal(sample(whole.average, 8, 4, 0), sample(whole.generator, 8, 4, 0))
 
 
-def test_the_average_is_that_of_the_generators_steps():
+def test_the_average_follows_the_generators_steps():
     images, _ = toy()
     trained = Gan(SMALL, TRAINING.model_copy(update={"ema": 0.75}), classes=0, seed=0)
     assert trained.average is not None
@@ -313,36 +310,35 @@ def test_the_average_is_that_of_the_generators_steps():
 
 
 def drawn(trained: Gan, images: np.ndarray, labels: np.ndarray | None, times: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the real images uint8 and the labels of so many minibatches."""
+    """Return the real images uint8 (N, H, W, 3) and the labels of a number of minibatches."""
     data = Data.on(trained.device, images, labels)
     batches, names = [], []
     for _ in range(times):
-        chosen, classes = trained._choose(data)
-        pixels = trained._varied(data.pixels, chosen).add(1).mul(127.5).round()
+        chosen, classes = trained._choose_images(data)
+        pixels = trained._real_images(data.pixels, chosen).add(1).mul(127.5).round()
         batches.append(pixels.permute(0, 2, 3, 1).numpy().astype(np.uint8))
         names.append(classes.numpy() if classes is not None else None)
     return np.concatenate(batches), np.concatenate(names) if labels is not None else None
 
 
-def test_classes_are_drawn_equally_often_and_every_image_of_a_class_too():
+def test_classes_and_the_images_of_a_class_have_equal_probability():
     images, _ = toy(40)
-    labels = np.array([5] * 30 + [2] * 9 + [7])  # of few classes, unevenly, not in order, not from 0 on
+    labels = np.array([5] * 30 + [2] * 9 + [7])  # few classes, of unequal sizes, not in order, not starting at 0
     batches, names = drawn(gan(8), images, labels, 1500)
     assert names is not None
     share = np.bincount(names, minlength=8) / len(names)
     np.testing.assert_allclose(share, np.isin(np.arange(8), [2, 5, 7]) / 3, atol=0.03)
-    which = {image.tobytes(): i for i, image in enumerate(images)}
-    seen = np.array([which[image.tobytes()] for image in batches])
+    index = {image.tobytes(): i for i, image in enumerate(images)}
+    seen = np.array([index[image.tobytes()] for image in batches])
     np.testing.assert_array_equal(labels[seen], names)
     counts = np.bincount(seen[names == 5], minlength=40)[:30]
     assert counts.min() > 0.5 * counts.mean()
 
 
-def test_without_variation_images_come_as_they_are():
+def test_without_flip_and_crop_images_are_unchanged():
     images, _ = toy()
     batches, _ = drawn(gan(), images, None, 20)
-    known = {image.tobytes() for image in images}
-    assert {image.tobytes() for image in batches} <= known
+    assert {image.tobytes() for image in batches} <= {image.tobytes() for image in images}
 
 
 def test_flips_mirror_half_of_the_images():
@@ -367,7 +363,7 @@ def test_crops_move_images_by_every_offset_and_mirror_their_edges():
 # -- samples ------------------------------------------------------------------------------------------------------------
 
 
-def test_samples_are_the_same_first_images_whatever_the_number():
+def test_samples_do_not_depend_on_their_number():
     generator = gan().generator
     few, many = sample(generator, 8, 5, 0), sample(generator, 8, 300, 0)
     assert few.shape == (5, 16, 16, 3)
@@ -398,7 +394,7 @@ def source(conditional: bool = False, classes: tuple[str, ...] = ("a", "b", "c")
     return trained, checkpoints.load(data, "source")
 
 
-def test_a_transferred_generator_draws_what_its_source_draws():
+def test_a_transferred_generator_generates_the_images_of_its_source():
     theirs, checkpoint = source()
     ours = gan(seed=7)
     match = transfer.transfer(checkpoint, "generator", ours.generator, ())
@@ -429,18 +425,18 @@ CLASSES = ("a", "b", "c")
 @pytest.mark.parametrize(
     ("theirs", "ours"), [(None, CLASSES), (CLASSES, None), (CLASSES, ("b", "a", "c")), (CLASSES, ("x", "b"))]
 )
-def test_a_transfer_draws_at_first_what_its_source_draws(
+def test_after_a_transfer_the_images_are_those_of_the_source(
     family: str, conditioning: str, theirs: tuple[str, ...] | None, ours: tuple[str, ...] | None
 ):
-    """Into classes from none: every class draws as the source. Of known classes: each as its namesake. Into none: the mean."""
+    """From no classes: every class as the source. Between classes: each as its namesake. Into no classes: the mean."""
     config = SMALL.model_copy(update={"family": family, "conditioning": conditioning})
     training = FAMILIES[family]
-    written = trial(theirs is not None).model_copy(update={"gan": config, "training": training})
+    configuration = trial(theirs is not None).model_copy(update={"gan": config, "training": training})
     source = Gan(config, training, classes=len(theirs or ()), seed=3)
     source.train(*toy(), 2)
-    taker = Gan(config, training, classes=len(ours or ()), seed=7)
-    checkpoint = checkpoints.load(checkpoints.save(source, written, {}, {}, resumable=False), "source")
-    for name, network in taker.networks.items():
+    target = Gan(config, training, classes=len(ours or ()), seed=7)
+    checkpoint = checkpoints.load(checkpoints.save(source, configuration, {}, {}, resumable=False), "source")
+    for name, network in target.networks.items():
         match = transfer.transfer(checkpoint, name, network, ours or ())
         assert not match.unmatched
         heads = [key for key in network.state_dict() if key.startswith("classify.")]
@@ -452,23 +448,23 @@ def test_a_transfer_draws_at_first_what_its_source_draws(
 
     if theirs is None:
         for label in range(3):
-            np.testing.assert_array_equal(draw(taker, label), draw(source, None))
+            np.testing.assert_array_equal(draw(target, label), draw(source, None))
     elif ours is not None:
         for label, name in enumerate(ours):
             if name in CLASSES:
-                np.testing.assert_array_equal(draw(taker, label), draw(source, CLASSES.index(name)))
-        assert len({draw(taker, label).tobytes() for label in range(len(ours))}) == len(ours)
+                np.testing.assert_array_equal(draw(target, label), draw(source, CLASSES.index(name)))
+        assert len({draw(target, label).tobytes() for label in range(len(ours))}) == len(ours)
     elif conditioning == "batch-norm":
         state = source.generator.state_dict()
-        for key, tensor in taker.generator.state_dict().items():
+        for key, tensor in target.generator.state_dict().items():
             torch.testing.assert_close(tensor, state[key].mean(0) if key.endswith((".scale", ".shift")) else state[key])
     else:
         z = torch.randn(n, 8)
         by_class = [source.generator.input(z, torch.full((n,), label)) for label in range(3)]
-        torch.testing.assert_close(taker.generator.input(z, None), torch.stack(by_class).mean(0))
+        torch.testing.assert_close(target.generator.input(z, None), torch.stack(by_class).mean(0))
 
 
-def test_a_class_head_starts_afresh_where_the_source_has_none():
+def test_a_class_head_that_the_source_lacks_is_not_copied():
     _, checkpoint = source()
     ours, untouched = gan(classes=3, seed=7), gan(classes=3, seed=7)
     transfer.transfer(checkpoint, "critic", ours.critic, CLASSES)
@@ -479,21 +475,21 @@ def test_a_class_head_starts_afresh_where_the_source_has_none():
 def test_an_unmatched_tensor_is_an_error():
     _, checkpoint = source()
     for other in ({"width": 8}, {"resolution": 32}):
-        taker = Gan(SMALL.model_copy(update=other), TRAINING, classes=0, seed=0)
+        target = Gan(SMALL.model_copy(update=other), TRAINING, classes=0, seed=0)
         with pytest.raises(UserError, match="the critic of source 'toy' does not fit"):
-            transfer.transfer(checkpoint, "critic", taker.critic, ())
+            transfer.transfer(checkpoint, "critic", target.critic, ())
 
 
 @pytest.mark.parametrize("data", [b"", b"not safetensors at all", (2**40).to_bytes(8, "little") + b"{}"])
-def test_bytes_that_are_no_checkpoint_are_refused(data: bytes):
+def test_bytes_without_a_checkpoint_are_refused(data: bytes):
     with pytest.raises(UserError, match="checkpoint there is damaged"):
         checkpoints.load(data, "there")
 
 
-def test_a_checkpoint_of_a_later_versions_trial_says_so():
+def test_a_checkpoint_of_a_later_version_is_refused():
     _, checkpoint = source()
     data = checkpoints.pack(checkpoint.tensors, Later(**dict(trial())), 0, {}, {})
-    with pytest.raises(UserError, match="checkpoint there is of a trial that this transfergan does not know; upgrade"):
+    with pytest.raises(UserError, match="checkpoint there is of a trial that this transfergan does not support; upgrade"):
         checkpoints.load(data, "there")
 
 
@@ -501,26 +497,26 @@ class Later(TrialConfig):
     novelty: int = 1
 
 
-def test_a_run_goes_on_from_the_checkpoint_of_another_kind_of_device_with_random_numbers_of_its_own():
+def test_a_run_resumes_from_another_kind_of_device_with_new_random_numbers():
     images, labels = toy()
-    trained, taken_over = gan(), gan()
+    trained, resumed = gan(), gan()
     trained.train(images, labels, 2)
     checkpoint = checkpoints.load(checkpoints.save(trained, trial(), {}, {}, resumable=True), "here")
     other = replace(checkpoint, tensors={**checkpoint.tensors, "random": torch.zeros(16, dtype=torch.uint8)})  # a GPU's
-    checkpoints.resume(taken_over, other)
-    assert torch.equal(weights(trained), weights(taken_over))
-    taken_over.train(images, labels, 3)
-    assert not torch.equal(weights(trained), weights(taken_over))
+    checkpoints.resume(resumed, other)
+    assert torch.equal(weights(trained), weights(resumed))
+    resumed.train(images, labels, 3)
+    assert not torch.equal(weights(trained), weights(resumed))
 
 
-def test_a_checkpoint_of_a_finished_trial_holds_no_optimiser():
+def test_the_checkpoint_of_a_finished_trial_has_no_optimiser():
     _, checkpoint = source()
     assert not checkpoint.resumable
     assert {name.partition(".")[0] for name in checkpoint.tensors} == {"generator", "critic"}
 
 
-def test_the_penalty_needs_no_second_order_terms_of_the_class_head():
-    """A conditional critic's penalty is on its score alone."""
+def test_the_gradient_penalty_does_not_reach_the_class_head():
+    """The penalty of a conditional critic is on its score only."""
     torch.manual_seed(0)
     critic = Critic(SMALL, 3)
     real, fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)

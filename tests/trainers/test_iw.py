@@ -1,4 +1,4 @@
-"""The independent critic on real images that are spoilt more and more, and its guards."""
+"""The independent critic on real images with increasing degradation, and its checks."""
 
 from itertools import pairwise
 
@@ -25,8 +25,8 @@ def noisy(images: np.ndarray, level: float) -> np.ndarray:
 
 
 def blurred(images: np.ndarray, radius: float) -> np.ndarray:
-    smear = ImageFilter.GaussianBlur(radius)
-    return np.stack([np.asarray(Image.fromarray(image).filter(smear)) for image in images])
+    blur = ImageFilter.GaussianBlur(radius)
+    return np.stack([np.asarray(Image.fromarray(image).filter(blur)) for image in images])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -37,44 +37,44 @@ def test_it_grows_with_noise_and_with_blur(seed: int):
         return iw_distance(real, fake, GAN, seed, steps=60).value
 
     nearest = distance(clean)
-    for spoilt in ([noisy(clean, level) for level in (60, 150)], [blurred(clean, radius) for radius in (1, 2)]):
-        distances = [nearest, *map(distance, spoilt)]
+    for degraded in ([noisy(clean, level) for level in (60, 150)], [blurred(clean, radius) for radius in (1, 2)]):
+        distances = [nearest, *map(distance, degraded)]
         assert all(later > earlier + 0.5 for earlier, later in pairwise(distances)), distances
 
 
-def test_the_same_seed_gives_the_same_value_and_another_seed_another():
+def test_the_value_is_determined_by_the_seed():
     real, fake = digits()[:40], noisy(digits()[40:90], 60)
     state = torch.get_rng_state()
-    found = iw_distance(real, fake, GAN, seed=0, steps=3)
-    assert iw_distance(real, fake, GAN, seed=0, steps=3) == found
-    assert iw_distance(real, fake, GAN, seed=1, steps=3) != found
+    distance = iw_distance(real, fake, GAN, seed=0, steps=3)
+    assert iw_distance(real, fake, GAN, seed=0, steps=3) == distance
+    assert iw_distance(real, fake, GAN, seed=1, steps=3) != distance
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_what_the_critic_learns_by_heart_does_not_count():
-    """On the eight and eight images of one domain that it is trained on the critic's scores come to lie about 3 apart."""
+def test_memorised_images_do_not_increase_the_distance():
+    """The critic's scores of the eight real and eight generated images that it trains on, all digits, differ by about 3."""
     real, fake = digits()[:16], digits()[16:32]
-    learnt = [iw_distance(real, fake, GAN, seed, steps=40) for seed in range(3)]
-    assert max(abs(each.value) for each in learnt) < 1.5
+    distances = [iw_distance(real, fake, GAN, seed, steps=40) for seed in range(3)]
+    assert max(abs(distance.value) for distance in distances) < 1.5
 
 
 @pytest.mark.parametrize("family", ["sngan", "dcgan"])
-def test_the_critic_is_the_same_whatever_the_gans_family(family: str):
+def test_the_critic_does_not_depend_on_the_gans_family(family: str):
     real, fake = digits()[:40], noisy(digits()[40:90], 60)
     other = GAN.model_copy(update={"family": family})
     assert iw_distance(real, fake, other, seed=0, steps=2) == iw_distance(real, fake, GAN, seed=0, steps=2)
 
 
-def test_an_untrained_critic_finds_no_distance_between_equal_sets():
+def test_the_distance_of_equal_sets_by_an_untrained_critic_is_zero():
     constant = np.full((8, 16, 16, 3), 99, np.uint8)
     assert iw_distance(constant, constant, GAN, seed=0, steps=0) == Estimate(0, 0)
 
 
-def test_no_order_of_the_images_changes_much():
-    """The order decides the halves, and those the value, but little of it."""
+def test_the_order_of_the_images_has_little_effect():
+    """The order decides which half each image is in."""
     real, fake = digits()[::2], noisy(digits()[1::2], 150)
-    found, again = (iw_distance(real[::way], fake[::way], GAN, seed=0, steps=40) for way in (1, -1))
-    assert abs(found.value - again.value) < 0.25 * found.value
+    forward, backward = (iw_distance(real[::step], fake[::step], GAN, seed=0, steps=40) for step in (1, -1))
+    assert abs(forward.value - backward.value) < 0.25 * forward.value
 
 
 @pytest.mark.parametrize(("n", "m", "message"), [(3, 9, "3 real images are too few"), (9, 3, "3 generated images are too few")])

@@ -1,4 +1,4 @@
-"""Each loss, and its gradients, against a plain implementation in float64."""
+"""Each loss and its gradients compared with a plain implementation in float64."""
 
 import pytest
 import torch
@@ -16,14 +16,14 @@ LOSSES = {
 
 
 def plain_losses(name: str, generator, critic, real, labels, z, mix) -> tuple[torch.Tensor, torch.Tensor]:
-    """The definitions, image by image, one pass for each kind of images."""
+    """Return the losses of critic and generator by their definitions, with separate passes and image by image."""
     fake = generator(z, labels)
     (d_real, c_real), (d_fake, _), (d_drawn, c_drawn) = critic(real), critic(fake.detach()), critic(fake)
 
     def slopes(x: torch.Tensor) -> list[torch.Tensor]:
         x = x.detach().requires_grad_(True)
-        found = [torch.autograd.grad(critic(x[i : i + 1])[0].sum(), x, create_graph=True)[0][i] for i in range(len(x))]
-        return [g.pow(2).sum() for g in found]
+        gradients = [torch.autograd.grad(critic(x[i : i + 1])[0].sum(), x, create_graph=True)[0][i] for i in range(len(x))]
+        return [g.pow(2).sum() for g in gradients]
 
     if name == "wgan-gp":
         mixed = mix * fake.detach() + (1 - mix) * real
@@ -60,12 +60,12 @@ def test_losses_and_gradients_agree_with_their_definitions(family: str, name: st
         critic_loss(LOSSES[name], critic, real, labels, fake.detach(), mix),
         generator_loss(LOSSES[name], critic, fake, labels),
     )
-    for found, plain, network in zip(
+    for loss, plain, network in zip(
         ours, plain_losses(name, generator, critic, real, labels, z, mix), (critic, generator), strict=True
     ):
-        torch.testing.assert_close(found, plain, rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(loss, plain, rtol=1e-9, atol=1e-11)
         names, tensors = zip(*network.named_parameters(), strict=True)
-        pairs = (torch.autograd.grad(loss, tensors, retain_graph=True, allow_unused=True) for loss in (found, plain))
+        pairs = (torch.autograd.grad(value, tensors, retain_graph=True, allow_unused=True) for value in (loss, plain))
         for parameter, a, b in zip(names, *pairs, strict=True):
             if a is not None or b is not None:
                 torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-10, msg=parameter)

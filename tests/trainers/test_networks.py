@@ -1,6 +1,7 @@
-"""The families of networks: shapes and sizes from the formula, norms and convolutions against PyTorch's own."""
+"""The families of networks: shapes and parameter counts; norms and convolutions compared with PyTorch's."""
 
 import itertools
+from typing import get_args
 
 import pytest
 import torch
@@ -10,11 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainers.config.settings import GanConfig, TrainingConfig
 from trainers.core.losses import critic_loss, generator_loss
-from trainers.networks import make_critic, make_generator, norms, resnet, set_low_gradients, sngan
+from trainers.networks import FAMILIES, make_critic, make_generator, norms, resnet, set_low_gradients, sngan
 from trainers.networks.convolutions import convolve, convolve_transposed
 from trainers.networks.norms import BatchNorm, LayerNorm
 
-FAMILIES = ("resnet", "sngan", "dcgan")
 SMALL = GanConfig(resolution=16, width=4, latent=8)
 
 
@@ -28,6 +28,10 @@ def parameters(network: torch.nn.Module) -> int:
 
 def conv(inputs: int, outputs: int, kernel: int, bias: bool = True) -> int:
     return inputs * outputs * kernel**2 + (outputs if bias else 0)
+
+
+def test_the_configuration_names_every_family():
+    assert set(get_args(GanConfig.model_fields["family"].annotation)) == set(FAMILIES) == {"resnet", "sngan", "dcgan"}
 
 
 # -- shapes and sizes ---------------------------------------------------------------------------------------------------
@@ -49,7 +53,7 @@ def test_every_family_draws_and_scores_at_every_resolution(family: str, classes:
 
 
 def test_the_sngan_critic_has_its_papers_blocks():
-    """At 64 pixels and width 64: an optimised first block, 64-128-256-512 by halves, a last one of 512, sum pooling."""
+    """At 64 pixels and width 64: first block, down-sampling blocks 64-128-256-512, a last one of 512, sum pooling."""
     expected = conv(3, 64, 3) + conv(64, 64, 3) + conv(3, 64, 1) + 512 + 1
     for a, b in [(64, 128), (128, 256), (256, 512)]:
         expected += conv(a, a, 3) + conv(a, b, 3) + conv(a, b, 1)
@@ -79,7 +83,7 @@ def test_spectral_norms_are_one():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_critic_says_rightly_whether_it_keeps_images_apart(family: str):
+def test_keeps_images_apart_holds_for_the_critic(family: str):
     critic = make_critic(config(family)).eval()  # no power iterations: the same function at every pass
     x = torch.randn(6, 3, 16, 16)
     apart = torch.cat([critic(x[:2])[0], critic(x[2:])[0]])
@@ -138,28 +142,28 @@ def test_layer_norm_and_its_first_and_second_derivatives_are_pytorchs(layout: to
     assert torch.autograd.gradcheck(by_x, (x,))
 
 
-def test_what_layer_norm_cannot_differentiate_it_refuses():
+def test_layer_norm_refuses_derivatives_that_it_does_not_implement():
     norm = LayerNorm(2)
     (g,) = torch.autograd.grad(norm(torch.randn(2, 2, 3, 3)).sum(), norm.scale, create_graph=True)
-    with pytest.raises(NotImplementedError, match="not written out"):
+    with pytest.raises(NotImplementedError, match="not implemented"):
         g.sum().backward()
 
 
 class Watch(TorchDispatchMode):
-    """Notes the layout of all that group norm is handed."""
+    """Records the layout of every tensor passed to group norm."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.laid_out: list[bool] = []
+        self.contiguous: list[bool] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if "group_norm" in func.name():
-            self.laid_out += [each.is_contiguous() for each in args if isinstance(each, torch.Tensor)]
+            self.contiguous += [tensor.is_contiguous() for tensor in args if isinstance(tensor, torch.Tensor)]
         return func(*args, **(kwargs or {}))
 
 
-def test_on_a_gpu_layer_norm_hands_over_what_every_version_of_pytorch_takes():
-    """Which is never channels-last; on tensors of a GPU that have no values, and so need none."""
+def test_on_a_gpu_layer_norm_passes_contiguous_tensors_to_pytorch():
+    """Every version of PyTorch takes these. The tensors are fake, so no GPU is needed."""
     with FakeTensorMode(), torch.device("cuda"), Watch() as watch:
         x, g = (torch.empty(2, 4, 3, 3).to(memory_format=torch.channels_last) for _ in range(2))
         norm = LayerNorm(4)
@@ -167,16 +171,16 @@ def test_on_a_gpu_layer_norm_hands_over_what_every_version_of_pytorch_takes():
         statistic = torch.empty(2, 1)
         norms._group_norm_backward(g, y, statistic, statistic, norm.scale)
     assert y.is_cuda
-    assert len(watch.laid_out) == 8
-    assert all(watch.laid_out)
+    assert len(watch.contiguous) == 8
+    assert all(watch.contiguous)
 
 
 # -- convolutions -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_convolutions_with_low_gradients_are_differentiable_twice_and_rightly(transposed: bool, monkeypatch):
-    """With float64 in bfloat16's place the whole chain must agree with PyTorch's."""
+def test_second_derivatives_with_low_gradients_agree_with_pytorchs(transposed: bool, monkeypatch):
+    """With float64 in place of bfloat16."""
     monkeypatch.setattr("trainers.networks.convolutions.LOW", torch.double)
     torch.manual_seed(0)
     x, w, b = torch.randn(2, 3, 4, 4).double(), torch.randn(3, 3, 4, 4).double(), torch.randn(3).double()
@@ -196,7 +200,7 @@ def test_convolutions_with_low_gradients_are_differentiable_twice_and_rightly(tr
     ("resnet", "wgan-gp", 10.0), ("resnet", "non-saturating", 10.0), ("sngan", "hinge", 0.0), ("dcgan", "hinge", 0.0),
 ])  # fmt: skip
 def test_low_gradients_are_within_a_hundredth_of_float32s(family: str, loss: str, penalty: float):
-    """Of both networks, as whole vectors, before any training and after some steps of it; the forward pass is the same."""
+    """Gradients of both networks, each as one vector, before training and after some steps."""
     torch.manual_seed(0)
     gan = GanConfig.model_validate({"family": family, "resolution": 32, "width": 16})
     training = TrainingConfig(loss=loss, gradient_penalty=penalty)  # type: ignore[arg-type]
@@ -210,14 +214,14 @@ def test_low_gradients_are_within_a_hundredth_of_float32s(family: str, loss: str
             set_low_gradients(network, low)
         torch.manual_seed(1)
         fake = generator(torch.randn(16, 128))
-        found = []
+        vectors = []
         for value, network in (
             (critic_loss(training, critic, real, None, fake.detach(), mix), critic),
             (generator_loss(training, critic, fake, None), generator),
         ):
-            each = torch.autograd.grad(value, list(network.parameters()), allow_unused=True)
-            found.append(torch.cat([g.flatten() for g in each if g is not None]))
-        return found
+            parts = torch.autograd.grad(value, list(network.parameters()), allow_unused=True)
+            vectors.append(torch.cat([g.flatten() for g in parts if g is not None]))
+        return vectors
 
     for _ in range(2):
         exact, low = gradients(False), gradients(True)
@@ -238,10 +242,10 @@ def test_low_gradients_leave_the_forward_pass_alone():
     torch.testing.assert_close(critic(x)[0], exact, rtol=1e-5, atol=1e-6)
 
 
-def test_every_convolution_obeys():
-    for family, network in itertools.product(FAMILIES, (make_generator, make_critic)):
-        made = network(config(family))
-        set_low_gradients(made, True)
-        convolutions = [m for m in made.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
+def test_low_gradients_are_set_for_every_convolution():
+    for family, make in itertools.product(FAMILIES, (make_generator, make_critic)):
+        network = make(config(family))
+        set_low_gradients(network, True)
+        convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
         assert convolutions
         assert all(module.low_gradients for module in convolutions)

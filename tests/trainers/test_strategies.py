@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainers.adaptation.anchors import Anchors, relative
 from trainers.adaptation.describe import inventory
-from trainers.adaptation.fisher import SAMPLES, TOGETHER, fisher
+from trainers.adaptation.fisher import BATCH, SAMPLES, fisher
 from trainers.adaptation.low_rank import LowRankUpdate, merged_state
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
@@ -192,7 +192,7 @@ def test_a_strategy_that_leaves_nothing_to_be_trained_says_so():
 
     gan = Gan(shape("dcgan"), training("dcgan"), classes=0, seed=0)
     gan.follow(Frozen())
-    with pytest.raises(UserError, match="strategy 'frozen' leaves nothing of the critic to be trained at step 4"):
+    with pytest.raises(UserError, match="strategy 'frozen' trains no parameter of the critic at step 4"):
         gan.train(PIXELS, None, STEPS)
 
 
@@ -317,7 +317,7 @@ def test_a_source_of_before_there_was_fisher_information_has_it_computed():
     for parent in (whole, bare):
         gan = Gan(shape("dcgan"), training("dcgan"), classes=0, seed=7)
         matches = {name: transfer.transfer(parent, name, network, ()) for name, network in gan.networks.items()}
-        found.append(transfer.anchors(parent, gan.networks, matches, (), Penalty(1.0, fisher=True)).importances)
+        found.append(transfer.anchors_at(parent, gan.networks, matches, (), Penalty(1.0, fisher=True)).importances)
     assert set(found[0]) == set(found[1])
     assert all(torch.equal(tensor, found[1][key]) for key, tensor in found[0].items())
 
@@ -330,8 +330,8 @@ def scored(generator: nn.Module, critic: Critic) -> Iterator[tuple[Tensor, Tenso
     random = torch.Generator().manual_seed(derive_seed("fisher", 0))
     features: list[Tensor] = []
     hook = critic.score.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
-    for _ in range(SAMPLES // TOGETHER):
-        z = torch.randn(TOGETHER, 8, generator=random).double()
+    for _ in range(SAMPLES // BATCH):
+        z = torch.randn(BATCH, 8, generator=random).double()
         with torch.no_grad():
             yield critic(generator(z, None))[0], features.pop()
     hook.remove()

@@ -1,4 +1,4 @@
-"""Checkpoints of the paper's code: its names and its layout, against its networks written out in NumPy; and real ones."""
+"""Checkpoints of the paper's code: names and layout, compared with its networks in NumPy; and real checkpoints."""
 
 import subprocess
 import sys
@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from trainers.common.errors import UserError
 from trainers.config.settings import GanConfig
 from trainers.networks import make_critic, make_generator
+from trainers.trial.checkpoints import with_prefix
 from trainers.trial.imports import fit, read
 from trainers.trial.tensorflow import in_our_layout, is_checkpoint, our_name
 
@@ -23,19 +24,19 @@ FEATURES = 4 * 4 * 8 * DIM
 
 
 def shapes(classes: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all that a checkpoint of the paper's code has, 64 pixels wide, by name."""
-    found: dict[str, tuple[int, ...]] = {"beta1_power": ()}
+    """Return the shapes of all tensors in a checkpoint of the paper's code at 64 pixels, by name."""
+    result: dict[str, tuple[int, ...]] = {"beta1_power": ()}
 
     def scoped(layer: str, **kinds: tuple[int, ...]) -> None:
         for kind, shape in kinds.items():
             name = f"{layer}/{layer}.{kind}"
-            found.update({name: shape, f"{name}/Adam": shape, f"{name}/Adam_1": shape})
+            result.update({name: shape, f"{name}/Adam": shape, f"{name}/Adam_1": shape})
 
     def norm(layer: str, channels: int) -> None:
         by_class = (classes, channels) if classes and layer.startswith("Generator") else (channels,)
-        found.update({f"{layer}.scale": by_class, f"{layer}.offset": by_class})
+        result.update({f"{layer}.scale": by_class, f"{layer}.offset": by_class})
         if layer.startswith("Generator") and not classes:
-            found.update({f"{layer}.moving_mean": (channels,), f"{layer}.moving_variance": (channels,)})
+            result.update({f"{layer}.moving_mean": (channels,), f"{layer}.moving_variance": (channels,)})
 
     def block(layer: str, inputs: int, outputs: int, middle: int) -> None:
         norm(f"{layer}.BN1", inputs)
@@ -54,7 +55,7 @@ def shapes(classes: int) -> dict[str, tuple[int, ...]]:
     scoped("Discriminator.Output", W=(FEATURES, 1), b=(1,))
     if classes:
         scoped("Discriminator.ACGANOutput", W=(FEATURES, classes), b=(classes,))
-    return found
+    return result
 
 
 def checkpoint(classes: int) -> dict[str, np.ndarray]:
@@ -63,7 +64,7 @@ def checkpoint(classes: int) -> dict[str, np.ndarray]:
 
 
 class Paper:
-    """The forward passes, channels last."""
+    """The forward passes of the paper's networks in NumPy, channels-last."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self.arrays = {name.rpartition("/")[2]: array.astype("float64") for name, array in arrays.items()}
@@ -117,31 +118,30 @@ def _down(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("classes", [0, 3])
-def test_networks_of_the_papers_code_draw_and_score_with_us_as_they_do_there(classes: int):
+def test_networks_of_the_papers_code_give_the_same_images_and_scores_here(classes: int):
     arrays = checkpoint(classes)
     fitting = fit({name: in_our_layout(name, array) for name, array in arrays.items()}, {}, GAN, classes)
     fitting.check("it")
-    assert {name.rpartition(".")[2] for name in fitting.left} <= {
+    assert {name.rpartition(".")[2] for name in fitting.ignored} <= {
         "beta1_power", "W/Adam", "W/Adam_1", "b/Adam", "b/Adam_1", "Filters/Adam", "Filters/Adam_1", "Biases/Adam",
         "Biases/Adam_1", "moving_mean", "moving_variance",
     }  # fmt: skip
     z, labels = np.random.default_rng(1).normal(size=(5, LATENT)), np.array([0, 2, 1, 1, 0])
-    made = {"generator": make_generator(GAN, classes), "critic": make_critic(GAN, classes)}
-    for network, each in made.items():
-        own = {name.removeprefix(f"{network}."): t for name, t in fitting.tensors.items() if name.startswith(network)}
-        each.double().load_state_dict(own)
+    networks = {"generator": make_generator(GAN, classes), "critic": make_critic(GAN, classes)}
+    for name, network in networks.items():
+        network.double().load_state_dict(with_prefix(fitting.tensors, f"{name}."))
     paper = Paper(arrays)
     theirs = paper.generator(z, labels)
     with torch.no_grad():
-        images = made["generator"](torch.from_numpy(z), torch.from_numpy(labels))
-        scores = [each for each in made["critic"](images) if each is not None]
+        images = networks["generator"](torch.from_numpy(z), torch.from_numpy(labels))
+        scores = [output for output in networks["critic"](images) if output is not None]
     assert theirs.std() > 0.05
     np.testing.assert_allclose(images.permute(0, 2, 3, 1).numpy(), theirs, atol=1e-9)
     ours = np.concatenate([score.reshape(5, -1).numpy() for score in scores], axis=1)
     np.testing.assert_allclose(ours, paper.critic(theirs, labels), rtol=1e-9)
 
 
-def test_other_names_stay_as_they_are():
+def test_other_names_are_unchanged():
     for name in (
         "generator.norm.scale",
         "Generator.Res1.BN1.moving_mean",
@@ -153,26 +153,26 @@ def test_other_names_stay_as_they_are():
 
 
 @pytest.mark.parametrize("name", ["model-7", "model-7.index", "model-7.meta", "model-7.data-00000-of-00001", "."])
-def test_a_checkpoint_is_known_by_its_files(tmp_path: Path, name: str):
+def test_a_checkpoint_is_recognised_by_its_files(tmp_path: Path, name: str):
     assert not is_checkpoint(tmp_path / name)
-    for each in ("model-7.index", "checkpoint"):
-        (tmp_path / each).touch()
+    for file in ("model-7.index", "checkpoint"):
+        (tmp_path / file).touch()
     assert is_checkpoint(tmp_path / name)
 
 
 def test_a_real_checkpoint_is_read_by_its_prefix_one_of_its_files_or_its_folder(tmp_path: Path):
-    """In another process, as TensorFlow must be: PyTorch is in this one."""
+    """The checkpoint is written in another process, since TensorFlow and PyTorch cannot share one."""
     if find_spec("tensorflow") is None:
-        pytest.skip("the checkpoints of TensorFlow are read where it is installed")
+        pytest.skip("needs TensorFlow")
     arrays = {**checkpoint(3), "step": np.array(7)}
     save_file(arrays, tmp_path / "arrays")
     subprocess.run([sys.executable, "-c", SAVE, str(tmp_path)], check=True)
     for path in (tmp_path / "model-7", tmp_path / "model-7.index", tmp_path / "model-7.data-00000-of-00001", tmp_path):
-        found = read(path)
-        assert sorted(found) == sorted(arrays)
-        assert all(torch.equal(found[name], in_our_layout(name, array)) for name, array in arrays.items())
+        tensors = read(path)
+        assert sorted(tensors) == sorted(arrays)
+        assert all(torch.equal(tensors[name], in_our_layout(name, array)) for name, array in arrays.items())
     (tmp_path / "model-7.index").write_bytes(b"short")
-    with pytest.raises(UserError, match="is TensorFlow's, which cannot read it: 'file is too short"):
+    with pytest.raises(UserError, match="is a TensorFlow checkpoint that TensorFlow cannot read: 'file is too short"):
         read(tmp_path / "model-7")
 
 

@@ -1,4 +1,4 @@
-"""A trial from its configuration to its last measurement, on real domains; keys and cells."""
+"""A trial from its configuration to its last measurement, on real domains; its key and cell."""
 
 import io
 import math
@@ -38,7 +38,7 @@ def ref(name: str) -> DomainRef:
 
 
 def config(**changes: Any) -> TrialConfig:
-    """Return a trial of seconds: an adaptation to digits from scratch, but for the changes, e.g. ``training__steps=2``."""
+    """Return a trial that takes seconds, digits from scratch, with changes such as ``training__steps=2``."""
     data: dict[str, Any] = {
         "kind": "adapt",
         "domain": ref("digits").model_dump(),
@@ -51,8 +51,8 @@ def config(**changes: Any) -> TrialConfig:
     for path, value in changes.items():
         *sections, name = path.split("__")
         section = data
-        for each in sections:
-            section = section[each]
+        for section_name in sections:
+            section = section[section_name]
         section[name] = value
     return TrialConfig.model_validate(data)
 
@@ -75,9 +75,9 @@ def checkpoint(rung: Rung) -> Checkpoint:
     return checkpoints.load(rung.checkpoint, "here")
 
 
-def outcome(shown: Rung) -> tuple[Any, ...]:
-    """Return all of a rung that may not depend on the machine's mood."""
-    return shown.step, shown.measurements, shown.samples, shown.images_seen, shown.finished, shown.diverged
+def outcome(rung: Rung) -> tuple[Any, ...]:
+    """Return the results of a rung that do not depend on time or memory."""
+    return rung.step, rung.measurements, rung.samples, rung.images_seen, rung.finished, rung.diverged
 
 
 def assert_same_weights(a: Checkpoint, b: Checkpoint, prefix: str = "") -> None:
@@ -86,74 +86,74 @@ def assert_same_weights(a: Checkpoint, b: Checkpoint, prefix: str = "") -> None:
     assert all(torch.equal(a.tensors[name], b.tensors[name]) for name in names)
 
 
-# -- what a trial shows -------------------------------------------------------------------------------------------------
+# -- the results of a trial ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("conditional", [False, True])
-def test_a_trial_shows_step_0_and_every_rung(conditional: bool):
+def test_a_trial_yields_step_0_and_every_rung(conditional: bool):
     trial = config(conditional=conditional)
-    shown = rungs(trial)
-    assert [each.step for each in shown] == [0, *trial.rungs] == [0, 2, 4, 6]
-    assert [each.finished for each in shown] == [False, False, False, True]
-    assert [each.images_seen for each in shown] == [0, 16, 32, 48]
-    assert [each.images_per_second is None for each in shown] == [True, False, False, False]
-    assert all(a.seconds < b.seconds for a, b in zip(shown, shown[1:], strict=False))
-    for each in shown:
-        assert each.diverged is None
-        assert each.embedding == load_embedding("builtin").identity
-        assert each.peak_memory_mib > 10
-        names = [name for name in METRICS if name != "fid_infinity" or each.finished]
+    results = rungs(trial)
+    assert [rung.step for rung in results] == [0, *trial.rungs] == [0, 2, 4, 6]
+    assert [rung.finished for rung in results] == [False, False, False, True]
+    assert [rung.images_seen for rung in results] == [0, 16, 32, 48]
+    assert [rung.images_per_second is None for rung in results] == [True, False, False, False]
+    assert all(a.seconds < b.seconds for a, b in zip(results, results[1:], strict=False))
+    for rung in results:
+        assert rung.diverged is None
+        assert rung.embedding == load_embedding("builtin").identity
+        assert rung.peak_memory_mib > 10
+        names = [name for name in METRICS if name != "fid_infinity" or rung.finished]
         names += [f"fid/{digit}" for digit in range(10)] + ["intra_fid"] if conditional else []
-        assert [measured.metric for measured in each.measurements] == names
-        found = {measured.metric: measured for measured in each.measurements}
+        assert [measurement.metric for measurement in rung.measurements] == names
+        metrics = {measurement.metric: measurement for measurement in rung.measurements}
         for name in set(METRICS) & set(names):
-            assert found[name].samples == 64
-            assert math.isfinite(found[name].value)
-            assert found[name].standard_error is not None
+            assert metrics[name].samples == 64
+            assert math.isfinite(metrics[name].value)
+            assert metrics[name].standard_error is not None
         for name in ("fid", "kid"):
-            assert 0 < (found[name].standard_error or 0) < abs(found[name].value)
-    assert len({each.measurements[0].value for each in shown}) == 4, "nothing was learnt"
+            assert 0 < (metrics[name].standard_error or 0) < abs(metrics[name].value)
+    assert len({rung.measurements[0].value for rung in results}) == 4, "training had no effect"
 
 
-def test_metrics_are_those_of_the_samples_the_reference_and_the_images_trained_on():
+def test_metrics_agree_with_their_functions_on_the_samples_the_reference_and_the_training_images():
     trial = config(evaluation__iw_steps=3)
-    shown, embed = rungs(trial)[-1], load_embedding("builtin")
-    network, latent = checkpoints.generator(checkpoint(shown))
+    rung, embed = rungs(trial)[-1], load_embedding("builtin")
+    network, latent = checkpoints.generator(checkpoint(rung))
     images, real = sample(network, latent, 64, 0), domains.get("digits").load("reference", 8).images
     training = embed(training_images(trial).images)
     pair = Comparison(references("digits", 8, embed), embed(images), training)
-    found = {measured.metric: measured.value for measured in shown.measurements}
+    metrics = {measurement.metric: measurement.value for measurement in rung.measurements}
     for name, metric in METRICS.items():
-        assert found[name] == pytest.approx(metric(pair).value, rel=1e-3, abs=1e-3), name
-    assert found["memorisation"] == pytest.approx(memorisation(training, embed(real), embed(images)).value, abs=1e-3)
-    assert found["iw"] == pytest.approx(iw_distance(real, images, trial.gan, 0, 3).value, rel=1e-2)
-    assert list(found)[-1] == "iw"
-    assert all(measured.metric != "iw" for each in rungs(config()) for measured in each.measurements)
+        assert metrics[name] == pytest.approx(metric(pair).value, rel=1e-3, abs=1e-3), name
+    assert metrics["memorisation"] == pytest.approx(memorisation(training, embed(real), embed(images)).value, abs=1e-3)
+    assert metrics["iw"] == pytest.approx(iw_distance(real, images, trial.gan, 0, 3).value, rel=1e-2)
+    assert list(metrics)[-1] == "iw"
+    assert all(measurement.metric != "iw" for rung in rungs(config()) for measurement in rung.measurements)
 
 
-def test_fid_class_by_class_is_that_of_each_classs_images_alone():
-    shown = rungs(config(conditional=True, evaluation__samples=200))[-1]
+def test_fid_by_class_uses_the_images_of_the_class_only():
+    rung = rungs(config(conditional=True, evaluation__samples=200))[-1]
     embed, data = load_embedding("builtin"), domains.get("digits").load("reference", 8)
     assert data.labels is not None
-    network, latent = checkpoints.generator(checkpoint(shown))
+    network, latent = checkpoints.generator(checkpoint(rung))
     images = sample(network, latent, 200, 0)
     labels = np.arange(200) % 10
-    found = {measured.metric: measured for measured in shown.measurements}
+    metrics = {measurement.metric: measurement for measurement in rung.measurements}
     values = []
     for digit in range(10):
         theirs, ours = embed(data.images[data.labels == digit]), embed(images[labels == digit])
         values.append(fid(statistics(theirs), statistics(ours)))
-        assert found[f"fid/{digit}"].value == pytest.approx(values[-1], rel=1e-3)
-        assert found[f"fid/{digit}"].samples == 20
-    assert found["intra_fid"].value == pytest.approx(np.mean(values), rel=1e-3)
+        assert metrics[f"fid/{digit}"].value == pytest.approx(values[-1], rel=1e-3)
+        assert metrics[f"fid/{digit}"].samples == 20
+    assert metrics["intra_fid"].value == pytest.approx(np.mean(values), rel=1e-3)
 
 
-def test_the_moving_average_is_measured_beside_the_generator_from_the_same_start():
+def test_the_moving_average_starts_at_the_generator_and_is_measured_too():
     start, *_, last = rungs(config(training__ema=0.5))
-    for shown, equal in ((start, True), (last, False)):
-        found = {measured.metric: measured.value for measured in shown.measurements}
-        assert list(found)[-2:] == ["fid_ema", "kid_ema"]
-        assert (found["fid"] == found["fid_ema"]) == equal
+    for rung, equal in ((start, True), (last, False)):
+        metrics = {measurement.metric: measurement.value for measurement in rung.measurements}
+        assert list(metrics)[-2:] == ["fid_ema", "kid_ema"]
+        assert (metrics["fid"] == metrics["fid_ema"]) == equal
     plain = rungs(config())[-1]
     assert plain.measurements == last.measurements[:-2], "the average must not change the training"
 
@@ -167,26 +167,26 @@ def test_after_a_transfer_the_moving_average_starts_at_the_source():
 
 
 def test_samples_are_a_grid_of_32_images():
-    for shown in rungs(config()):
-        assert shown.samples is not None
-        image = Image.open(io.BytesIO(shown.samples))
+    for rung in rungs(config()):
+        assert rung.samples is not None
+        image = Image.open(io.BytesIO(rung.samples))
         assert (image.format, image.mode, image.size) == ("PNG", "RGB", (8 * 9 - 1, 4 * 9 - 1))
     real = np.asarray(Image.open(io.BytesIO(real_grid("digits", 8))))
     np.testing.assert_array_equal(real[:8, :8], domains.get("digits").load("reference", 8).images[0])
     np.testing.assert_array_equal(real[-8:, -8:], domains.get("digits").load("reference", 8).images[-1])
 
 
-def test_checkpoints_tell_where_they_come_from_and_only_the_last_cannot_be_resumed():
+def test_checkpoints_have_their_trial_step_and_report_and_only_the_last_cannot_be_resumed():
     trial = config()
-    for shown in rungs(trial):
-        written = checkpoint(shown)
-        assert (written.trial, written.step, written.report) == (trial, shown.step, shown.report)
-        assert written.resumable is not shown.finished
+    for rung in rungs(trial):
+        written = checkpoint(rung)
+        assert (written.trial, written.step, written.report) == (trial, rung.step, rung.report)
+        assert written.resumable is not rung.finished
 
 
-def test_a_generator_that_has_learnt_is_nearer_to_its_domain():
-    shown = rungs(config(size=200, training__steps=60, training__batch=16, evaluation__first_rung=60))
-    before, after = ({m.metric: m.value for m in each.measurements} for each in (shown[0], shown[-1]))
+def test_training_reduces_fid_and_kid():
+    results = rungs(config(size=200, training__steps=60, training__batch=16, evaluation__first_rung=60))
+    before, after = ({m.metric: m.value for m in rung.measurements} for rung in (results[0], results[-1]))
     for name in ("fid", "kid"):
         assert after[name] < 0.7 * before[name], name
 
@@ -196,13 +196,13 @@ def test_a_generator_that_has_learnt_is_nearer_to_its_domain():
 
 @pytest.mark.parametrize("strategy", ["scratch", "finetune", "ewc", "lora", "mine"])
 @pytest.mark.parametrize("conditional", [False, True])
-def test_resuming_from_any_rung_gives_the_same_numbers_to_the_bit(strategy: str, conditional: bool):
+def test_resuming_from_any_rung_gives_the_same_results_to_the_bit(strategy: str, conditional: bool):
     source = pretrain("numerals", conditional=conditional)
     trial = config(conditional=conditional) if strategy == "scratch" else adapt(source, strategy)
     whole = list(run(trial, parent=checkpoint(rungs(source)[-1])))
     for i, stop in enumerate(whole[:-1]):
         rest = list(run(trial, resume=checkpoint(stop)))
-        assert [outcome(each) for each in rest] == [outcome(each) for each in whole[i + 1 :]]
+        assert [outcome(other) for other in rest] == [outcome(other) for other in whole[i + 1 :]]
         assert rest[0].seconds > stop.seconds
         ours, theirs = checkpoint(rest[-1]), checkpoint(whole[-1])
         assert_same_weights(ours, theirs)
@@ -210,31 +210,31 @@ def test_resuming_from_any_rung_gives_the_same_numbers_to_the_bit(strategy: str,
         assert bool(ours.matches) == (strategy != "scratch")
 
 
-def test_the_time_between_rungs_is_not_the_trials(monkeypatch: pytest.MonkeyPatch):
-    """The clock jumps an hour whenever the driver has the trial's rung in hand."""
+def test_the_time_between_rungs_does_not_count(monkeypatch: pytest.MonkeyPatch):
+    """The clock advances by an hour after every rung."""
     clock, away = time.perf_counter, 0.0
     monkeypatch.setattr(time, "perf_counter", lambda: clock() + away)
     seconds = []
-    for shown in run(config()):
-        seconds.append(shown.seconds)
+    for rung in run(config()):
+        seconds.append(rung.seconds)
         away += 3600
     assert max(seconds) < 600
 
 
 def test_a_repeated_trial_is_the_same_and_another_seed_is_not():
     trial = config()
-    assert [outcome(each) for each in run(trial)] == [outcome(each) for each in rungs(trial)]
+    assert [outcome(other) for other in run(trial)] == [outcome(other) for other in rungs(trial)]
     other = rungs(config(seed=1))
     assert all(a.measurements != b.measurements for a, b in zip(rungs(trial), other, strict=True))
 
 
-# -- what it starts from ------------------------------------------------------------------------------------------------
+# -- the start ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("strategy", "copied"), [
     ("finetune", {"generator", "critic"}), ("finetune-g", {"generator"}), ("finetune-d", {"critic"}), ("scratch", set()),
 ])  # fmt: skip
-def test_a_strategy_starts_from_the_parts_of_its_source_that_it_names(strategy: str, copied: set[str]):
+def test_a_strategy_copies_the_networks_that_it_names(strategy: str, copied: set[str]):
     source = pretrain("letters")
     last = rungs(source)[-1]
     start = next(run(adapt(source, strategy), parent=checkpoint(last)))
@@ -248,7 +248,7 @@ def test_a_strategy_starts_from_the_parts_of_its_source_that_it_names(strategy: 
 
 @pytest.mark.parametrize("strategy", ["finetune", "finetune-g", "finetune-d"])
 def test_a_strategy_with_a_source_needs_one(strategy: str):
-    with pytest.raises(UserError, match=f"strategy '{strategy}' starts from a source, and none was given"):
+    with pytest.raises(UserError, match=f"strategy '{strategy}' needs a source, and none was given"):
         next(run(config(strategy=strategy)))
 
 
@@ -263,30 +263,30 @@ def test_a_source_of_other_networks_does_not_fit():
             next(run(misfit, parent=checkpoint(rungs(source)[-1])))
 
 
-def test_classes_that_the_source_lacks_start_from_its_mean():
+def test_classes_that_the_source_lacks_start_from_the_mean():
     source = pretrain("letters", conditional=True)
     parent = checkpoint(rungs(source)[-1])
-    shown = list(run(adapt(source), parent=parent))
-    assert shown[-1].finished
-    assert shown[-1].diverged is None
-    rows = checkpoint(shown[0]).tensors["generator.norm.scale"]
+    results = list(run(adapt(source), parent=parent))
+    assert results[-1].finished
+    assert results[-1].diverged is None
+    rows = checkpoint(results[0]).tensors["generator.norm.scale"]
     assert rows.shape[0] == 10
     torch.testing.assert_close(rows, parent.tensors["generator.norm.scale"].mean(0).expand_as(rows))
 
 
 @pytest.mark.parametrize("labelled", [False, True])
-def test_a_source_may_have_labels_where_the_target_has_none_and_the_other_way_round(labelled: bool):
+def test_only_one_of_source_and_target_may_have_labels(labelled: bool):
     source = pretrain("numerals", conditional=labelled)
-    wanted = "finetune[from=conditional]" if labelled else "finetune[from=unconditional]"
-    trial = adapt(source, wanted).model_copy(update={"conditional": not labelled})
-    shown = list(run(trial, parent=checkpoint(rungs(source)[-1])))
-    assert shown[-1].finished
+    strategy = "finetune[from=conditional]" if labelled else "finetune[from=unconditional]"
+    trial = adapt(source, strategy).model_copy(update={"conditional": not labelled})
+    results = list(run(trial, parent=checkpoint(rungs(source)[-1])))
+    assert results[-1].finished
     if not labelled:
-        assert shown[0].samples == rungs(source)[-1].samples, "at step 0 it draws what its source draws"
-        assert "classify.weight" in checkpoint(shown[0]).matches["critic"].fresh
+        assert results[0].samples == rungs(source)[-1].samples, "at step 0 it generates the images of the source"
+        assert "classify.weight" in checkpoint(results[0]).matches["critic"].fresh
 
 
-def test_classes_find_their_rows_by_name(tmp_path: Path):
+def test_classes_are_mapped_by_name(tmp_path: Path):
     """The source's classes are 3, 7 and x, in this order; the target's are the ten digits."""
     for number, image in enumerate(domains.get("numerals").load("train", 8).images[:90]):
         path = tmp_path / "x37"[number % 3] / f"{number}.png"
@@ -298,19 +298,19 @@ def test_classes_find_their_rows_by_name(tmp_path: Path):
     start = checkpoint(next(run(adapt(source), parent=parent)))
     for name in ("generator.norm.scale", "generator.blocks.0.norm1.shift", "critic.classify.weight"):
         theirs, ours = parent.tensors[name], start.tensors[name]
-        assert len(theirs.unique(dim=0)) == 3, "the source's classes are alike"
+        assert len(theirs.unique(dim=0)) == 3, "the source's classes have equal rows"
         assert torch.equal(ours[3], theirs[0])
         assert torch.equal(ours[7], theirs[1])
         assert not torch.equal(ours[0], theirs[2])
 
 
-# -- what goes wrong ----------------------------------------------------------------------------------------------------
+# -- failures -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_diverging_trial_says_so_and_ends():
-    shown = list(run(config(training__steps=40, training__critic_lr=1e6)))
-    assert [each.diverged is None for each in shown] == [True] * (len(shown) - 1) + [False]
-    last = shown[-1]
+def test_a_diverging_trial_reports_it_and_ends():
+    results = list(run(config(training__steps=40, training__critic_lr=1e6)))
+    assert [rung.diverged is None for rung in results] == [True] * (len(results) - 1) + [False]
+    last = results[-1]
     assert last.diverged is not None
     assert "a loss reached" in last.diverged
     assert (last.measurements, last.checkpoint, last.samples) == ((), None, None)
@@ -318,18 +318,18 @@ def test_a_diverging_trial_says_so_and_ends():
     assert not last.finished
 
 
-def test_a_domain_that_has_changed_since_is_a_users_error():
+def test_a_changed_domain_is_an_error():
     with pytest.raises(UserError, match="domain 'digits' has changed since the sweep was planned; run the command again"):
         next(run(config(domain__fingerprint="digits/0")))
 
 
-def test_a_folder_that_grows_between_plan_and_trial_is_noticed(tmp_path: Path):
+def test_a_folder_that_changes_between_plan_and_trial_is_detected(tmp_path: Path):
     for number, image in enumerate(domains.get("digits").load("train", 8).images[:30]):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
     trial = config(domain=ref(f"folder:{tmp_path}"))
     assert len(training_images(trial).images) == 20
     (tmp_path / "0.png").unlink()
-    domains._own.cache_clear()  # another process, as it were
+    domains._own.cache_clear()  # as in another process
     with pytest.raises(UserError, match="has changed since the sweep was planned"):
         training_images(trial)
 
@@ -343,10 +343,10 @@ def test_a_conditional_trial_needs_labels(tmp_path: Path):
     assert training_images(config(domain=unlabelled)).labels is None
 
 
-# -- what it sees -------------------------------------------------------------------------------------------------------
+# -- training images ----------------------------------------------------------------------------------------------------
 
 
-def test_smaller_trials_see_some_of_what_larger_ones_see():
+def test_subsets_are_nested():
     few, many = training_images(config(size=20)), training_images(config(size=50))
     assert few.labels is not None
     assert many.labels is not None
@@ -365,7 +365,7 @@ def test_labels_belong_to_their_images():
     assert [labels[image.tobytes()] for image in seen.images] == list(seen.labels)
 
 
-def test_trials_of_a_seed_see_the_same_images_and_others_do_not():
+def test_trials_of_one_seed_have_the_same_images_and_others_do_not():
     source = pretrain("letters")
     images = training_images(config()).images
     for same in (adapt(source), config(training__steps=9), config(conditional=True)):
@@ -373,8 +373,8 @@ def test_trials_of_a_seed_see_the_same_images_and_others_do_not():
     assert not np.array_equal(training_images(config(seed=1)).images, images)
 
 
-def test_sizes_are_measured_against_the_same_whole_reference():
-    """At step 0 trials of two sizes are the same generator: equal numbers, unless the reference depended on the size."""
+def test_trials_of_all_sizes_use_the_same_reference():
+    """At step 0 trials of two sizes have the same generator, so their metrics are equal."""
     small, large = ([m for m in rungs(config(size=size))[0].measurements if m.metric != "memorisation"] for size in (20, 500))
     assert small == large
     features, summary = (getattr(references("digits", 8, load_embedding("builtin")), n) for n in ("features", "statistics"))
@@ -387,7 +387,7 @@ def test_sizes_are_measured_against_the_same_whole_reference():
 
 BASE = config(source=ref("letters"), strategy="finetune", parent="0" * 16)
 
-#: Every key of a trial, another value for it, and whether trials that differ in it are of one cell.
+#: By field of a trial: another value, and whether trials that differ in it are in the same cell.
 CHANGES: list[tuple[str, Any, bool]] = [
     ("kind", "pretrain", False),
     ("domain__fingerprint", "digits/2", False),
@@ -428,7 +428,7 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("evaluation__iw_steps", 5, False),
 ]
 
-#: Of the rest, names and classes are no part of a key, and there is one embedding.
+#: The other fields: names and classes are not part of a key, and there is one embedding.
 OTHER = {"domain__name", "domain__classes", "source__name", "source__classes", "evaluation__embedding"}
 
 
@@ -437,7 +437,7 @@ def changed(path: str, value: Any) -> TrialConfig:
     return config(**{**start, path: value})
 
 
-def test_no_key_of_a_trial_is_forgotten_here():
+def test_every_field_of_a_trial_is_tested():
     data = BASE.model_dump()
     paths = {f"{k}__{inner}" for k, v in data.items() if isinstance(v, dict) for inner in v}
     paths |= {k for k, v in data.items() if not isinstance(v, dict)}
@@ -445,20 +445,20 @@ def test_no_key_of_a_trial_is_forgotten_here():
 
 
 @pytest.mark.parametrize(("path", "value", "same_cell"), CHANGES)
-def test_whatever_changes_the_outcome_changes_the_key(path: str, value: Any, same_cell: bool):
+def test_a_field_that_changes_the_outcome_changes_the_key(path: str, value: Any, same_cell: bool):
     other = changed(path, value)
     assert other.key != BASE.key
     assert (other.cell == BASE.cell) == same_cell
 
 
 @pytest.mark.parametrize("path", ["domain__name", "source__name"])
-def test_where_a_domain_lies_and_what_it_is_called_is_no_part_of_the_key(path: str):
+def test_the_name_of_a_domain_is_not_part_of_the_key(path: str):
     moved = changed(path, "folder:/elsewhere")
     assert moved != BASE
     assert (moved.key, moved.cell) == (BASE.key, BASE.cell)
 
 
-def test_keys_all_differ_and_are_short_hexadecimal():
+def test_keys_differ_and_are_short_hexadecimal():
     keys = [BASE.key, *(changed(path, value).key for path, value, _ in CHANGES)]
     assert len(set(keys)) == len(keys)
     assert all(len(key) == 16 and set(key) <= set("0123456789abcdef") for key in keys)
@@ -469,7 +469,7 @@ def test_a_pretrain_trial_has_no_cell():
     assert BASE.cell not in (None, BASE.key)
 
 
-def test_a_trial_comes_back_from_its_json():
+def test_a_trial_survives_json():
     again = TrialConfig.model_validate_json(BASE.canonical_json())
     assert again == BASE
     assert again.key == BASE.key
@@ -484,7 +484,7 @@ def test_a_trial_comes_back_from_its_json():
     ("training__critic_lr", math.inf, "critic_lr"), ("training__betas", (0.0, 1.0), "betas"),
     ("evaluation__samples", 63, "samples"), ("evaluation__rung_factor", 1.0, "rung_factor"),
 ])  # fmt: skip
-def test_a_trial_that_makes_no_sense_is_refused(path: str, value: Any, wrong: str):
+def test_an_invalid_trial_is_refused(path: str, value: Any, wrong: str):
     with pytest.raises(ValidationError, match=wrong):
         changed(path, value)
 
@@ -497,10 +497,10 @@ def test_a_trial_cannot_be_changed():
 @settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 400), st.floats(1.1, 5))
 def test_rungs_ascend_to_the_budget(first: int, steps: int, factor: float):
-    found = EvaluationConfig(first_rung=first, rung_factor=factor).rungs(steps)
-    assert list(found) == sorted(set(found))
-    assert found[0] == min(first, steps)
-    assert found[-1] == steps
-    # Each is the next power of the factor, to the nearest step, but for those that fall on one step.
+    steps_of_rungs = EvaluationConfig(first_rung=first, rung_factor=factor).rungs(steps)
+    assert list(steps_of_rungs) == sorted(set(steps_of_rungs))
+    assert steps_of_rungs[0] == min(first, steps)
+    assert steps_of_rungs[-1] == steps
+    # Each is the next power of the factor, rounded to a step; powers that round to the same step count once.
     powers = {round(first * factor**k) for k in range(200) if first * factor**k < steps}
-    assert all(min(abs(rung - power) for power in powers) <= 1 for rung in found[:-1])
+    assert all(min(abs(rung - power) for power in powers) <= 1 for rung in steps_of_rungs[:-1])

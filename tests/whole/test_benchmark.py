@@ -1,4 +1,4 @@
-"""The benchmark runs and its figures hang together; how fast anything is, no test says."""
+"""The benchmarks run and their figures are consistent; no test asserts a speed."""
 
 import json
 import subprocess
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import harness, overhead, packing, simulation
-from tests.benchmarks import metrics as metrics
+from tests.benchmarks import harness, metrics, overhead, packing, simulation
 from tests.benchmarks import report as report_benchmark
 from tests.benchmarks.training import measure, quality
 from tests.support import tiny
@@ -16,7 +15,7 @@ from tests.support import tiny
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_every_mode_is_measured_at_the_size_asked_for():
+def test_every_mode_is_measured_at_the_requested_size():
     rows = measure((8, 4, 4, 1, 1), "cpu", rounds=2)
     assert [row["mode"] for row in rows] == ["plain", "float32", "bf16"]
     for row in rows:
@@ -32,7 +31,7 @@ def test_every_mode_is_measured_at_the_size_asked_for():
 
 
 def test_quality_is_compared_from_the_same_start():
-    """After one step all modes have nearly the same generator: what differs is the minibatch."""
+    """After one step all modes have nearly the same generator; only the minibatch differs."""
     rows = list(quality(seeds=1, steps=1, device="cpu"))
     assert [row["mode"] for row in rows] == ["plain", "float32", "bf16"]
     for row in rows:
@@ -41,7 +40,7 @@ def test_quality_is_compared_from_the_same_start():
     assert rows[1]["fid_mean"] == pytest.approx(rows[2]["fid_mean"], rel=0.02)
 
 
-def test_trials_at_a_time_are_measured_together():
+def test_simultaneous_trials_are_measured_together():
     rows = list(packing.measure((1, 2), (8, 4, 4, 1, 1), 50, "cpu", seconds=0.2))
     assert [row["packed"] for row in rows] == [1, 2]
     assert all(row["trials_per_hour"] > 0 and row["steps_per_trial"] == 50 for row in rows)
@@ -49,12 +48,12 @@ def test_trials_at_a_time_are_measured_together():
 
 
 @pytest.mark.parametrize(("rates", "expected"), [((10, 19, 20, 18), 2), ((10, 9, 8, 7), 1), ((10, 18, 30, 60), 8)])
-def test_the_fewest_trials_that_get_nearly_the_most_done_are_recommended(rates: tuple[float, ...], expected: int):
+def test_the_smallest_number_of_trials_near_the_greatest_throughput_is_recommended(rates: tuple[float, ...], expected: int):
     rows = [{"packed": count, "trials_per_hour": rate} for count, rate in zip((1, 2, 4, 8), rates, strict=True)]
     assert packing.recommend(rows) == expected
 
 
-def test_it_runs_where_there_is_no_ray():
+def test_the_training_benchmark_needs_no_ray():
     script = "import sys; sys.modules['ray'] = None; import tests.benchmarks.training, trainers.trial.run"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
@@ -64,14 +63,14 @@ def test_it_runs_where_there_is_no_ray():
     ("tests.benchmarks.training", ["--rounds", "0"]), ("tests.benchmarks.training", ["--quality", "--packed"]),
     ("tests.benchmarks.harness", ["--per-part", "0", "--read"]),
 ])  # fmt: skip
-def test_the_command_tells_a_mistake(module: str, wrong: list[str]):
+def test_a_command_reports_a_mistake(module: str, wrong: list[str]):
     command = [sys.executable, "-m", module, *wrong]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert wrong[0] in done.stderr
 
 
-def test_the_metrics_and_their_rivals_are_timed_and_agree():
+def test_the_metrics_of_all_libraries_are_timed_and_agree():
     rows = list(metrics.measure(metrics.make_features(60, 16), rounds=2))
     assert [(row["task"], row["contestant"]) for row in rows] == [
         *(("frechet", name) for name in ("ours", "clean-fid", "torch-fidelity")),
@@ -84,7 +83,7 @@ def test_the_metrics_and_their_rivals_are_timed_and_agree():
         json.dumps(row)
 
 
-def test_a_store_is_read_faster_when_it_is_compacted():
+def test_a_compacted_store_is_read_faster():
     written, compacted = harness.read(rows=2000, per_part=20, rounds=3)
     assert (written["parts"], compacted["parts"]) == (100, 1)
     assert written["rows"] == compacted["rows"] == 2000
@@ -93,7 +92,7 @@ def test_a_store_is_read_faster_when_it_is_compacted():
     json.dumps([written, compacted])
 
 
-def test_a_sweep_of_trivial_trials_is_run_beside_a_plain_grid_search():
+def test_a_sweep_of_trivial_trials_is_compared_with_a_plain_grid_search():
     (row,) = overhead.overhead([24], rounds=1)
     assert row["trials"] == 24
     assert row["times_plain"] == pytest.approx(row["harness_ms"] / row["plain_ms"])
@@ -102,20 +101,20 @@ def test_a_sweep_of_trivial_trials_is_run_beside_a_plain_grid_search():
     json.dumps(row)
 
 
-def test_a_large_plan_has_as_many_trials_as_asked_for_each_in_its_cell():
+def test_a_large_plan_has_the_requested_trials_in_full_cells():
     row = overhead.planning(30_000, rounds=1)
     assert 30_000 < row["trials"] < 30_100
     plan = overhead.trivial_plan(30_000)
     assert set(map(len, plan.cells.values())) == {overhead.CELL}
 
 
-def test_how_much_memory_a_metric_takes_is_measured_in_a_process_of_its_own():
-    """Two sets of 3,000 features make at least their copies in float64."""
+def test_the_memory_of_a_metric_is_measured_in_a_new_process():
+    """Two sets of 3,000 features need at least their copies in float64."""
     features = metrics.make_features(3000, 512)
     assert 20 < metrics.growth("pairs", "ours", features) < 500
 
 
-def test_what_a_rung_costs_is_told_beside_the_training_before_it(monkeypatch: pytest.MonkeyPatch):
+def test_the_cost_of_a_rung_is_compared_with_the_training_before_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(metrics, "RUNG", 1)
     row = metrics.rung(rounds=1)
     assert row["share"] == pytest.approx(row["seconds"] / row["training_seconds"])
@@ -123,7 +122,7 @@ def test_what_a_rung_costs_is_told_beside_the_training_before_it(monkeypatch: py
     json.dumps(row)
 
 
-def test_prepared_images_are_measured_beside_torchvisions_loader():
+def test_prepared_images_are_compared_with_torchvisions_loader():
     command = [sys.executable, "-m", "tests.benchmarks.images", "--count=40", "--rounds=1", "--workers=0", "--json"]
     command += ["--resolution=16", "--memory", "1000", "2000"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -136,7 +135,7 @@ def test_prepared_images_are_measured_beside_torchvisions_loader():
     assert [row["images"] for row in rows if row["what"] == "memory"] == ([1000, 2000] if sys.platform == "linux" else [])
 
 
-def test_a_report_is_measured_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_a_report_is_measured_in_a_new_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr("sys.argv", ["benchmark", "--trials", "60", "--rounds", "1", "--json"])
     report_benchmark.main()
     row = json.loads(capsys.readouterr().out)
@@ -152,10 +151,10 @@ def test_reports_of_no_trials_are_a_mistake(monkeypatch: pytest.MonkeyPatch, cap
     with pytest.raises(SystemExit) as ended:
         report_benchmark.main()
     assert ended.value.code == 2
-    assert "--trials must be 1 or more" in capsys.readouterr().err
+    assert "argument --trials: 0 is less than 1" in capsys.readouterr().err
 
 
-def test_a_sweep_is_simulated_beside_its_real_run(monkeypatch: pytest.MonkeyPatch):
+def test_a_simulated_sweep_is_compared_with_its_real_run(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(simulation, "STEPS", 2)
     (row,) = simulation.validate((simulation.Sweep("tiny", 1, {**tiny.SPEC, **tiny.SMALL}),))
     assert (row["sweep"], row["slots"], row["trials"], row["stopped"]) == ("tiny", 1, 3, 0)

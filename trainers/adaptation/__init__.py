@@ -1,1 +1,1 @@
-"""How a strategy adapts pre-trained networks."""
+"""Adaptation of pre-trained networks by a strategy."""

@@ -1,4 +1,4 @@
-"""Anchors: the source's parameters, which a penalty holds a network near (L2-SP; EWC with the Fisher information)."""
+"""Anchors: the source's parameters, from which a penalty measures distance (L2-SP, and EWC with Fisher information)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-#: Where anchors stand in a checkpoint.
+#: Prefixes of the tensors of anchors in a checkpoint: starts, importances.
 PREFIXES = ("anchor.", "importance.")
 
 
 @dataclass
 class Anchors:
-    """Where parameters started, by ``NETWORK.PARAMETER``, and how much each one's distance from there matters.
+    """Initial values of parameters and weights of their squared distances, by ``NETWORK.PARAMETER``.
 
     Attributes:
-        weight: of the whole penalty.
-        starts: the parameters at the start; one that is not here is free.
-        importances: of the same shapes, mean 1 over each network; empty where all matter equally.
+        weight: weight of the penalty.
+        starts: the parameters at the start; a parameter that is missing here has no penalty.
+        importances: weights of the same shapes, with mean 1 over each network; empty for equal weights.
     """
 
     weight: float
@@ -37,7 +37,7 @@ class Anchors:
         return total
 
     def state(self) -> dict[str, Tensor]:
-        """Return the anchors' tensors, as a checkpoint holds them."""
+        """Return the tensors of the anchors, as a checkpoint stores them."""
         anchor, importance = PREFIXES
         return {
             **{f"{anchor}{key}": value for key, value in self.starts.items()},
@@ -45,18 +45,18 @@ class Anchors:
         }
 
     def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
-        """Take the tensors over that `state` gave."""
-        for prefix, into in zip(PREFIXES, (self.starts, self.importances), strict=True):
-            into.clear()
-            into |= {key.removeprefix(prefix): value.to(device) for key, value in tensors.items() if key.startswith(prefix)}
+        """Replace the anchors by those of tensors that `state` returned, on a device."""
+        for prefix, values in zip(PREFIXES, (self.starts, self.importances), strict=True):
+            values.clear()
+            values |= {key.removeprefix(prefix): value.to(device) for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def relative(fishers: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the Fisher information of one network over its mean.
+    """Return the Fisher information of one network divided by its mean; ones if the mean is 0.
 
-    A Wasserstein critic's scores have no scale of their own, and so no more has their Fisher information: what it tells is
-    how much one parameter matters beside the others.
+    The scores of a Wasserstein critic have an arbitrary scale, and so has their Fisher information. Only its ratios between
+    parameters are meaningful.
     """
-    total = sum(float(each.double().sum()) for each in fishers.values())
-    mean = total / max(1, sum(each.numel() for each in fishers.values()))
-    return {key: each / mean if mean else torch.ones_like(each) for key, each in fishers.items()}
+    total = sum(float(values.double().sum()) for values in fishers.values())
+    mean = total / max(1, sum(values.numel() for values in fishers.values()))
+    return {key: values / mean if mean else torch.ones_like(values) for key, values in fishers.items()}

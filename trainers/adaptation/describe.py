@@ -1,4 +1,4 @@
-"""What a strategy does to given networks, in words and numbers: read off the strategy itself and off networks made for it."""
+"""Description of a strategy on given networks, in words and numbers, computed from the strategy and from new networks."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from trainers.networks import make_critic, make_generator
 
 
 def inventory(strategy: Strategy, gan: GanConfig) -> dict[str, Any]:
-    """Return what a strategy copies, trains and holds near the source, of unconditional networks.
+    """Return what a strategy copies, trains and penalises in unconditional networks.
 
     Returns:
-        "name" and "about"; "options", what each one means by name; "copied" by network, in words; "phases", each with the
-        share of the steps at which it ends ("until") and by network what is "trained" and what is "frozen", in words, and how
-        many "parameters" are trained; "parameters" in all by network; "penalty" and "adds", in words or None.
+        "name" and "about"; "options", the meaning of each by name; "copied", by network, in words; "phases", each with the
+        share of the steps at which it ends ("until") and, by network, what is "trained" and "frozen", in words, and the number
+        of trained "parameters"; "parameters", the total number by network; "penalty" and "adds", in words or None.
 
     Raises:
         UserError: the strategy does not fit these networks.
@@ -26,9 +26,11 @@ def inventory(strategy: Strategy, gan: GanConfig) -> dict[str, Any]:
     return {
         "name": strategy.name,
         "about": strategy.about(),
-        "options": {name: f"{each.metadata['about']}{_default(each.default)}" for name, each in strategy.options().items()},
+        "options": {
+            name: f"{option.metadata['about']}{_default(option.default)}" for name, option in strategy.options().items()
+        },
         "copied": {name: str(strategy.copied(name, gan)) for name in NETWORKS},
-        "adds": _added(strategy),
+        "adds": _additions(strategy),
         "phases": [
             {
                 "until": phase.until,
@@ -43,44 +45,44 @@ def inventory(strategy: Strategy, gan: GanConfig) -> dict[str, Any]:
             }
             for phase in strategy.phases(gan)
         ],
-        "parameters": {name: sum(own.values()) for name, own in sizes.items()},
-        "penalty": _held(strategy.penalty),
+        "parameters": {name: sum(counts.values()) for name, counts in sizes.items()},
+        "penalty": _penalty(strategy.penalty),
     }
 
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """Return an inventory as lines for people."""
-    said = [
-        f"{found['name']}: {found['about']}",
-        "  copied   " + ", ".join(f"{name} {found['copied'][name]}" for name in NETWORKS),
+def lines(inventory: dict[str, Any]) -> list[str]:
+    """Return an inventory as lines of text."""
+    text = [
+        f"{inventory['name']}: {inventory['about']}",
+        "  copied   " + ", ".join(f"{name} {inventory['copied'][name]}" for name in NETWORKS),
     ]
-    began = 0.0
-    for phase in found["phases"]:
-        when = "" if len(found["phases"]) == 1 else f"{began:.0%} to {phase['until']:.0%} of the steps: "
-        counts = {name: f"({phase[name]['parameters']:,} of {found['parameters'][name]:,} parameters)" for name in NETWORKS}
-        said.append(f"  trained  {when}" + ", ".join(f"{name} {phase[name]['trained']} {counts[name]}" for name in NETWORKS))
+    start, totals = 0.0, inventory["parameters"]
+    for phase in inventory["phases"]:
+        when = "" if len(inventory["phases"]) == 1 else f"{start:.0%} to {phase['until']:.0%} of the steps: "
+        counts = {name: f"({phase[name]['parameters']:,} of {totals[name]:,} parameters)" for name in NETWORKS}
+        text.append(f"  trained  {when}" + ", ".join(f"{name} {phase[name]['trained']} {counts[name]}" for name in NETWORKS))
         frozen = [f"{name} {phase[name]['frozen']}" for name in NETWORKS if phase[name]["frozen"] != "none"]
-        said += [f"  frozen   {when}{', '.join(frozen)}"] if frozen else []
-        began = phase["until"]
-    said += [f"  {word:<9}{found[key]}" for word, key in (("added", "adds"), ("held", "penalty")) if found[key]]
-    return said + [f"  option   {name}: {about}" for name, about in found["options"].items()]
+        text += [f"  frozen   {when}{', '.join(frozen)}"] if frozen else []
+        start = phase["until"]
+    text += [f"  {word:<9}{inventory[key]}" for word, key in (("added", "adds"), ("penalty", "penalty")) if inventory[key]]
+    return text + [f"  option   {name}: {about}" for name, about in inventory["options"].items()]
 
 
-def _added(strategy: Strategy) -> str | None:
+def _additions(strategy: Strategy) -> str | None:
     if strategy.mines:
-        return "a miner before the generator (input.miner), the identity at first"
+        return "a miner before the generator (input.miner), initially the identity"
     return (
-        f"an update of rank {strategy.update_rank} to every convolution (lora_*), zero at first"
+        f"an update of rank {strategy.update_rank} to every convolution (lora_*), initially zero"
         if strategy.update_rank
         else None
     )
 
 
-def _held(penalty: Penalty | None) -> str | None:
+def _penalty(penalty: Penalty | None) -> str | None:
     if penalty is None:
         return None
     importance = "the source's relative Fisher information * " if penalty.fisher else ""
-    return f"{penalty.weight:g} / 2 * sum of {importance}(now - source)^2 over what was copied"
+    return f"{penalty.weight:g} / 2 * sum of {importance}(parameter - source)^2 over the copied parameters"
 
 
 def _default(value: Any) -> str:

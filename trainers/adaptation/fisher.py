@@ -1,7 +1,7 @@
-"""The Fisher information of a pre-trained generator and critic, on the generator's own samples (Li et al. 2020).
+"""The Fisher information of a pre-trained generator and critic on the generator's samples (Li et al. 2020).
 
-As there, the generator's loss on a sample stands for its negative log-likelihood: F = E[(d loss(D(G(z))) / d parameter)^2],
-of the generator's parameters and of the critic's, each sample by itself.
+As there, the generator's loss on a sample replaces its negative log-likelihood: F = E[(d loss(D(G(z))) / d parameter)^2] for
+the parameters of both networks, with the gradient of each sample squared separately.
 """
 
 import copy
@@ -14,39 +14,38 @@ from trainers.common.seeds import derive_seed
 from trainers.config.settings import TrainingConfig
 from trainers.networks import Critic, Generator, set_low_gradients
 
-#: Samples behind the expectation, and how many share a pass: batch norm takes its statistics from them.
-SAMPLES, TOGETHER = 128, 16
+#: Samples for the expectation, and samples per batch, from which batch norm takes its statistics.
+SAMPLES, BATCH = 128, 16
 
 
 def fisher(generator: Generator, critic: Critic, training: TrainingConfig, latent: int, seed: int) -> dict[str, Tensor]:
-    """Return the diagonal of the Fisher information by ``NETWORK.PARAMETER``; what the loss does not depend on has zeros.
+    """Return the diagonal of the Fisher information by ``NETWORK.PARAMETER``, zero where the loss does not depend on it.
 
     Args:
-        generator: of the source; neither it nor the critic is changed.
-        critic: of the source.
-        training: says which loss.
+        generator: the source's generator; neither network is changed.
+        critic: the source's critic.
+        training: the configuration that names the loss.
         latent: dimensions of the latent.
         seed: decides the latents.
     """
-    # Copies, since running statistics and the power iterations of spectral norms move with every pass in training.
+    # Copies, since every pass in training updates running statistics and the power iterations of spectral norms.
     networks = {"generator": copy.deepcopy(generator).eval(), "critic": copy.deepcopy(critic).eval()}
-    drawing, scoring = networks["generator"], networks["critic"]
     named = {f"{name}.{key}": p for name, network in networks.items() for key, p in network.named_parameters()}
     for network in networks.values():
         set_low_gradients(network.requires_grad_(True), False)
     like = next(generator.parameters())
     random = torch.Generator().manual_seed(derive_seed("fisher", seed))
     sums = {key: torch.zeros_like(parameter, requires_grad=False) for key, parameter in named.items()}
-    for start in range(0, SAMPLES, TOGETHER):
-        z = torch.randn(TOGETHER, latent, generator=random).to(like)
-        labels = torch.arange(start, start + TOGETHER, device=like.device) % generator.classes if generator.classes else None
-        scores, logits = scoring(drawing(z, labels))
+    for start in range(0, SAMPLES, BATCH):
+        z = torch.randn(BATCH, latent, generator=random).to(like)
+        labels = torch.arange(start, start + BATCH, device=like.device) % generator.classes if generator.classes else None
+        scores, logits = networks["critic"](networks["generator"](z, labels))
         losses = F.softplus(-scores) if training.loss == "non-saturating" else -scores
         if logits is not None and labels is not None:
             losses = losses + F.cross_entropy(logits, labels, reduction="none")
         for loss in losses:
-            found = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)
-            for total, gradient in zip(sums.values(), found, strict=True):
+            gradients = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)
+            for total, gradient in zip(sums.values(), gradients, strict=True):
                 if gradient is not None:
                     total.addcmul_(gradient, gradient, value=1 / SAMPLES)
     return sums

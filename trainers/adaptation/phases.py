@@ -1,4 +1,4 @@
-"""A strategy at work on the networks of one trial: what it adds to them, and what is trained when."""
+"""A strategy applied to the networks of one trial: its additions to them, and the parameters trained in each phase."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ from trainers.networks.layers import LatentInput, Miner
 
 
 def equip(strategy: Strategy, networks: Mapping[str, nn.Module], seed: int) -> None:
-    """Add to networks what a strategy trains beside them, a miner or low-rank updates; at first it changes no image."""
+    """Add a strategy's miner or low-rank updates to networks; they start as the identity, so no image changes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("adaptation", seed))
         if strategy.mines:
@@ -28,29 +28,29 @@ def equip(strategy: Strategy, networks: Mapping[str, nn.Module], seed: int) -> N
 
 
 def add_miner(generator: nn.Module) -> None:
-    """Put a fresh miner before a generator."""
-    entrance = generator.get_submodule("input")
-    assert isinstance(entrance, LatentInput)
-    entrance.miner = Miner(entrance.latent.in_features).to(entrance.latent.weight.device)
+    """Add a new miner to a generator's input."""
+    latent_input = generator.get_submodule("input")
+    assert isinstance(latent_input, LatentInput)
+    latent_input.miner = Miner(latent_input.latent.in_features).to(latent_input.latent.weight.device)
 
 
 def trained(phase: Phase, name: Network, network: nn.Module) -> list[str]:
-    """Return the names of the parameters of a network that are trained in a phase."""
+    """Return the names of a network's parameters that are trained in a phase; a class head always is."""
     part = phase.of(name)
     return [key for key, _ in network.named_parameters() if part.has(key) or for_classes_only(key)]
 
 
 class Adaptation:
-    """What a strategy has to say while its trial is trained.
+    """The phases and the penalty of a strategy during training.
 
     Attributes:
-        anchors: hold parameters near the source; None where the strategy does not.
+        anchors: the penalty on the distance from the source; None for a strategy without one.
     """
 
     def __init__(
         self, strategy: Strategy, gan: GanConfig, steps: int, networks: Mapping[str, nn.Module], anchors: Anchors | None
     ) -> None:  # fmt: skip
-        """Take up networks that are equipped already, for a training of so many steps."""
+        """Take the networks, already equipped, and the generator steps of the whole training."""
         self.anchors = anchors
         self._strategy = strategy
         self._networks = networks
@@ -58,10 +58,10 @@ class Adaptation:
         self._phase: Phase | None = None
 
     def enter(self, step: int) -> bool:
-        """Let the parameters be trained that are so at a step, counted from 0; say whether these are others than before.
+        """Set `requires_grad` for the phase of a step, counted from 0; return whether the phase changed.
 
         Raises:
-            UserError: they are none.
+            UserError: no parameter of a network is trained in the phase.
         """
         phase = next((phase for end, phase in self._phases if step < end), self._phases[-1][1])
         if phase is self._phase:
@@ -71,11 +71,11 @@ class Adaptation:
             network = self._networks[name]
             chosen = set(trained(phase, name, network))
             if not chosen:
-                raise UserError(f"strategy {self._strategy.name!r} leaves nothing of the {name} to be trained at step {step}")
+                raise UserError(f"strategy {self._strategy.name!r} trains no parameter of the {name} at step {step}")
             for key, parameter in network.named_parameters():
                 parameter.requires_grad_(key in chosen)
         return True
 
     def penalty(self, name: str) -> Tensor | None:
-        """Return what a network pays for having moved away from the source; None where the strategy asks for nothing."""
+        """Return the penalty on a network's distance from the source, a scalar; None for a strategy without one."""
         return None if self.anchors is None else self.anchors.penalty(name, self._networks[name])

@@ -1,7 +1,7 @@
-"""Adam (Kingma & Ba 2015): PyTorch's fused kernel without what `torch.optim` brings along.
+"""Adam (Kingma & Ba 2015) on PyTorch's fused kernel, without the optimisers of `torch.optim`.
 
-An optimiser of `torch.optim` steps by the same kernel, to the bit. But the first one in a process imports PyTorch's compiler,
-which is never used here: a second's work and some 150 MB of memory, for each trial.
+The optimisers of `torch.optim` use the same kernel and give the same bits. The first one in a process, however, imports
+PyTorch's compiler, which is not used here and costs each trial a second and about 150 MB of memory.
 """
 
 from collections.abc import Iterable
@@ -12,37 +12,37 @@ from torch.optim.adam import adam
 
 
 class Adam:
-    """Steps parameters against their gradients.
+    """The optimiser of one network.
 
     Attributes:
-        state: by parameter, from its first step on, the count of steps ``step`` () and the moments ``exp_avg`` and
-            ``exp_avg_sq``, both of its shape and laid out as it is.
+        state: by parameter, from its first step on: the count of steps ``step``, a scalar, and the moments ``exp_avg`` and
+            ``exp_avg_sq``, of the parameter's shape and memory layout.
     """
 
     def __init__(self, parameters: Iterable[Tensor], rate: float, betas: tuple[float, float]) -> None:
-        """`rate` is the learning rate; `betas` are the decays of the two moments, each in [0, 1)."""
+        """Take the parameters, the learning rate `rate` and the decay rates `betas` of the two moments, each in [0, 1)."""
         self._parameters = list(parameters)
         self._rate = rate
         self._betas = betas
         self.state: dict[Tensor, dict[str, Tensor]] = {}
 
     def zero_grad(self) -> None:
-        """Let go of the gradients."""
+        """Remove the gradients of all parameters."""
         for parameter in self._parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """Step every parameter that has a gradient; the others stay as they are, and so do their moments."""
-        stepped = {parameter: parameter.grad for parameter in self._parameters if parameter.grad is not None}
-        for parameter in stepped:
+        """Update every parameter that has a gradient, and its moments; the others stay unchanged."""
+        gradients = {parameter: parameter.grad for parameter in self._parameters if parameter.grad is not None}
+        for parameter in gradients:
             if parameter not in self.state:
                 moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
                 self.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
         counts, means, squares = (
-            [self.state[parameter][name] for parameter in stepped] for name in ("step", "exp_avg", "exp_avg_sq")
+            [self.state[parameter][name] for parameter in gradients] for name in ("step", "exp_avg", "exp_avg_sq")
         )
         adam(
-            list(stepped), list(stepped.values()), means, squares, [], counts, fused=True, lr=self._rate, beta1=self._betas[0],
-            beta2=self._betas[1], eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False,
+            list(gradients), list(gradients.values()), means, squares, [], counts, fused=True, lr=self._rate,
+            beta1=self._betas[0], beta2=self._betas[1], eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False,
         )  # fmt: skip

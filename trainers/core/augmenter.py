@@ -1,9 +1,10 @@
-"""Augmentation in training: transforms real and generated images, and, in ADA, finds out how often.
+"""Augmentation in training: transforms of real and generated images and, for ADA, their probability.
 
-Both go through the same random transforms, so the critic compares the two distributions after them. Where the transforms can
-be undone as a mapping of distributions, these are equal only if the images' own distributions are, and the generator learns
-none of the transforms. Mirroring half of the images cannot be undone: `flip` says that mirror images count as real. What leaves
-an image alone with some probability can be; ADA's probability therefore stays below 1.
+Real and generated images go through the same random transforms, and the critic compares the two transformed distributions. If
+the transforms are invertible as a mapping of distributions, these are equal only if the distributions of the images are, so
+the generator does not learn the transforms. Mirroring half of the images is not invertible: with `flip`, mirror images count
+as real. A transform that leaves an image unchanged with some probability is invertible; ADA's probability therefore stays
+below 1.
 """
 
 from collections.abc import Mapping
@@ -14,38 +15,40 @@ from torch import Tensor
 from trainers.config.augmentations import Augmentation
 from trainers.core.transforms import TRANSFORMS
 
-#: ADA's highest probability: beyond it, Karras et al. (2020) saw transforms leak into what is generated.
+#: ADA's highest probability. Above it Karras et al. (2020) saw transforms leak into the generated images.
 HIGHEST = 0.8
 
-#: ADA's probability could rise from 0 to 1 in this share of the training.
+#: Share of the training in which ADA's probability could rise from 0 to 1.
 RAMP = 0.25
 
-#: Share of a running mean of the signal that remains after a critic step.
+#: Decay of the running mean of ADA's signal, per critic step.
 MEMORY = 0.9
 
 
 class Augmenter:
-    """Transforms images as an augmentation says, and keeps ADA's probability.
+    """Applies the transforms of an augmentation, and adapts their probability for ADA (Karras et al. 2020).
 
-    ADA's signal is r_t = E[sign(D(real) - c)], the share of the training images that score on the real side of c less that of
-    those on the other: 0 while the critic cannot tell, 1 when it knows each of its few images. With a hinge or a logistic loss
-    c is 0, as in the paper. A Wasserstein critic's scores have no zero, for the loss stays the same when all are moved: c is
-    then halfway between the minibatch's mean real and mean generated score. The signal is compared with its target after
-    every critic step, and the probability goes up or down by one small step.
+    ADA's signal is r_t = E[sign(D(real) - c)]: the share of training images with a score above c minus the share below. It is
+    0 while the critic cannot separate real from generated images, and 1 when it has memorised the training images. With the
+    hinge and the non-saturating loss c is 0, as in the paper. The scores of a Wasserstein critic have no zero, since adding a
+    constant to all of them does not change the loss; there c is the mean of the minibatch's mean real and mean generated
+    score. After every critic step the probability rises by one small step if the signal is above its target, or falls if it is
+    below.
 
     Attributes:
-        probability: how often a transform is applied to an image, a scalar on the device; 1 unless adaptive.
+        target: target of the signal; None unless the augmentation is adaptive.
+        probability: probability that a transform is applied to an image, a scalar on the device; 1 unless adaptive.
         signal: running mean of ADA's signal, a scalar on the device.
     """
 
     def __init__(self, augmentation: Augmentation, *, centred: bool, critic_steps: int, random: torch.Generator) -> None:
-        """Begin at probability 0 where it adapts itself.
+        """Start at probability 0 if adaptive.
 
         Args:
-            augmentation: what to do.
-            centred: whether scores have no zero of their own.
-            critic_steps: how many there will be in all.
-            random: what all random numbers come from; its device is the images'.
+            augmentation: the transforms and the target of the signal.
+            centred: whether the loss leaves the zero of the scores undetermined, as a Wasserstein critic's does.
+            critic_steps: total number of critic steps.
+            random: source of all random numbers, on the device of the images.
         """
         self.target = augmentation.adaptive_target
         self._transforms = [TRANSFORMS[name] for name in augmentation.transforms]
@@ -65,21 +68,21 @@ class Augmenter:
         return images.contiguous(memory_format=torch.channels_last) if self._transforms else images
 
     @torch.no_grad()
-    def look(self, on_real: Tensor, on_fake: Tensor) -> None:
-        """Learn from the critic's scores (N,) of a minibatch's real and generated images, both transformed."""
+    def update(self, on_real: Tensor, on_fake: Tensor) -> None:
+        """Update signal and probability from the critic's scores (N,) of transformed real and generated images."""
         if self.target is not None:
             zero = (on_real.mean() + on_fake.mean()) / 2 if self._centred else 0.0
             self.signal.lerp_((on_real - zero).sign().mean(), 1 - MEMORY)
             self.probability.add_((self.signal - self.target).sign(), alpha=self._step).clamp_(0, HIGHEST)
 
     def state(self) -> dict[str, Tensor]:
-        """Return what has been learnt, as a checkpoint holds it."""
+        """Return probability and signal, as a checkpoint stores them; empty unless adaptive."""
         if self.target is None:
             return {}
         return {"augmentation.probability": self.probability, "augmentation.signal": self.signal}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `state` gave."""
+        """Set probability and signal from the tensors that `state` returned."""
         for name, tensor in self.state().items():
             tensor.copy_(tensors[name])
 

@@ -1,21 +1,21 @@
-"""CUDA graphs: a training step recorded once and replayed, so that a small network does not wait for Python.
+"""CUDA graphs: a training step is recorded once and replayed, which saves Python's overhead for small networks.
 
-A whole generator step, its critic steps, double backward, optimisers and random draws included, becomes one launch.
+A whole generator step becomes one launch, including its critic steps, double backward, optimisers and random numbers.
 """
 
 from collections.abc import Callable
 
 import torch
 
-#: Steps taken as usual before the recording: libraries make their choices, optimisers and gradients get their memory.
+#: Steps before the recording, in which libraries choose their algorithms and optimisers and gradients allocate memory.
 WARM_UP = 3
 
 
 class Graphed:
-    """Runs a function without arguments as it is `WARM_UP` times, then records it on the GPU, then replays it.
+    """Calls a function without arguments `WARM_UP` times, then records it on the GPU, then replays the recording.
 
-    Every call has the effect of a call of the function, which has to be the same each time: it must touch the same memory, read
-    nothing back, and draw random numbers from `random` alone, whose state goes on as if the function had been run.
+    Every call has the effect of calling the function, which must do the same each time: use the same memory, read nothing back
+    from the GPU, and draw random numbers only from `random`, whose state advances as if the function had been called.
     """
 
     def __init__(self, random: torch.Generator) -> None:
@@ -25,10 +25,10 @@ class Graphed:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, function: Callable[[], None]) -> None:
-        """Run, or record and replay, or replay."""
+        """Call the function, or record and replay it, or replay it."""
         self._calls += 1
         if self._calls <= WARM_UP:
-            # On the stream that records: gradients are added up on the stream that they were first made on.
+            # On the recording stream, since gradients are accumulated on the stream on which they were first computed.
             self._stream.wait_stream(torch.cuda.current_stream(self._random.device))
             with torch.cuda.stream(self._stream):
                 function()
@@ -37,7 +37,7 @@ class Graphed:
         if self._graph is None:
             self._graph = torch.cuda.CUDAGraph()
             self._graph.register_generator_state(self._random)
-            # Thread-local: Ray's own threads may go on meanwhile.
+            # Thread-local, so that other threads (Ray's) may use CUDA meanwhile.
             with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
                 function()
         self._graph.replay()

@@ -1,4 +1,4 @@
-"""How many floating-point operations a training step takes: counted on its own networks and losses, without computing."""
+"""Number of floating-point operations of a training step, counted on its networks and losses without computing them."""
 
 from functools import cache
 from typing import Any
@@ -13,15 +13,15 @@ from trainers.networks import make_critic, make_generator
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's base class is untyped
-    """Adds up the floating-point operations of matrix products and convolutions, by PyTorch's own formulas.
+    """Sums the floating-point operations of matrix products and convolutions, by PyTorch's formulas.
 
-    PyTorch's own counter also follows modules, and cannot do so through a gradient of a gradient.
+    PyTorch's own counter also attributes operations to modules, which fails for the gradient of a gradient.
     """
 
     total: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and count it."""
+        """Execute the operation and count it."""
         result = func(*args, **(kwargs or {}))
         if func._overloadpacket in flop_registry:
             self.total += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=result)
@@ -30,14 +30,14 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
 
 @cache
 def step_flops(gan: GanConfig, training: TrainingConfig, classes: int = 0) -> int:
-    """Return the operations of one generator step, its critic steps included, when every parameter is trained.
+    """Return the operations of one generator step, including its critic steps, when every parameter is trained.
 
-    Counted on PyTorch's meta device, where tensors have shapes and no values.
+    They are counted on PyTorch's meta device, where tensors have shapes but no values.
 
     Args:
         gan: the networks.
-        training: how they are trained; the precision does not count.
-        classes: 0 for an unconditional GAN.
+        training: how they are trained; the precision makes no difference.
+        classes: number of classes; 0 for an unconditional GAN.
     """
     n, size = training.batch, gan.resolution
     with torch.device("meta"):
@@ -45,12 +45,12 @@ def step_flops(gan: GanConfig, training: TrainingConfig, classes: int = 0) -> in
         latents, mix = torch.empty(n, gan.latent), torch.empty(n, 1, 1, 1)
         real = torch.empty(n, 3, size, size)
         labels = torch.empty(n, dtype=torch.int64) if classes else None
-        with FlopCounter() as of_critic:  # type: ignore[no-untyped-call]
+        with FlopCounter() as critic_counter:  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 fake = generator(latents, labels)
             critic_loss(training, critic, real, labels, fake, mix).backward()  # type: ignore[no-untyped-call]
         critic.requires_grad_(False)
-        with FlopCounter() as of_generator:  # type: ignore[no-untyped-call]
+        with FlopCounter() as generator_counter:  # type: ignore[no-untyped-call]
             generator_loss(training, critic, generator(latents, labels), labels).backward()  # type: ignore[no-untyped-call]
-    total: int = training.critic_steps * of_critic.total + of_generator.total
+    total: int = training.critic_steps * critic_counter.total + generator_counter.total
     return total

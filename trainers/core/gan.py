@@ -1,7 +1,7 @@
-"""The GAN core: the training loop that every trial shares, reading from top to bottom.
+"""The training loop that every trial shares: `Gan`, to be read from top to bottom.
 
-Everything random comes from one generator whose state is part of the checkpoint, so an interrupted and resumed run takes
-the very same steps as an uninterrupted one, to the bit on the CPU.
+All random numbers come from one generator, whose state is part of the checkpoint. A run that is interrupted and resumed
+therefore takes the same steps as an uninterrupted one, on the CPU to the bit.
 """
 
 import copy
@@ -26,24 +26,28 @@ from trainers.core.cuda_graphs import Graphed
 from trainers.core.losses import critic_loss, generator_loss
 from trainers.networks import Generator, make_critic, make_generator, set_low_gradients
 
-#: A critic loss beyond this is an exploded critic: WGAN-GP's stay within a few tens.
+#: A loss above this means that the critic has exploded; those of WGAN-GP stay within a few tens.
 EXPLODED = 1e6
 
-#: Steps between two looks at the losses; each look waits for the device.
+#: Generator steps between two checks of the losses; each check waits for the device.
 CHECK_EVERY = 10
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 class Diverged(Exception):
-    """Training left the range of finite, sensible losses."""
+    """A loss is not finite, or exceeds `EXPLODED`."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Training images on the device: uint8 (N, 3, H, W), and where each class's lie when the GAN is conditional.
+    """Training images on the device and, when the GAN is conditional, which of them each class has.
 
-    `order` lists the images by class, int64 (N,); class `present[k]` has `counts[k]` of them from `starts[k]` on.
+    Attributes:
+        pixels: uint8 (N, 3, H, W).
+        order: int64 (N,), the images sorted by class.
+        present: int64 (K,), the classes that have images.
+        starts, counts: int64 (K,); class `present[k]` has the images `order[starts[k] : starts[k] + counts[k]]`.
     """
 
     pixels: Tensor
@@ -64,13 +68,13 @@ class Data:
 
 
 class Gan:
-    """A generator and a critic in training on one set of images.
+    """A generator and a critic, and their training on one set of images.
 
     Attributes:
         generator, critic: the networks, on `device`.
         augment: transforms the images that the critic sees.
-        average: moving average of the generator; None unless asked for.
-        adaptation: what a strategy has to say in training; None where none has been followed.
+        average: exponential moving average of the generator; None if `training.ema` is 0.
+        adaptation: the strategy in use; None before `follow` and for training without one.
         step: generator steps taken.
     """
 
@@ -78,16 +82,16 @@ class Gan:
         self, gan: GanConfig, training: TrainingConfig, *, classes: int, seed: int, device: str | torch.device = "cpu",
         graphs: bool = False, augmentation: Augmentation | None = None,
     ) -> None:  # fmt: skip
-        """Make fresh networks.
+        """Make new networks.
 
         Args:
             gan: the networks.
             training: how they are trained.
-            classes: 0 for an unconditional GAN.
-            seed: decides initialisation and training.
-            device: where.
+            classes: number of classes; 0 for an unconditional GAN.
+            seed: decides the initialisation and the training.
+            device: torch device.
             graphs: whether steps are replayed as CUDA graphs; on a GPU only.
-            augmentation: what images go through before the critic; None for nothing.
+            augmentation: transforms of the images that the critic sees; None for none.
         """
         self.shape = gan
         self.config = training
@@ -104,8 +108,7 @@ class Gan:
         self.average: Generator | None
         self.restart_average()
         self.adaptation: Adaptation | None = None
-        self._graphs = graphs
-        self.optimisers = self._optimisers()
+        self.optimisers = self._make_optimisers()
         self.random = torch.Generator(self.device)
         self.random.manual_seed(derive_seed("training", seed))
         self.augment = Augmenter(
@@ -113,15 +116,16 @@ class Gan:
             critic_steps=training.steps * training.critic_steps, random=self.random,
         )  # fmt: skip
         self.step = 0
-        self._worst = torch.zeros((), device=self.device)
-        self._prepared: tuple[np.ndarray, Data, Graphed | None] | None = None
+        self._graphs = graphs
+        self._prepared: tuple[np.ndarray, Data, Graphed | None] | None = None  # of the images last trained on
+        self._worst = torch.zeros((), device=self.device)  # the greatest loss since the last check
 
     @property
     def networks(self) -> dict[str, nn.Module]:
         """The two networks in training, by name."""
         return {"generator": self.generator, "critic": self.critic}
 
-    def _optimisers(self) -> dict[str, Adam]:
+    def _make_optimisers(self) -> dict[str, Adam]:
         rates = self.config.generator_lr, self.config.critic_lr
         return {
             name: Adam(network.parameters(), rate, self.config.betas)
@@ -129,46 +133,46 @@ class Gan:
         }
 
     def follow(self, strategy: Strategy, anchors: Anchors | None = None) -> None:
-        """Train as a strategy says: with what it adds to the networks, in its phases, held by anchors where it has any.
+        """Set the strategy that training follows: its additions to the networks, its phases and its penalty.
 
-        Comes once, when the networks have been taken over from the source and before any step.
+        Call it once, after the transfer from the source and before the first step.
         """
         assert self.adaptation is None
         equip(strategy, self.networks, self.seed)
         self.restart_average()
-        self.optimisers = self._optimisers()
+        self.optimisers = self._make_optimisers()
         self.adaptation = Adaptation(strategy, self.shape, self.config.steps, self.networks, anchors)
         self.adaptation.enter(self.step)
 
     def restart_average(self) -> None:
-        """Let the generator's average begin at what the generator is now, as after a transfer."""
+        """Reset the moving average to the present generator, as after a transfer."""
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if self.config.ema else None
 
     def train(self, images: np.ndarray, labels: np.ndarray | None, until: int) -> None:
-        """Take generator steps up to step `until`.
+        """Take generator steps until `until` of them have been taken since the start.
 
         Args:
             images: uint8 (N, H, W, 3), the training images.
-            labels: int64 (N,), required when conditional; every class is then drawn equally often.
-            until: generator steps in all, from the very start.
+            labels: int64 (N,), required when conditional; the classes are then drawn with equal probability.
+            until: total number of generator steps.
 
         Raises:
-            Diverged: a loss is not finite, or the critic's has exploded.
+            Diverged: a loss is not finite, or exceeds `EXPLODED`.
         """
         while self.step < until:
             if self.adaptation is not None and self.adaptation.enter(self.step):
-                self._prepared = None  # a recorded step trains what was trained when it was recorded
+                self._prepared = None  # a recorded step trains the parameters of the phase in which it was recorded
             self._take_step_on(images, labels)
             self.step += 1
             if self.step % CHECK_EVERY == 0 or self.step == until:
-                # torch.maximum hands NaN on; `not <=` is true for it as well.
+                # torch.maximum propagates NaN, for which `not <=` is true as well.
                 if not (worst := float(self._worst)) <= EXPLODED:
                     raise Diverged(f"a loss reached {worst:.3g} by step {self.step}")
                 self._worst.zero_()
-                beat()  # now the steps so far are known to have been taken
+                beat()  # reading the loss has waited for the steps so far
 
     def _take_step_on(self, images: np.ndarray, labels: np.ndarray | None) -> None:
-        """Take a step on these images; they move to the device once, however often the same array comes."""
+        """Take one step on images, which are moved to the device only when the array differs from the last one."""
         if self._prepared is None or self._prepared[0] is not images:
             data = Data.on(self.device, images, labels if self.classes else None)
             self._prepared = images, data, Graphed(self.random) if self._graphs else None
@@ -179,57 +183,70 @@ class Gan:
             graphed(partial(self._take_step, data))
 
     def _take_step(self, data: Data) -> None:
-        """Take the critic's steps and the generator's; nothing in here waits for the device."""
+        """Take the critic's steps and the generator's. Nothing here waits for the device."""
         for _ in range(self.config.critic_steps):
-            self._note(self._critic_step(data))
-        self._note(self._generator_step(data))
+            self._record(self._critic_step(data))
+        self._record(self._generator_step(data))
         if self.average is not None:
             self._update_average(self.average)
 
-    def _note(self, loss: Tensor) -> None:
-        torch.maximum(self._worst, loss, out=self._worst)
-
     def _critic_step(self, data: Data) -> Tensor:
-        """Take one critic step on a fresh minibatch; return the loss's magnitude."""
+        """Take one critic step on a new minibatch; return the magnitude of the loss."""
         n = self.config.batch
-        chosen, labels = self._choose(data)
-        real = self._varied(data.pixels, chosen)
+        chosen, labels = self._choose_images(data)
+        real = self._real_images(data.pixels, chosen)
         with torch.no_grad():
             fake = self.generator(self._latents(n), labels)
             real, fake = self.augment(real), self.augment(fake)
         mix = torch.rand(n, 1, 1, 1, generator=self.random, device=self.device)
-        loss = critic_loss(self.config, self.critic, real, labels, fake, mix, self.augment.look)
-        return self._apply("critic", self._held("critic", loss))
+        loss = critic_loss(self.config, self.critic, real, labels, fake, mix, self.augment.update)
+        return self._update("critic", loss)
 
     def _generator_step(self, data: Data) -> Tensor:
-        """Take one generator step; return the loss's magnitude."""
+        """Take one generator step; return the magnitude of the loss."""
         labels = None if data.present is None else data.present[self._integers(len(data.present))]
         trained = [parameter for parameter in self.critic.parameters() if parameter.requires_grad]
         for parameter in trained:
             parameter.requires_grad_(False)
         fake = self.generator(self._latents(self.config.batch), labels)
         loss = generator_loss(self.config, self.critic, self.augment(fake), labels)
-        magnitude = self._apply("generator", self._held("generator", loss))
+        magnitude = self._update("generator", loss)
         for parameter in trained:
             parameter.requires_grad_(True)
         return magnitude
 
-    def _held(self, name: str, loss: Tensor) -> Tensor:
-        """Return a network's loss with what it pays for having moved away from the source."""
+    def _update(self, name: str, loss: Tensor) -> Tensor:
+        """Step a network's optimiser on its loss plus the strategy's penalty; return the magnitude of their sum."""
         penalty = None if self.adaptation is None else self.adaptation.penalty(name)
-        return loss if penalty is None else loss + penalty
+        if penalty is not None:
+            loss = loss + penalty
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        return loss.detach().abs()
 
-    def _choose(self, data: Data) -> tuple[Tensor, Tensor | None]:
-        """Return which images the next minibatch has, int64 (batch,), and their classes; classes are equally likely."""
+    def _record(self, loss: Tensor) -> None:
+        torch.maximum(self._worst, loss, out=self._worst)
+
+    @torch.no_grad()
+    def _update_average(self, average: Generator) -> None:
+        for mean, parameter in zip(average.parameters(), self.generator.parameters(), strict=True):
+            mean.lerp_(parameter, 1 - self.config.ema)
+        for copied, buffer in zip(average.buffers(), self.generator.buffers(), strict=True):
+            copied.copy_(buffer)
+
+    def _choose_images(self, data: Data) -> tuple[Tensor, Tensor | None]:
+        """Return the indices int64 (batch,) of the next minibatch and their classes; classes have equal probability."""
         if data.order is None or data.present is None or data.starts is None or data.counts is None:
             return self._integers(len(data.pixels)), None
         k = self._integers(len(data.present))
-        within = torch.rand(len(k), generator=self.random, device=self.device)
-        place = (within * data.counts[k]).long().minimum(data.counts[k] - 1)
-        return data.order[data.starts[k] + place], data.present[k]
+        fraction = torch.rand(len(k), generator=self.random, device=self.device)
+        within = (fraction * data.counts[k]).long().minimum(data.counts[k] - 1)
+        return data.order[data.starts[k] + within], data.present[k]
 
-    def _varied(self, pixels: Tensor, chosen: Tensor) -> Tensor:
-        """Return the chosen images in [-1, 1], (n, 3, H, W), mirrored and moved at random where the configuration says so."""
+    def _real_images(self, pixels: Tensor, chosen: Tensor) -> Tensor:
+        """Return the chosen images (n, 3, H, W) in [-1, 1], with the configuration's random mirroring and translation."""
         if not (self.config.flip or self.config.crop):
             return pixels[chosen].float().div(127.5).sub(1)
         side, n = pixels.shape[-1], len(chosen)
@@ -239,39 +256,26 @@ class Gan:
             columns = torch.where(mirrored, columns.flip(1), columns)
         if self.config.crop:
             rows, columns = (
-                _mirror_at_edges(at + self._integers(2 * self.config.crop + 1)[:, None] - self.config.crop, side)
-                for at in (rows, columns)
+                _mirror_at_edges(index + self._integers(2 * self.config.crop + 1)[:, None] - self.config.crop, side)
+                for index in (rows, columns)
             )
         picked = pixels[chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (n, H, W, 3)
         return picked.permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
-    @torch.no_grad()
-    def _update_average(self, average: Generator) -> None:
-        for mean, parameter in zip(average.parameters(), self.generator.parameters(), strict=True):
-            mean.lerp_(parameter, 1 - self.config.ema)
-        for copied, buffer in zip(average.buffers(), self.generator.buffers(), strict=True):
-            copied.copy_(buffer)
-
-    def _apply(self, name: str, loss: Tensor) -> Tensor:
-        optimiser = self.optimisers[name]
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        return loss.detach().abs()
-
     def _integers(self, high: int) -> Tensor:
+        """Return random integers int64 (batch,) in [0, high)."""
         return torch.randint(high, (self.config.batch,), generator=self.random, device=self.device)
 
     def _latents(self, n: int) -> Tensor:
         return torch.randn(n, self.latent, generator=self.random, device=self.device)
 
 
-def _mirror_at_edges(at: Tensor, side: int) -> Tensor:
-    """Return indices that may lie less than `side` outside [0, side), mirrored at the first and the last one."""
-    at = at.abs()
-    return torch.where(at < side, at, 2 * (side - 1) - at)
+def _mirror_at_edges(index: Tensor, side: int) -> Tensor:
+    """Return indices in [0, side) from indices less than `side` outside it, mirrored at the first and the last pixel."""
+    index = index.abs()
+    return torch.where(index < side, index, 2 * (side - 1) - index)
 
 
 def to_device(network: Network, device: torch.device | str) -> Network:
-    """Move a network to a device, channels-last: the layout in which convolutions are fastest, on the CPU too."""
+    """Move a network to a device, channels-last: the layout in which convolutions are fastest, also on the CPU."""
     return network.to(device).to(memory_format=torch.channels_last)

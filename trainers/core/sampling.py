@@ -1,4 +1,4 @@
-"""Drawing images from a generator."""
+"""Sampling of images from a generator."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from trainers.common.heartbeat import beat
 from trainers.common.seeds import derive_seed
 from trainers.networks import Generator
 
-#: Generated at once. Batch norm uses the batch's statistics, so this is part of what is measured.
+#: Images per batch. Batch norm uses the statistics of the batch, so changing this changes what is measured.
 BATCH = 250
 
 
@@ -15,28 +15,28 @@ BATCH = 250
 def sample(generator: Generator, latent: int, n: int, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
     """Return n generated images, uint8 (n, H, W, 3).
 
-    The same seed gives the same latents, whatever the generator: images of two generators can be laid side by side.
+    The same seed gives the same latents for every generator, so images of two generators can be compared side by side.
 
     Args:
         generator: maps latents (and labels) to images in [-1, 1]; has `classes`, 0 when unconditional.
         latent: dimensions of the latent.
         n: how many images.
         seed: decides the latents.
-        labels: int64 (n,), the classes asked for; for a conditional generator, round robin when None.
+        labels: int64 (n,), the requested classes; None for round robin (conditional) or no classes.
     """
     device = next(generator.parameters()).device
     random = torch.Generator().manual_seed(derive_seed("latents", seed))
     if labels is None:
         labels = round_robin(n, generator.classes)
     batches = []
-    generator.eval()  # matters to running statistics alone
+    generator.eval()  # affects running statistics only
     for start in range(0, n, BATCH):
-        # Always a full batch: its statistics are part of the generator, and must not depend on n.
+        # Always a full batch, so that its statistics do not depend on n.
         z = torch.randn(BATCH, latent, generator=random)
-        wanted = None
+        requested = None
         if labels is not None:
-            wanted = torch.from_numpy(np.resize(labels[start : start + BATCH], BATCH)).to(device)
-        images = generator(z.to(device), wanted)
+            requested = torch.from_numpy(np.resize(labels[start : start + BATCH], BATCH)).to(device)
+        images = generator(z.to(device), requested)
         batches.append(images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu())
         beat()
     generator.train()
@@ -44,5 +44,5 @@ def sample(generator: Generator, latent: int, n: int, seed: int, labels: np.ndar
 
 
 def round_robin(n: int, classes: int) -> np.ndarray | None:
-    """Return the classes int64 (n,) that `sample` asks for in turn; None for an unconditional generator (`classes` 0)."""
+    """Return the classes int64 (n,) that `sample` requests by default; None for an unconditional generator (`classes` 0)."""
     return np.arange(n) % classes if classes else None

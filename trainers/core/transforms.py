@@ -1,7 +1,7 @@
-"""Random transforms of images, differentiable by the images, each image's own: colour, translation, cutout, mirror.
+"""Differentiable random transforms of images, drawn separately for each image: mirror, colour, translation, cutout.
 
 As in DiffAugment (Zhao et al. 2020). Every function takes images (N, 3, H, W) in [-1, 1] and `draw`, which returns uniform
-random numbers in [0, 1) of a shape; it returns images of the same shape. Nothing waits for the device.
+random numbers in [0, 1) of a given shape, and returns images of the same shape. Nothing waits for the device.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from trainers.config.augmentations import Transform
 
 Draw = Callable[..., Tensor]
 
-#: How far a translation goes at most, and how wide a cutout is, as shares of the side.
+#: Greatest translation, and side of a cutout, as shares of the images' side.
 SHIFT, CUT = 1 / 8, 1 / 2
 
 
 def flip(images: Tensor, draw: Draw) -> Tensor:
-    """Mirror half of the images."""
+    """Mirror each image with probability 1/2."""
     return torch.where(draw(len(images), 1, 1, 1) < 0.5, images.flip(3), images)
 
 
@@ -33,27 +33,27 @@ def colour(images: Tensor, draw: Draw) -> Tensor:
 
 
 def translation(images: Tensor, draw: Draw) -> Tensor:
-    """Move the images by up to an eighth of the side, rows and columns apart; what comes in from outside is grey (0)."""
+    """Translate by up to an eighth of the side, rows and columns separately; uncovered pixels become grey (0)."""
     n, channels, side, _ = images.shape
     most = round(side * SHIFT)
     for dimension in (2, 3):
-        by = (draw(n, 1) * (2 * most + 1)).long() - most
-        at = torch.arange(side, device=images.device) - by  # (n, side)
+        offset = (draw(n, 1) * (2 * most + 1)).long() - most
+        source = torch.arange(side, device=images.device) - offset  # (n, side)
         shape = (n, 1, side, 1) if dimension == 2 else (n, 1, 1, side)
-        index = at.clamp(0, side - 1).view(shape).expand(n, channels, side, side)
-        inside = ((at >= 0) & (at < side)).view(shape)
+        index = source.clamp(0, side - 1).view(shape).expand(n, channels, side, side)
+        inside = ((source >= 0) & (source < side)).view(shape)
         images = images.gather(dimension, index) * inside
     return images
 
 
 def cutout(images: Tensor, draw: Draw) -> Tensor:
-    """Make a square of half the side grey (0), its centre anywhere in the image."""
+    """Make a square of half the side grey (0), centred anywhere in the image."""
     n, _, side, _ = images.shape
     half = round(side * CUT / 2)
-    places = torch.arange(side, device=images.device)
-    rows, columns = ((places - (draw(n, 1) * (side + 1)).long()) for _ in range(2))
-    cut = [(at >= -half) & (at < half) for at in (rows, columns)]
-    return images * ~(cut[0][:, None, :, None] & cut[1][:, None, None, :])
+    positions = torch.arange(side, device=images.device)
+    rows, columns = ((positions - (draw(n, 1) * (side + 1)).long()) for _ in range(2))
+    in_rows, in_columns = ((distance >= -half) & (distance < half) for distance in (rows, columns))
+    return images * ~(in_rows[:, None, :, None] & in_columns[:, None, None, :])
 
 
 TRANSFORMS: dict[Transform, Callable[[Tensor, Draw], Tensor]] = {

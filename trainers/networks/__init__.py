@@ -1,48 +1,67 @@
-"""The families of networks. Whoever trains them knows none: a generator draws, a critic scores."""
+"""The families of networks, and what training and transfer need to know of any network.
 
-from typing import TypeAlias
+A new family is a module with a `Generator` and a `Critic`, one entry of `FAMILIES`, its name in `trainers.config.settings` and
+its blocks in `trainers.config.blocks`.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from trainers.config.settings import GanConfig
 from trainers.networks import dcgan, resnet, sngan
-from trainers.networks.layers import Conv
+from trainers.networks.layers import Critic, Generator
 
-__all__ = ["Critic", "Generator", "for_classes_only", "make_critic", "make_generator", "per_class", "set_low_gradients"]
+__all__ = [
+    "FAMILIES", "Critic", "Family", "Generator", "convolution_layers", "for_classes_only", "make_critic", "make_generator",
+    "per_class", "set_low_gradients",
+]  # fmt: skip
 
-#: z (N, latent), labels int64 (N,) or None -> images (N, 3, resolution, resolution) in [-1, 1].
-Generator: TypeAlias = resnet.Generator | dcgan.Generator
 
-#: Images (N, 3, resolution, resolution) in [-1, 1] -> scores (N,), class logits (N, classes) or None.
-Critic: TypeAlias = resnet.Critic | sngan.Critic | dcgan.Critic
+class Family(NamedTuple):
+    """Constructors of a family's networks; both take the configuration and the number of classes."""
+
+    generator: Callable[[GanConfig, int], Generator]
+    critic: Callable[[GanConfig, int], Critic]
+
+
+#: By name, as in `GanConfig.family`.
+FAMILIES = {
+    "resnet": Family(resnet.Generator, resnet.Critic),
+    "sngan": Family(resnet.Generator, sngan.Critic),
+    "dcgan": Family(dcgan.Generator, dcgan.Critic),
+}
 
 
 def make_generator(gan: GanConfig, classes: int = 0) -> Generator:
-    """Return a fresh generator of the family asked for; `classes` is 0 for an unconditional one."""
-    return dcgan.Generator(gan, classes) if gan.family == "dcgan" else resnet.Generator(gan, classes)
+    """Return a new generator of `gan.family`; `classes` is 0 for an unconditional one."""
+    return FAMILIES[gan.family].generator(gan, classes)
 
 
 def make_critic(gan: GanConfig, classes: int = 0) -> Critic:
-    """Return a fresh critic of the family asked for; `classes` is 0 for one without a class head."""
-    if gan.family == "dcgan":
-        return dcgan.Critic(gan, classes)
-    return sngan.Critic(gan, classes) if gan.family == "sngan" else resnet.Critic(gan, classes)
+    """Return a new critic of `gan.family`; `classes` is 0 for one without a class head."""
+    return FAMILIES[gan.family].critic(gan, classes)
+
+
+def convolution_layers(network: nn.Module) -> Iterator[nn.Module]:
+    """Yield the convolutions of a network, of any family: the modules with an attribute `low_gradients`."""
+    return (module for module in network.modules() if hasattr(module, "low_gradients"))
 
 
 def set_low_gradients(network: nn.Module, low: bool) -> None:
-    """Say whether the convolutions of a network's gradients are computed in bfloat16; the forward pass never is."""
-    for module in network.modules():
-        if isinstance(module, Conv | dcgan.Down | dcgan.Up):
-            module.low_gradients = low
+    """Set whether a network's gradients compute their convolutions in bfloat16; the forward pass stays in float32."""
+    for module in convolution_layers(network):
+        setattr(module, "low_gradients", low)  # noqa: B010 - nn.Module declares only tensors and modules as attributes
 
 
 def for_classes_only(name: str) -> bool:
-    """Say whether a tensor, by its name in the state dict, is one that an unconditional network does not have."""
+    """Return whether only conditional networks have the tensor of this name (in the state dict)."""
     return name.startswith(("classify.", "input.classes."))
 
 
 def per_class(name: str, tensor: Tensor) -> bool:
-    """Say whether a tensor of a network, by its name in the state dict, has one row per class."""
+    """Return whether a tensor has one row per class, by its name in the network's state dict."""
     if name.startswith("classify."):
         return not name.endswith("._v")  # the other side of a spectral norm
     return for_classes_only(name) or (name.endswith((".scale", ".shift")) and tensor.ndim == 2)

@@ -1,11 +1,11 @@
-"""Convolutions for the layers: resampling folded in, and gradients that may be computed in bfloat16.
+"""Convolutions with resampling folded in, and with gradients that may be computed in bfloat16.
 
-A convolution is bilinear, and so are the two convolutions of its gradient; each one's derivatives are the other two. Three
-functions that call each other are thus differentiable any number of times, as a gradient penalty needs.
+A convolution is bilinear, and so are the two convolutions of its gradient; the derivatives of each are the other two. Three
+functions that call each other are therefore differentiable any number of times, as a gradient penalty requires.
 
-With low-precision gradients the forward pass stays in float32, and every convolution that a backward pass adds (of a backward
-pass's own backward pass, too) takes its operands in bfloat16. That is where two thirds and more of the multiplications are,
-and where rounding does little harm: its errors average out in a gradient, whereas in the forward pass they flip ReLUs.
+With low-precision gradients the forward pass stays in float32, and every convolution of a backward pass (also of the backward
+pass of a backward pass) rounds its operands to bfloat16. At least two thirds of the multiplications are there, and rounding
+does little harm there: its errors average out in a gradient, but flip ReLUs in the forward pass.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: Where the operands of a gradient's convolutions are rounded to when a network's gradients are of low precision.
+#: The type to which low-precision gradients round the operands of their convolutions.
 LOW = torch.bfloat16
 
 
@@ -35,17 +35,17 @@ def convolve_transposed(x: Tensor, weight: Tensor, stride: int, padding: int, lo
 
 
 def up_convolve(x: Tensor, weight: Tensor, low_gradients: bool) -> Tensor:
-    """Return the 3x3 convolution of x up-sampled (nearest), in 4/9 of its multiplications: one 4x4 transposed convolution."""
+    """Return the 3x3 convolution of x up-sampled (nearest) as one 4x4 transposed convolution: 4/9 of the multiplications."""
     return convolve_transposed(x, _spread(weight.flip(2, 3)).transpose(0, 1), 2, 1, low_gradients)
 
 
 def convolve_down(x: Tensor, weight: Tensor, bias: Tensor | None, low_gradients: bool) -> Tensor:
-    """Return the 2x2 means of the 3x3 convolution of x, in 4/9 of its multiplications: one 4x4 convolution of stride 2."""
+    """Return the 2x2 means of the 3x3 convolution of x as one 4x4 convolution of stride 2: 4/9 of the multiplications."""
     return convolve(x, _spread(weight) / 4, bias, 2, 1, low_gradients)
 
 
 def _spread(weight: Tensor) -> Tensor:
-    """Return a kernel (O, I, 3, 3) summed over the four places that it takes within 4x4."""
+    """Return a kernel (O, I, 3, 3) summed over its four positions within 4x4: (O, I, 4, 4)."""
     padded = F.pad(weight, (1, 1, 1, 1))
     rows = padded[:, :, 1:] + padded[:, :, :-1]
     return rows[:, :, :, 1:] + rows[:, :, :, :-1]
@@ -57,7 +57,7 @@ def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
 
 
 class _Forward(torch.autograd.Function):
-    """conv2d(x, weight) + bias; `low` says whether the operands are rounded."""
+    """conv2d(x, weight) + bias; with `low` the operands are rounded and the bias is ignored."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, low: bool) -> Tensor:
@@ -81,7 +81,7 @@ class _Forward(torch.autograd.Function):
 
 
 class _InputGradient(torch.autograd.Function):
-    """The gradient by the input, of shape `shape`, given that by the output, g: a transposed convolution."""
+    """The gradient with respect to the input, of shape `shape`, from that of the output, g: a transposed convolution."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, weight: Tensor, shape: tuple[int, ...], stride: int, padding: int, low: bool) -> Tensor:
@@ -103,7 +103,7 @@ class _InputGradient(torch.autograd.Function):
 
 
 class _WeightGradient(torch.autograd.Function):
-    """The gradient by the weight, of shape `shape`, given the input x and the gradient by the output, g."""
+    """The gradient with respect to the weight, of shape `shape`, from the input x and the gradient of the output, g."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, g: Tensor, shape: tuple[int, ...], stride: int, padding: int, low: bool) -> Tensor:
@@ -129,10 +129,10 @@ def _dtype(tensor: Tensor, low: bool) -> torch.dtype:
 
 
 def _convolution_backward(g: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, low: bool, *, which: int) -> Tensor:
-    """Return one of conv2d's gradients, in g's dtype: by the input (`which` 0) or by the weight (1)."""
+    """Return one gradient of conv2d, in g's dtype: with respect to the input (`which` 0) or to the weight (1)."""
     g_, x_, weight_ = (tensor.to(_dtype(g, low)) for tensor in (g, x, weight))
-    wanted = [which == 0, which == 1, False]
-    found: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
-        g_, x_, weight_, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, wanted
+    output_mask = [which == 0, which == 1, False]
+    gradients: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
+        g_, x_, weight_, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, output_mask
     )
-    return found[which].to(g.dtype)
+    return gradients[which].to(g.dtype)

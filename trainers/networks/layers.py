@@ -1,7 +1,8 @@
-"""What the families of networks are made of: convolutions and linear layers as published, and the residual block."""
+"""Layers that the families share, with their published initialisations, and the base classes of generators and critics."""
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from trainers.config.settings import GanConfig
 from trainers.networks.convolutions import convolve, convolve_down, up_convolve
+from trainers.networks.norms import BatchNorm
 
 Resample = Literal["up", "down"] | None
 
@@ -16,7 +18,7 @@ Resample = Literal["up", "down"] | None
 class Conv(nn.Conv2d):
     """A same-padded convolution with the published uniform initialisation.
 
-    Variance 4/(fan_in + fan_out) with ``he`` (before a ReLU), 2/(fan_in + fan_out) otherwise; biases zero.
+    The variance is 4/(fan_in + fan_out) with `he` (before a ReLU), otherwise 2/(fan_in + fan_out). Biases start at zero.
     """
 
     low_gradients = False
@@ -32,7 +34,7 @@ class Conv(nn.Conv2d):
         return convolve(x, self.weight, self.bias, 1, self.kernel_size[0] // 2, self.low_gradients)
 
     def up(self, x: Tensor) -> Tensor:
-        """Return the 3x3 convolution, without its bias, of x up-sampled: (N, outputs, 2H, 2W)."""
+        """Return the 3x3 convolution of x up-sampled by nearest neighbour: (N, outputs, 2H, 2W)."""
         x = up_convolve(x, self.weight, self.low_gradients)
         return x if self.bias is None else x + self.bias.view(1, -1, 1, 1)
 
@@ -42,7 +44,7 @@ class Conv(nn.Conv2d):
 
 
 class Linear(nn.Linear):
-    """A linear layer with the published uniform initialisation, variance 2/(fan_in + fan_out); bias zero."""
+    """A linear layer with the published uniform initialisation: variance 2/(fan_in + fan_out), bias zero."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs)
@@ -56,10 +58,11 @@ def _init_uniform(weight: Tensor, fan_in: int, fan_out: int, gain: float) -> Non
 
 
 class Block(nn.Module):
-    """A pre-activation residual block: norm, ReLU, conv, norm, ReLU, conv, beside a 1x1 shortcut.
+    """A pre-activation residual block: norm, ReLU, conv, norm, ReLU, conv, added to a 1x1 shortcut.
 
-    Up = nearest neighbour before the first convolution, down = 2x2 means after the second. `norm` makes a norm (with its
-    ReLU) for a number of channels. The first convolution has a bias only where no norm follows that would remove it.
+    `resample` is "up" (nearest neighbour before the first convolution) or "down" (2x2 means after the second). `norm` makes a
+    norm (with its ReLU) for a number of channels. The first convolution needs a `bias` only if the second norm does not
+    remove it.
     """
 
     def __init__(
@@ -93,14 +96,14 @@ class Block(nn.Module):
 
 
 def channels(gan: GanConfig) -> list[int]:
-    """Return the channels after each scale, from full resolution to `base`: for 64x64, width w: w, 2w, 4w, 8w, 8w."""
+    """Return the channels at each scale, from full resolution down to `base`; for 64x64 and width w: w, 2w, 4w, 8w, 8w."""
     return [gan.width * 2 ** min(i, gan.scales - 1, 3) for i in range(gan.scales + 1)]
 
 
 class Miner(nn.Module):
-    """Maps latents to those that suit a target, before a generator of other images (MineGAN, Wang et al. 2020).
+    """Maps latents to those from which a pre-trained generator draws images like the target's (MineGAN, Wang et al. 2020).
 
-    Two layers beside the identity, the second from zero: at first every latent stays what it is.
+    Two layers, added to the identity. The second starts at zero, so that the miner starts as the identity.
     """
 
     def __init__(self, latent: int) -> None:
@@ -115,9 +118,9 @@ class Miner(nn.Module):
 
 
 class LatentInput(nn.Module):
-    """The latent to the first feature map; with class concatenation also the class, as if one-hot beside the latent.
+    """Maps the latent to the first feature map; with class concatenation, the latent joined with the one-hot class.
 
-    A strategy may put a miner before it, in `miner`.
+    `miner` is applied to the latent first; a strategy may set it.
     """
 
     miner: Miner | None
@@ -138,3 +141,40 @@ class LatentInput(nn.Module):
             assert labels is not None, "a conditional network needs labels"
             h = h + self.classes(labels)
         return h.view(len(h), -1, self.base, self.base)
+
+
+class Generator(nn.Module):
+    """Base of the generators: z (N, latent), labels int64 (N,) or None -> images (N, 3, resolution, resolution) in [-1, 1].
+
+    Attributes:
+        classes: number of classes; 0 when unconditional.
+        input: the map from the latent to the first feature map.
+        make_norm: makes a batch norm, per class where the configuration says so, for a number of channels.
+    """
+
+    def __init__(self, gan: GanConfig, classes: int, channels: int) -> None:
+        """Make the input for a first feature map of `channels` channels."""
+        super().__init__()
+        self.classes = classes
+        self.input = LatentInput(gan, channels, classes)
+        by_class = classes if gan.conditioning == "batch-norm" else 0
+        self.make_norm = partial(BatchNorm, classes=by_class, running=gan.batch_norm == "running")
+
+
+class Critic(nn.Module):
+    """Base of the critics: images (N, 3, resolution, resolution) in [-1, 1] -> scores (N,), class logits (N, classes) or None.
+
+    The class logits are those of AC-GAN's auxiliary head (Odena et al. 2017).
+    """
+
+    #: Whether an image's score depends on that image alone, so that any images may share a pass.
+    keeps_images_apart = True
+
+    def add_heads(self, features: int, classes: int) -> None:
+        """Make the linear heads of the score and, unless `classes` is 0, of the class logits."""
+        self.score = Linear(features, 1)
+        self.classify = Linear(features, classes) if classes else None
+
+    def heads(self, h: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return scores (N,) and class logits (N, classes) or None, from features (N, features)."""
+        return self.score(h).squeeze(1), None if self.classify is None else self.classify(h)

@@ -1,4 +1,4 @@
-"""Normalisations, each with the (leaky) ReLU that always follows it: one pass over memory less than apart."""
+"""Normalisations, each fused with the (leaky) ReLU that always follows it, which saves a pass over memory."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ EPSILON = 1e-5
 class BatchNorm(nn.Module):
     """Batch norm, then ReLU; scale and shift per class when conditional (Dumoulin et al. 2017).
 
-    It normalises by the batch's own statistics, when sampling too, as the authors of Wang et al. (2018) did. With `running`,
-    sampling (``eval()``) uses running averages of them instead.
+    It normalises by the batch's statistics, also when sampling, as the authors of Wang et al. (2018) did. With `running`,
+    sampling (``eval()``) uses running averages of the statistics of training instead.
     """
 
     mean: Tensor | None
@@ -33,8 +33,8 @@ class BatchNorm(nn.Module):
         """Map (N, C, H, W), labels int64 (N,) or None, to (N, C, H, W)."""
         per_class = self.scale.ndim == 2
         scale, shift = (None, None) if per_class else (self.scale, self.shift)
-        own = self.training or self.mean is None
-        x = F.batch_norm(x, self.mean, self.variance, scale, shift, training=own, momentum=0.1, eps=EPSILON)
+        by_batch = self.training or self.mean is None
+        x = F.batch_norm(x, self.mean, self.variance, scale, shift, training=by_batch, momentum=0.1, eps=EPSILON)
         if per_class:
             assert labels is not None, "a conditional network needs labels"
             x = x * self.scale[labels][:, :, None, None] + self.shift[labels][:, :, None, None]
@@ -56,7 +56,7 @@ class LayerNorm(nn.Module):
 
 
 class Activation(nn.Module):
-    """ReLU alone, where a network has no norm."""
+    """ReLU in place of a norm, for a network without norms."""
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map (N, C, H, W) to (N, C, H, W); labels are ignored."""
@@ -66,7 +66,7 @@ class Activation(nn.Module):
 class _LayerNormReLU(torch.autograd.Function):
     """max(0, scale * (x - mean) * r + shift) with r = (variance + epsilon)^(-1/2); twice differentiable, in few passes.
 
-    PyTorch's own second derivative is made of some thirty elementwise operations; this one is written out.
+    PyTorch composes the second derivative of about thirty elementwise operations; here it is written out.
     """
 
     @staticmethod
@@ -80,17 +80,18 @@ class _LayerNormReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         (g,) = gradients
-        found: tuple[Tensor, ...] = _LayerNormReLUGradient.apply(g, *ctx.saved_tensors)
-        return found
+        result: tuple[Tensor, ...] = _LayerNormReLUGradient.apply(g, *ctx.saved_tensors)
+        return result
 
 
 class _LayerNormReLUGradient(torch.autograd.Function):
-    """The gradients by x, scale and shift, given that by the output, g.
+    """The gradients with respect to x, scale and shift, from that of the output, g.
 
-    With u = g where the output is positive, P(w) = r (w - mean(w) - x^ mean(w x^)) over each image, and x^ the normalised x,
-    the gradient by x is P(scale u). P is symmetric, so the gradient by g of <v, P(scale u)> is scale P(v) where positive.
-    By x, through x^ and r, it is -r (b P(v) + c P(scale u)) - r <v, P(scale u)> x^ / m, with b = mean(scale u x^),
-    c = mean(v x^) and m the number of elements of an image.
+    Let x^ be the normalised x, u = g where the output is positive and 0 elsewhere, and P(w) = r (w - mean(w) - x^ mean(w x^))
+    over each image. The gradient with respect to x is P(scale u). P is symmetric, so the derivative of <v, P(scale u)> with
+    respect to g is scale P(v) where the output is positive. With respect to x, through x^ and r, it is
+    -r (b P(v) + c P(scale u)) - r <v, P(scale u)> x^ / m, with b = mean(scale u x^), c = mean(v x^) and m the number of
+    elements of an image.
     """
 
     @staticmethod
@@ -107,7 +108,7 @@ class _LayerNormReLUGradient(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         v, vscale, vshift = gradients
         if vscale is not None or vshift is not None:
-            raise NotImplementedError("the derivative of the gradients by layer norm's scale and shift is not written out")
+            raise NotImplementedError("the derivative of the gradients of layer norm's scale and shift is not implemented")
         if v is None:
             return (None,) * 6
         u, x, scale, y, mean, r, gx = ctx.saved_tensors
@@ -130,24 +131,24 @@ def _sizes(x: Tensor) -> tuple[int, int, int]:
 
 
 def _laid_out(x: Tensor) -> Tensor:
-    """Return x in the layout that PyTorch's group norm is made for: on the CPU either one, elsewhere not channels-last.
+    """Return x in a layout that PyTorch's group norm handles without a copy: any on the CPU, elsewhere contiguous.
 
-    Up to PyTorch 2.13 it refuses any other; since then it makes a copy in each pass, where this makes one for all of them.
+    Elsewhere PyTorch up to 2.13 refuses channels-last tensors; later versions copy in each pass, this copies once for all.
     """
     return x if x.device.type == "cpu" else x.contiguous()
 
 
 def _group_norm_backward(g: Tensor, x: Tensor, mean: Tensor, r: Tensor, scale: Tensor | None) -> tuple[Tensor, ...]:
     g, n = _laid_out(g), len(x)
-    wanted = [True, scale is not None, scale is not None]
-    found: tuple[Tensor, ...] = torch.ops.aten.native_group_norm_backward(
-        g, x, mean.view(n, 1), r.view(n, 1), scale, *_sizes(x), 1, wanted
+    output_mask = [True, scale is not None, scale is not None]
+    gradients: tuple[Tensor, ...] = torch.ops.aten.native_group_norm_backward(
+        g, x, mean.view(n, 1), r.view(n, 1), scale, *_sizes(x), 1, output_mask
     )
-    return found
+    return gradients
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Return the images' inner products (N, 1, 1, 1); channels-last tensors are not copied."""
+    """Return the inner product of each image in a with that in b, (N, 1, 1, 1); channels-last tensors are not copied."""
     n = len(a)
     rows, columns = a.permute(0, 2, 3, 1).reshape(n, 1, -1), b.permute(0, 2, 3, 1).reshape(n, -1, 1)
     return torch.bmm(rows, columns).view(n, 1, 1, 1)

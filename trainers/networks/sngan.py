@@ -1,7 +1,7 @@
 """The spectrally normalised ResNet critic of SNGAN (Miyato et al. 2018), which FreezeD (Mo et al. 2020) transfers.
 
-No norm layers; every convolution and linear layer has its spectral norm divided out (PyTorch's own, one power iteration a
-pass). The generator is `trainers.networks.resnet`'s. The class head is AC-GAN's, as everywhere here.
+It has no norm layers. Every convolution and linear layer is divided by its spectral norm (PyTorch's parametrisation, one power
+iteration per pass). The generator is that of `trainers.networks.resnet`. The class head is AC-GAN's, as in every family here.
 """
 
 import torch.nn.functional as F
@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from trainers.config.settings import GanConfig
+from trainers.networks import layers
 from trainers.networks.layers import Block, Conv, Linear, channels
 from trainers.networks.norms import Activation
 
 
 class First(nn.Module):
-    """SNGAN's first critic block: as the others, but it takes pixels and so has no activation before its convolutions."""
+    """SNGAN's first critic block: its input is pixels, so no activation precedes its first convolution."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -27,10 +28,8 @@ class First(nn.Module):
         return shortcut + self.conv2.down(F.relu(self.conv1(x)))
 
 
-class Critic(nn.Module):
-    """Images (N, 3, resolution, resolution) in [-1, 1] -> scores (N,), class logits (N, classes) or None."""
-
-    keeps_images_apart = True
+class Critic(layers.Critic):
+    """Residual blocks without norms; one more of them at the smallest scale, which does not down-sample."""
 
     def __init__(self, gan: GanConfig, classes: int = 0) -> None:
         super().__init__()
@@ -45,16 +44,14 @@ class Critic(nn.Module):
             blocks += [block(inputs, inputs, down=False) for _ in range(gan.depth - 1)]
             blocks.append(block(inputs, outputs, down=True))
         self.blocks = nn.ModuleList([*blocks, block(sizes[-2], sizes[-1], down=False)])
-        self.score = Linear(sizes[-1], 1)
-        self.classify = Linear(sizes[-1], classes) if classes else None
+        self.add_heads(sizes[-1], classes)
         for module in list(self.modules()):
             if isinstance(module, Conv | Linear):
                 spectral_norm(module)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Score each image, from the sum over places of its last features."""
+        """Return each image's score and class logits, from its last features summed over rows and columns."""
         h = self.first(images)
         for block in self.blocks:
             h = block(h)
-        h = F.relu(h).sum((2, 3))
-        return self.score(h).squeeze(1), None if self.classify is None else self.classify(h)
+        return self.heads(F.relu(h).sum((2, 3)))

@@ -1,1 +1,1 @@
-"""One trial: from its configuration to its last measurement."""
+"""Execution of one trial, and its checkpoints."""

@@ -1,11 +1,10 @@
-"""Checkpoints in safetensors: the whole state of a training run.
+"""Checkpoints: safetensors files with the whole state of a training run.
 
-Tensors are named ``generator.*``, ``critic.*`` and, in a checkpoint that training can go on from,
-``optimizer.<network>.<parameter>.<moment>`` and ``random``; ``average.*`` is the generator's moving average, where there is
-one. A source's last checkpoint also has ``fisher.<network>.<parameter>``. Of an adaptation a miner is among the generator's
-tensors; low-rank updates are added to the weights, and to go on from they stand apart in ``unmerged.<network>.*``, as do the
-anchors (see `trainers.anchors`) and what an augmentation has learnt. A seal tells whether the file is as it was written.
-Nothing is ever unpickled.
+Every checkpoint has ``generator.*`` and ``critic.*``, with low-rank updates added to the weights, and ``average.*`` if training
+keeps a moving average of the generator. A resumable one also has ``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if
+the trial has them, low-rank updates (``unmerged.NETWORK.*``), anchors (``anchor.*``, ``importance.*``) and the state of an
+augmentation (``augmentation.*``). The last checkpoint of a source has ``fisher.NETWORK.PARAMETER``. A checksum detects damaged
+files (`trainers.common.sealed_tensors`). Nothing is ever unpickled.
 """
 
 import json
@@ -33,11 +32,16 @@ FORMAT = "transfergan/1"
 
 @dataclass(frozen=True)
 class Match:
-    """What became of the tensors when a network took over another's: names, sorted.
+    """The outcome of copying one network's tensors into another, as sorted names.
 
-    `remapped` have a row per class on either side: classes take their rows by name, the mean row where the source lacks the
-    class; of an unconditional source all take the one row; an unconditional network takes the mean. `fresh` belong to classes
-    that an unconditional source has no trace of, or are not copied by the strategy.
+    Attributes:
+        matched: copied as they are.
+        remapped: copied with their rows per class rearranged: by class name, or the mean row for a class that the source lacks;
+            from an unconditional source its one row for every class; into an unconditional network the mean row.
+        fresh: not copied, because an unconditional source lacks them or the strategy excludes them.
+        missing: in this network, without a counterpart in the source.
+        unexpected: in the source, without a counterpart in this network.
+        mismatched: in both, with different shapes.
     """
 
     matched: tuple[str, ...] = ()
@@ -49,13 +53,13 @@ class Match:
 
     @property
     def unmatched(self) -> tuple[str, ...]:
-        """The tensors that did not come over, from either side."""
+        """The tensors of either network that have no counterpart of the same shape."""
         return tuple(sorted({*self.missing, *self.unexpected, *self.mismatched}))
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as read: tensors by name, the trial that wrote it, the step, and what the trial reported there."""
+    """A checkpoint as read: its tensors by name, the trial that wrote it, and the step and report at which it was written."""
 
     tensors: dict[str, Tensor]
     trial: TrialConfig
@@ -65,12 +69,12 @@ class Checkpoint:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that its networks know; empty for an unconditional GAN."""
+        """Names of the classes of its networks; empty for an unconditional GAN."""
         return self.trial.domain.classes if self.trial.conditional else ()
 
     @property
     def resumable(self) -> bool:
-        """Whether training can go on from it; the last checkpoint of a finished trial holds the networks alone."""
+        """Whether training can continue from it; the last checkpoint of a finished trial has the networks only."""
         return "random" in self.tensors
 
 
@@ -78,13 +82,18 @@ def save(
     gan: Gan, trial: TrialConfig, matches: dict[str, Match], report: Mapping[str, float | None], *, resumable: bool,
     fishers: Mapping[str, Tensor] | None = None,
 ) -> bytes:  # fmt: skip
-    """Return a checkpoint's bytes; with `resumable` also the optimisers' and the random generator's state.
+    """Return the bytes of a checkpoint.
 
-    `report` is what the trial reports at this step, so that it can be told again by who finds the checkpoint; `matches` tells
-    how the networks were taken over, if they were; `fishers` is the networks' Fisher information, of a source.
+    Args:
+        gan: the training run.
+        trial: its configuration.
+        matches: by network, the outcome of the transfer from the source; empty without one.
+        report: what the trial reports at this step; it is reported again on resume.
+        resumable: whether to include the state of the optimisers and of the random generator.
+        fishers: the Fisher information of a source's networks, by ``NETWORK.PARAMETER``.
     """
     tensors = {f"fisher.{key}": value for key, value in (fishers or {}).items()}
-    for name, network in _kept(gan).items():
+    for name, network in _saved_networks(gan).items():
         tensors |= {f"{name}.{key}": value for key, value in merged_state(network).items()}
         if resumable:
             tensors |= {f"unmerged.{name}.{key}": value for key, value in unmerged_state(network).items()}
@@ -103,7 +112,7 @@ def save(
 def pack(
     tensors: Mapping[str, Tensor], trial: TrialConfig, step: int, matches: dict[str, Match], report: Mapping[str, float | None]
 ) -> bytes:
-    """Return the bytes of a sealed safetensors file with a checkpoint's tensors, and in its metadata what else `load` reads."""
+    """Return a sealed safetensors file with a checkpoint's tensors and, as metadata, the other fields of `Checkpoint`."""
     metadata = {
         "format": FORMAT,
         "trial": trial.canonical_json(),
@@ -114,17 +123,21 @@ def pack(
     return sealed_tensors.seal(save_tensors({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata))
 
 
-def _kept(gan: Gan) -> dict[str, nn.Module]:
+def _saved_networks(gan: Gan) -> dict[str, nn.Module]:
     return gan.networks if gan.average is None else {**gan.networks, "average": gan.average}
 
 
 def load(data: bytes, where: str) -> Checkpoint:
-    """Read a checkpoint. Raises UserError, naming `where` it lay, when the bytes are not one of ours."""
+    """Return the checkpoint in bytes.
+
+    Raises:
+        UserError: the bytes are damaged or not a checkpoint of this version; the message names `where` they were read.
+    """
     try:
         sealed_tensors.check(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
         if header["format"] != FORMAT:
-            raise UserError(f"checkpoint {where} has format {header['format']}, this transfergan reads {FORMAT}")
+            raise UserError(f"checkpoint {where} has format {header['format']}; this transfergan reads {FORMAT}")
         return Checkpoint(
             tensors=load_tensors(data),
             trial=TrialConfig.model_validate_json(header["trial"]),
@@ -136,15 +149,15 @@ def load(data: bytes, where: str) -> Checkpoint:
             },
         )
     except ValidationError as error:
-        raise UserError(f"checkpoint {where} is of a trial that this transfergan does not know; upgrade") from error
+        raise UserError(f"checkpoint {where} is of a trial that this transfergan does not support; upgrade") from error
     except (DamagedError, SafetensorError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"checkpoint {where} is damaged or not one of transfergan's: {error}") from error
+        raise UserError(f"checkpoint {where} is damaged or was not written by transfergan: {error}") from error
 
 
 def resume(gan: Gan, checkpoint: Checkpoint) -> None:
-    """Put a training run, which follows its strategy already, back into the state that a resumable checkpoint holds."""
+    """Restore the state of a resumable checkpoint in a training run that already follows its strategy."""
     tensors = checkpoint.tensors
-    for name, network in _kept(gan).items():
+    for name, network in _saved_networks(gan).items():
         saved, unmerged = (with_prefix(tensors, f"{prefix}{name}.") for prefix in ("", "unmerged."))
         if unmerged:
             saved = {key: unmerged[key] if key in unmerged else saved[key] for key in network.state_dict()}
@@ -153,31 +166,31 @@ def resume(gan: Gan, checkpoint: Checkpoint) -> None:
         for parameter, value in network.named_parameters():
             moments = with_prefix(tensors, f"optimizer.{name}.{parameter}.")
             if moments:
-                gan.optimisers[name].state[value] = {key: _laid_out(moment, value) for key, moment in moments.items()}
+                gan.optimisers[name].state[value] = {key: _like_parameter(moment, value) for key, moment in moments.items()}
     if gan.adaptation is not None and gan.adaptation.anchors is not None:
         gan.adaptation.anchors.load(tensors, gan.device)
     gan.augment.load(tensors)
     gan.step = checkpoint.step
     if tensors["random"].shape == gan.random.get_state().shape:
         gan.random.set_state(tensors["random"])
-    else:  # of another kind of device, whose random numbers cannot go on here
+    else:  # the state of another kind of device's generator, which cannot continue here
         gan.random.manual_seed(derive_seed("training", gan.seed, gan.step))
 
 
-def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
-    """Return a moment on its parameter's device and in its memory layout, which the fused optimiser goes by."""
+def _like_parameter(moment: Tensor, parameter: Tensor) -> Tensor:
+    """Return a moment on its parameter's device and in its memory layout, as the fused optimiser requires."""
     if moment.shape != parameter.shape:  # Adam's count of steps
         return moment.to(parameter.device)
     return torch.empty_like(parameter, requires_grad=False).copy_(moment)
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with a prefix, by the rest of their names."""
+    """Return the tensors whose names start with a prefix, by their names without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def generator(checkpoint: Checkpoint, device: str = "cpu") -> tuple[Generator, int]:
-    """Return a checkpoint's generator, ready to sample from, and the dimensions of its latent."""
+    """Return a checkpoint's generator on a device, and the dimensions of its latent."""
     network = make_generator(checkpoint.trial.gan, len(checkpoint.classes))
     tensors = with_prefix(checkpoint.tensors, "generator.")
     if any(name.startswith("input.miner.") for name in tensors):

@@ -1,7 +1,7 @@
 """One trial, from its configuration to its last measurement.
 
-`run` is a generator: it yields at step 0 and at every rung, with the measurements and a checkpoint to go on from. Whoever
-drives it decides where these are kept and whether the trial goes on; nothing in here knows of a store or a cluster.
+`run` is a generator: it yields the measurements and a checkpoint at step 0 and at every rung. Its caller stores them and
+decides whether the trial continues; this module depends on neither the store nor a cluster.
 """
 
 import gc
@@ -31,20 +31,20 @@ from trainers.trial.checkpoints import Checkpoint, Match
 
 @dataclass(frozen=True)
 class Rung:
-    """What a trial has to show at step 0 or at a rung.
+    """The results of a trial at step 0 or at a rung.
 
     Attributes:
         step: generator steps taken.
-        measurements: empty when the trial has diverged.
+        measurements: empty if the trial has diverged.
         embedding: identity of the embedding of the measurements.
-        checkpoint: safetensors bytes; None when the trial has diverged.
-        samples: PNG bytes, a grid of generated images.
-        images_seen: real images through the critic so far.
-        seconds: of this trial, evaluation included, over all sessions that counted.
-        images_per_second: real images per second of training.
-        peak_memory_mib: of the process (CPU) or of the device's allocator (GPU).
-        diverged: what happened, when training left the range of sensible losses.
-        finished: whether this was the last rung.
+        checkpoint: safetensors bytes; None if the trial has diverged.
+        samples: PNG bytes of a grid of generated images; None if the trial has diverged.
+        images_seen: real images that the critic has seen.
+        seconds: duration of the trial including evaluation, over all sessions that led to this rung.
+        images_per_second: real images per second of training; None before any training in this session.
+        peak_memory_mib: peak memory of the process (CPU) or of the device's allocator (GPU), MiB.
+        diverged: the message of `Diverged`, if training diverged.
+        finished: whether this is the last rung.
     """
 
     step: int
@@ -61,13 +61,13 @@ class Rung:
 
     @property
     def report(self) -> dict[str, float | None]:
-        """What a scheduler is told: each metric by name, and what the trial has cost."""
+        """The report to a scheduler: each metric by name, and the steps, time and memory used."""
         return {
             "steps": self.step,
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
             "peak_memory_mib": self.peak_memory_mib,
-            **{measured.metric: measured.value for measured in self.measurements},
+            **{measurement.metric: measurement.value for measurement in self.measurements},
         }
 
 
@@ -75,27 +75,27 @@ def run(
     trial: TrialConfig, *, parent: Checkpoint | None = None, resume: Checkpoint | None = None, device: str = "cpu",
     graphs: bool = False, references: References = references,
 ) -> Iterator[Rung]:  # fmt: skip
-    """Run a trial, from `resume` (a checkpoint that it yielded itself) or from the start.
+    """Run a trial from the start, or from a checkpoint of it.
 
     Args:
-        trial: what to run.
-        parent: the pre-trained source; required when the strategy copies from one.
-        resume: the trial's own last checkpoint; its rung is not yielded again.
+        trial: the configuration.
+        parent: the last checkpoint of the source; required if the strategy needs one.
+        resume: the last checkpoint of this trial, whose rung is not yielded again; None to start from step 0.
         device: torch device.
         graphs: whether training steps are replayed as CUDA graphs.
-        references: has the reference that the trial is measured against.
+        references: provides the reference features for the measurements.
 
     Yields:
-        step 0 (unless resumed), then every rung; ends after the budget or after divergence.
+        the rung at step 0 (unless resumed), then every later rung; ends after the budget or on divergence.
 
     Raises:
-        UserError: the domain or the parent does not fit the trial, or the trial stands for an import.
+        UserError: the domain or the parent does not fit the trial, or the trial is an import.
     """
     if trial.imported:
-        raise UserError(f"source {trial.as_source.name!r} was imported, and the store has lost it; import it again")
+        raise UserError(f"source {trial.as_source.name!r} is an import whose checkpoint the store lacks; import it again")
     began = time.perf_counter()
     if torch.device(device).type == "cuda":
-        gc.collect()  # of a trial before this one in the process: its memory counts against this one's share of the GPU
+        gc.collect()  # frees the memory of an earlier trial of this process, which counts against the share of the GPU
     data = training_images(trial)
     classes = trial.domain.classes if trial.conditional else ()
     gan = Gan(
@@ -126,7 +126,7 @@ def run(
         fishers = None
         if finished and trial.kind == "pretrain" and not diverged:
             fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed)
-        shown = Rung(
+        result = Rung(
             step=gan.step,
             measurements=measurements,
             embedding=evaluate.embedding.identity,
@@ -140,14 +140,14 @@ def run(
             finished=finished,
         )
         if diverged:
-            return shown
-        data = checkpoints.save(gan, trial, matches, shown.report, resumable=not shown.finished, fishers=fishers)
-        return replace(shown, checkpoint=data)
+            return result
+        checkpoint = checkpoints.save(gan, trial, matches, result.report, resumable=not finished, fishers=fishers)
+        return replace(result, checkpoint=checkpoint)
 
     if resume is None:
-        shown = rung()
-        yield shown
-        spent, began = shown.seconds, time.perf_counter()  # the driver's time between rungs is not the trial's
+        result = rung()
+        yield result
+        spent, began = result.seconds, time.perf_counter()  # the caller's time between rungs does not count
     for step in trial.rungs:
         if step <= gan.step:
             continue
@@ -158,16 +158,16 @@ def run(
             yield rung(str(error))
             return
         trained += time.perf_counter() - started
-        shown = rung()
-        yield shown
-        spent, began = shown.seconds, time.perf_counter()
+        result = rung()
+        yield result
+        spent, began = result.seconds, time.perf_counter()
 
 
 def training_images(trial: TrialConfig) -> Images:
-    """Return the training images that the trial may see: a nested, class-balanced subset by size and seed.
+    """Return the training images of a trial: the nested, class-balanced subset of its size and seed.
 
     Raises:
-        UserError: the domain's content is not what the trial was planned with, or it has no labels to condition on.
+        UserError: the content of the domain has changed since the trial was planned, or a conditional trial has no labels.
     """
     domain = get(trial.domain.name)
     domain.check_resolution(trial.gan.resolution)
@@ -181,33 +181,36 @@ def training_images(trial: TrialConfig) -> Images:
 
 
 def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tuple[str, ...]) -> dict[str, Match]:
-    """Let a fresh GAN start from a source as a strategy says, and follow it; return what came over, by network.
+    """Transfer a source's networks into a new GAN as a strategy requires, and let its training follow the strategy.
 
     Args:
-        gan: fresh networks.
-        strategy: what to do.
+        gan: a GAN before its first step.
+        strategy: the strategy.
         parent: the source; None for a strategy that needs none.
         classes: names of the GAN's classes; empty when unconditional.
 
+    Returns:
+        the outcome of the transfer, by network that was copied.
+
     Raises:
-        UserError: the strategy needs a source, and there is none or it does not fit.
+        UserError: the strategy needs a source, and `parent` is None or does not fit.
     """
     matches: dict[str, Match] = {}
     anchors = None
     if strategy.needs_source:
         if parent is None:
-            raise UserError(f"strategy {strategy.name!r} starts from a source, and none was given")
+            raise UserError(f"strategy {strategy.name!r} needs a source, and none was given")
         for name in strategy.copies:
             part = strategy.copied(name, gan.shape)
             matches[name] = transfer.transfer(parent, name, gan.networks[name], classes, part=part)
         if strategy.penalty is not None:
-            anchors = transfer.anchors(parent, gan.networks, matches, classes, strategy.penalty)
+            anchors = transfer.anchors_at(parent, gan.networks, matches, classes, strategy.penalty)
     gan.follow(strategy, anchors)
     return matches
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Return the most memory used so far, MiB: of the process, or on a GPU of the device's allocator."""
+    """Return the peak memory so far, MiB: of the process, or on a GPU of the device's allocator."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,7 +1,7 @@
-"""Checkpoints of TensorFlow: read where TensorFlow is installed, in our layout, with the paper's names turned into ours.
+"""TensorFlow checkpoints: read if TensorFlow is installed, converted to our layout, and the paper's names translated to ours.
 
-The names are those of the code of Wang et al. (2018), which has them from Gulrajani et al. (2017): a parameter is called
-``LAYER.KIND``, mostly behind its name scope (``Generator.Input/Generator.Input.W``).
+The names are those of the code of Wang et al. (2018), taken from Gulrajani et al. (2017): a parameter is named ``LAYER.KIND``,
+in most cases after its name scope (``Generator.Input/Generator.Input.W``).
 
 ========================================  ==============================================
 their layer                               ours
@@ -14,8 +14,8 @@ Discriminator.Res1.BN2, .Conv1            critic.blocks.0.norm2, .conv1
 Discriminator.Output, .ACGANOutput        critic.score, critic.classify
 ========================================  ==============================================
 
-Of the kinds, W and Filters are our weight, b and Biases our bias, scale our scale and offset our shift. What else there is has
-no partner: Adam's moments, and moving averages that their training never updates.
+The kinds W and Filters are our weight, b and Biases our bias, scale our scale, and offset our shift. Other tensors have no
+counterpart: Adam's moments, and moving averages that their training never updates.
 """
 
 import re
@@ -47,7 +47,7 @@ _KINDS = {"W": "weight", "Filters": "weight", "b": "bias", "Biases": "bias", "sc
 
 
 def our_name(name: str) -> str:
-    """Return what a tensor of the paper's code is called with us; any other name as it is.
+    """Return our name of a tensor of the paper's code; any other name unchanged.
 
     >>> our_name("Generator.Res1.Conv2/Generator.Res1.Conv2.Filters")
     'generator.blocks.0.conv2.weight'
@@ -60,40 +60,41 @@ def our_name(name: str) -> str:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Say whether a path is a checkpoint of TensorFlow: what the names of its files begin with, one of them, or the folder."""
+    """Return whether a path names a TensorFlow checkpoint, by its prefix, one of its files, or its folder."""
     return Path(f"{_prefix(path)}.index").is_file() or (path / "checkpoint").is_file()
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by their names there, in our layout; of a folder those of its last checkpoint.
+    """Return the tensors of a checkpoint (in a folder, of the last one) by their names in it, in our layout.
 
     Raises:
-        UserError: TensorFlow is not installed, or cannot read them.
+        UserError: TensorFlow is not installed, or cannot read the checkpoint.
     """
     if find_spec("tensorflow") is None:
         raise UserError(
-            f"checkpoint {str(path)!r} is TensorFlow's, and TensorFlow is not installed: run `pip install tensorflow-cpu`, or "
-            "save its arrays by name with safetensors.numpy, convolutions as (out, in, height, width) and matrices as (out, in)"
+            f"checkpoint {str(path)!r} is a TensorFlow checkpoint, and TensorFlow is not installed: run `pip install "
+            "tensorflow-cpu`, or save its arrays by name with safetensors.numpy, convolutions as (out, in, height, width) and "
+            "matrices as (out, in)"
         )
-    # `-P`: the modules beside that program are not to be taken for others of their names.
+    # `-P` keeps the program's folder, whose tensorflow.py would shadow the library, off its module path.
     program = [sys.executable, "-P", str(Path(__file__).with_name("tensorflow_arrays.py")), _prefix(path)]
-    done = subprocess.run(program, capture_output=True, check=False)  # noqa: S603 - our own
+    done = subprocess.run(program, capture_output=True, check=False)  # noqa: S603 - our program
     if done.returncode:
-        why = (done.stderr.decode(errors="replace").splitlines() or [f"it ended with status {done.returncode}"])[-1]
-        raise UserError(f"checkpoint {str(path)!r} is TensorFlow's, which cannot read it: {why!r}")
+        reason = (done.stderr.decode(errors="replace").splitlines() or [f"it ended with status {done.returncode}"])[-1]
+        raise UserError(f"checkpoint {str(path)!r} is a TensorFlow checkpoint that TensorFlow cannot read: {reason!r}")
     return {name: in_our_layout(name, array) for name, array in load_arrays(done.stdout).items()}
 
 
 def _prefix(path: Path) -> str:
-    """Return what the names of a checkpoint's files begin with, from that of one of them."""
+    """Return the prefix of a checkpoint's file names, from the prefix itself or from the path of one file."""
     return _FILE.sub("", str(path))
 
 
 def in_our_layout(name: str, array: np.ndarray) -> Tensor:
-    """Return an array of TensorFlow's as we would hold it.
+    """Return a TensorFlow array in our layout.
 
-    Convolutions (height, width, in, out) become (out, in, height, width), matrices (in, out) become (out, in); the scales and
-    shifts of a norm, which have a row per class where it is conditional, stay as they are.
+    Convolutions (height, width, in, out) become (out, in, height, width) and matrices (in, out) become (out, in). The scales
+    and shifts of a norm, with a row per class if conditional, stay unchanged.
     """
     if array.ndim == 4:
         array = array.transpose(3, 2, 0, 1)

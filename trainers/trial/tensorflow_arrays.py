@@ -1,6 +1,6 @@
-"""The numeric arrays of a TensorFlow checkpoint, by name, as safetensors on the standard output.
+"""Program that writes the numeric arrays of a TensorFlow checkpoint, by name, as safetensors to the standard output.
 
-Run as a program of its own: TensorFlow and PyTorch each bring a compiler along (LLVM), and a process with both is aborted.
+It runs in a separate process: TensorFlow and PyTorch each contain a copy of LLVM, and a process with both is aborted.
 """
 
 import os
@@ -11,8 +11,8 @@ from safetensors.numpy import save
 
 
 def arrays(path: str) -> dict[str, np.ndarray]:
-    """Return the numeric arrays of a checkpoint; of a folder those of its last one."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it would tell of this machine's processor
+    """Return the numeric arrays of a checkpoint; of a folder, those of its last checkpoint."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else it logs the features of the processor
     import tensorflow as tf
 
     reader = tf.train.load_checkpoint(path)
@@ -23,5 +23,5 @@ def arrays(path: str) -> dict[str, np.ndarray]:
 if __name__ == "__main__":
     try:
         sys.stdout.buffer.write(save(arrays(sys.argv[1])))
-    except Exception as error:  # TensorFlow's have no class in common
+    except Exception as error:  # TensorFlow's exceptions have no common class
         sys.exit(" ".join(str(error).split())[:200])
