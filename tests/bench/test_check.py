@@ -60,14 +60,14 @@ def edited(store: Store) -> None:
 
 NOW = [pa.scalar(0, pa.timestamp("us", tz="UTC"))]
 FAULTS: dict[str, tuple[Callable[[Store], None], str, str]] = {
-    "a part cut short": (lambda s: cut(s, "trials/*/*.parquet"), "part", "name is the hash of"),
-    "a part with another bit": (lambda s: spoil(s, "measurements/*/*.parquet"), "part", "name is the hash of"),
+    "a part cut short": (lambda s: cut(s, "trials/*/*.parquet"), "part", "is not the one in its name"),
+    "a part with another bit": (lambda s: spoil(s, "measurements/*/*.parquet"), "part", "is not the one in its name"),
     "an old part cut short": (
         lambda s: (cut(s, "trials/*/*.parquet"), rename(s, "trials/*/*.parquet", "f00.parquet"))[0],
-        "part", "f00.parquet: not a whole Parquet file",
+        "part", "f00.parquet: not a complete Parquet file",
     ),
     "a part of something else": (lambda s: foreign(s, colour=["red"]), "part", "no column recorded_at"),
-    "a part of other types": (lambda s: foreign(s, recorded_at=NOW, steps=["many"]), "part", "not this table's schema"),
+    "a part of other types": (lambda s: foreign(s, recorded_at=NOW, steps=["many"]), "part", "have this table's schema"),
     "a part with fewer columns": (lambda s: foreign(s, recorded_at=NOW), "schema", "missing or unknown"),
     "a key of nothing": (lambda s: recorded(s, key="0" * 16), "key", f"trials, {'0' * 16}: its configuration's key is"),
     "an edited configuration": (edited, "key", "its configuration's key is"),
@@ -76,13 +76,13 @@ FAULTS: dict[str, tuple[Callable[[Store], None], str, str]] = {
     "a measurement of nothing": (lambda s: measured(s, trial="nobody"), "unknown", "measurements, trial nobody"),
     "a lost environment": (lambda s: file(s, "environments/*/*").unlink(), "unknown", "no row of table environments"),
     "another value": (lambda s: measured(s, value=-1.0), "differing", "2 different values of value"),
-    "a lost checkpoint": (lambda s: file(s, "checkpoints/*/*").unlink(), "file", "and it is missing"),
+    "a lost checkpoint": (lambda s: file(s, "checkpoints/*/*").unlink(), "file", ": missing, but named by trial"),
     "a checkpoint cut short": (lambda s: cut(s, "checkpoints/*/*"), "file", "bytes are there"),
     "a checkpoint with another bit": (lambda s: spoil(s, "checkpoints/*/*"), "file", "seal"),
-    "a lost picture": (lambda s: file(s, "samples/real-*").unlink(), "file", "and it is missing"),
-    "a picture cut short": (lambda s: cut(s, "samples/*"), "file", "not a whole picture"),
+    "a lost picture": (lambda s: file(s, "samples/real-*").unlink(), "file", ": missing, but named by trial"),
+    "a picture cut short": (lambda s: cut(s, "samples/*"), "file", "not a complete image"),
     "a reference with another bit": (lambda s: spoil(s, "references/*"), "file", "wrong checksum"),
-    "a temporary file": (lambda s: (Path(s.root) / "trials" / ".0.tmp").touch(), "temporary", "trials/.0.tmp: left over"),
+    "a temporary file": (lambda s: (Path(s.root) / "trials" / ".0.tmp").touch(), "temporary", "trials/.0.tmp: a temporary"),
     "a plan cut short": (lambda s: cut(s, "sweeps/*"), "sweep", "sweeps/small.json: damaged; `transfergan run`"),
     "a plan of nothing": (lambda s: file(s, "sweeps/*").write_text("[]") and None, "sweep", "sweeps/small.json: damaged"),
 }  # fmt: skip

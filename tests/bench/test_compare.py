@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.store import Store, open_store
-from bench.upkeep.compare import compare, differing_winners
+from bench.upkeep.compare import compare_stores, differing_winners
 from tests.support.synthetic import build
 
 
@@ -29,18 +29,18 @@ def test_differences_by_hand(tmp_path: Path):
     second = {("x", "fid"): (10.0, 4.0), ("y", "fid"): (20.0, 4.0)}
     a = store(tmp_path / "a", {**first, ("x", "kid"): (0.5, None), ("y", "kid"): (nan, None)}, x="done", y="stopped", z="done")
     b = store(tmp_path / "b", {**second, ("x", "kid"): (0.4, None), ("y", "kid"): (nan, None)}, x="done", y="done", w="done")
-    found = compare(a, b)
+    found = compare_stores(a, b)
     assert found["trials"] == {"both": 2, "only_a": 1, "only_b": 1}
     assert found["statuses"] == [{"trial": "y", "a": "stopped", "b": "done"}]
     fid, kid = found["metrics"]
     assert fid == {"metric": "fid", "embedding": "e", "values": 2, "equal": 1, "relative": 0.6, "errors": 12 / 5, "beyond": 1}
     assert kid["relative"] == pytest.approx(0.2)
     assert (kid["values"], kid["equal"], kid["errors"], kid["beyond"]) == (2, 1, None, 0), "two that diverged are equal"
-    assert compare(b, a)["metrics"] == found["metrics"]
+    assert compare_stores(b, a)["metrics"] == found["metrics"]
 
 
 def test_stores_without_a_trial_in_common(tmp_path: Path):
-    found = compare(store(tmp_path / "a", {}, x="done"), open_store(str(tmp_path / "b"), create=True))
+    found = compare_stores(store(tmp_path / "a", {}, x="done"), open_store(str(tmp_path / "b"), create=True))
     assert found == {"trials": {"both": 0, "only_a": 1, "only_b": 0}, "statuses": [], "metrics": []}
 
 

@@ -133,6 +133,6 @@ def test_the_verb_makes_the_store_and_says_what_came(finished: Store, tmp_path: 
         app, ["store", "merge", finished.root, "--store", str(tmp_path / "new")], catch_exceptions=False
     )
     assert result.exit_code == 0
-    assert "is left out: not a whole picture" in result.stderr
+    assert "is left out: not a complete image" in result.stderr
     assert f"{len(tiny.make().trials)} of trials" in result.stdout
     assert json.loads((tmp_path / "new" / "store.json").read_text())

@@ -202,8 +202,8 @@ WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"stopping": {"rule": "asha"}}, "stopping.rule", ("'halving' or 'none'", "'asha'")),
     ({"resources": {"gpus": -1}}, "resources.gpus", ("greater than or equal to 0", "-1")),
     ({"resources": {"cpus": 0}}, "resources.cpus", ("greater than or equal to 1", "got 0")),
-    ({"resources": {"gpus": 1.5}}, "resources.gpus", ("a share of one GPU or several whole ones", "write 2")),
-    ({"resources": {"graphs": True}}, "resources", ("no GPU", "set resources.gpus")),
+    ({"resources": {"gpus": 1.5}}, "resources.gpus", ("a share of one GPU or a whole number of GPUs", "write 2")),
+    ({"resources": {"graphs": True}}, "resources", ("needs a GPU", "set resources.gpus")),
     ({7: 3}, "7", ("keys should be strings",)),
 ]  # fmt: skip
 
@@ -239,8 +239,8 @@ def test_the_number_of_further_problems_is_told(tmp_path: Path):
     ("name: t\nname\n", "is not YAML"),
     ("name: \0\n", "is not YAML"),
     ("name: 2024-13-45\n", "is not YAML"),
-    ("name: t\nsizes: [5]\nsizes: [50]\n", "line 3 is not YAML: key 'sizes' stands there twice"),
-    ("name: t\ngan:\n  width: 4\n  width: 8\n", "line 4 is not YAML: key 'width' stands there twice"),
+    ("name: t\nsizes: [5]\nsizes: [50]\n", "line 3 is not YAML: key 'sizes' is repeated"),
+    ("name: t\ngan:\n  width: 4\n  width: 8\n", "line 4 is not YAML: key 'width' is repeated"),
     (f"seeds: [{'9' * 5000}]\n", "is not YAML"),
     (f"seeds: {'[' * 1000}\n", "is not YAML"),
 ], ids=[
@@ -270,7 +270,7 @@ def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path):
     assert f"sweep file {str(folder)!r} cannot be read" in refused(str(folder))
     picture = tmp_path / "picture.yaml"
     picture.write_bytes(b"\x89PNG\xff\xfe")
-    assert f"sweep file {str(picture)!r} is not text in UTF-8" in refused(str(picture))
+    assert f"sweep file {str(picture)!r} is not UTF-8 text" in refused(str(picture))
 
 
 @pytest.mark.parametrize("name", ["quickstar", "Quickstart", "quick-start"])
@@ -314,7 +314,7 @@ def test_a_budget_may_be_given_in_images():
 
 @pytest.mark.parametrize(("overrides", "words"), [
     (["training.images=1000"], "training: steps and images are both budgets; give one of them"),
-    (["pretrain.images=1000"], "pretrain: steps and images are both budgets; give one of them"),
+    (["pretrain.images=1000"], "pretrain: steps and images are both budgets; set one of them"),
     (["training.loss=hinge", "training.gradient_penalty=1"], "gradient_penalty does not go with the hinge loss"),
     (["gan.family=dcgan"], "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"),
     (["gan.family=resent"], "gan.family: input should be 'resnet', 'sngan' or 'dcgan'"),

@@ -89,7 +89,7 @@ def test_what_is_lost_of_a_chain_is_made_again_link_by_link(ran: Store):
     for trial in (FIRST, SECOND):
         shutil.rmtree(Path(ran.root) / "checkpoints" / trial.key)
     said = tiny.run_here(PLAN, ran)
-    assert [line.partition(" begins anew")[0] for line in said] == [f"trial {trial.key}" for trial in (FIRST, SECOND)]
+    assert [line.partition(" restarts")[0] for line in said] == [f"trial {trial.key}" for trial in (FIRST, SECOND)]
     assert check(ran) == []
     assert tiny.values(ran).equals(before)
 

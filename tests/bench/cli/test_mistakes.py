@@ -37,7 +37,7 @@ MISTAKES = [
     ("run broken.yaml", "broken.yaml: line 3 is not YAML"),
     ("run list.yaml", "list.yaml: a sweep file is a mapping"),
     ("run --set training.stepps=3", "unknown key 'training.stepps'; did you mean training.steps"),
-    ("run --set training.steps", "--set 'training.steps' is not of the form key=value"),
+    ("run --set training.steps", "--set 'training.steps' does not have the form key=value"),
     ("run --set targets=[digitz]", "quickstart: targets: unknown domain 'digitz'; did you mean digits"),
     ("run --set targets=[folder:none]", "none': there is no such folder"),
     ("run --set sources=[folder:empty]", "empty' holds no images"),
