@@ -193,18 +193,23 @@ def _needs_labels(name: str, spec: SweepSpec) -> bool:
     return linked and any(in_cell(s, conditional)[1] for s in sourced for conditional in spec.conditional)
 
 
+def check_measurable(domain: Domain, resolution: int) -> None:
+    """Raise UserError if a domain cannot be had at a resolution (pixels), or has too few reference images."""
+    domain.check_resolution(resolution)
+    if (count := domain.count("reference")) < FEWEST_REFERENCE:
+        raise UserError(
+            f"domain {domain.name!r} has {count} reference images and needs {FEWEST_REFERENCE}; add images (one in five is a "
+            "reference image)"
+        )
+
+
 def _checked(domain: Domain, spec: SweepSpec, *, conditional: bool) -> Domain:
     """Return a domain, or raise UserError if it does not suit the sweep."""
-    domain.check_resolution(spec.gan.resolution)
+    check_measurable(domain, spec.gan.resolution)
     if conditional and not domain.classes:
         unlabelled = " and ".join(repr(part.name) for part in parts_of(domain) if not part.classes)
         raise UserError(
             f"conditional: domain {unlabelled} has no class labels; set conditional: [false] or sort it into folders"
-        )
-    if domain.count("reference") < FEWEST_REFERENCE:
-        raise UserError(
-            f"domain {domain.name!r} has {domain.count('reference')} reference images and needs {FEWEST_REFERENCE}; "
-            "add images (one in five becomes a reference image)"
         )
     return domain
 

@@ -59,7 +59,7 @@ class StoppingConfig(Frozen):
     protect_strategies: StrictBool = True
     """Whether one trial of each strategy's best method in a cell always continues, as some strategies improve late."""
     collapse: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """A trial stops at a rung where its samples' diversity has fallen below this share of the real images'; below 1, 0: never."""
+    """A trial stops at a rung where its samples' diversity has fallen below this share of the real images'; 0: never."""
     plateau: Annotated[int, Field(ge=0)] = 0
     """Rungs without a better value after which a trial stops, unless its method is its cell's best; 0: never."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0
