@@ -54,7 +54,6 @@ def _matching_key(store: Store, trial: str) -> str:
         return trial
     matches = [key for key in keys if key.startswith(trial)]
     if len(matches) != 1 or not trial:
-        several = f"{len(matches)} keys start with it, e.g. {matches[0]} and {matches[1]}"
-        problem = several if len(matches) > 1 else "no key starts with it"
+        problem = f"{len(matches)} keys match, e.g. {' and '.join(matches[:2])}" if matches else "no key matches"
         raise UserError(f"--trial {trial!r}: {problem} in store {store.uri!r}; `transfergan report` lists the keys")
     return matches[0]
