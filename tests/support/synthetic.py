@@ -1,6 +1,6 @@
-"""A realistic store without training: FIDs from a power law, stopped by the cell-wise halving that a real sweep runs.
+"""Realistic stores without training: FIDs from a power law, with trials stopped by halving within cells.
 
-Written through `bench.store`'s own API. Everything is a pure function of the arguments, so tests may state numbers.
+Written with the API of `bench.store`. All values are pure functions of the arguments, so tests can assert numbers.
 """
 
 import hashlib
@@ -25,17 +25,17 @@ _HEAD_START = {"scratch": 0.0, "finetune": 1.6, "finetune-g": 0.25, "finetune-d"
 
 
 def digest(*parts: object) -> str:
-    """Name anything by its content, as trial keys do."""
+    """Return a content hash of the parts, like a trial key."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def uniform(*parts: object) -> float:
-    """Return a number in [0, 1) that depends on nothing but the arguments."""
+    """Return a number in [0, 1) that depends only on the arguments."""
     return int(digest(*parts), 16) / 16**16
 
 
 def fid(strategy: str, distance: float, size: int, step: int, noise: float = 0.0) -> float:
-    """Return a plausible FID: transfer starts lower, nearer sources more so, and few images leave a higher floor."""
+    """Return a plausible FID: transfer lowers the start, near sources more so; few images raise the limit."""
     near = np.exp(-distance / 80)
     start = 420 / (1 + 3 * _HEAD_START.get(strategy, 1.2) * near)
     floor = (10 + 240 / size**0.5) * (1 - 0.35 * _HEAD_START.get(strategy, 1.2) / 1.6 * near)
@@ -44,7 +44,7 @@ def fid(strategy: str, distance: float, size: int, step: int, noise: float = 0.0
 
 @cache
 def grid(resolution: int, seed: int, sharpness: float) -> bytes:
-    """Return a PNG of 8x4 images: bright blobs on a dark ground, blurred by noise where they are not sharp."""
+    """Return a PNG of 8x4 images: bright rings on a dark background, mixed with noise the less sharp they are."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:resolution, 0:resolution] / resolution
     rows = []
@@ -81,14 +81,14 @@ def build(
     classes: Sequence[str] = (),
     ema: bool = False,
 ) -> Store:
-    """Write one sweep into the store at `root` and return it.
+    """Write one sweep into the store at `root` and return the store.
 
     Args:
         sources: distance to the targets by source name.
-        keep: the share of a cell that passes a rung; scratch always does. 1 stops nothing.
-        classes: names of the classes that the conditional trials are measured by; the k-th is 1 + k / 10 times as hard.
-        ema: measure a moving average of the generator too, at 0.8 times the FID.
-        faults: make one trial diverge, one fail, one blocked, one unfinished and one pending, in this order of the plan.
+        keep: share of a cell that passes a rung, apart from scratch, which always does; with 1 no trial stops.
+        classes: classes of the conditional trials; the FID of class k is 1 + k / 10 times the total.
+        ema: whether a moving average of the generator is measured too, with 0.8 times the FID.
+        faults: whether one trial diverges, one fails, one is blocked, one unfinished and one pending, in the order of the plan.
     """
     sources = dict(SOURCES if sources is None else sources)
     store = open_store(str(root), create=True)
@@ -184,7 +184,7 @@ def build(
         }
         record |= {"peak_memory_mib": 512.0, "environment": environment, "error": _ERRORS.get(status)}
         if images and row["kind"] == "adapt" and status in ("done", "stopped"):
-            for step in (rungs[0], steps):  # as if nothing in between had been kept
+            for step in (rungs[0], steps):  # as if no grids in between had been kept
                 record["samples"], record["real_samples"] = (
                     f"samples/{row['key']}-{step:08d}.png",
                     f"samples/real-{resolution}.png",
@@ -217,7 +217,7 @@ _ERRORS = {
 def _halve(
     adapt: Sequence[Mapping[str, Any]], rungs: Sequence[int], keep: float, odd: Mapping[str, str], curve: Any
 ) -> dict[str, tuple[str, int]]:
-    """Return each trial's status and last step: of a cell's transfer trials, the best share passes each rung."""
+    """Return the status and last step of each trial; the best share of a cell's transfer trials passes each rung."""
     reached = {}
     cells = defaultdict(list)
     for row in adapt:
