@@ -1,4 +1,4 @@
-"""The check of a store: silent on a whole one, and naming every kind of fault."""
+"""The check of a store: no faults in an undamaged one, and every kind of fault reported."""
 
 import json
 from collections.abc import Callable
@@ -100,8 +100,8 @@ def test_a_fault_is_named(finished: Store, name: str):
     assert {path: path.stat().st_mtime_ns for path in Path(finished.root).rglob("*")} == before
 
 
-def test_what_older_stores_hold_is_no_fault(finished: Store):
-    """Parts by random names, checkpoints without a seal."""
+def test_files_of_older_versions_are_no_fault(finished: Store):
+    """Parts with random names, checkpoints without a checksum."""
     from safetensors.torch import load, save
 
     rename(finished, "trials/*/*.parquet", "0123456789abcdef0123456789abcdef.parquet")
@@ -113,7 +113,7 @@ def test_what_older_stores_hold_is_no_fault(finished: Store):
     assert check(finished) == []
 
 
-def test_the_verb_names_faults_by_line_or_as_json_and_exits_with_1(finished: Store):
+def test_the_verb_prints_faults_as_lines_or_json_and_exits_with_1(finished: Store):
     def call(*options: str) -> tuple[int, str]:
         result = CliRunner().invoke(app, ["store", "check", "--store", finished.root, *options])
         return result.exit_code, result.stdout
@@ -137,10 +137,10 @@ def test_the_check_reads_a_store_on_s3(store: Store):
     assert [fault.where for fault in check(open_store(store.uri))] == ["measurements, trial nobody"]
 
 
-def test_what_another_driver_publishes_while_one_begins_is_not_taken_for_lost(
+def test_results_that_another_driver_publishes_meanwhile_do_not_count_as_lost(
     finished: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Its trial reaches a rung when the outcomes are read and the checkpoints not yet listed, and replaces an older one."""
+    """Its trial reaches a rung between the reading of outcomes and the listing of checkpoints, and replaces a checkpoint."""
     plan = tiny.make()
     key = plan.trials[0].key
     store = open_store(str(tmp_path / "shared"), create=True)
