@@ -57,7 +57,7 @@ def bills(plan: Plan, store: Store | None) -> list[Bill]:
     """Return a plan's bill on each device that the store has measurements from, the device with most trials first.
 
     Raises:
-        UserError: there is no such device; names the fix.
+        UserError: the store has no such measurements; names the fix.
     """
     gpu = bool(plan.spec.resources.gpus)
     timings = [] if store is None else measured(store)
@@ -92,7 +92,7 @@ def _bill(
     return Bill(
         device=device,
         measured=count,
-        scaled=any(each.scaled for each in estimates.values()),
+        scaled=any(trial.scaled for trial in estimates.values()),
         at_most=total(certain, begin),
         expected=total(from_start, begin),
         left_at_most=total(certain, reached),

@@ -119,10 +119,7 @@ class _Fit:
 
     Attributes:
         like: one of the trials.
-        setup: seconds of a set-up.
-        step: seconds of a step.
-        evaluation: seconds of an evaluation.
-        last: additional seconds of the last evaluation.
+        setup, step, evaluation, last: seconds of a set-up, a step and an evaluation, and what the last evaluation adds.
         residuals: for each trial the logarithm of its seconds minus that of the fitted seconds.
         apart: the number of steps between rungs if it is the same for all rungs, else None.
     """
@@ -182,9 +179,9 @@ class _Fits:
 
     def __init__(self, timings: Sequence[Measured]) -> None:
         self._timings: dict[str, dict[str | None, list[Measured]]] = {}
-        for trial in timings:
-            if trial.legs:
-                self._timings.setdefault(alike(trial.trial), {}).setdefault(trial.trial.strategy, []).append(trial)
+        for timing in timings:
+            if timing.legs:
+                self._timings.setdefault(alike(timing.trial), {}).setdefault(timing.trial.strategy, []).append(timing)
         self._fits: dict[tuple[str, str | None], _Fit] = {}
         self._estimates: dict[tuple[str, str | None, tuple[int, ...]], Estimate] = {}
 
@@ -274,7 +271,7 @@ def _network(evaluation: EvaluationConfig) -> str:
 
 def _work(trial: TrialConfig) -> int:
     """Return the floating-point operations of a step."""
-    from trainers.core.flops import step_flops  # torch takes a while to import
+    from trainers.core.flops import step_flops  # imports torch, which is slow
 
     return step_flops(trial.gan, trial.training, len(trial.domain.classes) if trial.conditional else 0)
 

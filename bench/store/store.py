@@ -266,7 +266,7 @@ def open_store(uri: str, *, create: bool = False) -> Store:
 
 
 def store_exists(uri: str) -> bool:
-    """Return whether a store exists at a local path or URI. Raises UserError if there is something else at a local path."""
+    """Return True for a store, False for a missing local path. Raises UserError as `open_store` for anything else."""
     try:
         open_store(uri)
     except UserError:

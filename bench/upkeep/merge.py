@@ -137,9 +137,9 @@ def _later_outcomes(theirs: pa.Table, ours: pa.Table) -> pa.Table:
     def progress(row: dict[str, Any]) -> tuple[bool, int]:
         return row["status"] == "done", row["steps"] or 0
 
-    own = {row["key"]: progress(row) for row in ours.select(["key", "status", "steps"]).to_pylist()}
+    reached = {row["key"]: progress(row) for row in ours.select(["key", "status", "steps"]).to_pylist()}
     rows = theirs.select(["key", "status", "steps"]).to_pylist()
-    later = [row["key"] not in own or progress(row) > own[row["key"]] for row in rows]
+    later = [row["key"] not in reached or progress(row) > reached[row["key"]] for row in rows]
     return theirs.filter(pa.array(later, pa.bool_()))
 
 
