@@ -75,7 +75,7 @@ def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> dict[str, dict[int
                 sealed_tensors.check(store.read_file(name))
             expected = sealed_tensors.length(lambda count: store.read_file(name, count))
             if expected != files[name].size:
-                raise DamagedError(f"it has {files[name].size:,} of its {expected:,} bytes")
+                raise DamagedError(f"it has {files[name].size:,} bytes instead of {expected:,}")
         except DamagedError as error:
             store.set_aside(name, str(error))
             return False
