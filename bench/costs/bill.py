@@ -107,18 +107,12 @@ def _seconds(trial: Estimate, shares: Sequence[float], done: int) -> float:
 
 
 @cache
-def _standard_normal(seed: str) -> float:
-    return random.Random(seed).gauss()  # noqa: S311 - no secret
+def drawn_merit(factors: tuple[str | None, ...], seed: str) -> float:
+    """Return an imagined merit (less is better) of a method: the sum of a standard normal deviate for each of its factors.
 
-
-def drawn_merit(factors: Sequence[str | None], seed: str) -> float:
-    """Return the imagined merit (less is better) of a method: one standard normal deviate per factor, added.
-
-    Args:
-        factors: the names that the method is made of, such as its strategy and its source.
-        seed: seed of the draw; with equal seeds a factor has the same deviate in every method.
+    A factor, such as the method's strategy or source, has the same deviate in all methods with one seed.
     """
-    return sum(_standard_normal(f"{seed} {factor}") for factor in factors)
+    return sum(random.Random(f"{seed} {factor}").gauss() for factor in factors)  # noqa: S311 - not a secret
 
 
 def expected_shares(ledger: Ledger) -> dict[str, tuple[float, ...]]:
@@ -140,16 +134,14 @@ def expected_shares(ledger: Ledger) -> dict[str, tuple[float, ...]]:
             curves = []
             for curve in recorded:
                 trial = plan.by_key[curve.key]
-                factors = (trial.strategy, trial.parent) if trial.kind == "adapt" else (curve.method,)
+                factors: tuple[str | None, ...] = (trial.strategy, trial.parent) if trial.kind == "adapt" else (curve.method,)
                 place = NormalDist(sigma=math.sqrt(len(factors))).cdf(drawn_merit(factors, f"{draw} {cell}"))
                 if ledger.status[curve.key] == "stopped":  # perhaps by its own curve, which is not drawn
                     curves.append(replace(curve, failed=True))
                 elif ledger.status[curve.key] in ENDED:
                     curves.append(curve)
                 else:
-                    drawn = {
-                        rung: float(np.quantile(at_rung[rung], place)) if at_rung.get(rung) else place for rung in trial.rungs
-                    }
+                    drawn = {r: float(np.quantile(at_rung[r], place)) if at_rung.get(r) else place for r in trial.rungs}
                     values = held({**drawn, **curve.values}, trial.training.steps, rungs)
                     curves.append(replace(curve, values=values))
             for key, verdict in judge(curves, rungs, rule, cell).items():

@@ -110,10 +110,8 @@ def near_duplicates(domain: Domain, resolution: int) -> str:
     """Return a phrase with the number of reference images that have near-duplicates in the train split, or ""."""
     if not isinstance(domain, Collection):
         return ""
-    count = domain.near_duplicates(resolution)
-    return (
-        f"{count:,} of {domain.count('reference'):,} reference images have near-duplicates in the train split" if count else ""
-    )
+    count, total = domain.near_duplicates(resolution), domain.count("reference")
+    return f"{count:,} of {total:,} reference images have near-duplicates in the train split" if count else ""
 
 
 def _counted(domain: Domain) -> tuple[int, int, int, str]:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -124,10 +124,9 @@ class _Check:
     def _missing_rungs(self) -> Iterator[Fault]:
         """Yield ended trials without measurements at step 0 or at a rung that they reached."""
         measured = steps_by_trial(self._rows["measurements"].select(["trial", "step"]).to_pandas())
-        for row, config in self._trials:
-            if config is not None and row["status"] in FINISHED:
-                for step in sorted(rungs_until(config, row["status"], row["steps"] or 0) - measured.get(row["key"], set())):
-                    yield Fault("rung", f"trials, {row['key']}", f"{row['status']}, and not measured at step {step}")
+        for row, _ in self._trials:
+            for step in missing_rungs(row, measured):
+                yield Fault("rung", f"trials, {row['key']}", f"{row['status']}, and not measured at step {step}")
 
     def _unknown_references(self) -> Iterator[Fault]:
         """Yield trial keys and environments that rows name but the store lacks."""
@@ -185,6 +184,14 @@ def steps_by_trial(measurements: pd.DataFrame) -> dict[str, set[int]]:
 def rungs_until(trial: TrialConfig, status: str, steps: int) -> set[int]:
     """Return the steps at which a trial that ended at step `steps` must have measurements; a diverged one has none there."""
     return {step for step in (0, *trial.rungs) if step < steps or (step == steps and status != "diverged")}
+
+
+def missing_rungs(row: Mapping[str, Any], measured: Mapping[str, set[int]]) -> list[int]:
+    """Return the steps at which a row of table `trials` lacks measurements, given the measured steps by trial key."""
+    trial = trial_of(row["config"])
+    if trial is None or row["status"] not in FINISHED:
+        return []
+    return sorted(rungs_until(trial, row["status"], row["steps"] or 0) - measured.get(row["key"], set()))
 
 
 def _check_image(data: bytes) -> None:

@@ -13,11 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bench.store import FINISHED, SCHEMAS, Store
+from bench.store import SCHEMAS, Store
 from bench.store.schema import KEYS, Table
 from bench.store.trial_files import checkpoints_by_trial
-from bench.sweeps.rows import trial_of
-from bench.upkeep.check import CHECKS, rungs_until, steps_by_trial
+from bench.upkeep.check import CHECKS, missing_rungs, steps_by_trial
 from trainers.common.errors import DamagedError, UserError
 
 _FILES = ("checkpoint", "samples", "real_samples")
@@ -157,13 +156,9 @@ def _whole_outcomes(
     """
     checkpoints = checkpoints_by_trial(files)
     for row in trials.to_pylist():
-        config = trial_of(row["config"])
-        if config is not None and row["status"] in FINISHED:
-            lost = rungs_until(config, row["status"], row["steps"] or 0) - measured.get(row["key"], set())
-            if lost:
-                steps = ", ".join(map(str, sorted(lost)))
-                merged.leave_out(f"trial {row['key']}", f"its measurements at step {steps} are lost")
-                continue
+        if lost := missing_rungs(row, measured):
+            merged.leave_out(f"trial {row['key']}", f"its measurements at step {', '.join(map(str, lost))} are lost")
+            continue
         for column in _FILES:
             name = row[column]
             replaced = name and column == "checkpoint" and any(path > name for path in checkpoints.get(row["key"], {}).values())
