@@ -103,29 +103,17 @@ def build(
     for source in sources:
         key = digest("pretrain", source, gan)
         pretrain[source] = {
-            **{"key": key, "kind": "pretrain", "source": source, "target": None, "size": 2000, "strategy": None},
-            **{
-                "conditional": False,
-                "seed": 0,
-                "cell": None,
-                "parent": None,
-                "resolution": resolution,
-                "budget": budget,
-            },
+            "key": key, "kind": "pretrain", "source": source, "target": None, "size": 2000, "strategy": None, "seed": 0,
+            "conditional": False, "cell": None, "parent": None, "resolution": resolution, "budget": budget,
             "config": config(kind="pretrain"),
-        }
+        }  # fmt: skip
     adapt = []
     for target, size, cond, seed, strategy in product(targets, sizes, conditional, seeds, strategies):
         for source in [None] if strategy == "scratch" else sources:
             row = {
-                "kind": "adapt",
-                "source": source,
-                "target": target,
-                "size": size,
-                "strategy": strategy,
-                "seed": seed,
-            }
-            row |= {"conditional": cond, "resolution": resolution, "budget": budget, "config": config(kind="adapt")}
+                "kind": "adapt", "source": source, "target": target, "size": size, "strategy": strategy, "seed": seed,
+                "conditional": cond, "resolution": resolution, "budget": budget, "config": config(kind="adapt"),
+            }  # fmt: skip
             row["cell"] = digest(target, size, cond, gan, budget)
             row["parent"] = pretrain[source]["key"] if source else None
             adapt.append({"key": digest(sorted(row.items(), key=str)), **row})
@@ -152,17 +140,13 @@ def build(
                 if status == "diverged" and step == steps:
                     value = float("nan")
                 common = {
-                    "trial": row["key"],
-                    "step": step,
-                    "embedding": embedding,
-                    "samples": 1000,
-                    "images_seen": step * 160,
-                }
-                common["seconds"] = 0.13 * step
+                    "trial": row["key"], "step": step, "embedding": embedding, "samples": 1000, "images_seen": step * 160,
+                    "seconds": 0.13 * step,
+                }  # fmt: skip
                 measurements.append({**common, "metric": "fid", "value": value})
                 for number, name in enumerate(classes if row["conditional"] else ()):
-                    own = {"metric": f"fid/{name}", "value": value * (1 + number / 10), "samples": 100}
-                    measurements.append({**common, **own})
+                    by_class = {"metric": f"fid/{name}", "value": value * (1 + number / 10), "samples": 100}
+                    measurements.append({**common, **by_class})
                 if classes and row["conditional"]:
                     mean = value * (1 + (len(classes) - 1) / 20)
                     measurements.append({**common, "metric": "intra_fid", "value": mean})
@@ -170,25 +154,16 @@ def build(
                     measurements.append({**common, "metric": "fid_ema", "value": 0.8 * value})
                 measurements.append({**common, "metric": "kid", "value": value / 900 - 0.002, "standard_error": 0.004})
                 others = {"recall": 9 / (9 + value), "diversity": 1 - value / 400, "memorisation": 0.4}
-                measurements += [
-                    {**common, "metric": name, "value": own, "standard_error": 0.01} for name, own in others.items()
-                ]
+                measurements += [{**common, "metric": name, "value": v, "standard_error": 0.01} for name, v in others.items()]
         if status in ("unfinished", "pending"):
             continue
         record = {
-            **row,
-            "status": status,
-            "steps": steps,
-            "seconds": 0.13 * steps,
-            "images_per_second": 1200 + 90 * uniform(row["key"]),
-        }
-        record |= {"peak_memory_mib": 512.0, "environment": environment, "error": _ERRORS.get(status)}
+            **row, "status": status, "steps": steps, "seconds": 0.13 * steps, "environment": environment,
+            "peak_memory_mib": 512.0, "images_per_second": 1200 + 90 * uniform(row["key"]), "error": _ERRORS.get(status),
+        }  # fmt: skip
         if images and row["kind"] == "adapt" and status in ("done", "stopped"):
             for step in (rungs[0], steps):  # as if no grids in between had been kept
-                record["samples"], record["real_samples"] = (
-                    f"samples/{row['key']}-{step:08d}.png",
-                    f"samples/real-{resolution}.png",
-                )
+                record |= {"samples": f"samples/{row['key']}-{step:08d}.png", "real_samples": f"samples/real-{resolution}.png"}
                 files[record["samples"]] = grid(resolution, 7, round(20 / (20 + curve(row, step)), 1))
             files[record["real_samples"]] = grid(resolution, 99, 1.0)
         trials.append(record)
@@ -197,12 +172,8 @@ def build(
     store.append("trials", sweep, trials)
     store.append("measurements", sweep, measurements)
     store.append("distances", sweep, _distances(pretrain, sources, targets, embeddings, resolution))
-    details = {
-        "versions": {"python": "3.11.2", "torch": "2.11.0", "ray": "2.60.0"},
-        "platform": "Linux",
-        "device": "cpu",
-        "git_commit": "d43787a0",
-    }
+    versions = {"python": "3.11.2", "torch": "2.11.0", "ray": "2.60.0"}
+    details = {"versions": versions, "platform": "Linux", "device": "cpu", "git_commit": "d43787a0"}
     store.append("environments", sweep, [{"environment": environment, "details": json.dumps(details)}])
     return store
 
