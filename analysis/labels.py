@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from trainers.config import sources
+from trainers.config.options import split
 
 _LABEL_LENGTH = 22  # characters that still fit beside a figure on a phone
 _SEVERAL_LENGTH = 30  # of a mixture or a chain, which is hard to tell by less
@@ -63,14 +64,12 @@ def _short_knobs(label: str) -> str:
     >>> _short_knobs("letters[classes=4,per_class=100,spread=0.3]")
     'letters 4×100 s0.3'
     """
-    found = re.fullmatch(r"(.+)\[(\w+=[^\[\]]*)\]", label)
-    if not found:
-        return label
-    knobs = dict(knob.split("=") for knob in found[2].split(","))
+    domain, options = split(label)
+    knobs = dict(options)
     if {"classes", "per_class"} <= set(knobs):
         knobs = {f"{knobs.pop('classes')}×{knobs.pop('per_class')}": "", **knobs}
     short = {"spread": "s", "shift": "shift "}
-    return " ".join([found[1], *(f"{short.get(name, name)}{value}" for name, value in knobs.items())])
+    return " ".join([domain, *(f"{short.get(name, name)}{value}" for name, value in knobs.items())])
 
 
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # controls, and marks of direction

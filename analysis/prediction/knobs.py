@@ -6,16 +6,13 @@ gains, with Student's intervals from its residuals. As amount is classes times i
 is a - b, and of more of both in equal parts (a + b) / 2.
 """
 
-import re
-
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from analysis.transfer import transferability as tf
 from trainers.config import sources
-
-_NAME = re.compile(r"(?P<base>.+)\[(?P<knobs>\w+=[^\[\]]*)\]")
+from trainers.config.options import split
 
 #: Columns of the model, and by effect: its name for people, and the weights of the columns in it.
 _COLUMNS = ["classes", "per_class", "spread"]
@@ -36,16 +33,14 @@ def parse(source: str) -> dict[str, float | str] | None:
     >>> parse("letters[classes=4,per_class=100]")
     {'base': 'letters', 'classes': 4.0, 'per_class': 100.0, 'spread': 1.0}
     """
-    found = _NAME.fullmatch(source)
-    if not found or sources.domains(source) != (source,):
-        return None
-    knobs = dict(knob.split("=") for knob in found["knobs"].split(","))
-    if not {"classes", "per_class"} <= set(knobs):
+    base, options = split(source)
+    knobs = dict(options)
+    if not {"classes", "per_class"} <= set(knobs) or sources.domains(source) != (source,):
         return None
     # What else is set, such as a shift, makes another base.
     others = ",".join(f"{name}={value}" for name, value in knobs.items() if name not in _COLUMNS)
     values = {name: float(knobs[name]) for name in ("classes", "per_class")}
-    return {"base": found["base"] + others, **values, "spread": float(knobs.get("spread", 1.0))}
+    return {"base": base + others, **values, "spread": float(knobs.get("spread", 1.0))}
 
 
 def knob_effects(gains: pd.DataFrame) -> pd.DataFrame:

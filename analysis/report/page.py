@@ -34,6 +34,7 @@ from analysis.transfer import transferability
 from analysis.words import predictor, probability, signed, times
 from bench.store import Store
 from trainers.common.errors import UserError
+from trainers.common.files import replacing
 
 #: Bytes of a page of up to a thousand trials or so, and in it at most of the sample walls. What these and all else leave is
 #: for the grids of single trials, but at least so many bytes.
@@ -83,14 +84,10 @@ def write_report(store: Store, out: Path, sweep: str | None = None, replayed: pd
     frames = load(store, sweep)
     text = markdown.render(frames, replayed) if suffix == ".md" else render(frames, store, replayed)
     written = pdf.to_pdf(text, program) if program else text.encode()
-    temporary = out.with_name(f".{out.name}.tmp")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(written)
-        temporary.replace(out)
+        with replacing(out) as file:
+            file.write(written)
     except OSError as error:
-        if temporary.exists():
-            temporary.unlink()
         raise UserError(f"report {str(out)!r} cannot be written: {error.strerror or error}; name a file with --out") from error
     return out
 

@@ -10,7 +10,7 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]  # missing in it
 
 from bench.on_ray.jobs import ACCESS
 from bench.sweeps.spec import ResourcesConfig
-from trainers.common.errors import UserError
+from trainers.common.errors import UserError, first_line
 
 #: By a custom resource of this name the head of a cluster that starts machines as they are needed says how many it may start.
 MAX_WORKERS = "max_workers"
@@ -75,7 +75,7 @@ def joining(address: str) -> Iterator[None]:
 
 def _refusal(address: str, error: Exception) -> str:
     """Return, in one line, why Ray has not started here, or has not been joined there."""
-    why = getattr(error, "message", str(error)).splitlines()[0]  # of a wrong token Ray says more than a line
+    why = first_line(error)
     if address == "local":
         return f"Ray did not start on this machine: {why}; its files are in /tmp/ray, or in $RAY_TMPDIR/ray"
     if address.startswith("ray://") and isinstance(error, ConnectionError):  # all that Ray's client tells of a wrong token, too

@@ -30,7 +30,7 @@ import yaml
 
 from bench.store import Store
 from bench.sweeps.spec import SweepSpec, as_mapping
-from trainers.common.errors import UserError, unknown_name
+from trainers.common.errors import UserError, first_line, unknown_name
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -191,9 +191,9 @@ def _asking(job: Job) -> Iterator["JobSubmissionClient"]:
     except UserError:
         raise
     except AuthenticationError as error:
-        raise UserError(f"{where}: the cluster refuses the token ({error.message.splitlines()[0]}); {ACCESS}") from error
+        raise UserError(f"{where}: the cluster refuses the token ({first_line(error)}); {ACCESS}") from error
     except (OSError, LookupError, ValueError, RuntimeError) as error:
-        why = str(error).splitlines()[0]
+        why = first_line(error)
         if f"Job {job.id} does not exist" in why:
             raise UserError(
                 f"{where}: the cluster has been started anew since; `transfergan submit` goes on from there"

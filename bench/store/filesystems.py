@@ -1,11 +1,12 @@
 """Filesystems by URI with repeated requests, and files that are published whole or not at all."""
 
 import time
-import uuid
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow.fs as pafs
+
+from trainers.common.files import replacing
 
 #: Attempts of a request before it fails, with a wait that doubles each time. A busy server may refuse one request in a hundred,
 #: and no refusal may end a sweep.
@@ -56,18 +57,8 @@ def read(filesystem: pafs.FileSystem, path: str, size: int | None = None) -> byt
 def write(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
     """Publish a file whole: a reader sees either the previous state or the complete file. Raises OSError."""
     if isinstance(filesystem, pafs.LocalFileSystem):
-        publish(Path(path), data)
+        with replacing(Path(path)) as file:
+            file.write(data)
     else:
         with filesystem.open_output_stream(path) as stream:  # object stores publish on close
             stream.write(data)
-
-
-def publish(path: Path, data: bytes) -> None:
-    """Write a local file under a temporary name, and give it its own when it is whole; make its folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import re
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainers.common.errors import DamagedError
+from trainers.common.errors import DamagedError, first_line
 
 #: Bytes of the hash in a part's name.
 _DIGEST = 20
@@ -48,7 +48,7 @@ def unpack(name: str, data: bytes, schema: pa.Schema) -> pa.Table:
         # The bytes are in memory, so every error here is due to their contents.
         rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise DamagedError(f"not a complete Parquet file: {str(error).splitlines()[0]}") from error
+        raise DamagedError(f"not a complete Parquet file: {first_line(error)}") from error
     names = set(rows.column_names)
     if "recorded_at" not in names:
         raise DamagedError("does not have this table's schema: it has no column recorded_at")
@@ -57,7 +57,7 @@ def unpack(name: str, data: bytes, schema: pa.Schema) -> pa.Table:
             rows[field.name].cast(field.type) if field.name in names else pa.nulls(len(rows), field.type) for field in schema
         ]
     except pa.ArrowException as error:
-        raise DamagedError(f"does not have this table's schema: {str(error).splitlines()[0]}") from error
+        raise DamagedError(f"does not have this table's schema: {first_line(error)}") from error
     return pa.table(columns, schema=schema)
 
 

@@ -33,7 +33,7 @@ import pyarrow.fs as pafs
 from bench.store import parts
 from bench.store.filesystems import connect, read, write
 from bench.store.schema import SCHEMA_VERSION, SCHEMAS, Table, newest
-from trainers.common.errors import DamagedError, UserError
+from trainers.common.errors import DamagedError, UserError, first_line
 
 #: Files read concurrently; on an object store each read is a round trip.
 READERS = 16
@@ -79,7 +79,7 @@ class Store:
         except OSError as error:
             if isinstance(self.filesystem, pafs.LocalFileSystem) and error.errno not in _NO_ROOM:
                 raise
-            why = error.strerror or _first_line(error)
+            why = error.strerror or first_line(error)
             message = f"store {self.uri!r} accepts no more data: {why}; run the same command again once it does"
             raise StoreUnwritableError(message) from error
 
@@ -130,7 +130,7 @@ class Store:
         except FileNotFoundError:  # another process has moved it
             return
         except OSError as error:  # a reader without write permission goes on without the file
-            _log.warning("%s is ignored, %s; it cannot be moved to damaged/: %s", name, why, _first_line(error))
+            _log.warning("%s is ignored, %s; it cannot be moved to damaged/: %s", name, why, first_line(error))
             return
         _log.warning("%s is moved to %s: %s", name, aside, why)
 
@@ -246,7 +246,7 @@ def open_store(uri: str, *, create: bool = False) -> Store:
         store = Store(uri, root.rstrip("/"), filesystem)
         kind = filesystem.get_file_info(store.root).type
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"store {uri!r} cannot be opened: {_first_line(error)}") from error
+        raise UserError(f"store {uri!r} cannot be opened: {first_line(error)}") from error
     if kind == pafs.FileType.File:
         raise UserError(f"store {uri!r} is a file; name a directory (--store DIRECTORY)")
     try:
@@ -261,7 +261,7 @@ def open_store(uri: str, *, create: bool = False) -> Store:
         if create and isinstance(filesystem, pafs.LocalFileSystem) and not os.access(store.root, os.W_OK):
             raise UserError(f"store {uri!r} is not writable; check its permissions or name another with --store")
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"store {uri!r} cannot be written: {_first_line(error)}") from error
+        raise UserError(f"store {uri!r} cannot be written: {first_line(error)}") from error
     return store
 
 
@@ -292,7 +292,3 @@ def _check_version(store: Store) -> None:
             f"store {store.uri!r} has schema {version}, this transfergan reads schema {SCHEMA_VERSION}; "
             "upgrade transfergan or name another store (--store)"
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -185,7 +185,7 @@ def test_a_source_whose_checkpoint_has_another_bit_is_trained_again_before_anyth
     spoil(finished, f"checkpoints/{source.key}/*")
     (line,) = tiny.run_here(tiny.make(), finished)
     assert line == f"trial {source.key} restarts: the store has lost its last checkpoint"
-    assert any("seal" in message for message in caplog.messages)
+    assert any("checksum" in message for message in caplog.messages)
     assert faults(finished) == []
     same_outcomes(finished, open_store(str(finished_once)))
 

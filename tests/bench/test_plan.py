@@ -302,7 +302,7 @@ def test_skipped_and_few_images_of_a_folder_are_noted(tmp_path: Path):
     ({"gan": {"resolution": 128}}, ("gan.resolution: ", "8 to 64 pixels", "128")),
     ({"gan": {"resolution": 6, "base": 3}}, ("gan.resolution: ", "8 to 64 pixels", "not at 6")),
     ({"targets": ["folder:/nowhere/at/all"]}, ("'folder:/nowhere/at/all'", "no such folder")),
-    ({"targets": ["folder:"]}, ("lacks its path", "folder:PATH")),
+    ({"targets": ["folder:"]}, ("has no path", "folder:PATH")),
 ], ids=str)  # fmt: skip
 def test_a_plan_that_cannot_run_is_refused(changes: dict[str, Any], words: tuple[str, ...]):
     message = refused(**changes)

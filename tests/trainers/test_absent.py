@@ -1,4 +1,4 @@
-"""Data sets that are not here: planned by what the catalogue says of them, and by themselves once they are here."""
+"""Data sets that are not on this machine are planned by their catalogue entry, and by themselves once they are."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from trainers.domains import get
 from trainers.domains.absent import Announced, get_or_announced, is_announced
 
 
-def test_a_data_set_is_announced_until_it_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_data_set_is_announced_until_it_is_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TRANSFERGAN_DATA", str(tmp_path))
     announced = get_or_announced("flowers102")
     assert isinstance(announced, Announced)
@@ -22,7 +22,7 @@ def test_a_data_set_is_announced_until_it_is_here(tmp_path: Path, monkeypatch: p
     assert get("flowers102").fingerprint != announced.fingerprint
 
 
-def test_a_mixture_of_what_is_here_and_what_is_not_has_the_images_of_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_mixture_of_a_present_and_an_absent_domain_has_the_counts_of_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TRANSFERGAN_DATA", str(tmp_path))
     mixed = get_or_announced("letters+flowers102")
     assert is_announced(mixed)
@@ -32,7 +32,7 @@ def test_a_mixture_of_what_is_here_and_what_is_not_has_the_images_of_both(tmp_pa
     assert get_or_announced("letters+shapes") is get("letters+shapes")
 
 
-def test_other_domains_are_as_they_are():
+def test_other_domains_are_unchanged():
     assert get_or_announced("digits") is get("digits")
     with pytest.raises(UserError, match="unknown domain 'flours102'"):
         get_or_announced("flours102")

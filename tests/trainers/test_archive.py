@@ -1,4 +1,4 @@
-"""Domains in zip and tar archives: laid out as a folder, read where they lie, damaged in every way."""
+"""Domains in zip and tar archives: the same as a folder with the same files; damaged archives."""
 
 import io
 import tarfile
@@ -38,7 +38,7 @@ def refused(name: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["stored", "deflated", "tar", "wrapped", "shards"])
-def test_an_archive_is_the_folder_that_was_packed(tmp_path: Path, kind: str):
+def test_an_archive_is_the_same_domain_as_its_folder(tmp_path: Path, kind: str):
     contents = files(40)
     folder = get(f"folder:{write(tmp_path / 'photos', contents)}")
     if kind == "tar":
@@ -56,13 +56,13 @@ def test_an_archive_is_the_folder_that_was_packed(tmp_path: Path, kind: str):
     assert domain.fingerprint == folder.fingerprint
     assert domain.classes == ("a", "b")
     for split in SPLITS:
-        found, expected = domain.load(split, 16), folder.load(split, 16)
-        np.testing.assert_array_equal(found.images, expected.images)
-        assert found.labels is not None
-        np.testing.assert_array_equal(found.labels, expected.labels)
+        data, expected = domain.load(split, 16), folder.load(split, 16)
+        np.testing.assert_array_equal(data.images, expected.images)
+        assert data.labels is not None
+        np.testing.assert_array_equal(data.labels, expected.labels)
 
 
-def test_own_splits_are_kept(tmp_path: Path):
+def test_folders_for_splits_are_used(tmp_path: Path):
     names = [
         f"set/{split}/{kind}/{i}.png" for split in ("train", "val") for kind in "ab" for i in range(2 + (split == "train"))
     ]
@@ -70,7 +70,7 @@ def test_own_splits_are_kept(tmp_path: Path):
     assert (domain.count("train"), domain.count("reference"), domain.classes) == (6, 4, ("a", "b"))
 
 
-def test_shards_may_use_a_name_twice(tmp_path: Path):
+def test_shards_may_contain_the_same_name(tmp_path: Path):
     for shard in range(3):
         tarred(tmp_path / f"{shard}.tar", {f"{i}.png": encoded(picture(10 * shard + i)) for i in range(5)})
     domain = get(f"tar:{tmp_path}/*.tar")
@@ -79,7 +79,7 @@ def test_shards_may_use_a_name_twice(tmp_path: Path):
     assert len({image.tobytes() for image in images}) == 15
 
 
-def test_members_that_cannot_be_read_are_named(tmp_path: Path):
+def test_unreadable_members_are_reported(tmp_path: Path):
     contents = files(6)
     path = zipped(tmp_path / "a.zip", {**contents, "a/empty.png": b"", "a/text.png": b"no image"})
     with zipfile.ZipFile(path) as archive:
@@ -92,32 +92,32 @@ def test_members_that_cannot_be_read_are_named(tmp_path: Path):
     assert domain.count("train") + domain.count("reference") == 5
 
 
-def test_a_tar_archive_cut_short_is_refused(tmp_path: Path):
+def test_a_truncated_tar_archive_is_refused(tmp_path: Path):
     path = tarred(tmp_path / "a.tar", {f"{i}.png": encoded(picture(i, 60)) for i in range(6)})
     with tarfile.open(path) as archive:
         last = archive.getmember("5.png")
     with path.open("r+b") as file:
         file.truncate(last.offset_data + last.size // 2)
-    assert "a.tar is not a whole plain tar archive" in refused(f"tar:{path}")
+    assert "a.tar is not a complete uncompressed tar archive" in refused(f"tar:{path}")
 
 
-def test_an_archive_of_no_use_is_a_users_error_in_one_line(tmp_path: Path):
+def test_an_unusable_archive_is_refused_in_one_line(tmp_path: Path):
     whole = zipped(tmp_path / "whole.zip", files(4))
     (tmp_path / "half.zip").write_bytes(whole.read_bytes()[:500])
-    assert "half.zip is not a whole zip archive" in refused(f"zip:{tmp_path}/half.zip")
+    assert "half.zip is not a complete zip archive" in refused(f"zip:{tmp_path}/half.zip")
     assert "there is no such file" in refused(f"zip:{tmp_path}/missing.zip")
     assert "there is no such file" in refused(f"tar:{tmp_path}/*.tar")
-    assert "is a folder; name the file, or PATH/*" in refused(f"zip:{tmp_path}")
-    assert "lacks its path; write zip:PATH, e.g. zip:photos/cats.zip" in refused("zip:")
+    assert "is a folder; name a file, or PATH/*" in refused(f"zip:{tmp_path}")
+    assert "has no path; write zip:PATH, e.g. zip:photos/cats.zip" in refused("zip:")
     tarred(tmp_path / "a.tar.gz", files(4), "w:gz")
-    assert "not a whole plain tar archive" in refused(f"tar:{tmp_path}/a.tar.gz")
+    assert "not a complete uncompressed tar archive" in refused(f"tar:{tmp_path}/a.tar.gz")
     zipped(tmp_path / "words.zip", {"read.txt": b"me"})
-    assert "holds no images" in refused(f"zip:{tmp_path}/words.zip")
+    assert "contains no images" in refused(f"zip:{tmp_path}/words.zip")
     zipped(tmp_path / "one.zip", files(1))
     assert "has 1 readable images and needs two or more" in refused(f"zip:{tmp_path}/one.zip")
 
 
-def test_links_and_ways_out_of_a_tar_archive_are_not_followed(tmp_path: Path):
+def test_links_in_a_tar_archive_are_not_followed(tmp_path: Path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(encoded(picture(99)))
     path = tmp_path / "a.tar"

@@ -1,4 +1,4 @@
-"""The contract of every domain, built-in or a folder; nested subsets; seeds."""
+"""The contract of every domain, whether built-in or a folder; nested subsets; seeds."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ FOLDER = "folder"
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two classes, 30 images each; every image smooth, so that it survives a change of scale."""
+    """A folder of two classes with 30 images each; all images are smooth, so they look the same at every scale."""
     folder = tmp_path_factory.mktemp("photographs")
     random = np.random.default_rng(0)
     for number in range(60):
@@ -58,7 +58,7 @@ def fingerprint(domain: Domain, resolution: int) -> str:
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("resolution", [8, 20, 32])
-def test_images_are_colour_bytes_with_a_label_each(domain: Domain, split: Split, resolution: int):
+def test_images_are_rgb_bytes_with_a_label_each(domain: Domain, split: Split, resolution: int):
     data = domain.load(split, resolution)
     assert data.images.shape == (domain.count(split), resolution, resolution, 3)
     assert data.images.dtype == np.uint8
@@ -82,7 +82,7 @@ def test_a_domain_describes_itself(domain: Domain):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_loaded_once_and_shared_so_nobody_may_write(domain: Domain, split: Split):
+def test_images_are_loaded_once_and_read_only(domain: Domain, split: Split):
     data = domain.load(split, 8)
     assert domain.load(split, 8) is data
     for array in (data.images, data.labels):
@@ -92,7 +92,7 @@ def test_loaded_once_and_shared_so_nobody_may_write(domain: Domain, split: Split
 
 
 @pytest.mark.parametrize("resolution", [-8, 0, 3, 4096])
-def test_a_resolution_out_of_range_is_a_users_error_that_names_the_domain(domain: Domain, resolution: int):
+def test_a_resolution_out_of_range_is_refused_with_the_domains_name(domain: Domain, resolution: int):
     with pytest.raises(UserError, match=rf"gan\.resolution: domain '{domain.name}' .* not at {resolution}$"):
         domain.check_resolution(resolution)
 
@@ -111,20 +111,20 @@ def test_a_sample_looks_the_same_at_every_resolution(domain: Domain):
     shrunk = large.images.reshape(len(large.images), 32, 2, 32, 2, 3).mean((2, 4))
 
     def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        a, b = (each.reshape(len(each), -1) - each.mean((1, 2, 3))[:, None] for each in (a, b))
+        a, b = (images.reshape(len(images), -1) - images.mean((1, 2, 3))[:, None] for images in (a, b))
         return (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
 
-    itself = correlation(shrunk, small.images)
-    another = correlation(shrunk, np.roll(small.images, 1, axis=0))
-    assert itself.min() > 0.9
-    assert np.median(itself) > 0.98
-    assert np.median(another) < 0.7
+    same = correlation(shrunk, small.images)
+    others = correlation(shrunk, np.roll(small.images, 1, axis=0))
+    assert same.min() > 0.9
+    assert np.median(same) > 0.98
+    assert np.median(others) < 0.7
 
 
-# -- the built-in ones --------------------------------------------------------------------------------------------------
+# -- built-in domains --------------------------------------------------------------------------------------------------
 
 
-def test_another_process_draws_the_same_bytes():
+def test_every_process_draws_the_same_bytes():
     program = (
         "from tests.trainers.test_domains import builtin_names, fingerprint, get\n"
         "print(*(fingerprint(get(name), 16) for name in reversed(builtin_names())))"
@@ -139,7 +139,7 @@ def test_another_process_draws_the_same_bytes():
 
 @pytest.mark.parametrize("resolution", [7, 65])
 @pytest.mark.parametrize("name", builtin_names())
-def test_a_built_in_domain_refuses_to_load_what_it_cannot_draw(name: str, resolution: int):
+def test_a_built_in_domain_refuses_other_resolutions(name: str, resolution: int):
     with pytest.raises(UserError, match="8 to 64 pixels"):
         get(name).load("train", resolution)
 
@@ -149,15 +149,15 @@ def test_digits_are_the_1797_scans_each_once():
 
     scans = load_digits()
     expected = [(grey.astype(int).tobytes(), label) for grey, label in zip(scans.images, scans.target, strict=True)]
-    found = []
+    loaded = []
     for split in SPLITS:
         data = get("digits").load(split, 8)
         assert data.labels is not None
         assert np.ptp(data.images, axis=-1).max() == 0, "not grey"
         sixteenths = np.rint(data.images[..., 0] * (16 / 255)).astype(int)
-        found += [(grey.tobytes(), label) for grey, label in zip(sixteenths, data.labels, strict=True)]
-    assert len(found) == 1797
-    assert sorted(found) == sorted(expected)
+        loaded += [(grey.tobytes(), label) for grey, label in zip(sixteenths, data.labels, strict=True)]
+    assert len(loaded) == 1797
+    assert sorted(loaded) == sorted(expected)
 
 
 @pytest.mark.parametrize("name", GLYPHS)
@@ -167,8 +167,8 @@ def test_glyphs_of_one_class_resemble_each_other_more_than_another_class(name: s
     grey = data.images.mean(-1).reshape(len(data.images), -1)
     means = np.stack([grey[data.labels == label].mean(0) for label in range(len(get(name).classes))])
     reference = get(name).load("reference", 16)
-    seen = reference.images.mean(-1).reshape(len(reference.images), -1)
-    nearest = np.square(seen[:, None] - means[None]).sum(-1).argmin(1)
+    flat = reference.images.mean(-1).reshape(len(reference.images), -1)
+    nearest = np.square(flat[:, None] - means[None]).sum(-1).argmin(1)
     assert (nearest == reference.labels).mean() > 0.7
 
 
@@ -177,7 +177,7 @@ def test_glyphs_of_one_class_resemble_each_other_more_than_another_class(name: s
     ("texture", "did you mean textures?"),
     ("zzz", "Known: celeba, cifar10,"), ("folder:", "write folder:PATH"),
 ])  # fmt: skip
-def test_an_unknown_domain_names_the_nearest(wrong: str, hint: str):
+def test_the_message_about_an_unknown_domain_names_the_nearest(wrong: str, hint: str):
     with pytest.raises(UserError) as error:
         get(wrong)
     assert hint in str(error.value)
@@ -212,8 +212,8 @@ def test_subsets_are_balanced_to_within_one_until_a_class_is_used_up(labels: np.
     chosen = np.bincount(labels[subset(labels, len(labels), size, seed)], minlength=5)
     available = np.bincount(labels, minlength=5)
     most = chosen.max()
-    for taken, there in zip(chosen, available, strict=True):
-        assert taken == there or taken >= most - 1
+    for taken, total in zip(chosen, available, strict=True):
+        assert taken == total or taken >= most - 1
 
 
 @pytest.mark.parametrize("labels", [None, np.arange(200) % 4])
@@ -222,11 +222,11 @@ def test_other_seeds_choose_other_images(labels: np.ndarray | None):
     assert len(chosen) == 10
 
 
-def test_every_image_is_as_likely_as_any_other():
-    often = np.zeros(20)
+def test_all_images_are_equally_likely():
+    counts = np.zeros(20)
     for seed in range(2000):
-        often[subset(np.arange(20) % 2, 20, 4, seed)] += 1
-    assert often == pytest.approx(np.full(20, 400), abs=6 * np.sqrt(2000 * 0.2 * 0.8))
+        counts[subset(np.arange(20) % 2, 20, 4, seed)] += 1
+    assert counts == pytest.approx(np.full(20, 400), abs=6 * np.sqrt(2000 * 0.2 * 0.8))
 
 
 # -- seeds --------------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def test_a_seed_is_the_upper_63_bits_of_the_hash_of_its_purpose():
     assert derive_seed("subset", 5) == int(digest[:16], 16) >> 1 == 6335417708897870196
 
 
-def test_seeds_tell_types_and_boundaries_apart():
+def test_seeds_distinguish_types_and_boundaries():
     purposes: list[tuple[str | int, ...]] = [(), ("1",), (1,), ("a", "b"), ("ab",), ("b", "a"), ("a", ""), ("a",)]
     seeds = [derive_seed(*purpose) for purpose in purposes]
     assert len(set(seeds)) == len(seeds)

@@ -1,4 +1,4 @@
-"""The user's own folders: every kind of image file, what cannot be read, classes, splits, fingerprints."""
+"""The user's folders: image formats, unreadable files, classes, splits and fingerprints."""
 
 import io
 import os
@@ -38,7 +38,7 @@ def fill(folder: Path, *names: str) -> Path:
 
 
 def names(domain: Folder, split: Split) -> set[str]:
-    """Return which of the files that `fill` and `write` made are in a split, by looking at their pixels."""
+    """Return the files written by `fill` and `write` that are in a split, identified by their pixels."""
     colours = {tuple(image[0, 0]) for image in domain.load(split, 4).images}
     files = [path for path in domain.path.rglob("*.png") if tuple(np.asarray(Image.open(path))[0, 0]) in colours]
     assert len(files) == domain.count(split)
@@ -46,13 +46,13 @@ def names(domain: Folder, split: Split) -> set[str]:
 
 
 def decoded(folder: Path, name: str, data: bytes, resolution: int = 16) -> np.ndarray:
-    """Return what becomes of one image file, float (H, W, 3); its neighbour in the folder is left out."""
+    """Return one image file as the domain loads it, float (H, W, 3), from a folder with another image."""
     (folder / name).write_bytes(data)
     write(folder / "zz.png", BLUE)
     domain = Folder(folder)
     assert domain.skipped == ()
-    found = np.concatenate([domain.load("train", resolution).images, domain.load("reference", resolution).images])
-    (image,) = [image for image in found if tuple(image[0, 0]) != BLUE]
+    images = np.concatenate([domain.load("train", resolution).images, domain.load("reference", resolution).images])
+    (image,) = [image for image in images if tuple(image[0, 0]) != BLUE]
     return image.astype(float)
 
 
@@ -69,7 +69,7 @@ def palette(**options: object) -> bytes:
 
 
 def sixteen_bits(value: int) -> bytes:
-    """Return a 16-bit grey PNG written by hand, so that no library's idea of the range comes in."""
+    """Return a 16-bit grey PNG, encoded without a library, so that the range of values is known."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -122,7 +122,7 @@ def test_every_kind_of_image_keeps_its_colour_on_white(tmp_path: Path, name: str
     assert np.abs(image - expected).max() <= 2
 
 
-# Where EXIF's orientation moves the left half of the stored pixels, by the standard's own table of rows and columns.
+# The side to which each EXIF orientation moves the left half of the stored pixels, from the table in the standard.
 @pytest.mark.parametrize(("orientation", "side"), [
     (1, "left"), (2, "right"), (3, "right"), (4, "left"), (5, "top"), (6, "top"), (7, "bottom"), (8, "bottom"),
 ])  # fmt: skip
@@ -140,7 +140,7 @@ def test_orientation_is_applied(tmp_path: Path, orientation: int, side: str):
 
 @pytest.mark.parametrize(("orientation", "expected"), [(2, [[2, 1], [4, 3]]), (4, [[3, 4], [1, 2]]), (5, [[1, 3], [2, 4]]),
     (6, [[3, 1], [4, 2]]), (7, [[4, 2], [3, 1]]), (8, [[2, 4], [1, 3]])])  # fmt: skip
-def test_mirrored_orientations_are_told_from_turned_ones(tmp_path: Path, orientation: int, expected: list[list[int]]):
+def test_mirrored_and_rotated_orientations_differ(tmp_path: Path, orientation: int, expected: list[list[int]]):
     quarters = np.kron([[1, 2], [3, 4]], np.ones((20, 20))) * 50
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -148,8 +148,8 @@ def test_mirrored_orientations_are_told_from_turned_ones(tmp_path: Path, orienta
     assert np.rint(image[2::11, 2::11, 0] / 50).astype(int).tolist() == expected
 
 
-def test_a_whole_image_with_damaged_metadata_is_used(tmp_path: Path):
-    """Its description is of a type that it cannot be: rewriting the metadata, as Pillow's transposing does, would fail."""
+def test_a_complete_image_with_damaged_metadata_is_used(tmp_path: Path):
+    """Its description has an invalid type, so rewriting the metadata, as Pillow does when it transposes, would fail."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 3, "a cat"
     data = encoded(plain("RGB", GREEN), "JPEG", exif=exif, quality=100)
@@ -168,19 +168,19 @@ def test_any_size_and_aspect_is_cropped_at_the_centre(tmp_path: Path, size: tupl
     left, top = (width - side) // 2, (height - side) // 2
     image = plain("RGB", RED, size)
     image.paste(GREEN, (left, top, left + side, top + side))
-    found = decoded(tmp_path, "a.png", encoded(image, "PNG"), resolution)
-    assert found.shape == (resolution, resolution, 3)
-    assert np.abs(found[1:-1, 1:-1] - GREEN).mean() <= 4
-    assert np.abs(found[resolution // 2, resolution // 2] - GREEN).max() == 0
+    square = decoded(tmp_path, "a.png", encoded(image, "PNG"), resolution)
+    assert square.shape == (resolution, resolution, 3)
+    assert np.abs(square[1:-1, 1:-1] - GREEN).mean() <= 4
+    assert np.abs(square[resolution // 2, resolution // 2] - GREEN).max() == 0
 
 
-def test_shrinking_averages_rather_than_picks(tmp_path: Path):
+def test_shrinking_averages_pixels(tmp_path: Path):
     board = np.kron(np.indices((128, 128)).sum(0) % 2, np.ones((2, 2))) * 255
     image = decoded(tmp_path, "board.png", encoded(Image.fromarray(board.astype(np.uint8)), "PNG"), 16)
     assert np.abs(image - 127.5).max() < 8
 
 
-# -- what cannot be read ------------------------------------------------------------------------------------------------
+# -- unreadable files -----------------------------------------------------------------------------------------------
 
 
 def noisy_png() -> bytes:
@@ -206,7 +206,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_an_unreadable_file_is_named_and_skipped(tmp_path: Path, kind: str):
+def test_an_unreadable_file_is_skipped_and_reported(tmp_path: Path, kind: str):
     fill(tmp_path, "a/1.png", "a/2.png")
     before = Folder(tmp_path)
     (tmp_path / "a" / "broken.png").write_bytes(BROKEN[kind])
@@ -225,14 +225,14 @@ def refused(path: str | Path) -> str:
     return message
 
 
-def test_a_folder_with_nothing_to_train_on_is_a_users_error_in_one_line(tmp_path: Path):
+def test_a_folder_without_usable_images_is_refused_in_one_line(tmp_path: Path):
     assert "there is no such folder" in refused(tmp_path / "missing")
     assert "is a file" in refused(write(tmp_path / "one.png"))
     (tmp_path / "empty").mkdir()
-    assert "holds no images" in refused(tmp_path / "empty")
+    assert "contains no images" in refused(tmp_path / "empty")
     (tmp_path / "words").mkdir()
     (tmp_path / "words" / "read.txt").write_text("me")
-    assert "holds no images" in refused(tmp_path / "words")
+    assert "contains no images" in refused(tmp_path / "words")
     (tmp_path / "bad").mkdir()
     for name in "abcd":
         (tmp_path / "bad" / f"{name}.jpg").touch()
@@ -242,14 +242,14 @@ def test_a_folder_with_nothing_to_train_on_is_a_users_error_in_one_line(tmp_path
 
 
 @pytest.mark.parametrize("split", ["train", "reference"])
-def test_an_own_split_without_a_readable_image_is_not_made_up_from_the_other(tmp_path: Path, split: str):
-    fill(tmp_path, *(f"{own}/{name}.png" for own in ("train", "reference") for name in ("a/1", "b/2")))
+def test_a_split_without_readable_images_is_not_replaced_by_images_of_the_other(tmp_path: Path, split: str):
+    fill(tmp_path, *(f"{folder}/{name}.png" for folder in ("train", "reference") for name in ("a/1", "b/2")))
     for file in (tmp_path / split).rglob("*.png"):
         file.write_bytes(b"")
     assert f"has no readable image in its {split} split" in refused(tmp_path)
 
 
-def test_hidden_files_and_those_that_are_no_images_are_ignored(tmp_path: Path):
+def test_hidden_and_other_files_are_ignored(tmp_path: Path):
     fill(tmp_path, "a/1.png", "a/2.png", "b/3.png")
     expected = Folder(tmp_path).fingerprint
     write(tmp_path / "a" / ".4.png")
@@ -261,7 +261,7 @@ def test_hidden_files_and_those_that_are_no_images_are_ignored(tmp_path: Path):
     assert domain.classes == ("a", "b")
 
 
-def test_links_out_of_the_folder_and_to_folders_are_named_and_not_followed(tmp_path: Path):
+def test_links_out_of_the_folder_and_to_folders_are_reported_and_not_followed(tmp_path: Path):
     folder = fill(tmp_path / "photos", "a/1.png", "a/2.png", "b/3.png")
     write(tmp_path / "secret.png", BLUE)
     (folder / "a" / "inside.png").symlink_to(folder / "b" / "3.png")
@@ -276,10 +276,10 @@ def test_links_out_of_the_folder_and_to_folders_are_named_and_not_followed(tmp_p
     assert domain.count("train") + domain.count("reference") == 4
 
 
-def test_folders_that_cannot_be_listed_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_folders_that_cannot_be_listed_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder, listed = fill(tmp_path / "photos", "a/1.png", "a/2.png", "b/3.png"), os.scandir
 
-    def scandir(path: Any) -> Any:  # permissions do not keep out a test that runs as root
+    def scandir(path: Any) -> Any:  # permissions do not stop a test that runs as root
         if str(path).endswith(closed):
             raise PermissionError(13, "Permission denied", path)
         return listed(path)
@@ -288,22 +288,22 @@ def test_folders_that_cannot_be_listed_are_named(tmp_path: Path, monkeypatch: py
     closed = "/b"
     assert Folder(folder).skipped == ("b/ (Permission denied)",)
     closed = "/photos"
-    with pytest.raises(UserError, match=r"holds no images .*; skipped: \./ \(Permission denied\)"):
+    with pytest.raises(UserError, match=r"contains no images .*; skipped: \./ \(Permission denied\)"):
         Folder(folder)
 
 
-def test_a_hidden_folder_may_be_named_itself(tmp_path: Path):
+def test_a_hidden_folder_can_be_the_domain_itself(tmp_path: Path):
     fill(tmp_path / ".cache" / "cats", "1.png", "2.png")
     assert Folder(tmp_path / ".cache" / "cats").count("train") == 1
 
 
-def test_a_name_that_is_not_utf_8_is_a_name(tmp_path: Path):
+def test_names_need_not_be_utf_8(tmp_path: Path):
     fill(tmp_path, "a/1.png", "b/2.png")
     odd = os.fsencode(tmp_path) + b"/a/caf\xe9.png"
     try:
         Path(os.fsdecode(odd)).write_bytes(encoded(plain("RGB", BLUE), "PNG"))
     except OSError:
-        pytest.skip("this file system takes UTF-8 names alone")
+        pytest.skip("this file system allows only UTF-8 names")
     domain = Folder(tmp_path)
     assert domain.count("train") + domain.count("reference") == 3
 
@@ -334,7 +334,7 @@ def test_sub_folders_are_classes_unless_they_are_splits(tmp_path: Path, files: t
     assert (labels is None) == (not classes)
 
 
-def test_own_splits_are_kept(tmp_path: Path):
+def test_folders_for_splits_are_used(tmp_path: Path):
     train = {"train/a/1.png", "train/b/2.png", "train/b/3.png"}
     reference = {"val/a/4.png", "val/b/5.png", "test/a/6.png"}
     domain = Folder(fill(tmp_path, *sorted(train | reference)))
@@ -345,7 +345,7 @@ def test_own_splits_are_kept(tmp_path: Path):
     assert sorted(labels) == [0, 0, 1]
 
 
-def test_labels_belong_to_their_images(tmp_path: Path):
+def test_labels_match_their_images(tmp_path: Path):
     for number in range(12):
         write(tmp_path / ("blue", "red")[number % 2] / f"{number}.png", (BLUE, RED)[number % 2])
     domain = Folder(tmp_path)
@@ -363,7 +363,7 @@ def test_one_in_five_of_each_class_is_the_reference(tmp_path: Path):
     assert reference.tolist() == [5, 2, 1]
 
 
-def test_the_reference_stays_when_another_class_grows(tmp_path: Path):
+def test_the_reference_stays_the_same_when_another_class_grows(tmp_path: Path):
     fill(tmp_path, *(f"a/{name}" for name in MANY), *(f"b/{name}" for name in MANY[:5]))
     before = names(Folder(tmp_path), "reference")
     for number in range(7):
@@ -374,7 +374,7 @@ def test_the_reference_stays_when_another_class_grows(tmp_path: Path):
     assert len(after) > len(before)
 
 
-def test_the_reference_is_not_simply_the_first_or_every_fifth(tmp_path: Path):
+def test_the_reference_is_not_the_first_or_every_fifth_image(tmp_path: Path):
     chosen = names(Folder(fill(tmp_path, *(f"{number:02}.png" for number in range(25)))), "reference")
     numbers = sorted(int(name.removesuffix(".png")) for name in chosen)
     assert len(numbers) == 5
@@ -384,7 +384,7 @@ def test_the_reference_is_not_simply_the_first_or_every_fifth(tmp_path: Path):
 # -- identity -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_moved_folder_is_the_same_and_a_changed_one_is_not(tmp_path: Path):
+def test_a_moved_folder_has_the_same_fingerprint_and_a_changed_one_another(tmp_path: Path):
     here = fill(tmp_path / "here", "a/1.png", "b/2.png", "b/3.png")
     original = Folder(here)
     there = Folder(shutil.copytree(here, tmp_path / "deep" / "there"))
@@ -405,7 +405,7 @@ def test_a_moved_folder_is_the_same_and_a_changed_one_is_not(tmp_path: Path):
     assert len({original.fingerprint, *changed}) == 5
 
 
-def test_touching_a_file_changes_nothing(tmp_path: Path):
+def test_the_modification_time_does_not_matter(tmp_path: Path):
     fill(tmp_path, "1.png", "2.png")
     before = Folder(tmp_path).fingerprint
     os.utime(tmp_path / "1.png", (1, 1))

@@ -1,4 +1,4 @@
-"""Signs of life: who hears them, and that long work gives some."""
+"""Heartbeats: which listener is called, and that long work sends them."""
 
 from contextlib import suppress
 
@@ -16,7 +16,7 @@ from trainers.networks import make_generator
 from trainers.trial.run import run
 
 
-def test_the_nearest_listener_hears_them_until_its_block_ends():
+def test_the_innermost_listener_is_called_until_its_block_ends():
     heard: list[str] = []
     beat()
     with heard_by(lambda: heard.append("outer")):
@@ -28,7 +28,7 @@ def test_the_nearest_listener_hears_them_until_its_block_ends():
     assert heard == ["inner", "outer"]
 
 
-def test_training_sampling_and_embedding_give_them_by_the_batch():
+def test_training_sampling_and_embedding_send_one_per_batch():
     heard: list[None] = []
 
     def count() -> int:

@@ -1,4 +1,4 @@
-"""Mixtures: the union of domains, their names, classes and features; and what sources are called."""
+"""Mixtures: the union of domains, their names, classes and features; and the names of sources."""
 
 import shutil
 from pathlib import Path
@@ -29,9 +29,9 @@ MIXED = f"{FEW}+shapes[classes=2,per_class=10]"
 
 
 def mixed(name: str = MIXED) -> Mixture:
-    found = domains.get(name)
-    assert isinstance(found, Mixture)
-    return found
+    mixture = domains.get(name)
+    assert isinstance(mixture, Mixture)
+    return mixture
 
 
 # -- names --------------------------------------------------------------------------------------------------------------
@@ -51,18 +51,18 @@ def mixed(name: str = MIXED) -> Mixture:
     ("(folder:a->b)+letters -> folder:c", "(folder:a->b)+letters -> folder:c"),
     ("letters[spread=1e+0]", "letters[spread=1e+0]"),
 ], ids=str)  # fmt: skip
-def test_an_entry_of_a_sweep_file_has_one_name(entry: Any, name: str):
+def test_an_entry_of_a_sweep_file_has_a_canonical_name(entry: Any, name: str):
     assert sources.read(entry) == sources.read(name) == name
 
 
 @pytest.mark.parametrize(
     "paths", [("folder:a+b", "folder:(c)"), ("folder:a)", "letters"), ("zip:a+letters", "tar:b[1]")], ids=str
 )
-def test_a_mixture_of_paths_comes_apart_again(paths: tuple[str, ...]):
+def test_a_mixture_of_paths_is_split_into_its_parts(paths: tuple[str, ...]):
     assert sources.parts(sources.mixture(paths)) == tuple(sorted(paths))
 
 
-@pytest.mark.parametrize(("entry", "said"), [
+@pytest.mark.parametrize(("entry", "message"), [
     (["letters", "letters"], "names domain 'letters' twice"),
     (["letters", "letters+shapes"], "names domain 'letters' twice"),
     ("letters -> ", "lacks a domain"),
@@ -74,19 +74,19 @@ def test_a_mixture_of_paths_comes_apart_again(paths: tuple[str, ...]):
     (["letters", "letters -> shapes"], "holds the chain"),
     (["folder:a)+b", "letters"], "rename the folder"),
 ], ids=str)  # fmt: skip
-def test_an_entry_that_makes_no_sense_is_refused(entry: Any, said: str):
-    with pytest.raises(UserError, match="(?s)" + said.replace("+", r"\+")):
+def test_an_invalid_entry_is_refused(entry: Any, message: str):
+    with pytest.raises(UserError, match="(?s)" + message.replace("+", r"\+")):
         sources.read(entry)
 
 
-def test_domains_of_a_source_come_once():
+def test_each_domain_of_a_source_is_listed_once():
     assert sources.domains("letters+shapes -> numerals -> letters") == ("letters", "shapes", "numerals")
 
 
 # -- the union ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_mixture_is_one_domain_in_whatever_order_it_is_named():
+def test_the_order_of_the_names_does_not_matter():
     assert mixed("letters+shapes") is mixed("shapes+letters") is not mixed("letters+numerals")
     assert mixed("shapes+letters").name == "letters+shapes"
     assert len({mixed(name).fingerprint for name in ("letters+shapes", "letters+numerals", MIXED)}) == 3
@@ -97,15 +97,15 @@ def test_a_mixture_has_every_image_of_its_parts_once(split: Any):
     mixture = mixed()
     loaded = [part.load(split, 8) for part in mixture.parts]
     data = mixture.load(split, 8)
-    np.testing.assert_array_equal(data.images, np.concatenate([each.images for each in loaded]))
+    np.testing.assert_array_equal(data.images, np.concatenate([part.images for part in loaded]))
     assert mixture.count(split) == len(data.images) == sum(part.count(split) for part in mixture.parts)
     assert data.labels is not None
-    for part, each, label in zip(mixture.parts, loaded, np.split(data.labels, [len(loaded[0].images)]), strict=True):
-        assert each.labels is not None
-        assert [mixture.classes[k] for k in label] == [part.classes[k] for k in each.labels]
+    for part, images, label in zip(mixture.parts, loaded, np.split(data.labels, [len(loaded[0].images)]), strict=True):
+        assert images.labels is not None
+        assert [mixture.classes[k] for k in label] == [part.classes[k] for k in images.labels]
 
 
-def test_what_is_picked_is_what_lies_there():
+def test_picked_images_are_those_of_the_split():
     rows = np.array([31, 0, 13, 11, 12, 0])
     whole, picked = mixed().load("train", 8), mixed().pick("train", 8, rows)
     np.testing.assert_array_equal(picked.images, whole.images[rows])
@@ -114,7 +114,7 @@ def test_what_is_picked_is_what_lies_there():
     np.testing.assert_array_equal(picked.labels, whole.labels[rows])
 
 
-def test_a_trial_on_a_mixture_sees_all_images_so_that_a_larger_domain_has_the_larger_share():
+def test_a_trial_on_a_mixture_trains_on_all_images_equally():
     mixture = mixed()
     ref = DomainRef(name=mixture.name, fingerprint=mixture.fingerprint, classes=mixture.classes)
     trial = TrialConfig(
@@ -133,7 +133,7 @@ def test_classes_keep_their_names_unless_two_domains_have_them():
     assert len(set(mixed("digits+numerals").classes)) == 20
 
 
-def test_folders_are_read_from_the_cache_and_may_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_folders_of_a_mixture_are_read_from_the_cache_and_may_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TRANSFERGAN_CACHE", str(tmp_path / "cache"))
     for name in ("a", "b"):
         pictures(tmp_path / name, 8, "cats", name)
@@ -142,9 +142,9 @@ def test_folders_are_read_from_the_cache_and_may_move(tmp_path: Path, monkeypatc
     mixture.prepare(8)
     assert sorted(mixture.classes) == ["a", "a/cats", "b", "b/cats"]
     before = mixture.load("train", 8).images
-    kept = list((prepared_cache.cache_root() / "images").glob("*/train-8.u8"))
-    assert len(kept) == 2, "nothing is there of the mixture beside its parts"
-    shutil.copytree(tmp_path / "a", tmp_path / "z" / "a")  # now the last by its name
+    cached = list((prepared_cache.cache_root() / "images").glob("*/train-8.u8"))
+    assert len(cached) == 2, "the mixture itself is not cached"
+    shutil.copytree(tmp_path / "a", tmp_path / "z" / "a")  # its name is now the last
     moved = mixed(sources.mixture((f"folder:{tmp_path / 'z' / 'a'}", f"folder:{tmp_path / 'b'}")))
     assert moved.fingerprint == mixture.fingerprint
     assert moved.classes == mixture.classes
@@ -153,7 +153,7 @@ def test_folders_are_read_from_the_cache_and_may_move(tmp_path: Path, monkeypatc
         _ = mixed(sources.mixture((f"folder:{tmp_path / 'z' / 'a'}", f"folder:{tmp_path / 'a'}"))).fingerprint
 
 
-def test_a_mixture_with_a_part_without_classes_has_none_and_that_part_is_named(tmp_path: Path):
+def test_a_mixture_with_a_part_without_classes_has_none_and_the_message_names_the_part(tmp_path: Path):
     bare = f"folder:{pictures(tmp_path / 'bare', 30)}"
     mixture = mixed(sources.mixture([bare, FEW]))
     assert mixture.classes == ()
@@ -165,9 +165,9 @@ def test_a_mixture_with_a_part_without_classes_has_none_and_that_part_is_named(t
 
 def test_the_reference_of_a_mixture_is_the_union_of_its_parts(tmp_path: Path):
     store, embedding = open_store(str(tmp_path / "store"), create=True), load_embedding("builtin")
-    found = StoredReferences(store)(MIXED, 8, embedding)
+    reference = StoredReferences(store)(MIXED, 8, embedding)
     for domain in (mixed(), *parts_of(mixed())):
         assert store.has_file(reference_path(domain.fingerprint, 8, embedding.identity))
-    np.testing.assert_allclose(found.features, embedding(mixed().load("reference", 8).images), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found.statistics.mean, found.features.astype(float).mean(0), rtol=1e-6, atol=1e-9)
-    np.testing.assert_array_equal(found.labels, mixed().labels("reference"))
+    np.testing.assert_allclose(reference.features, embedding(mixed().load("reference", 8).images), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(reference.statistics.mean, reference.features.astype(float).mean(0), rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(reference.labels, mixed().labels("reference"))

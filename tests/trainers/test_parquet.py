@@ -1,4 +1,4 @@
-"""Domains in Parquet files, laid out as on the Hugging Face hub, and what may be wrong with them."""
+"""Domains in Parquet files with the layout of the Hugging Face hub, and unusable files."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def hub(path: Path, numbers: range, names: list[str] | None = None, labels: Any = None, image: str = "image") -> Path:
-    """Write pictures as the hub does; their labels are their numbers modulo the classes."""
+    """Write pictures as the hub does; a label is the picture's number modulo the number of classes."""
     if labels is None:
         labels = [number % len(names or "abc") for number in numbers]
     features: dict[str, Any] = {image: {"_type": "Image"}}
@@ -65,7 +65,7 @@ def test_one_file_is_divided_one_in_five_of_each_class(tmp_path: Path):
     assert reference.tolist() == [4, 4, 4]
 
 
-def test_bytes_may_stand_in_a_column_of_their_own_and_labels_be_words(tmp_path: Path):
+def test_images_may_be_a_column_of_bytes_and_labels_be_strings(tmp_path: Path):
     words = pa.array(["rose", "tulip"] * 10)
     pq.write_table(
         pa.table({"img": pa.array([encoded(picture(i)) for i in range(20)], pa.large_binary()), "kind": words, "n": range(20)}),
@@ -78,7 +78,7 @@ def test_bytes_may_stand_in_a_column_of_their_own_and_labels_be_words(tmp_path: 
     assert named.fingerprint != plain.fingerprint
 
 
-def test_rows_without_an_image_are_named(tmp_path: Path):
+def test_rows_without_an_image_are_reported(tmp_path: Path):
     rows = [{"bytes": encoded(picture(i)), "path": None} for i in range(10)]
     rows[3], rows[5] = {"bytes": None, "path": "gone.png"}, {"bytes": b"no image", "path": None}
     rows[7] = None  # type: ignore[call-overload]
@@ -88,10 +88,10 @@ def test_rows_without_an_image_are_named(tmp_path: Path):
     assert domain.count("train") + domain.count("reference") == 7
 
 
-def test_files_of_no_use_are_a_users_error_in_one_line(tmp_path: Path):
+def test_unusable_files_are_refused_in_one_line(tmp_path: Path):
     whole = hub(tmp_path / "whole.parquet", range(20), ["cat", "dog"])
     (tmp_path / "half.parquet").write_bytes(whole.read_bytes()[:800])
-    assert "half.parquet is not a whole Parquet file" in refused(f"parquet:{tmp_path}/half.parquet")
+    assert "half.parquet is not a complete Parquet file" in refused(f"parquet:{tmp_path}/half.parquet")
     assert "there is no such file" in refused(f"parquet:{tmp_path}/missing.parquet")
     pq.write_table(pa.table({"text": ["a"], "label": [1]}), tmp_path / "text.parquet")
     assert "has no columns of image bytes; it has text, label" in refused(f"parquet:{tmp_path}/text.parquet")
@@ -106,5 +106,5 @@ def test_files_of_no_use_are_a_users_error_in_one_line(tmp_path: Path):
 @pytest.mark.parametrize("wrong", [-1, 2, None])
 def test_labels_that_do_not_match_their_names_are_refused(tmp_path: Path, wrong: int | None):
     path = hub(tmp_path / "a.parquet", range(6), ["cat", "dog"], [0, 1, wrong, 0, wrong, 1])
-    said = refused(f"parquet:{path}")
-    assert "2 labels of a.parquet are not one of the 2 classes that it names (first in row 2, column 'label')" in said
+    message = refused(f"parquet:{path}")
+    assert "2 labels of a.parquet are not one of its 2 declared classes (first in row 2, column 'label')" in message

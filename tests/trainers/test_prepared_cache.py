@@ -1,4 +1,4 @@
-"""The prepared cache: what is in it, that nothing is done twice, and that a killed process costs a chunk at most."""
+"""The prepared cache: its content, reuse, repair, and resuming after a killed process."""
 
 import json
 import os
@@ -41,22 +41,22 @@ def chunks(cache: Path) -> list[Path]:
     return sorted((cache / "partial").rglob("*.json"))
 
 
-def test_images_are_those_that_pillow_makes_of_the_files(cache: Path, tmp_path: Path):
-    """In other processes, for there are enough of them; rows and labels in the order of the names."""
-    folder = write(tmp_path / "photos", files(decode_all.ALONE + decode_all.CHUNK + 7))
+def test_images_are_resized_as_by_pillow(cache: Path, tmp_path: Path):
+    """There are enough images for several processes; rows and labels are in the order of the names."""
+    folder = write(tmp_path / "photos", files(decode_all.SINGLE_PROCESS + decode_all.CHUNK + 7))
     seen = []
     domain = Folder(folder)
     domain.prepare(16, lambda done, total: seen.append((done, total)))
     data = loaded(domain)
-    assert len(data["train"].images) + len(data["reference"].images) == decode_all.ALONE + decode_all.CHUNK + 7
-    made = {
+    assert len(data["train"].images) + len(data["reference"].images) == decode_all.SINGLE_PROCESS + decode_all.CHUNK + 7
+    classes = {
         Image.open(path).convert("RGB").resize((16, 16), Image.Resampling.BICUBIC).tobytes(): path.parent.name
         for path in folder.rglob("*.png")
     }
     for split in SPLITS:
         labels = data[split].labels
         assert labels is not None
-        assert [made[image.tobytes()] for image in data[split].images] == [domain.classes[label] for label in labels]
+        assert [classes[image.tobytes()] for image in data[split].images] == [domain.classes[label] for label in labels]
     assert seen[0] == (0, 1287)
     assert seen[-1] == (1287, 1287)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
@@ -73,7 +73,7 @@ def test_images_are_mapped_from_disk_and_cannot_be_changed(cache: Path, tmp_path
         images[0] = 0
 
 
-def test_what_is_prepared_is_decoded_no_more(cache: Path, tmp_path: Path):
+def test_prepared_images_are_not_decoded_again(cache: Path, tmp_path: Path):
     folder = write(tmp_path / "photos", files(10))
     before = loaded(Folder(folder))
     counted: list[int] = []
@@ -96,7 +96,7 @@ def test_the_same_images_elsewhere_share_the_cache(cache: Path, tmp_path: Path):
     assert len(stored(cache, "*-16.u8")) == 2
 
 
-def test_a_file_that_changes_is_seen_though_its_size_and_date_are_the_same(cache: Path, tmp_path: Path):
+def test_a_changed_file_of_the_same_size_and_modification_time_is_noticed(cache: Path, tmp_path: Path):
     folder = write(tmp_path / "photos", {f"{i}.bmp": encoded(picture(i), "BMP") for i in range(5)})
     before = Folder(folder)
     assert before.fingerprint
@@ -107,7 +107,7 @@ def test_a_file_that_changes_is_seen_though_its_size_and_date_are_the_same(cache
     assert Folder(folder).fingerprint != before.fingerprint
 
 
-def test_padding_keeps_all_of_an_image(cache: Path, tmp_path: Path):
+def test_padding_keeps_the_whole_image(cache: Path, tmp_path: Path):
     wide = Image.new("RGB", (40, 20), (0, 0, 255))
     folder = write(tmp_path / "photos", {f"{i}.png": encoded(wide) for i in range(3)})
     padded = get(f"folder:{folder}[fit=pad]")
@@ -121,14 +121,14 @@ def test_padding_keeps_all_of_an_image(cache: Path, tmp_path: Path):
     assert padded.fingerprint != cropped.fingerprint
     with pytest.raises(UserError, match="has square images, so it has no fit"):
         get("letters[fit=pad]")
-    with pytest.raises(UserError, match="fit is crop or pad, not 'stretch'"):
+    with pytest.raises(UserError, match="fit must be crop or pad, got 'stretch'"):
         get(f"folder:{folder}[fit=stretch]")
 
 
 # -- damage and loss ----------------------------------------------------------------------------------------------------
 
 
-def test_a_damaged_split_is_told_by_its_checksum_and_made_anew(cache: Path, tmp_path: Path):
+def test_a_damaged_split_is_detected_by_its_checksum_and_prepared_again(cache: Path, tmp_path: Path):
     domain = Folder(write(tmp_path / "photos", files(20)))
     before = {split: data.images.copy() for split, data in loaded(domain).items()}
     assert domain.verify(16) == []
@@ -143,7 +143,7 @@ def test_a_damaged_split_is_told_by_its_checksum_and_made_anew(cache: Path, tmp_
 
 
 @pytest.mark.parametrize("damage", ["truncated", "no data", "no size", "no index", "half an index"])
-def test_a_cache_with_parts_missing_is_completed(cache: Path, tmp_path: Path, damage: str):
+def test_an_incomplete_cache_is_completed(cache: Path, tmp_path: Path, damage: str):
     folder = write(tmp_path / "photos", files(20))
     before = {split: data.images.copy() for split, data in loaded(Folder(folder)).items()}
     data, about, index = stored(cache, "train-16.u8")[0], stored(cache, "train-16.json")[0], *(cache / "index").iterdir()
@@ -154,8 +154,8 @@ def test_a_cache_with_parts_missing_is_completed(cache: Path, tmp_path: Path, da
         {"no data": data, "no size": about, "no index": index, "half an index": index}[damage].unlink()
     if damage == "half an index":
         index.write_text('{"fingerprint": "a')
-    for split, found in loaded(Folder(folder)).items():
-        np.testing.assert_array_equal(found.images, before[split])
+    for split, loaded_again in loaded(Folder(folder)).items():
+        np.testing.assert_array_equal(loaded_again.images, before[split])
 
 
 PREPARE = """
@@ -173,7 +173,7 @@ def start(folder: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", PREPARE, str(folder)], env=environment, start_new_session=True)
 
 
-def test_a_killed_preparation_goes_on_from_its_last_chunk_and_its_helpers_end(cache: Path, tmp_path: Path):
+def test_a_killed_preparation_resumes_from_its_last_chunk_and_its_child_processes_end(cache: Path, tmp_path: Path):
     folder = write(tmp_path / "photos", files(3000, side=60))
     process = start(folder)
     deadline = time.monotonic() + 60
@@ -181,32 +181,32 @@ def test_a_killed_preparation_goes_on_from_its_last_chunk_and_its_helpers_end(ca
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    while time.monotonic() < deadline:  # the processes that it started notice
+    while time.monotonic() < deadline:  # until the processes that it started have noticed
         try:
             os.killpg(process.pid, 0)
         except ProcessLookupError:
             break
         time.sleep(0.01)
     else:
-        pytest.fail("a helper outlived the process that it worked for")
-    left = len(chunks(cache))
-    assert 3 <= left < 12
+        pytest.fail("a child process outlived its parent")
+    finished = len(chunks(cache))
+    assert 3 <= finished < 12
     assert not stored(cache, "*.u8")
     seen: list[int] = []
     Folder(folder).prepare(16, lambda done, total: seen.append(done))
-    assert seen[0] == left * decode_all.CHUNK
+    assert seen[0] == finished * decode_all.CHUNK
     assert seen[-1] == 3000
     train = loaded(Folder(folder))["train"].images
     expected = np.stack([np.asarray(picture(i, 60).resize((16, 16), Image.Resampling.BICUBIC)) for i in range(8)])
-    found = {image.tobytes() for image in train} | {image.tobytes() for image in loaded(Folder(folder))["reference"].images}
-    assert {image.tobytes() for image in expected} <= found
+    prepared = {image.tobytes() for image in train} | {image.tobytes() for image in loaded(Folder(folder))["reference"].images}
+    assert {image.tobytes() for image in expected} <= prepared
 
 
 @pytest.mark.parametrize("suffix", [".json", ".u8"])
-def test_a_chunk_that_a_power_cut_left_damaged_is_decoded_again(cache: Path, tmp_path: Path, suffix: str):
+def test_a_damaged_chunk_is_decoded_again(cache: Path, tmp_path: Path, suffix: str):
     domain = Folder(write(tmp_path / "photos", files(10)))
     expected = {split: data.images.copy() for split, data in loaded(domain).items()}
-    rows = {split: domain._arranged.rows[split] for split in SPLITS}
+    rows = {split: domain._arrangement.rows[split] for split in SPLITS}
     with prepared_cache.preparing(domain.listing, "16") as partial:
         records, fingerprint = domain.records(), domain.fingerprint
         whole = decode_all.decode(records, 16, "crop", partial, lambda done, total: None)
@@ -218,16 +218,16 @@ def test_a_chunk_that_a_power_cut_left_damaged_is_decoded_again(cache: Path, tmp
         np.testing.assert_array_equal(data.images, expected[split])
 
 
-def test_many_processes_that_want_the_same_prepare_it_once(cache: Path, tmp_path: Path):
+def test_concurrent_preparations_decode_once(cache: Path, tmp_path: Path):
     folder = write(tmp_path / "photos", files(600, side=60))
     counts: list[int] = []
 
-    def one() -> None:
+    def prepare() -> None:
         seen: list[int] = []
         Folder(folder).prepare(16, lambda done, total: seen.append(done))
         counts.append(len(seen))
 
-    threads = [threading.Thread(target=one) for _ in range(4)]
+    threads = [threading.Thread(target=prepare) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -235,25 +235,25 @@ def test_many_processes_that_want_the_same_prepare_it_once(cache: Path, tmp_path
     assert sorted(count > 0 for count in counts) == [False, False, False, True]
 
 
-# -- where it lies ------------------------------------------------------------------------------------------------------
+# -- location -------------------------------------------------------------------------------------------------------
 
 
-def test_each_machine_may_keep_a_copy_of_its_own(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_machine_may_use_a_local_copy(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = write(tmp_path / "photos", files(10))
     shared = loaded(Folder(folder))["train"].images.copy()
     monkeypatch.setenv("TRANSFERGAN_LOCAL_CACHE", str(tmp_path / "local"))
-    prepared_cache._nearby.cache_clear()
+    prepared_cache._local_copy.cache_clear()
     np.testing.assert_array_equal(loaded(Folder(folder))["train"].images, shared)
     (copy,) = (tmp_path / "local").rglob("train-16*.u8")
-    copy.write_bytes(bytes(copy.stat().st_size))  # of a file that was damaged, and has been made anew since
+    copy.write_bytes(bytes(copy.stat().st_size))  # a copy of a damaged file that has been replaced since
     (about,) = cache.rglob("train-16.json")
     about.write_text(json.dumps({**json.loads(about.read_text()), "sha256": "another"}))
-    prepared_cache._nearby.cache_clear()
+    prepared_cache._local_copy.cache_clear()
     np.testing.assert_array_equal(loaded(Folder(folder))["train"].images, shared)
-    prepared_cache._nearby.cache_clear()
+    prepared_cache._local_copy.cache_clear()
 
 
-def test_a_cache_that_cannot_be_written_is_a_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_cache_that_cannot_be_written_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("TRANSFERGAN_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"cannot be written: .*; make room, or set TRANSFERGAN_CACHE") as error:
@@ -261,8 +261,8 @@ def test_a_cache_that_cannot_be_written_is_a_users_error(tmp_path: Path, monkeyp
     assert "\n" not in str(error.value)
 
 
-def test_counts_are_beyond_32_bits(cache: Path, tmp_path: Path):
-    """Three million images of 64 x 64 pixels are 37 GB: mapped without being read."""
+def test_sizes_may_exceed_32_bits(cache: Path, tmp_path: Path):
+    """Three million images of 64 x 64 pixels are 37 GB; they are mapped without being read."""
     fingerprint, count = "huge", 3_033_042
     file = prepared_cache.images_file(fingerprint, "train", "64")
     file.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A sweep from a mixture and a chain, trained for real: what the store, its repair, the distances and the report make of it."""
+"""A real sweep from a mixture and a chain: its store, repair, distances and report."""
 
 import io
 import shutil
@@ -36,7 +36,7 @@ MIXTURE, FIRST, SECOND = PLAN.of_kind("pretrain")
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a store with the sweep, finished, and its distances; not to be changed."""
+    """The folder of a store with the finished sweep and its distances; read-only."""
     folder = tmp_path_factory.mktemp("several") / "store"
     store = open_store(str(folder), create=True)
     assert tiny.run_here(PLAN, store) == []
@@ -51,18 +51,18 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ran(once: Path, tmp_path: Path) -> Store:
-    """A store with all that, to do with as one likes."""
+    """A copy of that store, which a test may change."""
     shutil.copytree(once, tmp_path / "store")
     return open_store(str(tmp_path / "store"))
 
 
 def source(store: Store, trial: TrialConfig) -> checkpoints.Checkpoint:
-    found = last_checkpoint(store, trial.key)
-    assert found is not None
-    return checkpoints.load(found[1], found[0])
+    checkpoint = last_checkpoint(store, trial.key)
+    assert checkpoint is not None
+    return checkpoints.load(checkpoint[1], checkpoint[0])
 
 
-def test_all_of_it_is_done_once_and_the_store_is_whole(ran: Store):
+def test_every_trial_is_done_once_and_the_store_has_no_faults(ran: Store):
     assert set(tiny.outcomes(ran)["status"]) == {"done"}
     assert check(ran) == []
     before = tiny.values(ran)
@@ -70,11 +70,11 @@ def test_all_of_it_is_done_once_and_the_store_is_whole(ran: Store):
     assert tiny.values(ran).equals(before)
 
 
-def test_a_link_starts_from_the_one_before_and_can_be_a_source_itself(ran: Store):
+def test_a_link_starts_from_the_previous_one_and_can_be_a_source_itself(ran: Store):
     first, second = source(ran, FIRST), source(ran, SECOND)
-    begun = next(run(SECOND, parent=first)).checkpoint
-    assert begun is not None
-    start = checkpoints.load(begun, "here")
+    data = next(run(SECOND, parent=first)).checkpoint
+    assert data is not None
+    start = checkpoints.load(data, "here")
     shared = [name for name, tensor in first.tensors.items() if name.startswith("generator.") and tensor.ndim == 4]
     assert shared
     assert all(torch.equal(start.tensors[name], first.tensors[name]) for name in shared)
@@ -84,17 +84,17 @@ def test_a_link_starts_from_the_one_before_and_can_be_a_source_itself(ran: Store
     assert any(name.startswith("fisher.") for name in second.tensors), "as of every source"
 
 
-def test_what_is_lost_of_a_chain_is_made_again_link_by_link(ran: Store):
+def test_lost_checkpoints_of_a_chain_are_trained_again_link_by_link(ran: Store):
     before = tiny.values(ran)
     for trial in (FIRST, SECOND):
         shutil.rmtree(Path(ran.root) / "checkpoints" / trial.key)
-    said = tiny.run_here(PLAN, ran)
-    assert [line.partition(" restarts")[0] for line in said] == [f"trial {trial.key}" for trial in (FIRST, SECOND)]
+    messages = tiny.run_here(PLAN, ran)
+    assert [line.partition(" restarts")[0] for line in messages] == [f"trial {trial.key}" for trial in (FIRST, SECOND)]
     assert check(ran) == []
     assert tiny.values(ran).equals(before)
 
 
-def test_compaction_and_replay_keep_the_methods_apart(ran: Store):
+def test_compaction_and_replay_distinguish_the_methods(ran: Store):
     before = tiny.values(ran)
     assert compact(ran)
     assert tiny.values(ran).equals(before)
@@ -108,7 +108,9 @@ def test_distances_are_of_the_union_of_the_images_and_of_a_chains_last_link(ran:
     assert distances.unembedded(PLAN, ran) == []
     rows = distances.between(PLAN, ran)
     ends = {(row["source"], row["trial"]) for row in rows}
-    assert ends == {(MIXED, None), (CHAIN, None), (MIXED, MIXTURE.key), (CHAIN, SECOND.key)}, "of the first link none"
+    assert ends == {(MIXED, None), (CHAIN, None), (MIXED, MIXTURE.key), (CHAIN, SECOND.key)}, (
+        "there is none from the first link"
+    )
     value = {(row["source"], row["trial"]): row["value"] for row in rows if row["kind"] == "fid"}
     embedding = load_embedding("builtin")
     union, target = (embedding(domains.get(name).load("reference", 8).images) for name in (MIXED, "digits"))
@@ -119,7 +121,7 @@ def test_distances_are_of_the_union_of_the_images_and_of_a_chains_last_link(ran:
     assert samples == {domains.get(MIXED).count("reference")}
 
 
-def test_the_report_calls_them_by_short_names(ran: Store, tmp_path: Path):
+def test_the_report_uses_short_names(ran: Store, tmp_path: Path):
     labels = load(ran).domains
     assert labels[MIXED] == "letters 3×20+shapes 2×20"
     assert len(set(labels.values())) == len(labels) == 4

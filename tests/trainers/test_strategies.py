@@ -435,7 +435,7 @@ def test_in_a_cell_what_the_cell_is_anyway_is_not_said_and_the_rest_is():
 
 @pytest.mark.parametrize(("text", "said"), [
     ("freeze-d[block=2]", "unknown option 'block'; did you mean blocks"), ("freeze-d[blocks=0]", "1 or more, got '0'"),
-    ("freeze-d[blocks=1.5]", "a whole number"), ("freeze-d[blocks=2,blocks=2]", "stands there twice"),
+    ("freeze-d[blocks=1.5]", "a whole number"), ("freeze-d[blocks=2,blocks=2]", "is given twice"),
     ("freeze-d[]", "is not of the form option=value"), ("freeze-d[blocks=2", "unknown strategy"),
     ("l2-sp[weight=nan]", "a number, 0 or more, got 'nan'"), ("l2-sp[weight=inf]", "got 'inf'"),
     ("mine[share=1.01]", "0 to 1"), ("scratch[from=conditional]", "has no options"),

@@ -1,4 +1,4 @@
-"""torchvision's data sets: tiny copies in the official layouts; missing and damaged ones; identity."""
+"""torchvision's data sets: small copies in the official layouts, missing and damaged ones, and fingerprints."""
 
 import os
 import pickle
@@ -20,11 +20,11 @@ from trainers.domains.torchvision.domain import TorchvisionDomain
 SPLITS: tuple[Split, ...] = ("train", "reference")
 Writer = Callable[[Path], None]
 
-# name: writer, images to train on, images for reference, classes, whether the images have colours
+# name: writer, train images, reference images, classes, whether the images are in colour
 ROWS: dict[str, tuple[Writer, int, int, int, bool]] = {
     "imagenet": (datasets.imagenet, 4, 3, 3, True),
     "places365": (datasets.places365, 4, 3, 3, True),
-    **{f"lsun-{each.replace('_', '-')}": (datasets.lsun(each), 4, 3, 0, True) for each in LSUN},
+    **{f"lsun-{name.replace('_', '-')}": (datasets.lsun(name), 4, 3, 0, True) for name in LSUN},
     "lsun-10": (datasets.lsun(*LSUN), 40, 30, 10, True),
     "celeba": (datasets.celeba, 4, 3, 0, True),
     "flowers102": (datasets.flowers102, 4, 3, 102, True),
@@ -75,7 +75,7 @@ def again(domain: TorchvisionDomain) -> TorchvisionDomain:
 
 
 def refused(domain: TorchvisionDomain) -> str:
-    """Return the one line that tells why a domain cannot be loaded."""
+    """Return the message of one line about why a domain cannot be loaded."""
     with pytest.raises(UserError) as error:
         _ = [domain.load(split, 8) for split in SPLITS]
     assert "\n" not in str(error.value)
@@ -115,13 +115,13 @@ def test_the_official_layout_is_read(name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_missing_data_set_says_what_goes_where(name: str):
+def test_the_message_about_a_missing_data_set_says_what_to_place_where(name: str):
     domain = absent(name)
-    said = refused(domain)
-    assert str(domain.path) in said
-    assert domain.entry.files in said
-    assert (f"transfergan domains prepare {name} --download" in said) == domain.entry.download
-    assert domain.entry.download or domain.entry.source in said
+    message = refused(domain)
+    assert str(domain.path) in message
+    assert domain.entry.files in message
+    assert (f"transfergan domains prepare {name} --download" in message) == domain.entry.download
+    assert domain.entry.download or domain.entry.source in message
     for use in (
         lambda: domain.fingerprint,
         lambda: domain.classes,
@@ -134,7 +134,7 @@ def test_a_missing_data_set_says_what_goes_where(name: str):
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_a_half_present_data_set_names_what_it_lacks(name: str):
+def test_the_message_about_an_incomplete_data_set_names_the_missing_file(name: str):
     domain = copy(name)
     for need in domain.entry.needs:
         (domain.path / need).rename(domain.path / "away")
@@ -144,34 +144,34 @@ def test_a_half_present_data_set_names_what_it_lacks(name: str):
 
 
 def damaged(domain: TorchvisionDomain) -> list[Path]:
-    """Return the files that a domain cannot do without; of a folder of images, one."""
-    found = []
+    """Return the files that a domain needs; of a folder of images, one."""
+    files = []
     for need in domain.entry.needs:
         path = domain.path / need
-        found.append(path if path.is_file() else min(file for file in path.rglob("*") if file.is_file()))
-    return found
+        files.append(path if path.is_file() else min(file for file in path.rglob("*") if file.is_file()))
+    return files
 
 
 @pytest.mark.parametrize("how", ["empty", "garbage", "cut"])
 @pytest.mark.parametrize("name", FEW)
-def test_a_damaged_file_is_a_users_error_in_one_line(name: str, how: str):
+def test_a_damaged_file_is_reported_in_one_line(name: str, how: str):
     domain = copy(name)
     for file in damaged(domain):
         whole = file.read_bytes()
         if how == "cut" and file.suffix == ".txt":
-            continue  # a shorter list is a list
+            continue  # a shorter list is valid
         content = {"empty": b"", "garbage": b"\x07\xffgarbage " * 9, "cut": whole[: len(whole) // 2]}[how]
         file.unlink()
         file.write_bytes(content)
         layouts._database.cache_clear()  # as in another process
-        said = refused(again(domain))
+        message = refused(again(domain))
         where = {file, file.parent, domain.path} if file.suffix in (".bin", ".txt", ".mat") else {file}
-        assert any(str(each) in said for each in where)
-        assert len(said) < 600
+        assert any(str(path) in message for path in where)
+        assert len(message) < 600
         file.write_bytes(whole)
 
 
-def test_a_missing_image_is_named():
+def test_a_missing_image_is_reported():
     domain = copy("dtd")
     file = damaged(domain)[-1]
     file.unlink()
@@ -186,19 +186,19 @@ class Attack:
 def test_a_pickle_that_runs_a_program_is_refused(tmp_path: Path):
     domain = copy("cifar10")
     (domain.path / "cifar-10-batches-py/data_batch_3").write_bytes(pickle.dumps({"data": Attack(), "labels": [0]}))
-    assert "data_batch_3 cannot be read: it asks for posix.mkdir" in refused(domain)
+    assert "data_batch_3 cannot be read: it contains posix.mkdir" in refused(domain)
     domain = copy("imagenet")
     (domain.path / "meta.bin").write_bytes(pickle.dumps(Attack()))
     assert "meta.bin cannot be read" in refused(domain)
     assert not (tmp_path / "attacked").exists()
 
 
-def test_labels_that_fit_nothing_are_refused():
+def test_inconsistent_labels_are_refused():
     domain = copy("mnist")
     datasets.idx(domain.path / "MNIST/raw/train-labels-idx1-ubyte", np.array([0, 1, 2]))
     assert "4 images and 3 labels" in refused(domain)
     datasets.idx(domain.path / "MNIST/raw/train-labels-idx1-ubyte", np.array([0, 1, 2, 10]))
-    assert "a label beyond its 10 classes" in refused(again(domain))
+    assert "a label outside its 10 classes" in refused(again(domain))
     datasets.idx(domain.path / "MNIST/raw/train-images-idx3-ubyte", np.zeros((0, 28, 28)))
     assert "train-images-idx3-ubyte cannot be read" in refused(again(domain))
     domain = copy("cityscapes")
@@ -209,16 +209,16 @@ def test_labels_that_fit_nothing_are_refused():
     assert "its reference split has no images" in refused(again(domain))
 
 
-def test_a_part_of_a_data_set_keeps_labels_and_names_together():
+def test_labels_and_class_names_match_in_a_part_of_a_data_set():
     domain = copy("dtd")
     datasets.lines(domain.path / "dtd/dtd/labels/test1.txt", ["woven/test_0000.jpg"])
     assert domain.classes == ("banded", "blotchy", "woven")
     np.testing.assert_array_equal(domain.labels("reference"), [2])
     datasets.lines(domain.path / "dtd/dtd/labels/train1.txt", ["banded/train_0000.jpg"])
-    assert "reference images of 'woven', and none to train on" in refused(again(domain))
+    assert "reference images of class 'woven' but no train images" in refused(again(domain))
 
 
-def test_emnist_tells_letters_from_digits_and_knobs_apply():
+def test_emnist_has_classes_of_letters_and_digits_and_knobs_apply():
     assert copy("emnist").classes[9:12] == ("9", "A", "B")
     few = get("emnist[classes=2]")
     assert len(few.classes) == 2
@@ -226,7 +226,7 @@ def test_emnist_tells_letters_from_digits_and_knobs_apply():
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_the_fingerprint_is_of_the_content_and_not_of_the_place(name: str, root: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_fingerprint_covers_the_content_and_not_the_path(name: str, root: Path, monkeypatch: pytest.MonkeyPatch):
     domain = copy(name)
     here = domain.fingerprint
     assert here == again(domain).fingerprint
@@ -238,24 +238,24 @@ def test_the_fingerprint_is_of_the_content_and_not_of_the_place(name: str, root:
     assert again(absent(name)).fingerprint != here
 
 
-def test_the_fingerprint_is_kept_beside_the_data_until_a_file_changes(monkeypatch: pytest.MonkeyPatch):
+def test_the_fingerprint_is_stored_with_the_data_until_a_file_changes(monkeypatch: pytest.MonkeyPatch):
     domain = copy("svhn")
     first = domain.fingerprint
-    kept = domain.path / ".svhn.fingerprint.json"
-    assert kept.is_file()
-    monkeypatch.setattr(domains, "_content", lambda *_: pytest.fail("read again"))
+    stored = domain.path / ".svhn.fingerprint.json"
+    assert stored.is_file()
+    monkeypatch.setattr(domains, "_content", lambda *_: pytest.fail("the files were read again"))
     assert again(domain).fingerprint == first
     monkeypatch.undo()
     monkeypatch.setenv("TRANSFERGAN_DATA", str(domain.path.parent))
-    kept.write_text("{")
+    stored.write_text("{")
     assert again(domain).fingerprint == first
     os.utime(domain.path / "test_32x32.mat", (1, 1))
     assert again(domain).fingerprint == first
 
 
-def test_a_large_file_counts_by_its_size(monkeypatch: pytest.MonkeyPatch):
+def test_only_the_size_of_a_large_file_matters(monkeypatch: pytest.MonkeyPatch):
     domain = copy("svhn")
-    monkeypatch.setattr(domains, "WHOLE", 100)
+    monkeypatch.setattr(domains, "HASHED", 100)
     first = domain.fingerprint
     file = domain.path / "test_32x32.mat"
     file.write_bytes(bytes(file.stat().st_size))
@@ -264,13 +264,13 @@ def test_a_large_file_counts_by_its_size(monkeypatch: pytest.MonkeyPatch):
     assert again(domain).fingerprint != first
 
 
-def test_lsun_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+def test_the_message_about_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     domain = copy("lsun-tower")
     monkeypatch.setattr(domains, "find_spec", lambda _: None)
     assert "pip install lmdb" in refused(again(domain))
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [("cifar", "did you mean cifar10"), ("lsun-church", "lsun-church-outdoor")])
-def test_an_unknown_name_gets_the_nearest(wrong: str, hint: str):
+def test_the_message_about_an_unknown_name_has_the_nearest(wrong: str, hint: str):
     with pytest.raises(UserError, match=hint):
         get(wrong)

@@ -1,1 +1,1 @@
-"""What the other packages share: errors, seeds, files, heartbeats."""
+"""Shared by all other packages: errors, seeds, files, heartbeats."""

@@ -5,12 +5,12 @@ import io
 import numpy as np
 from PIL import Image
 
-#: A grey that sets off dark and light images alike.
+#: A grey on which both dark and light images stand out.
 BACKGROUND = 128
 
 
 def png_grid(images: np.ndarray, columns: int = 8, gap: int = 1) -> bytes:
-    """Return PNG bytes of images uint8 (N, H, W, 3), row by row, `gap` pixels apart."""
+    """Return PNG bytes of images uint8 (N, H, W, 3) in rows of `columns`, `gap` pixels apart."""
     count, height, width, _ = images.shape
     columns = min(columns, count)
     rows = -(-count // columns)

@@ -1,4 +1,4 @@
-"""The exception for a user's mistakes, so that the command line can tell them from our own bugs; and that for damaged files."""
+"""Exceptions for a user's mistakes, which the command line distinguishes from our bugs, and for damaged files."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -6,16 +6,16 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Something that the user can put right. The message is one line: what is wrong, where, and what to do."""
+    """A mistake that the user can correct. The message is one line: what is wrong, where, and what to do."""
 
 
 class DamagedError(ValueError):
-    """A file is not as it was written. The message says how, without the file's name."""
+    """A file does not hold what was written to it. The message says why, without the file's name."""
 
 
 @contextmanager
 def within(where: str) -> Iterator[None]:
-    """Put before a user's mistake where it is: a file, a key or an option."""
+    """Prefix the message of a UserError with its place: a file, a key or an option."""
     try:
         yield
     except UserError as error:
@@ -32,3 +32,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     return UserError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message; of an error without a message, its type.
+
+    Some errors of Ray append advice to their text; their attribute `message` is without it.
+    """
+    lines = str(getattr(error, "message", error)).splitlines()
+    return lines[0] if lines else type(error).__name__

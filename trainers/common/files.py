@@ -1,4 +1,4 @@
-"""Files that are written whole under another name and then renamed."""
+"""Files that appear complete or not at all: written under a temporary name, then renamed."""
 
 import io
 import json
@@ -10,7 +10,14 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[io.BufferedWriter]:
-    """Give a file to write that takes its name, and another's place, once it is whole."""
+    """Yield a file to write; when the block ends it is renamed to `path`, in place of any file of that name.
+
+    The folder is created if it is missing. If the block fails, nothing changes and the temporary file is deleted. A temporary
+    file has a unique, hidden name (``.HEX.tmp``), so concurrent writers do not collide, and readers of a folder ignore it.
+
+    Raises:
+        OSError: the file cannot be written, for example because the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
@@ -22,6 +29,6 @@ def replacing(path: Path) -> Iterator[io.BufferedWriter]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write a file that is there whole or not at all."""
+    """Write an object as JSON to a file, see `replacing`."""
     with replacing(path) as file:
         file.write(json.dumps(content).encode())

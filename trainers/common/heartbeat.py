@@ -1,4 +1,4 @@
-"""Signs of life: long work gives them, so that whoever runs it can tell it from work that hangs."""
+"""Heartbeats that distinguish long work from hung work."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ _listener: ContextVar[Callable[[], None]] = ContextVar("listener", default=lambd
 
 
 def beat() -> None:
-    """Give a sign of life."""
+    """Send a heartbeat to the current listener, if there is one."""
     _listener.get()()
 
 
 @contextmanager
 def heard_by(listener: Callable[[], None]) -> Iterator[None]:
-    """Have `listener` called at each sign of life that the block gives, in its thread."""
+    """Call `listener` at every heartbeat of the block, in the block's thread."""
     token = _listener.set(listener)
     try:
         yield

@@ -1,6 +1,6 @@
-"""Seals: a checksum inside a safetensors file, over all else in it, so that who reads the file knows that it is whole.
+"""Seals: a checksum in the metadata of a safetensors file, over the rest of the file, by which damage is detected.
 
-Any safetensors reader reads a sealed file as before: the seal is one more entry of its metadata. Needs no torch.
+Any safetensors reader can read a sealed file. Needs no torch.
 """
 
 import hashlib
@@ -10,55 +10,61 @@ from typing import Any
 
 from trainers.common.errors import DamagedError
 
-#: Where the seal stands in a file's metadata.
+#: The seal's key in the metadata.
 _SEAL = "sha256"
 
-#: Beyond this a header's length is no length but part of something else (safetensors' own limit).
+#: The longest header, bytes (safetensors' own limit); a larger number is not a header's length.
 _LONGEST_HEADER = 100_000_000
 
 
 def seal(data: bytes) -> bytes:
-    """Return the bytes of a safetensors file, which has metadata, with a seal in it."""
+    """Return the bytes of a safetensors file with a seal added."""
     header, start = _header(data)
     body = memoryview(data)[start:]
-    header["__metadata__"][_SEAL] = _checksum(header, body)
+    metadata = header.setdefault("__metadata__", {})
+    metadata[_SEAL] = _checksum(header, body)
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of eight bytes
     return b"".join([len(text).to_bytes(8, "little"), text, body])
 
 
 def check(data: bytes) -> None:
-    """Look whether a safetensors file is as it was written; one without a seal, whether it is as long.
+    """Check the length of a safetensors file and, if it has a seal, its bytes.
 
     Raises:
-        DamagedError: it is not.
+        DamagedError: the file is damaged.
     """
     header, start = _header(data)
     length = start + _body_length(header)
     if len(data) != length:
-        raise DamagedError(f"{len(data):,} of its {length:,} bytes are there")
-    written = header.get("__metadata__", {}).get(_SEAL)
-    if written is not None and written != _checksum(header, memoryview(data)[start:]):
-        raise DamagedError("its bytes are not those that its seal was made of")
+        raise DamagedError(f"it has {len(data):,} bytes instead of {length:,}")
+    checksum = header.get("__metadata__", {}).get(_SEAL)
+    if checksum is not None and checksum != _checksum(header, memoryview(data)[start:]):
+        raise DamagedError("its bytes do not match its checksum")
+
+
+def is_sealed(data: bytes) -> bool:
+    """Return whether a safetensors file has a seal."""
+    return _SEAL in _header(data)[0].get("__metadata__", {})
 
 
 def length(read: Callable[[int], bytes]) -> int:
-    """Return how many bytes a safetensors file should have, by its first ones, which `read(count)` returns.
+    """Return the length in bytes that a safetensors file must have by its header; `read(count)` returns its first bytes.
 
     Raises:
-        DamagedError: these are no safetensors header.
+        DamagedError: the file does not start with a safetensors header.
     """
     header, start = _header(read(8 + _header_length(read(8))))
     return start + _body_length(header)
 
 
 def _header(data: bytes) -> tuple[dict[str, Any], int]:
-    """Return a file's header and where its tensors begin."""
+    """Return a file's header and the position of its first tensor."""
     start = 8 + _header_length(data)
     try:
         header = json.loads(data[8:start])
     except ValueError as error:
-        raise DamagedError("not a safetensors file, or cut short in its header") from error
+        raise DamagedError("not a safetensors file, or truncated in its header") from error
     if not isinstance(header, dict):
         raise DamagedError("not a safetensors file")
     return header, start
@@ -67,7 +73,7 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
 def _header_length(data: bytes) -> int:
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > _LONGEST_HEADER:
-        raise DamagedError("not a safetensors file, or cut short in its header")
+        raise DamagedError("not a safetensors file, or truncated in its header")
     return length
 
 

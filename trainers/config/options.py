@@ -1,18 +1,19 @@
-"""Names with options in brackets, as a sweep file has them: ``freeze-d[blocks=2]``. Needs no torch.
+"""Names with options in brackets, as written in a sweep file: ``freeze-d[blocks=2]``, ``letters[classes=5]``. Needs no torch.
 
-What has options is a frozen dataclass; each of its fields is an option, made by `option`. `parse` makes one from text,
-`written` says the text again, in one way only, so that equal choices have equal names.
+A class with options is a frozen dataclass derived from `Optioned`; each of its fields is an option, declared by `option`.
+`parse` and `read` make an instance from text. Its `name` is the canonical text, so equal settings have equal names.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 from trainers.common.errors import UserError, unknown_name
 
-_TEXT = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<options>[^\[\]]*)\])?")
+_TEXT = re.compile(r"(?P<name>.+?)(\[(?P<options>[^\[\]]*)\])?")
+_ASSIGNMENT = re.compile(r"\s*\w+\s*=")
 
 
 def option(
@@ -22,12 +23,13 @@ def option(
     """Return a dataclass field that is an option.
 
     Args:
-        default: its value where the text does not name it; an int takes whole numbers alone, a float any.
-        about: what it means, a few words.
-        low: the least number that it may be.
-        high: the greatest.
-        name: what it is called in the text, where the field itself cannot be called so.
-        choices: the words that it may be, with what they stand for; numbers then are not.
+        default: its value if the text does not set it. If it is an int (if it is None: if `low` is an int), the option is a
+            whole number; otherwise any number.
+        about: a description in a few words.
+        low: the smallest value allowed.
+        high: the largest value allowed.
+        name: the option's name in the text, if it cannot be the field's name (a Python keyword).
+        choices: the words allowed, each with its value; numbers are then not allowed.
     """
     metadata = {"about": about, "low": low, "high": high, "name": name, "choices": choices}
     return field(default=default, metadata=metadata)
@@ -35,84 +37,117 @@ def option(
 
 @dataclass(frozen=True, kw_only=True)
 class Optioned:
-    """Base of what has a name and options."""
+    """Base class of everything that has options."""
 
     key: ClassVar[str]
     """The name without its options."""
 
     @classmethod
     def options(cls) -> dict[str, Any]:
-        """Return the dataclass fields that are options of this class, by the names that they have in the text."""
-        return {each.metadata["name"] or each.name: each for each in fields(cls)}
+        """Return the dataclass fields that are options of this class, by their names in the text."""
+        return {option.metadata["name"] or option.name: option for option in fields(cls)}
 
     @cached_property
     def name(self) -> str:
         """The name with every option that is not at its default."""
-        said = [f"{name}={_say(each, getattr(self, each.name))}" for name, each in self._set().items()]
-        return f"{self.key}[{','.join(said)}]" if said else self.key
+        return f"{self.key}[{self}]" if str(self) else self.key
 
-    def _set(self) -> dict[str, Any]:
-        return {name: each for name, each in self.options().items() if getattr(self, each.name) != each.default}
+    def __str__(self) -> str:
+        """Return every option that is not at its default, as in brackets, in the order of the fields."""
+        values = {name: (option, getattr(self, option.name)) for name, option in self.options().items()}
+        return ",".join(
+            f"{name}={self._written(option, value)}" for name, (option, value) in values.items() if value != option.default
+        )
+
+    @classmethod
+    def _written(cls, option: Any, value: Any) -> str:
+        choices = option.metadata["choices"]
+        if choices is not None:
+            return next(str(word) for word, meaning in choices.items() if meaning == value)
+        return cls.number(value) if isinstance(value, float) else str(value)
+
+    @staticmethod
+    def number(value: float) -> str:
+        """Return a number as it is written in a name."""
+        short = f"{value:g}"
+        return short if float(short) == value else str(value)
 
 
-Made = TypeVar("Made", bound=Optioned)
+OptionedType = TypeVar("OptionedType", bound=Optioned)
 
 
-def parse(kind: str, text: str, registry: Mapping[str, type[Made]], example: str) -> Made:
-    """Make the one of that name, with the options that it bears.
+def parse(kind: str, text: str, registry: Mapping[str, type[OptionedType]], example: str) -> OptionedType:
+    """Return an instance of the class that a text names, with the options that the text sets.
 
     Args:
-        kind: what is named, for the error: "strategy".
-        text: the name, with options in brackets where it has any.
+        kind: what the registry holds, for error messages: "strategy".
+        text: the name, with or without options in brackets.
         registry: the classes by name.
-        example: what a correct text looks like, for the error.
+        example: a correct text, for error messages.
 
     Raises:
-        UserError: there is none of that name (the nearest are named), or an option makes no sense.
+        UserError: the registry does not have the name (the message lists the nearest), or an option is not valid.
     """
-    found = _TEXT.fullmatch(text)
-    name = found["name"] if found else text
-    if found is None or name not in registry:
+    parts = _TEXT.fullmatch(text)
+    name = parts["name"] if parts else text
+    if name not in registry:
         raise unknown_name(kind, name, registry)
-    made = registry[name]
-    values: dict[str, Any] = {}
-    known = made.options()
-    for each in (found["options"] or "").split(",") if found["options"] is not None else ():
-        option_name, separator, value = (part.strip() for part in each.partition("="))
-        if not separator or not value:
-            raise UserError(f"{kind} {text!r}: {each!r} is not of the form option=value; write e.g. {example}")
-        if not known:
-            raise UserError(f"{kind} {text!r}: {name} has no options; write {name}")
-        if option_name not in known:
-            raise UserError(f"{kind} {text!r}: {unknown_name('option', option_name, known)}")
-        chosen = known[option_name]
-        if chosen.name in values:
-            raise UserError(f"{kind} {text!r}: option {option_name!r} stands there twice; give it once")
-        values[chosen.name] = _read(f"{kind} {text!r}: {option_name}", value, chosen, example)
-    return made(**values)
+    return read(f"{kind} {text!r}", _assignments(parts["options"] if parts else None), registry[name], example)
 
 
-def _read(where: str, text: str, chosen: Any, example: str) -> Any:
-    about = chosen.metadata
-    if about["choices"] is not None:
-        if text not in about["choices"]:
-            raise UserError(f"{where} must be {' or '.join(about['choices'])}, got {text!r}; write e.g. {example}")
-        return about["choices"][text]
-    whole = isinstance(chosen.default, int)
-    kind = "a whole number" if whole else "a number"
+def split(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return a domain's name without its options, and the options as pairs of name and value.
+
+    Brackets that do not begin with ``option=`` are part of the name, as in the path of a folder.
+
+    >>> split("folder:/photos[old][classes=5]")
+    ('folder:/photos[old]', [('classes', '5')])
+    """
+    parts = _TEXT.fullmatch(text)
+    if not parts or not _ASSIGNMENT.match(parts["options"] or ""):
+        return text, []
+    return parts["name"], _assignments(parts["options"])
+
+
+def _assignments(options: str | None) -> list[tuple[str, str]]:
+    """Return the name and the value of each option in brackets; the value is "" if it is missing."""
+    parts = [] if options is None else [assignment.partition("=") for assignment in options.split(",")]
+    return [(name.strip(), value.strip()) for name, _, value in parts]
+
+
+def read(where: str, assignments: Iterable[tuple[str, str]], cls: type[OptionedType], example: str) -> OptionedType:
+    """Return an instance of a class with options from `split`; `where` (e.g. "strategy 'x'") and `example` are for messages.
+
+    Raises:
+        UserError: an option is unknown, is given twice, or has a value that is not allowed.
+    """
+    options, values = cls.options(), {}
+    for name, value in assignments:
+        if not value:
+            raise UserError(f"{where}: {name!r} is not of the form option=value; write e.g. {example}")
+        if not options:
+            raise UserError(f"{where}: {cls.key} has no options; write {cls.key}")
+        if name not in options:
+            raise UserError(f"{where}: {unknown_name('option', name, options)}")
+        if options[name].name in values:
+            raise UserError(f"{where}: option {name!r} is given twice; give it once")
+        values[options[name].name] = _value(f"{where}: {name}", value, options[name], example)
+    return cls(**values)
+
+
+def _value(where: str, text: str, option: Any, example: str) -> Any:
+    choices, low, high = (option.metadata[key] for key in ("choices", "low", "high"))
+    if choices is not None:
+        if text not in choices:
+            raise UserError(f"{where} must be {' or '.join(choices)}, got {text!r}; write e.g. {example}")
+        return choices[text]
+    whole = isinstance(low if option.default is None else option.default, int)
     try:
         value = int(text) if whole else float(text)
     except ValueError:
         value = float("nan")
-    low, high = about["low"], about["high"]
     if not (low is None or value >= low) or not (high is None or value <= high) or value != value or value == float("inf"):
+        kind = "a whole number" if whole else "a number"
         limits = " to ".join(f"{limit:g}" for limit in (low, high) if limit is not None)
         raise UserError(f"{where} must be {kind}, {limits}{'' if high is not None else ' or more'}, got {text!r}")
     return value
-
-
-def _say(chosen: Any, value: Any) -> str:
-    choices = chosen.metadata["choices"]
-    if choices is not None:
-        return next(str(word) for word, meant in choices.items() if meant == value)
-    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)

@@ -1,4 +1,4 @@
-"""Domains by name: built-in ones, torchvision's data sets, the user's own folders. Needs no torch until a data set is read."""
+"""Domains by name: built-in, torchvision's data sets, the user's own files. Torch is imported only to read a data set."""
 
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from trainers.domains.subsets import subset
 
 __all__ = ["OWN", "Domain", "Images", "Split", "builtin_names", "get", "subset", "torchvision_names"]
 
-#: Kinds of domains of the user's own, with an example of each.
+#: Kinds of domains made from the user's files, with an example of each.
 OWN = {
     "folder": "folder:photos/cats",
     "zip": "zip:photos/cats.zip",
@@ -28,29 +28,26 @@ def builtin_names() -> tuple[str, ...]:
 
 
 def torchvision_names() -> tuple[str, ...]:
-    """Return the names of torchvision's data sets, whether or not they are on this machine."""
+    """Return the names of torchvision's data sets, including those that are not on this machine."""
     from trainers.domains.torchvision.catalogue import CATALOGUE
 
     return tuple(CATALOGUE)
 
 
 def get(name: str) -> Domain:
-    """Return the domain of that name: built-in, torchvision's, or one of `OWN`, with knobs in brackets behind it if any.
+    """Return the domain of a name: built-in, one of torchvision's, or one of `OWN`, optionally with knobs in brackets.
 
-    Or the mixture of several, see `trainers.sources` for its name. The same object at every call of a process. See
-    `trainers.domains.knobs` for the knobs.
+    The name of several domains (`trainers.config.sources`) returns their mixture. Equal names return the same object within a
+    process. The knobs are described in `trainers.domains.knobs`.
 
     Raises:
-        UserError: there is no such domain or knob, its files are damaged, or knobs are asked of an absent data set.
+        UserError: the domain or a knob is unknown, its files are damaged, or it has knobs and is not on this machine.
     """
-    if len(mixed := parts(name)) > 1:
-        return _mixed(tuple(get(part) for part in mixed))
+    if len(names := parts(name)) > 1:
+        members = [get(part) for part in names]
+        return _mixture(mixture(member.name for member in members), frozenset(members))
     name, knobs = split_name(name)
-    return _turned(_get(name), knobs)
-
-
-def _mixed(members: tuple[Domain, ...]) -> Domain:
-    return _mixture(mixture(member.name for member in members), frozenset(members))
+    return _with_knobs(_get(name), knobs)
 
 
 @cache
@@ -61,7 +58,7 @@ def _mixture(name: str, members: frozenset[Domain]) -> Domain:
 
 
 @cache
-def _turned(domain: Domain, knobs: Knobs) -> Domain:
+def _with_knobs(domain: Domain, knobs: Knobs) -> Domain:
     return with_knobs(domain, knobs)
 
 
@@ -69,9 +66,9 @@ def _get(name: str) -> Domain:
     kind, colon, path = name.partition(":")
     if colon and kind in OWN:
         if not path:
-            raise UserError(f"domain {name!r} lacks its path; write {kind}:PATH, e.g. {OWN[kind]}")
+            raise UserError(f"domain {name!r} has no path; write {kind}:PATH, e.g. {OWN[kind]}")
         path, _, columns = path.partition("#") if kind == "parquet" else (path, "", "")
-        return _own(kind, Path(path).expanduser().absolute(), columns)
+        return _in_files(kind, Path(path).expanduser().absolute(), columns)
     from trainers.domains.builtin import BUILTIN
     from trainers.domains.torchvision.catalogue import CATALOGUE
     from trainers.domains.torchvision.domain import data_root, torchvision_domain
@@ -84,7 +81,7 @@ def _get(name: str) -> Domain:
 
 
 @cache
-def _own(kind: str, path: Path, columns: str) -> Domain:
+def _in_files(kind: str, path: Path, columns: str) -> Domain:
     if kind == "folder":
         from trainers.domains.files.folder import Folder
 
@@ -96,7 +93,7 @@ def _own(kind: str, path: Path, columns: str) -> Domain:
     from trainers.domains.files.parquet import Parquet
 
     name = f"parquet:{path}#{columns}" if columns else f"parquet:{path}"
-    asked = dict(part.partition("=")[::2] for part in columns.split(",") if part)
-    if unknown := sorted(set(asked) - {"image", "label"}):
+    chosen = dict(part.partition("=")[::2] for part in columns.split(",") if part)
+    if unknown := sorted(set(chosen) - {"image", "label"}):
         raise UserError(f"domain {name!r}: unknown column {unknown[0]!r}; write parquet:PATH#image=COLUMN,label=COLUMN")
-    return Parquet(name, path, asked)
+    return Parquet(name, path, chosen)

@@ -1,4 +1,4 @@
-"""Data sets that are not on this machine, as far as the catalogue tells of them: enough to plan with, not to train on."""
+"""Data sets that are not on this machine, as described by the catalogue: enough for planning, not for training."""
 
 from typing import NoReturn
 
@@ -12,10 +12,10 @@ from trainers.domains.torchvision.domain import TorchvisionDomain
 
 
 class Announced(Domain):
-    """What the catalogue says of a data set. It has no images, and its fingerprint is no real one."""
+    """A data set without images, with the counts and classes of its catalogue entry and a placeholder as its fingerprint."""
 
     def __init__(self, entry: Entry) -> None:
-        """Stand for a data set."""
+        """Describe the data set of a catalogue entry."""
         self._counts: dict[Split, int] = {"train": entry.train, "reference": entry.reference}
         self.name = entry.name
         self.about = entry.about
@@ -24,24 +24,24 @@ class Announced(Domain):
         self.classes = tuple(f"class {i}" for i in range(entry.classes))
 
     def count(self, split: Split) -> int:
-        """Return how many images the official split has."""
+        """Return the number of images in the official split."""
         return self._counts[split]
 
     def load(self, split: Split, resolution: int) -> NoReturn:
-        """Raise UserError: the images are not here."""
-        raise UserError(f"domain {self.name!r} is not on this machine; see transfergan domains")
+        """Raise UserError: the images are not on this machine."""
+        raise UserError(f"domain {self.name!r} is not on this machine; run: transfergan domains show {self.name}")
 
     def check_resolution(self, resolution: int) -> None:
-        """Accept: which resolutions there are is known once the images are here."""
+        """Accept every resolution: which are available is known only from the images."""
 
 
 def is_announced(domain: Domain) -> bool:
-    """Say whether a domain's images, or any part's of a mixture, are not on this machine."""
+    """Return whether a domain, or any part of a mixture, is not on this machine."""
     return any(isinstance(part, Announced) for part in parts_of(domain))
 
 
 def get_or_announced(name: str) -> Domain:
-    """Return the domain of that name; where it is a data set that is not on this machine, what the catalogue says of it.
+    """Return the domain of a name; for a data set that is not on this machine, the catalogue's description.
 
     Raises:
         UserError: as `trainers.domains.get`.

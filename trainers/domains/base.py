@@ -1,4 +1,4 @@
-"""What a domain is: a named image distribution with a fixed train and reference split."""
+"""The base class of domains: a named image distribution with a fixed train and reference split."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,16 +13,16 @@ Split = Literal["train", "reference"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-#: Told how many images are prepared, and of how many.
-Tell = Callable[[int, int], None]
+#: Called with the number of images prepared so far and their total number.
+Progress = Callable[[int, int], None]
 
-#: The smallest resolution that every domain can be had at, pixels.
+#: The smallest resolution that every domain offers, pixels.
 SMALLEST = 8
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images uint8 (N, H, W, 3) and their labels int64 (N,), None where the domain has no classes."""
+    """Images uint8 (N, H, W, 3) and their labels int64 (N,), or None if the domain has no classes. Both are read-only."""
 
     images: np.ndarray
     labels: np.ndarray | None
@@ -30,19 +30,19 @@ class Images:
     def __post_init__(self) -> None:
         for array in (self.images, self.labels):
             if array is not None:
-                array.flags.writeable = False  # loaded once per process and shared
+                array.flags.writeable = False  # they are loaded once per process and shared
 
 
 class Domain(ABC):
     """A named image distribution.
 
     Attributes:
-        name: what a sweep file calls it; the same in every process.
+        name: the name in a sweep file, in canonical form.
         fingerprint: identity of the content, part of every trial's key.
-        classes: class names in label order; empty where there are no labels.
-        about: what the images show, a few words.
-        licence: of the images.
-        skipped: files that could not be read.
+        classes: class names in label order; empty if the domain has no labels.
+        about: what the images show, in a few words.
+        licence: the images' licence.
+        skipped: names of the files that could not be read.
     """
 
     name: str
@@ -54,31 +54,31 @@ class Domain(ABC):
 
     @abstractmethod
     def count(self, split: Split) -> int:
-        """Return how many images a split has."""
+        """Return the number of images in a split."""
 
     def labels(self, split: Split) -> np.ndarray | None:
-        """Return the labels int64 (N,) of a split; None where the domain has no classes."""
+        """Return the labels int64 (N,) of a split, or None if the domain has no classes."""
         return self.load(split, SMALLEST).labels
 
     @abstractmethod
     def load(self, split: Split, resolution: int) -> Images:
-        """Return a split's images at a resolution (pixels); read-only, the same arrays at every call."""
+        """Return a split's images at a resolution (pixels): the same read-only arrays at every call."""
 
     def pick(self, split: Split, resolution: int, rows: np.ndarray) -> Images:
-        """Return some of a split's images, by their places in it, int64 (N,); a copy."""
+        """Return a copy of the images of a split at the indices `rows`, int64 (N,)."""
         data = self.load(split, resolution)
         return Images(data.images[rows], None if data.labels is None else data.labels[rows])
 
     @abstractmethod
     def check_resolution(self, resolution: int) -> None:
-        """Raise UserError unless the domain can be had at that resolution."""
+        """Raise UserError unless the domain is available at a resolution (pixels)."""
 
-    def prepare(self, resolution: int, tell: Tell = lambda done, total: None) -> None:
-        """Make `load` fast from now on, in this process and all others; may take long the first time."""
+    def prepare(self, resolution: int, progress: Progress = lambda done, total: None) -> None:
+        """Prepare the images at a resolution so that `load` is fast in every process; the first call may take long."""
         self.check_resolution(resolution)
 
 
 def check_range(name: str, resolution: int, low: int, high: int) -> None:
     """Raise UserError unless low <= resolution <= high."""
     if not low <= resolution <= high:
-        raise UserError(f"gan.resolution: domain {name!r} can be had at {low} to {high} pixels, not at {resolution}")
+        raise UserError(f"gan.resolution: domain {name!r} is available at {low} to {high} pixels, not at {resolution}")

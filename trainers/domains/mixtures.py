@@ -1,7 +1,7 @@
-"""The union of several domains: every image of each as often, so that a larger domain has the larger share.
+"""The union of several domains. Every image is equally frequent, so a larger domain has a larger share.
 
-Its parts stay where they are, in the prepared cache or drawn: of what is picked from them alone there is a copy. Their order is
-that of their fingerprints, so that a folder that has moved makes the same mixture.
+The images of the parts are not copied, except those that `Mixture.pick` returns. The parts are ordered by fingerprint, so a
+mixture stays the same when a folder moves.
 """
 
 import hashlib
@@ -12,14 +12,14 @@ from functools import cached_property
 import numpy as np
 
 from trainers.common.errors import UserError
-from trainers.domains.base import Domain, Images, Split, Tell
+from trainers.domains.base import Domain, Images, Progress, Split
 
 
 class Mixture(Domain):
-    """A union of domains. It has classes where all of its parts have.
+    """A union of domains. It has classes if all of its parts have.
 
-    A class keeps its name where no other part has one of that name; else its part's name stands before it,
-    ``numerals/3``, and it matches no class of a target.
+    A class keeps its name if the name is unique among the parts. Otherwise it is prefixed with its part's name
+    (``numerals/3``), and then matches no class of a target.
     """
 
     def __init__(self, name: str, members: Sequence[Domain]) -> None:
@@ -30,86 +30,86 @@ class Mixture(Domain):
 
     @cached_property
     def parts(self) -> tuple[Domain, ...]:
-        """The domains, in the order of their images.
+        """The domains, in the order of their images in the mixture.
 
         Raises:
-            UserError: two of them have the same images.
+            UserError: two of the domains have the same images.
         """
         ordered = tuple(sorted(self._members, key=lambda member: member.fingerprint))
-        for one, other in zip(ordered, ordered[1:], strict=False):
-            if one.fingerprint == other.fingerprint:
-                raise UserError(f"mixture {self.name!r}: {one.name!r} and {other.name!r} have the same images; leave one out")
+        for part, other in zip(ordered, ordered[1:], strict=False):
+            if part.fingerprint == other.fingerprint:
+                raise UserError(f"mixture {self.name!r}: {part.name!r} and {other.name!r} have the same images; leave one out")
         return ordered
 
     @cached_property
-    def fingerprint(self) -> str:  # type: ignore[override]  # found when asked for
-        """Identity of the parts' contents."""
+    def fingerprint(self) -> str:  # type: ignore[override]  # computed on demand
+        """Hash of the parts' fingerprints."""
         text = "\n".join(part.fingerprint for part in self.parts)
         return f"mixture/1:{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:32]}"
 
     @cached_property
-    def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # found when asked for
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # computed on demand
         """Class names in label order; empty unless every part has classes."""
         if not all(part.classes for part in self.parts):
             return ()
-        taken = Counter(name for part in self.parts for name in part.classes)
+        counts = Counter(name for part in self.parts for name in part.classes)
         short = Counter(_short(part) for part in self.parts)
         prefixes = [_short(part) if short[_short(part)] == 1 else part.name for part in self.parts]
         return tuple(
-            name if taken[name] == 1 else f"{prefix}/{name}"
+            name if counts[name] == 1 else f"{prefix}/{name}"
             for part, prefix in zip(self.parts, prefixes, strict=True)
             for name in part.classes
         )
 
     @property
-    def skipped(self) -> tuple[str, ...]:  # type: ignore[override]  # found when asked for
-        """Files of all parts that could not be read."""
+    def skipped(self) -> tuple[str, ...]:  # type: ignore[override]  # computed on demand
+        """Names of the files of all parts that could not be read."""
         return tuple(file for part in self.parts for file in part.skipped)
 
     def count(self, split: Split) -> int:
-        """Return how many images a split has."""
+        """Return the number of images in a split."""
         return sum(part.count(split) for part in self.parts)
 
     def labels(self, split: Split) -> np.ndarray | None:
-        """Return the labels int64 (N,) of a split: each part's classes follow those of the part before."""
+        """Return the labels int64 (N,) of a split, numbered part after part; None if a part has no classes."""
         if not self.classes:
             return None
-        found, before = [], 0
+        joined, offset = [], 0
         for part in self.parts:
             labels = part.labels(split)
             assert labels is not None, "a domain with classes has labels"
-            found.append(labels + before)
-            before += len(part.classes)
-        return np.concatenate(found)
+            joined.append(labels + offset)
+            offset += len(part.classes)
+        return np.concatenate(joined)
 
     def load(self, split: Split, resolution: int) -> Images:
-        """Return all images of a split, copied: for a look at them. `pick` copies less."""
+        """Return a copy of all images of a split. `pick` needs less memory."""
         return self.pick(split, resolution, np.arange(self.count(split)))
 
     def pick(self, split: Split, resolution: int, rows: np.ndarray) -> Images:
-        """Return some images of a split; the parts' other images are not copied."""
+        """Return a copy of the images of a split at the indices `rows`, int64 (N,)."""
         images = np.empty((len(rows), resolution, resolution, 3), np.uint8)
         first = 0
         for part in self.parts:
-            mine = (first <= rows) & (rows < first + part.count(split))
-            images[mine] = part.load(split, resolution).images[rows[mine] - first]
+            inside = (first <= rows) & (rows < first + part.count(split))
+            images[inside] = part.load(split, resolution).images[rows[inside] - first]
             first += part.count(split)
         labels = self.labels(split)
         return Images(images, None if labels is None else labels[rows])
 
     def check_resolution(self, resolution: int) -> None:
-        """Raise UserError unless every part can be had at that resolution."""
+        """Raise UserError unless every part is available at a resolution (pixels)."""
         for member in self._members:
             member.check_resolution(resolution)
 
-    def prepare(self, resolution: int, tell: Tell = lambda done, total: None) -> None:
-        """Make every part ready."""
+    def prepare(self, resolution: int, progress: Progress = lambda done, total: None) -> None:
+        """Prepare every part."""
         for member in self._members:
-            member.prepare(resolution, tell)
+            member.prepare(resolution, progress)
 
 
 def parts_of(domain: Domain) -> tuple[Domain, ...]:
-    """Return the domains that a mixture is made of, in the order of its images; of another domain, itself."""
+    """Return the parts of a mixture in the order of its images; for any other domain, the domain itself."""
     return domain.parts if isinstance(domain, Mixture) else (domain,)
 
 

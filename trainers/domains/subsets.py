@@ -1,4 +1,4 @@
-"""Nested, class-balanced subsets: the 100 are in the 1,000."""
+"""Nested, class-balanced subsets: the subset of 100 images is part of the subset of 1,000."""
 
 import numpy as np
 
@@ -8,18 +8,18 @@ from trainers.common.seeds import derive_seed
 def subset(labels: np.ndarray | None, total: int, size: int, seed: int) -> np.ndarray:
     """Return the indices, int64 (size,), of a subset of `total` images.
 
-    Subsets of one seed are nested: each is the beginning of every larger one. With labels int64 (total,), the classes' counts
-    in every subset differ by at most one, until a class has no more images.
+    Subsets with the same seed are nested: each is a prefix of every larger one. With labels int64 (total,), the numbers of
+    images per class differ by at most one in every subset, until all images of a class are used.
     """
     assert 0 < size <= total
     random = np.random.default_rng(derive_seed("subset", seed))
     order = random.permutation(total)
     if labels is not None:
-        # Deal the classes out in rounds: the k-th image of every class comes before the (k+1)-th of any.
+        # Order by rank within the class: the k-th image of every class comes before the (k+1)-th of any class.
         shuffled = labels[order]
-        rounds = np.empty(total, np.int64)
+        ranks = np.empty(total, np.int64)
         for label in np.unique(shuffled):
             members = np.flatnonzero(shuffled == label)
-            rounds[members] = np.arange(len(members))
-        order = order[np.argsort(rounds, kind="stable")]
+            ranks[members] = np.arange(len(members))
+        order = order[np.argsort(ranks, kind="stable")]
     return order[:size].astype(np.int64)

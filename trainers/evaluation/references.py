@@ -11,6 +11,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from trainers.common.errors import DamagedError, first_line
+from trainers.common.sealed_tensors import check, is_sealed, seal
 from trainers.config.embeddings import reference_key
 from trainers.domains import Split, get
 from trainers.domains.mixtures import parts_of
@@ -75,7 +77,7 @@ def references(domain: str, resolution: int, embedding: Embedding) -> Reference:
 
 
 def dump(reference: Reference) -> bytes:
-    """Return a reference as safetensors bytes with their own checksum."""
+    """Return the bytes of a sealed safetensors file with a reference."""
     arrays = {
         "features": reference.features,
         "mean": reference.statistics.mean,
@@ -83,29 +85,28 @@ def dump(reference: Reference) -> bytes:
     }
     if reference.labels is not None:
         arrays["labels"] = reference.labels
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return save_arrays({**arrays, "sha256": _checksum(arrays)})
+    return seal(save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def load(data: bytes) -> Reference:
-    """Return the reference that `dump` wrote.
+    """Return the reference in bytes that `dump` returned; older files have a checksum tensor instead of a seal.
 
     Raises:
-        ValueError: the bytes are not those that were written.
+        DamagedError: the bytes are damaged.
     """
     try:
+        check(data)
         arrays = load_arrays(data)
-        checksum = arrays.pop("sha256")
-        whole = np.array_equal(checksum, _checksum(arrays))
+        if not is_sealed(data) and not ("sha256" in arrays and np.array_equal(arrays.pop("sha256"), _checksum(arrays))):
+            raise DamagedError("its arrays do not match their checksum")
         features, mean, covariance = (arrays[name] for name in ("features", "mean", "covariance"))
-    except (SafetensorError, KeyError) as error:
-        raise ValueError("not a reference, or part of one") from error
-    if not whole:
-        raise ValueError("a reference with a wrong checksum")
+    except (DamagedError, SafetensorError, KeyError) as error:
+        raise DamagedError(f"not a complete reference: {first_line(error)}") from error
     return Reference(features, arrays.get("labels"), Statistics(mean, covariance, len(features)))
 
 
 def _checksum(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the checksum tensor of files without a seal, uint8 (32,)."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())

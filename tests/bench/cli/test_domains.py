@@ -1,4 +1,4 @@
-"""The verbs of `transfergan domains` on the built-in ones and on folders."""
+"""The verbs of `transfergan domains` on built-in domains and on folders."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.support.command_line import call
 from tests.support.images import pictures
 
 
-def test_domains_lists_the_built_in_ones_and_how_to_name_a_folder():
+def test_domains_lists_the_built_in_domains_and_how_to_name_a_folder():
     lines = [line.split() for line in call("domains").stdout.splitlines()]
     counts = {line[0]: line[1:4] for line in lines}
     assert list(counts)[:6] == ["name", "letters", "numerals", "shapes", "textures", "digits"]
@@ -25,7 +25,7 @@ def test_domains_lists_the_built_in_ones_and_how_to_name_a_folder():
 ])  # fmt: skip
 def test_preview_writes_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, resolution: int, rows: int):
     monkeypatch.chdir(tmp_path)
-    pictures(tmp_path / "photos", 20)  # 16 of them to train on
+    pictures(tmp_path / "photos", 20)  # of which 16 are train images
     result = call("domains", "preview", name, "--resolution", str(resolution), "--out", "sub/grid.png")
     assert (result.exit_code, result.stdout) == (0, f"{name}: sub/grid.png\n")
     with Image.open(io.BytesIO(Path("sub/grid.png").read_bytes())) as picture:

@@ -1,1 +1,1 @@
-"""Domains whose images lie in files."""
+"""Domains made from the user's image files."""

@@ -1,4 +1,4 @@
-"""Images in zip or tar archives, one or many (shards), read where they lie: nothing is unpacked."""
+"""The images in one or several zip or tar archives, named ``zip:PATH`` or ``tar:PATH``; they are read without unpacking."""
 
 import hashlib
 import os
@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 
 from trainers.common.errors import UserError
-from trainers.domains.files.collection import Arrangement, Collection, by_split, content_fingerprint, enough
+from trainers.domains.files.collection import Arrangement, Collection, by_split, content_fingerprint, readable_items
 from trainers.domains.files.split_names import SUFFIXES, is_image, splits_and_classes, without_shared
 
-#: A member that would unpack to more is no image that anyone trains on, bytes.
+#: Larger members are not read, bytes after unpacking.
 LARGEST = 2**28
 
 
@@ -23,9 +23,9 @@ class Member:
     """An image file in an archive.
 
     Attributes:
-        archive: which.
-        name: in the archive.
-        start, size: where its bytes lie, in a tar archive.
+        archive: the archive's file.
+        name: the member's name in the archive.
+        start, size: position and number of its bytes in a tar archive.
     """
 
     archive: Path
@@ -35,10 +35,10 @@ class Member:
 
 
 class Archive(Collection):
-    """The images in archives, named ``zip:PATH`` or ``tar:PATH``; the path may hold ``*`` to name many.
+    """The images in archives; the path may contain ``*`` to name several.
 
-    Members are laid out as in a folder: SPLIT/CLASS/FILE, and a folder that all of them share is passed over. Its fingerprint
-    covers names and contents: that of a folder with the same files.
+    Members are named as files in a folder: SPLIT/CLASS/FILE. A folder that all members share is ignored. The fingerprint
+    covers names and contents; it equals that of a folder with the same files.
     """
 
     licence = "the owner's"
@@ -47,31 +47,31 @@ class Archive(Collection):
         """List the archives of a kind ("zip" or "tar") at an absolute path.
 
         Raises:
-            UserError: there is none, one is damaged, compressed as a whole, or there are no image files in them.
+            UserError: there is no such file, an archive is damaged or is a compressed tar archive, or there are no images.
         """
         self.name = f"{kind}:{path}"
         self.about = f"images in {path}"
         archives = matching(self.name, path)
         self._members = sorted(
-            (member for archive in archives for member in _LISTS[kind](self.name, archive)), key=lambda each: each.name
+            (member for archive in archives for member in _LISTS[kind](self.name, archive)), key=lambda member: member.name
         )
         if not self._members:
-            raise UserError(f"domain {self.name!r} holds no images ({', '.join(sorted(SUFFIXES))})")
+            raise UserError(f"domain {self.name!r} contains no images ({', '.join(sorted(SUFFIXES))})")
         self._paths = without_shared([member.name for member in self._members])
-        seen: dict[str, int] = {}
+        counts: dict[str, int] = {}
         self._names = []
-        for path_, member in zip(self._paths, self._members, strict=True):
-            again = seen[path_] = seen.get(path_, 0) + 1
-            self._names.append(path_ if again == 1 else f"{path_} ({member.archive.name})")
+        for name, member in zip(self._paths, self._members, strict=True):
+            counts[name] = counts.get(name, 0) + 1
+            self._names.append(name if counts[name] == 1 else f"{name} ({member.archive.name})")
         self.listing = listing_of(archives)
 
     @property
-    def skipped(self) -> tuple[str, ...]:  # type: ignore[override]  # found when asked for
-        """Members that could not be read."""
+    def skipped(self) -> tuple[str, ...]:  # type: ignore[override]  # computed on demand
+        """Names of the members that could not be read."""
         return tuple(self._names[i] for i in self._index.unreadable)
 
     def records(self) -> "Members":
-        """Return all members that are images by their names."""
+        """Return all members with the suffix of an image."""
         return Members(tuple(self._members))
 
     def identify(self, hashes: Sequence[str]) -> str:
@@ -79,8 +79,8 @@ class Archive(Collection):
         return content_fingerprint(self._names, hashes)
 
     def arrange(self, unreadable: Iterable[int]) -> Arrangement:
-        """Return the splits and classes that the names say, or one in five as reference; see `Collection.arrange`."""
-        readable = enough(self.name, self._names, unreadable)
+        """Return the splits and classes of the members, see `split_names` and `Collection.arrange`."""
+        readable = readable_items(self.name, self._names, unreadable)
         return by_split(self.name, readable, *splits_and_classes(self._paths, readable))
 
 
@@ -91,11 +91,11 @@ class Members:
     members: tuple[Member, ...]
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of members."""
         return len(self.members)
 
     def read(self, i: int) -> bytes:
-        """Return a member's content. Raises OSError if it is damaged, encrypted or far too large."""
+        """Return the content of member i. Raises OSError if it is damaged, encrypted or far too large."""
         member = self.members[i]
         if member.start:
             with member.archive.open("rb") as file:
@@ -116,24 +116,24 @@ def _opened(archive: Path) -> zipfile.ZipFile:
 
 
 def matching(name: str, path: Path) -> list[Path]:
-    """Return the files at a path, which may hold ``*``.
+    """Return the files at a path, which may contain ``*``; `name` is the domain's.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such file.
     """
     if "*" in str(path):
         anchor = Path(path.anchor)
-        found = sorted(file for file in anchor.glob(str(path.relative_to(anchor))) if file.is_file())
+        files = sorted(file for file in anchor.glob(str(path.relative_to(anchor))) if file.is_file())
     else:
-        found = [path] if path.is_file() else []
-    if not found:
-        fault = "is a folder; name the file, or PATH/* for all in it" if path.is_dir() else "there is no such file"
+        files = [path] if path.is_file() else []
+    if not files:
+        fault = "is a folder; name a file, or PATH/* for all" if path.is_dir() else "there is no such file; check the path"
         raise UserError(f"domain {name!r}: {fault}")
-    return found
+    return files
 
 
 def listing_of(files: Iterable[Path]) -> str:
-    """Return an identity of files as they lie there: names, sizes and times of the last change."""
+    """Return the identity of files on disk: their names, sizes and times of the last change."""
     digest = hashlib.sha256()
     for file in files:
         stat = file.stat()
@@ -147,7 +147,7 @@ def _zipped(name: str, archive: Path) -> Iterator[Member]:
             if not info.is_dir() and is_image(info.filename):
                 yield Member(archive, info.filename)
     except zipfile.BadZipFile as error:
-        raise UserError(f"domain {name!r}: {archive.name} is not a whole zip archive ({error}); place it anew") from error
+        raise UserError(f"domain {name!r}: {archive.name} is not a complete zip archive ({error}); copy it again") from error
 
 
 def _tarred(name: str, archive: Path) -> Iterator[Member]:
@@ -158,8 +158,8 @@ def _tarred(name: str, archive: Path) -> Iterator[Member]:
                 if info.isreg() and is_image(inside):
                     yield Member(archive, inside, info.offset_data, min(info.size, LARGEST))
     except tarfile.TarError as error:
-        how = "place it anew, uncompressed"
-        raise UserError(f"domain {name!r}: {archive.name} is not a whole plain tar archive ({error}); {how}") from error
+        fault = f"{archive.name} is not a complete uncompressed tar archive ({error})"
+        raise UserError(f"domain {name!r}: {fault}; copy it again, uncompressed") from error
 
 
 _LISTS = {"zip": _zipped, "tar": _tarred}

@@ -1,4 +1,4 @@
-"""A domain whose images lie in files: decoded once into the prepared cache, and mapped into memory from there."""
+"""The base class of domains whose images are in files: decoded once into the prepared cache, then mapped into memory."""
 
 import copy
 import hashlib
@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from trainers.common.errors import UserError
-from trainers.domains.base import SMALLEST, SPLITS, Domain, Images, Split, Tell, check_range
+from trainers.domains.base import SMALLEST, SPLITS, Domain, Images, Progress, Split, check_range
 from trainers.domains.files import decode_all, prepared_cache
 from trainers.domains.files.decode_all import Records
 from trainers.domains.files.decode_image import Fit
@@ -20,12 +20,12 @@ from trainers.domains.files.split_names import encoded
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Which images of a collection are in which split, and of which class.
+    """The splits and classes of a collection.
 
     Attributes:
-        rows: of each split's images among the collection's items, int64 (N,), ascending.
-        classes: names in label order; empty where there are no labels.
-        labels: of each split's images, int64 (N,); None where there are no classes.
+        rows: indices of each split's images among the collection's items, int64 (N,), ascending.
+        classes: class names in label order; empty if there are no labels.
+        labels: labels of each split's images, int64 (N,); None if there are no classes.
     """
 
     rows: dict[Split, np.ndarray]
@@ -34,111 +34,111 @@ class Arrangement:
 
 
 class Collection(Domain):
-    """Images in files. Which of them are whole is known only once all were decoded, which happens once."""
+    """Images in files. Unreadable files are known only after all files have been decoded, which happens once."""
 
     fit: Fit = "crop"
 
-    #: Identity of the files as they lie there, known without decoding any.
+    #: Identity of the files on disk, known without decoding them.
     listing: str
 
-    #: The resolution last checked for: whoever must decode all to count them, prepares them at this one.
-    _wanted = SMALLEST
+    #: The resolution last checked. If images must be decoded just to be counted, they are prepared at this resolution.
+    _checked = SMALLEST
 
-    # -- what a kind of collection says of itself -------------------------------------------------------------------------
+    # -- for subclasses ---------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def records(self) -> Records:
-        """Return all items, of which some may turn out to be no images."""
+        """Return all items; some of them may not be images."""
 
     @abstractmethod
     def identify(self, hashes: Sequence[str]) -> str:
-        """Return the fingerprint, from the sha256 of each item; "" for what is no image."""
+        """Return the fingerprint, given the sha256 of each item, or "" for an item that is not an image."""
 
     @abstractmethod
     def arrange(self, unreadable: Iterable[int]) -> Arrangement:
-        """Return the splits and the classes, without the items that are no images.
+        """Return the splits and classes of all items but the unreadable ones (indices).
 
         Raises:
-            UserError: nothing is left to train on, or to measure against.
+            UserError: a split is empty.
         """
 
-    # -- what every domain has --------------------------------------------------------------------------------------------
+    # -- of every domain --------------------------------------------------------------------------------------------------
 
     @property
-    def fingerprint(self) -> str:  # type: ignore[override]  # found when asked for
-        """Identity of the images that can be read, and of how they are made square."""
+    def fingerprint(self) -> str:  # type: ignore[override]  # computed on demand
+        """Identity of the readable images and of how they are made square."""
         return self._index.fingerprint + ("" if self.fit == "crop" else f"/{self.fit}")
 
     @property
-    def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # found when asked for
-        """Class names in label order; empty where there are no labels."""
-        return self._arranged.classes
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # computed on demand
+        """Class names in label order; empty if there are no labels."""
+        return self._arrangement.classes
 
     def count(self, split: Split) -> int:
-        """Return how many images a split has."""
-        return len(self._arranged.rows[split])
+        """Return the number of images in a split."""
+        return len(self._arrangement.rows[split])
 
     def labels(self, split: Split) -> np.ndarray | None:
-        """Return the labels int64 (N,) of a split; None where the domain has no classes."""
-        return self._arranged.labels[split]
+        """Return the labels int64 (N,) of a split, or None if the domain has no classes."""
+        return self._arrangement.labels[split]
 
     def check_resolution(self, resolution: int) -> None:
-        """Raise UserError for a resolution beyond what the harness is made for."""
+        """Raise UserError unless the resolution is between 4 and 1024 pixels."""
         check_range(self.name, resolution, 4, 1024)
-        self._wanted = resolution
+        self._checked = resolution
 
     def load(self, split: Split, resolution: int) -> Images:
-        """Return a split at a resolution, prepared first if need be; the images are mapped from disk."""
+        """Return a split at a resolution, mapped from disk; the images are prepared first if necessary."""
         loaded: dict[tuple[Split, int], Images] = self.__dict__.setdefault("_loaded", {})
         if (split, resolution) not in loaded:
             self.prepare(resolution)
             images = self._mapped(self._index.fingerprint, split, resolution)
-            assert images is not None, "just prepared"
+            assert images is not None, "the images have just been prepared"
             loaded[split, resolution] = Images(images, self.labels(split))
         return loaded[split, resolution]
 
-    def prepare(self, resolution: int, tell: Tell = lambda done, total: None) -> None:
-        """Decode all images at a resolution into the cache, unless they are there; goes on where a killed process was.
+    def prepare(self, resolution: int, progress: Progress = lambda done, total: None) -> None:
+        """Decode all images at a resolution into the cache, unless it has them; resumes the work of a killed process.
 
         Raises:
-            UserError: too few of the images can be read, or the cache cannot be written.
+            UserError: too few images can be read, or the cache cannot be written.
         """
         self.check_resolution(resolution)
         if self._prepared(resolution):
             return
         records, name = self.records(), prepared_cache.variant(resolution, self.fit)
         with prepared_cache.preparing(self.listing, name) as partial:
-            if self._prepared(resolution):  # by whoever held the lock
+            if self._prepared(resolution):  # by the process that held the lock
                 return
-            hashes = decode_all.decode(records, resolution, self.fit, partial, tell)
-            unreadable = tuple(i for i, each in enumerate(hashes) if not each)
+            hashes = decode_all.decode(records, resolution, self.fit, partial, progress)
+            unreadable = tuple(i for i, content in enumerate(hashes) if not content)
             index = Index(self.identify(hashes), unreadable)
             arrangement = self.arrange(unreadable)
             decode_all.publish(records, resolution, self.fit, partial, index.fingerprint, arrangement.rows)
             prepared_cache.write_index(self.listing, index)
 
     def verify(self, resolution: int) -> list[Split]:
-        """Return which prepared splits are damaged, by their checksums, and forget them: `prepare` makes them anew."""
+        """Discard the prepared splits that do not match their checksum, and return them; `prepare` makes them again."""
         if not self._prepared(resolution):
             return []
         name = prepared_cache.variant(resolution, self.fit)
-        found = [split for split in SPLITS if prepared_cache.damaged(self._index.fingerprint, split, name)]
-        for split in found:
+        damaged = [split for split in SPLITS if prepared_cache.is_damaged(self._index.fingerprint, split, name)]
+        for split in damaged:
             prepared_cache.discard(self._index.fingerprint, split, name)
-        return found
+        return damaged
 
     def near_duplicates(self, resolution: int) -> int:
-        """Return how many reference images are nearly in the train split too, see `trainers.domains.duplicates`."""
+        """Return the number of reference images with a near-duplicate in the train split, see `near_duplicates`."""
         from trainers.domains.files.near_duplicates import near_duplicates
 
         if resolution < SMALLEST:
             return 0
         train, reference = (self.load(split, resolution).images for split in SPLITS)
         name = f"duplicates-{prepared_cache.variant(resolution, self.fit)}"
-        return prepared_cache.kept(self._index.fingerprint, name, lambda: int((near_duplicates(train, reference) >= 0).sum()))
+        return prepared_cache.cached(self._index.fingerprint, name, lambda: int((near_duplicates(train, reference) >= 0).sum()))
 
     def padded(self) -> "Collection":
-        """Return the same collection with its images between white bars instead of cropped."""
+        """Return the same collection with its images padded with white instead of cropped."""
         other = copy.copy(self)
         other.__dict__.pop("_loaded", None)
         other.fit = "pad"
@@ -156,42 +156,44 @@ class Collection(Domain):
 
     @cached_property
     def _index(self) -> Index:
-        if not (found := prepared_cache.read_index(self.listing)):
-            self.prepare(self._wanted)
-            found = prepared_cache.read_index(self.listing)
-            assert found is not None, "just prepared"
-        return found
+        if not (index := prepared_cache.read_index(self.listing)):
+            self.prepare(self._checked)
+            index = prepared_cache.read_index(self.listing)
+            assert index is not None, "the images have just been prepared"
+        return index
 
     @cached_property
-    def _arranged(self) -> Arrangement:
+    def _arrangement(self) -> Arrangement:
         return self.arrange(self._index.unreadable)
 
 
-def by_split(name: str, rows: Sequence[int], splits: Sequence[Split], kinds: Sequence[str]) -> Arrangement:
-    """Return the arrangement of items with a split and a class each ("" for none); labels only where all have a class.
+def by_split(domain: str, rows: Sequence[int], splits: Sequence[Split], classes: Sequence[str]) -> Arrangement:
+    """Return the arrangement of the items `rows` of a domain, given the split and the class of each ("" for none).
+
+    There are labels only if every item has a class and there are two classes or more.
 
     Raises:
         UserError: a split is empty.
     """
-    names = set(kinds)
-    classes = () if "" in names or len(names) < 2 else tuple(sorted(names))
-    number = {kind: label for label, kind in enumerate(classes)}
-    chosen = {split: [i for i, its in enumerate(splits) if its == split] for split in SPLITS}
-    for split, members in chosen.items():
+    different = set(classes)
+    names = () if "" in different or len(different) < 2 else tuple(sorted(different))
+    labels = {name: label for label, name in enumerate(names)}
+    members_of = {split: [i for i, item in enumerate(splits) if item == split] for split in SPLITS}
+    for split, members in members_of.items():
         if not members:
-            raise UserError(f"domain {name!r} has no readable image in its {split} split")
+            raise UserError(f"domain {domain!r} has no readable image in its {split} split; add images to it")
     return Arrangement(
-        {split: np.array([rows[i] for i in members], np.int64) for split, members in chosen.items()},
-        classes,
+        {split: np.array([rows[i] for i in members], np.int64) for split, members in members_of.items()},
+        names,
         {
-            split: np.array([number[kinds[i]] for i in members], np.int64) if classes else None
-            for split, members in chosen.items()
+            split: np.array([labels[classes[i]] for i in members], np.int64) if names else None
+            for split, members in members_of.items()
         },
     )
 
 
 def content_fingerprint(names: Sequence[str], hashes: Sequence[str]) -> str:
-    """Return an identity of named files by their contents; wherever they lie, in a folder or in an archive."""
+    """Return the identity of files by their names and the hashes of their contents, in a folder or in an archive alike."""
     digest = hashlib.sha256()
     for name, content in zip(names, hashes, strict=True):
         if content:
@@ -199,15 +201,15 @@ def content_fingerprint(names: Sequence[str], hashes: Sequence[str]) -> str:
     return f"files/2:{digest.hexdigest()[:32]}"
 
 
-def enough(name: str, names: Sequence[str], unreadable: Iterable[int]) -> list[int]:
-    """Return which items can be read.
+def readable_items(domain: str, names: Sequence[str], unreadable: Iterable[int]) -> list[int]:
+    """Return the indices of a domain's items, whose names are `names`, without the unreadable indices.
 
     Raises:
-        UserError: they are fewer than two.
+        UserError: fewer than two items are readable.
     """
     skipped = set(unreadable)
     readable = [i for i in range(len(names)) if i not in skipped]
     if len(readable) < 2:
         shown = f"; unreadable: {', '.join(names[i] for i in sorted(skipped)[:3])}" if skipped else ""
-        raise UserError(f"domain {name!r} has {len(readable)} readable images and needs two or more{shown}")
+        raise UserError(f"domain {domain!r} has {len(readable)} readable images and needs two or more{shown}")
     return readable

@@ -1,4 +1,4 @@
-"""One image: from a file of any kind to a square of colour bytes."""
+"""Decodes an image file of any format to a square RGB image."""
 
 import math
 from functools import partial
@@ -8,14 +8,14 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-#: How an image that is not square becomes one: its middle, or all of it between two white bars.
+#: How an image is made square: cropped to its middle, or padded with two white bars.
 Fit = Literal["crop", "pad"]
 
-#: What Pillow raises for files that are not whole images, and for those too large to be honest.
+#: What Pillow raises for files that are not complete images, and for images that are far too large (decompression bombs).
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
-#: What makes an image upright, by its EXIF orientation. `ImageOps.exif_transpose` would also write the metadata anew, and so
-#: fail on a whole image whose metadata is damaged.
+#: The transposition that makes an image upright, by EXIF orientation. `ImageOps.exif_transpose` also rewrites the metadata, so
+#: it fails on complete images with damaged metadata.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -28,27 +28,27 @@ _UPRIGHT = {
 
 
 def opened(file: Path | BinaryIO) -> Image.Image:
-    """Return an image file's first frame, decoded and upright. Pillow may warn, of odd metadata for one.
+    """Return the first frame of an image file, decoded and upright. Pillow may warn, for example of odd metadata.
 
     Raises:
-        One of `UNREADABLE`: the file is not a whole image, or is far too large.
+        One of `UNREADABLE`: the file is not a complete image, or the image is far too large.
     """
     with Image.open(file) as image:
-        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):  # Pillow warns of it, and refuses twice as many
+        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):  # Pillow only warns up to twice this limit
             raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
         image.load()
-        # Looking for it takes a tenth as long as decoding a small image.
+        # Reading the orientation takes a tenth as long as decoding a small image.
         plain = image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys()
-        turn = None if plain else _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-        return image if turn is None else image.transpose(turn)
+        transposition = None if plain else _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return image if transposition is None else image.transpose(transposition)
 
 
 def square(image: Image.Image, side: int, fit: Fit = "crop") -> np.ndarray:
-    """Return an image of any size and mode as uint8 (side, side, 3): on white, made square, resized with antialiasing.
+    """Return an image of any size and mode as uint8 (side, side, 3), made square.
 
-    The resizing is Pillow's bicubic one, as in clean-fid (Parmar et al. 2022).
+    Transparent pixels become white. Resizing is Pillow's bicubic with antialiasing, as in clean-fid (Parmar et al. 2022).
     """
-    if image.mode.startswith(("I", "F")):  # 16 bits and more: to the range that a screen shows
+    if image.mode.startswith(("I", "F")):  # 16 bits or more: scale to 0 to 255
         values = np.asarray(image, np.float64)
         top = 65535.0 if values.max() > 255 else 255.0
         image = Image.fromarray((values * (255 / top)).clip(0, 255).astype(np.uint8))
@@ -56,6 +56,6 @@ def square(image: Image.Image, side: int, fit: Fit = "crop") -> np.ndarray:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    made = ImageOps.fit if fit == "crop" else partial(ImageOps.pad, color="white")
+    make_square = ImageOps.fit if fit == "crop" else partial(ImageOps.pad, color="white")
     colour = image if image.mode == "RGB" else image.convert("RGB")
-    return np.asarray(made(colour, (side, side), Image.Resampling.BICUBIC))
+    return np.asarray(make_square(colour, (side, side), Image.Resampling.BICUBIC))

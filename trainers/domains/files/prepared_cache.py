@@ -1,13 +1,13 @@
-"""The prepared cache: images decoded and resized once, packed as bytes, and mapped into memory whenever they are read again.
+"""The prepared cache: images decoded and resized once, stored as raw bytes and mapped into memory.
 
-Below TRANSFERGAN_CACHE, or ~/.cache/transfergan/prepared:
+Files in the folder TRANSFERGAN_CACHE (default ~/.cache/transfergan/prepared):
 
-* ``index/LISTING.json``: which items of a listing of files are images, and the fingerprint of those;
-* ``images/FINGERPRINT/SPLIT-RESOLUTION.u8``: uint8 (N, H, W, 3), row by row, with its size and checksum in a ``.json`` beside;
-* ``partial/``: chunks of what is being prepared. Whoever prepares it again after a crash goes on from the last chunk.
+* ``index/LISTING.json``: the unreadable items of a listing of files, and the fingerprint of the readable ones;
+* ``images/FINGERPRINT/SPLIT-RESOLUTION.u8``: uint8 (N, H, W, 3), and a ``.json`` with their number, size and checksum;
+* ``partial/``: chunks of images being prepared. After a crash, preparation resumes from the last chunk.
 
-All of it may be deleted at any time. A cluster may share one such folder; with TRANSFERGAN_LOCAL_CACHE set, each machine copies
-what it reads to a disk of its own first. Needs no torch.
+Every file may be deleted at any time. Machines of a cluster may share the folder; if TRANSFERGAN_LOCAL_CACHE is set, each
+machine first copies what it reads to that folder. Needs no torch.
 """
 
 import hashlib
@@ -28,17 +28,17 @@ from trainers.common.files import replacing, write_json
 from trainers.domains.base import Split
 from trainers.domains.files.decode_image import Fit
 
-#: To be raised whenever the way an image is decoded changes.
+#: To be raised whenever the decoding of images changes.
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Index:
-    """What decoding has found of a listing.
+    """The result of decoding a listing.
 
     Attributes:
-        fingerprint: identity of the images that can be read.
-        unreadable: which items those are not, ascending.
+        fingerprint: identity of the readable images.
+        unreadable: indices of the unreadable items, ascending.
     """
 
     fingerprint: str
@@ -46,7 +46,7 @@ class Index:
 
 
 def cache_root() -> Path:
-    """Return the folder of all that is prepared."""
+    """Return the folder of the cache."""
     return Path(os.environ.get("TRANSFERGAN_CACHE") or "~/.cache/transfergan/prepared").expanduser().absolute()
 
 
@@ -54,21 +54,21 @@ def cache_root() -> Path:
 
 
 def read_index(listing: str) -> Index | None:
-    """Return what has been found of a listing, None if it was never decoded."""
+    """Return the index of a listing, or None if the listing has not been decoded."""
     try:
-        found = json.loads(_index_file(listing).read_text())
-        return Index(found["fingerprint"], tuple(found["unreadable"]))
+        index = json.loads(_index_file(listing).read_text())
+        return Index(index["fingerprint"], tuple(index["unreadable"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def mapped(fingerprint: str, split: Split, name: str) -> np.ndarray | None:
-    """Return a split's images uint8 (N, H, W, 3), mapped from disk and read-only; None where they are not prepared.
+    """Return a split's images uint8 (N, H, W, 3), mapped from disk and read-only, or None if they are not prepared.
 
     Args:
-        fingerprint: of the domain.
-        split: which.
-        name: of the variant, see `variant`.
+        fingerprint: the domain's fingerprint.
+        split: the split.
+        name: the variant's name, see `variant`.
     """
     data = images_file(fingerprint, split, name)
     try:
@@ -78,35 +78,35 @@ def mapped(fingerprint: str, split: Split, name: str) -> np.ndarray | None:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return np.memmap(_nearby(data, str(about["sha256"])), np.uint8, "r", shape=shape).view(np.ndarray)
+    return np.memmap(_local_copy(data, str(about["sha256"])), np.uint8, "r", shape=shape).view(np.ndarray)
 
 
-def damaged(fingerprint: str, split: Split, name: str) -> bool:
-    """Say whether a prepared split is not what was written, by its checksum; reads all of it."""
+def is_damaged(fingerprint: str, split: Split, name: str) -> bool:
+    """Return whether a prepared split differs from its checksum; reads the whole file."""
     data = images_file(fingerprint, split, name)
     with data.open("rb") as file:
-        written = json.loads(data.with_suffix(".json").read_text())["sha256"]
-        return bool(hashlib.file_digest(file, "sha256").hexdigest() != written)
+        checksum = json.loads(data.with_suffix(".json").read_text())["sha256"]
+        return bool(hashlib.file_digest(file, "sha256").hexdigest() != checksum)
 
 
 def discard(fingerprint: str, split: Split, name: str) -> None:
-    """Forget a prepared split, so that it is prepared again."""
+    """Discard a prepared split, so that it is prepared again."""
     images_file(fingerprint, split, name).with_suffix(".json").unlink(missing_ok=True)
 
 
-def kept(fingerprint: str, name: str, find: Callable[[], int]) -> int:
-    """Return a number that was found of a domain before, or find it and keep it."""
+def cached(fingerprint: str, name: str, compute: Callable[[], int]) -> int:
+    """Return a domain's number of that name from the cache; if the cache does not have it, compute and store it."""
     file = cache_root() / "images" / _slug(fingerprint) / f"{name}.json"
     try:
         return int(json.loads(file.read_text()))
     except (OSError, ValueError, TypeError):
-        found = find()
-        write_json(file, found)
-        return found
+        number = compute()
+        write_json(file, number)
+        return number
 
 
 def variant(side: int, fit: Fit) -> str:
-    """Return what images of a side and a fit are called in the cache."""
+    """Return the name in the cache of images of a side (pixels) and a fit."""
     return f"{side}" if fit == "crop" else f"{side}-{fit}"
 
 
@@ -115,7 +115,7 @@ def variant(side: int, fit: Fit) -> str:
 
 @contextmanager
 def preparing(listing: str, name: str) -> Iterator[Path]:
-    """Hold the lock on what is to be prepared, and give the folder for its chunks; it goes when the block ends well.
+    """Yield the folder for the chunks of a preparation and hold its lock; delete the folder if the block succeeds.
 
     Raises:
         UserError: the cache cannot be written.
@@ -123,17 +123,17 @@ def preparing(listing: str, name: str) -> Iterator[Path]:
     partial = cache_root() / "partial" / f"{_slug(listing)}-{name}"
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{partial}.lock"):  # let go by the system when its holder is killed
+        with FileLock(f"{partial}.lock"):  # the system releases it if the process is killed
             partial.mkdir(exist_ok=True)
             yield partial
             shutil.rmtree(partial)
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"the cache {cache_root()} cannot be written: {reason}; make room, or set TRANSFERGAN_CACHE") from error
+        reason, advice = error.strerror or error, "make room, or set TRANSFERGAN_CACHE to another folder"
+        raise UserError(f"the cache {cache_root()} cannot be written: {reason}; {advice}") from error
 
 
 def write_index(listing: str, index: Index) -> None:
-    """Keep what has been found of a listing."""
+    """Store the index of a listing."""
     write_json(_index_file(listing), asdict(index))
 
 
@@ -149,15 +149,15 @@ def _index_file(listing: str) -> Path:
 
 
 def images_file(fingerprint: str, split: Split, name: str) -> Path:
-    """Return where a split's prepared images lie, by the domain's fingerprint and the variant's name."""
+    """Return the file of a split's prepared images, by the domain's fingerprint and the variant's name."""
     return cache_root() / "images" / _slug(fingerprint) / f"{split}-{name}.u8"
 
 
 @cache
-def _nearby(data: Path, checksum: str) -> Path:
-    """Return a copy on this machine's own disk where one is asked for, else the file itself.
+def _local_copy(data: Path, checksum: str) -> Path:
+    """Return a copy of a file in TRANSFERGAN_LOCAL_CACHE, or the file itself if the variable is not set.
 
-    The copy is named by the checksum, so that one of a damaged file is not taken for the file that was made anew.
+    The checksum is part of the copy's name, so a copy of a damaged file is not used for the file that replaced it.
     """
     local = os.environ.get("TRANSFERGAN_LOCAL_CACHE")
     if not local:

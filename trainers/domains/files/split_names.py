@@ -1,16 +1,16 @@
-"""What the names of image files say: SPLIT/CLASS/FILE, the splits and the classes being optional."""
+"""Splits and classes from the names of image files: SPLIT/CLASS/FILE, where both folders are optional."""
 
 import hashlib
 from collections.abc import Sequence
 
 from trainers.domains.base import Split
 
-#: What Pillow opens without further libraries and people keep images in.
+#: Common image formats that Pillow reads without additional libraries.
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 )
 
-#: Names of splits, when "train" and at least one of the others are there.
+#: Folders that are splits, if "train" and at least one other of them exist.
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "reference": "reference",
@@ -20,63 +20,63 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "reference",
 }
 
-#: Share of the images that becomes the reference split where there is none: one in five.
+#: Without folders for splits, one image in this many is put into the reference split.
 REFERENCE_EVERY = 5
 
 
 def is_image(name: str) -> bool:
-    """Say whether a file is an image by its name, a path relative to the collection's root; hidden ones are not."""
+    """Return whether a file, by its path relative to the collection's root, is an image and not hidden."""
     parts = name.split("/")
     suffix = parts[-1].rpartition(".")[2].lower()
     return f".{suffix}" in SUFFIXES and not any(part.startswith(".") for part in parts)
 
 
 def without_shared(names: list[str]) -> list[str]:
-    """Return names without the folders that all of them lie in, as what was unpacked often has; a lone class keeps its name."""
+    """Return names without the folders that all of them share, as unpacked archives often have; a single class is kept."""
     while len({name.partition("/")[0] for name in names}) == 1 and all(name.count("/") > 1 for name in names):
         names = [name.partition("/")[2] for name in names]
     return names
 
 
 def splits_and_classes(names: Sequence[str], readable: Sequence[int]) -> tuple[list[Split], list[str]]:
-    """Return the split and the class of each readable file; its class is "" where its name has none.
+    """Return the split and the class of each readable file; the class is "" if the name has none.
 
     Args:
-        names: of all files. A split of unreadable ones only is a split too, and empty.
-        readable: which of them are whole images.
+        names: the names of all files. A split with only unreadable files exists, and is empty.
+        readable: indices of the files that are complete images.
     """
-    tops = {_top(name) for name in names} & set(SPLIT_NAMES)
-    own = "train" in tops and len(tops) > 1 and {_top(names[i]) for i in readable} <= tops
-    kinds = [_kind(names[i], own) for i in readable]
-    if own:
-        return [SPLIT_NAMES[_top(names[i])] for i in readable], kinds
-    return divide([names[i] for i in readable], kinds), kinds
+    folders = {_top_folder(name) for name in names} & set(SPLIT_NAMES)
+    has_splits = "train" in folders and len(folders) > 1 and {_top_folder(names[i]) for i in readable} <= folders
+    classes = [_class_of(names[i], has_splits) for i in readable]
+    if has_splits:
+        return [SPLIT_NAMES[_top_folder(names[i])] for i in readable], classes
+    return divide([names[i] for i in readable], classes), classes
 
 
-def divide(names: Sequence[str], kinds: Sequence[str]) -> list[Split]:
-    """Return a split for each item: one in five of each class becomes reference, by the hash of its name."""
-    by_kind: dict[str, list[int]] = {}
-    for i, kind in enumerate(kinds):
-        by_kind.setdefault(kind, []).append(i)
+def divide(names: Sequence[str], classes: Sequence[str]) -> list[Split]:
+    """Return a split for each item: one in five of each class is reference, chosen by the hash of its name."""
+    by_class: dict[str, list[int]] = {}
+    for i, name in enumerate(classes):
+        by_class.setdefault(name, []).append(i)
     splits: list[Split] = ["train"] * len(names)
-    for members in by_kind.values():
+    for members in by_class.values():
         order = sorted(members, key=lambda i: hashlib.sha256(encoded(names[i])).digest())
-        for i in order[1::REFERENCE_EVERY]:  # from the second, so that even two images of a class are one each
+        for i in order[1::REFERENCE_EVERY]:  # from the second, so that a class of two has one image in each split
             splits[i] = "reference"
     return splits
 
 
 def encoded(name: str) -> bytes:
-    """Return a file's name as bytes; it need not be valid UTF-8, as after an old archive."""
+    """Return a file's name as bytes; names from old archives may be invalid UTF-8."""
     return name.encode(errors="surrogateescape")
 
 
-def _top(name: str) -> str:
-    """Return the folder of the first level, in lower case, "" where there is none."""
-    first, below, _ = name.partition("/")
-    return first.lower() if below else ""
+def _top_folder(name: str) -> str:
+    """Return the first folder of a path in lower case, or "" for a file without a folder."""
+    folder, separator, _ = name.partition("/")
+    return folder.lower() if separator else ""
 
 
-def _kind(name: str, own_splits: bool) -> str:
-    parts = name.split("/")[own_splits:]
+def _class_of(name: str, has_splits: bool) -> str:
+    parts = name.split("/")[has_splits:]
     return parts[0] if len(parts) > 1 else ""

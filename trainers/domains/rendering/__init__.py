@@ -1,1 +1,1 @@
-"""What the built-in domains are drawn with."""
+"""Rendering of the built-in domains."""

@@ -1,4 +1,4 @@
-"""Characters in the typeface that ships with Pillow, with jitter in size, weight, rotation, position and ink."""
+"""Characters in the typeface shipped with Pillow, with random size, weight, rotation, position and colour."""
 
 from collections.abc import Callable
 from functools import cache
@@ -8,22 +8,22 @@ from PIL import Image, ImageDraw, ImageFont
 
 from trainers.domains.rendering.draws import Draws
 
-#: Side of the masters that glyphs are scaled from, pixels: four times the largest resolution's glyph.
+#: Font size of the masters that glyphs are scaled from, pixels.
 MASTER = 128
 
-#: Stroke added all around, in pixels of the master: the weights, from regular to heavy.
+#: Stroke width added around a glyph, in pixels of the master, from regular to heavy.
 WEIGHTS = (0, 2, 4, 6)
 
 
 def render_glyphs(characters: tuple[str, ...]) -> Callable[[np.ndarray, int, Draws], np.ndarray]:
-    """Return the renderer of a domain whose classes are these characters."""
+    """Return the renderer of a domain with one class per character."""
 
     def render(labels: np.ndarray, resolution: int, random: Draws) -> np.ndarray:
-        """Return light characters on dark grounds, uint8 (N, resolution, resolution, 3)."""
+        """Return light characters on dark backgrounds, uint8 (N, resolution, resolution, 3)."""
         n = len(labels)
         weight = random.integers(0, len(WEIGHTS), n)
-        height = random.uniform(0.72, 0.98, n)  # of the glyph, in sides of the image
-        stretch = random.uniform(0.75, 1.1, n)  # of its width
+        height = random.uniform(0.72, 0.98, n)  # height of the glyph, in sides of the image
+        stretch = random.uniform(0.75, 1.1, n)  # factor of its width
         angle = np.deg2rad(random.normal(0, 8, n))
         shift = random.normal(0, 0.03, (n, 2))
         ink = random.uniform(200, 255, (n, 1)) * (1 - random.uniform(0, 0.12, (n, 3)))
@@ -32,7 +32,7 @@ def render_glyphs(characters: tuple[str, ...]) -> Callable[[np.ndarray, int, Dra
         masks = np.empty((n, resolution, resolution), np.float32)
         for i in range(n):
             master = _master(characters[labels[i]], WEIGHTS[weight[i]], resolution)
-            # Scale from pixels of the image to pixels of the master, which the glyph's box fills in height.
+            # Scale from pixels of the image to pixels of the master; the glyph fills the master's height.
             scale = master.height / (resolution * height[i])
             cos, sin = np.cos(angle[i]) * scale, np.sin(angle[i]) * scale
             cx, cy = (0.5 + shift[i]) * resolution
@@ -50,10 +50,10 @@ def render_glyphs(characters: tuple[str, ...]) -> Callable[[np.ndarray, int, Dra
 
 @cache
 def _master(character: str, weight: int, resolution: int) -> Image.Image:
-    """Return a character's mask cropped to its ink, at about twice the resolution that it will be shown at.
+    """Return the mask of a character, cropped to its ink, at about 1.25 times the resolution of the image.
 
-    Bilinear sampling is antialiased only while a pixel of the image covers few of the master's; hence a master for each
-    resolution, itself scaled down from a large one.
+    Bilinear sampling is antialiased only if a pixel of the image covers few pixels of the master. So each resolution has its
+    own master, scaled down from a large one.
     """
     font = ImageFont.load_default(MASTER)
     left, top, right, bottom = (round(edge) for edge in font.getbbox(character, stroke_width=weight))
@@ -62,7 +62,7 @@ def _master(character: str, weight: int, resolution: int) -> Image.Image:
     factor = min(1.0, 1.25 * resolution / large.height)
     size = max(1, round(large.width * factor)), max(1, round(large.height * factor))
     small = large.resize(size, Image.Resampling.BOX)
-    # An empty margin, so that sampling beyond the ink blends to nothing. One pixel all around changes the size a little.
+    # A margin of one empty pixel, so that sampling beyond the ink blends to nothing. It changes the size slightly.
     framed = Image.new("L", (size[0] + 2, size[1] + 2))
     framed.paste(small, (1, 1))
     return framed

@@ -1,4 +1,4 @@
-"""Coloured shapes and textures, drawn by formulas on a grid of coordinates, all images of a class at once."""
+"""Coloured shapes and textures, computed by formulas on a grid of coordinates, many images of a class at once."""
 
 from collections.abc import Callable
 
@@ -6,35 +6,35 @@ import numpy as np
 
 from trainers.domains.rendering.draws import Draws
 
-#: Coordinates x, y and parameters (N, 1, 1) of shape or texture -> float (N, H, W)
+#: (coordinates x, y; parameters (N, 1, 1) of a shape or texture) -> float (N, H, W)
 Field = Callable[[np.ndarray, np.ndarray, "dict[str, np.ndarray]"], np.ndarray]
 
-#: Images drawn at once; bounds the memory.
+#: Images drawn at once; limits the memory needed.
 CHUNK = 500
 
-#: Levels of the colours where they do not vary.
+#: Levels of the colours without variation.
 TYPICAL_FRONT, TYPICAL_BACK = 190, 65
 
-#: Samples along each side of a pixel, averaged: antialiasing.
+#: Samples along each side of a pixel, averaged for antialiasing.
 SUPERSAMPLE = 3
 
 
 def _polygon(corners: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the distance from the centre in units where the regular polygon's edge is at cos(pi / corners)."""
+    """Return the distance from the centre, scaled so that the edge of a regular polygon is at cos(pi / corners)."""
     sector = 2 * np.pi / corners
     angle = np.mod(np.arctan2(y, x), sector) - sector / 2
     return np.asarray(np.hypot(x, y) * np.cos(angle) / np.cos(sector / 2))
 
 
 def _star(x: np.ndarray, y: np.ndarray, inner: float = 0.45) -> np.ndarray:
-    """Return the field of a five-pointed star whose notches are at radius `inner`, by the line from tip to notch."""
+    """Return the field of a five-pointed star whose notches are at radius `inner`."""
     half = np.pi / 5
     angle = np.abs(np.mod(np.arctan2(y, x) + half, 2 * half) - half)
     slope = (1 - inner * np.cos(half)) / (inner * np.sin(half))
     return np.asarray(np.hypot(x, y) * (np.cos(angle) + slope * np.sin(angle)))
 
 
-#: Each returns a size-like field: the shape is where it is below 1.
+#: Each returns a field that is below 1 inside the shape.
 SHAPES: dict[str, Field] = {
     "circle": lambda x, y, p: np.hypot(x, y),
     "square": lambda x, y, p: np.maximum(np.abs(x), np.abs(y)) / 0.85,
@@ -51,7 +51,7 @@ def _wave(x: np.ndarray, p: dict[str, np.ndarray]) -> np.ndarray:
     return np.asarray(np.sin(2 * np.pi * (x * p["frequency"] + p["phase"])))
 
 
-#: Each returns a field in about [-1, 1] that blends the two colours.
+#: Each returns a field in about [-1, 1] by which two colours are blended.
 TEXTURES: dict[str, Field] = {
     "stripes": lambda x, y, p: np.sign(_wave(x, p)),
     "waves": lambda x, y, p: _wave(x + 0.12 * np.sin(2 * np.pi * (2 * y + p["other"])), p),
@@ -71,7 +71,7 @@ TEXTURES: dict[str, Field] = {
 
 
 def render_shapes(labels: np.ndarray, resolution: int, random: Draws) -> np.ndarray:
-    """Return coloured shapes on coloured grounds, uint8 (N, resolution, resolution, 3)."""
+    """Return coloured shapes on coloured backgrounds, uint8 (N, resolution, resolution, 3)."""
     n = len(labels)
     parameters = {"radius": random.uniform(0.22, 0.45, n), "turn": random.uniform(0, 2 * np.pi, n)}
     centre = 0.5 + random.uniform(-0.12, 0.12, (n, 2))
@@ -86,7 +86,7 @@ def render_shapes(labels: np.ndarray, resolution: int, random: Draws) -> np.ndar
 
 
 def render_textures(labels: np.ndarray, resolution: int, random: Draws) -> np.ndarray:
-    """Return patterns in two colours that fill the image, uint8 (N, resolution, resolution, 3)."""
+    """Return two-colour patterns that fill the image, uint8 (N, resolution, resolution, 3)."""
     n = len(labels)
     parameters = {
         "frequency": random.uniform(1.5, 4, n),
@@ -105,10 +105,10 @@ def render_textures(labels: np.ndarray, resolution: int, random: Draws) -> np.nd
 
 
 def _contrasting(n: int, random: Draws) -> tuple[np.ndarray, np.ndarray]:
-    """Return two colours per image, float (N, 3), that differ well in at least one channel."""
+    """Return two colours per image, float (N, 3), that clearly differ in at least one channel."""
     front = random.plain.uniform(0, 255, (n, 3))
     back = (front + random.plain.uniform(70, 185, (n, 3))) % 256
-    # Damped once they are whole: the sum wraps around, and what is drawn nearer to its middle would jump from light to dark.
+    # The spread applies to the final colours: the sum wraps around, so a damped summand could turn light into dark.
     return random.towards(TYPICAL_FRONT, front), random.towards(TYPICAL_BACK, back)
 
 
@@ -127,12 +127,12 @@ def _paint(
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         for chosen in np.split(members, range(CHUNK, len(members), CHUNK)):
-            own = {name: values[chosen, None, None].astype(np.float32) for name, values in parameters.items()}
+            drawn = {name: values[chosen, None, None].astype(np.float32) for name, values in parameters.items()}
             dx = axis[None, None, :] - centre[chosen, 0, None, None].astype(np.float32)
             dy = axis[None, :, None] - centre[chosen, 1, None, None].astype(np.float32)
-            cos, sin = np.cos(own["turn"]), np.sin(own["turn"])
-            drawn = mask(int(label), cos * dx + sin * dy, cos * dy - sin * dx, own)
-            pixels = drawn.reshape(len(chosen), resolution, SUPERSAMPLE, resolution, SUPERSAMPLE)
+            cos, sin = np.cos(drawn["turn"]), np.sin(drawn["turn"])
+            fine_mask = mask(int(label), cos * dx + sin * dy, cos * dy - sin * dx, drawn)
+            pixels = fine_mask.reshape(len(chosen), resolution, SUPERSAMPLE, resolution, SUPERSAMPLE)
             blend = pixels.mean((2, 4))[..., None]
             colours = blend * front[chosen, None, None] + (1 - blend) * back[chosen, None, None]
             images[chosen] = colours.round().clip(0, 255).astype(np.uint8)

@@ -1,54 +1,55 @@
-"""Moves images away from what they were, by any amount: turned, tinted, and before another ground.
+"""The knob `shift`: images rotated, tinted and blended with another background, by any amount.
 
-A knob for experiments on distance: the further the shift, the greater the distance, and nothing else about a domain changes.
+It is meant for experiments on distance: a larger shift gives a larger distance, and changes nothing else about a domain.
 """
 
 import numpy as np
 
-#: At a shift of 1: the turn in radians, and the share of the new ground in each pixel.
-TURN, GROUND = np.deg2rad(40), 0.55
+#: At a shift of 1: the rotation in radians, and the share of the new background in each pixel.
+ROTATION, BACKGROUND = np.deg2rad(40), 0.55
 
-#: What red, green and blue are multiplied by at a shift of 1.
+#: Factors of red, green and blue at a shift of 1.
 TINT = np.array([1.0, 0.55, 0.25])
 
-#: Images turned at once; bounds the memory.
+#: Images rotated at once; limits the memory needed.
 CHUNK = 500
 
 
 def shifted(images: np.ndarray, amount: float) -> np.ndarray:
-    """Return images uint8 (N, H, H, 3) shifted by an amount in [0, 1]; 0 leaves them as they are."""
+    """Return images uint8 (N, H, H, 3) shifted by an amount in [0, 1]; 0 leaves them unchanged."""
     if amount == 0:
         return images
     side = images.shape[1]
     x, y = np.meshgrid((np.arange(side) + 0.5) / side, (np.arange(side) + 0.5) / side)
-    # A smooth ground that is light where images tend to be dark: at the corners, each of another colour.
-    ground = 255 * np.stack([0.5 + 0.5 * np.cos(np.pi * x), y, 1 - 0.5 * (x + y)], axis=-1)
+    # A smooth background, light at the corners, where images tend to be dark; each corner has another colour.
+    background = 255 * np.stack([0.5 + 0.5 * np.cos(np.pi * x), y, 1 - 0.5 * (x + y)], axis=-1)
     tint = 1 + amount * (TINT - 1)
-    share = amount * GROUND
-    found = [
-        ((1 - share) * tint * _turned(images[start : start + CHUNK], amount * TURN) + share * ground).round().astype(np.uint8)
-        for start in range(0, len(images), CHUNK)
-    ]
-    return np.concatenate(found)
+    share = amount * BACKGROUND
+    chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+    angle = amount * ROTATION
+    return np.concatenate(
+        [((1 - share) * tint * _rotated(chunk, angle) + share * background).round().astype(np.uint8) for chunk in chunks]
+    )
 
 
-def _turned(images: np.ndarray, angle: float) -> np.ndarray:
-    """Return images turned about their middle, float (N, H, H, 3), bilinear; what comes in from beyond is mirrored."""
+def _rotated(images: np.ndarray, angle: float) -> np.ndarray:
+    """Return images rotated about their centre, float (N, H, H, 3), bilinear; beyond its edges an image is mirrored."""
     side = images.shape[1]
     rows, columns = np.meshgrid(*[np.arange(side) - (side - 1) / 2] * 2, indexing="ij")
     cos, sin = np.cos(angle), np.sin(angle)
-    places = [_mirrored(each + (side - 1) / 2, side - 1) for each in (cos * rows - sin * columns, sin * rows + cos * columns)]
-    first = [np.floor(place).astype(int) for place in places]
-    next_ = [np.minimum(each + 1, side - 1) for each in first]
-    down, right = ((place - each)[..., None] for place, each in zip(places, first, strict=True))
-    wide = images.astype(np.float32)
-    upper = (1 - right) * wide[:, first[0], first[1]] + right * wide[:, first[0], next_[1]]
-    lower = (1 - right) * wide[:, next_[0], first[1]] + right * wide[:, next_[0], next_[1]]
-    turned: np.ndarray = (1 - down) * upper + down * lower
-    return turned
+    offsets = (cos * rows - sin * columns, sin * rows + cos * columns)
+    positions = [_mirrored(offset + (side - 1) / 2, side - 1) for offset in offsets]
+    top, left = (np.floor(position).astype(int) for position in positions)
+    bottom, right = (np.minimum(index + 1, side - 1) for index in (top, left))
+    down, across = ((position - index)[..., None] for position, index in zip(positions, (top, left), strict=True))
+    pixels = images.astype(np.float32)
+    upper = (1 - across) * pixels[:, top, left] + across * pixels[:, top, right]
+    lower = (1 - across) * pixels[:, bottom, left] + across * pixels[:, bottom, right]
+    rotated: np.ndarray = (1 - down) * upper + down * lower
+    return rotated
 
 
-def _mirrored(place: np.ndarray, last: float) -> np.ndarray:
-    """Return places brought into [0, last] by mirroring at both ends."""
-    mirrored: np.ndarray = np.abs(np.mod(place + last, 2 * last) - last)
+def _mirrored(position: np.ndarray, last: float) -> np.ndarray:
+    """Return positions mapped into [0, last] by mirroring at both ends."""
+    mirrored: np.ndarray = np.abs(np.mod(position + last, 2 * last) - last)
     return mirrored

@@ -1,8 +1,8 @@
-"""How each data set lies on disk: its official layout, read through torchvision. The only module of the domains with torch.
+"""The official layout of each data set, read through torchvision. The only module of the domains that imports torch.
 
-torchvision compares checksums with those of its downloads. Here a user may hold a part of a data set, or have deleted its
-archive, and what there is has a fingerprint: so its classes are made to trust the files. Where it would unpickle files, write
-others, or list them in the file system's order, they are read here instead.
+torchvision checks the checksums of its downloads. Here that check is disabled: a user may have only part of a data set, or
+have deleted its archive, and the fingerprint identifies the files. Files are read here without torchvision where it would
+unpickle them, write other files, or list them in the file system's order.
 """
 
 import io
@@ -28,7 +28,7 @@ from trainers.domains.torchvision.catalogue import Entry
 
 @dataclass(frozen=True)
 class Opened:
-    """One split as it lies on disk: images by index, and a label each unless there are no classes."""
+    """One split on disk: images by index, and one label per image if there are classes."""
 
     count: int
     read: Callable[[int], Image.Image]
@@ -37,42 +37,42 @@ class Opened:
 
 
 def open_split(entry: Entry, root: Path, split: Split) -> Opened:
-    """Return a split of the data set in a folder.
+    """Return a split of the data set in a folder. Images are not read before `Opened.read`.
 
     Raises:
-        UserError: a file is missing, damaged or does not fit another; images are looked at only by `Opened.read`.
+        UserError: a file is missing, damaged or inconsistent with another.
     """
     with reading(root):
-        found = _LAYOUTS[entry.torchvision](entry, root, split)
-        if not found.count:
+        opened_split = _LAYOUTS[entry.torchvision](entry, root, split)
+        if not opened_split.count:
             raise ValueError(f"its {split} split has no images")
         if entry.classes:
-            if not found.classes:
+            if not opened_split.classes:
                 raise ValueError(f"its {split} split has no classes")
-            if len(found.labels) != found.count:
-                raise ValueError(f"its {split} split has {found.count} images and {len(found.labels)} labels")
-            if not 0 <= min(found.labels) <= max(found.labels) < len(found.classes):
-                raise ValueError(f"its {split} split has a label beyond its {len(found.classes)} classes")
-        return found
+            if len(opened_split.labels) != opened_split.count:
+                raise ValueError(f"its {split} split has {opened_split.count} images and {len(opened_split.labels)} labels")
+            if not 0 <= min(opened_split.labels) <= max(opened_split.labels) < len(opened_split.classes):
+                raise ValueError(f"its {split} split has a label outside its {len(opened_split.classes)} classes")
+        return opened_split
 
 
 def download(entry: Entry, root: Path) -> None:
-    """Download a data set through torchvision, which checks what it gets. Raises whatever the network does."""
+    """Download a data set through torchvision, which checks checksums. Raises any error of torchvision or the network."""
     for official in entry.official.values():
         getattr(datasets, entry.torchvision)(str(root), **official, download=True)
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a parser makes of a damaged file into a UserError that names it."""
+    """Convert any error that a parser raises on a damaged file into a UserError that names the file."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # parsers of several formats, fed with anything: there is no shorter list of what they raise
-        clear = isinstance(error, OSError | ValueError | RuntimeError | pickle.UnpicklingError) and str(error)
-        reason = str(error) if clear else f"{type(error).__name__} {error}".strip()
-        raise UserError(f"{path} cannot be read: {shorten(reason, 300)}; place it anew") from error
+    except Exception as error:  # the parsers of these formats may raise anything on damaged files
+        is_clear = isinstance(error, OSError | ValueError | RuntimeError | pickle.UnpicklingError) and str(error)
+        reason = str(error) if is_clear else f"{type(error).__name__} {error}".strip()
+        raise UserError(f"{path} cannot be read: {shorten(reason, 300)}; copy or download it again") from error
 
 
 # -- one file per image ---------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def _files(paths: Sequence[str | Path], classes: Sequence[str] = (), labels: Seq
 
 
 def _trusting(entry: Entry, root: Path, split: Split) -> Any:
-    """Return torchvision's data set, which neither compares checksums nor unpacks archives."""
+    """Return torchvision's data set without its checks of checksums and its unpacking of archives."""
     original = getattr(datasets, entry.torchvision)
     changed = {"_check_integrity": lambda *_: True, "parse_archives": lambda _: None}
     return type(original.__name__, (original,), changed)(str(root), **entry.official[split])
@@ -95,9 +95,9 @@ def _trusting(entry: Entry, root: Path, split: Split) -> Any:
 
 def _imagenet(entry: Entry, root: Path, split: Split) -> Opened:
     with reading(root / "meta.bin"):
-        imagenet.load_meta_file(root)  # again by the class, which would not name it
+        imagenet.load_meta_file(root)  # the class reads it too, but its errors do not name the file
     data = _trusting(entry, root, split)
-    # With the id, for two classes are called "crane".
+    # With the id, because two classes are called "crane".
     classes = [f"{wnid} {names[0]}" for wnid, names in zip(data.wnids, data.classes, strict=True)]
     return _files([path for path, _ in data.imgs], classes, data.targets)
 
@@ -105,16 +105,16 @@ def _imagenet(entry: Entry, root: Path, split: Split) -> Opened:
 def _places365(entry: Entry, root: Path, split: Split) -> Opened:
     data = _trusting(entry, root, split)
     classes = sorted(data.class_to_idx, key=data.class_to_idx.get)
-    return _files([path for path, _ in data.imgs], [each[len("/a/") :] for each in classes], data.targets)
+    return _files([path for path, _ in data.imgs], [name[len("/a/") :] for name in classes], data.targets)
 
 
 def _celeba(entry: Entry, root: Path, split: Split) -> Opened:
-    # torchvision reads four more lists of 202,599 lines first, which say nothing of which image is where.
+    # torchvision would first read four more lists of 202,599 lines that are not needed here.
     part = {"train": "0", "reference": "2"}[split]
     names = root / entry.needs[0]
     with reading(names):
         rows = [line.split() for line in names.read_text().splitlines()]
-        return _files([root / entry.needs[1] / name for name, its in rows if its == part])
+        return _files([root / entry.needs[1] / name for name, partition in rows if partition == part])
 
 
 def _flowers102(entry: Entry, root: Path, split: Split) -> Opened:
@@ -127,24 +127,24 @@ def _lfw(entry: Entry, root: Path, split: Split) -> Opened:
 
 
 def _cityscapes(entry: Entry, root: Path, split: Split) -> Opened:
-    # torchvision wants the annotations too, which we have no use for, and lists in the file system's order.
+    # torchvision also requires the annotations, which are not used, and lists files in the file system's order.
     folder = root / "leftImg8bit" / entry.official[split]["split"]
     return _files(sorted(folder.glob("*/*_leftImg8bit.png")))
 
 
 def _omniglot(entry: Entry, root: Path, split: Split) -> Opened:
-    # Listed by torchvision in the file system's order, labels included. A file is CHARACTER_DRAWER.png, drawers 1 to 20.
-    every = sorted((root / entry.needs[0]).glob("*/*/*.png"))
-    names = {path: f"{path.parts[-3]}/{path.parts[-2]}" for path in every}
+    # torchvision lists files and labels in the file system's order. A file is CHARACTER_DRAWER.png, drawers 1 to 20.
+    files = sorted((root / entry.needs[0]).glob("*/*/*.png"))
+    names = {path: f"{path.parts[-3]}/{path.parts[-2]}" for path in files}
     classes = sorted(set(names.values()))
-    label = {name: i for i, name in enumerate(classes)}
-    chosen = [path for path in every if (int(path.stem.split("_")[1]) <= 16) == (split == "train")]
-    return _files(chosen, classes, [label[names[path]] for path in chosen])
+    labels = {name: i for i, name in enumerate(classes)}
+    chosen = [path for path in files if (int(path.stem.split("_")[1]) <= 16) == (split == "train")]
+    return _files(chosen, classes, [labels[names[path]] for path in chosen])
 
 
 def _pets(entry: Entry, root: Path, split: Split) -> Opened:
     data = _trusting(entry, root, split)
-    # A class that this copy has no image of has no name either: number those that it has.
+    # `classes` omits classes without images, so the labels are renumbered.
     labels = np.unique(data._labels, return_inverse=True)[1]
     return _files(data._images, data.classes, labels.tolist())
 
@@ -154,7 +154,7 @@ def _dtd(entry: Entry, root: Path, split: Split) -> Opened:
     return _files(data._image_files, data.classes, data._labels)
 
 
-# -- all images in an array -----------------------------------------------------------------------------------------------
+# -- all images in one array ----------------------------------------------------------------------------------------------
 
 
 def _array(images: np.ndarray, classes: Sequence[str], labels: Sequence[int]) -> Opened:
@@ -163,19 +163,19 @@ def _array(images: np.ndarray, classes: Sequence[str], labels: Sequence[int]) ->
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads arrays, lists, dictionaries and strings; a pickle can otherwise run any program."""
+    """Reads only arrays, lists, dictionaries and strings; an unrestricted pickle can run any program."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
             return np.empty(0).__reduce__()[0]
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no official file does")
+        raise pickle.UnpicklingError(f"it contains {module}.{name}, which no official file does")
 
 
 def _unpickled(path: Path) -> Any:
     with reading(path), path.open("rb") as file:
-        return _Unpickler(file, encoding="latin1").load()  # the official ones are Python 2's
+        return _Unpickler(file, encoding="latin1").load()  # the official files were written by Python 2
 
 
 def _cifar(entry: Entry, root: Path, split: Split) -> Opened:
@@ -207,8 +207,8 @@ def _svhn(entry: Entry, root: Path, split: Split) -> Opened:
 
 
 def _mnist(entry: Entry, root: Path, split: Split) -> Opened:
-    # By the functions that its classes read with: the classes would prefer a copy in another format that older ones left.
-    file, label_file = (root / each for each in (entry.needs[:2] if split == "train" else entry.needs[2:]))
+    # By the functions of torchvision's classes, which themselves would prefer a copy in an older format if there is one.
+    file, label_file = (root / need for need in (entry.needs[:2] if split == "train" else entry.needs[2:]))
     with reading(file):
         images = mnist.read_image_file(str(file)).numpy()
     with reading(label_file):
@@ -221,36 +221,36 @@ def _mnist(entry: Entry, root: Path, split: Split) -> Opened:
 # -- databases --------------------------------------------------------------------------------------------------------------
 
 
-@cache  # a process may open a database once only, and two domains can share it
+@cache  # a process can open a database only once, and two domains may share it
 def _database(folder: Path) -> tuple[Any, list[bytes]]:
     import lmdb
 
-    found = lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
+    database = lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
     file = folder / "data.mdb"
-    whole = (found.info()["last_pgno"] + 1) * found.stat()["psize"]
-    if file.stat().st_size < whole:  # as after a download that broke off; reading beyond the end would kill the process
-        found.close()
-        raise ValueError(f"it has {file.stat().st_size:,} bytes of {whole:,}")
-    with found.begin() as view:
-        return found, list(view.cursor().iternext(values=False))
+    expected = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+    if file.stat().st_size < expected:  # as after an interrupted download; reading beyond the end would kill the process
+        database.close()
+        raise ValueError(f"it has {file.stat().st_size:,} bytes instead of {expected:,}")
+    with database.begin() as view:
+        return database, list(view.cursor().iternext(values=False))
 
 
 def _lsun(entry: Entry, root: Path, split: Split) -> Opened:
-    # torchvision keeps a pickle of the keys in the working directory, and trusts the one that it finds there.
-    where: list[tuple[int, Path, bytes]] = []
+    # torchvision stores the keys as a pickle in the working directory, and trusts any file of that name there.
+    images: list[tuple[int, Path, bytes]] = []
     categories = entry.official[split]["classes"]
     for label, category in enumerate(categories):
         folder = root / f"{category}_lmdb"
         with reading(folder / "data.mdb"):
-            where += [(label, folder, key) for key in _database(folder)[1]]
+            images += [(label, folder, key) for key in _database(folder)[1]]
 
     def read(i: int) -> Image.Image:
-        _, folder, key = where[i]
+        _, folder, key = images[i]
         with reading(folder / "data.mdb"), _database(folder)[0].begin() as view:
             return opened(io.BytesIO(view.get(key)))
 
-    classes = tuple(each.rpartition("_")[0] for each in categories) if len(categories) > 1 else ()
-    return Opened(len(where), read, classes, [label for label, _, _ in where] if classes else ())
+    classes = tuple(category.rpartition("_")[0] for category in categories) if len(categories) > 1 else ()
+    return Opened(len(images), read, classes, [label for label, _, _ in images] if classes else ())
 
 
 _LAYOUTS: dict[str, Callable[[Entry, Path, Split], Opened]] = {
