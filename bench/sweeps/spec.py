@@ -192,7 +192,7 @@ class SweepSpec(Frozen):
             get_strategy(name).check(self.gan)
         if self.stopping.metric.endswith("_ema") and not self.training.ema:
             raise ValueError(
-                f"stopping.metric {self.stopping.metric} needs an average of the generator; set training.ema, e.g. 0.999"
+                f"stopping.metric {self.stopping.metric} needs an average of the generator: set training.ema, e.g. 0.999"
             )
         if self.tuning and max(self.tuning.steps, default=0) > self.training.steps:
             raise ValueError(
