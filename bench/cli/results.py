@@ -169,11 +169,10 @@ def compare(
     from analysis.frames import load, records
     from analysis.transfer.transferability import best_per_cell, ranking
     from analysis.words import method
-    from bench.upkeep.compare import compare as beside
-    from bench.upkeep.compare import differing_winners
+    from bench.upkeep.compare import compare_stores, differing_winners
 
     stores = open_at(store_a), open_at(store_b)
-    found = beside(*stores)
+    found = compare_stores(*stores)
     winners: list[dict[tuple[str, str], str]] = []
     labels: dict[str, str] = {}
     for each in stores:

@@ -1,9 +1,9 @@
-"""What a run may spend, and has spent: the seconds that its trials have held their slots. No Ray in here.
+"""The budget of a run: a limit on the seconds that its trials occupy slots. Independent of Ray.
 
-A slot is what one trial takes (`resources`). It is held from a trial's start to its pause or end, so that failed attempts and
-lost machines count too. Trials are interrupted at rungs alone, where nothing is lost; so what a launch commits to is the time
-up to the trial's next rung. A launch that would, with what the running trials are committed to, take the run past its limit
-ends all launching: the running trials end at their next rungs.
+A slot is the resources of one trial. It is occupied from the trial's start to its pause or end, so failed attempts and lost
+machines count. Trials are interrupted only at rungs, where no work is lost, so a start commits the run to the time up to the
+trial's next rung. If the running trials plus this one would exceed the limit, no trial is started any more, and the running
+trials end at their next rungs.
 """
 
 import math
@@ -18,24 +18,23 @@ from trainers.common.errors import UserError
 
 
 def hours(seconds: float, resources: ResourcesConfig) -> float:
-    """Return what slot seconds are in GPU-hours, of the share that a trial has of a GPU; in slot hours where it has none."""
+    """Convert slot seconds to GPU-hours (times a trial's share of a GPU), or to slot-hours if trials have no GPU."""
     return seconds / 3600 * (resources.gpus or 1)
 
 
 def unit(resources: ResourcesConfig) -> str:
-    """Return what `hours` are hours of."""
+    """Return the unit of `hours`."""
     return "GPU-hours" if resources.gpus else "slot-hours"
 
 
 class Budget:
-    """Says which trials may still be started, or go on past a rung.
+    """Decides which trials may start, or continue past a rung.
 
     Attributes:
         limit: slot seconds that may be spent; infinite for no limit.
-        spent: slot seconds that have been.
-        refused: the slot seconds that it would have come to with the launch that was refused, after which every one is; None
-            while none has been.
-        slots: how many trials can run at a time.
+        spent: slot seconds that have been spent.
+        refused: the slot seconds that the first refused start would have led to; all later ones are refused. None before.
+        slots: the number of trials that can run concurrently.
     """
 
     def __init__(
@@ -46,14 +45,14 @@ class Budget:
         clock: Callable[[], float] = time.monotonic,
         spent: float = 0.0,
     ) -> None:
-        """Make one.
+        """Create a budget.
 
         Args:
-            ledger: what runs, and how far it has come.
+            ledger: the state of the run's trials.
             limit: slot seconds that may be spent.
-            estimates: returns what every trial takes; raises UserError (or returns none) while that is unknown. It is asked
-                at the start and, for trials may take another time than the first of them did, at rungs, ever more seldom.
-            clock: seconds.
+            estimates: returns the estimate of every trial; raises UserError or returns none while they are unknown. It is
+                called at the start, and again at the first, second, fourth, eighth, ... rung, as estimates improve.
+            clock: returns seconds.
             spent: slot seconds that have been spent before.
         """
         self.limit = limit
@@ -61,14 +60,14 @@ class Budget:
         self.refused: float | None = None
         self.slots = 1
         self._ledger = ledger
-        self._ask, self._asked = estimates, False
+        self._estimate, self._estimated = estimates, False
         self._rungs = 0
-        self._estimates: Mapping[str, Estimate] = {}  # of no trial while it is unknown
+        self._estimates: Mapping[str, Estimate] = {}  # empty while unknown
         self._clock, self._last = clock, clock()
-        self._running: dict[str, float] = {}  # since when they are on their way to the next rung
+        self._running: dict[str, float] = {}  # when the trial left its last rung
 
     def look(self) -> None:
-        """Count the time since the last look. To be called before the ledger hears of a start, a pause or an end."""
+        """Count the time since the last call. To be called before a start, a pause or an end is recorded in the ledger."""
         now = self._clock()
         running = self._ledger.having("running")
         self.spent += (now - self._last) * len(running)
@@ -76,44 +75,43 @@ class Budget:
         self._last = now
 
     def on_rung(self, key: str) -> None:
-        """Hear that a trial has reached a rung."""
+        """Note that a trial has reached a rung."""
         self._running.pop(key, None)
         self._rungs += 1
         if not self._estimates or self._rungs.bit_count() == 1:  # the first, second, fourth, eighth, ...
-            self._asked = False
+            self._estimated = False
 
     def allows(self, key: str) -> bool:
-        """Say whether a trial may be started, or go on from its rung.
+        """Return whether a trial may be started, or continue from its rung.
 
-        While nothing tells how long trials take, no more of them are let into Ray's queue than there are slots.
+        While the duration of trials is unknown, no more of them are queued than there are slots.
         """
         if self.limit == math.inf:
             return True
         self.look()
-        if not self._asked:
-            self._asked = True
+        if not self._estimated:
+            self._estimated = True
             with suppress(UserError):
-                self._estimates = self._ask()
-        held = {*self._ledger.having("running", "queued"), key}
-        known = bool(self._estimates)
-        comes_to = self.spent + (sum(map(self._left, held)) if known else 0)
-        if self.refused is None and (comes_to > self.limit or self.spent >= self.limit):
-            self.refused = comes_to
-        return self.refused is None and (known or len(held) <= self.slots)
+                self._estimates = self._estimate()
+        active = {*self._ledger.having("running", "queued"), key}
+        total = self.spent + (sum(map(self._seconds_left, active)) if self._estimates else 0)
+        if self.refused is None and (total > self.limit or self.spent >= self.limit):
+            self.refused = total
+        return self.refused is None and (bool(self._estimates) or len(active) <= self.slots)
 
     def told(self) -> str:
-        """Return in a line why no more trials were started, and what remains."""
+        """Return one line on why no more trials were started, and what remains."""
         resources = self._ledger.plan.spec.resources
         assert self.refused is not None
-        spent, more, limit = (rounded(hours(each, resources)) for each in (self.spent, self.refused, self.limit))
-        why = f"the next rungs would have made it {more}, and " if self.refused > self.spent else ""
+        spent, refused, limit = (rounded(hours(seconds, resources)) for seconds in (self.spent, self.refused, self.limit))
+        why = f"the next rungs would have made it {refused}, and " if self.refused > self.spent else ""
         return (
             f"stopped after {spent} {unit(resources)}: {why}the limit is {limit}; "
-            f"{len(self._ledger.open_trials())} trials remain, and the same command with a higher limit goes on"
+            f"{len(self._ledger.open_trials())} trials remain, and the same command with a higher limit continues them"
         )
 
-    def _left(self, key: str) -> float:
-        """Return the seconds that a trial will still take up to its next rung, which must be known."""
+    def _seconds_left(self, key: str) -> float:
+        """Return the estimated seconds that a trial needs to its next rung."""
         reached = sum(rung <= self._ledger.last_rung(key) for rung in self._ledger.plan.by_key[key].rungs)
         leg = self._estimates[key].seconds(reached or None, reached + 1)
         return max(0.0, leg - (self._last - self._running.get(key, self._last)))

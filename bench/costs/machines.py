@@ -1,7 +1,7 @@
-"""Jobs on machines that may be lost: a discrete-event simulation. Pure; knows of seconds and checkpoints, not of trials.
+"""Discrete-event simulation of jobs on machines that may be lost. Pure; independent of trials and stores.
 
-A job is a row of legs, each some seconds long, with a checkpoint after each. A GPU is lost by a Poisson process of its own, and
-with it the work since their last checkpoints of all jobs there, which are taken up again as soon as there is room.
+A job is a sequence of legs with given seconds and a checkpoint after each. Each GPU is lost by an independent Poisson process,
+and with it the work of its jobs since their last checkpoints. These jobs resume when a slot is free.
 """
 
 import heapq
@@ -16,25 +16,25 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Overhead:
-    """What the harness adds to a job's own seconds."""
+    """Seconds that the harness adds to those of a job."""
 
     startup_seconds: float = 0.0
-    """Until a slot's process is up and has imported what jobs need. Of slots that have nothing to do one keeps its process."""
+    """Until a slot's process has started and imported its modules. One idle slot keeps its process."""
     start_seconds: float = 0.0
-    """Until a job has been handed to a process, the first time, after a pause and after a loss."""
+    """Until a process has received a job: at its start, after a pause and after a loss."""
     leg_seconds: float = 0.0
-    """Recording what a leg came to."""
+    """For recording the result of a leg."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What jobs run on.
+    """The machines that jobs run on.
 
     Attributes:
-        gpus: how many there are.
-        share: of a GPU that a job takes, or how many; as jobs are packed on it, so many are lost together.
-        interruptions: losses per hour and GPU, on average.
-        restart_seconds: until another GPU takes a lost one's place.
+        gpus: the number of GPUs.
+        share: GPUs per job, or the share of one; jobs that share a GPU are lost together.
+        interruptions: mean losses per hour and GPU.
+        restart_seconds: seconds until a lost GPU is replaced.
         overhead: what the harness adds.
     """
 
@@ -46,36 +46,36 @@ class Cluster:
 
     @property
     def packing(self) -> int:
-        """Jobs on one GPU."""
+        """Jobs per GPU."""
         return max(1, int(1 / self.share))
 
     @property
     def gang(self) -> int:
-        """GPUs of one job, where it takes several."""
+        """GPUs per job, at least 1."""
         return math.ceil(self.share)
 
     @property
     def machines(self) -> int:
-        """What is lost as one: GPUs, or gangs of them."""
+        """Number of units that are lost as one: GPUs, or groups of `gang` GPUs."""
         return self.gpus // self.gang
 
     @property
     def slots(self) -> int:
-        """Jobs that run at a time."""
+        """Jobs that run concurrently."""
         return self.machines * self.packing
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a simulation.
+    """The result of a simulation.
 
     Attributes:
-        cluster: what it ran on.
+        cluster: the machines.
         makespan: seconds until the last job ended.
-        busy: seconds that slots had a job, all slots together.
-        lost: those of them whose work an interruption undid.
-        interruptions: losses of a machine that had a job.
-        ends: how many jobs ended as what.
+        busy: seconds with a job, summed over the slots.
+        lost: the part of them whose work was lost by interruptions.
+        interruptions: losses of machines that had a job.
+        ends: the number of jobs by final status.
     """
 
     cluster: Cluster
@@ -87,75 +87,82 @@ class Outcome:
 
     @property
     def idle(self) -> float:
-        """Share of the slots' time in which they had no job."""
+        """Share of the slots' time without a job."""
         return max(0.0, 1 - self.busy / (self.cluster.slots * self.makespan)) if self.makespan else 0.0
 
 
 class Work(Protocol):
-    """What a cluster works on: jobs, and what may happen next."""
+    """The jobs of a simulation, and their order."""
 
     @property
     def legs(self) -> Mapping[str, Sequence[float]]:
         """Seconds of each job's legs."""
 
     def take(self) -> str | None:
-        """Return the next job that may run now, which then runs."""
+        """Return the next job to start, or None if none may start now; it counts as running."""
 
     def advance(self, job: str, leg: int) -> bool:
-        """Note that a job has come to the end of a leg, and say whether it goes on at once."""
+        """Note that a job has ended a leg; return whether it continues immediately."""
 
     def lose(self, job: str, *, failed: bool) -> None:
-        """Note that a job was interrupted: for good, or to be taken again."""
+        """Note that a job was interrupted, finally if `failed`; otherwise it may be taken again."""
 
     def is_open(self) -> bool:
-        """Whether any job has not ended."""
+        """Return whether any job has not ended."""
 
     def ends(self) -> Mapping[str, int]:
-        """Return how many jobs ended as what."""
+        """Return the number of jobs by final status."""
 
 
 @dataclass
 class _Run:
-    """A job in a slot, since its last checkpoint or its start."""
+    """A job in a slot; `since` is the time of its last checkpoint or its start."""
 
     job: str
     since: float
 
 
 class Simulation:
-    """Work on a cluster; made for one run."""
+    """The simulation of work on a cluster; usable for one run."""
 
     def __init__(self, work: Work, cluster: Cluster, retries: int, seed: int) -> None:
-        """`retries`: how often a job may be interrupted in one leg before it fails; `seed`: of the interruptions."""
+        """Create a simulation.
+
+        Args:
+            work: the jobs.
+            cluster: the machines.
+            retries: interruptions of a job in one leg after which the next one fails it.
+            seed: seed of the interruptions.
+        """
         self._work, self._cluster, self._retries = work, cluster, retries
         self._random = random.Random(seed)  # noqa: S311 - no secret
         self._busy = self._lost = 0.0
         self._interruptions = 0
-        self._done: Counter[str] = Counter()  # legs of each job
-        self._failures: Counter[tuple[str, int]] = Counter()  # by the job and the legs that were done
+        self._done: Counter[str] = Counter()  # completed legs by job
+        self._failures: Counter[tuple[str, int]] = Counter()  # interruptions by job and completed legs
         self._runs: dict[int, _Run] = {}  # by slot
-        self._free = dict.fromkeys(reversed(range(cluster.slots)))  # the last one is taken first: it may be warm
-        self._warm: set[int] = set()  # slots whose process is up
+        self._free = dict.fromkeys(reversed(range(cluster.slots)))  # the last one is used first, as its process may be running
+        self._warm: set[int] = set()  # slots with a running process
         self._events: list[tuple[float, int, str, int, _Run | None]] = []
-        self._number = count()  # events of the same time come in the order in which they were foreseen
+        self._number = count()  # orders simultaneous events by their creation
 
     def run(self) -> Outcome:
-        """Run to the last job's end."""
+        """Simulate until the last job has ended."""
         now = 0.0
         for machine in range(self._cluster.machines):
-            self._foresee_loss(now, machine)
+            self._schedule_loss(now, machine)
         self._fill(now)
         while self._work.is_open():
-            now, _, what, where, run = heapq.heappop(self._events)
-            if what == "leg":
-                if self._runs.get(where) is not run:  # lost meanwhile
+            now, _, event, where, run = heapq.heappop(self._events)
+            if event == "leg":
+                if self._runs.get(where) is not run:  # lost in the meantime
                     continue
                 self._end_leg(now, where)
-            elif what == "loss":
+            elif event == "loss":
                 self._lose(now, where)
             else:
                 self._free = dict.fromkeys(self._slots(where)) | self._free
-                self._foresee_loss(now, where)
+                self._schedule_loss(now, where)
             self._fill(now)
         return Outcome(self._cluster, now, self._busy, self._lost, self._interruptions, self._work.ends())
 
@@ -171,7 +178,7 @@ class Simulation:
     def _begin_leg(self, at: float, slot: int) -> None:
         run = self._runs[slot]
         seconds = self._work.legs[run.job][self._done[run.job]] + self._cluster.overhead.leg_seconds
-        self._foresee(at + seconds, "leg", slot, run)
+        self._schedule(at + seconds, "leg", slot, run)
 
     def _end_leg(self, now: float, slot: int) -> None:
         run = self._runs[slot]
@@ -183,31 +190,31 @@ class Simulation:
             self._begin_leg(now, slot)
         else:
             del self._runs[slot]
-            if self._free:  # Ray ends the processes of all but one slot that have nothing to do
+            if self._free:  # Ray ends the processes of all idle slots but one
                 self._warm.discard(next(reversed(self._free)))
             self._free[slot] = None
 
     def _lose(self, now: float, machine: int) -> None:
         slots = self._slots(machine)
-        struck = [(slot, self._runs.pop(slot)) for slot in slots if slot in self._runs]
-        self._interruptions += bool(struck)
+        interrupted = [self._runs.pop(slot) for slot in slots if slot in self._runs]
+        self._interruptions += bool(interrupted)
         for slot in slots:
             self._free.pop(slot, None)
             self._warm.discard(slot)
-        for _, run in struck:
+        for run in interrupted:
             self._busy += now - run.since
             self._lost += now - run.since
-            since = run.job, self._done[run.job]
-            self._failures[since] += 1
-            self._work.lose(run.job, failed=self._failures[since] > self._retries)
-        self._foresee(now + self._cluster.restart_seconds, "back", machine)
+            leg = run.job, self._done[run.job]
+            self._failures[leg] += 1
+            self._work.lose(run.job, failed=self._failures[leg] > self._retries)
+        self._schedule(now + self._cluster.restart_seconds, "replacement", machine)
 
     def _slots(self, machine: int) -> range:
         return range(machine * self._cluster.packing, (machine + 1) * self._cluster.packing)
 
-    def _foresee(self, at: float, what: str, where: int, run: _Run | None = None) -> None:
-        heapq.heappush(self._events, (at, next(self._number), what, where, run))
+    def _schedule(self, at: float, event: str, where: int, run: _Run | None = None) -> None:
+        heapq.heappush(self._events, (at, next(self._number), event, where, run))
 
-    def _foresee_loss(self, now: float, machine: int) -> None:
+    def _schedule_loss(self, now: float, machine: int) -> None:
         if rate := self._cluster.interruptions * self._cluster.gang:
-            self._foresee(now + self._random.expovariate(rate / 3600), "loss", machine)
+            self._schedule(now + self._random.expovariate(rate / 3600), "loss", machine)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
+from bench.costs.bill import drawn_merit
 from bench.costs.budget import hours
 from bench.costs.estimate import Estimate
 from bench.costs.machines import Cluster, Outcome, Simulation, Work
@@ -84,7 +85,7 @@ def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Va
             if whole:
                 values[key] = {rung: measured[key].get(rung, math.inf) for rung in trial.rungs}
                 continue
-            merit = sum(random.Random(f"{seed} {cell} {of}").gauss() for of in (trial.strategy, trial.parent))  # noqa: S311
+            merit = drawn_merit((trial.strategy, trial.parent), f"{seed} {cell}")
             noise = random.Random(f"{seed} {key}")  # noqa: S311 - no secret
             values[key] = {rung: merit + noise.gauss(0, 0.2) for rung in trial.rungs}
     return values

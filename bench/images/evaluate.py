@@ -1,4 +1,4 @@
-"""Measures a folder of generated images against a domain: the metrics alone, without a sweep or a store."""
+"""Metrics of a folder of generated images against a domain, without a sweep or a store."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,17 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from bench.sweeps.plan import check_measurable
 from trainers.common.errors import UserError, unknown_name, within
 from trainers.config.settings import GanConfig
 
-#: Fewest images on the generated side and in the reference split.
-FEWEST, FEWEST_REFERENCE = 8, 4
+#: Fewest generated images.
+FEWEST = 8
 
-#: The metric that trains a critic of its own, and is told only when asked for.
-IW = "iw"
-
-#: Steps of that critic.
-IW_STEPS = 200
+#: The metric of the independent Wasserstein critic, which is trained for it and therefore computed on request only, and the
+#: critic's training steps.
+IW, IW_STEPS = "iw", 200
 
 
 def evaluate(
@@ -31,17 +30,17 @@ def evaluate(
 
     Args:
         folder: the generated images, flat or in sub-folders.
-        against: a domain's name. Its train split is what memorisation is looked for in.
+        against: a domain's name. Memorisation is measured against its train split.
         embedding: an embedding's name.
-        resolution: height and width that both sides are brought to, pixels.
-        metrics: names; all but the independent critic's when empty.
-        tell: told of progress.
+        resolution: height and width to which all images are resized, pixels.
+        metrics: names; if empty, all except the independent critic's.
+        tell: called with a line on progress.
 
     Returns:
-        By metric: `value`, its 95 % interval `low` and `high`, and `samples`, how many images are behind it.
+        By metric: `value`, its 95 % interval `low` and `high`, and `samples`, the number of generated images.
 
     Raises:
-        UserError: the folder, the domain, the embedding or a metric is not what it should be.
+        UserError: the folder, the domain, the embedding or a metric cannot be used.
     """
     import torch
 
@@ -60,33 +59,33 @@ def evaluate(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = load_embedding(check_embedding(embedding), device)
     domain = get(against)
-    domain.check_resolution(resolution)
-    if domain.count("reference") < FEWEST_REFERENCE:
-        raise UserError(f"domain {against!r} has {domain.count('reference')} reference images and needs {FEWEST_REFERENCE}")
+    check_measurable(domain, resolution)
     images = _images(folder, resolution)
     chosen = list(metrics or METRICS)
     if "memorisation" in chosen and domain.count("train") > MEMORISABLE:
         if metrics:
-            raise UserError(f"memorisation is not looked for in {domain.count('train'):,} training images; leave it out")
+            count = f"{domain.count('train'):,} training images, more than {MEMORISABLE:,}"
+            raise UserError(f"--metrics memorisation is not measured for {against}, which has {count}; leave it out")
         chosen.remove("memorisation")
 
     tell(f"embedding {len(images):,} images and {domain.count('reference'):,} of {against} with {network.identity}")
     reference = references(against, resolution, network)
     training = network(domain.load("train", resolution).images) if "memorisation" in chosen else None
     pair = Comparison(reference, network(images), training)
-    found = {}
+    results = {}
     for name in chosen:
         tell(f"computing {name}")
         if name == IW:
             assert critic is not None
             estimate = iw_distance(domain.load("reference", resolution).images, images, critic, 0, IW_STEPS, device)
-            found[name] = {**interval(name, estimate), "samples": len(images), "steps": IW_STEPS}
+            results[name] = {**interval(name, estimate), "samples": len(images), "steps": IW_STEPS}
         else:
-            found[name] = {**interval(name, METRICS[name](pair)), "samples": len(images)}
-    return found
+            results[name] = {**interval(name, METRICS[name](pair)), "samples": len(images)}
+    return results
 
 
 def _images(folder: Path, resolution: int) -> np.ndarray:
+    """Return the images of a folder, uint8 (N, resolution, resolution, 3)."""
     from trainers.domains import get
 
     with within("--images"):
@@ -99,8 +98,8 @@ def _images(folder: Path, resolution: int) -> np.ndarray:
 
 
 def _critic(resolution: int) -> GanConfig:
-    """Return the size of the independent critic."""
+    """Return the networks of the independent critic."""
     try:
         return GanConfig(resolution=resolution)
     except ValueError as error:
-        raise UserError(f"--metrics iw: its critic takes a --resolution of 8, 16, 32, ..., not {resolution}") from error
+        raise UserError(f"--metrics iw: its critic needs a --resolution of 8, 16, 32, ..., not {resolution}") from error

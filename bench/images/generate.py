@@ -1,4 +1,4 @@
-"""Images from any stored checkpoint."""
+"""Images generated from stored checkpoints."""
 
 from pathlib import Path
 
@@ -11,22 +11,22 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
     """Write n generated images (00000.png, ...) and a contact sheet (grid.png) into a directory.
 
     Args:
-        store: where the checkpoint is.
-        trial: a trial's key, or an unambiguous start of it.
+        store: the store with the checkpoint.
+        trial: a trial's key, or an unambiguous prefix of it.
         n: how many images.
-        seed: decides the latents.
-        out: the directory, made when it is not there.
+        seed: seed of the latents.
+        out: the directory; created if missing.
 
     Returns:
         The trial's full key.
 
     Raises:
-        UserError: no trial or several have that key, it left no checkpoint, or `out` cannot be written.
+        UserError: `trial` matches no trial or several, the trial has no checkpoint, or `out` cannot be written.
     """
-    key = _find(store, trial)
-    found = last_checkpoint(store, key)
-    if found is None:
-        raise UserError(f"trial {key} has left no checkpoint; `transfergan status` tells what became of it")
+    key = _matching_key(store, trial)
+    checkpoint = last_checkpoint(store, key)
+    if checkpoint is None:
+        raise UserError(f"trial {key} has no checkpoint; `transfergan status` shows its state")
 
     from PIL import Image
 
@@ -34,7 +34,7 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
     from trainers.core.sampling import sample
     from trainers.trial import checkpoints
 
-    generator, latent = checkpoints.generator(checkpoints.load(found[1], found[0]))
+    generator, latent = checkpoints.generator(checkpoints.load(checkpoint[1], checkpoint[0]))
     images = sample(generator, latent, n, seed)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -46,13 +46,14 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
     return key
 
 
-def _find(store: Store, trial: str) -> str:
+def _matching_key(store: Store, trial: str) -> str:
+    """Return the key of the one trial, recorded or planned, whose key is `trial` or starts with it."""
     planned = {row["key"] for sweep in store.read_sweeps().values() for row in sweep["trials"]}
-    known: list[str] = sorted({*store.read("trials")["key"], *planned})
-    found = [key for key in known if key.startswith(trial)]
-    if trial in known:
+    keys: list[str] = sorted({*store.read("trials")["key"], *planned})
+    if trial in keys:
         return trial
-    if len(found) != 1 or not trial:
-        many = f"{len(found)} trials start so, e.g. {found[0]} and {found[1]}" if len(found) > 1 else "there is none"
-        raise UserError(f"--trial {trial!r}: {many} in store {store.uri!r}; `transfergan report` lists the keys")
-    return found[0]
+    matches = [key for key in keys if key.startswith(trial)]
+    if len(matches) != 1 or not trial:
+        problem = f"{len(matches)} keys match, e.g. {' and '.join(matches[:2])}" if matches else "no key matches"
+        raise UserError(f"--trial {trial!r}: {problem} in store {store.uri!r}; `transfergan report` lists the keys")
+    return matches[0]

@@ -1,4 +1,4 @@
-"""Imported sources in the store: recorded like a source that was pre-trained here, and found again by name."""
+"""Imported sources in the store: recorded like sources that were pre-trained here, and found by name."""
 
 import re
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ from trainers.domains import Domain, get
 if TYPE_CHECKING:
     from trainers.trial.imports import Fitting
 
-#: What imports are recorded under, in place of a sweep's name.
+#: Name under which imports are recorded, in place of a sweep's.
 SWEEP = "imports"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def check_name(name: str) -> str:
-    """Return what sweeps call an import of that name. Raises UserError for one that would not stand in a sweep file."""
+    """Return the source name of an import in sweeps. Raises UserError for a name that a sweep file cannot contain."""
     if not _NAME.fullmatch(name):
-        raise UserError(f"--name {name!r}: letters, digits and . _ - only; give one, e.g. --name faces")
+        raise UserError(f"--name {name!r}: only letters, digits and . _ - are allowed; choose another, e.g. --name faces")
     return IMPORT + name
 
 
@@ -39,10 +39,10 @@ def as_trial(fitting: "Fitting", source: str, domain: Domain, spec: SweepSpec, *
 
     Args:
         fitting: the networks.
-        source: what sweeps call it.
-        domain: what it was trained on, and is measured against.
-        spec: the sweep whose networks and evaluation are meant.
-        conditional: whether it knows the domain's classes, in their order.
+        source: its source name in sweeps.
+        domain: the domain that it was trained on and is measured against.
+        spec: the sweep with its networks and evaluation.
+        conditional: whether it is conditional on the domain's classes, in their order.
     """
     classes = domain.classes if conditional else ()
     return TrialConfig(
@@ -58,7 +58,7 @@ def as_trial(fitting: "Fitting", source: str, domain: Domain, spec: SweepSpec, *
 
 
 def record(store: Store, trial: TrialConfig, fitting: "Fitting") -> Mapping[str, float | None]:
-    """Measure an import and publish it, its outcome last; return what was measured."""
+    """Measure an import and publish it, its outcome last; return the measured values by metric."""
     from trainers.evaluation.evaluator import real_grid
     from trainers.trial.imports import first_rung
 
@@ -79,19 +79,19 @@ def record(store: Store, trial: TrialConfig, fitting: "Fitting") -> Mapping[str,
 
 
 def imported(store: Store) -> Imports:
-    """Return the imports of a store by name and whether they know classes; of equal names the last."""
+    """Return the imports of a store by name and whether they are conditional; the last one of each name."""
     rows = store.read("trials").sort_values("recorded_at", kind="stable")
-    named = pd.Series([str(source).startswith(IMPORT) for source in rows["source"]], index=rows.index, dtype=bool)
-    rows = rows[named & (rows["kind"] == "pretrain") & rows["parent"].isna() & (rows["status"] == "done")]
+    is_import = pd.Series([str(source).startswith(IMPORT) for source in rows["source"]], index=rows.index, dtype=bool)
+    rows = rows[is_import & (rows["kind"] == "pretrain") & rows["parent"].isna() & (rows["status"] == "done")]
     trials = [recorded_trial(row) for row in rows.to_dict("records")]
     return {(trial.as_source.name, trial.conditional): trial for trial in trials}
 
 
 def known_domain(name: str, spec: SweepSpec, *, conditional: bool) -> Domain:
-    """Return the domain that an import is said to have been trained on.
+    """Return the domain that an import was trained on.
 
     Raises:
-        UserError: there is none of that name, not at the sweep's resolution, or without the classes that are asked for.
+        UserError: the domain is unknown, cannot be had at the sweep's resolution, or lacks classes and `conditional` is set.
     """
     domain = get(name)
     domain.check_resolution(spec.gan.resolution)

@@ -1,4 +1,4 @@
-"""What a recommendation needs beside the store's statistics: the new target's distances, and the command that follows it."""
+"""Distances of sources to a new target, and the command that trains a recommendation."""
 
 import json
 import re
@@ -8,27 +8,27 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench.images.evaluate import FEWEST_REFERENCE
 from bench.store import Store
 from bench.store.references import StoredReferences
+from bench.sweeps.plan import check_measurable
 from bench.sweeps.spec import SweepSpec, as_mapping, load_spec
 from trainers.common.errors import UserError
 from trainers.config.embeddings import embedding_identity
 from trainers.domains import get
 
-#: The sweep that the command starts from, and the sections of it that decide what a source is and what it is measured by.
+#: The preset that the command is based on, and its sections that decide how a source is trained and measured.
 _BASE, _SECTIONS = "quickstart", ("gan", "training", "evaluation")
 
 
 def embedding_name(identity: str, sweeps: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Return what an embedding is called on this machine; None where it is not there.
+    """Return the name of an embedding on this machine, or None if it is absent.
 
     Args:
-        identity: of the embedding, e.g. ``builtin:1f3a9c0d2b4e``.
-        sweeps: what the store's sweeps planned; an embedding of the user's own has its path there.
+        identity: the embedding's identity, e.g. ``builtin:1f3a9c0d2b4e``.
+        sweeps: the plans of the store's sweeps, which name the paths of custom embeddings.
     """
-    named = [plan["spec"].get("evaluation", {}).get("embedding") for plan in sweeps.values()]
-    for name in dict.fromkeys((*named, "builtin", "inception", "clip")):
+    planned = [plan["spec"].get("evaluation", {}).get("embedding") for plan in sweeps.values()]
+    for name in dict.fromkeys((*planned, "builtin", "inception", "clip")):
         try:
             if name is not None and embedding_identity(name) == identity:
                 return str(name)
@@ -40,59 +40,56 @@ def embedding_name(identity: str, sweeps: Mapping[str, Mapping[str, Any]]) -> st
 def distances_to(
     target: str, sources: Iterable[str], store: Store, embedding: str, resolution: int, tell: Callable[[str], None]
 ) -> tuple[dict[str, float], list[str]]:
-    """Measure FID between the reference splits of sources and of a target. Nothing is written to the store.
+    """Measure FID between the reference splits of sources and of a target. Writes nothing to the store.
 
     Args:
         target: a domain's name.
-        sources: domains' names.
-        store: whose references are read where it has them.
+        sources: names of domains.
+        store: a store, whose references are used.
         embedding: an embedding's name.
-        resolution: pixels.
-        tell: told of progress.
+        resolution: height and width of the images, pixels.
+        tell: called with a line on progress.
 
     Returns:
-        The distance by source, and of each source without one why.
+        The FID by source, and for each source that cannot be measured one line with the reason.
 
     Raises:
-        UserError: the target cannot be had at this resolution, or has too few images.
+        UserError: the target cannot be had at this resolution, or has too few reference images.
     """
     from trainers.evaluation.comparison import METRICS, Comparison
     from trainers.evaluation.embeddings.loading import load_embedding
 
-    domain = get(target)
-    domain.check_resolution(resolution)
-    if domain.count("reference") < FEWEST_REFERENCE:
-        raise UserError(f"domain {target!r} has {domain.count('reference')} reference images and needs {FEWEST_REFERENCE}")
+    check_measurable(get(target), resolution)
     network, references = load_embedding(embedding), StoredReferences(store, publish=False)
     reference = references(target, resolution, network)
-    found, lacking = {}, []
+    distances, unmeasured = {}, []
     for source in sources:
         tell(f"measuring the distance from {source}")
         try:
             features = references(source, resolution, network).features
         except UserError as error:
-            lacking.append(f"The distance from {source} cannot be measured: {error}.")
+            unmeasured.append(f"The distance from {source} cannot be measured: {error}.")
             continue
-        found[source] = METRICS["fid"](Comparison(reference, features)).value
-    return found, lacking
+        distances[source] = METRICS["fid"](Comparison(reference, features)).value
+    return distances, unmeasured
 
 
 def command(
     planned: Mapping[str, Any] | None, source: str, strategy: str, target: str, size: int, resolution: int,
     conditional: bool, store: str,
 ) -> str:  # fmt: skip
-    """Return the command line that trains what is recommended, and from scratch beside it, as the store's own sweep did.
+    """Return the command that trains a recommendation, and scratch for comparison, with the settings of the store's sweep.
 
     Args:
-        planned: the spec of the sweep that the recommendation is from; None, or one of another version, leaves all but the
-            resolution to the preset.
-        source: a domain's name; its pre-trained GAN is taken from the store, where it still is.
+        planned: the spec of the sweep that the recommendation is based on; if None or of another version, the preset's
+            settings are used except for the resolution.
+        source: a domain's name; if the store has a GAN pre-trained on it with these settings, the command uses that.
         strategy: a strategy's name.
         target: a domain's name.
         size: training images.
-        resolution: pixels.
-        conditional: with labels or without.
-        store: where the store is.
+        resolution: height and width of the images, pixels.
+        conditional: whether the networks are conditional on class labels.
+        store: the store's path or URI.
     """
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{strategy}-{source[-20:]}-{target[-20:]}").strip("-.")
     strategies = list(dict.fromkeys(("scratch", strategy)))
@@ -108,8 +105,7 @@ def command(
         sets |= {"gan.resolution": resolution} if base["gan"]["resolution"] != resolution else {}
     else:
         for section in _SECTIONS:
-            own = {key: value for key, value in settings[section].items() if value != base[section][key]}
-            sets |= {f"{section}.{key}": value for key, value in own.items()}
+            sets |= {f"{section}.{key}": value for key, value in settings[section].items() if value != base[section][key]}
         if settings["pretrain"] != base["pretrain"]:
             sets["pretrain"] = settings["pretrain"]
     words = ["transfergan", "run", _BASE, "--store", store]
@@ -119,5 +115,5 @@ def command(
 
 
 def _plain(value: str) -> bool:
-    """Say whether a text means itself in YAML."""
+    """Return whether YAML reads a text as itself, without quotes."""
     return bool(re.fullmatch(r"[A-Za-z][A-Za-z-]*", value))

@@ -1,4 +1,4 @@
-"""The machine and the software that a trial ran on, recorded once per store."""
+"""Descriptions of the machines and software that trials ran on; each is recorded once per store."""
 
 import hashlib
 import json
@@ -15,8 +15,12 @@ PACKAGES = ("transfergan", "torch", "torchvision", "ray", "numpy", "pillow", "sc
 
 
 @cache
-def describe(*, gpu: bool = False) -> dict[str, Any]:
-    """Return versions, platform, processor, device and git commit of this process's machine."""
+def machine_details(*, gpu: bool = False) -> dict[str, Any]:
+    """Return the package versions, platform, processor, device and git commit of this process.
+
+    Args:
+        gpu: whether trials run on this process's GPU; its name and memory (MiB) are then included.
+    """
     details: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -34,8 +38,8 @@ def describe(*, gpu: bool = False) -> dict[str, Any]:
 
 
 def record_environment(store: Store, sweep: str, *, gpu: bool = False) -> str:
-    """Record this machine in the store unless it stands there already; return its content hash."""
-    details = json.dumps(describe(gpu=gpu), sort_keys=True)
+    """Record this machine in the store, unless it is recorded already, and return its content hash."""
+    details = json.dumps(machine_details(gpu=gpu), sort_keys=True)
     key = hashlib.sha256(details.encode()).hexdigest()[:16]
     if key not in set(store.read("environments")["environment"]):
         store.append("environments", sweep, [{"environment": key, "details": details}])
@@ -59,7 +63,7 @@ def _processor() -> str:
 
 
 def _git_commit() -> str | None:
-    """Return the commit that this code was checked out at, with a "+" when changed since; None outside a checkout."""
+    """Return the commit of this checkout, with a "+" if files have changed since; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

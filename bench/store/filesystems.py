@@ -1,4 +1,4 @@
-"""Filesystems by URI, with the patience that a store on one needs; and files that appear whole or not at all."""
+"""Filesystems by URI with repeated requests, and files that are published whole or not at all."""
 
 import time
 from pathlib import Path
@@ -8,16 +8,16 @@ import pyarrow.fs as pafs
 
 from trainers.common.files import replacing
 
-#: How often a request is made before it counts as failed: of a sweep's many, one in a hundred may be turned away by a busy
-#: server, and none of them may end the sweep. Between two of them the wait doubles.
+#: Attempts of a request before it fails, with a wait that doubles each time. A busy server may refuse one request in a hundred,
+#: and no refusal may end a sweep.
 ATTEMPTS = 8
 
-#: What a URI may say of an S3 server and we can pass on.
+#: Query parameters of an S3 URI that can be passed on.
 _OPTIONS = {"region", "scheme", "endpoint_override"}
 
 
 def connect(uri: str) -> tuple[pafs.FileSystem, str]:
-    """Return the filesystem that a URI names, and the path on it. Raises pyarrow's errors and OSError."""
+    """Return the filesystem of a URI and the path on it. Raises pyarrow's errors and OSError."""
     filesystem, root = pafs.FileSystem.from_uri(uri)
     parts = urlsplit(uri)
     options = dict(parse_qsl(parts.query))
@@ -27,7 +27,7 @@ def connect(uri: str) -> tuple[pafs.FileSystem, str]:
         access_key=unquote(parts.username) if parts.username else None,
         secret_key=unquote(parts.password) if parts.password else None,
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
-        **{**options, "region": filesystem.region},  # which pyarrow may have asked the bucket for
+        **{**options, "region": filesystem.region},  # pyarrow may have looked it up by the bucket
     )
     return patient, root
 
@@ -35,11 +35,11 @@ def connect(uri: str) -> tuple[pafs.FileSystem, str]:
 def read(filesystem: pafs.FileSystem, path: str, size: int | None = None) -> bytes:
     """Return a file's bytes, or the first `size` of them.
 
-    Where a server's refusal is longer than the file that was asked for, pyarrow finds no room for it and tries no more; we do.
+    pyarrow does not repeat a request if the server's error response is longer than the requested file; this function does.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: it cannot be read.
+        FileNotFoundError: the file does not exist.
+        OSError: the file cannot be read.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -55,7 +55,7 @@ def read(filesystem: pafs.FileSystem, path: str, size: int | None = None) -> byt
 
 
 def write(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
-    """Publish a file whole: a reader sees either nothing (or the former file) or all of it. Raises OSError."""
+    """Publish a file whole: a reader sees either the previous state or the complete file. Raises OSError."""
     if isinstance(filesystem, pafs.LocalFileSystem):
         with replacing(Path(path)) as file:
             file.write(data)

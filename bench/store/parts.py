@@ -1,6 +1,6 @@
-"""Parts: the Parquet files that tables are made of. A part bears the hash of its bytes as its name, so it checks itself.
+"""Parts: the Parquet files of the tables. A part's name contains the hash of its bytes, so damage is detected.
 
-Parts of older stores bear a random name; these show no more than whether they are whole Parquet files.
+Parts of older stores have random names; for these only an incomplete or invalid Parquet file is detected.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _NAME = re.compile(r"(part|merged)-(?P<digest>[0-9a-f]{40})\.parquet")
 
 
 def pack(rows: pa.Table, *, merged: bool = False) -> tuple[str, bytes]:
-    """Return a part's file name and bytes; `merged` marks one that takes the place of others."""
+    """Return a part's file name and bytes; `merged` marks a part that replaces others."""
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink)
     data = sink.getvalue().to_pybytes()
@@ -26,38 +26,38 @@ def pack(rows: pa.Table, *, merged: bool = False) -> tuple[str, bytes]:
 
 
 def is_merged(name: str) -> bool:
-    """Say whether a part takes the place of others."""
+    """Return whether a part, given by its file name, replaces others."""
     return name.startswith("merged-")
 
 
 def unpack(name: str, data: bytes, schema: pa.Schema) -> pa.Table:
-    """Return a part's rows as a table's schema has them; a column that the part was written without is null.
+    """Return a part's rows in a table's schema; columns that the part lacks are null.
 
     Args:
         name: the part's file name.
         data: its bytes.
-        schema: the table's.
+        schema: the table's schema.
 
     Raises:
-        DamagedError: the bytes are not those that were written, are no Parquet, or hold other types than the schema's.
+        DamagedError: the bytes have changed since they were written, are not Parquet, or have types that do not fit the schema.
     """
-    named = _NAME.fullmatch(name)
-    if named and named["digest"] != _digest(data):
-        raise DamagedError(f"its {len(data):,} bytes are not those that its name is the hash of")
+    match = _NAME.fullmatch(name)
+    if match and match["digest"] != _digest(data):
+        raise DamagedError(f"the hash of its {len(data):,} bytes is not the one in its name")
     try:
-        # No file is read here: whatever goes wrong is wrong with the bytes.
+        # The bytes are in memory, so every error here is due to their contents.
         rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise DamagedError(f"not a whole Parquet file: {first_line(error)}") from error
-    there = set(rows.column_names)
-    if "recorded_at" not in there:
-        raise DamagedError("not this table's schema: it has no column recorded_at")
+        raise DamagedError(f"not a complete Parquet file: {first_line(error)}") from error
+    names = set(rows.column_names)
+    if "recorded_at" not in names:
+        raise DamagedError("does not have this table's schema: it has no column recorded_at")
     try:
         columns = [
-            rows[field.name].cast(field.type) if field.name in there else pa.nulls(len(rows), field.type) for field in schema
+            rows[field.name].cast(field.type) if field.name in names else pa.nulls(len(rows), field.type) for field in schema
         ]
     except pa.ArrowException as error:
-        raise DamagedError(f"not this table's schema: {first_line(error)}") from error
+        raise DamagedError(f"does not have this table's schema: {first_line(error)}") from error
     return pa.table(columns, schema=schema)
 
 

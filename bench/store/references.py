@@ -1,4 +1,4 @@
-"""References in the store: each computed once, by whoever needs it first, and then shared by all trials and machines."""
+"""References in the store: each is computed on first use and then shared by all trials and machines."""
 
 from typing import TYPE_CHECKING
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 def reference_path(fingerprint: str, resolution: int, identity: str) -> str:
-    """Return where a reference lies in the store: by a hash of all that shapes it."""
+    """Return a reference's path in the store: a hash of the domain's content, the resolution (pixels) and the embedding."""
     return f"references/{reference_key(fingerprint, resolution, identity)}.safetensors"
 
 
 class StoredReferences:
-    """References as the store has them; what it lacks, or has damaged, is computed, and published unless told otherwise."""
+    """References from a store. Missing and damaged ones are computed, and published unless `publish` is False."""
 
     def __init__(self, store: Store, *, publish: bool = True) -> None:
         self._store = store
         self._publish = publish
 
     def __call__(self, domain: str, resolution: int, embedding: "Embedding") -> "Reference":
-        """Return the reference split of a domain at a resolution; read once per process."""
+        """Return the embedded reference split of a domain at a resolution (pixels), read once per process."""
         name = reference_path(get(domain).fingerprint, resolution, embedding.identity)
         key = (self._store.address if self._publish else "", name)
         if key not in _kept:

@@ -1,4 +1,4 @@
-"""The store's tables: what their columns are, what makes a row one and the same, and which row of several counts."""
+"""The store's tables: their columns, their keys, and which of several rows with one key is kept."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -14,56 +14,56 @@ Table = Literal["trials", "measurements", "distances", "domains", "environments"
 _TIME = pa.timestamp("us", tz="UTC")
 
 SCHEMAS: dict[Table, pa.Schema] = {
-    # A trial's outcome. One row per trial key.
+    # The outcome of a trial. One row per trial key.
     "trials": pa.schema(
         {
             "key": pa.string(),  # content hash of `config`
             "kind": pa.string(),  # pretrain | adapt | tune
-            "source": pa.string(),  # domain, mixture or chain pre-trained on, or import; null for scratch
-            "target": pa.string(),  # domain adapted to; null for a pretrain trial
-            "size": pa.int64(),  # training images the trial may see
+            "source": pa.string(),  # domain, mixture, chain or import that it starts from, or that a pretrain trial makes
+            "target": pa.string(),  # domain that it adapts to; null for a pretrain trial
+            "size": pa.int64(),  # training images that the trial may use
             "strategy": pa.string(),  # null for a pretrain trial
             "conditional": pa.bool_(),
             "seed": pa.int64(),
-            "cell": pa.string(),  # content hash of what makes trials comparable; null for a pretrain trial
-            "parent": pa.string(),  # key of the pretrain trial it started from
+            "cell": pa.string(),  # content hash shared by comparable trials; null for a pretrain trial
+            "parent": pa.string(),  # key of the pretrain trial that it starts from
             "resolution": pa.int64(),  # pixels
-            "config": pa.string(),  # canonical JSON of the whole trial
+            "config": pa.string(),  # canonical JSON of the TrialConfig
             "status": pa.string(),  # done | stopped | diverged | failed | blocked
             "steps": pa.int64(),  # generator steps reached
-            "budget": pa.int64(),  # generator steps planned; steps < budget means censored
-            "seconds": pa.float64(),  # training and evaluation together, over all attempts that counted
-            "images_per_second": pa.float64(),  # real images through the critic per second of training
-            "peak_memory_mib": pa.float64(),
-            "checkpoint": pa.string(),  # path in the store; null where there is none
-            "samples": pa.string(),  # path in the store of the last PNG grid of generated images
-            "real_samples": pa.string(),  # path in the store of the PNG grid of reference images
-            "error": pa.string(),  # why it failed, diverged or is blocked
-            "environment": pa.string(),  # hash of a row of `environments`
+            "budget": pa.int64(),  # generator steps planned; a trial with steps < budget is censored
+            "seconds": pa.float64(),  # training and evaluation, of all attempts whose work was kept
+            "images_per_second": pa.float64(),  # real images seen by the critic per second of training
+            "peak_memory_mib": pa.float64(),  # of the GPU if it trains on one, else of the process
+            "checkpoint": pa.string(),  # path in the store; null if there is none
+            "samples": pa.string(),  # path in the store of the last grid of generated images (PNG)
+            "real_samples": pa.string(),  # path in the store of the grid of reference images (PNG)
+            "error": pa.string(),  # reason of a failed, diverged or blocked trial
+            "environment": pa.string(),  # key in table `environments`
             "recorded_at": _TIME,
         }
     ),
     # One metric of one trial at one step.
     "measurements": pa.schema(
         {
-            "trial": pa.string(),
-            "step": pa.int64(),
+            "trial": pa.string(),  # trial key
+            "step": pa.int64(),  # generator step
             "metric": pa.string(),  # fid, kid, precision, ...; fid/CLASS; fid_ema, kid_ema; ada_signal and others
-            "embedding": pa.string(),
+            "embedding": pa.string(),  # identity of the embedding that features are computed in
             "value": pa.float64(),
-            "standard_error": pa.float64(),  # null where the metric has none
-            "samples": pa.int64(),  # generated images behind the value
-            "images_seen": pa.int64(),
-            "seconds": pa.float64(),  # of the trial, up to this step
+            "standard_error": pa.float64(),  # null if the metric has none
+            "samples": pa.int64(),  # generated images that the value is computed from
+            "images_seen": pa.int64(),  # real images seen by the critic up to this step
+            "seconds": pa.float64(),  # since the trial began, including evaluations
             "recorded_at": _TIME,
         }
     ),
-    # How far a source is from a target. `trial` names the generator when its samples stand for the source.
+    # One distance from a source to a target: of the source's real images, or of the samples of a generator trained on it.
     "distances": pa.schema(
         {
             "source": pa.string(),
             "target": pa.string(),
-            "trial": pa.string(),  # pretrain trial whose samples were used; null for the source's real images
+            "trial": pa.string(),  # key of the pretrain trial whose samples were used; null for the source's real images
             "resolution": pa.int64(),
             "kind": pa.string(),  # fid | kid | precision | recall | density | coverage
             "embedding": pa.string(),
@@ -75,7 +75,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
             "recorded_at": _TIME,
         }
     ),
-    # What a domain is like by itself, by its reference images.
+    # One figure of a domain's reference images.
     "domains": pa.schema(
         {
             "domain": pa.string(),
@@ -89,10 +89,10 @@ SCHEMAS: dict[Table, pa.Schema] = {
             "recorded_at": _TIME,
         }
     ),
-    # A machine and its software, once.
+    # One machine with its software.
     "environments": pa.schema(
         {
-            "environment": pa.string(),  # content hash of the rest
+            "environment": pa.string(),  # content hash of `details`
             "details": pa.string(),  # JSON: versions, platform, processor, device, git commit
             "recorded_at": _TIME,
         }
@@ -107,29 +107,29 @@ KEYS: dict[Table, list[str]] = {
     "environments": ["environment"],
 }
 
-#: Statuses after which a trial has a result of its own.
+#: Statuses of trials that ended with a result.
 FINISHED = ("done", "stopped", "diverged")
 
 
 def newest(rows: pa.Table, table: Table) -> pa.Table:
     """Return one row per key, the one recorded last, in the order of recording.
 
-    Clocks differ and jump, so that of a trial's outcomes the last is by what happened: "done" is final, and otherwise the one
-    that has come further is later; only between equals the time decides.
+    Clocks differ and jump, so outcomes of a trial are ordered by progress first: "done" is last, then the outcome with more
+    steps; the time only decides between equal ones.
 
     Args:
-        rows: of the table, with its columns and perhaps others.
-        table: its name.
+        rows: rows of the table, with all of its columns and possibly more.
+        table: the table's name.
     """
     recorded = rows["recorded_at"].cast(pa.int64()).to_numpy()
     if (np.diff(recorded) < 0).any():
         rows = rows.take(np.argsort(recorded, kind="stable"))
-    # One number per key: whole strings are looked at once per column, where the dictionary is made.
+    # One number per key; strings are compared only once, when each column's dictionary is built.
     codes = np.zeros(len(rows), np.int64)
     for name in KEYS[table]:
         column = rows[name].combine_chunks().dictionary_encode("encode")
         codes = codes * len(column.dictionary) + column.indices.to_numpy()
-        codes = pd.factorize(codes)[0]  # small again, so that the next product cannot overflow
+        codes = pd.factorize(codes)[0]  # renumbered from 0, so that the next product cannot overflow
     order = np.arange(len(rows))
     if table == "trials":
         steps = rows["steps"].fill_null(0).to_numpy()
@@ -140,9 +140,15 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
 
 
 def by_step(measured: pd.DataFrame, metric: str, keys: Iterable[str]) -> dict[str, dict[int, float]]:
-    """Return a metric's values by trial key and step, of rows of the table `measurements`; every key has a place."""
-    found: dict[str, dict[int, float]] = {key: {} for key in keys}
+    """Return a metric's values by trial key and step.
+
+    Args:
+        measured: rows of table `measurements`.
+        metric: the metric.
+        keys: trial keys that are present in the result even if they have no values.
+    """
+    values: dict[str, dict[int, float]] = {key: {} for key in keys}
     rows = measured[measured["metric"] == metric]
     for trial, step, value in zip(rows["trial"], rows["step"], rows["value"], strict=True):
-        found.setdefault(trial, {})[int(step)] = float(value)
-    return found
+        values.setdefault(trial, {})[int(step)] = float(value)
+    return values

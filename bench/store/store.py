@@ -1,15 +1,14 @@
-"""The store: the only truth about what has been done.
+"""The store: the only record of what a benchmark has done.
 
-One directory or object-store prefix holding five Parquet tables (Hive-partitioned by sweep) and the files that belong to
-their rows (checkpoints, sample grids, the planned trials of each sweep). Three promises:
+One directory or object-store prefix with five Parquet tables (Hive-partitioned by sweep) and the files that their rows name
+(checkpoints, sample grids, the planned trials of each sweep). It guarantees:
 
-* A writer never changes a file: each write is a new part, published whole under its final name. Readers never see a torn
-  or temporary one.
-* Writing the same result twice reads as one row: rows with equal keys collapse to the one recorded last.
-* The schema has a version; a store of a newer one is refused with a clear error.
-
-And one precaution: a file that is found damaged is moved to the folder ``damaged`` and told of in one line; then it counts as
-missing, and `transfergan run` computes again what was in it.
+* A writer never changes a file: each write publishes a new part, whole, under its final name. Readers never see a partial or
+  temporary file.
+* A result that is written twice reads as one row: of rows with equal keys the one recorded last is kept.
+* The schema has a version; a store with another version is refused with a clear error.
+* A damaged file is moved to the folder ``damaged`` with a one-line warning. It then counts as missing, and `transfergan run`
+  computes its contents again.
 
 Needs neither torch nor Ray.
 """
@@ -19,7 +18,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,23 +35,23 @@ from bench.store.filesystems import connect, read, write
 from bench.store.schema import SCHEMA_VERSION, SCHEMAS, Table, newest
 from trainers.common.errors import DamagedError, UserError, first_line
 
-#: Files that are read at a time; on an object store each takes a round trip.
+#: Files read concurrently; on an object store each read is a round trip.
 READERS = 16
 
 _log = logging.getLogger("transfergan")
 
 
 class StoreUnwritableError(OSError):
-    """The store takes nothing more for now: its disk is full, or its server refuses. No fault of what was to be written."""
+    """The store accepts no data at present: its disk is full, or its server refuses. The data is not at fault."""
 
 
-#: What a disk says that is full, beyond its quota, at its longest file or read-only.
+#: Errors of a disk that is full, over its quota, at its maximal file size or read-only.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @dataclass(frozen=True)
 class Store:
-    """A handle on a store; get one by :func:`open_store`. Safe to share between processes and to pickle."""
+    """A handle on a store, made by :func:`open_store`. Can be shared between processes and pickled."""
 
     uri: str
     root: str
@@ -60,17 +59,17 @@ class Store:
 
     @property
     def address(self) -> str:
-        """What other processes, in other working directories, open this store by."""
+        """The URI or absolute path by which processes in other working directories open this store."""
         return self.uri if "://" in self.uri else self.root
 
     def path(self, name: str) -> str:
-        """Return the full path, on the store's filesystem, of a file named by its path in the store."""
+        """Return the path on the store's filesystem of a file, given its path in the store."""
         return f"{self.root}/{name}"
 
     # -- files ------------------------------------------------------------------------------------------------------
 
     def write_file(self, name: str, data: bytes) -> None:
-        """Publish a file whole: a reader sees either nothing (or the former file) or all of it.
+        """Publish a file whole: a reader sees either the previous state or the complete file.
 
         Raises:
             StoreUnwritableError: the disk is full, or the server refuses.
@@ -81,141 +80,151 @@ class Store:
             if isinstance(self.filesystem, pafs.LocalFileSystem) and error.errno not in _NO_ROOM:
                 raise
             why = error.strerror or first_line(error)
-            raise StoreUnwritableError(f"store {self.uri!r} takes no more: {why}; run the same command once it does") from error
+            message = f"store {self.uri!r} accepts no more data: {why}; run the same command again once it does"
+            raise StoreUnwritableError(message) from error
 
     def read_file(self, name: str, size: int | None = None) -> bytes:
         """Return a file's bytes, or the first `size` of them. Raises FileNotFoundError."""
         try:
             return read(self.filesystem, self.path(name), size)
         except OSError as error:
-            # An object that is deleted after it was opened is another error to pyarrow than one that was not there.
+            # For an object that is deleted between opening and reading, pyarrow raises another error than FileNotFoundError.
             if not isinstance(error, FileNotFoundError) and not self.has_file(name):
                 raise FileNotFoundError(name) from error
             raise
 
     def list_files(self, folder: str) -> list[str]:
-        """Return the names (sorted, paths in the store) of the published files directly in a folder."""
+        """Return the published files directly in a folder (sorted paths in the store)."""
         return list(self.files(folder))
 
     def files(self, folder: str = "", *, below: bool = False, hidden: bool = False) -> dict[str, pafs.FileInfo]:
-        """Return the size and the time of each file in a folder, by name (sorted, paths in the store).
+        """Return the size and modification time of each file in a folder, by sorted path in the store.
 
         Args:
-            folder: path in the store; the store itself by default.
-            below: also look into the folders below it.
-            hidden: take the temporary files and not the published ones.
+            folder: path in the store; by default the store itself.
+            below: whether to include the folders below it.
+            hidden: whether to return the temporary files instead of the published ones.
         """
         selector = pafs.FileSelector(self.path(folder).rstrip("/"), allow_not_found=True, recursive=below)
         for attempt in range(10):
             try:
                 infos = self.filesystem.get_file_info(selector)
                 break
-            except FileNotFoundError:  # a folder that is made between Arrow's looking into it and its asking why it cannot
+            except FileNotFoundError:  # Arrow found no folder, and then found that one had been made meanwhile
                 if attempt == 9:
                     raise
-        found = {i.path[len(self.root) + 1 :]: i for i in infos if i.is_file and i.base_name.startswith(".") == hidden}
-        return dict(sorted(found.items()))
+        files = {i.path[len(self.root) + 1 :]: i for i in infos if i.is_file and i.base_name.startswith(".") == hidden}
+        return dict(sorted(files.items()))
 
     def delete_file(self, name: str) -> None:
-        """Delete a file that nothing refers to any more; a missing one is no error."""
+        """Delete a file that nothing refers to; a missing file is no error."""
         with suppress(FileNotFoundError):
             self.filesystem.delete_file(self.path(name))
 
     def set_aside(self, name: str, why: str) -> None:
-        """Move a file to the folder `damaged`, under a name that nothing there has, and tell of it in one line."""
+        """Move a file to the folder `damaged` under a unique name, and log one line with the reason."""
         aside = f"damaged/{name}.{uuid.uuid4().hex[:8]}"
         try:
             self.filesystem.create_dir(self.path(aside).rpartition("/")[0], recursive=True)
             self.filesystem.move(self.path(name), self.path(aside))
-        except FileNotFoundError:  # another process was faster
+        except FileNotFoundError:  # another process has moved it
             return
-        except OSError as error:  # a reader who may not write can still go on without the file
-            _log.warning("%s is left out, %s; it cannot be set aside: %s", name, why, first_line(error))
+        except OSError as error:  # a reader without write permission goes on without the file
+            _log.warning("%s is ignored, %s; it cannot be moved to damaged/: %s", name, why, first_line(error))
             return
-        _log.warning("%s is set aside as %s: %s", name, aside, why)
+        _log.warning("%s is moved to %s: %s", name, aside, why)
 
     def has_file(self, name: str) -> bool:
-        """Say whether a file has been published."""
+        """Return whether a file has been published."""
         return bool(self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.File)
 
     # -- tables -----------------------------------------------------------------------------------------------------
 
     def append(self, table: Table, sweep: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Publish rows as one new part. Missing columns are null, unknown ones an error; `recorded_at` is set here."""
+        """Publish rows as one new part. Missing columns become null, unknown ones are an error; `recorded_at` is set here."""
         schema = SCHEMAS[table]
         now = datetime.now(UTC)
-        filled = [{**row, "recorded_at": now} for row in rows]
-        unknown = {name for row in filled for name in row} - set(schema.names)
+        dated = [{**row, "recorded_at": now} for row in rows]
+        unknown = {name for row in dated for name in row} - set(schema.names)
         assert not unknown, f"columns {sorted(unknown)} are not in table {table}"
-        name, data = parts.pack(pa.Table.from_pylist(filled, schema=schema))
+        self.append_part(table, sweep, pa.Table.from_pylist(dated, schema=schema))
+
+    def append_part(self, table: Table, sweep: str, rows: pa.Table) -> None:
+        """Publish rows that have the table's schema as one new part, with the `recorded_at` that they have."""
+        name, data = parts.pack(rows)
         self.write_file(f"{table}/sweep={sweep}/{name}", data)
 
     def read(self, table: Table) -> pd.DataFrame:
         """Return a table over all sweeps, one row per key (the one recorded last), with its `sweep` column."""
-        schema = SCHEMAS[table].append(pa.field("sweep", pa.string()))
-        found = [
-            rows.append_column(schema.field("sweep"), pa.repeat(name.split("/")[1].removeprefix("sweep="), len(rows)))
-            for name, rows in sorted(self.read_parts(table).items())
-        ]
-        frame: pd.DataFrame = newest(pa.concat_tables([schema.empty_table(), *found]), table).to_pandas()
+        frame: pd.DataFrame = self.read_rows(table).to_pandas()
         return frame
 
+    def read_rows(self, table: Table, on_damage: Callable[[str, str], None] | None = None) -> pa.Table:
+        """Return the same as `read` in Arrow's form; for `on_damage` see `read_parts`."""
+        schema = SCHEMAS[table].append(pa.field("sweep", pa.string()))
+        with_sweep = [
+            rows.append_column(schema.field("sweep"), pa.repeat(name.split("/")[1].removeprefix("sweep="), len(rows)))
+            for name, rows in sorted(self.read_parts(table, on_damage).items())
+        ]
+        return newest(pa.concat_tables([schema.empty_table(), *with_sweep]), table)
+
     def list_parts(self, table: Table) -> list[str]:
-        """Return the names (sorted, paths in the store) of a table's parts, of all sweeps."""
+        """Return the parts of a table, of all sweeps (sorted paths in the store)."""
         if isinstance(self.filesystem, pafs.LocalFileSystem):
-            # By names alone: pyarrow asks for each file's size too, and leaves out those that are deleted in between.
+            # By name alone: pyarrow also asks for each file's size, and omits files that are deleted meanwhile.
             return sorted(str(path.relative_to(self.root)) for path in Path(self.root).glob(f"{table}/*/[!.]*.parquet"))
         return [name for name in self.files(table, below=True) if name.endswith(".parquet")]
 
-    def read_parts(self, table: Table) -> dict[str, pa.Table]:
-        """Return the rows of a table's parts by name: every row once or, beside a compaction, several times.
+    def read_parts(self, table: Table, on_damage: Callable[[str, str], None] | None = None) -> dict[str, pa.Table]:
+        """Return the rows of a table's parts by name: every row once or, during a compaction, several times.
 
-        Damaged parts are set aside.
+        Args:
+            table: the table.
+            on_damage: called with the name of each damaged part and the reason; by default such parts are set aside.
         """
-        found: dict[str, pa.Table] = {}
+        rows: dict[str, pa.Table] = {}
+        damaged: dict[str, str] = {}
+
+        def read_part(name: str) -> None:
+            with suppress(FileNotFoundError):  # deleted since it was listed
+                try:
+                    rows[name] = parts.unpack(Path(name).name, self.read_file(name), SCHEMAS[table])
+                except DamagedError as error:
+                    damaged[name] = str(error)
+
         with ThreadPoolExecutor(READERS) as pool:
             listed, again = self.list_parts(table), True
             while again:
-                new = [name for name in listed if name not in found]
-                read = list(pool.map(lambda name: self._read_part(table, name), new))
-                found |= {name: rows for name, rows in zip(new, read, strict=True) if rows is not None}
-                # A compaction may have published a merged part and deleted others while the names were listed or read, and
-                # what it merged be unread. Nothing is where no part has gone since, and no merged one has come.
+                list(pool.map(read_part, [name for name in listed if name not in rows and name not in damaged]))
+                # A compaction may have published a merged part and deleted others while the parts were listed or read. Their
+                # rows may then be unread. If no part has gone and no merged one has come since, all rows have been read.
                 before, listed = set(listed), self.list_parts(table)
                 come, gone = set(listed) - before, before - set(listed)
                 again = bool(gone) or any(parts.is_merged(Path(name).name) for name in come)
-        return found
-
-    def _read_part(self, table: Table, name: str) -> pa.Table | None:
-        """Return a part's rows; None where it has been deleted, or is damaged and so set aside."""
-        try:
-            return parts.unpack(Path(name).name, self.read_file(name), SCHEMAS[table])
-        except FileNotFoundError:
-            return None
-        except DamagedError as error:
-            self.set_aside(name, str(error))
-            return None
+        for name, why in damaged.items():
+            (on_damage or self.set_aside)(name, why)
+        return rows
 
     # -- sweeps -----------------------------------------------------------------------------------------------------
 
     def write_sweep(self, name: str, planned: Mapping[str, Any]) -> None:
-        """Record what a sweep plans: its spec and the rows (config columns of `trials`) of its trials."""
+        """Record a sweep's plan: its spec, and for each trial the columns of `trials` that its configuration decides."""
         self.write_file(f"sweeps/{name}.json", json.dumps(planned, indent=1, sort_keys=True).encode())
 
     def read_sweeps(self) -> dict[str, dict[str, Any]]:
-        """Return what each sweep planned, by sweep name: ``{"spec": {...}, "trials": [{"key": ..., ...}, ...]}``."""
+        """Return the plan of each sweep by name: ``{"spec": {...}, "trials": [{"key": ..., ...}, ...]}``."""
         files = [name for name in self.list_files("sweeps") if name.endswith(".json")]
         return {Path(name).stem: self.read_sweep(name) for name in files}
 
     def read_sweep(self, file: str) -> dict[str, Any]:
-        """Return what one sweep planned, by its file. Raises UserError where the file is damaged."""
+        """Return the plan in a sweep's file. Raises UserError if the file is damaged."""
         try:
             planned: dict[str, Any] = json.loads(self.read_file(file))
             whole = isinstance(planned["spec"], dict) and all(isinstance(row["key"], str) for row in planned["trials"])
         except (ValueError, KeyError, TypeError):
             whole = False
         if not whole:
-            raise UserError(f"{file} in store {self.uri!r} is damaged; `transfergan run` with its sweep file writes it anew")
+            raise UserError(f"{file} in store {self.uri!r} is damaged; `transfergan run` with its sweep file rewrites it")
         return planned
 
 
@@ -223,11 +232,11 @@ def open_store(uri: str, *, create: bool = False) -> Store:
     """Open a store at a local path or a URI (``file://``, ``s3://``, ``gs://``).
 
     Args:
-        uri: where the store is.
-        create: make it when nothing is there; otherwise a missing store is an error.
+        uri: the store's path or URI.
+        create: whether to create a missing store; otherwise it is an error.
 
     Raises:
-        UserError: the path is a file, cannot be written, holds no store, or one of a newer schema.
+        UserError: the path is a file, cannot be written, or contains no store or one with another schema version.
     """
     try:
         if "://" in uri:
@@ -257,7 +266,7 @@ def open_store(uri: str, *, create: bool = False) -> Store:
 
 
 def store_exists(uri: str) -> bool:
-    """Say whether there is a store, so that a question about what is done can answer "nothing" before the first run."""
+    """Return True for a store, False for a missing local path. Raises UserError as `open_store` for anything else."""
     try:
         open_store(uri)
     except UserError:
@@ -268,7 +277,7 @@ def store_exists(uri: str) -> bool:
 
 
 def _refuse_foreign(uri: str, root: Path) -> None:
-    """Refuse to make a store among files that are not ours (a mistyped --store would litter them)."""
+    """Refuse to create a store in a directory with other files, such as one named by a mistyped --store."""
     if any(not entry.name.startswith(".") for entry in root.iterdir()):
         raise UserError(f"store {uri!r} is a directory with other files in it; name an empty or a new one (--store)")
 

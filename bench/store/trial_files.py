@@ -1,7 +1,4 @@
-"""How outcomes get into the store: the rows of table `trials`, where a trial's files lie, and what the driver records.
-
-A trial records its own end; the driver records what only it can know: stopped, failed, blocked.
-"""
+"""Paths of a trial's checkpoints and sample grids in the store, and its last checkpoint."""
 
 import re
 from collections.abc import Iterable
@@ -15,25 +12,25 @@ _CHECKPOINT = re.compile(r"checkpoints/(?P<key>[^/]+)/(?P<step>\d+)\.safetensors
 
 
 def checkpoint_path(key: str, step: int) -> str:
-    """Return where a trial's checkpoint at a step lies in the store; names sort by step."""
+    """Return the path of a trial's checkpoint at a step; the paths of a trial sort by step."""
     return f"checkpoints/{key}/{step:08d}.safetensors"
 
 
 def checkpoints_by_trial(names: Iterable[str]) -> dict[str, dict[int, str]]:
-    """Return those paths in the store that are checkpoints', by the trial's key and the step."""
-    found: dict[str, dict[int, str]] = {}
-    for matched in filter(None, map(_CHECKPOINT.fullmatch, names)):
-        found.setdefault(matched["key"], {})[int(matched["step"])] = matched[0]
-    return found
+    """Return the checkpoints among paths in the store, by trial key and step."""
+    checkpoints: dict[str, dict[int, str]] = {}
+    for match in filter(None, map(_CHECKPOINT.fullmatch, names)):
+        checkpoints.setdefault(match["key"], {})[int(match["step"])] = match[0]
+    return checkpoints
 
 
 def checkpoint_paths(store: Store, key: str) -> list[str]:
-    """Return a trial's checkpoints in the store, oldest first."""
+    """Return the paths of a trial's checkpoints in the store, oldest first."""
     return [name for name in store.list_files(f"checkpoints/{key}") if name.endswith(".safetensors")]
 
 
 def last_checkpoint(store: Store, key: str) -> tuple[str, bytes] | None:
-    """Return the name and the bytes of a trial's last checkpoint that is whole, if there is one; others are set aside."""
+    """Return the path and bytes of a trial's last undamaged checkpoint, or None; damaged ones are set aside."""
     for name in reversed(checkpoint_paths(store, key)):
         data = store.read_file(name)
         try:
@@ -46,11 +43,11 @@ def last_checkpoint(store: Store, key: str) -> tuple[str, bytes] | None:
 
 
 def samples_path(key: str, step: int) -> str:
-    """Return where a trial's sample grid at a step lies in the store; those of earlier steps stay there."""
+    """Return the path of a trial's sample grid at a step; the grids of earlier steps are kept."""
     return f"samples/{key}-{step:08d}.png"
 
 
 def real_samples_path(trial: TrialConfig) -> str:
-    """Return where the grid of the domain's reference images lies in the store."""
+    """Return the path of the grid of the trial's domain's reference images."""
     identity = trial.domain.fingerprint.replace("/", "-").replace(":", "-")
     return f"samples/real-{identity}-{trial.gan.resolution}.png"

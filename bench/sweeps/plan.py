@@ -1,4 +1,4 @@
-"""The plan: a sweep's trials with their content-hash keys and parents. Enumeration only; nothing is started here."""
+"""The plan of a sweep: its trials with their keys and parents. Enumerates only; starts nothing."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,25 +16,24 @@ from trainers.domains import Domain, get
 from trainers.domains.absent import is_announced
 from trainers.domains.mixtures import parts_of
 
-#: Fewest reference images that FID and KID can be had from at all, and those below which a user should be warned.
+#: Fewest reference images that FID and KID can be computed from, and the number below which a plan notes that they are few.
 FEWEST_REFERENCE, FEW_REFERENCE = 4, 100
 
-
-#: Imported sources, as they are recorded, by name and whether they know classes.
+#: Imported sources as recorded trials, by name and whether they are conditional.
 Imports = Mapping[tuple[str, bool], TrialConfig]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep will run.
+    """The trials of a sweep.
 
     Attributes:
         spec: the sweep.
-        trials: every trial once; pretrain trials first, then the cells one after the other.
-        grid: the key of every grid point's trial, as often as there are points; several points may be one trial.
-        notes: what the user should know, a line each.
-        absent: the domains that are not on this machine, and the weights of an embedding. How many trials there are and what
-            they are is known all the same, but not the keys that they will have.
+        trials: every trial once; pretrain trials first, then the adaptations cell by cell.
+        grid: the trial's key for each grid point; several points may share a trial.
+        notes: remarks for the user, one line each.
+        absent: the domains, and the embedding's weights, that are not on this machine. The trials are then planned without
+            them, but their keys are provisional.
     """
 
     spec: SweepSpec
@@ -45,17 +44,17 @@ class Plan:
 
     @property
     def collapsed(self) -> int:
-        """Grid points that turned out to be another's trial: scratch has no source; a size beyond the domain is all of it."""
+        """Number of grid points that share another's trial: scratch has no source, and sizes are limited by the domain's."""
         return len(self.grid) - len(set(self.grid))
 
     @cached_property
     def by_key(self) -> Mapping[str, TrialConfig]:
-        """The trials by key, in the plan's order."""
+        """The trials by key, in the order of `trials`."""
         return {trial.key: trial for trial in self.trials}
 
     @cached_property
     def cells(self) -> Mapping[str, tuple[str, ...]]:
-        """The keys of each cell's trials."""
+        """The keys of the trials in each cell."""
         cells: dict[str, list[str]] = {}
         for key, trial in self.by_key.items():
             if trial.cell is not None:
@@ -63,7 +62,7 @@ class Plan:
         return {cell: tuple(keys) for cell, keys in cells.items()}
 
     def of_kind(self, kind: str) -> tuple[TrialConfig, ...]:
-        """Return the trials of a kind: "pretrain", "adapt" or "tune"."""
+        """Return the trials of a kind ("pretrain", "adapt" or "tune")."""
         return tuple(trial for trial in self.trials if trial.kind == kind)
 
 
@@ -72,18 +71,18 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
 
     Args:
         spec: the sweep.
-        imports: the imported sources that there are.
+        imports: the imported sources of the store.
         find: returns a domain by name.
 
     Raises:
-        UserError: a domain is unknown, missing, empty, too small to measure against, without the labels or the resolution
-            that the sweep asks for; or the strategies need sources and there are none; or an import is not there, or of
-            other networks.
+        UserError: a domain is unknown, missing or empty, has too few reference images, or lacks the labels or the resolution
+            that the sweep needs; a strategy needs a source and the sweep has none; or an imported source is missing or has
+            other networks than the sweep.
     """
-    needy = [name for name in spec.strategies if get_strategy(name).needs_source]
-    if needy and not spec.sources:
-        raise UserError(f"sources: the list is empty, and strategy {needy[0]!r} starts from a source; name one or more")
-    linked = [link for source in spec.sources if needy for link in sources.links(source)]
+    with_source = [name for name in spec.strategies if get_strategy(name).needs_source]
+    if with_source and not spec.sources:
+        raise UserError(f"sources: the list is empty, and strategy {with_source[0]!r} starts from a source; name one or more")
+    linked = [link for source in spec.sources if with_source for link in sources.links(source)]
     used = dict.fromkeys((*(link for link in linked if not link.startswith(sources.IMPORT)), *spec.targets))
     domains = {name: _checked(find(name), spec, conditional=_needs_labels(name, spec)) for name in used}
     notes = [note for name, domain in domains.items() for note in _notes(name, domain, spec)]
@@ -125,13 +124,13 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
     if spec.evaluation.embedding.startswith(ANNOUNCED):
         absent.append(f"the weights of {spec.evaluation.embedding.removeprefix(ANNOUNCED)}")
     if absent:
-        known = "planned by what is known of them, without keys, so that none of their trials counts as done"
-        notes.append(f"not on this machine: {', '.join(absent)}; {known}")
+        consequence = "their trials are planned without final keys, so none of them counts as done"
+        notes.append(f"not on this machine: {', '.join(absent)}; {consequence}")
     return Plan(spec, trials, tuple(grid), tuple(notes), tuple(absent))
 
 
 def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:
-    """Yield strategy, source and seed of every grid point of a cell; a strategy without a source drops its source."""
+    """Yield the strategy, source and seed of each grid point of a cell; strategies that need no source get None."""
     for strategy, source, seed in product(spec.strategies, spec.sources or (None,), spec.seeds):
         yield strategy, source if get_strategy(strategy).needs_source else None, seed
 
@@ -139,13 +138,15 @@ def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:
 def _chain(
     spec: SweepSpec, source: str, domains: Mapping[str, Domain], imports: Imports, conditional: bool
 ) -> list[TrialConfig]:  # fmt: skip
-    """Return the pretrain trials of a source, one for each link, each after the first from the one before."""
+    """Return the pretrain trials of a source, one per link of its chain; each starts from the one before it."""
     chain: list[TrialConfig] = []
     for link in sources.links(source):
         if not link.startswith(sources.IMPORT):
             chain.append(_pretrain(spec, domains[link], conditional, chain[-1] if chain else None))
         elif chain:
-            raise UserError(f"sources: {link!r} is trained already, so it can only stand first in chain {source!r}")
+            raise UserError(
+                f"sources: {link!r} is imported, so it can only be the first link of chain {source!r}; move it to the front"
+            )
         else:
             chain.append(_imported(spec, link, imports, conditional))
     return chain
@@ -156,11 +157,11 @@ def _imported(spec: SweepSpec, name: str, imports: Imports, conditional: bool) -
     if (name, conditional) not in imports:
         other = f"; it is {'un' if conditional else ''}conditional" if (name, not conditional) in imports else ""
         raise UserError(f"sources: the store has no {kind} source {name!r}{other}; see transfergan import --help")
-    found = imports[name, conditional]
+    trial = imports[name, conditional]
     for key, value in spec.gan.model_dump().items():
-        if (theirs := getattr(found.gan, key)) != value:
-            raise UserError(f"gan.{key}: source {name!r} was imported with {theirs!r}, and the sweep has {value!r}")
-    return found
+        if (imported := getattr(trial.gan, key)) != value:
+            raise UserError(f"gan.{key}: source {name!r} was imported with {imported!r}, and the sweep has {value!r}")
+    return trial
 
 
 def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool, before: TrialConfig | None) -> TrialConfig:
@@ -184,7 +185,7 @@ def _ref(domain: Domain) -> DomainRef:
 
 
 def _needs_labels(name: str, spec: SweepSpec) -> bool:
-    """Say whether any trial is conditional on a domain's classes."""
+    """Return whether any trial is conditional on the classes of a domain."""
     if name in spec.targets and any(spec.conditional):
         return True
     sourced = [strategy for strategy in map(get_strategy, spec.strategies) if strategy.needs_source]
@@ -192,27 +193,36 @@ def _needs_labels(name: str, spec: SweepSpec) -> bool:
     return linked and any(in_cell(s, conditional)[1] for s in sourced for conditional in spec.conditional)
 
 
-def _checked(domain: Domain, spec: SweepSpec, *, conditional: bool) -> Domain:
-    domain.check_resolution(spec.gan.resolution)
-    if conditional and not domain.classes:
-        bare = " and ".join(repr(part.name) for part in parts_of(domain) if not part.classes)
-        raise UserError(f"conditional: domain {bare} has no class labels; set conditional: [false] or sort it into folders")
-    if domain.count("reference") < FEWEST_REFERENCE:
+def check_measurable(domain: Domain, resolution: int) -> None:
+    """Raise UserError if a domain cannot be had at a resolution (pixels), or has too few reference images."""
+    domain.check_resolution(resolution)
+    if (count := domain.count("reference")) < FEWEST_REFERENCE:
         raise UserError(
-            f"domain {domain.name!r} has {domain.count('reference')} reference images and needs {FEWEST_REFERENCE} to be "
-            "measured against; add images (one in five becomes a reference image)"
+            f"domain {domain.name!r} has {count} reference images and needs {FEWEST_REFERENCE}; add images (one in five is a "
+            "reference image)"
+        )
+
+
+def _checked(domain: Domain, spec: SweepSpec, *, conditional: bool) -> Domain:
+    """Return a domain, or raise UserError if it does not suit the sweep."""
+    check_measurable(domain, spec.gan.resolution)
+    if conditional and not domain.classes:
+        unlabelled = " and ".join(repr(part.name) for part in parts_of(domain) if not part.classes)
+        raise UserError(
+            f"conditional: domain {unlabelled} has no class labels; set conditional: [false] or sort it into folders"
         )
     return domain
 
 
 def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
+    """Yield remarks on a domain: skipped images, few reference images, sizes beyond its training images."""
     if domain.skipped:
         shown = ", ".join(domain.skipped[:3]) + (", ..." if len(domain.skipped) > 3 else "")
         yield f"{name}: {len(domain.skipped)} unreadable images skipped ({shown})"
     count, reference = domain.count("train"), domain.count("reference")
     if reference < FEW_REFERENCE:
-        yield f"{name}: only {reference} reference images, so FID and KID against it are rough"
+        yield f"{name}: only {reference} reference images, so FID and KID are imprecise"
     if name in spec.targets:
         for size in spec.sizes:
             if size > count:
-                yield f"{name}: size {size} is more than its {count} training images; all of them are used"
+                yield f"{name}: size {size} exceeds its {count} training images; all of them are used"

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from bench.sweeps.plan import Plan
 from bench.sweeps.spec import PLAN_ONLY, SweepSpec, as_mapping
+from trainers.common.errors import UserError
 from trainers.config.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -57,6 +60,14 @@ def recorded_trial(row: Mapping[Any, Any]) -> TrialConfig:
     trial = TrialConfig.model_validate_json(row["config"])
     vars(trial).update(key=row["key"], cell=row["cell"] if isinstance(row["cell"], str) else None)
     return trial
+
+
+def trial_of(config: str | None) -> TrialConfig | None:
+    """Return the trial of column `config`, or None if this version of the program cannot read it."""
+    try:
+        return TrialConfig.model_validate_json(config or "")
+    except (ValidationError, UserError):
+        return None
 
 
 def trial_columns(trial: TrialConfig) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The sweep file: YAML to frozen, validated models, with errors that name the file, the key and the fix."""
+"""The sweep file: its keys as frozen, validated models, and its loading from YAML.
+
+Errors name the file, the key and the fix.
+"""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -18,87 +21,74 @@ from trainers.config.embeddings import ANNOUNCED, check_embedding
 from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, check_together, steps_of
 from trainers.config.strategies import get_strategy
 
-#: A source by its name, however the file says it.
+#: A source in any notation of the sweep file, as its name.
 Source = Annotated[str, BeforeValidator(sources.read)]
 
 LearningRate = Annotated[float, Field(gt=0)]
 
-#: Context in which a sweep is validated that will not be run here, so that its embedding's weights may be elsewhere.
+#: Validation context of a sweep that is not run on this machine, so the embedding's weights may be absent.
 PLAN_ONLY = {"plan_only": True}
-
-#: What PyYAML raises: its own errors, those of values such as 2024-13-45, and that of too deep a nesting.
-_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands there twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 class PretrainConfig(Frozen):
-    """How sources are pre-trained: as `training` says, but for the budget."""
+    """How sources are pre-trained: by the settings of `training` except its budget."""
 
     steps: PositiveInt = 400
-    """Budget, in generator steps."""
+    """Budget in generator steps; by default twice that of `training`."""
     images: Annotated[PositiveInt | None, Field(exclude=True)] = None
-    """Budget, in real images that the critic sees, instead of `steps`, which the sweep turns it into (rounded up)."""
+    """Budget in real images seen by the critic, instead of `steps`; converted to steps, rounded up."""
     seed: Seed = 0
+    """Seed of the networks and of the training."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> "PretrainConfig":
         if self.images is not None and "steps" in self.model_fields_set:
-            raise ValueError("steps and images are both budgets; give one of them")
+            raise ValueError("steps and images are both budgets; set one of them")
         return self
 
 
 class StoppingConfig(Frozen):
-    """Which trials stop early: successive halving within each cell, and more (see `bench.stopping`)."""
+    """Which trials stop early: by successive halving in each cell, and by their own curves (see `bench.driver.stopping`)."""
 
     rule: Literal["halving", "none"] = "halving"
-    """With "none" every trial runs to its end."""
+    """`halving`: at each rung the best share of each cell's methods continues. `none`: every trial runs to its budget."""
     keep: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of a cell's methods (a strategy from a source, all its seeds) that goes on at each rung, rounded up."""
+    """Share of a cell's methods (a strategy from a source, with all seeds) that continues at each rung, rounded up; above 0, at
+    most 1."""
     metric: Literal["fid", "kid", "fid_ema", "kid_ema"] = "fid"
     protect_strategies: StrictBool = True
-    """Whether a trial of every strategy's best method in a cell always goes on: a slow starter is not a poor one."""
+    """Whether one trial of each strategy's best method in a cell always continues, as some strategies improve late."""
     collapse: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """A trial stops at a rung where its samples, once more diverse, are less than so many times as diverse as real ones."""
+    """A trial stops at a rung where its samples' diversity has fallen below this share of the real images'; 0: never."""
     plateau: Annotated[int, Field(ge=0)] = 0
-    """A trial that is not its cell's best stops after so many rungs without a better value; 0: never."""
+    """Rungs without a better value after which a trial stops, unless its method is its cell's best; 0: never."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0
-    """Share of the cells in which nobody is stopped, for telling afterwards what stopping cost."""
+    """Share of the cells in which no trial is stopped, so that the cost of stopping can be measured; 0 to 1."""
 
 
 class TuningConfig(Frozen):
-    """How each strategy's learning rate and budget are searched for, before the sweep; without it all have the sweep's own.
+    """The search for each strategy's learning rate and budget before the sweep; without it all strategies share `training`'s.
 
-    The settings that are tried are the same for every strategy: the sweep's own, then what Ray Tune proposes. `stopping` says
-    which of a strategy's are given up early.
+    The same settings are tried for every strategy: first the sweep's own, then those that Ray Tune proposes. `stopping` decides
+    which settings of a strategy are abandoned early.
     """
 
     target: str
-    """A domain that is held out: none of `targets`."""
+    """Held-out domain that settings are tried on; none of `targets`."""
     size: PositiveInt
-    """Training images of it."""
+    """Training images of `target` that a trial may use."""
     source: Source | None = None
-    """What strategies start from; by default the first of `sources`."""
+    """Source that strategies start from; by default the first of `sources`."""
     trials: Annotated[int, Field(strict=True, ge=2)] = 8
-    """Settings tried for each strategy."""
+    """Settings tried for each strategy, 2 or more."""
     learning_rate: tuple[LearningRate, LearningRate]
-    """Bounds of the generator's, drawn log-uniformly; the critic's stays as many times as high as `training` has it."""
+    """Bounds of the generator's learning rate, sampled log-uniformly; the critic's keeps its ratio to it from `training`."""
     steps: tuple[PositiveInt, ...] = ()
-    """Budgets to draw from, in generator steps, none above `training.steps`, which is the only one by default."""
+    """Budgets to choose from, in generator steps, none above `training.steps`; by default only that."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
-    """Of the trials of each setting, which the mean counts of."""
+    """Seeds of each setting; their mean is compared."""
     seed: Seed = 0
-    """Of the proposals."""
+    """Seed of the search."""
 
     @field_validator("learning_rate")
     @classmethod
@@ -109,20 +99,20 @@ class TuningConfig(Frozen):
 
 
 class ResourcesConfig(Frozen):
-    """What one trial takes. Not part of a trial's key."""
+    """Resources of one trial. Not part of its key."""
 
     cpus: PositiveInt = 1
-    """CPU cores, and threads, of one trial. Two trials with one thread each beat one with two."""
+    """CPU cores, and threads. 1 by default because two trials with one thread each are faster than one with two."""
     gpus: Annotated[float, Field(ge=0)] = 0
-    """GPUs of one trial; a fraction lets trials share one. "auto" derives it from the memory that like trials have taken."""
+    """GPUs: a fraction, so that trials share one, or a whole number. `auto`: by the memory that like trials have used."""
     auto: Annotated[StrictBool, Field(exclude=True)] = False
-    """Whether `gpus` is "auto": a whole one until it is derived (see `bench.memory`)."""
+    """Whether `gpus` is `auto`; `gpus` is 1 until the share is determined (see `bench.costs.gpu_share`)."""
     graphs: StrictBool = False
-    """Whether training steps are recorded once and replayed as CUDA graphs."""
+    """Whether training steps are recorded once and replayed as CUDA graphs; needs a GPU."""
     retries: Annotated[int, Field(ge=0)] = 2
-    """How often a trial that fails is taken up again from one rung, each time after a longer pause."""
+    """Retries of a failed trial from one rung, each after a longer pause."""
     stall_minutes: Annotated[float, Field(gt=0)] = 60
-    """A trial without progress for so long (no training steps, no rung) is killed, which counts as a failure."""
+    """Minutes without progress (training steps or rungs) after which a trial is killed, which counts as a failure; above 0."""
 
     @model_validator(mode="before")
     @classmethod
@@ -133,17 +123,17 @@ class ResourcesConfig(Frozen):
     @classmethod
     def _whole_or_a_share(cls, gpus: float) -> float:
         if gpus > 1 and gpus % 1:
-            raise ValueError(f"a trial takes a share of one GPU or several whole ones, got {gpus:g}; write {math.ceil(gpus)}")
+            raise ValueError(f"must be a share of one GPU or a whole number of GPUs, got {gpus:g}; write {math.ceil(gpus)}")
         return gpus
 
     @field_serializer("gpus")
-    def _say_auto(self, gpus: float) -> Any:
+    def _write_auto(self, gpus: float) -> Any:
         return "auto" if self.auto else gpus
 
     @model_validator(mode="after")
     def _graphs_need_a_gpu(self) -> "ResourcesConfig":
         if self.graphs and not self.gpus:
-            raise ValueError("graphs are CUDA graphs, and a trial has no GPU; set resources.gpus, or leave graphs out")
+            raise ValueError("graphs needs a GPU, and trials have none; set resources.gpus, or leave graphs out")
         return self
 
 
@@ -151,15 +141,21 @@ class SweepSpec(Frozen):
     """A sweep: the grid, and how its trials are trained, evaluated and stopped."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """Name in the store: letters, digits, `.`, `_` and `-`, at most 64."""
     sources: tuple[Source, ...] = ()
-    """Domains; a list of domains to pre-train on their mixture; or a chain of these (``letters -> numerals``)."""
+    """What to pre-train on: domains, lists of domains (their mixture), or chains of these (``letters -> numerals``)."""
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Domains to adapt to."""
     sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Training images of the target that a trial may use; a smaller set is contained in a larger one."""
     strategies: Annotated[tuple[str, ...], Field(min_length=1)]
+    """How trials start from a source and what they train; see `transfergan strategies`."""
     conditional: Annotated[tuple[StrictBool, ...], Field(min_length=1)] = (False,)
+    """Whether networks are conditional on class labels; true needs domains with classes."""
     augmentation: Annotated[tuple[str, ...], Field(min_length=1)] = ("none",)
-    """What adaptations' images go through before the critic; sources are pre-trained without."""
+    """Augmentations of the critic's images in adaptations; sources are pre-trained without."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    """Seeds of the adaptations; sources have `pretrain.seed`."""
     gan: GanConfig = GanConfig()
     training: TrainingConfig = TrainingConfig()
     pretrain: PretrainConfig = PretrainConfig()
@@ -200,14 +196,14 @@ class SweepSpec(Frozen):
             )
         if self.tuning and max(self.tuning.steps, default=0) > self.training.steps:
             raise ValueError(
-                f"tuning.steps: {max(self.tuning.steps)} is more than the budget that all may use, training.steps "
-                f"{self.training.steps}; leave it out, or raise that"
+                f"tuning.steps: {max(self.tuning.steps)} exceeds training.steps {self.training.steps}; remove it, or increase "
+                "training.steps"
             )
         return self
 
 
 def preset_names() -> tuple[str, ...]:
-    """Return the names of the sweeps that come with transfergan, sorted."""
+    """Return the sorted names of the sweeps that are part of transfergan."""
     return tuple(sorted(Path(p.name).stem for p in files("bench.sweeps.presets").iterdir() if p.name.endswith(".yaml")))
 
 
@@ -215,12 +211,12 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
     """Load a sweep from a YAML file or a preset's name.
 
     Args:
-        name: a path ending in .yaml or .yml (or any existing file), or a preset.
-        overrides: "key=value" or "section.key=value", values in YAML; they win over the file.
-        plan_only: whether it will not be run here, so that its embedding's weights may be elsewhere.
+        name: a preset, a path ending in .yaml or .yml, or any existing file.
+        overrides: "key=value" or "section.key=value" with values in YAML; they replace values of the file.
+        plan_only: whether the sweep is not run on this machine, so the embedding's weights may be absent.
 
     Raises:
-        UserError: one line that names the file, the key and the fix.
+        UserError: the sweep is not valid; one line with the file, the key and the fix.
     """
     path = Path(name)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
@@ -228,7 +224,7 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
     elif name in preset_names():
         where, text = f"preset {name}", (files("bench.sweeps.presets") / f"{name}.yaml").read_text()
     else:
-        raise UserError(f"{unknown_name('preset', name, preset_names())}; a sweep file's name ends in .yaml")
+        raise UserError(f"{unknown_name('preset', name, preset_names())}; the name of a sweep file ends in .yaml")
     try:
         data = _parse(text)
     except _NOT_YAML as error:
@@ -251,9 +247,25 @@ def _read(path: Path) -> str:
     except FileNotFoundError as error:
         raise UserError(f"there is no sweep file {str(path)!r}; presets: {', '.join(preset_names())}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"sweep file {str(path)!r} is not text in UTF-8; save it as such") from error
+        raise UserError(f"sweep file {str(path)!r} is not UTF-8 text; save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"sweep file {str(path)!r} cannot be read: {error}") from error
+
+
+#: What PyYAML raises: its own errors, those of values such as 2024-13-45, and that of too deep a nesting.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is repeated in a mapping; YAML would silently use the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is repeated", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _parse(text: str) -> Any:
@@ -263,7 +275,7 @@ def _parse(text: str) -> Any:
 def _override(data: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
-        raise UserError(f"--set {override!r} is not of the form key=value, e.g. --set training.steps=100")
+        raise UserError(f"--set {override!r} does not have the form key=value, e.g. --set training.steps=100")
     try:
         value = _parse(text)
     except _NOT_YAML as error:
@@ -277,7 +289,7 @@ def _override(data: dict[str, Any], override: str) -> None:
 
 
 def as_mapping(spec: SweepSpec) -> Mapping[str, Any]:
-    """Return a sweep as plain data, as it would stand in a file."""
+    """Return a sweep as plain data, as in a sweep file."""
     data = spec.model_dump(mode="json")
     data["evaluation"]["embedding"] = spec.evaluation.embedding.removeprefix(ANNOUNCED)
     return data

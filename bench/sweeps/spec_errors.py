@@ -1,4 +1,4 @@
-"""What is wrong with a sweep file, in one line that names the key and the fix."""
+"""Validation errors of a sweep file as one line with the key and the fix."""
 
 from typing import get_args
 
@@ -7,8 +7,8 @@ from pydantic_core import ErrorDetails
 
 from trainers.common.errors import unknown_name
 
-#: What pydantic says in Python's words, by the type of its error, in those of a sweep file.
-_SAID = {
+#: Replacements for pydantic's messages that use Python's terms, by error type.
+_MESSAGES = {
     "tuple_type": "must be a list, such as [1, 2] or [letters]",
     "float_parsing": "input should be a valid number",
     "model_type": "must be a section of keys, such as {steps: 200}",
@@ -19,18 +19,18 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """Return the first problem in one line: key, what is wrong, value, fix.
 
     Args:
-        error: what came of validating a sweep file.
-        model: what it was validated as; the fix of an unknown key is one that it knows.
+        error: the error.
+        model: the validated model; the fix of an unknown key is one of its keys.
     """
     problems = error.errors(include_url=False)
     wrong = {problem["loc"] for problem in problems}
-    # A list whose entries are all wrong also counts as empty.
+    # Pydantic reports a list with wrong entries as too short as well.
     first, *others = [p for p in problems if p["type"] != "too_short" or not any(loc[:-1] == p["loc"] for loc in wrong if loc)]
     key = ".".join(str(part) for part in first["loc"]) or "sweep"
     more = f" (and {len(others)} more problem{'s' * (len(others) > 1)})" if others else ""
     if first["type"] == "extra_forbidden":
         return str(unknown_name("key", key, _keys(model, first["loc"][:-1]))) + more
-    message = _SAID.get(first["type"]) or first["msg"].removeprefix("Value error, ").replace("Tuple", "List")
+    message = _MESSAGES.get(first["type"]) or first["msg"].removeprefix("Value error, ").replace("Tuple", "List")
     message = message[:1].lower() + message[1:]
     return f"{key}: {message}{_got(first)}{more}"
 
@@ -43,11 +43,11 @@ def _got(problem: ErrorDetails) -> str:
 
 
 def _keys(model: type[BaseModel], section: tuple[int | str, ...]) -> list[str]:
-    """Return the keys, with their sections, that a section of a model knows."""
+    """Return the keys of a section of a model, with the section's name."""
     for part in section:
         annotation = model.model_fields[str(part)].annotation
-        found = annotation if isinstance(annotation, type) else next(iter(get_args(annotation)))
-        assert issubclass(found, BaseModel)
-        model = found
+        submodel = annotation if isinstance(annotation, type) else next(iter(get_args(annotation)))
+        assert issubclass(submodel, BaseModel)
+        model = submodel
     prefix = "".join(f"{part}." for part in section)
     return [prefix + name for name in model.model_fields]

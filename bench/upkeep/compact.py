@@ -1,8 +1,8 @@
-"""Compaction: the many small parts of each table and sweep become one.
+"""Compaction: merges the parts of each table and sweep into one.
 
-The merged part is published first, then the parts that it was made of are deleted. So a compaction that is killed, or two at
-once, leave rows twice but never none, and rows with equal keys read as one; readers that find a part deleted read the merged
-one instead (see `Store.read_parts`).
+The merged part is published before the parts that it replaces are deleted. A killed compaction, or two concurrent ones, may
+therefore leave rows twice but never lose one, and rows with equal keys read as one. Readers that find a part deleted read the
+merged one instead (see `Store.read_parts`).
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ import pyarrow as pa
 from bench.store import Store, parts
 from bench.store.schema import SCHEMAS, Table, newest
 
-#: Temporary files older than this belong to no writer that still lives.
+#: A temporary file older than this belongs to no running writer.
 ABANDONED = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Compaction:
-    """What became of one table of one sweep: so many parts became one of so many rows."""
+    """The compaction of one table of one sweep: `parts` parts were merged into one of `rows` rows."""
 
     table: Table
     sweep: str
@@ -29,27 +29,27 @@ class Compaction:
 
 
 def compact(store: Store) -> list[Compaction]:
-    """Merge the parts of each table and sweep, and delete the temporary files that killed writers have left.
+    """Merge the parts of each table and sweep, and delete the temporary files of killed writers.
 
-    Safe to kill at any moment, and beside writers, readers and other compactions. Of rows with equal keys the one recorded
-    last is kept. Damaged parts are set aside.
+    May be killed at any time, and may run beside writers, readers and other compactions. Of rows with equal keys the one
+    recorded last is kept. Damaged parts are set aside.
 
     Returns:
-        what was merged; a table that is one part already is left as it is.
+        One entry per table and sweep that had more than one part.
     """
-    done = []
+    compactions = []
     for table in SCHEMAS:
-        found = store.read_parts(table)
-        for folder, names in groupby(sorted(found), key=lambda name: name.rpartition("/")[0]):
+        rows_by_part = store.read_parts(table)
+        for folder, names in groupby(sorted(rows_by_part), key=lambda name: name.rpartition("/")[0]):
             merging = list(names)
             if len(merging) > 1:
-                rows = newest(pa.concat_tables(found[name] for name in merging), table)
+                rows = newest(pa.concat_tables(rows_by_part[name] for name in merging), table)
                 _replace(store, folder, merging, rows)
-                done.append(Compaction(table, folder.partition("sweep=")[2], len(merging), len(rows)))
+                compactions.append(Compaction(table, folder.partition("sweep=")[2], len(merging), len(rows)))
     for name, file in store.files(below=True, hidden=True).items():
         if file.mtime < datetime.now(UTC) - ABANDONED:
             store.delete_file(name)
-    return done
+    return compactions
 
 
 def _replace(store: Store, folder: str, merging: list[str], rows: pa.Table) -> None:

@@ -1,8 +1,7 @@
-"""Merging: one store takes over from another the rows and files that it lacks.
+"""Merging: copies the rows and files that one store lacks from another, which is only read.
 
-Files come first, then what was planned, then the tables, and the outcomes of trials last: whoever is killed in between has
-left nothing that names what is not there, and the same command goes on from where it was. The store that is copied from is
-only read.
+Files are copied first, then the plans of sweeps, then the tables, and the outcomes of trials last. A killed merge therefore
+leaves no row that names a missing file or measurement, and the same command continues it.
 """
 
 import json
@@ -14,168 +13,156 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bench.store import Store, parts
-from bench.store.schema import FINISHED, KEYS, SCHEMAS, Table, newest
+from bench.store import SCHEMAS, Store
+from bench.store.schema import KEYS, Table
 from bench.store.trial_files import checkpoints_by_trial
-from bench.upkeep.check import WHOLE, config_of, rungs_until, steps_by_trial
+from bench.upkeep.check import CHECKS, missing_rungs, steps_by_trial
 from trainers.common.errors import DamagedError, UserError
 
-_SWEEP = pa.field("sweep", pa.string())
 _FILES = ("checkpoint", "samples", "real_samples")
 _BEFORE_TRIALS: tuple[Table, ...] = ("environments", "domains", "distances", "measurements")
 
 
 @dataclass
 class Merged:
-    """What was taken over, and what was not."""
+    """What a merge copied and left out."""
 
     rows: dict[str, int] = field(default_factory=dict)
-    """By table."""
+    """Rows copied, by table."""
     files: int = 0
+    """Files copied."""
     left_out: list[str] = field(default_factory=list)
-    """A line for each file that is damaged, and each trial whose results are lost with one."""
+    """One line per damaged file, and per trial whose measurements are lost."""
+
+    def leave_out(self, name: str, why: str) -> None:
+        """Record that a file or trial is not copied."""
+        self.left_out.append(f"{name} is left out: {why}")
 
 
 def merge(source: Store, target: Store) -> Merged:
-    """Copy what the target lacks. Safe to repeat, and to kill; the source should not be compacted meanwhile.
+    """Copy what the target lacks. May be killed and repeated; the source should not be compacted meanwhile.
 
-    Of a row that both have, the target's stays, but for the outcome of a trial that the source has taken further. Of a sweep
-    that both have under one name with other trials, the source's plan is kept under a name of its own.
+    If both stores have a row, the target's is kept, except for the outcome of a trial that the source has continued further. If
+    both have a sweep of one name with different trials, the source's plan is copied under another name.
     """
-    done = Merged()
-    done.files = _copy_files(source, target, done.left_out)
-    _copy_sweeps(source, target, done)
-    theirs = {table: _rows(source, table, done.left_out) for table in SCHEMAS}
-    ours = {table: _rows(target, table, []) for table in SCHEMAS}
+    merged = Merged()
+    merged.files = _copy_files(source, target, merged) + _copy_sweeps(source, target, merged)
+    theirs = {table: source.read_rows(table, merged.leave_out) for table in SCHEMAS}
+    ours = {table: target.read_rows(table, lambda name, why: None) for table in SCHEMAS}
     measured = steps_by_trial(
         pa.concat_tables(rows["measurements"].select(["trial", "step"]) for rows in (ours, theirs)).to_pandas()
     )
     environments = {*ours["environments"]["environment"].to_pylist(), *theirs["environments"]["environment"].to_pylist()}
-    trials = _whole_trials(_further(theirs["trials"], ours["trials"]), measured, environments, target, done.left_out)
-    known = {*ours["trials"]["key"].to_pylist(), *trials["key"].to_pylist(), *_planned(target), None}
+    later = _later_outcomes(theirs["trials"], ours["trials"])
+    whole = list(_whole_outcomes(later, measured, environments, set(target.files(below=True)), merged))
+    trials = pa.Table.from_pylist(whole, schema=later.schema)
+    planned = (row["key"] for plan in target.read_sweeps().values() for row in plan["trials"])
+    known = {*ours["trials"]["key"].to_pylist(), *trials["key"].to_pylist(), *planned, None}
     for table in _BEFORE_TRIALS:
         rows = _lacking(theirs[table], ours[table], table)
         if "trial" in KEYS[table]:
             rows = rows.filter(pa.array([key in known for key in rows["trial"].to_pylist()], pa.bool_()))
-        done.rows[table] = _publish(target, table, rows)
-    done.rows["trials"] = _publish(target, "trials", trials)
-    return done
+        merged.rows[table] = _publish(target, table, rows)
+    merged.rows["trials"] = _publish(target, "trials", trials)
+    return merged
 
 
-def _copy_files(source: Store, target: Store, left_out: list[str]) -> int:
-    there, copied = target.files(below=True), 0
-    latest = {key: max(steps) for key, steps in checkpoints_by_trial(there).items()}
+def _copy_files(source: Store, target: Store, merged: Merged) -> int:
+    """Copy the undamaged files that the target lacks, except checkpoints older than its own; return how many."""
+    present, copied = target.files(below=True), 0
+    latest = {key: max(steps) for key, steps in checkpoints_by_trial(present).items()}
     outdated = {
         name
         for key, steps in checkpoints_by_trial(source.files("checkpoints", below=True)).items()
         for step, name in steps.items()
         if step < latest.get(key, 0)
     }
-    for folder, look in WHOLE.items():
+    for folder, check in CHECKS.items():
         for name in source.files(folder, below=True):
-            if name in there or name in outdated:
+            if name in present or name in outdated:
                 continue
             try:
                 data = source.read_file(name)
-                look(data)
-            except FileNotFoundError:  # replaced by a later one since it was listed
+                check(data)
+            except FileNotFoundError:  # replaced since it was listed
                 continue
             except DamagedError as error:
-                left_out.append(f"{name} is left out: {error}")
+                merged.leave_out(name, str(error))
                 continue
             target.write_file(name, data)
             copied += 1
     return copied
 
 
-def _copy_sweeps(source: Store, target: Store, done: Merged) -> None:
-    there = target.read_sweeps()
+def _copy_sweeps(source: Store, target: Store, merged: Merged) -> int:
+    """Copy the plans that the target lacks, under new names if their names are taken; return how many."""
+    plans, copied = target.read_sweeps(), 0
     for file in source.list_files("sweeps"):
         if not file.endswith(".json"):
             continue
         try:
             planned = source.read_sweep(file)
         except UserError as error:
-            done.left_out.append(f"{file} is left out: {error}")
+            merged.leave_out(file, str(error))
             continue
-        if any(_same(planned, own) for own in there.values()):
+        if any(_same_plan(planned, plan) for plan in plans.values()):
             continue
         name, number = Path(file).stem, 2
-        while name in there:
+        while name in plans:
             name, number = f"{Path(file).stem[:60]}-{number}", number + 1
-        there[name] = {**planned, "spec": {**planned["spec"], "name": name}}
-        target.write_sweep(name, there[name])
-        done.files += 1
+        plans[name] = {**planned, "spec": {**planned["spec"], "name": name}}
+        target.write_sweep(name, plans[name])
+        copied += 1
+    return copied
 
 
-def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Say whether two sweeps plan the same, whatever they are called."""
-    one, other = (json.dumps({**plan, "spec": {**plan["spec"], "name": ""}}, sort_keys=True) for plan in (a, b))
-    return one == other
-
-
-def _planned(store: Store) -> set[str]:
-    return {row["key"] for plan in store.read_sweeps().values() for row in plan["trials"]}
-
-
-def _rows(store: Store, table: Table, left_out: list[str]) -> pa.Table:
-    """Return a table's rows, one per key, with their sweep; damaged parts stay where they are and are told of."""
-    found = [SCHEMAS[table].append(_SWEEP).empty_table()]
-    for name in store.list_parts(table):
-        try:
-            rows = parts.unpack(Path(name).name, store.read_file(name), SCHEMAS[table])
-        except FileNotFoundError:  # merged into another since it was listed
-            continue
-        except DamagedError as error:
-            left_out.append(f"{name} is left out: {error}")
-            continue
-        found.append(rows.append_column(_SWEEP, pa.repeat(name.split("/")[1].removeprefix("sweep="), len(rows))))
-    return newest(pa.concat_tables(found), table)
+def _same_plan(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Return whether two plans are equal apart from the sweep's name."""
+    first, second = (json.dumps({**plan, "spec": {**plan["spec"], "name": ""}}, sort_keys=True) for plan in (a, b))
+    return first == second
 
 
 def _lacking(theirs: pa.Table, ours: pa.Table, table: Table) -> pa.Table:
-    """Return those of their rows whose key is not among ours."""
+    """Return the rows of `theirs` whose key is not in `ours`."""
     known = {tuple(row.values()) for row in ours.select(KEYS[table]).to_pylist()}
     return theirs.filter(
         pa.array([tuple(row.values()) not in known for row in theirs.select(KEYS[table]).to_pylist()], pa.bool_())
     )
 
 
-def _further(theirs: pa.Table, ours: pa.Table) -> pa.Table:
-    """Return the outcomes that we lack, or that are later than ours by what happened: done, or at a later step."""
+def _later_outcomes(theirs: pa.Table, ours: pa.Table) -> pa.Table:
+    """Return the outcomes in `theirs` that `ours` lacks, or that are done or at a later step while `ours` are not."""
 
-    def place(row: dict[str, Any]) -> tuple[bool, int]:
+    def progress(row: dict[str, Any]) -> tuple[bool, int]:
         return row["status"] == "done", row["steps"] or 0
 
-    own = {row["key"]: place(row) for row in ours.select(["key", "status", "steps"]).to_pylist()}
+    reached = {row["key"]: progress(row) for row in ours.select(["key", "status", "steps"]).to_pylist()}
     rows = theirs.select(["key", "status", "steps"]).to_pylist()
-    later = [row["key"] not in own or place(row) > own[row["key"]] for row in rows]
+    later = [row["key"] not in reached or progress(row) > reached[row["key"]] for row in rows]
     return theirs.filter(pa.array(later, pa.bool_()))
 
 
-def _whole_trials(
-    trials: pa.Table, measured: dict[str, set[int]], environments: set[str], target: Store, left_out: list[str]
-) -> pa.Table:
-    """Return the outcomes without those whose measurements are lost, and without the names of files that are."""
-    return pa.Table.from_pylist(list(_whole(trials, measured, environments, target, left_out)), schema=trials.schema)
-
-
-def _whole(
-    trials: pa.Table, measured: dict[str, set[int]], environments: set[str], target: Store, left_out: list[str]
+def _whole_outcomes(
+    trials: pa.Table, measured: dict[str, set[int]], environments: set[str], files: set[str], merged: Merged
 ) -> Iterator[dict[str, Any]]:
-    there = target.files(below=True)
-    checkpoints = checkpoints_by_trial(there)
+    """Yield the outcomes whose measurements are complete, without the names of files and environments that are missing.
+
+    Args:
+        trials: rows of table `trials`.
+        measured: the steps with measurements, by trial key.
+        environments: the known environments.
+        files: the target's files.
+        merged: where trials that are left out are recorded.
+    """
+    checkpoints = checkpoints_by_trial(files)
     for row in trials.to_pylist():
-        config = config_of(row["config"])
-        if config is not None and row["status"] in FINISHED:
-            lost = rungs_until(config, row["status"], row["steps"] or 0) - measured.get(row["key"], set())
-            if lost:
-                steps = ", ".join(map(str, sorted(lost)))
-                left_out.append(f"trial {row['key']} is left out: what it measured at step {steps} is lost")
-                continue
+        if lost := missing_rungs(row, measured):
+            merged.leave_out(f"trial {row['key']}", f"its measurements at step {', '.join(map(str, lost))} are lost")
+            continue
         for column in _FILES:
-            later = column == "checkpoint" and any(name > row[column] for name in checkpoints.get(row["key"], {}).values())
-            if row[column] not in there and not (row[column] and later):
+            name = row[column]
+            replaced = name and column == "checkpoint" and any(path > name for path in checkpoints.get(row["key"], {}).values())
+            if name not in files and not replaced:
                 row[column] = None
         if row["environment"] not in environments:
             row["environment"] = None
@@ -183,9 +170,7 @@ def _whole(
 
 
 def _publish(store: Store, table: Table, rows: pa.Table) -> int:
-    """Write one part per sweep, with the times at which the rows were recorded."""
+    """Write one part per sweep, keeping the times at which the rows were recorded; return the number of rows."""
     for sweep in rows["sweep"].unique().to_pylist():
-        own = rows.filter(pc.equal(rows["sweep"], sweep)).drop_columns("sweep")
-        name, data = parts.pack(own)
-        store.write_file(f"{table}/sweep={sweep}/{name}", data)
+        store.append_part(table, sweep, rows.filter(pc.equal(rows["sweep"], sweep)).drop_columns("sweep"))
     return len(rows)

@@ -1,4 +1,4 @@
-"""What a sweep must do again because the store has lost it: measurements, and checkpoints of trials that have ended."""
+"""Reopening of trials whose measurements or last checkpoint the store has lost."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,60 +16,60 @@ from trainers.common.errors import DamagedError
 
 
 def reopen(plan: Plan, ledger: Ledger, store: Store) -> Iterator[str]:
-    """Reopen the trials of a plan of which the store has lost measurements or the last checkpoint, before anything is run.
+    """Reopen the trials of a plan whose measurements or last checkpoint the store has lost. To be called before a run.
 
-    A trial goes on from its last checkpoint where nothing before it is lost; else it begins anew, and its checkpoints are set
-    aside. On the same kind of machine it measures the same again.
+    A trial resumes from its last checkpoint if no measurement up to it is lost; otherwise it restarts, and its checkpoints are
+    set aside. On the same kind of machine the repeated measurements are equal to the lost ones.
 
     Yields:
-        a line per trial that is reopened.
+        One line per reopened trial.
     """
     trials = store.read("trials")
     if set(trials["environment"].dropna()) - set(store.read("environments")["environment"]):
-        record_environment(store, plan.spec.name)  # perhaps it was this machine's row
+        record_environment(store, plan.spec.name)  # the lost row may be this machine's
     rows = {row["key"]: row for row in trials[trials["status"].isin(FINISHED)].to_dict("records")}
-    # In this order, against that in which a trial publishes them: one that runs elsewhere meanwhile has lost nothing.
-    kept = _checkpoints(plan, ledger, store)
+    # A trial publishes measurements before checkpoints; in the opposite order none of a running trial's can seem lost.
+    undamaged = _checkpoints(plan, ledger, store)
     measured = steps_by_trial(store.read("measurements"))
     for key, trial in plan.by_key.items():
-        row, own = rows.get(key), kept.get(key, {})
-        if row is None and not own:
+        row, checkpoints = rows.get(key), undamaged.get(key, {})
+        if row is None and not checkpoints:
             continue
-        last = max(own, default=0)
+        last = max(checkpoints, default=0)
         needed = rungs_until(trial, "running", last)
         lost = []
         if row is not None:
             needed |= rungs_until(trial, row["status"], int(row["steps"]))
-            named = row["checkpoint"]
-            if isinstance(named, str) and not any(name >= named for name in own.values()):
+            recorded = row["checkpoint"]
+            if isinstance(recorded, str) and not any(name >= recorded for name in checkpoints.values()):
                 lost.append("its last checkpoint")
         missing = sorted(needed - measured.get(key, set()))
         if missing:
-            lost.append("what it measured at step " + ", ".join(map(str, missing)))
+            lost.append("its measurements at step " + ", ".join(map(str, missing)))
         if not lost:
             continue
-        if own and missing and missing[0] <= last:
-            for name in own.values():
-                store.set_aside(name, "its trial begins anew, for measurements before it are lost")
-            own, last = {}, 0
+        if checkpoints and missing and missing[0] <= last:
+            for name in checkpoints.values():
+                store.set_aside(name, "its trial restarts, because measurements before it are lost")
+            last = 0
         ledger.reopen(key, last)
-        what = f"goes on from step {last}" if last else "begins anew"
-        yield f"trial {key} {what}: the store has lost {' and '.join(lost)}"
+        action = f"resumes from step {last}" if last else "restarts"
+        yield f"trial {key} {action}: the store has lost {' and '.join(lost)}"
 
 
 def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> dict[str, dict[int, str]]:
-    """Return a plan's checkpoints by trial and step; damaged ones are set aside.
+    """Return a plan's undamaged checkpoints by trial and step; damaged ones are set aside.
 
-    Those that will be read are looked at as a whole; of the others, which may be many and large, the length.
+    Checkpoints that the run will read are checked whole; of the others, which may be many and large, only the length.
     """
     files = store.files("checkpoints", below=True)
-    found = checkpoints_by_trial(files)
-    planned = [name for key in plan.by_key for name in found.get(key, {}).values()]
-    still = ledger.open_trials()
-    read = {*still, *(plan.by_key[key].parent for key in still)}
-    will_be_read = {name for key in read if key for name in found.get(key, {}).values()}
+    checkpoints = checkpoints_by_trial(files)
+    planned = [name for key in plan.by_key for name in checkpoints.get(key, {}).values()]
+    unfinished = ledger.open_trials()
+    readers = {*unfinished, *(plan.by_key[key].parent for key in unfinished)}
+    will_be_read = {name for key in readers if key for name in checkpoints.get(key, {}).values()}
 
-    def whole(name: str) -> bool:
+    def is_whole(name: str) -> bool:
         try:
             if name in will_be_read:
                 sealed_tensors.check(store.read_file(name))
@@ -79,9 +79,9 @@ def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> dict[str, dict[int
         except DamagedError as error:
             store.set_aside(name, str(error))
             return False
-        except FileNotFoundError:  # another driver's trial has gone on since
+        except FileNotFoundError:  # replaced by another driver's trial since it was listed
             return False
         return True
 
     with ThreadPoolExecutor(READERS) as pool:
-        return checkpoints_by_trial(name for name, kept in zip(planned, pool.map(whole, planned), strict=True) if kept)
+        return checkpoints_by_trial(name for name, whole in zip(planned, pool.map(is_whole, planned), strict=True) if whole)

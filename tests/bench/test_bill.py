@@ -1,4 +1,4 @@
-"""What a sweep will cost: against stores with known times, and against the rule's own counts."""
+"""The cost of a sweep: compared with stores of known times, and with the counts of the stopping rule."""
 
 from pathlib import Path
 
@@ -21,10 +21,10 @@ def test_as_many_trials_are_expected_at_each_rung_as_the_rule_keeps():
         assert [sum(shares[key][rung] for key in keys) for rung in range(3)] == pytest.approx([5, 3, 2])
     assert all(set(shares[trial.key]) == {1.0} for trial in plan.of_kind("pretrain"))
     without = make_plan(SweepSpec.model_validate({**tiny.SPEC, "stopping": {"rule": "none"}}))
-    assert {share for each in expected_shares(Ledger.fresh(without)).values() for share in each} == {1.0}
+    assert {share for shares in expected_shares(Ledger.fresh(without)).values() for share in shares} == {1.0}
 
 
-def test_known_values_decide_before_drawn_ones():
+def test_measured_values_take_precedence_over_drawn_ones():
     plan = make_plan(SweepSpec.model_validate(tiny.SPEC))
     ledger = Ledger.fresh(plan)
     keys = next(iter(plan.cells.values()))
@@ -34,7 +34,7 @@ def test_known_values_decide_before_drawn_ones():
     assert [shares[key][1] for key in keys] == pytest.approx([1, 1, 1, 0, 0])
 
 
-def test_of_a_search_the_settings_of_a_strategy_compete_and_a_smaller_budget_ends_sooner(tmp_path: Path):
+def test_in_a_search_the_settings_of_a_strategy_compete_and_smaller_budgets_end_earlier(tmp_path: Path):
     tuning = {"target": "letters", "size": 10, "trials": 4, "learning_rate": [1e-4, 1e-3], "steps": [4, 8]}
     plan = Search.of(tiny.make(stopping={"rule": "halving"}, tuning=tuning)).plan()
     shares = expected_shares(Ledger.fresh(plan))
@@ -47,7 +47,7 @@ def test_of_a_search_the_settings_of_a_strategy_compete_and_a_smaller_budget_end
     assert bill.expected.value < bill.at_most.value
 
 
-def test_a_trial_that_was_stopped_for_what_it_came_to_leaves_open_who_of_the_others_goes_on():
+def test_a_trial_stopped_by_its_own_curve_does_not_decide_which_others_continue():
     rule = {"rule": "halving", "keep": 0.5, "plateau": 1, "protect_strategies": False}
     strategies = ["finetune", "finetune-d", "finetune-g"]
     plan = tiny.make(sources=["letters", "shapes", "textures"], strategies=strategies, stopping=rule, training={"steps": 16})
@@ -62,7 +62,7 @@ def test_a_trial_that_was_stopped_for_what_it_came_to_leaves_open_who_of_the_oth
     assert [sum(shares[key][rung] for key in keys) for rung in range(4)] == pytest.approx([9, 5, 2, 1])
 
 
-def test_hours_in_all_and_of_what_is_left_are_those_of_the_trials(tmp_path: Path):
+def test_total_and_remaining_hours_are_those_of_the_trials(tmp_path: Path):
     half = make_plan(SweepSpec.model_validate({**tiny.SPEC, "conditional": [False]}))
     store = open_store(str(tmp_path / "store"), create=True)
     write(store, half)
@@ -78,5 +78,5 @@ def test_hours_in_all_and_of_what_is_left_are_those_of_the_trials(tmp_path: Path
 
     shared = make_plan(SweepSpec.model_validate({**tiny.SPEC, "conditional": [False], "sizes": [20, 30]}))
     (bill,) = bills(shared, store)
-    assert bill.left_at_most.times(3600).value == pytest.approx(truth - sources), "the other cell, and no source again"
+    assert bill.left_at_most.times(3600).value == pytest.approx(truth - sources), "the other cell, without the sources"
     assert bill.times(2)["left_expected"]["value"] * 1800 == pytest.approx(expected)

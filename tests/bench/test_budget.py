@@ -1,4 +1,4 @@
-"""What a run spends is counted, and a launch that would take it past its limit is refused; on a clock that the test sets."""
+"""The budget of a run: spent time is counted, and starts that would exceed the limit are refused. The tests set the clock."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from trainers.common.errors import UserError
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that the test sets."""
 
     now = 100.0
 
@@ -33,23 +33,23 @@ def clock() -> Clock:
 
 
 def fresh() -> Ledger:
-    """Return the ledger of three trials with two or three rungs each, of which nothing has run."""
+    """Return the ledger of three trials with two or three rungs each, none of which has run."""
     plan = tiny.make(sources=[], strategies=["scratch"], seeds=[0, 1, 2])
     return Ledger.fresh(plan)
 
 
 def known(ledger: Ledger) -> Mapping[str, Estimate]:
-    """Say that a set-up takes 2 seconds, and the three rungs 8, 10 and 20."""
+    """Return estimates of 2 seconds for the set-up, and 8, 10 and 20 for the three rungs."""
     return dict.fromkeys(ledger.plan.by_key, Estimate(2.0, (8.0, 10.0, 20.0)))
 
 
-def test_slots_are_held_from_start_to_pause_or_end_and_failed_attempts_count(clock: Clock):
+def test_slots_are_occupied_from_start_to_pause_or_end_and_failed_attempts_count(clock: Clock):
     ledger = fresh()
     budget, (one, two, _) = Budget(ledger, clock=clock), list(ledger.plan.by_key)
     for passed, event in (
-        (5, lambda: ledger.start(one)),  # nothing has run so far
+        (5, lambda: ledger.start(one)),  # nothing has run yet
         (10, lambda: ledger.start(two)),
-        (3, lambda: ledger.queue(two)),  # failed, and waits for its next attempt
+        (3, lambda: ledger.queue(two)),  # failed, and waits for its retry
         (7, lambda: ledger.start(two)),
         (1, lambda: ledger.pause(one)),
         (4, lambda: ledger.end(two, "done")),
@@ -61,7 +61,7 @@ def test_slots_are_held_from_start_to_pause_or_end_and_failed_attempts_count(clo
     assert budget.spent == 10 + 2 * 3 + 7 + 2 * 1 + 4
 
 
-def test_a_launch_counts_up_to_the_next_rung_beside_what_runs_and_waits_in_the_queue(clock: Clock):
+def test_a_start_counts_to_the_next_rung_in_addition_to_running_and_queued_trials(clock: Clock):
     ledger = fresh()
     one, two, three = ledger.plan.by_key
     budget = Budget(ledger, 29.0, lambda: known(ledger), clock)
@@ -70,14 +70,14 @@ def test_a_launch_counts_up_to_the_next_rung_beside_what_runs_and_waits_in_the_q
     ledger.start(one)
     assert budget.allows(two)
     ledger.queue(two)
-    clock.now += 6  # of the 10 that the first needs to its first rung
-    assert budget.allows(one), "it runs already"
+    clock.now += 6  # of the 10 seconds to the first rung
+    assert budget.allows(one), "it is running"
     assert not budget.allows(three)
     assert budget.refused == pytest.approx(6 + 4 + 10 + 10)
-    assert not budget.allows(two), "what has been refused once is over"
+    assert not budget.allows(two), "after one refusal all are refused"
 
 
-def test_a_trial_goes_on_from_its_rung_only_as_far_as_there_is_room(clock: Clock):
+def test_a_trial_continues_from_its_rung_only_within_the_limit(clock: Clock):
     ledger = fresh()
     one, *_ = ledger.plan.by_key
     budget = Budget(ledger, 35.0, lambda: known(ledger), clock)
@@ -92,15 +92,15 @@ def test_a_trial_goes_on_from_its_rung_only_as_far_as_there_is_room(clock: Clock
     assert (budget.spent, budget.refused) == (23.0, 43.0)
 
 
-def test_while_nothing_is_known_no_more_trials_wait_than_there_are_slots(clock: Clock):
+def test_without_estimates_no_more_trials_are_queued_than_there_are_slots(clock: Clock):
     ledger = fresh()
     one, two, three = ledger.plan.by_key
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
 
     def ask() -> Mapping[str, Estimate]:
-        if not found:
+        if not estimates:
             raise UserError("unknown")
-        return found
+        return estimates
 
     budget = Budget(ledger, 100.0, ask, clock)
     budget.slots = 2
@@ -108,30 +108,30 @@ def test_while_nothing_is_known_no_more_trials_wait_than_there_are_slots(clock: 
         assert budget.allows(key)
         ledger.start(key)
     assert not budget.allows(three)
-    assert budget.refused is None, "it may be later"
+    assert budget.refused is None, "it may be started later"
     clock.now += 20
-    found |= known(ledger)
+    estimates |= known(ledger)
     ledger.reach(one, 2, 1.0)
     budget.on_rung(one)
     assert budget.allows(three)
     clock.now += 40
-    assert not budget.allows(three), "the limit has been passed"
+    assert not budget.allows(three), "the limit has been exceeded"
 
 
-def test_what_trials_take_is_asked_again_when_more_of_them_have_been_measured(clock: Clock):
-    """The first to reach a rung may have had to wait for what the others find ready."""
+def test_estimates_are_updated_when_more_trials_have_been_measured(clock: Clock):
+    """The first trial to reach a rung may have prepared what the others use."""
     ledger = fresh()
     one, two, _ = ledger.plan.by_key
-    told = [dict.fromkeys(ledger.plan.by_key, Estimate(2.0, (leg,) * 3)) for leg in (70.0, 20.0, 10.0)]
-    budget = Budget(ledger, 100.0, lambda: told.pop(0), clock, spent=25.0)
+    answers = [dict.fromkeys(ledger.plan.by_key, Estimate(2.0, (leg,) * 3)) for leg in (70.0, 20.0, 10.0)]
+    budget = Budget(ledger, 100.0, lambda: answers.pop(0), clock, spent=25.0)
     assert budget.allows(one)
     ledger.start(one)
     for rung, left in ((2, 1), (4, 0)):
         ledger.reach(one, rung, 1.0)
         budget.on_rung(one)
         assert budget.allows(one)
-        assert len(told) == left
-    assert budget.allows(two), "it would not be at 70 seconds"
+        assert len(answers) == left
+    assert budget.allows(two), "at 70 seconds it would be refused"
     clock.now += 65
     assert not budget.allows(two)
     assert budget.told().startswith(
@@ -139,8 +139,8 @@ def test_what_trials_take_is_asked_again_when_more_of_them_have_been_measured(cl
     )
 
 
-def test_the_search_is_over_once_a_launch_has_been_refused(tmp_path: Path):
-    """Ray would ask for ever where nothing runs: with None it is told to."""
+def test_the_search_is_finished_after_a_refused_start(tmp_path: Path):
+    """Ray asks again without end while nothing runs if the searcher returns None."""
     ledger, store = fresh(), open_store(str(tmp_path), create=True)
     with Claims(store) as claims:
         sharing = Sharing(ledger, store, claims, lambda: None)

@@ -1,4 +1,4 @@
-"""The check of a store: silent on a whole one, and naming every kind of fault."""
+"""The check of a store: no faults in an undamaged one, and every kind of fault reported."""
 
 import json
 from collections.abc import Callable
@@ -60,14 +60,14 @@ def edited(store: Store) -> None:
 
 NOW = [pa.scalar(0, pa.timestamp("us", tz="UTC"))]
 FAULTS: dict[str, tuple[Callable[[Store], None], str, str]] = {
-    "a part cut short": (lambda s: cut(s, "trials/*/*.parquet"), "part", "name is the hash of"),
-    "a part with another bit": (lambda s: spoil(s, "measurements/*/*.parquet"), "part", "name is the hash of"),
+    "a part cut short": (lambda s: cut(s, "trials/*/*.parquet"), "part", "is not the one in its name"),
+    "a part with another bit": (lambda s: spoil(s, "measurements/*/*.parquet"), "part", "is not the one in its name"),
     "an old part cut short": (
         lambda s: (cut(s, "trials/*/*.parquet"), rename(s, "trials/*/*.parquet", "f00.parquet"))[0],
-        "part", "f00.parquet: not a whole Parquet file",
+        "part", "f00.parquet: not a complete Parquet file",
     ),
     "a part of something else": (lambda s: foreign(s, colour=["red"]), "part", "no column recorded_at"),
-    "a part of other types": (lambda s: foreign(s, recorded_at=NOW, steps=["many"]), "part", "not this table's schema"),
+    "a part of other types": (lambda s: foreign(s, recorded_at=NOW, steps=["many"]), "part", "have this table's schema"),
     "a part with fewer columns": (lambda s: foreign(s, recorded_at=NOW), "schema", "missing or unknown"),
     "a key of nothing": (lambda s: recorded(s, key="0" * 16), "key", f"trials, {'0' * 16}: its configuration's key is"),
     "an edited configuration": (edited, "key", "its configuration's key is"),
@@ -76,13 +76,13 @@ FAULTS: dict[str, tuple[Callable[[Store], None], str, str]] = {
     "a measurement of nothing": (lambda s: measured(s, trial="nobody"), "unknown", "measurements, trial nobody"),
     "a lost environment": (lambda s: file(s, "environments/*/*").unlink(), "unknown", "no row of table environments"),
     "another value": (lambda s: measured(s, value=-1.0), "differing", "2 different values of value"),
-    "a lost checkpoint": (lambda s: file(s, "checkpoints/*/*").unlink(), "file", "and it is missing"),
+    "a lost checkpoint": (lambda s: file(s, "checkpoints/*/*").unlink(), "file", ": missing, but named by trial"),
     "a checkpoint cut short": (lambda s: cut(s, "checkpoints/*/*"), "file", "bytes instead of"),
     "a checkpoint with another bit": (lambda s: spoil(s, "checkpoints/*/*"), "file", "its bytes do not match its checksum"),
-    "a lost picture": (lambda s: file(s, "samples/real-*").unlink(), "file", "and it is missing"),
-    "a picture cut short": (lambda s: cut(s, "samples/*"), "file", "not a whole picture"),
+    "a lost picture": (lambda s: file(s, "samples/real-*").unlink(), "file", ": missing, but named by trial"),
+    "a picture cut short": (lambda s: cut(s, "samples/*"), "file", "not a complete image"),
     "a reference with another bit": (lambda s: spoil(s, "references/*"), "file", "do not match its checksum"),
-    "a temporary file": (lambda s: (Path(s.root) / "trials" / ".0.tmp").touch(), "temporary", "trials/.0.tmp: left over"),
+    "a temporary file": (lambda s: (Path(s.root) / "trials" / ".0.tmp").touch(), "temporary", "trials/.0.tmp: a temporary"),
     "a plan cut short": (lambda s: cut(s, "sweeps/*"), "sweep", "sweeps/small.json: damaged; `transfergan run`"),
     "a plan of nothing": (lambda s: file(s, "sweeps/*").write_text("[]") and None, "sweep", "sweeps/small.json: damaged"),
 }  # fmt: skip
@@ -100,8 +100,8 @@ def test_a_fault_is_named(finished: Store, name: str):
     assert {path: path.stat().st_mtime_ns for path in Path(finished.root).rglob("*")} == before
 
 
-def test_what_older_stores_hold_is_no_fault(finished: Store):
-    """Parts by random names, checkpoints without a seal."""
+def test_files_of_older_versions_are_no_fault(finished: Store):
+    """Parts with random names, checkpoints without a checksum."""
     from safetensors.torch import load, save
 
     rename(finished, "trials/*/*.parquet", "0123456789abcdef0123456789abcdef.parquet")
@@ -113,7 +113,7 @@ def test_what_older_stores_hold_is_no_fault(finished: Store):
     assert check(finished) == []
 
 
-def test_the_verb_names_faults_by_line_or_as_json_and_exits_with_1(finished: Store):
+def test_the_verb_prints_faults_as_lines_or_json_and_exits_with_1(finished: Store):
     def call(*options: str) -> tuple[int, str]:
         result = CliRunner().invoke(app, ["store", "check", "--store", finished.root, *options])
         return result.exit_code, result.stdout
@@ -137,10 +137,10 @@ def test_the_check_reads_a_store_on_s3(store: Store):
     assert [fault.where for fault in check(open_store(store.uri))] == ["measurements, trial nobody"]
 
 
-def test_what_another_driver_publishes_while_one_begins_is_not_taken_for_lost(
+def test_results_that_another_driver_publishes_meanwhile_do_not_count_as_lost(
     finished: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Its trial reaches a rung when the outcomes are read and the checkpoints not yet listed, and replaces an older one."""
+    """Its trial reaches a rung between the reading of outcomes and the listing of checkpoints, and replaces a checkpoint."""
     plan = tiny.make()
     key = plan.trials[0].key
     store = open_store(str(tmp_path / "shared"), create=True)

@@ -1,4 +1,4 @@
-"""Compaction: the same rows in fewer files, on a real directory and on a real S3 server, and beside writers and readers."""
+"""Compaction: equal rows in fewer files, on a directory and on an S3 server, also with concurrent writers and readers."""
 
 import os
 import threading
@@ -30,14 +30,14 @@ def test_each_table_and_sweep_becomes_one_part_and_reads_as_before(store: Store)
     assert (done.table, done.sweep, done.parts, done.rows) == ("measurements", "a", 5, 8)
     assert len(store.list_parts("measurements")) == 2
     pd.testing.assert_frame_equal(rows(store), before)
-    assert list(before["value"][:2]) == [3.0, 2.0], "the newest, of whatever sweep"
+    assert list(before["value"][:2]) == [3.0, 2.0], "the newest of all sweeps"
     assert compact(store) == []
     store.append("measurements", "a", [measurement(step=9)])
     assert [each.parts for each in compact(store)] == [2]
     assert len(rows(store)) == 9
 
 
-def test_a_compaction_that_was_cut_off_before_it_deleted_anything_doubles_nothing(store: Store):
+def test_a_compaction_killed_before_it_deletes_parts_duplicates_no_rows(store: Store):
     for step in range(3):
         store.append("measurements", "a", [measurement(step=step)])
     before = rows(store)
@@ -52,7 +52,7 @@ def test_a_compaction_that_was_cut_off_before_it_deleted_anything_doubles_nothin
     pd.testing.assert_frame_equal(rows(store), before)
 
 
-def test_old_temporary_files_go_and_young_ones_stay(tmp_path: Path):
+def test_old_temporary_files_are_deleted_and_recent_ones_kept(tmp_path: Path):
     store = open_store(str(tmp_path), create=True)
     old, young = tmp_path / "trials" / ".0.tmp", tmp_path / "trials" / ".1.tmp"
     old.parent.mkdir()
@@ -64,11 +64,11 @@ def test_old_temporary_files_go_and_young_ones_stay(tmp_path: Path):
     assert (old.exists(), young.exists()) == (False, True)
 
 
-def test_readers_and_a_writer_beside_compactions_miss_nothing(store: Store):
-    """What has been written before a read begins, the read has."""
+def test_concurrent_readers_and_a_writer_miss_no_rows(store: Store):
+    """A read contains all rows that were written before it began."""
     written, done, errors = [0], threading.Event(), []
 
-    def compact_for_ever() -> None:
+    def compact_endlessly() -> None:
         try:
             while not done.is_set():
                 compact(store)
@@ -80,7 +80,7 @@ def test_readers_and_a_writer_beside_compactions_miss_nothing(store: Store):
             store.append("measurements", "a", [measurement(step=written[0])])
             written[0] += 1
 
-    threads = [threading.Thread(target=target) for target in (compact_for_ever, compact_for_ever, write)]
+    threads = [threading.Thread(target=target) for target in (compact_endlessly, compact_endlessly, write)]
     for thread in threads:
         thread.start()
     end, reads = time.monotonic() + 1.5, 0
@@ -100,7 +100,7 @@ def test_readers_and_a_writer_beside_compactions_miss_nothing(store: Store):
     assert len(store.read("measurements")) == written[0]
 
 
-def test_the_verb_tells_what_it_merged(tmp_path: Path):
+def test_the_verb_prints_what_it_merged(tmp_path: Path):
     store = open_store(str(tmp_path), create=True)
     for step in range(3):
         store.append("measurements", "quick", [measurement(step=step)])

@@ -1,4 +1,4 @@
-"""Estimates from stores whose trials take what a formula says, and from one that was really run."""
+"""Estimates from stores with computed times, and from one that was really run."""
 
 import math
 from pathlib import Path
@@ -21,12 +21,12 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_other_budgets_rungs_and_sizes_are_told_to_the_second(store: Store, ended: bool):
+def test_other_budgets_rungs_and_sizes_are_estimated_exactly(store: Store, ended: bool):
     plan = tiny.make(training={**tiny.SPEC["training"], "steps": 12}, pretrain={"steps": 9}, sizes=[20, 30])
     write(store, plan, ended=ended)
     other = tiny.make(training={**tiny.SPEC["training"], "steps": 40}, evaluation={"samples": 64, "first_rung": 10}, sizes=[50])
     found = estimates(other, store)
-    truth = TRUTH if ended else (*TRUTH[:3], 0.0)  # no last rung has been seen
+    truth = TRUTH if ended else (*TRUTH[:3], 0.0)  # no last rung was measured
     for trial in other.trials:
         at = [seconds(trial, step, truth) for step in (0, *trial.rungs)]
         assert found[trial.key].setup_seconds == pytest.approx(at[0])
@@ -34,7 +34,7 @@ def test_other_budgets_rungs_and_sizes_are_told_to_the_second(store: Store, ende
         assert found[trial.key].seconds(1) == pytest.approx(at[-1] - at[1])
 
 
-def test_larger_networks_take_between_as_long_and_in_proportion_to_their_operations(store: Store):
+def test_the_interval_of_larger_networks_reaches_from_no_difference_to_the_ratio_of_operations(store: Store):
     from trainers.core.flops import step_flops
 
     plan = tiny.make(sizes=[20, 30])
@@ -51,7 +51,7 @@ def test_larger_networks_take_between_as_long_and_in_proportion_to_their_operati
     assert found.bounds[1] == pytest.approx(1)
 
 
-def test_what_was_not_measured_is_unknown_and_the_fix_is_said(store: Store, tmp_path: Path):
+def test_unmeasured_trials_are_refused_with_the_fix(store: Store, tmp_path: Path):
     plan = tiny.make()
     with pytest.raises(UserError, match="--max-hours"):
         estimates(plan, None)
@@ -65,7 +65,7 @@ def test_what_was_not_measured_is_unknown_and_the_fix_is_said(store: Store, tmp_
         estimates(other, store)
 
 
-def test_each_device_is_told_by_its_own_trials(store: Store):
+def test_each_device_is_estimated_from_its_trials(store: Store):
     write(store, tiny.make(), device="cpu")
     write(store, tiny.make(sources=["shapes"], seeds=[1, 2]), device="H100", factor=lambda trial: 0.1)
     write(store, tiny.make(sources=["letters"], seeds=[3]), device="A100", factor=lambda trial: 0.2)
@@ -75,19 +75,19 @@ def test_each_device_is_told_by_its_own_trials(store: Store):
         for asked, device in ((plan, None), (on_gpu, "A100"), (on_gpu, "H100"))
     )
     assert (slow, a100) == pytest.approx((10 * h100, 2 * h100))
-    assert estimates(on_gpu, store) == estimates(on_gpu, store, "H100"), "most have run there"
+    assert estimates(on_gpu, store) == estimates(on_gpu, store, "H100"), "most trials ran there"
 
 
-def test_rungs_as_many_steps_apart_leave_open_what_is_training_and_what_evaluation(store: Store):
+def test_equally_spaced_rungs_do_not_separate_training_from_evaluation(store: Store):
     write(store, tiny.make(pretrain={"steps": 8}), ended=False)  # 2, 4
     other = tiny.make(training={**tiny.SPEC["training"], "steps": 40}, pretrain={"steps": 40}, sizes=[50])
     found = estimates(other, store)
-    said = together((each, each.seconds()) for each in found.values())
-    assert (said.low or math.inf) < sum(seconds(trial, 40, (*TRUTH[:3], 0.0)) for trial in other.trials) < said.value
-    assert said.high == said.value, "longer trials take no more than by steps alone"
+    total = together((each, each.seconds()) for each in found.values())
+    assert (total.low or math.inf) < sum(seconds(trial, 40, (*TRUTH[:3], 0.0)) for trial in other.trials) < total.value
+    assert total.high == total.value, "longer trials take at most the time by steps alone"
 
 
-def test_where_weights_lie_does_not_matter(store: Store, tmp_path: Path):
+def test_the_path_of_the_weights_does_not_matter(store: Store, tmp_path: Path):
     plans = []
     for folder in (tmp_path / "here", tmp_path / "there"):
         folder.mkdir()
@@ -99,7 +99,7 @@ def test_where_weights_lie_does_not_matter(store: Store, tmp_path: Path):
     assert estimates(plans[0], store) == estimates(plans[1], store)
 
 
-def test_trials_on_processors_that_are_not_known_tell_nothing_of_gpus(store: Store):
+def test_trials_on_unknown_processors_give_no_estimate_for_gpus(store: Store):
     write(store, tiny.make(), ended=False)
     store.append("environments", "s", [{"environment": "e", "details": '{"device": "cpu", "processor": "another"}'}])
     assert estimates(tiny.make(), store)
@@ -107,8 +107,8 @@ def test_trials_on_processors_that_are_not_known_tell_nothing_of_gpus(store: Sto
         estimates(tiny.make(resources={"gpus": 1}), store)
 
 
-def test_the_interval_of_a_total_holds_it_as_often_as_it_says():
-    """Trials are off by a log-normal factor; the total of twenty others, off alike, is in 95 % of the intervals."""
+def test_the_interval_of_a_total_has_its_nominal_coverage():
+    """Times have log-normal factors; the total of twenty other such trials is in 95 % of the intervals."""
     plan = tiny.make(sources=[], strategies=["scratch"], seeds=list(range(6)))
     one, rng, held = plan.trials[0], np.random.default_rng(0), 0
     for _ in range(400):
@@ -118,23 +118,23 @@ def test_the_interval_of_a_total_holds_it_as_often_as_it_says():
             legs = zip(np.diff((0, *trial.rungs)), (False, False, True), np.diff(at), strict=True)
             found.append(Measured(trial, None, False, at[0], tuple(legs)))
         each = estimate(plan, found)[one.key]
-        said = together([(each, each.seconds())] * 20)
+        total = together([(each, each.seconds())] * 20)
         truth = seconds(one, 8) * np.exp(rng.normal(0, 0.3, 20)).sum()
-        held += (said.low or math.inf) <= truth <= (said.high or 0)
+        held += (total.low or math.inf) <= truth <= (total.high or 0)
     assert held / 400 == pytest.approx(0.95, abs=0.03)
 
 
 def test_one_measured_trial_gives_no_interval():
-    said = together([(Estimate(1.0, (2.0, 3.0), bounds=None), 6.0), (Estimate(1.0, (2.0,)), 3.0)])
-    assert (said.value, said.low, said.high) == (9.0, None, None)
-    assert said.times(2).value == 18.0
-    assert [str(said), str(Interval(56540.2, 999.96, 71234.6))] == ["9", "56,540 (1,000 to 71,235)"]
+    total = together([(Estimate(1.0, (2.0, 3.0), bounds=None), 6.0), (Estimate(1.0, (2.0,)), 3.0)])
+    assert (total.value, total.low, total.high) == (9.0, None, None)
+    assert total.times(2).value == 18.0
+    assert [str(total), str(Interval(56540.2, 999.96, 71234.6))] == ["9", "56,540 (1,000 to 71,235)"]
 
 
-def test_a_real_store_s_trials_take_what_they_took(finished: Store):
-    """All of its trials are alike, so that together they are fitted exactly."""
+def test_the_trials_of_a_real_store_are_estimated_by_their_own_times(finished: Store):
+    """All of its trials are alike, so their total is fitted exactly."""
     found = measured(finished)
     assert {each.device for each in found} != {None}
-    said = estimates(tiny.make(), finished)
-    assert sum(said[each.trial.key].seconds() for each in found) == pytest.approx(sum(each.seconds for each in found))
+    total = estimates(tiny.make(), finished)
+    assert sum(total[each.trial.key].seconds() for each in found) == pytest.approx(sum(each.seconds for each in found))
     assert math.isclose(sum(each.seconds for each in found), finished.read("trials")["seconds"].sum())

@@ -184,7 +184,7 @@ def test_a_source_whose_checkpoint_has_another_bit_is_trained_again_before_anyth
     file(finished, f"checkpoints/{child.key}/*").unlink()
     spoil(finished, f"checkpoints/{source.key}/*")
     (line,) = tiny.run_here(tiny.make(), finished)
-    assert line == f"trial {source.key} begins anew: the store has lost its last checkpoint"
+    assert line == f"trial {source.key} restarts: the store has lost its last checkpoint"
     assert any("checksum" in message for message in caplog.messages)
     assert faults(finished) == []
     same_outcomes(finished, open_store(str(finished_once)))
@@ -257,7 +257,7 @@ def test_a_compaction_that_finds_no_room_is_one_line_and_changes_nothing(scatter
     done = subprocess.run(verb, preexec_fn=lambda: _at_most(2000), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "takes no more: File too large; run the same command" in line
+    assert "accepts no more data: File too large; run the same command" in line
     pd.testing.assert_frame_equal(table(scattered), before)
     assert check(scattered) == []
     tiny.transfergan("store", "compact", "--store", scattered.root, cwd=Path(scattered.root))
@@ -281,7 +281,7 @@ def test_a_full_disk_is_one_line_and_the_same_sweep_finishes_when_there_is_room(
     failed = tiny.transfergan("run", spec, "--store", small_disk / "store", cwd=small_disk.parent, expect=2)
     assert "Traceback" not in failed.stderr
     assert [line for line in failed.stderr.splitlines() if line.startswith("transfergan: ")] == [failed.stderr.splitlines()[-1]]
-    assert "takes no more: No space left on device; run the same command" in failed.stderr
+    assert "accepts no more data: No space left on device; run the same command" in failed.stderr
     store = open_store(str(small_disk / "store"))
     assert check(store) == []
     assert "failed" not in set(store.read("trials")["status"])

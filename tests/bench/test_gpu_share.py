@@ -1,4 +1,4 @@
-"""How closely trials share a GPU, by what they took of it."""
+"""The number of trials that share a GPU, by the memory that they used."""
 
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,22 @@ AUTO = {"gpus": "auto"}
 
 
 def shared(plan: Plan, folder: Path, **written: Any) -> Plan:
-    """Return the plan by a store in which the trials of `tiny.make()` have been measured."""
+    """Return the plan with its share of a GPU by a store in which the trials of `tiny.make()` have been measured."""
     store = open_store(str(folder), create=True)
     write(store, tiny.make(), **written)
     return share_gpus(plan, store)
 
 
-def test_a_plan_that_says_how_much_is_left_as_it_is(tmp_path: Path):
+def test_a_plan_with_a_given_share_is_unchanged(tmp_path: Path):
     plan = tiny.make(resources={"gpus": 0.5})
     assert shared(plan, tmp_path, device="H100", memory=80_000, peak=lambda trial: 100) is plan
 
 
 @pytest.mark.parametrize(("memory", "fits"), [(1e6, MOST), (3 * (MARGIN * 2000 + PROCESS) + 1, 3), (500, 1)])
-def test_as_many_share_a_gpu_as_its_memory_holds(tmp_path: Path, memory: float, fits: int):
+def test_as_many_trials_share_a_gpu_as_its_memory_holds(tmp_path: Path, memory: float, fits: int):
     plan = tiny.make(resources=AUTO)
     assert plan.spec.resources.gpus == 1
-    assert SweepSpec.model_validate(as_mapping(plan.spec)) == plan.spec, "a job asks for it where it runs"
+    assert SweepSpec.model_validate(as_mapping(plan.spec)) == plan.spec, "a job determines the share on its cluster"
     images = max(trial.size for trial in plan.trials) * 3 * 8**2 / 2**20
     found = shared(plan, tmp_path, device="H100", memory=memory, peak=lambda trial: 2000 if trial.size > 20 else 2000 - images)
     assert as_mapping(found.spec)["resources"]["gpus"] == pytest.approx(1 / fits)
@@ -47,7 +47,7 @@ def test_the_smallest_gpu_of_several_decides(tmp_path: Path):
 
 
 @pytest.mark.parametrize("written", [{}, {"device": "H100", "memory": 80_000}], ids=["on a CPU", "no peak"])
-def test_each_has_a_whole_gpu_where_nothing_was_measured(tmp_path: Path, written: dict[str, Any]):
+def test_each_trial_has_a_whole_gpu_if_nothing_was_measured(tmp_path: Path, written: dict[str, Any]):
     found = shared(tiny.make(resources=AUTO), tmp_path, **written)
     assert found.spec.resources.gpus == 1
     assert "no like trial" in found.notes[-1]

@@ -143,7 +143,7 @@ def test_an_import_without_its_checkpoint_must_be_imported_again(store: Store):
     ({"sources": ["import:thiers"]}, "no unconditional source 'import:thiers'; see transfergan import --help"),
     ({"conditional": [True]}, "no conditional source 'import:theirs'; it is unconditional"),
     ({"gan": {**tiny.SPEC["gan"], "width": 8}}, "gan.width: source 'import:theirs' was imported with 4, and the sweep has 8"),
-    ({"sources": ["shapes -> import:theirs"]}, "'import:theirs' is trained already, so it can only stand first in chain"),
+    ({"sources": ["shapes -> import:theirs"]}, "'import:theirs' is imported, so it can only be the first link of chain"),
     ({"sources": [["shapes", "import:theirs"]]}, "unknown domain 'import:theirs'"),
 ], ids=str)  # fmt: skip
 def test_a_sweep_that_names_an_import_wrongly_is_refused(store: Store, changes: dict[str, object], message: str):
@@ -259,7 +259,7 @@ def test_a_map_is_a_json_object_of_names(tmp_path: Path, text: str):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (("--domain", "folder:a/b"), "--name 'folder:a/b': letters, digits and . _ - only"),
+    (("--domain", "folder:a/b"), "--name 'folder:a/b': only letters, digits and . _ - are allowed"),
     (("--domain", "digitz"), "unknown domain 'digitz'"),
     (("--domain", "digits", "--set", "gan.resolution=128"), "not at 128"),
     (("--domain", "digits", "--map", "absent.json"), "--map 'absent.json' cannot be read"),

@@ -1,4 +1,4 @@
-"""Merging stores: everything that was lacking comes over, once, and the result has no fault."""
+"""Merging stores: everything that the target lacks is copied once, and the result has no fault."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def files(store: Store) -> dict[str, bytes]:
 
 
 def kept(store: Store) -> dict[str, bytes]:
-    """Return the files that are not tables'."""
+    """Return the files that are not parts of tables."""
     return {name: data for name, data in files(store).items() if name.partition("/")[0] not in SCHEMAS}
 
 
@@ -33,7 +33,7 @@ def rows(store: Store, table: str) -> pd.DataFrame:
     return store.read(table).sort_values(KEYS[table], ignore_index=True)  # type: ignore[index,arg-type]
 
 
-def test_an_empty_store_becomes_the_same_and_a_second_time_nothing_is_left_to_do(finished: Store, empty: Store):
+def test_an_empty_store_becomes_equal_and_a_second_merge_copies_nothing(finished: Store, empty: Store):
     before = files(finished)
     done = merge(finished, empty)
     assert done.left_out == []
@@ -51,7 +51,7 @@ def test_an_empty_store_becomes_the_same_and_a_second_time_nothing_is_left_to_do
 
 
 @pytest.mark.parametrize("at", range(0, 12, 2))
-def test_killed_anywhere_it_goes_on(finished: Store, empty: Store, monkeypatch: pytest.MonkeyPatch, at: int):
+def test_a_killed_merge_can_be_repeated(finished: Store, empty: Store, monkeypatch: pytest.MonkeyPatch, at: int):
     writes = 0
     write = Store.write_file
 
@@ -73,7 +73,7 @@ def test_killed_anywhere_it_goes_on(finished: Store, empty: Store, monkeypatch: 
     assert kept(empty) == kept(finished)
 
 
-def test_of_what_both_have_ours_stays_but_for_a_trial_that_went_further(finished: Store, empty: Store):
+def test_the_targets_rows_are_kept_except_for_trials_that_the_source_continued(finished: Store, empty: Store):
     last = finished.read("trials").iloc[-1]
     own = last.drop(["sweep", "recorded_at"]).where(last.notna(), None).to_dict()
     empty.append("trials", "mine", [{**own, "status": "stopped", "steps": 2, "checkpoint": None}])
@@ -88,7 +88,7 @@ def test_of_what_both_have_ours_stays_but_for_a_trial_that_went_further(finished
     assert empty.read("trials").set_index("key").loc[own["key"], "status"] == "done"
 
 
-def test_another_plan_of_the_same_name_is_kept_beside_ours(finished: Store, empty: Store):
+def test_a_different_plan_of_the_same_name_is_copied_under_another(finished: Store, empty: Store):
     planned = finished.read_sweep("sweeps/small.json")
     empty.write_sweep("small", {**planned, "trials": planned["trials"][:1]})
     merge(finished, empty)
@@ -108,7 +108,7 @@ def cut(path: Path) -> None:
 @pytest.mark.parametrize("pattern", [
     "checkpoints/*/*", "samples/*", "references/*", "measurements/*/*", "environments/*/*", "trials/*/*", "sweeps/*",
 ])  # fmt: skip
-def test_what_is_damaged_is_left_out_and_told_of(finished: Store, empty: Store, pattern: str):
+def test_damaged_files_are_left_out_and_reported(finished: Store, empty: Store, pattern: str):
     damaged = sorted(Path(finished.root).glob(pattern))[0]
     cut(damaged)
     before = files(finished)
@@ -116,10 +116,10 @@ def test_what_is_damaged_is_left_out_and_told_of(finished: Store, empty: Store, 
     name = str(damaged.relative_to(finished.root))
     assert name in done.left_out[0]
     assert check(empty) == []
-    assert files(finished) == before, "nothing is set aside in a store that is only read"
+    assert files(finished) == before, "no file is moved in a store that is only read"
 
 
-def test_a_checkpoint_that_a_later_one_has_replaced_does_not_come_over(finished: Store, empty: Store):
+def test_a_checkpoint_older_than_the_targets_is_not_copied(finished: Store, empty: Store):
     path = sorted(finished.files("checkpoints", below=True))[0]
     empty.write_file(path.replace("0000000", "9000000"), finished.read_file(path))
     merge(finished, empty)
@@ -127,12 +127,12 @@ def test_a_checkpoint_that_a_later_one_has_replaced_does_not_come_over(finished:
     assert check(empty) == []
 
 
-def test_the_verb_makes_the_store_and_says_what_came(finished: Store, tmp_path: Path):
+def test_the_verb_creates_the_store_and_prints_what_it_copied(finished: Store, tmp_path: Path):
     cut(sorted(Path(finished.root).glob("samples/*"))[0])
     result = CliRunner().invoke(
         app, ["store", "merge", finished.root, "--store", str(tmp_path / "new")], catch_exceptions=False
     )
     assert result.exit_code == 0
-    assert "is left out: not a whole picture" in result.stderr
+    assert "is left out: not a complete image" in result.stderr
     assert f"{len(tiny.make().trials)} of trials" in result.stdout
     assert json.loads((tmp_path / "new" / "store.json").read_text())

@@ -1,4 +1,4 @@
-"""The plan: grids counted by hand, keys that name what matters and nothing else, and mistakes that stop before any work."""
+"""The plan: grids counted by hand, keys that change with what decides the outcome only, and mistakes refused."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def planned(**changes: Any) -> Plan:
 
 
 def refused(**changes: Any) -> str:
-    """Return the one line that refuses a plan."""
+    """Return the one-line error of a plan that is refused."""
     with pytest.raises(UserError) as caught:
         planned(**changes)
     message = str(caught.value)
@@ -120,8 +120,8 @@ def test_sources_come_first_and_are_their_childrens_parents():
 
 def test_a_source_is_pretrained_on_all_its_images_for_its_own_budget():
     plan = planned(pretrain={"steps": 77, "seed": 5}, training={"steps": 9, "batch": 8})
-    found = {(t.domain.name, t.size, t.training.steps, t.training.batch, t.seed) for t in plan.of_kind("pretrain")}
-    assert found == {("letters", 4000, 77, 8, 5), ("shapes", 4000, 77, 8, 5)}
+    sources = {(t.domain.name, t.size, t.training.steps, t.training.batch, t.seed) for t in plan.of_kind("pretrain")}
+    assert sources == {("letters", 4000, 77, 8, 5), ("shapes", 4000, 77, 8, 5)}
 
 
 def test_a_cell_is_what_shares_target_size_and_conditional():
@@ -134,13 +134,13 @@ def test_a_cell_is_what_shares_target_size_and_conditional():
         assert {trial.cell for trial in trials} == {cell}
 
 
-def test_a_size_beyond_the_domain_is_the_whole_domain_and_is_said():
+def test_a_size_beyond_the_domain_is_the_whole_domain_and_is_noted():
     plan = planned(sizes=[500, 2000])
     assert {trial.size for trial in plan.of_kind("adapt")} == {500, 1000}
-    assert plan.notes == ("digits: size 2000 is more than its 1000 training images; all of them are used",)
+    assert plan.notes == ("digits: size 2000 exceeds its 1000 training images; all of them are used",)
 
 
-def test_sources_that_no_strategy_starts_from_are_not_looked_at():
+def test_sources_that_no_strategy_starts_from_are_not_read():
     assert len(planned(strategies=["scratch"], sources=["folder:/nowhere"]).trials) == 1
 
 
@@ -210,7 +210,7 @@ NAMES = st.sampled_from(builtin_names())
 
 @st.composite
 def specs(draw: st.DrawFn) -> SweepSpec:
-    """Return small sweeps over the built-in domains; lists may name a thing twice."""
+    """Return small sweeps over the built-in domains; lists may repeat an entry."""
     strategies = draw(st.lists(st.sampled_from(sorted(STRATEGIES)), min_size=1, max_size=3))
     needy = any(get_strategy(name).needs_source for name in strategies)
     return SweepSpec(
@@ -240,7 +240,7 @@ def test_no_plan_has_more_than_its_grid_and_nothing_is_lost_unsaid(spec: SweepSp
         for trial in adapts
     }
     assert len(distinct) == len(adapts)
-    # The order in which a list names things matters to nothing but the order of the trials.
+    # The order of a list's entries decides only the order of the trials.
     backwards = {name: getattr(spec, name)[::-1] for name in ("sources", "targets", "sizes", "strategies", "seeds")}
     assert set(make_plan(spec.model_copy(update=backwards)).by_key) == set(plan.by_key)
 
@@ -266,7 +266,7 @@ def test_a_folder_that_has_moved_keeps_its_trials(tmp_path: Path):
     assert as_target[0].trials[-1].domain.name != as_target[1].trials[-1].domain.name
     as_source = [planned(sources=[f"folder:{path}"]) for path in (here, there)]
     assert list(as_source[0].by_key) == list(as_source[1].by_key)
-    # Both at once are one domain.
+    # Together they are one domain.
     both = planned(targets=[f"folder:{here}", f"folder:{there}"])
     assert len(both.of_kind("adapt")) == 3
     assert both.collapsed == 5
@@ -281,21 +281,21 @@ def test_a_folder_with_other_images_has_other_trials(tmp_path: Path):
     assert keys(before, "pretrain") == keys(after, "pretrain")
 
 
-def test_what_a_user_should_know_of_a_folder_is_noted(tmp_path: Path):
+def test_skipped_and_few_images_of_a_folder_are_noted(tmp_path: Path):
     folder = pictures(tmp_path / "photos", 20)
     (folder / "broken.jpg").write_bytes(b"no image")
     name = f"folder:{folder}"
     assert planned(targets=[name], sizes=[5, 30]).notes == (
         f"{name}: 1 unreadable images skipped (broken.jpg)",
-        f"{name}: only 4 reference images, so FID and KID against it are rough",
-        f"{name}: size 30 is more than its 16 training images; all of them are used",
+        f"{name}: only 4 reference images, so FID and KID are imprecise",
+        f"{name}: size 30 exceeds its 16 training images; all of them are used",
     )
 
 
 # -- mistakes -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("changes", "said"), [
+@pytest.mark.parametrize(("changes", "words"), [
     ({"targets": ["digitz"]}, ("unknown domain 'digitz'", "did you mean digits", "folder:PATH")),
     ({"sources": ["leters"]}, ("unknown domain 'leters'", "did you mean letters")),
     ({"sources": []}, ("sources: ", "empty", "'finetune'")),
@@ -304,9 +304,9 @@ def test_what_a_user_should_know_of_a_folder_is_noted(tmp_path: Path):
     ({"targets": ["folder:/nowhere/at/all"]}, ("'folder:/nowhere/at/all'", "no such folder")),
     ({"targets": ["folder:"]}, ("has no path", "folder:PATH")),
 ], ids=str)  # fmt: skip
-def test_a_plan_that_cannot_run_is_refused(changes: dict[str, Any], said: tuple[str, ...]):
+def test_a_plan_that_cannot_run_is_refused(changes: dict[str, Any], words: tuple[str, ...]):
     message = refused(**changes)
-    for part in said:
+    for part in words:
         assert part in message
 
 
@@ -346,8 +346,8 @@ def test_from_what_the_cell_is_anyway_is_the_plain_strategy():
     strategies = ["finetune", "finetune[from=conditional]", "finetune[from=unconditional]"]
     plan = planned(strategies=strategies, conditional=[False, True])
     assert plan.collapsed == 4
-    found = {(trial.conditional, trial.strategy) for trial in plan.of_kind("adapt")}
-    assert found == {(c, s) for c in (False, True) for s in ("finetune", f"finetune[from={'un' if c else ''}conditional]")}
+    methods = {(trial.conditional, trial.strategy) for trial in plan.of_kind("adapt")}
+    assert methods == {(c, s) for c in (False, True) for s in ("finetune", f"finetune[from={'un' if c else ''}conditional]")}
 
 
 def test_only_a_domain_that_is_conditioned_on_needs_labels(tmp_path: Path):
@@ -391,13 +391,13 @@ def test_a_chain_comes_back_from_its_columns_with_its_keys():
         assert TrialConfig.model_validate_json(trial_columns(trial)["config"]).key == trial.key
 
 
-def test_trials_of_before_there_were_mixtures_and_chains_have_their_keys_still():
+def test_the_keys_of_trials_are_the_same_as_before_mixtures_and_chains_were_added():
     assert list(planned().by_key) == [
         "2bb668e623fd0d76", "09b6fc0df5240c9f", "0bf02aa19c5f9deb", "bff8c37bf6e6c86f", "6534623263ba7d8f"
     ]  # fmt: skip
 
 
-def test_every_link_of_a_chain_must_be_there_and_have_what_the_sweep_asks_for(tmp_path: Path):
+def test_every_link_of_a_chain_must_exist_and_have_the_labels_that_the_sweep_needs(tmp_path: Path):
     bare = f"folder:{pictures(tmp_path / 'bare', 30)}"
     assert "unknown domain 'numeralz'" in refused(sources=["letters -> numeralz"])
     assert "has no class labels" in refused(sources=[f"{bare} -> letters"], conditional=[True])

@@ -1,4 +1,4 @@
-"""The recommendation's command line: distances that agree with a sweep's, and a command that takes up its sources."""
+"""`transfergan recommend`: distances that agree with a sweep's, and a command that reuses its sources."""
 
 import json
 import shlex
@@ -24,7 +24,7 @@ from trainers.evaluation.references import embed
 
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A store with three targets, in the embedding that is on this machine."""
+    """A store with three targets, in an embedding that this machine has."""
     folder = tmp_path_factory.mktemp("recommend") / "store"
     identity = embedding_identity("builtin")
     return build(folder, targets=("t1", "t2", "t3"), sizes=(50,), resolution=8, embeddings=(identity,), keep=1.0, images=False)
@@ -53,7 +53,7 @@ def test_distances_are_fid_between_reference_splits_and_nothing_is_written(synth
     assert files(synthetic) == before
 
 
-def test_the_verb_ranks_and_says_what_it_stands_on(synthetic: Store):
+def test_the_verb_ranks_and_names_its_evidence(synthetic: Store):
     status, said = call("--target", "digits", "--store", synthetic.root, "--top", "2", "--size", "50")
     assert status == 0
     head, first, second, words, *notes, last = said.splitlines()
@@ -65,7 +65,7 @@ def test_the_verb_ranks_and_says_what_it_stands_on(synthetic: Store):
     assert last.startswith("To do so: transfergan run quickstart ")
 
 
-def test_as_json_with_all_that_the_table_says_and_a_command_for_each(synthetic: Store):
+def test_json_has_all_columns_of_the_table_and_a_command_per_row(synthetic: Store):
     found = json.loads(call("--target", "digits", "--store", synthetic.root, "--size", "40", "--json")[1])
     assert (found["target"], found["size"], found["resolution"]) == ("digits", 40, 8)
     assert "nearest that the store has to 40" in found["notes"][0]
@@ -76,7 +76,7 @@ def test_as_json_with_all_that_the_table_says_and_a_command_for_each(synthetic: 
     assert {row["basis"] for row in found["recommendations"]} == {"distance"}
 
 
-def test_an_embedding_that_is_not_here_leaves_the_mean_gain(tmp_path: Path):
+def test_without_the_embedding_the_mean_gain_decides(tmp_path: Path):
     build(tmp_path, sizes=(50,), sources={**SOURCES, "[bold]x[red]": 30.0}, images=False)
     status, said = call("--target", "digits", "--store", str(tmp_path), "--top", "20")
     assert status == 0
@@ -85,7 +85,7 @@ def test_an_embedding_that_is_not_here_leaves_the_mean_gain(tmp_path: Path):
     assert "[bold]x[red]" in said
 
 
-def test_the_command_repeats_the_sweeps_settings_so_that_its_source_is_found(tmp_path: Path):
+def test_the_command_repeats_the_sweeps_settings_so_its_source_is_reused(tmp_path: Path):
     plan = tiny.make()
     planned = as_mapping(plan.spec)
     line = command(planned, "numerals", "finetune", "shapes", 30, 8, True, "my store")
@@ -100,7 +100,7 @@ def test_the_command_repeats_the_sweeps_settings_so_that_its_source_is_found(tmp
     assert unlabelled.of_kind("pretrain")[0].key == plan.of_kind("pretrain")[0].key
 
 
-def test_the_command_takes_a_budget_in_images_and_a_hostile_name(tmp_path: Path):
+def test_the_command_accepts_a_budget_in_images_and_a_hostile_name(tmp_path: Path):
     target = "folder:/a b/'; rm -rf ~ #]["
     planned: dict[str, Any] = {**as_mapping(tiny.make().spec), "pretrain": {"images": 640}}
     spec = load_spec("quickstart", shlex.split(command(planned, "numerals", "finetune", target, 9, 8, False, "s"))[6::2])
@@ -113,7 +113,7 @@ def test_the_command_takes_a_budget_in_images_and_a_hostile_name(tmp_path: Path)
     assert other.gan.resolution == 32
 
 
-def test_an_embedding_is_found_by_what_it_is(tmp_path: Path):
+def test_an_embedding_is_found_by_its_identity(tmp_path: Path):
     identity = embedding_identity("builtin")
     assert embedding_name(identity, {}) == "builtin"
     planned = {"s": {"spec": {"evaluation": {"embedding": "custom:/none.pt"}}}, "t": {"spec": {}}}
@@ -121,7 +121,7 @@ def test_an_embedding_is_found_by_what_it_is(tmp_path: Path):
     assert embedding_name("custom:123", planned) is None
 
 
-def test_a_target_with_hardly_any_images_is_a_mistake(tmp_path: Path, synthetic: Store):
+def test_a_target_with_too_few_images_is_refused(tmp_path: Path, synthetic: Store):
     from PIL import Image
 
     folder = tmp_path / "few"

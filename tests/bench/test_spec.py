@@ -1,4 +1,4 @@
-"""The sweep file: what is accepted, and that every mistake is one line that names the file, the key and the fix."""
+"""The sweep file: accepted values, and every mistake as one line with the file, the key and the fix."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def write(folder: Path, text: str) -> str:
 
 
 def load(folder: Path, changes: dict[str, Any]) -> SweepSpec:
-    """Load the least sweep with some keys changed, from a file; a change to None drops the key."""
+    """Load the smallest sweep with some keys changed, from a file; a change to None removes the key."""
     data = {key: value for key, value in {**LEAST, **changes}.items() if value is not None}
     return load_spec(write(folder, yaml.safe_dump(data)))
 
@@ -39,8 +39,8 @@ def test_the_quickstart_is_a_preset():
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_loads_and_is_called_as_its_file(name: str):
-    spec = load_spec(name, ["evaluation.embedding=builtin"])  # the paper's want Inception's weights
+def test_every_preset_loads_and_has_the_name_of_its_file(name: str):
+    spec = load_spec(name, ["evaluation.embedding=builtin"])  # the paper's need Inception's weights
     assert spec.name == name
     for domain in (*spec.sources, *spec.targets):
         get(domain).check_resolution(spec.gan.resolution)
@@ -68,7 +68,7 @@ def test_the_least_sweep_gets_the_defaults(tmp_path: Path):
     assert spec.evaluation.embedding == "builtin"
 
 
-def test_a_section_may_name_some_of_its_keys(tmp_path: Path):
+def test_a_section_may_set_some_of_its_keys(tmp_path: Path):
     spec = load(tmp_path, {"training": {"steps": 7}})
     assert (spec.training.steps, spec.training.batch) == (7, 32)
 
@@ -120,17 +120,17 @@ def test_an_override_wins_over_the_file(override: str, section: str | None, key:
     assert getattr(getattr(spec, section) if section else spec, key) == expected
 
 
-def test_an_override_makes_the_section_that_the_file_lacks(tmp_path: Path):
+def test_an_override_adds_a_section_that_the_file_lacks(tmp_path: Path):
     path = write(tmp_path, yaml.safe_dump(LEAST))
     assert load_spec(path, ["resources.cpus=3"]).resources.cpus == 3
 
 
-def test_of_two_overrides_of_a_key_the_last_wins_and_the_rest_of_the_section_stays():
+def test_the_last_of_two_overrides_of_a_key_wins_and_the_rest_of_the_section_is_kept():
     training = load_spec("quickstart", ["training.steps=3", "training.steps=4"]).training
     assert (training.steps, training.critic_steps) == (4, 2)
 
 
-def test_an_override_mends_a_file(tmp_path: Path):
+def test_an_override_corrects_a_file(tmp_path: Path):
     path = write(tmp_path, yaml.safe_dump({**LEAST, "sizes": []}))
     assert load_spec(path, ["sizes=[1]"]).sizes == (1,)
 
@@ -139,7 +139,7 @@ def test_an_override_mends_a_file(tmp_path: Path):
 
 
 def refused(name: str, *overrides: str) -> str:
-    """Return the one line that refuses a sweep."""
+    """Return the one-line error of a sweep that is refused."""
     with pytest.raises(UserError) as caught:
         load_spec(name, overrides)
     message = str(caught.value)
@@ -202,34 +202,36 @@ WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"stopping": {"rule": "asha"}}, "stopping.rule", ("'halving' or 'none'", "'asha'")),
     ({"resources": {"gpus": -1}}, "resources.gpus", ("greater than or equal to 0", "-1")),
     ({"resources": {"cpus": 0}}, "resources.cpus", ("greater than or equal to 1", "got 0")),
-    ({"resources": {"gpus": 1.5}}, "resources.gpus", ("a share of one GPU or several whole ones", "write 2")),
-    ({"resources": {"graphs": True}}, "resources", ("no GPU", "set resources.gpus")),
+    ({"resources": {"gpus": 1.5}}, "resources.gpus", ("a share of one GPU or a whole number of GPUs", "write 2")),
+    ({"resources": {"graphs": True}}, "resources", ("needs a GPU", "set resources.gpus")),
     ({7: 3}, "7", ("keys should be strings",)),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("changes", "key", "said"), WRONG, ids=[f"{key}-{i}" for i, (_, key, _) in enumerate(WRONG)])
-def test_a_wrong_value_is_named_with_its_file_and_key(tmp_path: Path, changes: dict[str, Any], key: str, said: tuple[str, ...]):
+@pytest.mark.parametrize(("changes", "key", "words"), WRONG, ids=[f"{key}-{i}" for i, (_, key, _) in enumerate(WRONG)])
+def test_a_wrong_value_is_named_with_its_file_and_key(
+    tmp_path: Path, changes: dict[str, Any], key: str, words: tuple[str, ...]
+):
     data = {name: value for name, value in {**LEAST, **changes}.items() if value is not None}
     path = write(tmp_path, yaml.safe_dump(data))
     message = refused(path)
     assert message.startswith(f"{path}: ")
     assert key in message.removeprefix(path)
-    if "unknown key" not in said:
+    if "unknown key" not in words:
         assert message.startswith(f"{path}: {key}: ")
-    for part in said:
+    for part in words:
         assert part in message
 
 
-def test_a_list_of_which_all_is_wrong_is_not_told_to_be_short(tmp_path: Path):
+def test_a_list_with_wrong_entries_only_is_not_reported_as_too_short(tmp_path: Path):
     assert refused(write(tmp_path, yaml.safe_dump({**LEAST, "sizes": [0]}))).endswith("equal to 1, got 0")
 
 
-def test_the_number_of_further_problems_is_told(tmp_path: Path):
+def test_the_number_of_further_problems_is_reported(tmp_path: Path):
     assert "(and 3 more problems)" in refused(write(tmp_path, "gan: {}\n"))
 
 
-@pytest.mark.parametrize(("text", "said"), [
+@pytest.mark.parametrize(("text", "words"), [
     ("", "mapping"),
     ("# nothing\n", "mapping"),
     ("- name: t\n", "mapping with keys such as name"),
@@ -239,29 +241,29 @@ def test_the_number_of_further_problems_is_told(tmp_path: Path):
     ("name: t\nname\n", "is not YAML"),
     ("name: \0\n", "is not YAML"),
     ("name: 2024-13-45\n", "is not YAML"),
-    ("name: t\nsizes: [5]\nsizes: [50]\n", "line 3 is not YAML: key 'sizes' stands there twice"),
-    ("name: t\ngan:\n  width: 4\n  width: 8\n", "line 4 is not YAML: key 'width' stands there twice"),
+    ("name: t\nsizes: [5]\nsizes: [50]\n", "line 3 is not YAML: key 'sizes' is repeated"),
+    ("name: t\ngan:\n  width: 4\n  width: 8\n", "line 4 is not YAML: key 'width' is repeated"),
     (f"seeds: [{'9' * 5000}]\n", "is not YAML"),
     (f"seeds: {'[' * 1000}\n", "is not YAML"),
 ], ids=[
     "empty", "comment", "list", "words", "bracket", "tab", "key", "nul", "no date", "twice", "twice below", "huge", "deep"
 ])  # fmt: skip
-def test_what_is_no_yaml_mapping_is_named_with_its_line(tmp_path: Path, text: str, said: str):
+def test_a_file_that_is_no_yaml_mapping_is_refused_with_the_line(tmp_path: Path, text: str, words: str):
     path = write(tmp_path, text)
     message = refused(path)
     assert message.startswith(f"{path}:")
-    assert said in message
+    assert words in message
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/object/new:os.system"])
-def test_yaml_that_asks_for_code_runs_nothing(tmp_path: Path, tag: str):
+def test_yaml_with_code_runs_nothing(tmp_path: Path, tag: str):
     path = write(tmp_path, f"{yaml.safe_dump(LEAST)}seeds: {tag} ['touch {tmp_path / 'pwned'}']\n")
     assert "line 8 is not YAML" in refused(path)
     assert "is not YAML" in refused("quickstart", f"seeds={tag} ['touch {tmp_path / 'pwned'}']")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["sweep.yaml"]
 
 
-def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path):
+def test_a_missing_file_and_one_that_is_no_text_are_named(tmp_path: Path):
     missing = str(tmp_path / "none.yaml")
     assert missing in refused(missing)
     assert "quickstart" in refused(missing)
@@ -270,17 +272,17 @@ def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path):
     assert f"sweep file {str(folder)!r} cannot be read" in refused(str(folder))
     picture = tmp_path / "picture.yaml"
     picture.write_bytes(b"\x89PNG\xff\xfe")
-    assert f"sweep file {str(picture)!r} is not text in UTF-8" in refused(str(picture))
+    assert f"sweep file {str(picture)!r} is not UTF-8 text" in refused(str(picture))
 
 
 @pytest.mark.parametrize("name", ["quickstar", "Quickstart", "quick-start"])
-def test_an_unknown_preset_brings_the_nearest(name: str):
+def test_an_unknown_preset_suggests_the_nearest(name: str):
     message = refused(name)
     assert f"unknown preset {name!r}; did you mean quickstart" in message
     assert ".yaml" in message
 
 
-@pytest.mark.parametrize(("override", "said"), [
+@pytest.mark.parametrize(("override", "words"), [
     ("training.steps", ("--set 'training.steps'", "key=value", "--set training.steps=100")),
     ("=3", ("--set '=3'", "key=value")),
     ("", ("--set ''", "key=value")),
@@ -296,9 +298,9 @@ def test_an_unknown_preset_brings_the_nearest(name: str):
     ("sizes=50", ("preset quickstart: sizes: ", NOT_LIST, "got 50")),
     ("gan=16", ("preset quickstart: gan: ", "section of keys", "got 16")),
 ])  # fmt: skip
-def test_a_wrong_override_is_named(override: str, said: tuple[str, ...]):
+def test_a_wrong_override_is_named(override: str, words: tuple[str, ...]):
     message = refused("quickstart", override)
-    for part in said:
+    for part in words:
         assert part in message
 
 
@@ -307,14 +309,14 @@ def test_a_budget_may_be_given_in_images():
     spec = load_spec("quickstart", [*sections, "training={batch: 8, critic_steps: 2, images: 1601}", "pretrain={images: 160}"])
     assert (spec.training.steps, spec.training.images) == (101, None)
     assert (spec.pretrain.steps, spec.pretrain.images) == (10, None)
-    assert SweepSpec.model_validate(as_mapping(spec)) == spec, "a store's record of it is read again"
+    assert SweepSpec.model_validate(as_mapping(spec)) == spec, "the store's record of it can be read"
     same = load_spec("quickstart", ["training={batch: 8, critic_steps: 2, steps: 101}"])
     assert same.training == spec.training
 
 
 @pytest.mark.parametrize(("overrides", "words"), [
     (["training.images=1000"], "training: steps and images are both budgets; give one of them"),
-    (["pretrain.images=1000"], "pretrain: steps and images are both budgets; give one of them"),
+    (["pretrain.images=1000"], "pretrain: steps and images are both budgets; set one of them"),
     (["training.loss=hinge", "training.gradient_penalty=1"], "gradient_penalty does not go with the hinge loss"),
     (["gan.family=dcgan"], "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"),
     (["gan.family=resent"], "gan.family: input should be 'resnet', 'sngan' or 'dcgan'"),
@@ -325,7 +327,7 @@ def test_a_budget_may_be_given_in_images():
     (["strategies=['scratch[from=conditional]']"], "scratch has no options; write scratch"),
     (["strategies=['finetun[from=conditional]']"], "did you mean finetune"),
 ])  # fmt: skip
-def test_settings_that_do_not_go_together_are_refused_with_the_fix(overrides: list[str], words: str):
+def test_incompatible_settings_are_refused_with_the_fix(overrides: list[str], words: str):
     assert words in refused("quickstart", *overrides)
 
 
@@ -335,11 +337,11 @@ def test_settings_that_do_not_go_together_are_refused_with_the_fix(overrides: li
     ["gan.family=sngan", "training.loss=hinge"],
     ["stopping.metric=kid_ema", "training.ema=0.9"],
 ])  # fmt: skip
-def test_settings_that_go_together_are_taken(overrides: list[str]):
+def test_compatible_settings_are_accepted(overrides: list[str]):
     spec = load_spec("quickstart", overrides)
     assert (spec.training.loss == "hinge") == (spec.training.gradient_penalty == 0.0 and "non-saturating" not in overrides[1])
 
 
-def test_a_sweep_that_is_sent_elsewhere_names_its_embedding_as_the_file_does_with_or_without_weights_here():
+def test_a_sweep_for_another_machine_names_its_embedding_as_the_file_does_with_and_without_weights():
     spec = load_spec("full-grid", plan_only=True)
     assert as_mapping(spec)["evaluation"]["embedding"] == "inception"

@@ -1,4 +1,4 @@
-"""The store's promises, on a real directory and on a real S3 server, with real processes killed in the middle of writing."""
+"""The store's guarantees, on a directory and on an S3 server, with processes that are killed while writing."""
 
 import json
 import multiprocessing
@@ -33,7 +33,7 @@ def test_the_same_result_written_twice_reads_as_one_row_and_the_newest_wins(stor
     assert list(frame["sweep"]) == ["b", "a"]
 
 
-def test_a_folder_that_is_made_while_it_is_listed_is_empty_or_not_but_no_error(tmp_path: Path):
+def test_listing_a_folder_while_it_is_created_raises_no_error(tmp_path: Path):
     store, ended = open_store(str(tmp_path / "store"), create=True), threading.Event()
     folder = tmp_path / "store" / "claims"
 
@@ -57,7 +57,7 @@ def test_a_folder_that_is_made_while_it_is_listed_is_empty_or_not_but_no_error(t
     ([("stopped", 2), ("failed", 4)], ("failed", 4)),
     ([("blocked", None), ("diverged", 3)], ("diverged", 3)),
 ])  # fmt: skip
-def test_a_trials_last_outcome_is_the_furthest_whatever_the_clock_said(
+def test_the_furthest_outcome_of_a_trial_counts_independent_of_the_clock(
     store: Store, outcomes: list[tuple[str, int | None]], last: tuple[str, int]
 ):
     for number, order in enumerate((outcomes, outcomes[::-1])):
@@ -67,7 +67,7 @@ def test_a_trials_last_outcome_is_the_furthest_whatever_the_clock_said(
         assert list(zip(table["status"], table["steps"], strict=True)) == [last, last]
 
 
-def test_distances_of_real_images_have_one_row_though_their_trial_is_null(store: Store):
+def test_distances_of_real_images_have_one_row_each_although_their_trial_is_null(store: Store):
     row = {"source": "s", "target": "t", "trial": None, "resolution": 16, "kind": "fid", "embedding": "e"}
     store.append("distances", "a", [{**row, "value": 1.0}])
     store.append("distances", "a", [{**row, "value": 2.0}, {**row, "trial": "k", "value": 3.0}])
@@ -79,7 +79,7 @@ def test_a_column_that_the_schema_lacks_is_refused(store: Store):
         store.append("measurements", "a", [{**measurement(), "colour": "red"}])
 
 
-def test_files_are_published_whole_and_listed_without_temporaries(store: Store):
+def test_files_are_published_whole_and_listed_without_temporary_ones(store: Store):
     store.write_file("checkpoints/k/2.bin", b"two")
     store.write_file("checkpoints/k/1.bin", b"one")
     with store.filesystem.open_output_stream(store.path("checkpoints/k/.half.tmp")) as half:
@@ -91,12 +91,12 @@ def test_files_are_published_whole_and_listed_without_temporaries(store: Store):
     assert not store.has_file("checkpoints/k/1.bin")
 
 
-def test_sweeps_come_back_as_they_were_written(store: Store):
+def test_sweeps_are_read_as_they_were_written(store: Store):
     store.write_sweep("quick", {"spec": {"name": "quick"}, "trials": [{"key": "k"}]})
     assert store.read_sweeps() == {"quick": {"spec": {"name": "quick"}, "trials": [{"key": "k"}]}}
 
 
-def _write_for_ever(uri: str, ready: "multiprocessing.synchronize.Event") -> None:
+def _write_endlessly(uri: str, ready: "multiprocessing.synchronize.Event") -> None:
     store = open_store(uri)
     step = 0
     while True:
@@ -107,12 +107,12 @@ def _write_for_ever(uri: str, ready: "multiprocessing.synchronize.Event") -> Non
             ready.set()
 
 
-def test_a_writer_killed_in_the_middle_leaves_nothing_torn(tmp_path: Path):
+def test_a_writer_that_is_killed_leaves_no_partial_files(tmp_path: Path):
     store = open_store(str(tmp_path / "store"), create=True)
     spawn = multiprocessing.get_context("spawn")
     for delay in (0.0, 0.003, 0.007):
         ready = spawn.Event()
-        writer = spawn.Process(target=_write_for_ever, args=(store.address, ready))
+        writer = spawn.Process(target=_write_endlessly, args=(store.address, ready))
         writer.start()
         assert ready.wait(30)
         time.sleep(delay)
@@ -149,20 +149,20 @@ def test_a_path_that_is_a_file_is_refused(tmp_path: Path):
         open_store(str(tmp_path / "f" / "below"), create=True)
 
 
-def test_a_missing_store_is_refused_unless_it_may_be_made(tmp_path: Path):
+def test_a_missing_store_is_refused_unless_it_may_be_created(tmp_path: Path):
     with pytest.raises(UserError, match="there is no store"):
         open_store(str(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
 
 
-def test_a_directory_of_other_files_is_not_littered(tmp_path: Path):
+def test_no_store_is_created_in_a_directory_with_other_files(tmp_path: Path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(UserError, match="other files"):
         open_store(str(tmp_path), create=True)
 
 
 def test_a_store_that_cannot_be_written_is_refused():
-    # Not even root can write here, so the test means the same for every user.
+    # Not even root can write here, so the test holds for every user.
     with pytest.raises(UserError, match="cannot be"):
         open_store("/proc/transfergan", create=True)
 

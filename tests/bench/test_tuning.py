@@ -46,7 +46,7 @@ def test_ray_tune_proposes_the_same_each_time_log_uniformly_after_the_sweeps_own
 
 @pytest.mark.parametrize(("changes", "said"), [
     ({"target": "digits"}, "tuning.target: 'digits' is one of the sweep's targets; name a domain that is held out"),
-    ({"steps": [4, 9]}, "tuning.steps: 9 is more than the budget that all may use, training.steps 8"),
+    ({"steps": [4, 9]}, "tuning.steps: 9 exceeds training.steps 8"),
     ({"learning_rate": [1e-3, 1e-3]}, "the bounds are [low, high]"),
 ], ids=str)  # fmt: skip
 def test_a_search_that_makes_no_sense_is_refused(tmp_path: Path, changes: dict[str, object], said: str):

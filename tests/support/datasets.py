@@ -1,4 +1,4 @@
-"""Tiny copies of torchvision's data sets in their official layouts. Each image tells its label, split and top."""
+"""Tiny copies of torchvision's data sets in their official layouts. The images encode their label, split and orientation."""
 
 import io
 import pickle
@@ -14,12 +14,12 @@ from scipy.io import savemat
 
 from trainers.domains import Split
 
-#: The labels of the images that a writer makes, unless it says otherwise.
+#: The labels of the images of each split, except where a writer defines its own.
 LABELS: dict[Split, tuple[int, ...]] = {"train": (0, 1, 2, 1), "reference": (2, 0, 1)}
 
 
 def picture(split: Split, label: int, side: int = 24) -> np.ndarray:
-    """Return an image uint8 (side, side, 3): red tells the label (0 to 2), green the split, blue the upper half."""
+    """Return an image uint8 (side, side, 3): red encodes the label (0 to 2), green the split, blue the upper half."""
     image = np.zeros((side, side, 3), np.uint8)
     image[:, :, 0] = 40 + 60 * label
     image[:, :, 1] = 200 if split == "train" else 50
@@ -28,14 +28,14 @@ def picture(split: Split, label: int, side: int = 24) -> np.ndarray:
 
 
 def grey(split: Split, label: int, side: int = 28) -> np.ndarray:
-    """Return an image uint8 (side, side): the upper half black, the lower one as bright as the label and the split tell."""
+    """Return an image uint8 (side, side): a black upper half, and a lower half whose brightness encodes label and split."""
     image = np.full((side, side), 40 + 60 * label + (0 if split == "train" else 25), np.uint8)
     image[: side // 2] = 0
     return image
 
 
-def told(image: np.ndarray, coloured: bool) -> tuple[Split, int, bool]:
-    """Return what an image (16, 16, 3) tells: its split, its label, and whether its top is at the top."""
+def decoded(image: np.ndarray, coloured: bool) -> tuple[Split, int, bool]:
+    """Return what an image (16, 16, 3) encodes: its split, its label, and whether it is upright."""
     top, low = image[3, 8].astype(int), image[12, 8].astype(int)
     assert not np.ptp(image.astype(int), axis=1).max() > 16, "rows are of one colour"
     if coloured:
@@ -125,7 +125,7 @@ def cityscapes(root: Path) -> None:
 
 
 class Python2(pickle._Pickler):  # type: ignore[name-defined]
-    """Writes every string as Python 2 did, which the official pickles are from."""
+    """Pickles strings as Python 2 did, which wrote the official files."""
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""Features to test metrics on."""
+"""Features for the tests of metrics."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ def normal(n: int, dimensions: int, seed: int, shift: float = 0.0) -> np.ndarray
 
 
 def ill_conditioned(n: int, dimensions: int, seed: int) -> np.ndarray:
-    """Return features (n, dimensions) whose standard deviations, in directions of their own, fall from 1 to a millionth."""
+    """Return features (n, dimensions) whose standard deviations in rotated directions fall from 1 to a millionth."""
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(dimensions, dimensions)))[0]
     return np.random.default_rng(seed).normal(size=(n, dimensions)) * np.logspace(0, -6, dimensions) @ rotation
 
 
 def inception_like(n: int, seed: int) -> np.ndarray:
-    """Return features float32 (n, 2048), none below 0, skew, of falling variance, as Inception's are."""
+    """Return features float32 (n, 2048) similar to Inception's: non-negative, skewed, with decreasing variances."""
     random = np.random.default_rng(seed)
     mix = np.random.default_rng(0).normal(size=(64, 2048)) / 8
     features = np.logspace(0, -1.5, 2048) * np.abs(random.normal(size=(n, 64)) @ mix + 0.5 * random.normal(size=(n, 2048)))

@@ -1,7 +1,7 @@
-"""A plain WGAN-GP, as a textbook writes it: what ours must agree with, and what its speed is measured against.
+"""A textbook WGAN-GP: the reference for the values and the speed of the package's implementation.
 
-Float32 in contiguous memory unless told otherwise, one critic pass each for real, generated and mixed images, no trick. The
-modules bear the names of ours, so that weights can be carried over.
+Float32 in contiguous memory by default, separate critic passes for real, generated and mixed images, no optimisations. The
+modules have the names of the package's, so that weights can be copied.
 """
 
 import math
@@ -16,7 +16,7 @@ def norm(network: str, channels: int) -> nn.Module:
 
 
 class Block(nn.Module):
-    """BN-ReLU-up-conv-BN-ReLU-conv in the generator, LN-ReLU-conv-LN-ReLU-conv-pool in the critic; a 1x1 shortcut."""
+    """BN-ReLU-up-conv-BN-ReLU-conv in the generator, LN-ReLU-conv-LN-ReLU-conv-pool in the critic, with a 1x1 shortcut."""
 
     def __init__(self, network: str, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -74,16 +74,17 @@ class Critic(nn.Module):
 
 
 def carry_over(ours: nn.Module, plain: nn.Module) -> None:
-    """Give a plain network the weights of one of ours."""
+    """Copy the weights of one of the package's networks into a plain one."""
     plain.load_state_dict({plain_name(key): value for key, value in ours.state_dict().items()})
 
 
 def plain_name(ours: str) -> str:
-    """Return what a tensor of ours is called here."""
+    """Return the name in the plain networks of a tensor of the package's."""
     return ours.replace(".scale", ".weight").replace(".shift", ".bias").replace("input.latent.", "input.")
 
 
 def critic_loss(critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor, weight: float = 10.0) -> Tensor:
+    """Return the critic's loss with gradient penalty at images mixed in shares `mix` (Gulrajani et al. 2017)."""
     x = (mix * fake + (1 - mix) * real).requires_grad_(True)
     (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
     penalty = ((gradient.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
@@ -91,7 +92,7 @@ def critic_loss(critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor, weig
 
 
 class PlainGan:
-    """The training loop around them, with the same hyperparameters as ours."""
+    """The plain networks and their training loop, with the hyperparameters of the package."""
 
     def __init__(
         self, resolution: int, width: int, batch: int, critic_steps: int, latent: int, device: str, lr: float = 1e-4
@@ -102,7 +103,7 @@ class PlainGan:
         self.optimisers = [torch.optim.Adam(n.parameters(), lr, betas=(0.0, 0.9)) for n in (self.generator, self.critic)]
 
     def train(self, images: Tensor, steps: int) -> None:
-        """Take generator steps on images uint8 (N, 3, H, W)."""
+        """Take `steps` generator steps on images uint8 (N, 3, H, W)."""
         for _ in range(steps):
             for _ in range(self.critic_steps):
                 chosen = torch.randint(len(images), (self.batch,), device=self.device)
@@ -114,7 +115,7 @@ class PlainGan:
             self.apply(0, -self.critic(self.generator(self.latents())).mean())
 
     def parameters_like(self, ours: nn.Module) -> list[Tensor]:
-        """Return the generator's parameters in the order of ours."""
+        """Return the generator's parameters in the order of the package's."""
         return [self.generator.get_parameter(plain_name(name)).detach() for name, _ in ours.named_parameters()]
 
     def apply(self, which: int, loss: Tensor) -> None:

@@ -1,6 +1,6 @@
-"""A realistic store without training: FIDs from a power law, stopped by the cell-wise halving that a real sweep runs.
+"""Realistic stores without training: FIDs from a power law, with trials stopped by halving within cells.
 
-Written through `bench.store`'s own API. Everything is a pure function of the arguments, so tests may state numbers.
+Written with the API of `bench.store`. All values are pure functions of the arguments, so tests can assert numbers.
 """
 
 import hashlib
@@ -25,17 +25,17 @@ _HEAD_START = {"scratch": 0.0, "finetune": 1.6, "finetune-g": 0.25, "finetune-d"
 
 
 def digest(*parts: object) -> str:
-    """Name anything by its content, as trial keys do."""
+    """Return a content hash of the parts, like a trial key."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def uniform(*parts: object) -> float:
-    """Return a number in [0, 1) that depends on nothing but the arguments."""
+    """Return a number in [0, 1) that depends only on the arguments."""
     return int(digest(*parts), 16) / 16**16
 
 
 def fid(strategy: str, distance: float, size: int, step: int, noise: float = 0.0) -> float:
-    """Return a plausible FID: transfer starts lower, nearer sources more so, and few images leave a higher floor."""
+    """Return a plausible FID: transfer lowers the start, near sources more so; few images raise the limit."""
     near = np.exp(-distance / 80)
     start = 420 / (1 + 3 * _HEAD_START.get(strategy, 1.2) * near)
     floor = (10 + 240 / size**0.5) * (1 - 0.35 * _HEAD_START.get(strategy, 1.2) / 1.6 * near)
@@ -44,7 +44,7 @@ def fid(strategy: str, distance: float, size: int, step: int, noise: float = 0.0
 
 @cache
 def grid(resolution: int, seed: int, sharpness: float) -> bytes:
-    """Return a PNG of 8x4 images: bright blobs on a dark ground, blurred by noise where they are not sharp."""
+    """Return a PNG of 8x4 images: bright rings on a dark background, mixed with noise the less sharp they are."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:resolution, 0:resolution] / resolution
     rows = []
@@ -81,14 +81,14 @@ def build(
     classes: Sequence[str] = (),
     ema: bool = False,
 ) -> Store:
-    """Write one sweep into the store at `root` and return it.
+    """Write one sweep into the store at `root` and return the store.
 
     Args:
         sources: distance to the targets by source name.
-        keep: the share of a cell that passes a rung; scratch always does. 1 stops nothing.
-        classes: names of the classes that the conditional trials are measured by; the k-th is 1 + k / 10 times as hard.
-        ema: measure a moving average of the generator too, at 0.8 times the FID.
-        faults: make one trial diverge, one fail, one blocked, one unfinished and one pending, in this order of the plan.
+        keep: share of a cell that passes a rung, apart from scratch, which always does; with 1 no trial stops.
+        classes: classes of the conditional trials; the FID of class k is 1 + k / 10 times the total.
+        ema: whether a moving average of the generator is measured too, with 0.8 times the FID.
+        faults: whether one trial diverges, one fails, one is blocked, one unfinished and one pending, in the order of the plan.
     """
     sources = dict(SOURCES if sources is None else sources)
     store = open_store(str(root), create=True)
@@ -103,29 +103,17 @@ def build(
     for source in sources:
         key = digest("pretrain", source, gan)
         pretrain[source] = {
-            **{"key": key, "kind": "pretrain", "source": source, "target": None, "size": 2000, "strategy": None},
-            **{
-                "conditional": False,
-                "seed": 0,
-                "cell": None,
-                "parent": None,
-                "resolution": resolution,
-                "budget": budget,
-            },
+            "key": key, "kind": "pretrain", "source": source, "target": None, "size": 2000, "strategy": None, "seed": 0,
+            "conditional": False, "cell": None, "parent": None, "resolution": resolution, "budget": budget,
             "config": config(kind="pretrain"),
-        }
+        }  # fmt: skip
     adapt = []
     for target, size, cond, seed, strategy in product(targets, sizes, conditional, seeds, strategies):
         for source in [None] if strategy == "scratch" else sources:
             row = {
-                "kind": "adapt",
-                "source": source,
-                "target": target,
-                "size": size,
-                "strategy": strategy,
-                "seed": seed,
-            }
-            row |= {"conditional": cond, "resolution": resolution, "budget": budget, "config": config(kind="adapt")}
+                "kind": "adapt", "source": source, "target": target, "size": size, "strategy": strategy, "seed": seed,
+                "conditional": cond, "resolution": resolution, "budget": budget, "config": config(kind="adapt"),
+            }  # fmt: skip
             row["cell"] = digest(target, size, cond, gan, budget)
             row["parent"] = pretrain[source]["key"] if source else None
             adapt.append({"key": digest(sorted(row.items(), key=str)), **row})
@@ -152,17 +140,13 @@ def build(
                 if status == "diverged" and step == steps:
                     value = float("nan")
                 common = {
-                    "trial": row["key"],
-                    "step": step,
-                    "embedding": embedding,
-                    "samples": 1000,
-                    "images_seen": step * 160,
-                }
-                common["seconds"] = 0.13 * step
+                    "trial": row["key"], "step": step, "embedding": embedding, "samples": 1000, "images_seen": step * 160,
+                    "seconds": 0.13 * step,
+                }  # fmt: skip
                 measurements.append({**common, "metric": "fid", "value": value})
                 for number, name in enumerate(classes if row["conditional"] else ()):
-                    own = {"metric": f"fid/{name}", "value": value * (1 + number / 10), "samples": 100}
-                    measurements.append({**common, **own})
+                    by_class = {"metric": f"fid/{name}", "value": value * (1 + number / 10), "samples": 100}
+                    measurements.append({**common, **by_class})
                 if classes and row["conditional"]:
                     mean = value * (1 + (len(classes) - 1) / 20)
                     measurements.append({**common, "metric": "intra_fid", "value": mean})
@@ -170,25 +154,16 @@ def build(
                     measurements.append({**common, "metric": "fid_ema", "value": 0.8 * value})
                 measurements.append({**common, "metric": "kid", "value": value / 900 - 0.002, "standard_error": 0.004})
                 others = {"recall": 9 / (9 + value), "diversity": 1 - value / 400, "memorisation": 0.4}
-                measurements += [
-                    {**common, "metric": name, "value": own, "standard_error": 0.01} for name, own in others.items()
-                ]
+                measurements += [{**common, "metric": name, "value": v, "standard_error": 0.01} for name, v in others.items()]
         if status in ("unfinished", "pending"):
             continue
         record = {
-            **row,
-            "status": status,
-            "steps": steps,
-            "seconds": 0.13 * steps,
-            "images_per_second": 1200 + 90 * uniform(row["key"]),
-        }
-        record |= {"peak_memory_mib": 512.0, "environment": environment, "error": _ERRORS.get(status)}
+            **row, "status": status, "steps": steps, "seconds": 0.13 * steps, "environment": environment,
+            "peak_memory_mib": 512.0, "images_per_second": 1200 + 90 * uniform(row["key"]), "error": _ERRORS.get(status),
+        }  # fmt: skip
         if images and row["kind"] == "adapt" and status in ("done", "stopped"):
-            for step in (rungs[0], steps):  # as if nothing in between had been kept
-                record["samples"], record["real_samples"] = (
-                    f"samples/{row['key']}-{step:08d}.png",
-                    f"samples/real-{resolution}.png",
-                )
+            for step in (rungs[0], steps):  # as if no grids in between had been kept
+                record |= {"samples": f"samples/{row['key']}-{step:08d}.png", "real_samples": f"samples/real-{resolution}.png"}
                 files[record["samples"]] = grid(resolution, 7, round(20 / (20 + curve(row, step)), 1))
             files[record["real_samples"]] = grid(resolution, 99, 1.0)
         trials.append(record)
@@ -197,12 +172,8 @@ def build(
     store.append("trials", sweep, trials)
     store.append("measurements", sweep, measurements)
     store.append("distances", sweep, _distances(pretrain, sources, targets, embeddings, resolution))
-    details = {
-        "versions": {"python": "3.11.2", "torch": "2.11.0", "ray": "2.60.0"},
-        "platform": "Linux",
-        "device": "cpu",
-        "git_commit": "d43787a0",
-    }
+    versions = {"python": "3.11.2", "torch": "2.11.0", "ray": "2.60.0"}
+    details = {"versions": versions, "platform": "Linux", "device": "cpu", "git_commit": "d43787a0"}
     store.append("environments", sweep, [{"environment": environment, "details": json.dumps(details)}])
     return store
 
@@ -217,7 +188,7 @@ _ERRORS = {
 def _halve(
     adapt: Sequence[Mapping[str, Any]], rungs: Sequence[int], keep: float, odd: Mapping[str, str], curve: Any
 ) -> dict[str, tuple[str, int]]:
-    """Return each trial's status and last step: of a cell's transfer trials, the best share passes each rung."""
+    """Return the status and last step of each trial; the best share of a cell's transfer trials passes each rung."""
     reached = {}
     cells = defaultdict(list)
     for row in adapt:

@@ -89,7 +89,7 @@ def test_lost_checkpoints_of_a_chain_are_trained_again_link_by_link(ran: Store):
     for trial in (FIRST, SECOND):
         shutil.rmtree(Path(ran.root) / "checkpoints" / trial.key)
     messages = tiny.run_here(PLAN, ran)
-    assert [line.partition(" begins anew")[0] for line in messages] == [f"trial {trial.key}" for trial in (FIRST, SECOND)]
+    assert [line.partition(" restarts")[0] for line in messages] == [f"trial {trial.key}" for trial in (FIRST, SECOND)]
     assert check(ran) == []
     assert tiny.values(ran).equals(before)
 

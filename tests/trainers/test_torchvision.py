@@ -110,7 +110,7 @@ def test_the_official_layout_is_read(name: str, tmp_path: Path):
             assert labels is data.labels is None
         for i, image in enumerate(data.images):
             label = 0 if labels is None else int(labels[i]) % 3
-            assert datasets.told(image, coloured) == (split, label, True)
+            assert datasets.decoded(image, coloured) == (split, label, True)
     assert set(tmp_path.iterdir()) == before, "something was written to the working directory"
 
 

@@ -21,7 +21,7 @@ def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.
     done = process("plan", "small.yaml", "--json", cwd=tmp_path)
     # 2 sources x 2 sizes x 2 strategies = 8 points; scratch 2 instead of 4
     unknown = (
-        "how long trials take is unknown: the store has none on a CPU in embedding 'builtin'; "
+        "the duration of trials is unknown: the store has none on a CPU in embedding 'builtin'; "
         "transfergan run SPEC --max-hours 0.1 measures the first"
     )
     counts = {"trials": 8, "pretrain": 2, "adapt": 6, "collapsed": 2, "done": 0, "absent": []}

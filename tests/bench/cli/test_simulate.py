@@ -45,5 +45,5 @@ def test_hours_of_a_sweep_are_told_where_neither_its_data_sets_nor_its_weights_a
     listed = call("plan", *full).stdout
     assert planned["absent"] == absent
     for said_of_it in (text, listed):
-        assert f"note: not on this machine: {', '.join(absent)}; planned by what is known of them" in said_of_it
+        assert f"note: not on this machine: {', '.join(absent)}; their trials are planned without final keys" in said_of_it
     assert listed.count("(yet unknown)") == 979

@@ -100,12 +100,12 @@ def test_prepare_decodes_verifies_and_counts_near_duplicates(tmp_path: Path, mon
     assert "prepared folder:" in first.stderr
     assert ": 31 files, " in first.stderr
     ready = "ready at 16 pixels, 20 images to train on, 10 for reference, 1 files skipped"
-    assert f"folder:photos: {ready}; 3 of 10 reference images are nearly in the train split too; files/2:" in first.stdout
+    assert f"folder:photos: {ready}; 3 of 10 reference images have near-duplicates in the train split; files/2:" in first.stdout
     (data,) = (tmp_path / "cache" / "images").rglob("reference-16.u8")
     data.write_bytes(bytes(data.stat().st_size))
     second = call("domains", "prepare", "folder:photos", "--resolution", "16")
     assert second.exit_code == 0
-    assert "its prepared reference split is damaged, and made anew" in second.stderr
+    assert "its prepared reference split is damaged and will be prepared again" in second.stderr
     assert data.read_bytes() != bytes(data.stat().st_size)
     third = call("domains", "prepare", "folder:photos", "--resolution", "16")
     assert (third.stdout, third.stderr) == (second.stdout, "")
