@@ -43,7 +43,7 @@ class Frames:
     in rows of which `held` is true."""
     distances: pd.DataFrame
     """The table `distances` with `source_label` and `target_label`."""
-    own_figures: pd.DataFrame
+    domain_statistics: pd.DataFrame
     """What each domain is like by itself, the table `domains`: its `diversity` and `spacing` by resolution and embedding."""
     environments: pd.DataFrame
     """One row per environment: `environment`, `details` (a dict), `trials` (how many ran there)."""
@@ -113,7 +113,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         trials=trials,
         curves=curves.reset_index(drop=True),
         distances=distances,
-        own_figures=store.read("domains").drop(columns=["recorded_at", "sweep"]),
+        domain_statistics=store.read("domains").drop(columns=["recorded_at", "sweep"]),
         environments=_environments(store.read("environments"), trials),
         sweeps=planned,
         searches={plan["tuning"]["search"]: plan["tuning"] for plan in everything.values() if plan.get("tuning")},

@@ -26,11 +26,11 @@ def results() -> dict[str, Any]:
     against_fid = tf.distance_correlation(gains.assign(gain=gains["value"])).set_index("scope")
     within = against_fid.loc[["cell"]]
     by_source = sources.over_targets(gains)
-    foretold = predictors.predictors(gains, distances()).iloc[0]
+    foretold = predictors.compare_predictors(gains, distances()).iloc[0]
     amounts = DOMAINS.frame().rename(columns={"domain": "source", "images": "size"}).assign(kind="pretrain")
     advice = recommender.evaluate(recommender.observed(gains, amounts))
     exact, low, high = (savings.speed_up(figure_curves(error)).iloc[0] for error in (0, -READING_ERROR, READING_ERROR))
-    class_found = classes.against_scratch(classes.fid_by_class(class_curves(), tf.ranking(class_curves())))
+    class_found = classes.compare_with_scratch(classes.class_fid(class_curves(), tf.ranking(class_curves())))
     assert class_found is not None
     ours = ["size", "multiplier", "bound", "equivalent"]
     return {

@@ -1,4 +1,4 @@
-"""Which distance foretells transfer: on stores with a known truth."""
+"""Which distance predicts transfer: on stores with a known truth."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.prediction.predictors import NEARER, predictors
+from analysis.prediction.predictors import NEARER, compare_predictors
 
 GAINS = {"a": 1.0, "b": 0.5, "c": 0.1, "d": -0.4}
 
@@ -30,7 +30,7 @@ def distances(kind: str, of: Callable[[str], float], trial: str | None = None) -
 def test_every_kind_points_the_way_that_is_nearer():
     """Distances rise with the letter, similarities fall: all must say that nearer sources helped."""
     rows = [row for kind, sign in NEARER.items() for row in distances(kind, lambda name, sign=sign: -sign * ord(name))]
-    found = predictors(gains(), pd.DataFrame(rows))
+    found = compare_predictors(gains(), pd.DataFrame(rows))
     assert set(found["kind"]) == set(NEARER)
     assert found[["rho", "low", "high"]].to_numpy().ravel().tolist() == pytest.approx([1.0] * 18)
     assert (found["hits"] == 2).all()
@@ -42,7 +42,7 @@ def test_the_best_predictor_comes_first_by_real_or_generated_images():
     wrong = {"a": 1, "b": 4, "c": 2, "d": 3}  # one of six pairs of neighbours in order; the nearest is right
     rows = distances("fid", lambda name: -ord(name)) + distances("kid", lambda name: wrong[name])
     rows += distances("fid", ord, "k")
-    found = predictors(gains(), pd.DataFrame(rows))
+    found = compare_predictors(gains(), pd.DataFrame(rows))
     assert list(zip(found["kind"], found["via"], strict=True)) == [("fid", "generator"), ("kid", "real"), ("fid", "real")]
     assert list(found["rho"]) == pytest.approx([1.0, 0.4, -1.0])
     assert list(found["hits"]) == [2, 2, 0]
@@ -50,25 +50,27 @@ def test_the_best_predictor_comes_first_by_real_or_generated_images():
 
 def test_equal_distances_are_no_order_and_no_hit():
     rows = distances("precision", lambda name: 0.0) + distances("recall", lambda name: float(name in "ab"))
-    found = predictors(gains(), pd.DataFrame(rows)).set_index("kind")
+    found = compare_predictors(gains(), pd.DataFrame(rows)).set_index("kind")
     assert found.loc["precision", "rho"] == 0
     assert found.loc["recall", "rho"] > 0.8
     assert list(found["hits"]) == [0, 0]
 
 
 def test_two_sources_are_too_few():
-    assert len(predictors(gains(sources="ab"), pd.DataFrame(distances("fid", ord)))) == 0
-    found = predictors(pd.concat([gains(1), gains(3, "bcd").query("cell != 'c0'")]), pd.DataFrame(distances("fid", ord)))
+    assert len(compare_predictors(gains(sources="ab"), pd.DataFrame(distances("fid", ord)))) == 0
+    found = compare_predictors(
+        pd.concat([gains(1), gains(3, "bcd").query("cell != 'c0'")]), pd.DataFrame(distances("fid", ord))
+    )
     assert list(found[["groups", "least", "most"]].iloc[0]) == [3, 3, 4]
 
 
 def test_regret_is_of_the_nearest_and_chance_that_of_any():
     wrong = {"a": 2.0, "b": 1.0, "c": 3.0, "d": 4.0}  # b is nearest, a is best
-    found = predictors(gains(), pd.DataFrame(distances("fid", wrong.__getitem__))).iloc[0]
+    found = compare_predictors(gains(), pd.DataFrame(distances("fid", wrong.__getitem__))).iloc[0]
     assert found["regret"] == pytest.approx(GAINS["a"] - GAINS["b"])
     assert found["chance"] == pytest.approx(GAINS["a"] - np.mean(list(GAINS.values())))
     assert found["hits"] == 0
-    tied = predictors(gains(), pd.DataFrame(distances("recall", lambda name: float(name in "ab")))).iloc[0]
+    tied = compare_predictors(gains(), pd.DataFrame(distances("recall", lambda name: float(name in "ab")))).iloc[0]
     assert tied["regret"] == pytest.approx(0.25), "two are as near: either may be picked"
 
 
@@ -92,7 +94,7 @@ def test_without_an_effect_none_is_claimed_more_often_than_said():
     random = np.random.default_rng(4)
     covered, significant = [], []
     for _ in range(200):
-        row = predictors(*several(random, 0.0, targets=5)).iloc[0]
+        row = compare_predictors(*several(random, 0.0, targets=5)).iloc[0]
         covered.append(row["interval_low"] <= 0 <= row["interval_high"])
         significant.append(row["p"] < 0.05)
     assert np.mean(covered) == pytest.approx(0.95, abs=0.04)
@@ -100,17 +102,17 @@ def test_without_an_effect_none_is_claimed_more_often_than_said():
 
 
 def test_an_effect_is_told():
-    row = predictors(*several(np.random.default_rng(5), 2.0, targets=5)).iloc[0]
+    row = compare_predictors(*several(np.random.default_rng(5), 2.0, targets=5)).iloc[0]
     assert row["p"] < 0.01
     assert 0 < row["interval_low"] < row["rho"] < row["interval_high"] <= 1
 
 
 def test_one_target_has_an_interval_over_seeds_and_one_seed_none():
     random = np.random.default_rng(5)
-    one = predictors(*several(random, 1.0, targets=1)).iloc[0]
+    one = compare_predictors(*several(random, 1.0, targets=1)).iloc[0]
     assert np.isnan([one["interval_low"], one["pooled_high"]]).all()
     assert one["over"] == ""
-    many = predictors(*several(random, 0.7, targets=1, seeds=4)).iloc[0]
+    many = compare_predictors(*several(random, 0.7, targets=1, seeds=4)).iloc[0]
     assert many["over"] == "seeds"
     assert many["interval_low"] <= many["rho"] <= many["interval_high"]
     assert many["pooled"] == pytest.approx(many["rho"]), "one group"
@@ -118,7 +120,7 @@ def test_one_target_has_an_interval_over_seeds_and_one_seed_none():
 
 def test_pooled_is_scipys_over_all_points():
     found, apart = several(np.random.default_rng(6), 0.5, targets=3)
-    row = predictors(found, apart).iloc[0]
+    row = compare_predictors(found, apart).iloc[0]
     both = found.merge(apart, on=["source", "target"])
     assert row["pooled"] == pytest.approx(stats.spearmanr(-both["value"], both["gain"]).statistic)
     assert row["pooled_low"] <= row["pooled"] <= row["pooled_high"]
@@ -131,7 +133,7 @@ def test_many_kinds_of_distance_are_many_chances_and_corrected_for():
     for _ in range(20):
         found, _ = several(random, 0.0, targets=2)
         apart = pd.concat([several(random, 0.0, targets=2)[1].assign(kind=kind) for kind in NEARER])
-        rows = predictors(found, apart)
+        rows = compare_predictors(found, apart)
         assert (rows["p_holm"] >= rows["p"]).all()
         claims.append((rows["p_holm"] < 0.05).any())
         uncorrected.append((rows["p"] < 0.05).any())

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.transfer.quality import METRICS, quality, warnings
+from analysis.transfer.quality import METRICS, metrics_of_best, warnings
 from analysis.transfer.transferability import ranking
 
 
@@ -26,7 +26,7 @@ def curves(values: dict[str, float], seeds: int = 2, error: float = 0.1) -> pd.D
 
 def test_each_method_is_told_by_every_metric_at_its_last_step():
     frame = curves({"recall": 0.5, "kid": 0.1, "fid/cats": 1.0, "fid_ema": 2.0})
-    found = quality(frame, ranking(frame))
+    found = metrics_of_best(frame, ranking(frame))
     assert list(found["metric"]) == ["fid", "kid", "recall"] * 2
     assert list(found["strategy"]) == ["finetune"] * 3 + ["scratch"] * 3
     assert set(found["step"]) == {20}
@@ -37,8 +37,8 @@ def test_each_method_is_told_by_every_metric_at_its_last_step():
 
 def test_without_a_standard_error_there_is_none():
     frame = curves({}, error=np.nan)
-    assert quality(frame, ranking(frame))["error"].isna().all()
-    assert len(quality(frame.iloc[:0], ranking(frame.iloc[:0]))) == 0
+    assert metrics_of_best(frame, ranking(frame))["error"].isna().all()
+    assert len(metrics_of_best(frame.iloc[:0], ranking(frame.iloc[:0]))) == 0
 
 
 @pytest.mark.parametrize(("values", "said"), [
@@ -49,12 +49,12 @@ def test_without_a_standard_error_there_is_none():
 ])  # fmt: skip
 def test_copies_and_collapse_are_warned_of(values: dict[str, float], said: list[str]):
     frame = curves(values, seeds=1, error=0.01)
-    lines = warnings(quality(frame, ranking(frame)))
+    lines = warnings(metrics_of_best(frame, ranking(frame)))
     assert len(lines) == (2 if said else 0)
     if said:
         assert all(said[1] in line and line.startswith("cats, 5 images: ") for line in lines)
         assert "finetune from dogs" in lines[0]
-        assert "what scratch draws" in lines[1]
+        assert "the images of scratch" in lines[1]
 
 
 def test_every_metric_that_a_trial_has_is_shown():

@@ -110,12 +110,6 @@ def test_ranking_averages_over_seeds_only_where_all_of_them_are() -> None:
     assert (row["step"], row["value"], row["low"], row["high"], row["seeds"], row["trial"]) == (100, 40.0, 30.0, 50.0, 2, "c0")
 
 
-def test_best_source_per_strategy() -> None:
-    other = ("finetune-d", "far", 0, "done", {50: 20.0, 200: 20.0})
-    best = tf.best_source(tf.ranking(make_curves(SCRATCH, GOOD, STOPPED, other)))
-    assert dict(zip(best["strategy"], best["source"], strict=True)) == {"finetune": "near", "finetune-d": "far"}
-
-
 def make_points(pairs: list[tuple[float, float]], strategy: str = "finetune", cell: str = "c") -> pd.DataFrame:
     return pd.DataFrame(
         {

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.frames import load
-from analysis.prediction.drivers import drivers, mixed_model
+from analysis.prediction.mixed_model import covariate_effects, fit
 from analysis.report.content.summary import overall
 from analysis.statistics import analyse
 from tests.support.synthetic import EMBEDDING, build, uniform
@@ -20,7 +20,7 @@ DYESTUFF = [
 
 
 def test_a_published_fit():
-    values, errors, variances = mixed_model(np.ravel(DYESTUFF).astype(float), np.ones((30, 1)), [np.repeat(np.arange(6), 5)])
+    values, errors, variances = fit(np.ravel(DYESTUFF).astype(float), np.ones((30, 1)), [np.repeat(np.arange(6), 5)])
     assert values == pytest.approx([1527.5])
     assert errors == pytest.approx([19.38], abs=0.01)
     assert variances == pytest.approx([1764.05, 2451.25], rel=1e-4)
@@ -31,7 +31,7 @@ def test_balanced_crossed_effects_are_those_of_the_analysis_of_variance():
     rows, columns = 8, 6
     y = 2 * random.normal(size=(rows, 1)) + random.normal(size=(1, columns)) + 0.5 * random.normal(size=(rows, columns))
     groups = [np.repeat(np.arange(rows), columns), np.tile(np.arange(columns), rows)]
-    values, _, variances = mixed_model(y.ravel(), np.ones((y.size, 1)), groups)
+    values, _, variances = fit(y.ravel(), np.ones((y.size, 1)), groups)
     residual = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0) + y.mean()
     noise = (residual**2).sum() / ((rows - 1) * (columns - 1))
     expected = [y.mean(axis=1).var(ddof=1) - noise / columns, y.mean(axis=0).var(ddof=1) - noise / rows, noise]
@@ -42,7 +42,7 @@ def test_balanced_crossed_effects_are_those_of_the_analysis_of_variance():
 def test_without_variance_between_groups_it_is_least_squares():
     x = np.tile(np.arange(4.0), 3)
     y = 3 + 2 * x + np.tile([0.1, -0.1, -0.1, 0.1], 3)  # the same in every group
-    values, _, variances = mixed_model(y, np.column_stack([np.ones(12), x]), [np.repeat(np.arange(3), 4)])
+    values, _, variances = fit(y, np.column_stack([np.ones(12), x]), [np.repeat(np.arange(3), 4)])
     assert values == pytest.approx(np.polyfit(x, y, 1)[::-1])
     assert variances[0] == pytest.approx(0, abs=1e-6)
 
@@ -50,7 +50,7 @@ def test_without_variance_between_groups_it_is_least_squares():
 def sweep(
     random: np.random.Generator, truth: dict[str, float], sources: int = 8, targets: int = 4, of_source: float = 0.3
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return gains, the domains' own figures and trials, of a truth: gain per doubling of each covariate."""
+    """Return gains, the domains' statistics and trials, of a truth: gain per doubling of each covariate."""
     spacing, diversity = 2 ** random.normal(size=sources), 2 ** random.normal(size=sources)
     amount = (1000 * 2 ** random.normal(size=sources)).astype(int)
     own = of_source * random.normal(size=sources)
@@ -75,7 +75,7 @@ TRUTH = {"distance": 0.3, "density": 0.0, "diversity": 0.5, "amount": 0.0}
 
 
 def test_effects_are_found_where_they_were_put():
-    found = drivers(*sweep(np.random.default_rng(0), TRUTH, sources=40, targets=6)).set_index("covariate")
+    found = covariate_effects(*sweep(np.random.default_rng(0), TRUTH, sources=40, targets=6)).set_index("covariate")
     assert list(found.index) == list(TRUTH)
     for name, value in TRUTH.items():
         assert found["value"][name] == pytest.approx(value, abs=0.15)
@@ -85,18 +85,18 @@ def test_effects_are_found_where_they_were_put():
 
 
 def test_too_few_sources_tell_of_distance_alone_and_one_source_of_nothing():
-    assert drivers(*sweep(np.random.default_rng(1), TRUTH, sources=4))["covariate"].tolist() == ["distance"]
-    assert len(drivers(*sweep(np.random.default_rng(1), TRUTH, sources=1))) == 0
+    assert covariate_effects(*sweep(np.random.default_rng(1), TRUTH, sources=4))["covariate"].tolist() == ["distance"]
+    assert len(covariate_effects(*sweep(np.random.default_rng(1), TRUTH, sources=1))) == 0
     gains, figures, trials = sweep(np.random.default_rng(1), TRUTH, sources=6)
-    assert drivers(gains, figures.iloc[:0], trials)["covariate"].tolist() == ["distance", "amount"]
-    assert len(drivers(gains.iloc[:0], figures, trials)) == 0
+    assert covariate_effects(gains, figures.iloc[:0], trials)["covariate"].tolist() == ["distance", "amount"]
+    assert len(covariate_effects(gains.iloc[:0], figures, trials)) == 0
 
 
 def test_intervals_cover_the_truth_at_their_rate():
     random = np.random.default_rng(2)
     covered = []
     for _ in range(200):
-        found = drivers(*sweep(random, TRUTH)).set_index("covariate")
+        found = covariate_effects(*sweep(random, TRUTH)).set_index("covariate")
         covered.append([found["low"][name] <= value <= found["high"][name] for name, value in TRUTH.items()])
     # Of the source's own covariates there are eight observations for five parameters; what little is known is not overstated.
     assert np.mean(covered, axis=0) == pytest.approx(np.full(4, 0.95), abs=0.045)
@@ -111,7 +111,7 @@ def test_a_store_has_what_the_model_asks_for(tmp_path: Path):
     ]  # fmt: skip
     store.append("domains", "quickstart", own)
     frames = load(store)
-    assert len(frames.own_figures) == 12
+    assert len(frames.domain_statistics) == 12
     analysis = analyse(frames, EMBEDDING)
     found = analysis.drivers
     assert found["covariate"].tolist() == ["distance", "density", "diversity"], "all have as many images"
