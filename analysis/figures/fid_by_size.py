@@ -1,4 +1,4 @@
-"""Data efficiency: FID against the number of training images."""
+"""FID against the number of training images."""
 
 import math
 
@@ -14,16 +14,15 @@ def fid_by_size(
 ) -> go.Figure:
     """Draw FID at the full budget against the number of training images, one line per strategy.
 
-    The data multiplier is a dotted line from a transfer to where scratch is as good, with a tick there, or an arrow where
-    that lies beyond scratch's sizes.
+    A data multiplier is drawn as a dotted line from a transfer to the size at which scratch has the same FID, ending in a tick,
+    or in an arrow if that size is beyond scratch's measured ones.
 
     Args:
-        rows: one row per (strategy, size) with `value`, `note` (what it is the value of) and `source_label` where it is of one
-            source.
+        rows: one row per (strategy, size): `value`, `note` (the hover text) and, if it has one source, `source_label`.
         style: colours.
-        span: least and greatest FID of the axis, so that figures side by side can share it.
-        saved: one row per multiplier to draw: `strategy`, `source_label`, `size`, `value`, `equivalent` and `words`
-            (what it says).
+        span: minimum and maximum FID of the axis, shared by figures side by side.
+        saved: one row per multiplier to draw: `strategy`, `source_label`, `size`, `value`, `bound`, `equivalent` and `words`
+            (the hover text).
     """
     figure = blank(height=320)
     sizes = sorted(set(rows["size"]))

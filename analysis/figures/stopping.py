@@ -1,4 +1,4 @@
-"""What early stopping saves, and what it would cost."""
+"""Steps saved by early stopping against the cells whose winner it leaves unchanged."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -7,10 +7,10 @@ from analysis.figures.style import NEUTRAL, blank
 
 
 def stopping_audit(rows: pd.DataFrame) -> go.Figure:
-    """Draw in how many cells the winner stays the same against the share of the steps saved; labels are the shares kept.
+    """Draw the share of cells with an unchanged winner against the share of steps saved, labelled with the share kept.
 
     Args:
-        rows: one row per share kept at a rung, with `keep`, `cells`, `same_winner` (cells) and `saved` (0 to 1).
+        rows: one row per share kept at a rung: `keep`, `cells`, `same_winner` (number of cells) and `saved` (0 to 1).
     """
     figure = blank(height=300)
     rows = rows.sort_values("saved")
