@@ -75,8 +75,8 @@ def knob_effects(gains: pd.DataFrame) -> pd.DataFrame:
 
 def _effects(table: pd.DataFrame, gain: np.ndarray) -> dict[str, tuple[float, float, float]]:
     """Return (value, low, high) of every estimable effect."""
-    covariates = [np.log2(table["classes"]), np.log2(table["per_class"]), table["spread"]]
-    design = np.column_stack([*covariates, pd.get_dummies(table["base"]).to_numpy(float)])
+    covariates = table[_COVARIATES].assign(classes=np.log2(table["classes"]), per_class=np.log2(table["per_class"]))
+    design = np.column_stack([covariates, pd.get_dummies(table["base"]).to_numpy(float)])
     rank = int(np.linalg.matrix_rank(design))
     freedom = len(gain) - rank
     if freedom < 1:

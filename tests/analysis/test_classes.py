@@ -1,4 +1,4 @@
-"""FID by class: the best source of each strategy, at a step that all reached, means over seeds."""
+"""FID by class of each strategy with its best source, at a step that all seeds reached."""
 
 from pathlib import Path
 from typing import Any

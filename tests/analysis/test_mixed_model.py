@@ -1,4 +1,4 @@
-"""The mixed model: against published fits and closed forms; and on simulated sweeps with a known truth."""
+"""The mixed model against published fits, closed forms and simulated sweeps with a known truth."""
 
 from pathlib import Path
 
@@ -50,15 +50,15 @@ def test_without_variance_between_groups_it_is_least_squares():
 def sweep(
     random: np.random.Generator, truth: dict[str, float], sources: int = 8, targets: int = 4, of_source: float = 0.3
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return gains, the domains' statistics and trials, of a truth: gain per doubling of each covariate."""
+    """Return gains, domain statistics and trials simulated from `truth`, the gain per doubling of each covariate."""
     spacing, diversity = 2 ** random.normal(size=sources), 2 ** random.normal(size=sources)
     amount = (1000 * 2 ** random.normal(size=sources)).astype(int)
-    own = of_source * random.normal(size=sources)
+    source_effects = of_source * random.normal(size=sources)
     rows = []
     for target, hard in enumerate(random.normal(size=targets)):
         for source in range(sources):
             distance = 50 * 2 ** random.normal()
-            gain = hard + own[source] + 0.2 * random.normal() - truth["distance"] * np.log2(distance)
+            gain = hard + source_effects[source] + 0.2 * random.normal() - truth["distance"] * np.log2(distance)
             gain += truth["diversity"] * np.log2(diversity[source]) - truth["density"] * np.log2(spacing[source])
             gain += truth["amount"] * np.log2(amount[source])
             ends = {"source": f"s{source}", "target": f"t{target}", "resolution": 8, "embedding": "e", "parent": f"p{source}"}
@@ -74,17 +74,17 @@ def sweep(
 TRUTH = {"distance": 0.3, "density": 0.0, "diversity": 0.5, "amount": 0.0}
 
 
-def test_effects_are_found_where_they_were_put():
-    found = covariate_effects(*sweep(np.random.default_rng(0), TRUTH, sources=40, targets=6)).set_index("covariate")
-    assert list(found.index) == list(TRUTH)
+def test_simulated_effects_are_recovered():
+    result = covariate_effects(*sweep(np.random.default_rng(0), TRUTH, sources=40, targets=6)).set_index("covariate")
+    assert list(result.index) == list(TRUTH)
     for name, value in TRUTH.items():
-        assert found["value"][name] == pytest.approx(value, abs=0.15)
-    assert found["p_holm"]["distance"] < 0.01 > found["p_holm"]["diversity"]
-    assert found["p_holm"][["density", "amount"]].min() > 0.05
-    assert found[["points", "targets", "sources"]].iloc[0].tolist() == [240, 6, 40]
+        assert result["value"][name] == pytest.approx(value, abs=0.15)
+    assert result["p_holm"]["distance"] < 0.01 > result["p_holm"]["diversity"]
+    assert result["p_holm"][["density", "amount"]].min() > 0.05
+    assert result[["points", "targets", "sources"]].iloc[0].tolist() == [240, 6, 40]
 
 
-def test_too_few_sources_tell_of_distance_alone_and_one_source_of_nothing():
+def test_with_few_sources_only_distance_is_fitted_and_with_one_nothing():
     assert covariate_effects(*sweep(np.random.default_rng(1), TRUTH, sources=4))["covariate"].tolist() == ["distance"]
     assert len(covariate_effects(*sweep(np.random.default_rng(1), TRUTH, sources=1))) == 0
     gains, figures, trials = sweep(np.random.default_rng(1), TRUTH, sources=6)
@@ -96,26 +96,26 @@ def test_intervals_cover_the_truth_at_their_rate():
     random = np.random.default_rng(2)
     covered = []
     for _ in range(200):
-        found = covariate_effects(*sweep(random, TRUTH)).set_index("covariate")
-        covered.append([found["low"][name] <= value <= found["high"][name] for name, value in TRUTH.items()])
-    # Of the source's own covariates there are eight observations for five parameters; what little is known is not overstated.
+        result = covariate_effects(*sweep(random, TRUTH)).set_index("covariate")
+        covered.append([result["low"][name] <= value <= result["high"][name] for name, value in TRUTH.items()])
+    # Eight sources for five parameters: the intervals of the source's covariates must still cover.
     assert np.mean(covered, axis=0) == pytest.approx(np.full(4, 0.95), abs=0.045)
 
 
-def test_a_store_has_what_the_model_asks_for(tmp_path: Path):
+def test_the_model_is_fitted_to_a_store(tmp_path: Path):
     sources = {name: 20.0 * 2**place for place, name in enumerate("abcdef")}
     store = build(tmp_path, sources=sources, targets=("x", "y"), sizes=(50,), strategies=("scratch", "finetune"), images=False)
-    own = [
+    statistics = [
         {"domain": name, "resolution": 16, "embedding": EMBEDDING, "figure": figure, "value": 1 + uniform(name, figure)}
         for name in sources for figure in ("diversity", "spacing")
     ]  # fmt: skip
-    store.append("domains", "quickstart", own)
+    store.append("domains", "quickstart", statistics)
     frames = load(store)
     assert len(frames.domain_statistics) == 12
     analysis = analyse(frames, EMBEDDING)
-    found = analysis.drivers
-    assert found["covariate"].tolist() == ["distance", "density", "diversity"], "all have as many images"
-    assert found[["points", "targets", "sources"]].iloc[0].tolist() == [12, 2, 6]
+    result = analysis.drivers
+    assert result["covariate"].tolist() == ["distance", "density", "diversity"], "all have as many images"
+    assert result[["points", "targets", "sources"]].iloc[0].tolist() == [12, 2, 6]
     (line,) = [line for line in overall(analysis) if line.startswith("With finetune, ")]
     assert "diversity" in line
     assert "can be told from noise" in line

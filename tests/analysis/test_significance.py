@@ -1,4 +1,4 @@
-"""Tests against scratch, and Holm's correction: against scipy, by hand, and on sweeps without any effect."""
+"""t-tests and Holm's correction against scipy, by hand, and on simulated sweeps without effects."""
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,8 @@ from tests.analysis.test_savings import make, run
 
 def test_holm_by_hand():
     # Sorted .01 .02 .04: times 3, 2, 1 = .03 .04 .04.
-    found = holm(pd.Series([0.04, np.nan, 0.01, 0.02]))
-    assert found.tolist() == pytest.approx([0.04, np.nan, 0.03, 0.04], nan_ok=True)
+    result = holm(pd.Series([0.04, np.nan, 0.01, 0.02]))
+    assert result.tolist() == pytest.approx([0.04, np.nan, 0.03, 0.04], nan_ok=True)
     assert holm(pd.Series([0.9, 0.8])).tolist() == [1.0, 1.0]
     assert len(holm(pd.Series([], dtype=float))) == 0
 
@@ -50,8 +50,8 @@ def test_without_an_effect_a_false_claim_in_any_sweep_is_rare():
         ).assign(cell=f"sweep {number}")
         for number in range(300)
     ]  # fmt: skip
-    found = t_tests(pd.concat(sweeps))
-    assert len(found) == 1200
-    any_false = (found.groupby("cell")["p"].transform(holm) < 0.05).groupby(found["cell"]).any()
+    result = t_tests(pd.concat(sweeps))
+    assert len(result) == 1200
+    any_false = (result.groupby("cell")["p"].transform(holm) < 0.05).groupby(result["cell"]).any()
     assert any_false.mean() == pytest.approx(0.045, abs=0.03)
-    assert (found["p_holm"] < 0.05).sum() <= 1, "corrected for all that is claimed together"
+    assert (result["p_holm"] < 0.05).sum() <= 1, "corrected for all that is claimed together"
