@@ -3,8 +3,8 @@
 import argparse
 import json
 
+from analysis.published.paper_tables import TABLES
 from analysis.published.results import describe, results
-from analysis.published.tables import TABLES
 
 
 def main() -> None:

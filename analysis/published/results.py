@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from analysis.prediction import predictors, recommender
-from analysis.published.frames import (
+from analysis.published.paper_frames import (
     class_curves,
     distances,
     figure_curves,
@@ -12,7 +12,17 @@ from analysis.published.frames import (
     size_curves,
     source_target_curves,
 )
-from analysis.published.tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, READING_ERROR, SIZE, SOURCE_TARGET, Table
+from analysis.published.paper_tables import (
+    CLASSES,
+    DISTANCE,
+    DOMAINS,
+    FIGURE,
+    PER_CLASS,
+    READING_ERROR,
+    SIZE,
+    SOURCE_TARGET,
+    Table,
+)
 from analysis.transfer import classes, savings, sources
 from analysis.transfer import transferability as tf
 from analysis.transfer.transferability import SCRATCH

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from analysis.published import __main__ as command
-from analysis.published import tables
+from analysis.published import paper_tables as tables
 from analysis.published.results import results
 from analysis.transfer.transferability import SCRATCH
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from analysis.published.tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, SIZE, SOURCE_TARGET
+from analysis.published.paper_tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, SIZE, SOURCE_TARGET
 from analysis.transfer import classes
 from analysis.transfer.transferability import SCRATCH
 
