@@ -30,33 +30,21 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
             slope, intercept = np.polyfit(x, y, 1)
             ends = [float(x.min()), float(x.max())]
             figure.add_scatter(
-                x=ends,
-                y=[slope * end + intercept for end in ends],
-                mode="lines",
-                line={"color": color, "width": 1.5, "dash": style.dash(strategy)},
-                opacity=0.6,
-                hoverinfo="skip",
-                showlegend=False,
-                legendgroup=strategy,
+                x=ends, y=[slope * end + intercept for end in ends], mode="lines", opacity=0.6, hoverinfo="skip",
+                line={"color": color, "width": 1.5, "dash": style.dash(strategy)}, showlegend=False, legendgroup=strategy,
                 meta={"strategy": strategy, "whole": about(rows)},
-            )
+            )  # fmt: skip
         for source, group in rows.groupby("source_label"):
             texts = [
                 f"{escape(strategy)}, {escape(name)}<br>distance {d:.4g}<br>FID from scratch / transfer: {ratio(g)}"
                 for name, d, g in zip(group["name"], group["distance"], group["gain"], strict=True)
             ]
             figure.add_scatter(
-                x=group["distance"].tolist(),
-                y=group["gain"].tolist(),
-                name=escape(strategy),
-                mode="markers",
-                marker={"color": color, "symbol": style.symbol(str(source)), "size": 11},
-                hovertext=texts,
-                hoverinfo="text",
-                legendgroup=strategy,
-                showlegend=source == rows["source_label"].iloc[0],
+                x=group["distance"].tolist(), y=group["gain"].tolist(), name=escape(strategy), mode="markers",
+                marker={"color": color, "symbol": style.symbol(str(source)), "size": 11}, hovertext=texts, hoverinfo="text",
+                legendgroup=strategy, showlegend=source == rows["source_label"].iloc[0],
                 meta={"strategy": strategy, "source": source, "points": about(group)},
-            )
+            )  # fmt: skip
     _label_points(figure, points, pad)
     figure.update_xaxes(title_text="distance (FID of real images)", range=[low - pad, high + pad], nticks=6)
     bottom, top = points["gain"].min(), points["gain"].max()

@@ -63,16 +63,12 @@ def _draw_method(
         figure.add_scatter(x=gap * seeds, y=lines, hoverinfo="skip", showlegend=False, **thin, **base)
     of_seeds = f", mean of {seeds} seeds" if seeds > 1 else ""
     figure.add_scatter(
-        x=rungs,
-        y=mean.tolist(),
-        name=name,
-        mode="lines+markers",
+        x=rungs, y=mean.tolist(), name=name, mode="lines+markers",
         line={"color": color, "width": 4 if scratch else 2, "dash": style.dash(strategy)},
         marker={"symbol": style.symbol(source), "size": 8 if scratch else 7, "color": color},
-        hovertext=[f"{name}<br>step {s:,}: {v:.4g}{of_seeds}" for s, v in zip(steps, mean, strict=True)],
-        hoverinfo="text",
+        hovertext=[f"{name}<br>step {s:,}: {v:.4g}{of_seeds}" for s, v in zip(steps, mean, strict=True)], hoverinfo="text",
         **base,
-    )
+    )  # fmt: skip
     if not rows["status"].isin(list(ENDS)).any():
         return
     last = rows.sort_values("step").drop_duplicates("trial", keep="last")

@@ -15,21 +15,14 @@ def stopping_audit(rows: pd.DataFrame) -> go.Figure:
     figure = blank(height=300)
     rows = rows.sort_values("saved")
     same = 100 * rows["same_winner"] / rows["cells"]
+    values = zip(rows["keep"], rows["saved"], rows["same_winner"], rows["cells"], strict=True)
+    texts = [f"keep {k:g}: {s:.0%} of the steps saved, the same winner in {w} of {n} cells" for k, s, w, n in values]
     figure.add_scatter(
-        x=(100 * rows["saved"]).tolist(),
-        y=same.tolist(),
-        mode="lines+markers+text",
-        text=[f"{keep:g}" for keep in rows["keep"]],
+        x=(100 * rows["saved"]).tolist(), y=same.tolist(), mode="lines+markers+text", text=[f"{k:g}" for k in rows["keep"]],
         textposition=["top center" if place % 2 else "bottom center" for place in range(len(rows))],
-        line={"color": NEUTRAL, "width": 2},
-        marker={"color": NEUTRAL, "size": 9},
-        cliponaxis=False,
-        hovertext=[
-            f"keep {keep:g}: {saved:.0%} of the steps saved, the same winner in {winners} of {cells} cells"
-            for keep, saved, winners, cells in zip(rows["keep"], rows["saved"], rows["same_winner"], rows["cells"], strict=True)
-        ],
-        hoverinfo="text",
-    )
+        line={"color": NEUTRAL, "width": 2}, marker={"color": NEUTRAL, "size": 9}, cliponaxis=False,
+        hovertext=texts, hoverinfo="text",
+    )  # fmt: skip
     figure.update_xaxes(title_text="steps saved, %", range=[0, 100])
     figure.update_yaxes(title_text="cells with the same winner, %", range=[-12, 115], tickvals=[0, 25, 50, 75, 100])
     return figure

@@ -31,17 +31,10 @@ def source_target_curves() -> pd.DataFrame:
     """Return table 4 as rows of `Frames.curves`."""
     images = {row["domain"]: row["images"] for row in DOMAINS.records()}
     return _curves(
-        (
-            "finetune" if row["source"] else SCRATCH,
-            row["source"],
-            row["target"],
-            images[row["target"]],
-            _LAST,
-            "fid",
-            row["fid"],
-        )
+        ("finetune" if row["source"] else SCRATCH, row["source"], row["target"], images[row["target"]], _LAST,
+         "fid", row["fid"])
         for row in SOURCE_TARGET.records()
-    )
+    )  # fmt: skip
 
 
 def class_curves(iteration: int = 25_000) -> pd.DataFrame:

@@ -4,25 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from analysis.prediction import predictors, recommender
-from analysis.published.paper_frames import (
-    class_curves,
-    distances,
-    figure_curves,
-    per_class_curves,
-    size_curves,
-    source_target_curves,
-)
-from analysis.published.paper_tables import (
-    CLASSES,
-    DISTANCE,
-    DOMAINS,
-    FIGURE,
-    PER_CLASS,
-    READING_ERROR,
-    SIZE,
-    SOURCE_TARGET,
-    Table,
-)
+from analysis.published import paper_frames as paper
+from analysis.published import paper_tables
+from analysis.published.paper_tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, READING_ERROR, SIZE, SOURCE_TARGET
 from analysis.transfer import classes, savings, sources
 from analysis.transfer import transferability as tf
 from analysis.transfer.transferability import SCRATCH
@@ -30,17 +14,17 @@ from analysis.transfer.transferability import SCRATCH
 
 def results() -> dict[str, Any]:
     """Return our statistics of the tables, by name; `describe` explains each."""
-    curves = source_target_curves()
-    gains = tf.with_distance(tf.transfer_gain(curves), distances(), via="generator")
+    curves = paper.source_target_curves()
+    gains = tf.with_distance(tf.transfer_gain(curves), paper.distances(), via="generator")
     # The paper relates distance to FID, the report to gain; within a target the two have opposite signs.
     against_fid = tf.distance_correlation(gains.assign(gain=gains["value"])).set_index("scope")
     within = against_fid.loc[["cell"]]
     by_source = sources.over_targets(gains)
-    nearest = predictors.compare_predictors(gains, distances()).iloc[0]
+    nearest = predictors.compare_predictors(gains, paper.distances()).iloc[0]
     amounts = DOMAINS.frame().rename(columns={"domain": "source", "images": "size"}).assign(kind="pretrain")
     advice = recommender.evaluate(recommender.observed(gains, amounts))
-    exact, low, high = (savings.speed_up(figure_curves(error)).iloc[0] for error in (0, -READING_ERROR, READING_ERROR))
-    by_class = classes.compare_with_scratch(classes.class_fid(class_curves(), tf.ranking(class_curves())))
+    exact, low, high = (savings.speed_up(paper.figure_curves(error)).iloc[0] for error in (0, -READING_ERROR, READING_ERROR))
+    by_class = classes.compare_with_scratch(classes.class_fid(paper.class_curves(), tf.ranking(paper.class_curves())))
     assert by_class is not None
     columns = ["size", "multiplier", "bound", "equivalent"]
     return {
@@ -54,8 +38,8 @@ def results() -> dict[str, Any]:
         "regret_of_chance": float(2 ** nearest["chance"]),
         "regret_of_advice": {row["chooser"]: float(2 ** row["regret"]) for row in advice.to_dict("records")},
         "speed_up": {"value": exact["multiplier"], "low": low["multiplier"], "high": high["multiplier"]},
-        "data_multiplier": savings.data_multiplier(size_curves())[columns].to_dict("records"),
-        "data_multiplier_conditional": savings.data_multiplier(per_class_curves())[columns].to_dict("records"),
+        "data_multiplier": savings.data_multiplier(paper.size_curves())[columns].to_dict("records"),
+        "data_multiplier_conditional": savings.data_multiplier(paper.per_class_curves())[columns].to_dict("records"),
         "mean_fid_of_a_class": {"scratch": by_class[0]["scratch"], "finetune": by_class[0]["transfer"]},
         "classes_ahead_of_scratch": list(by_class[1:]),
     }
@@ -101,5 +85,5 @@ def _of(counts: Sequence[int]) -> str:
     return f"{counts[0]} of {counts[1]}"
 
 
-def _from(*tables: Table) -> str:
+def _from(*tables: paper_tables.Table) -> str:
     return "; ".join(f"{table.name}, {table.provenance}" for table in tables)

@@ -4,26 +4,16 @@ The **regret** of a choice is the gain (log2) of the best source tried minus tha
 best, 1 if its FID is twice the best one's.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from analysis.transfer import transferability as tf
 
-_COLUMNS = [
-    "strategy",
-    "source",
-    "source_label",
-    "gain",
-    "low",
-    "high",
-    "value",
-    "regret",
-    "best_in",
-    "cells",
-    "targets",
-    "left",
-]
+_COLUMNS = ["strategy", "source", "source_label", "gain", "low", "high", "value", "regret"]
+_COLUMNS += ["best_in", "cells", "targets", "left"]
 
 
 def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
@@ -41,7 +31,7 @@ def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
         is best; `targets`; `left`, the number of cells left out because a source has no gain there.
     """
     points = tf.points(gains.assign(distance=0.0))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for strategy, group in points.groupby("strategy", sort=False):
         table = group.pivot(index=["target", "cell"], columns="source", values="gain")
         complete = table.dropna()
@@ -51,9 +41,10 @@ def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
         values = common.pivot_table(index=["target", "cell"], columns="source", values="value").loc[complete.index]
         by_target = complete.groupby(level="target").mean()
         labels = dict(zip(group["source"], group["source_label"], strict=True))
+        means = []
         for source in complete:
             mean, margin = mean_and_margin(by_target[source])
-            rows.append({
+            means.append({
                 "strategy": strategy, "source": source, "source_label": labels[source],
                 "gain": mean, "low": mean - margin, "high": mean + margin,
                 "value": float(values[source].groupby(level="target").mean().mean()),
@@ -61,10 +52,8 @@ def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
                 "best_in": int((complete.idxmax(axis=1) == source).sum()), "cells": len(complete), "targets": len(by_target),
                 "left": len(table) - len(complete),
             })  # fmt: skip
-    means = pd.DataFrame(rows, columns=_COLUMNS)
-    order = {name: place for place, name in enumerate(means["strategy"].unique())}
-    means = means.assign(order=means["strategy"].map(order)).sort_values(["order", "gain"], ascending=[True, False])
-    return means.drop(columns="order").reset_index(drop=True)
+        rows += sorted(means, key=lambda row: -row["gain"])
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def mean_and_margin(values: "pd.Series[float]") -> tuple[float, float]:
