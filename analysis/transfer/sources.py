@@ -41,7 +41,7 @@ def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
         values = common.pivot_table(index=["target", "cell"], columns="source", values="value").loc[complete.index]
         by_target = complete.groupby(level="target").mean()
         labels = dict(zip(group["source"], group["source_label"], strict=True))
-        means = []
+        means: list[dict[str, Any]] = []
         for source in complete:
             mean, margin = mean_and_margin(by_target[source])
             means.append({
