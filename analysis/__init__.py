@@ -1,1 +1,1 @@
-"""Reads the store and tells what it says: frames, statistics, figures, the report. Needs neither torch nor Ray."""
+"""Analysis of a store: frames, statistics, figures and the report. Needs neither torch nor Ray."""

@@ -1,8 +1,8 @@
-"""The store as tidy data frames: what was planned, what became of it, what was measured.
+"""The store as tidy data frames of planned trials, their outcomes and measurements.
 
-`load` is the one way from a store to everything else in this package. It merges the planned trials with the recorded ones
-(a trial that is planned but not recorded is `pending`, or `unfinished` once it has been measured at a rung), makes
-censoring explicit, and gives every domain and cell a short label that is unique among those loaded.
+All of this package reads a store through `load`. It merges planned with recorded trials (a planned trial without a record is
+`pending`, or `unfinished` if it was measured at a rung), marks censored trials, and gives every domain and cell a short label
+that is unique among those loaded.
 """
 
 import json
@@ -18,7 +18,7 @@ from bench.store import SCHEMAS, Store
 from trainers.common.errors import unknown_name
 from trainers.config.trial import TUNED
 
-#: Every status, in the order in which a reader cares. The last two are this module's: planned, but not recorded yet.
+#: Every status, in display order. The last two are set by this module, for planned trials that are not recorded yet.
 STATUSES = ("done", "stopped", "diverged", "failed", "blocked", "unfinished", "pending")
 
 _INTEGERS = ("size", "seed", "resolution", "steps", "budget")
@@ -31,69 +31,68 @@ _JOINED += ["status", "censored", "budget", *_LABEL_COLUMNS]
 
 @dataclass(frozen=True)
 class Frames:
-    """What a store says about one sweep or all of them; every analysis starts here."""
+    """The contents of a store, for one sweep or all sweeps."""
 
     trials: pd.DataFrame
-    """One row per trial, planned or recorded: the columns of the store's table; `status` is one of `STATUSES`; `steps` the
-    last step known; `censored` (bool) where the stopping rule ended it before its budget; labels for people:
-    `source_label`, `target_label`, `cell_label`, `family` (the cell's label without its size)."""
+    """One row per planned or recorded trial: the columns of the store's table; `status`, one of `STATUSES`; `steps`, the last
+    known step; `censored` (bool), whether the stopping rule ended it before its budget; the labels `source_label`,
+    `target_label`, `cell_label` and `family` (the cell's label without its size)."""
     curves: pd.DataFrame
-    """One row per trial, step, metric and embedding: the table `measurements` joined with its trial's columns. A strategy that
-    is tuned may end before others of its cell, at a budget of its own: its last values then stand for their later steps too,
-    in rows of which `held` is true."""
+    """One row per trial, step, metric and embedding: the table `measurements` joined with its trial's columns. A tuned strategy
+    may have a smaller budget than others of its cell; its last values are then repeated at their later steps, in rows with
+    `held` true."""
     distances: pd.DataFrame
     """The table `distances` with `source_label` and `target_label`."""
-    own_figures: pd.DataFrame
-    """What each domain is like by itself, the table `domains`: its `diversity` and `spacing` by resolution and embedding."""
+    domain_statistics: pd.DataFrame
+    """The table `domains`: the `diversity` and `spacing` of each domain by resolution and embedding."""
     environments: pd.DataFrame
-    """One row per environment: `environment`, `details` (a dict), `trials` (how many ran there)."""
+    """One row per environment: `environment`, `details` (a dict), `trials` (the number of trials that ran there)."""
     sweeps: dict[str, dict[str, Any]]
-    """What each sweep planned, by name; see `Store.read_sweeps`."""
+    """The plan of each sweep, by name; see `Store.read_sweeps`."""
     searches: dict[str, dict[str, Any]]
-    """What the searches for strategies' settings have found, by identity; see `bench.tuning`. Their trials are in no frame."""
+    """The results of the searches for strategies' settings, by identity (`bench.run.tuning`); their trials are in no frame."""
     domains: dict[str, str]
     """The label of each domain, by its name."""
 
     @property
     def embeddings(self) -> list[str]:
-        """Return the embeddings that something was measured in. Numbers of two of them must never meet."""
+        """Return the embeddings with measurements. Values in different embeddings are not comparable."""
         return sorted(self.curves["embedding"].unique())
 
     @property
     def names(self) -> list[str]:
-        """Return the sweeps that are told of: those planned, and those that recorded what none of these planned."""
+        """Return the sweeps in the frames: those planned, and those that recorded trials which no loaded plan contains."""
         planned = {row["key"] for plan in self.sweeps.values() for row in plan["trials"]}
         return sorted({*self.sweeps, *self.trials.loc[~self.trials["key"].isin(planned), "sweep"]})
 
     def trials_in(self, embedding: str) -> pd.DataFrame:
-        """Return the trials, but for those of cells that were measured in other embeddings alone."""
-        own = self.curves["embedding"] == embedding
-        others = {*self.curves.loc[~own, "cell"].dropna()} - {*self.curves.loc[own, "cell"]}
+        """Return the trials, except those of cells that were measured only in other embeddings."""
+        same = self.curves["embedding"] == embedding
+        others = {*self.curves.loc[~same, "cell"].dropna()} - {*self.curves.loc[same, "cell"]}
         return self.trials[~self.trials["cell"].isin(others)]
 
 
 def load(store: Store, sweep: str | None = None) -> Frames:
-    """Read a store.
+    """Read a store into frames.
 
     Args:
-        store: where to read.
-        sweep: restrict to the trials that this sweep planned or ran (and the distances between their domains);
-            None takes everything.
+        store: the store.
+        sweep: load only the trials that this sweep planned or ran, and the distances between their domains; None loads all.
 
     Raises:
-        UserError: the store knows no such sweep.
+        UserError: the store has no such sweep.
     """
-    everything = store.read_sweeps()
-    planned = {name: plan for name, plan in everything.items() if all(row.get("kind") != "tune" for row in plan["trials"])}
+    plans = store.read_sweeps()
+    planned = {name: plan for name, plan in plans.items() if all(row.get("kind") != "tune" for row in plan["trials"])}
     recorded = store.read("trials")
     recorded = recorded[recorded["kind"] != "tune"]
     keys: set[str] | None = None
     if sweep is not None:
-        known = {*planned, *recorded["sweep"]}
-        if sweep not in known:
-            raise unknown_name("sweep", sweep, known)
+        names = {*planned, *recorded["sweep"]}
+        if sweep not in names:
+            raise unknown_name("sweep", sweep, names)
         planned = {name: plan for name, plan in planned.items() if name == sweep}
-        # A trial that another sweep ran first counts as this one's when this one planned it too.
+        # A planned trial belongs to this sweep even if another sweep ran it first.
         keys = {row["key"] for plan in planned.values() for row in plan["trials"]}
         keys |= set(recorded.loc[recorded["sweep"] == sweep, "key"])
 
@@ -113,21 +112,21 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         trials=trials,
         curves=curves.reset_index(drop=True),
         distances=distances,
-        own_figures=store.read("domains").drop(columns=["recorded_at", "sweep"]),
+        domain_statistics=store.read("domains").drop(columns=["recorded_at", "sweep"]),
         environments=_environments(store.read("environments"), trials),
         sweeps=planned,
-        searches={plan["tuning"]["search"]: plan["tuning"] for plan in everything.values() if plan.get("tuning")},
+        searches={plan["tuning"]["search"]: plan["tuning"] for plan in plans.values() if plan.get("tuning")},
         domains=domains,
     )
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a frame's rows as plain dicts, None for whatever is missing."""
+    """Return a frame's rows as plain dicts, with None for missing values."""
     return [{str(k): None if pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
 def _merge(planned: Mapping[str, dict[str, Any]], recorded: pd.DataFrame, keys: set[str] | None) -> pd.DataFrame:
-    """Return one row per trial, the recorded row where there is one, with plain types (None for missing text)."""
+    """Return one row per trial, the recorded rather than the planned one, with plain types (None for missing text)."""
     rows: dict[str, dict[str, Any]] = {}
     for name, plan in planned.items():
         for row in plan["trials"]:
@@ -150,7 +149,7 @@ def _merge(planned: Mapping[str, dict[str, Any]], recorded: pd.DataFrame, keys: 
 
 
 def _set_progress(trials: pd.DataFrame, measurements: pd.DataFrame) -> None:
-    """Tell pending trials from unfinished ones, and say which trials are censored."""
+    """Mark the unfinished trials among the pending ones, and add the column `censored`."""
     last = trials["key"].map(measurements.groupby("trial")["step"].max())
     unfinished = (trials["status"] == "pending") & last.notna()
     trials.loc[unfinished, "status"] = "unfinished"
@@ -159,10 +158,10 @@ def _set_progress(trials: pd.DataFrame, measurements: pd.DataFrame) -> None:
 
 
 def _held(curves: pd.DataFrame) -> pd.DataFrame:
-    """Add the rows that say of a trial with a smaller budget than others of its cell that it stays what it was at its end."""
+    """Repeat the last values of finished trials with a smaller budget than others of their cell at the others' later steps."""
     curves = curves.assign(held=False)
-    most = curves.groupby("cell")["budget"].transform("max")
-    ended = curves[(curves["status"] == "done") & (curves["budget"] < most) & (curves["step"] == curves["budget"])]
+    largest = curves.groupby("cell")["budget"].transform("max")
+    ended = curves[(curves["status"] == "done") & (curves["budget"] < largest) & (curves["step"] == curves["budget"])]
     if len(ended) == 0:
         return curves
     later = curves.loc[curves["cell"].isin(ended["cell"]), ["cell", "embedding", "step"]].drop_duplicates()
@@ -180,9 +179,9 @@ def _set_labels(trials: pd.DataFrame, domains: Mapping[str, str]) -> None:
 
 
 def _label_cells(adapt: pd.DataFrame) -> dict[str, tuple[str, str]]:
-    """Return (label, family) per cell; only what sets a cell apart from the others is in its label."""
+    """Return (label, family) per cell. A label contains only the settings in which cells differ."""
     many_resolutions = adapt["resolution"].nunique() > 1
-    # A recorded trial knows its settings, a planned one may not: let the recorded one speak for its cell.
+    # Prefer a recorded trial of the cell: a planned one may lack its settings.
     firsts = adapt.sort_values("config", na_position="last", kind="stable").drop_duplicates("cell")
     families: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in records(firsts):
@@ -194,17 +193,17 @@ def _label_cells(adapt: pd.DataFrame) -> dict[str, tuple[str, str]]:
         names = sorted({name for values in settings.values() for name in values})
         varying = [n for n in names if len({v[n] for v in settings.values() if n in v}) > 1]
         for row in rows:
-            own = settings[row["cell"]]
-            full = ", ".join([family, *(f"{name.partition('.')[2]} {own[name]}" for name in varying if name in own)])
+            values = settings[row["cell"]]
+            full = ", ".join([family, *(f"{name.partition('.')[2]} {values[name]}" for name in varying if name in values)])
             label = f"{full}, {row['size']:,} images"
-            if label in {taken for taken, _ in labels.values()}:
+            if label in {other for other, _ in labels.values()}:
                 full, label = f"{full} ({row['cell'][:6]})", f"{label} ({row['cell'][:6]})"
             labels[row["cell"]] = (label, full)
     return labels
 
 
 def _settings(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the scalar settings of a trial's GAN, training and evaluation by dotted name."""
+    """Return the settings of a trial's GAN, training and evaluation as text, by dotted name."""
     if not row["config"]:
         return {}
     config = json.loads(row["config"])

@@ -1,4 +1,4 @@
-"""Short labels of domains, mixtures and chains."""
+"""Short, unique labels of domains, mixtures and chains, and text made safe to display."""
 
 import re
 from collections import defaultdict
@@ -7,40 +7,40 @@ from collections.abc import Iterable, Mapping
 from trainers.config import sources
 from trainers.config.options import split
 
-_LABEL_LENGTH = 22  # characters that still fit beside a figure on a phone
-_SEVERAL_LENGTH = 30  # of a mixture or a chain, which is hard to tell by less
+_LABEL_LENGTH = 22  # characters that fit next to a figure on a phone
+_COMPOUND_LENGTH = 30  # mixtures and chains need more characters to be distinct
 
 
 def label_domains(names: Iterable[str]) -> dict[str, str]:
-    """Return a short, unique label per name of a domain, a mixture or a chain.
+    """Return a short, unique label for each name of a domain, a mixture or a chain.
 
     >>> label_domains(["digits", "folder:/data/a/flowers", "folder:/data/b/flowers"])
     {'digits': 'digits', 'folder:/data/a/flowers': 'a/flowers', 'folder:/data/b/flowers': 'b/flowers'}
     >>> label_domains(["letters+shapes -> digits"])
     {'letters+shapes -> digits': 'letters+shapes → digits'}
     """
-    wanted = sorted(set(names))
-    labels = _label_plain({domain for name in wanted for domain in sources.domains(name)})
-    for name in wanted:
+    names = sorted(set(names))
+    labels = _label_plain({domain for name in names for domain in sources.domains(name)})
+    for name in names:
         if name not in labels:
             links = ["+".join(labels[part] for part in sources.parts(link)) for link in sources.links(name)]
-            labels[name] = _shortened(" → ".join(links), _SEVERAL_LENGTH, labels)
-    return {name: labels[name] for name in wanted}
+            labels[name] = _shortened(" → ".join(links), _COMPOUND_LENGTH, labels)
+    return {name: labels[name] for name in names}
 
 
 def _label_plain(names: Iterable[str]) -> dict[str, str]:
-    """Return a short, unique label per domain's name."""
+    """Return a short, unique label for each domain: its last path component, with more in front where labels would collide."""
     parts = {name: [part for part in name.removeprefix("folder:").split("/") if part] or [name] for name in sorted(names)}
-    taken = dict.fromkeys(parts, 1)  # how many trailing path parts make up the label
+    lengths = dict.fromkeys(parts, 1)  # the number of trailing path parts in each label
     while True:
         groups = defaultdict(list)
         for name in parts:
-            groups["/".join(parts[name][-taken[name] :])].append(name)
-        growable = [n for group in groups.values() if len(group) > 1 for n in group if taken[n] < len(parts[n])]
-        if not growable:
+            groups["/".join(parts[name][-lengths[name] :])].append(name)
+        ambiguous = [n for group in groups.values() if len(group) > 1 for n in group if lengths[n] < len(parts[n])]
+        if not ambiguous:
             break
-        for name in growable:
-            taken[name] += 1
+        for name in ambiguous:
+            lengths[name] += 1
     labels: dict[str, str] = {}
     for full, group in groups.items():
         label = _short_knobs(visible(full))
@@ -50,7 +50,7 @@ def _label_plain(names: Iterable[str]) -> dict[str, str]:
 
 
 def _shortened(label: str, length: int, taken: Mapping[str, str]) -> str:
-    """Return a label of at most so many characters that is not taken."""
+    """Return the label shortened to `length` characters, with a serial number if it is among the values of `taken`."""
     short = label if len(label) <= length else "…" + label[1 - length :]
     serial = 2
     while short in taken.values():
@@ -72,13 +72,14 @@ def _short_knobs(label: str) -> str:
     return " ".join([domain, *(f"{short.get(name, name)}{value}" for name, value in knobs.items())])
 
 
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # controls, and marks of direction
+#: Control characters and the marks of writing direction.
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def visible(text: str) -> str:
-    r"""Return text on one line, with what cannot be seen, or turns the direction of what follows, written out.
+    r"""Return text on one line, with invisible characters and marks of writing direction escaped.
 
     >>> visible("a\u202eb\nc")
     'a\\u202eb c'
     """
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", " ".join(text.split()))
+    return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", " ".join(text.split()))

@@ -1,52 +1,52 @@
-"""All statistics of a page, in one embedding: what the figures draw, the tables show and the sentences say."""
+"""All statistics of one embedding, as used by the report's figures, tables and sentences."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 
 from analysis.frames import Frames
-from analysis.prediction import drivers, knobs, predictors, recommender
+from analysis.prediction import knobs, mixed_model, predictors, recommender
 from analysis.transfer import classes, quality, savings, significance, sources, strategies
 from analysis.transfer import transferability as tf
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """All statistics in one embedding; numbers of two embeddings never meet."""
+    """All statistics in one embedding. Values in different embeddings are not comparable."""
 
     embedding: str
     curves: pd.DataFrame
     gains: pd.DataFrame
-    """`transfer_gain`, with the distance where there is one."""
+    """`transfer_gain` with `distance` (NaN if unknown)."""
     ranked: pd.DataFrame
     """`ranking` by FID."""
     ranked_by_kid: pd.DataFrame
     nearest: pd.DataFrame
     correlations: pd.DataFrame
-    """`distance_correlation` at the common step, with the source's real images (`rho`) and with samples of its generator
-    (`rho_generator`) standing for it."""
+    """`distance_correlation` at the common step, with distances from the source's real images (`rho`) and from samples of its
+    generator (`rho_generator`)."""
     by_class: pd.DataFrame
-    """`classes.fid_by_class`; empty where nothing is conditional."""
+    """`classes.class_fid`; empty without conditional trials."""
     predictors: pd.DataFrame
-    """`predictors.predictors`; empty where no group has three sources."""
+    """`predictors.compare_predictors`; empty if no group has three sources."""
     quality: pd.DataFrame
-    """`quality.quality`."""
+    """`quality.metrics_of_best`."""
     multipliers: pd.DataFrame
-    """`savings.data_multiplier`; empty where scratch has fewer than two sizes."""
+    """`savings.data_multiplier`; empty if scratch has fewer than two sizes."""
     speed_ups: pd.DataFrame
     """`savings.speed_up`."""
     significance: pd.DataFrame
-    """`significance.against_scratch`."""
+    """`significance.t_tests`."""
     strategies: pd.DataFrame
-    """`strategies.strategy_ranking`; empty where no source of a cell has two strategies."""
+    """`strategies.strategy_ranking`; empty if no source of a cell has two strategies."""
     sources: pd.DataFrame
-    """`sources.over_targets`; empty where no cell has two sources."""
+    """`sources.over_targets`; empty if no cell has two sources."""
     advice: pd.DataFrame
     """`recommender.evaluate`; empty with fewer than three targets."""
     drivers: pd.DataFrame
-    """`drivers.drivers`; empty where there are too few sources and targets."""
+    """`mixed_model.covariate_effects`; empty with too few sources or targets."""
     knobs: pd.DataFrame
-    """`knobs.knob_effects`; empty where no sources are one domain with its knobs at different settings."""
+    """`knobs.knob_effects`; empty if no sources are one domain at different knob settings."""
 
 
 def analyse(frames: Frames, embedding: str) -> Analysis:
@@ -68,15 +68,15 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         ranked_by_kid=tf.ranking(curves, "kid"),
         nearest=tf.nearest_source(real),
         correlations=correlations,
-        by_class=classes.fid_by_class(curves, ranked),
-        predictors=predictors.predictors(gains, frames.distances),
-        quality=quality.quality(curves, ranked),
+        by_class=classes.class_fid(curves, ranked),
+        predictors=predictors.compare_predictors(gains, frames.distances),
+        quality=quality.metrics_of_best(curves, ranked),
         multipliers=savings.data_multiplier(curves),
         speed_ups=savings.speed_up(curves),
-        significance=significance.against_scratch(curves),
+        significance=significance.t_tests(curves),
         strategies=strategies.strategy_ranking(curves, tf.with_distance(ranked, frames.distances, keep=True)),
         sources=sources.over_targets(gains),
         advice=recommender.evaluate(recommender.observed(gains, frames.trials)),
-        drivers=drivers.drivers(gains, frames.own_figures, frames.trials),
+        drivers=mixed_model.covariate_effects(gains, frames.domain_statistics, frames.trials),
         knobs=knobs.knob_effects(gains),
     )

@@ -1,22 +1,21 @@
-"""How the page words things: methods, numbers, counts and ratios."""
+"""Wording of methods, numbers, counts and ratios in the report."""
 
 from typing import Any
 
 import pandas as pd
 
-_PHRASES = {  # other strategies are called by their names
+_PHRASES = {  # other strategies appear by name
     "scratch": "training from scratch",
     "finetune": "fine-tuning both networks",
     "finetune-g": "fine-tuning with only the generator pre-trained",
     "finetune-d": "fine-tuning with only the critic pre-trained",
 }
 
-
 Row = dict[str, Any]
 
 
 def method(row: Row) -> str:
-    """Name a strategy and its source, for a sentence."""
+    """Return a strategy and its source in words, for a sentence."""
     plain, _, option = str(row["strategy"]).partition("[from=")
     name = _PHRASES.get(plain, plain)
     kind = f"{option.removesuffix(']')} " if option else ""
@@ -24,12 +23,12 @@ def method(row: Row) -> str:
 
 
 def start(row: Row) -> str:
-    """Name a strategy and its source, for a table: by its own name."""
+    """Return a strategy and its source by name, for a table."""
     return f"{row['strategy']} from {row['source_label']}" if row["source_label"] else str(row["strategy"])
 
 
 def signed(rho: float) -> str:
-    """Return a correlation with its sign, a true minus."""
+    """Return a correlation with its sign; a negative one has U+2212 (minus)."""
     return f"{rho:+.2f}".replace("-", "−")
 
 
@@ -39,32 +38,32 @@ def times(log2: float) -> str:
 
 
 def predictor(row: Row) -> str:
-    """Return what a row of `predictors` is called."""
+    """Return the name of a row of `compare_predictors`."""
     name = row["kind"].upper() if row["kind"] in ("fid", "kid") else row["kind"]
     return f"{name} of {'the real images' if row['via'] == 'real' else 'generated images'}"
 
 
 def as_high(higher: float, lower: float) -> str:
-    """Return how many times as high one FID is as another, in words."""
+    """Return the ratio of two FIDs in words, e.g. ``1.5 times as high``."""
     return f"{higher / lower:.1f} times as high" if higher >= lower else f"{lower / higher:.1f} times lower"
 
 
 def number(value: float) -> str:
-    """Return a positive number with as many digits as a reader needs."""
+    """Return a positive number: whole from 1,000, one decimal place from 1, else three significant digits."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 1 else f"{value:.3g}"
 
 
-def counted(n: int, one: str, many: str | None = None) -> str:
-    """Return a count with its noun in the right number."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
+def counted(n: int, singular: str, plural: str | None = None) -> str:
+    """Return a count with its noun, e.g. ``2 seeds``; the plural is formed with -s unless given."""
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
 def span(counts: "pd.Series[int]") -> str:
     """Return a range of counts, e.g. ``1,000`` or ``50 to 500``."""
-    known = counts.dropna()
-    if len(known) == 0:
+    counts = counts.dropna()
+    if len(counts) == 0:
         return "unknown"
-    low, high = int(known.min()), int(known.max())
+    low, high = int(counts.min()), int(counts.max())
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
@@ -74,12 +73,12 @@ def multiple(value: float) -> str:
 
 
 def saved(row: Row) -> str:
-    """Return the multiplier of a row of `savings`, with its bound."""
+    """Return the multiplier of a row of `data_multiplier` or `speed_up`, with its bound."""
     return f"{row['bound']} {multiple(row['multiplier'])}" if row["bound"] else multiple(row["multiplier"])
 
 
 def saved_interval(row: Row) -> str:
-    """Return the interval of a row of `savings`, e.g. ``3.1× to 6.0×``; empty where seeds tell of none."""
+    """Return the interval of a row of `data_multiplier` or `speed_up`, e.g. ``3.1× to 6.0×``; empty if unknown."""
     low, high = row["low"], row["high"]
     if low is None or high is None:
         return ""
@@ -91,10 +90,10 @@ def saved_interval(row: Row) -> str:
 
 
 def chance(p: float) -> str:
-    """Return a p-value in words, e.g. ``p = 0.03``."""
+    """Return a p-value for a sentence, e.g. ``p = 0.03``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def probability(p: float | None) -> str:
-    """Return a p-value as a table has it."""
+    """Return a p-value for a table; a dash if None."""
     return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"

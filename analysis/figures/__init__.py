@@ -1,14 +1,14 @@
-"""The figures: a data frame in, a plotly figure out, one function each.
+"""Figures of the report: each function takes a data frame and returns one plotly figure.
 
-Colour is the strategy and symbol is the source, everywhere and in every figure of a page (`Style`). Each figure is one small
-panel that fits a phone; a page lays several out side by side. Backgrounds are transparent and no colour of text or grid is
-set, so that a page can set them by theme.
+In all figures of a page colour is the strategy and symbol the source (`Style`). Each figure is one small panel that fits on a
+phone; a page arranges several side by side. Backgrounds are transparent and colours of text and grid are left unset, so that a
+page can set them by theme.
 
-A page can filter: a trace's `meta` says which target, size, strategy and source all of it is of; `points` the same of each
-point, `whole` of all that it sums up (a fitted line), `grid` of each row and column of a map. `labels` in the layout's `meta`
-says it of each annotation.
+For the page's filters a trace's `meta` names the target, size, strategy and source that hold for the whole trace; `points` does
+so for each point, `whole` for all points that a fitted line summarises, and `grid` for each row and column of a map. `labels`
+in the layout's `meta` does so for each annotation.
 
-Names of domains are data from outside: plotly would render tags in them, so they pass through `style.escape`.
+Names of domains are untrusted text that plotly would interpret as HTML; `style.escape` escapes them.
 """
 
 from analysis.figures.fid_by_size import fid_by_size as fid_by_size

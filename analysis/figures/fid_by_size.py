@@ -1,4 +1,4 @@
-"""Data efficiency: FID against the number of training images."""
+"""FID against the number of training images."""
 
 import math
 
@@ -14,16 +14,15 @@ def fid_by_size(
 ) -> go.Figure:
     """Draw FID at the full budget against the number of training images, one line per strategy.
 
-    The data multiplier is a dotted line from a transfer to where scratch is as good, with a tick there, or an arrow where
-    that lies beyond scratch's sizes.
+    A data multiplier is drawn as a dotted line from a transfer to the size at which scratch has the same FID, ending in a tick,
+    or in an arrow if that size is beyond scratch's measured ones.
 
     Args:
-        rows: one row per (strategy, size) with `value`, `note` (what it is the value of) and `source_label` where it is of one
-            source.
+        rows: one row per (strategy, size): `value`, `note` (the hover text) and, if it has one source, `source_label`.
         style: colours.
-        span: least and greatest FID of the axis, so that figures side by side can share it.
-        saved: one row per multiplier to draw: `strategy`, `source_label`, `size`, `value`, `equivalent` and `words`
-            (what it says).
+        span: minimum and maximum FID of the axis, shared by figures side by side.
+        saved: one row per multiplier to draw: `strategy`, `source_label`, `size`, `value`, `bound`, `equivalent` and `words`
+            (the hover text).
     """
     figure = blank(height=320)
     sizes = sorted(set(rows["size"]))
@@ -37,37 +36,26 @@ def fid_by_size(
             for size, value, note in zip(line["size"], line["value"], line["note"], strict=True)
         ]
         figure.add_scatter(
-            x=line["size"].tolist(),
-            y=line["value"].tolist(),
-            name=escape(strategy),
-            mode="lines+markers",
+            x=line["size"].tolist(), y=line["value"].tolist(), name=escape(strategy), mode="lines+markers",
             line={"color": style.color(strategy), "width": 4 if scratch else 2, "dash": style.dash(strategy)},
             marker={"size": 8, "symbol": "circle-open" if scratch else "circle", "color": style.color(strategy)},
-            hovertext=notes,
-            hoverinfo="text",
-            meta={"strategy": strategy, "points": about(line)},
-        )
+            hovertext=notes, hoverinfo="text", meta={"strategy": strategy, "points": about(line)},
+        )  # fmt: skip
     for row in () if saved is None else saved.to_dict("records"):
         color = style.color(row["strategy"])
         end = {"": "line-ns-open", "at least": "triangle-right", "at most": "triangle-left"}[row["bound"]]
         figure.add_scatter(
-            x=[row["size"], row["equivalent"]],
-            y=[row["value"]] * 2,
-            mode="lines+markers",
+            x=[row["size"], row["equivalent"]], y=[row["value"]] * 2, mode="lines+markers",
             line={"color": color, "width": 1.5, "dash": "2px,3px"},
             marker={"symbol": ["circle", end], "size": [1, 11], "color": color, "line": {"width": 2.5, "color": color}},
-            hovertext=escape(row["words"]),
-            hoverinfo="text",
+            hovertext=escape(row["words"]), hoverinfo="text",
             meta={"strategy": row["strategy"], "source": row.get("source_label"), "size": row["size"]},
-        )
+        )  # fmt: skip
     low, high = span or (rows["value"].min(), rows["value"].max())
-    figure.update_xaxes(
-        title_text="training images",
-        type="log",
-        range=[math.log10(sizes[0]) - 0.12, math.log10(sizes[-1]) + 0.12],
-        tickvals=spaced(sizes, [math.log10(size) for size in sizes]),
-    )
-    figure.update_xaxes(ticktext=[short(size) for size in figure.layout.xaxis.tickvals])
+    ticks = spaced(sizes, [math.log10(size) for size in sizes])
+    ends = [math.log10(sizes[0]) - 0.12, math.log10(sizes[-1]) + 0.12]
+    figure.update_xaxes(title_text="training images", type="log", range=ends)
+    figure.update_xaxes(tickvals=ticks, ticktext=[short(size) for size in ticks])
     if low > 0 and high / low > 3:
         figure.update_yaxes(type="log", **log_ticks(low, high))
     else:

@@ -13,8 +13,8 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
     """Draw the gain against the distance between source and target, with a least-squares line per strategy.
 
     Args:
-        points: one row per (source, target, strategy): `distance`, `gain` (log2 ratio), `name` (what to call the point;
-            written once per distance), `source_label`, `target_label`, `size`.
+        points: one row per (source, target, strategy): `distance`, `gain` (log2 ratio), `name` (the label, drawn once per
+            distance), `source_label`, `target_label`, `size`.
         style: colours and symbols.
     """
     figure = blank(height=360)
@@ -30,33 +30,21 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
             slope, intercept = np.polyfit(x, y, 1)
             ends = [float(x.min()), float(x.max())]
             figure.add_scatter(
-                x=ends,
-                y=[slope * end + intercept for end in ends],
-                mode="lines",
-                line={"color": color, "width": 1.5, "dash": style.dash(strategy)},
-                opacity=0.6,
-                hoverinfo="skip",
-                showlegend=False,
-                legendgroup=strategy,
+                x=ends, y=[slope * end + intercept for end in ends], mode="lines", opacity=0.6, hoverinfo="skip",
+                line={"color": color, "width": 1.5, "dash": style.dash(strategy)}, showlegend=False, legendgroup=strategy,
                 meta={"strategy": strategy, "whole": about(rows)},
-            )
+            )  # fmt: skip
         for source, group in rows.groupby("source_label"):
-            words = [
-                f"{escape(strategy)}, {escape(name)}<br>distance {d:.4g}<br>FID from scratch is {ratio(g)} that of transfer"
+            texts = [
+                f"{escape(strategy)}, {escape(name)}<br>distance {d:.4g}<br>FID from scratch / transfer: {ratio(g)}"
                 for name, d, g in zip(group["name"], group["distance"], group["gain"], strict=True)
             ]
             figure.add_scatter(
-                x=group["distance"].tolist(),
-                y=group["gain"].tolist(),
-                name=escape(strategy),
-                mode="markers",
-                marker={"color": color, "symbol": style.symbol(str(source)), "size": 11},
-                hovertext=words,
-                hoverinfo="text",
-                legendgroup=strategy,
-                showlegend=source == rows["source_label"].iloc[0],
+                x=group["distance"].tolist(), y=group["gain"].tolist(), name=escape(strategy), mode="markers",
+                marker={"color": color, "symbol": style.symbol(str(source)), "size": 11}, hovertext=texts, hoverinfo="text",
+                legendgroup=strategy, showlegend=source == rows["source_label"].iloc[0],
                 meta={"strategy": strategy, "source": source, "points": about(group)},
-            )
+            )  # fmt: skip
     _label_points(figure, points, pad)
     figure.update_xaxes(title_text="distance (FID of real images)", range=[low - pad, high + pad], nticks=6)
     bottom, top = points["gain"].min(), points["gain"].max()
@@ -68,29 +56,29 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
 
 
 def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
-    """Write each name above its points, or below them where a neighbour is above; leave out the rest.
+    """Write each name above its points, or below them if the place above is occupied; omit it if both are.
 
-    The sizes are those of a phone, in units of distance and gain: what fits there fits everywhere.
+    Text sizes, in units of distance and gain, are for a phone, the narrowest screen.
     """
     tall = 0.09 * ((points["gain"].max() - points["gain"].min()) or 1.0)
     left, right = points["distance"].min() - pad, points["distance"].max() + pad
     spans = points.groupby("name").agg(x=("distance", "first"), low=("gain", "min"), high=("gain", "max"))
-    of = dict(zip(points["name"], about(points.drop(columns="size", errors="ignore")), strict=True))
+    filters = dict(zip(points["name"], about(points.drop(columns="size", errors="ignore")), strict=True))
     annotations, labels = [], []
-    taken = {"high": -math.inf, "low": -math.inf}  # how far to the right each side is written on
+    right_ends = {"high": -math.inf, "low": -math.inf}  # of the last label on each side
     for name, span in spans.sort_values("x").iterrows():
         x, width = span["x"], 0.2 * pad * len(str(name))
         anchor = "left" if x - width / 2 < left else "right" if x + width / 2 > right else "center"
         start = x - {"left": 0.0, "center": width / 2, "right": width}[anchor]
         if start < left or start + width > right:
             continue
-        for side, end in taken.items():
+        for side, end in right_ends.items():
             middle = span[side] + (tall if side == "high" else -tall)
             others = points[(points["name"] != name) & points["distance"].between(start - 0.2 * pad, start + width + 0.2 * pad)]
             if start > end and not ((others["gain"] - middle).abs() < tall).any():
-                taken[side] = start + width + 0.2 * pad
+                right_ends[side] = start + width + 0.2 * pad
                 place = {"x": x, "y": span[side], "xanchor": anchor, "yshift": 17 if side == "high" else -17}
                 annotations.append({"text": escape(str(name)), "showarrow": False, **place})
-                labels.append(of[name])
+                labels.append(filters[name])
                 break
     figure.update_layout(annotations=annotations, meta={"labels": labels})

@@ -1,4 +1,4 @@
-"""The paper's own numbers, grey: beside ours or faintly behind them, and in none of our statistics."""
+"""The paper's numbers in grey, next to or behind ours. They are not part of our statistics."""
 
 import math
 
@@ -7,38 +7,38 @@ import plotly.graph_objects as go
 
 from analysis.figures.style import NEUTRAL, Style, about, blank, escape, ratio, ratio_ticks
 
-#: What a page's key calls them.
+#: The label of the paper's numbers.
 PAPER = "Wang et al. 2018"
 _META = {"paper": PAPER}
 _SYMBOLS = ("circle-open", "square-open", "diamond-open", "triangle-up-open")
 
 
 def gain_by_size(rows: pd.DataFrame, paper: pd.DataFrame, style: Style) -> go.Figure:
-    """Draw the gain against the number of training images: a line per strategy, and the paper's behind them.
+    """Draw the gain against the number of training images: one line per strategy, in front of the paper's.
 
     Args:
-        rows: one row per (strategy, size) with `gain` (log2 ratio), `source_label`, `target_label`.
+        rows: one row per (strategy, size): `gain` (log2 ratio), `source_label`, `target_label`.
         paper: the paper's `size` and `gain`.
         style: colours.
     """
     figure = blank(height=320)
-    words = [f"{PAPER}, {size:,} images: {ratio(gain)}" for size, gain in zip(paper["size"], paper["gain"], strict=True)]
+    texts = [f"{PAPER}, {size:,} images: {ratio(gain)}" for size, gain in zip(paper["size"], paper["gain"], strict=True)]
     figure.add_scatter(
         x=paper["size"].tolist(), y=paper["gain"].tolist(), mode="lines+markers", opacity=0.55, meta=_META,
         line={"color": NEUTRAL, "width": 1.5, "dash": "2px,3px"}, marker={"symbol": "star-open", "size": 8, "color": NEUTRAL},
-        hovertext=words, hoverinfo="text", name=PAPER,
+        hovertext=texts, hoverinfo="text", name=PAPER,
     )  # fmt: skip
     label = {"x": math.log10(paper["size"].iloc[-1]), "y": paper["gain"].iloc[-1], "xanchor": "right", "yshift": 16}
     figure.add_annotation(text=PAPER, showarrow=False, font_color=NEUTRAL, **label)
     for strategy in style.strategies:
         line = rows[rows["strategy"] == strategy].sort_values("size")
         if len(line):
-            names = zip(line["source_label"], line["size"], line["gain"], strict=True)
+            values = zip(line["source_label"], line["size"], line["gain"], strict=True)
             figure.add_scatter(
                 x=line["size"].tolist(), y=line["gain"].tolist(), mode="lines+markers", name=escape(strategy),
                 line={"color": style.color(strategy), "width": 2, "dash": style.dash(strategy)},
                 marker={"size": 8, "color": style.color(strategy)}, hoverinfo="text",
-                hovertext=[f"{escape(strategy)} from {escape(s)}, {n:,} images: {ratio(g)}" for s, n, g in names],
+                hovertext=[f"{escape(strategy)} from {escape(s)}, {n:,} images: {ratio(g)}" for s, n, g in values],
                 meta={"strategy": strategy, "points": about(line)},
             )  # fmt: skip
     both = pd.concat([rows["gain"], paper["gain"]])
@@ -51,18 +51,18 @@ def gain_by_size(rows: pd.DataFrame, paper: pd.DataFrame, style: Style) -> go.Fi
 
 
 def paper_gain_by_distance(points: pd.DataFrame) -> go.Figure:
-    """Draw the paper's gain against its distance, a line per target from its nearest source to its farthest.
+    """Draw the paper's gain against distance: one line per target, from its nearest to its farthest source.
 
     Args:
         points: one row per source and target: `source`, `target`, `distance`, `gain` (log2 ratio).
     """
     figure = blank(height=360)
     for symbol, (target, rows) in zip(_SYMBOLS, points.sort_values("distance").groupby("target"), strict=True):
-        named = zip(rows["source"], rows["distance"], rows["gain"], strict=True)
+        values = zip(rows["source"], rows["distance"], rows["gain"], strict=True)
         figure.add_scatter(
             x=rows["distance"].tolist(), y=rows["gain"].tolist(), mode="lines+markers", name=str(target), meta=_META,
             line={"color": NEUTRAL, "width": 1.2, "dash": "2px,3px"}, marker={"symbol": symbol, "size": 9, "color": NEUTRAL},
-            hovertext=[f"{source} to {target}<br>distance {d:.4g}<br>{ratio(gain)}" for source, d, gain in named],
+            hovertext=[f"{source} to {target}<br>distance {d:.4g}<br>{ratio(gain)}" for source, d, gain in values],
             hoverinfo="text",
         )  # fmt: skip
         near = rows.iloc[0]

@@ -1,4 +1,4 @@
-"""What early stopping saves, and what it would cost."""
+"""Steps saved by early stopping against the cells whose winner it leaves unchanged."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -7,29 +7,22 @@ from analysis.figures.style import NEUTRAL, blank
 
 
 def stopping_audit(rows: pd.DataFrame) -> go.Figure:
-    """Draw in how many cells the winner stays the same against the share of the steps saved; labels are the shares kept.
+    """Draw the share of cells with an unchanged winner against the share of steps saved, labelled with the share kept.
 
     Args:
-        rows: one row per share kept at a rung, with `keep`, `cells`, `same_winner` (cells) and `saved` (0 to 1).
+        rows: one row per share kept at a rung: `keep`, `cells`, `same_winner` (number of cells) and `saved` (0 to 1).
     """
     figure = blank(height=300)
     rows = rows.sort_values("saved")
     same = 100 * rows["same_winner"] / rows["cells"]
+    values = zip(rows["keep"], rows["saved"], rows["same_winner"], rows["cells"], strict=True)
+    texts = [f"keep {k:g}: {s:.0%} of the steps saved, the same winner in {w} of {n} cells" for k, s, w, n in values]
     figure.add_scatter(
-        x=(100 * rows["saved"]).tolist(),
-        y=same.tolist(),
-        mode="lines+markers+text",
-        text=[f"{keep:g}" for keep in rows["keep"]],
+        x=(100 * rows["saved"]).tolist(), y=same.tolist(), mode="lines+markers+text", text=[f"{k:g}" for k in rows["keep"]],
         textposition=["top center" if place % 2 else "bottom center" for place in range(len(rows))],
-        line={"color": NEUTRAL, "width": 2},
-        marker={"color": NEUTRAL, "size": 9},
-        cliponaxis=False,
-        hovertext=[
-            f"keep {keep:g}: {saved:.0%} of the steps saved, the same winner in {winners} of {cells} cells"
-            for keep, saved, winners, cells in zip(rows["keep"], rows["saved"], rows["same_winner"], rows["cells"], strict=True)
-        ],
-        hoverinfo="text",
-    )
+        line={"color": NEUTRAL, "width": 2}, marker={"color": NEUTRAL, "size": 9}, cliponaxis=False,
+        hovertext=texts, hoverinfo="text",
+    )  # fmt: skip
     figure.update_xaxes(title_text="steps saved, %", range=[0, 100])
     figure.update_yaxes(title_text="cells with the same winner, %", range=[-12, 115], tickvals=[0, 25, 50, 75, 100])
     return figure

@@ -1,4 +1,4 @@
-"""What all figures share: colours, symbols, ticks, and how names and numbers are written in them."""
+"""Colours, symbols, ticks and text formats that all figures share."""
 
 import html
 import math
@@ -10,27 +10,19 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.transfer.transferability import SCRATCH
+from analysis.words import multiple
 
-#: Okabe and Ito's palette for all kinds of colour vision, darkest-on-white first; its black is left out for dark pages.
+#: The palette of Okabe & Ito, legible with any colour vision deficiency; without black, for dark pages.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A500")
 NEUTRAL = "#808080"
 SYMBOLS = (
-    "circle",
-    "square",
-    "diamond",
-    "triangle-up",
-    "triangle-down",
-    "pentagon",
-    "star",
-    "hexagon",
-    "cross",
-    "bowtie",
-)
+    "circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "star", "hexagon", "cross", "bowtie"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Style:
-    """The colour and dash of each strategy and the symbol of each source, fixed for a page."""
+    """The colour and dash of each strategy and the symbol of each source, the same on a whole page."""
 
     strategies: tuple[str, ...]
     """Sorted, scratch first."""
@@ -44,7 +36,7 @@ class Style:
         return cls(tuple(strategies), tuple(sorted(trials["source_label"].dropna().unique())))
 
     def color(self, strategy: str) -> str:
-        """Return the colour of a strategy; the palette repeats with another `dash`."""
+        """Return the colour of a strategy. When the palette repeats, `dash` differs."""
         return NEUTRAL if strategy == SCRATCH else PALETTE[self._index(strategy) % len(PALETTE)]
 
     def dash(self, strategy: str) -> str:
@@ -54,7 +46,7 @@ class Style:
         return ("solid", "2px,3px", "10px,3px,2px,3px")[self._index(strategy) // len(PALETTE) % 3]
 
     def symbol(self, source: str | None) -> str:
-        """Return the marker of a source; scratch, which has none, gets an open circle."""
+        """Return the marker of a source; an open circle for scratch, which has none."""
         return SYMBOLS[self.sources.index(source) % len(SYMBOLS)] if source in self.sources else "circle-open"
 
     def _index(self, strategy: str) -> int:
@@ -62,24 +54,17 @@ class Style:
 
 
 def ratio(gain: float) -> str:
-    """Return a gain in words: how many times the transfer's FID the one from scratch is.
+    """Return a gain (log2) as the ratio of scratch's FID to the transfer's.
 
     >>> ratio(1.0), ratio(-1.0)
     ('2.0×', '0.50×')
     """
-    times = 2**gain
-    return f"{times:.1f}×" if 0.95 <= times < 99.5 else f"{times:.2f}×" if times < 1 else f"{times:.0f}×"
+    return multiple(2**gain)
 
 
 def blank(height: int) -> go.Figure:
-    """Return an empty figure of a height in pixels, as wide as its place."""
-    axis: dict[str, Any] = {
-        "automargin": True,
-        "ticks": "outside",
-        "ticklen": 4,
-        "title_standoff": 8,
-        "zeroline": False,
-    }
+    """Return an empty figure `height` pixels high, as wide as its container."""
+    axis: dict[str, Any] = {"automargin": True, "ticks": "outside", "ticklen": 4, "title_standoff": 8, "zeroline": False}
     return go.Figure(
         layout={
             "template": {},
@@ -98,20 +83,20 @@ def blank(height: int) -> go.Figure:
 
 
 def about(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return which target, size and source each row is of, as far as there are such columns; nothing where it is missing."""
+    """Return the target, size and source of each row for a page's filters, without missing columns and values."""
     names = {"target": "target_label", "size": "size", "source": "source_label"}
     columns = {name: rows[column].tolist() for name, column in names.items() if column in rows}
-    found = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return [{name: value for name, value in row.items() if value is not None and value == value} for row in found]
+    of_rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [{name: value for name, value in row.items() if value is not None and value == value} for row in of_rows]
 
 
 def escape(name: str) -> str:
-    """Make a name harmless in plotly's text, which knows some HTML."""
+    """Return a name escaped for plotly's text, which interprets some HTML."""
     return html.escape(name, quote=False)
 
 
 def method_name(strategy: str, source: str | None) -> str:
-    """Return what a method is called, made harmless."""
+    """Return the escaped name of a method."""
     return escape(f"{strategy} from {source}") if source else escape(strategy)
 
 
@@ -127,7 +112,7 @@ def short(number: int) -> str:
 
 
 def spaced(values: Sequence[int], positions: Iterable[float]) -> list[int]:
-    """Return the values that are far enough apart to be labelled, the last one always among them."""
+    """Return the values, always with the last one, whose positions are far enough apart for their labels."""
     pairs = list(zip(values, positions, strict=True))
     least = 0.11 * (pairs[-1][1] - pairs[0][1])
     kept = [pairs[-1]]
@@ -138,7 +123,7 @@ def spaced(values: Sequence[int], positions: Iterable[float]) -> list[int]:
 
 
 def rung_ticks(steps: Sequence[int]) -> dict[str, Any]:
-    """Return ticks for an axis on which the rungs are equally spaced: one at each, labelled where there is room."""
+    """Return ticks for an axis of equally spaced rungs: one at each rung, labelled where there is room."""
     shown = spaced(range(len(steps)), range(len(steps)))
     margin = 0.04 * len(steps)
     words = [short(step) if rung in shown else "" for rung, step in enumerate(steps)]
@@ -146,18 +131,18 @@ def rung_ticks(steps: Sequence[int]) -> dict[str, Any]:
 
 
 def log_ticks(low: float, high: float) -> dict[str, Any]:
-    """Return at least three round ticks, as few as that allows; plotly's own are too many or too few."""
+    """Return the coarsest set of round ticks that has at least three; plotly's defaults are too many or too few."""
     low, high = low / 1.12, high * 1.12
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    shown: list[float] = []
+    ticks: list[float] = []
     for digits in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7)):
-        if len(shown) < 3:
-            shown = [d * 10.0**decade for decade in decades for d in digits if low <= d * 10.0**decade <= high]
-    return {"tickvals": shown, "ticktext": [f"{t:g}" for t in shown], "range": [math.log10(low), math.log10(high)]}
+        if len(ticks) < 3:
+            ticks = [d * 10.0**decade for decade in decades for d in digits if low <= d * 10.0**decade <= high]
+    return {"tickvals": ticks, "ticktext": [f"{t:g}" for t in ticks], "range": [math.log10(low), math.log10(high)]}
 
 
 def ratio_ticks(low: float, high: float) -> dict[str, Any]:
-    """Return ticks for an axis of gains (log2), labelled with ratios."""
+    """Return ticks for an axis of gains (log2), labelled as ratios."""
     step = max(0.25, 2.0 ** math.ceil(math.log2((high - low) / 5)))
     ticks = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
     return {"tickvals": ticks, "ticktext": [ratio(tick) for tick in ticks]}

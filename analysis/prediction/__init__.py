@@ -1,1 +1,1 @@
-"""What predicts transfer, and the recommendation of a source."""
+"""Predictors of transfer, and the recommendation of a source."""

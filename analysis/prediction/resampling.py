@@ -1,71 +1,71 @@
-"""Intervals and tests of rank correlations by resampling: the bootstrap over clusters, and permutations within blocks."""
+"""Intervals and tests of rank correlations by resampling: a bootstrap over clusters, permutations within blocks."""
 
 import numpy as np
 from scipy import stats
 
 DRAWS = 2000
-_SEED = 20180508  # of the draws: the same store gives the same page
+_SEED = 20180508  # fixed, so the same store gives the same page
 
 
 def cluster_counts(clusters: int, draws: int = DRAWS) -> np.ndarray:
-    """Return how often each cluster is drawn, (draws, clusters), when as many as there are are drawn with replacement."""
+    """Return the counts (draws, clusters) of each cluster in bootstrap samples of all clusters with replacement."""
     return np.random.default_rng(_SEED).multinomial(clusters, np.full(clusters, 1 / clusters), size=draws)
 
 
 def interval(estimate: float, draws: np.ndarray, clusters: int) -> tuple[float, float]:
-    """Return a 95 % interval for a correlation from its bootstrap draws over clusters; NaN where these tell of no spread.
+    """Return a 95 % interval of a correlation from its bootstrap draws over clusters; NaN if these do not vary.
 
-    The clusters (targets, or seeds) are few, and percentiles of their bootstrap are then too narrow. So the draws give the
-    standard error, with the factor sqrt(n / (n - 1)) that resampling n clusters loses, and Student's t with n - 1 degrees of
-    freedom the quantile (Hesterberg 2015, "What teachers should know about the bootstrap", 4.4). The interval is taken on
-    Fisher's scale, artanh, where a correlation near 1 is not as lopsided.
+    With few clusters (targets or seeds) bootstrap percentiles are too narrow. The draws therefore give the standard error,
+    corrected by sqrt(n / (n - 1)) for resampling n clusters, and Student's t with n - 1 degrees of freedom the quantile
+    (Hesterberg 2015, "What teachers should know about the bootstrap", 4.4). The interval is symmetric on Fisher's scale
+    (artanh), as the distribution of a correlation near 1 is skewed.
 
     Args:
-        estimate: from all clusters.
-        draws: (D,), NaN where a draw allows no correlation.
-        clusters: n; fewer than two have no spread, nor have those that all agree.
+        estimate: the correlation over all clusters.
+        draws: (D,), NaN for draws without a defined correlation.
+        clusters: n; with fewer than two the interval is NaN.
     """
-    known = draws[np.isfinite(draws)]
-    spread = known.std() if clusters > 1 and len(known) > 1 else 0.0
+    finite = draws[np.isfinite(draws)]
+    spread = finite.std() if clusters > 1 and len(finite) > 1 else 0.0
     if spread < 1e-9 or abs(estimate) > 1 - 1e-9:
         return np.nan, np.nan
     error = spread * np.sqrt(clusters / (clusters - 1)) / (1 - estimate**2)
-    reach = stats.t.ppf(0.975, clusters - 1) * error
-    return float(np.tanh(np.arctanh(estimate) - reach)), float(np.tanh(np.arctanh(estimate) + reach))
+    margin = stats.t.ppf(0.975, clusters - 1) * error
+    return float(np.tanh(np.arctanh(estimate) - margin)), float(np.tanh(np.arctanh(estimate) + margin))
 
 
 def weighted_spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlation of points that count several times, for many such counts at once.
+    """Return Spearman's rank correlation of repeated points, for several vectors of counts.
 
     Args:
         x: (N,).
         y: (N,).
-        weights: (D, N), how often each point is there.
+        weights: (D, N), the count of each point.
 
     Returns:
-        (D,), NaN where all that is there is equal.
+        (D,), NaN if either variable is constant over the points counted.
     """
     a, b = _weighted_ranks(x, weights), _weighted_ranks(y, weights)
     total = weights.sum(axis=1, keepdims=True)
     a, b = a - (weights * a).sum(axis=1, keepdims=True) / total, b - (weights * b).sum(axis=1, keepdims=True) / total
     scale = np.sqrt((weights * a * a).sum(axis=1) * (weights * b * b).sum(axis=1))
     product = (weights * a * b).sum(axis=1)
-    found: np.ndarray = np.divide(product, scale, out=np.full(len(weights), np.nan), where=scale > 1e-9)
-    return found
+    correlations: np.ndarray = np.divide(product, scale, out=np.full(len(weights), np.nan), where=scale > 1e-9)
+    return correlations
 
 
 def _weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the mean rank of each point, equal ones sharing theirs."""
+    """Return the mean rank of each point among the points counted, (D, N); ties share one rank."""
     _, place = np.unique(values, return_inverse=True)
-    each = np.zeros((len(weights), place.max() + 1))
-    for point, own in enumerate(place):
-        each[:, own] += weights[:, point]
-    middle: np.ndarray = np.cumsum(each, axis=1) - each / 2
-    return middle[:, place]
+    counts = np.zeros((len(weights), place.max() + 1))
+    for point, distinct in enumerate(place):
+        counts[:, distinct] += weights[:, point]
+    ranks: np.ndarray = np.cumsum(counts, axis=1) - counts / 2
+    return ranks[:, place]
 
 
 def row_spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlation of each row of `x` with each row of `y`, 0 where all of either are equal.
+    """Return Spearman's rank correlation of each row of `x` with each row of `y`, 0 if either row is constant.
 
     Args:
         x: (D, S).
@@ -74,38 +74,39 @@ def row_spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     Returns:
         (D, G).
     """
-    a, b = _standard_ranks(x), _standard_ranks(y)
-    found: np.ndarray = a @ b.T
-    return found
+    correlations: np.ndarray = _standard_ranks(x) @ _standard_ranks(y).T
+    return correlations
 
 
 def _standard_ranks(rows: np.ndarray) -> np.ndarray:
+    """Return each row's ranks, centred and scaled to unit length; 0 for a constant row."""
     ranks = stats.rankdata(rows, axis=1)
     ranks = ranks - ranks.mean(axis=1, keepdims=True)
-    size = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
-    found: np.ndarray = np.divide(ranks, size, out=np.zeros_like(ranks), where=size > 0)
-    return found
+    norm = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
+    standard: np.ndarray = np.divide(ranks, norm, out=np.zeros_like(ranks), where=norm > 0)
+    return standard
 
 
 def permutation_p(blocks: list[tuple[np.ndarray, np.ndarray]], draws: int = DRAWS) -> float:
-    """Return the two-sided p-value of the mean within-group rank correlation, were nearness of no consequence.
+    """Return the two-sided p-value of the mean within-group rank correlation under the null hypothesis of no association.
 
-    Then the sources of a target could be exchanged: within each block nearness is permuted, in all its groups alike, as they
-    share the sources. Valid however few the sources are (Phipson & Smyth 2010), if then never small.
+    Under the null hypothesis the sources of a target are exchangeable. Nearness is therefore permuted within each block, in the
+    same way for all its groups, as they share the sources. Valid for any number of sources (Phipson & Smyth 2010), though with
+    few of them p cannot be small.
 
     Args:
-        blocks: per target (nearness (S,), gains (G, S) of its groups; NaN where a group lacks a source).
-        draws: permutations.
+        blocks: per target, nearness (S,) and the gains (G, S) of its groups; NaN if a group lacks a source.
+        draws: number of permutations.
     """
     random = np.random.default_rng(_SEED)
     total, groups = np.zeros(draws + 1), 0
     for nearness, gains in blocks:
         order = np.argsort(random.random((draws, len(nearness))), axis=1)
         permuted = np.vstack([nearness, nearness[order]])
-        there = np.isfinite(gains)
-        for pattern in np.unique(there, axis=0):
-            own = gains[(there == pattern).all(axis=1)][:, pattern]
-            total += row_spearman(permuted[:, pattern], own).sum(axis=1)
-            groups += len(own)
+        present = np.isfinite(gains)
+        for pattern in np.unique(present, axis=0):
+            of_pattern = gains[(present == pattern).all(axis=1)][:, pattern]
+            total += row_spearman(permuted[:, pattern], of_pattern).sum(axis=1)
+            groups += len(of_pattern)
     strength = np.abs(total / groups)
     return float((strength >= strength[0] - 1e-9).mean())

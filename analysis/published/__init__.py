@@ -1,6 +1,6 @@
-"""The tables of Wang et al., "Transferring GANs" (ECCV 2018, arXiv 1805.01677), and what our statistics make of them.
+"""The tables of Wang et al., "Transferring GANs" (ECCV 2018, arXiv 1805.01677), and our statistics of them.
 
-``python -m analysis.published`` computes from the paper's numbers what the report computes from a store's, by the same
-functions. So it shows what the report's statistics say of a known result, and checks them. FIDs of different tables were
-taken in different places and are never compared with each other, let alone with those of a store.
+``python -m analysis.published`` applies the report's functions to the paper's numbers: it shows the report's statistics on a
+known result and checks them. FIDs of different tables have different origins; they are never compared with each other or with
+those of a store.
 """

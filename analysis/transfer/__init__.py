@@ -1,1 +1,1 @@
-"""How much transfer gains: by source, strategy, size and class."""
+"""The transfer gain by source, strategy, size and class, and its statistics."""

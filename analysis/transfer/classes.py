@@ -1,6 +1,6 @@
-"""Class by class: how well a conditional generator draws each class, and whether transfer helps all of them.
+"""FID of each class of conditional generators, and the number of classes that transfer improves.
 
-The store has, for conditional trials, FID of each class (metric ``fid/CLASS``: the images asked for of that class against the
+For conditional trials the store has the FID of each class (metric ``fid/CLASS``: images generated for that class against the
 reference images of that class) and their mean, the intra-FID of Miyato & Koyama 2018 (``intra_fid``).
 """
 
@@ -12,71 +12,66 @@ from analysis.transfer.transferability import SCRATCH
 
 PREFIX = "fid/"
 
-#: What the mean over the classes is called among them.
+#: The `class` of the mean over classes.
 MEAN = "mean"
 
 _BY = ["cell", "cell_label", "target_label", "size", "strategy", "source", "source_label", "class", "step"]
 _COLUMNS = [*_BY, "value", "seeds", "samples"]
 
 
-def fid_by_class(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
-    """Return FID by class of scratch and of each strategy with its best source, cell by cell.
+def class_fid(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
+    """Return FID by class of scratch and of each strategy with its best source, per cell.
 
-    All of a cell are taken at one step, the last that every seed of every method shown reached, so that no trial that was
-    stopped is compared with what a longer one became. A cell without such a step is left out.
+    All methods of a cell are compared at one step, the last that every seed of every method shown reached, so that no stopped
+    trial is compared with a later value of a longer one. Cells without such a step are omitted.
 
     Args:
         curves: `Frames.curves` in one embedding.
-        ranked: `transferability.ranking` of them, which says which source is a strategy's best.
+        ranked: `transferability.ranking` of them, which gives each strategy's best source.
 
     Returns:
-        One row per cell, method and class, in the order of `ranked` and then by class, the mean over classes (`class` is
-        ``mean``) first: `step`, `value` (mean over `seeds`), `samples` (generated images behind a seed's
-        value).
+        One row per cell, method and class, in the order of `ranked` and then by class, with the mean over classes (`class` is
+        ``mean``) first: `step`, `value` (mean over `seeds`), `samples` (generated images per seed behind the value).
     """
-    chosen = ranked.drop_duplicates(["cell", "strategy"])
-    place = {method: number for number, method in enumerate(_methods(chosen))}
-    known = curves["metric"].str.startswith(PREFIX) | (curves["metric"] == "intra_fid")
-    rows = curves[known & (curves["kind"] == "adapt") & curves["status"].isin(tf.COMPARABLE) & (curves["step"] > 0)]
-    rows = rows.assign(place=pd.Series(_methods(rows), index=rows.index, dtype="object").map(place))
+    of_classes = curves["metric"].str.startswith(PREFIX) | (curves["metric"] == "intra_fid")
+    rows = tf.of_best_sources(curves[of_classes & tf.comparable(curves)], ranked, ["cell", "strategy", "source"])
     rows["class"] = rows["metric"].str.removeprefix(PREFIX).where(rows["metric"] != "intra_fid", MEAN)
-    found = [pd.DataFrame(columns=_COLUMNS)]
-    for _, own in rows[rows["place"].notna()].groupby("cell", sort=False):
-        common = set.intersection(*own.groupby("trial")["step"].agg(set))
+    tables = [pd.DataFrame(columns=_COLUMNS)]
+    for _, cell in rows.groupby("cell", sort=False):
+        common = set.intersection(*cell.groupby("trial")["step"].agg(set))
         if not common:
             continue
-        at = own[own["step"] == max(common)]
-        means = at.groupby(["place", *_BY], dropna=False, as_index=False).agg(
+        at_step = cell[cell["step"] == max(common)]
+        means = at_step.groupby(["place", *_BY], dropna=False, as_index=False).agg(
             value=("value", "mean"), seeds=("trial", "nunique"), samples=("samples", "min")
         )
-        found.append(means.sort_values(["place", "class"], key=lambda values: values.map(_order)))
-    return pd.concat([frame for frame in found if len(frame)] or found, ignore_index=True)[_COLUMNS]
-
-
-def _methods(rows: pd.DataFrame) -> list[tuple[str, str, str]]:
-    return list(zip(rows["cell"], rows["strategy"], rows["source"].fillna(""), strict=True))
+        tables.append(means.sort_values(["place", "class"], key=lambda values: values.map(_order)))
+    return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)[_COLUMNS]
 
 
 def _order(value: object) -> tuple[bool, str]:
-    """Sort classes by name and their mean first."""
+    """Return a sort key: classes by name, their mean first; places by number."""
     return value != MEAN, f"{value:09.0f}" if isinstance(value, float) else str(value)
 
 
-def against_scratch(rows: pd.DataFrame) -> tuple[dict[str, float], int, int] | None:
-    """Return, of one cell's `fid_by_class`, the best transfer's and scratch's mean and step, and for how many classes it leads.
+def compare_with_scratch(rows: pd.DataFrame) -> tuple[dict[str, float], int, int] | None:
+    """Compare the best transfer with scratch, class by class.
+
+    Args:
+        rows: `class_fid` of one cell.
 
     Returns:
-        ``{"transfer", "scratch", "step"}``, classes where the transfer's FID is lower, classes in all; None where either is
-        missing.
+        Mean FIDs and step as ``{"transfer", "scratch", "step"}``; the number of classes where the transfer's FID is lower; the
+        number of classes. None if either method is missing.
     """
     transfers, scratch = rows[rows["strategy"] != SCRATCH], rows[rows["strategy"] == SCRATCH]
     if len(transfers) == 0 or len(scratch) == 0:
         return None
     best = records(transfers)[0]
-    ours = transfers[transfers["strategy"] == best["strategy"]].set_index("class")["value"]
-    theirs = scratch.set_index("class")["value"]
-    if MEAN not in ours or MEAN not in theirs:
+    of_transfer = transfers[transfers["strategy"] == best["strategy"]].set_index("class")["value"]
+    of_scratch = scratch.set_index("class")["value"]
+    if MEAN not in of_transfer or MEAN not in of_scratch:
         return None
-    ahead = (ours.drop(MEAN) < theirs.drop(MEAN)).sum()
-    means = {"transfer": float(ours[MEAN]), "scratch": float(theirs[MEAN]), "step": float(best["step"])}
-    return means, int(ahead), len(ours) - 1
+    ahead = (of_transfer.drop(MEAN) < of_scratch.drop(MEAN)).sum()
+    means = {"transfer": float(of_transfer[MEAN]), "scratch": float(of_scratch[MEAN]), "step": float(best["step"])}
+    return means, int(ahead), len(of_transfer) - 1

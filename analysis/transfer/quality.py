@@ -1,12 +1,13 @@
-"""What metrics beside FID say of the best methods: is a low FID bought with copies, or with fewer kinds of images?"""
+"""All metrics of the best methods, and warnings where a low FID comes with memorisation or low diversity."""
 
 import numpy as np
 import pandas as pd
 
 from analysis.frames import records
+from analysis.transfer.transferability import of_best_sources
 from analysis.words import start
 
-#: In the order in which they are shown, and what each tells.
+#: Metrics in the order in which they are shown, with their labels.
 METRICS = {
     "fid": "FID",
     "fid_infinity": "FID∞",
@@ -20,17 +21,17 @@ METRICS = {
     "memorisation": "memorisation",
 }
 
-#: What a reader should beware of: a metric, the value beyond which, and which way; what is then said.
+#: Warnings: the metric, its limit, the side of the limit that is bad (1: above), and the text.
 _WARNINGS = (
-    ("memorisation", 0.6, 1, "lies nearer to its training images than fresh images do"),
-    ("diversity", 0.5, -1, "has less than half of the real images' diversity"),
+    ("memorisation", 0.6, 1, "are nearer to its training images than unseen real images are"),
+    ("diversity", 0.5, -1, "have less than half of the real images' diversity"),
 )
 
 _COLUMNS = ["cell", "cell_label", "strategy", "source", "source_label", "step", "metric", "value", "error", "seeds"]
 
 
-def quality(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
-    """Return every metric of scratch and of each strategy with its best source, cell by cell, at the method's last step.
+def metrics_of_best(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
+    """Return every metric of scratch and of each strategy with its best source, per cell, at the method's last step.
 
     Args:
         curves: `Frames.curves` in one embedding.
@@ -38,20 +39,16 @@ def quality(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per cell, method and metric, in the order of `ranked` and of `METRICS`: `step`; `value`, the mean over
-        `seeds`; `error`, 1.96 standard errors of it from the sampling of images (NaN where there is none).
+        `seeds`; `error`, 1.96 standard errors of `value` from the sampling of images (NaN if unknown).
     """
-    by = ["cell", "strategy", "source", "step"]
-    chosen = ranked.drop_duplicates(["cell", "strategy"]).reset_index(drop=True)
-    place = {method: number for number, method in enumerate(_keys(chosen, by))}
     rows = curves[curves["metric"].isin(list(METRICS)) & (curves["kind"] == "adapt")]
-    rows = rows.assign(place=pd.Series(_keys(rows, by), index=rows.index, dtype="object").map(place))
-    rows = rows[rows["place"].notna() & np.isfinite(rows["value"].astype(float))]
+    rows = of_best_sources(rows[np.isfinite(rows["value"].astype(float))], ranked, ["cell", "strategy", "source", "step"])
     if len(rows) == 0:
         return pd.DataFrame(columns=_COLUMNS)
     rows = rows.assign(squares=np.square(rows["standard_error"].astype(float)))
-    named = ["place", "cell", "cell_label", "strategy", "source", "source_label", "step", "metric"]
-    means = rows.groupby(named, dropna=False, as_index=False).agg(
-        value=("value", "mean"), squares=("squares", lambda each: each.sum(skipna=False)), seeds=("trial", "nunique")
+    by = ["place", "cell", "cell_label", "strategy", "source", "source_label", "step", "metric"]
+    means = rows.groupby(by, dropna=False, as_index=False).agg(
+        value=("value", "mean"), squares=("squares", lambda squares: squares.sum(skipna=False)), seeds=("trial", "nunique")
     )
     means["error"] = 1.96 * np.sqrt(means["squares"].astype(float)) / means["seeds"]
     order = {name: number for number, name in enumerate(METRICS)}
@@ -59,21 +56,18 @@ def quality(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index(drop=True)[_COLUMNS]
 
 
-def warnings(found: pd.DataFrame) -> list[str]:
-    """Return what a reader should beware of in the best methods: copies of training images, or a loss of diversity.
+def warnings(metrics: pd.DataFrame) -> list[str]:
+    """Return warnings about the best methods: copies of training images, or a loss of diversity.
 
     Args:
-        found: what `quality` returned.
+        metrics: from `metrics_of_best`.
     """
-    best = found.drop_duplicates(["cell", "strategy", "metric"])
+    best = metrics.drop_duplicates(["cell", "strategy", "metric"])
     lines = []
-    for metric, limit, way, said in _WARNINGS:
+    for metric, limit, side, text in _WARNINGS:
         rows = best[best["metric"] == metric]
-        hit = rows[way * (rows["value"] - limit) > rows["error"].fillna(0)]
-        for row in records(hit):
-            lines.append(f"{row['cell_label']}: what {start(row)} draws {said} ({metric} {row['value']:.2f}).")
+        beyond = rows[side * (rows["value"] - limit) > rows["error"].fillna(0)]
+        lines += [
+            f"{row['cell_label']}: the images of {start(row)} {text} ({metric} {row['value']:.2f})." for row in records(beyond)
+        ]
     return lines
-
-
-def _keys(rows: pd.DataFrame, by: list[str]) -> list[tuple[str, ...]]:
-    return list(zip(*(rows[name].fillna("") if name == "source" else rows[name] for name in by), strict=True))

@@ -1,8 +1,10 @@
-"""Which source to start from, over all targets, and what it costs to let a distance choose it.
+"""The sources compared over all targets, and the regret of choosing a source by its distance.
 
-The **regret** of a choice is the gain (log2) of the best source tried minus that of the one chosen: 0 where the choice is the
-best, 1 where its FID is twice as high as need be.
+The **regret** of a choice is the gain (log2) of the best source tried minus that of the chosen one: 0 if the choice is the
+best, 1 if its FID is twice the best one's.
 """
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,70 +12,62 @@ from scipy import stats
 
 from analysis.transfer import transferability as tf
 
-_COLUMNS = [
-    "strategy",
-    "source",
-    "source_label",
-    "gain",
-    "low",
-    "high",
-    "value",
-    "regret",
-    "best_in",
-    "cells",
-    "targets",
-    "left",
-]
+_COLUMNS = ["strategy", "source", "source_label", "gain", "low", "high", "value", "regret"]
+_COLUMNS += ["best_in", "cells", "targets", "left"]
 
 
 def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
-    """Return how each source did over all targets, by strategy, the highest mean gain first.
+    """Return each source's mean gain and regret over all targets, by strategy, the highest mean gain first.
 
-    Only cells where every source of the strategy has a gain at the cell's common step take part, so that sources are compared
-    over the same targets. Cells of one target are averaged first: targets weigh the same.
+    Only cells where every source of the strategy has a gain at the cell's common step are used, so that sources are compared
+    on the same targets. Cells of one target are averaged first, so that targets have equal weight.
 
     Args:
         gains: `transferability.transfer_gain` in one embedding.
 
     Returns:
-        One row per strategy and source: mean `gain` (log2) with its 95 % interval `low` to `high` (Student's, over targets; NaN
-        with one target); `value`, the mean of the metric itself; mean `regret`; `best_in` so many of the `cells`;
-        `targets`; `left`, cells left out as not every source has a gain there.
+        One row per strategy and source: mean `gain` (log2) with its 95 % interval `low` to `high` (Student's t over targets;
+        NaN with one target); `value`, the mean of the metric; mean `regret`; `best_in`, the number of `cells` where the source
+        is best; `targets`; `left`, the number of cells left out because a source has no gain there.
     """
     points = tf.points(gains.assign(distance=0.0))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for strategy, group in points.groupby("strategy", sort=False):
         table = group.pivot(index=["target", "cell"], columns="source", values="gain")
-        whole = table.dropna()
-        if len(whole) == 0 or table.shape[1] < 2:
+        complete = table.dropna()
+        if len(complete) == 0 or table.shape[1] < 2:
             continue
         common = gains[(gains["at"] == "common") & (gains["strategy"] == strategy)]
-        values = common.pivot_table(index=["target", "cell"], columns="source", values="value").loc[whole.index]
-        by_target = whole.groupby(level="target").mean()
-        n = len(by_target)
+        values = common.pivot_table(index=["target", "cell"], columns="source", values="value").loc[complete.index]
+        by_target = complete.groupby(level="target").mean()
         labels = dict(zip(group["source"], group["source_label"], strict=True))
-        for source in whole:
-            own = by_target[source]
-            reach = stats.t.ppf(0.975, n - 1) * own.std() / np.sqrt(n) if n > 1 else np.nan
-            rows.append({
+        means: list[dict[str, Any]] = []
+        for source in complete:
+            mean, margin = mean_and_margin(by_target[source])
+            means.append({
                 "strategy": strategy, "source": source, "source_label": labels[source],
-                "gain": float(own.mean()), "low": float(own.mean() - reach), "high": float(own.mean() + reach),
+                "gain": mean, "low": mean - margin, "high": mean + margin,
                 "value": float(values[source].groupby(level="target").mean().mean()),
-                "regret": float((whole.max(axis=1) - whole[source]).groupby(level="target").mean().mean()),
-                "best_in": int((whole.idxmax(axis=1) == source).sum()), "cells": len(whole), "targets": n,
-                "left": len(table) - len(whole),
+                "regret": float((complete.max(axis=1) - complete[source]).groupby(level="target").mean().mean()),
+                "best_in": int((complete.idxmax(axis=1) == source).sum()), "cells": len(complete), "targets": len(by_target),
+                "left": len(table) - len(complete),
             })  # fmt: skip
-    found = pd.DataFrame(rows, columns=_COLUMNS)
-    order = {name: place for place, name in enumerate(found["strategy"].unique())}
-    found = found.assign(order=found["strategy"].map(order)).sort_values(["order", "gain"], ascending=[True, False])
-    return found.drop(columns="order").reset_index(drop=True)
+        rows += sorted(means, key=lambda row: -row["gain"])
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def mean_and_margin(values: "pd.Series[float]") -> tuple[float, float]:
+    """Return the mean and half the width of its 95 % interval by Student's t; NaN with one value."""
+    n = len(values)
+    margin = stats.t.ppf(0.975, n - 1) * values.std() / np.sqrt(n) if n > 1 else np.nan
+    return float(values.mean()), float(margin)
 
 
 def regret(nearness: "pd.Series[float]", gain: "pd.Series[float]") -> float:
-    """Return the regret, in log2, of the nearest source; where several are as near, the mean of theirs.
+    """Return the regret (log2) of choosing the nearest source; the mean regret of tied ones.
 
     Args:
-        nearness: of each source; more is nearer.
+        nearness: of each source; greater is nearer.
         gain: of each source, at one step.
     """
     nearest = nearness.to_numpy(float) == nearness.max()
@@ -81,5 +75,5 @@ def regret(nearness: "pd.Series[float]", gain: "pd.Series[float]") -> float:
 
 
 def regret_of_chance(gain: "pd.Series[float]") -> float:
-    """Return the regret to be expected, in log2, of a source picked at random."""
+    """Return the expected regret (log2) of a source chosen uniformly at random."""
     return float(gain.max() - gain.mean())

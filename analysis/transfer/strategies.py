@@ -1,4 +1,4 @@
-"""Which strategy is best from each source, and which others noise does not tell from it."""
+"""The strategies of each source, ranked and compared by Tukey's test."""
 
 import math
 from collections.abc import Iterator
@@ -10,102 +10,97 @@ import pandas as pd
 from scipy import stats
 
 from analysis.frames import records
-from analysis.transfer.significance import LEVEL
-from analysis.transfer.transferability import COMPARABLE
+from analysis.transfer.significance import LEVEL, pooled_variance
+from analysis.transfer.transferability import measured
 
 _NAMES = ["cell", "cell_label", "size", "source", "source_label", "distance", "strategy"]
 _COLUMNS = [*_NAMES, "rank", "step", "behind", "low", "high", "seeds", "verdict"]
 
-#: What is said of a strategy: the first; behind it by more than noise explains; not told from it; nothing, for want of seeds.
+_Logs = dict[tuple[str, str | None], dict[int, np.ndarray]]  # by (strategy, source) and step, log2 of each seed's value
+
+#: Verdicts on a strategy: ranked first; significantly behind the first; not significantly behind; not testable (one seed each).
 BEST, BEHIND, NOISE, UNTESTED = "best", "behind", "within noise", "untested"
 
 
 def strategy_ranking(curves: pd.DataFrame, ranked: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
     """Rank the strategies of each cell and source, and test each against the first.
 
-    The order is `transferability.ranking`'s; scratch takes part beside every source, a method whose seeds all diverged nowhere.
-    Two methods are compared at the last step that all seeds of both reached, by the difference of mean log2, with the variance
-    between seeds pooled over all methods of the cell that reached that step. The first is chosen by the same numbers that it is
-    compared by; so the test is Tukey's (in Kramer's form of 1956, for unequal numbers), which holds for whichever two of a
-    source's strategies one picks, at a level divided by the number of sources and cells (Bonferroni).
+    The order is that of `transferability.ranking`. Scratch is compared with the strategies of every source; a method whose
+    seeds all diverged is left out. Two methods are compared at the last step that all seeds of both reached, by the difference
+    of mean log2, with the variance between seeds pooled over all methods of the cell at that step. The first is selected by the
+    same numbers, so the test is Tukey's, valid for any pair of a source's strategies (in Kramer's form of 1956, for unequal
+    group sizes), at a level divided by the number of sources and cells (Bonferroni).
 
     Args:
         curves: `Frames.curves` in one embedding.
-        ranked: `ranking` of them, with `distance`, which the sources are ordered by.
-        metric: a positive metric of which less is better.
+        ranked: `ranking` of them, with `distance`, by which sources are ordered.
+        metric: a positive metric, lower is better.
 
     Returns:
-        One row per cell, source (nearest first) and strategy (best first), where two strategies have the source: `rank` from 1;
-        `step`; how far it is `behind` the first (log2 of the ratio of the metric) with its 95 % interval `low` to `high`, which
-        holds for all of the source's strategies together; `seeds`; and the `verdict`. The first has NaN for a comparison.
+        One row per cell, source (nearest first) and strategy (best first), for sources with two or more strategies: `rank` from
+        1; `step`; `behind`, log2 of the ratio of the metric to the first's, with its simultaneous 95 % interval `low` to `high`
+        over the source's strategies; `seeds`; `verdict`. `behind`, `low` and `high` of the first are NaN.
     """
-    comparable = curves["status"].isin(COMPARABLE) & (curves["kind"] == "adapt") & (curves["status"] != "diverged")
-    measured = curves[comparable & (curves["metric"] == metric) & (curves["step"] > 0) & (curves["value"] > 0)]
-    measured = measured[np.isfinite(measured["value"])]
-    by_cell = dict(iter(measured.groupby("cell", sort=False)))
+    by_cell = dict(iter(measured(curves, metric).groupby("cell", sort=False)))
     rows: list[dict[str, Any]] = []
     for cell, order in ranked.groupby("cell", sort=False):
-        seeds = _seeds(by_cell[cell]) if cell in by_cell else {}
-        methods = [row for row in records(order) if (row["strategy"], row["source"]) in seeds]
-        named = {
+        logs = _logs_of_seeds(by_cell[cell]) if cell in by_cell else {}
+        methods = [row for row in records(order) if (row["strategy"], row["source"]) in logs]
+        sources = {
             row["source"]: {name: row[name] for name in ("source", "source_label", "distance")}
             for row in methods
             if row["source"] is not None
         }
-        for about in sorted(named.values(), key=lambda row: (row["distance"] is None, row["distance"] or 0.0, row["source"])):
-            own = [row for row in methods if row["source"] in (about["source"], None)]
-            if sum(row["source"] is not None for row in own) > 1:
-                rows.extend({**row, **about, **told} for row, told in _against_first(own, seeds))
-    found = pd.DataFrame(rows, columns=[*_COLUMNS, "error", "methods", "freedom"])
-    groups = max(1, int((found["rank"] == 1).sum()))
-    tested = found["error"].notna()
-    cases = list(zip(found.loc[tested, "methods"].astype(int), found.loc[tested, "freedom"].astype(int), strict=True))
-    behind, error = found.loc[tested, "behind"].astype(float), found.loc[tested, "error"].astype(float)
-    reach = error * [_quantile(LEVEL, *case) for case in cases]
-    found.loc[tested, "low"], found.loc[tested, "high"] = behind - reach, behind + reach
-    far = behind.abs() > error * [_quantile(LEVEL / groups, *case) for case in cases]
-    found.loc[tested, "verdict"] = np.where(far, BEHIND, NOISE)
-    return found[_COLUMNS]
+        for source in sorted(
+            sources.values(), key=lambda row: (row["distance"] is None, row["distance"] or 0.0, row["source"])
+        ):
+            group = [row for row in methods if row["source"] in (source["source"], None)]
+            if sum(row["source"] is not None for row in group) > 1:
+                rows.extend({**row, **source, **comparison} for row, comparison in _compare_with_first(group, logs))
+    table = pd.DataFrame(rows, columns=[*_COLUMNS, "error", "methods", "freedom"])
+    groups = max(1, int((table["rank"] == 1).sum()))
+    tested = table["error"].notna()
+    cases = list(zip(table.loc[tested, "methods"].astype(int), table.loc[tested, "freedom"].astype(int), strict=True))
+    behind, error = table.loc[tested, "behind"].astype(float), table.loc[tested, "error"].astype(float)
+    margin = error * [_critical_value(LEVEL, *case) for case in cases]
+    table.loc[tested, "low"], table.loc[tested, "high"] = behind - margin, behind + margin
+    significant = behind.abs() > error * [_critical_value(LEVEL / groups, *case) for case in cases]
+    table.loc[tested, "verdict"] = np.where(significant, BEHIND, NOISE)
+    return table[_COLUMNS]
 
 
 @cache
-def _quantile(level: float, methods: int, freedom: int) -> float:
-    """Return how many standard errors two of so many means differ by at most, but for a share `level` of the time."""
+def _critical_value(level: float, methods: int, freedom: int) -> float:
+    """Return Tukey's critical value of the difference of two of `methods` means, in standard errors of that difference."""
     return float(stats.studentized_range.ppf(1 - level, methods, freedom)) / math.sqrt(2)
 
 
-def _seeds(own: pd.DataFrame) -> dict[tuple[str, str | None], dict[int, np.ndarray]]:
-    """Return the log2 of the values of each method's seeds, by the steps that all of them reached."""
-    table = own.pivot(index="step", columns="trial", values="value").astype(float)
-    of_method: dict[tuple[str, str | None], list[str]] = {}
-    for row in own.drop_duplicates("trial").to_dict("records"):
+def _logs_of_seeds(rows: pd.DataFrame) -> _Logs:
+    """Return, by method and step, log2 of the value of each seed, at the steps that all seeds of the method reached."""
+    table = rows.pivot(index="step", columns="trial", values="value").astype(float)
+    trials_of: dict[tuple[str, str | None], list[str]] = {}
+    for row in rows.drop_duplicates("trial").to_dict("records"):
         source = row["source"] if isinstance(row["source"], str) else None
-        of_method.setdefault((row["strategy"], source), []).append(row["trial"])
-    found: dict[tuple[str, str | None], dict[int, np.ndarray]] = {}
-    for method, trials in of_method.items():
-        values = table[trials].to_numpy()
-        found[method] = {
-            int(step): np.log2(row) for step, row in zip(table.index, values, strict=True) if np.isfinite(row).all()
-        }
-    return found
+        trials_of.setdefault((row["strategy"], source), []).append(row["trial"])
+    logs: _Logs = {}
+    for method, trials in trials_of.items():
+        steps = zip(table.index, table[trials].to_numpy(), strict=True)
+        logs[method] = {int(step): np.log2(values) for step, values in steps if np.isfinite(values).all()}
+    return logs
 
 
-def _against_first(
-    own: list[dict[str, Any]], seeds: dict[tuple[str, str | None], dict[int, np.ndarray]]
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    first = seeds[own[0]["strategy"], own[0]["source"]]
+def _compare_with_first(methods: list[dict[str, Any]], logs: _Logs) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield each method's row with its comparison with the first; `error` is the standard error of `behind`."""
+    first = logs[methods[0]["strategy"], methods[0]["source"]]
     unknown = dict.fromkeys(("behind", "low", "high", "error"), np.nan)
-    yield own[0], {**unknown, "rank": 1, "step": max(first), "seeds": len(next(iter(first.values()))), "verdict": BEST}
-    for rank, row in enumerate(own[1:], start=2):
-        values = seeds[row["strategy"], row["source"]]
-        step = max(values.keys() & first.keys(), default=None)
+    yield methods[0], {**unknown, "rank": 1, "step": max(first), "seeds": len(next(iter(first.values()))), "verdict": BEST}
+    for rank, row in enumerate(methods[1:], start=2):
+        of_row = logs[row["strategy"], row["source"]]
+        step = max(of_row.keys() & first.keys(), default=None)
         if step is None:
             continue
-        ours, best = values[step], first[step]
-        pool = [others[step] for others in seeds.values() if step in others]
-        freedom = sum(len(each) - 1 for each in pool)
-        told = {**unknown, "rank": rank, "step": step, "seeds": len(ours), "verdict": UNTESTED}
-        if freedom:
-            variance = sum(float(((each - each.mean()) ** 2).sum()) for each in pool) / freedom
-            told["error"] = math.sqrt(variance * (1 / len(ours) + 1 / len(best)))
-        yield row, {**told, "behind": float(ours.mean() - best.mean()), "methods": len(own), "freedom": freedom}
+        values, best = of_row[step], first[step]
+        variance, freedom = pooled_variance(others[step] for others in logs.values() if step in others)
+        error = math.sqrt(variance * (1 / len(values) + 1 / len(best)))
+        comparison = {**unknown, "rank": rank, "step": step, "seeds": len(values), "verdict": UNTESTED, "error": error}
+        yield row, {**comparison, "behind": float(values.mean() - best.mean()), "methods": len(methods), "freedom": freedom}

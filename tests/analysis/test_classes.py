@@ -1,4 +1,4 @@
-"""FID by class: the best source of each strategy, at a step that all reached, means over seeds."""
+"""FID by class of each strategy with its best source, at a step that all seeds reached."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from analysis.frames import load
 from analysis.report.content.answers import answers
 from analysis.statistics import analyse
-from analysis.transfer.classes import MEAN, against_scratch, fid_by_class
+from analysis.transfer.classes import MEAN, class_fid, compare_with_scratch
 from analysis.transfer.transferability import ranking
 from analysis.words import method
 from tests.support.synthetic import EMBEDDING, build
@@ -22,7 +22,7 @@ def frames(root: Path, **changes: Any) -> Any:
 
 
 def table(curves: pd.DataFrame) -> pd.DataFrame:
-    return fid_by_class(curves, ranking(curves))
+    return class_fid(curves, ranking(curves))
 
 
 def test_each_strategy_is_shown_once_with_its_best_source_and_the_mean_comes_first(tmp_path: Path):
@@ -53,22 +53,22 @@ def test_values_are_the_means_over_seeds_at_the_last_step_that_all_reached(tmp_p
 def test_a_stopped_trial_takes_the_comparison_back_to_its_last_step(tmp_path: Path):
     curves = frames(tmp_path, keep=1).curves
     ranked = ranking(curves)
-    assert set(fid_by_class(curves, ranked)["step"]) == {200}
+    assert set(class_fid(curves, ranked)["step"]) == {200}
     early = curves["trial"].eq(ranked[ranked["strategy"] == "finetune-d"]["trial"].iloc[0]) & (curves["step"] > 50)
-    assert set(fid_by_class(curves[~early], ranked)["step"]) == {50}
+    assert set(class_fid(curves[~early], ranked)["step"]) == {50}
 
 
 def test_the_best_transfer_is_counted_against_scratch_class_by_class(tmp_path: Path):
     rows = table(frames(tmp_path).curves)
-    means, ahead, count = against_scratch(rows) or pytest.fail("both are there")
+    means, ahead, count = compare_with_scratch(rows) or pytest.fail("both are there")
     assert (ahead, count) == (4, 4)
     assert means["transfer"] < means["scratch"]
     first = rows[rows["strategy"] != "scratch"]["strategy"].iloc[0]
     worse = rows["class"].isin(["1", "3"]) & (rows["strategy"] == first)
-    _, ahead, count = against_scratch(rows.assign(value=rows["value"].where(~worse, 1e6))) or pytest.fail("both are there")
+    _, ahead, count = compare_with_scratch(rows.assign(value=rows["value"].where(~worse, 1e6))) or pytest.fail("both are there")
     assert (ahead, count) == (2, 4)
-    assert against_scratch(rows[rows["strategy"] != "scratch"]) is None
-    assert against_scratch(rows[rows["strategy"] == "scratch"]) is None
+    assert compare_with_scratch(rows[rows["strategy"] != "scratch"]) is None
+    assert compare_with_scratch(rows[rows["strategy"] == "scratch"]) is None
 
 
 def test_unconditional_trials_have_no_classes(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""The figures as data: what is drawn, in which colour, under which name."""
+"""The traces, colours and names in the figures."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def test_seeds_become_a_mean_and_a_band(tmp_path: Path) -> None:
     assert "mean of 3 seeds" in mean.hovertext[-1]
 
 
-def test_kid_below_zero_is_not_drawn_on_a_logarithm(frames: Frames) -> None:
+def test_negative_kid_is_drawn_on_a_linear_axis(frames: Frames) -> None:
     rows = cell(frames).assign(value=lambda f: f["value"] - 1000)
     figure = figures.learning_curves(rows, figures.Style.of(frames.trials), metric="kid")
     assert figure.layout.yaxis.type is None
@@ -79,7 +79,7 @@ def test_fid_by_size(frames: Frames) -> None:
     assert "from &lt;b&gt;" in figure.data[0].hovertext[0]
 
 
-def test_heat_map_marks_what_was_stopped_and_leaves_gaps(frames: Frames) -> None:
+def test_heat_map_marks_stopped_trials_and_leaves_gaps(frames: Frames) -> None:
     row = {"cell_label": "digits, 50 images", "source_label": "near", "gain": 1.0, "step": 2500, "censored": True, "seeds": 1}
     row["strategy"] = "finetune"
     figure = figures.heat_map(
@@ -125,12 +125,12 @@ def test_gain_by_distance_has_points_fits_and_labels(frames: Frames) -> None:
 
 
 @pytest.mark.parametrize(("gain", "words"), [(0.0, "1.0×"), (1.0, "2.0×"), (-2.0, "0.25×"), (7.0, "128×")])
-def test_gains_in_words(gain: float, words: str) -> None:
+def test_gains_as_ratios(gain: float, words: str) -> None:
     assert figures.ratio(gain) == words
 
 
 @pytest.mark.parametrize(("bound", "end"), [("", "line-ns-open"), ("at least", "triangle-right"), ("at most", "triangle-left")])
-def test_data_multiplier_is_a_line_to_where_scratch_is_as_good(frames: Frames, bound: str, end: str) -> None:
+def test_data_multiplier_is_a_line_to_the_equivalent_size(frames: Frames, bound: str, end: str) -> None:
     rows = pd.DataFrame({"strategy": ["scratch", "scratch", "finetune"], "size": [50, 500, 50], "value": [90.0, 60.0, 70.0]})
     row = {"strategy": "finetune", "size": 50, "value": 70.0, "equivalent": 232.0, "bound": bound, "words": "<b> 4.6×"}
     figure = figures.fid_by_size(rows.assign(note=""), figures.Style.of(frames.trials), saved=pd.DataFrame([row]))

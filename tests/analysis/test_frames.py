@@ -1,4 +1,4 @@
-"""What `analysis.frames` makes of a store: merged, censored, labelled."""
+"""The frames of a store: merged, censored and labelled trials."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def test_one_sweep_of_several(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_trials_of_other_embeddings_are_told_apart_by_their_cells(tmp_path: Path) -> None:
+def test_trials_in_an_embedding_are_selected_by_their_cells(tmp_path: Path) -> None:
     build(tmp_path, sweep="first", sizes=(50,))
     store = build(tmp_path, sweep="second", sizes=(100,), embeddings=("inception:2",))
     frames = load(store)
@@ -119,7 +119,7 @@ def test_a_plan_without_settings_still_gets_unique_labels(tmp_path: Path) -> Non
     assert trials["cell_label"].nunique() == 2
 
 
-def test_cells_that_differ_in_augmentation_say_so(tmp_path: Path) -> None:
+def test_labels_name_the_augmentation_if_cells_differ_in_it(tmp_path: Path) -> None:
     store = open_store(str(tmp_path), create=True)
     row = {"kind": "adapt", "source": None, "target": "digits", "size": 1, "strategy": "scratch", "conditional": False}
     row |= {"seed": 0, "parent": None, "resolution": 16, "budget": 9}

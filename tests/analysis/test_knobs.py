@@ -1,4 +1,4 @@
-"""Effects of density, diversity, amount and spread: found where they were put, with intervals that cover the truth."""
+"""Effects of density, diversity, amount and spread: recovered from simulated gains, with intervals that cover the truth."""
 
 from itertools import product
 
@@ -13,7 +13,7 @@ NAMES += [f"letters[classes={c},per_class={m},spread={s}]" for c, m, s in ((4, 5
 
 
 def gains(names: list[str], a: float, b: float, c: float, noise: float = 0.0, seed: int = 0) -> pd.DataFrame:
-    """Return the gains of a truth: a per doubling of the classes, b of the images of each, c per spread."""
+    """Return simulated gains: `a` per doubling of the classes, `b` of the images of each, `c` per unit of spread."""
     random = np.random.default_rng(seed)
     common = {"cell": "c", "cell_label": "c", "target": "t", "size": 5, "conditional": False, "resolution": 8, "family": "t"}
     common |= {"target_label": "t", "embedding": "e", "strategy": "finetune", "at": "common", "step": 10}
@@ -26,7 +26,7 @@ def gains(names: list[str], a: float, b: float, c: float, noise: float = 0.0, se
     return pd.DataFrame(rows)
 
 
-def test_names_are_read():
+def test_knobs_are_parsed():
     assert parse("letters[classes=4,per_class=100,spread=0.5]") == {
         "base": "letters", "classes": 4, "per_class": 100, "spread": 0.5
     }  # fmt: skip
@@ -38,27 +38,27 @@ def test_names_are_read():
     assert shifted["base"] != "letters"
 
 
-def test_effects_are_those_that_were_put_in():
-    found = knob_effects(gains(NAMES, 0.2, 0.05, -0.4)).set_index("effect")["value"]
+def test_simulated_effects_are_recovered():
+    result = knob_effects(gains(NAMES, 0.2, 0.05, -0.4)).set_index("effect")["value"]
     expected = {"diversity": 0.2, "density": 0.05, "amount": 0.125, "exchange": 0.15, "spread": -0.4}
-    assert found.to_dict() == pytest.approx(expected)
-    assert list(found.index) == list(EFFECTS)
+    assert result.to_dict() == pytest.approx(expected)
+    assert list(result.index) == list(EFFECTS)
 
 
-def test_several_domains_have_a_constant_each():
+def test_each_domain_has_its_constant():
     others = [name.replace("letters", "shapes") for name in NAMES]
     frame = pd.concat([gains(NAMES, 0.2, 0.05, -0.4), gains(others, 0.2, 0.05, -0.4).assign(gain=lambda f: f["gain"] - 3)])
-    found = knob_effects(frame).set_index("effect")
-    assert found["value"]["density"] == pytest.approx(0.05)
-    assert set(found["sources"]) == {18}
+    result = knob_effects(frame).set_index("effect")
+    assert result["value"]["density"] == pytest.approx(0.05)
+    assert set(result["sources"]) == {18}
 
 
-def test_what_the_sources_do_not_vary_is_not_told():
+def test_effects_that_the_sources_do_not_vary_are_not_estimated():
     equal_amount = [f"letters[classes={c},per_class={400 // c}]" for c in (2, 4, 8, 16)]
     assert list(knob_effects(gains(equal_amount, 0.2, 0.05, 0))["effect"]) == ["exchange"]
     more = [f"letters[classes=4,per_class={m}]" for m in (10, 20, 40)]
     assert list(knob_effects(gains(more, 0.2, 0.05, 0))["effect"]) == ["density"]
-    assert len(knob_effects(gains(NAMES[:2], 0.2, 0.05, 0))) == 0, "no residual to tell an interval from"
+    assert len(knob_effects(gains(NAMES[:2], 0.2, 0.05, 0))) == 0, "no residual degrees of freedom"
     assert len(knob_effects(gains(["letters", "shapes", "textures"], 0, 0, 0))) == 0
 
 
@@ -66,6 +66,6 @@ def test_intervals_cover_the_truth_at_their_rate():
     truth = {"diversity": 0.1, "density": 0.0, "amount": 0.05, "exchange": 0.1, "spread": 0.0}
     covered = []
     for seed in range(300):
-        found = knob_effects(gains(NAMES, 0.1, 0.0, 0.0, noise=0.2, seed=seed)).set_index("effect")
-        covered.append([found["low"][name] <= value <= found["high"][name] for name, value in truth.items()])
+        result = knob_effects(gains(NAMES, 0.1, 0.0, 0.0, noise=0.2, seed=seed)).set_index("effect")
+        covered.append([result["low"][name] <= value <= result["high"][name] for name, value in truth.items()])
     assert np.mean(covered, axis=0) == pytest.approx(np.full(5, 0.95), abs=0.04)

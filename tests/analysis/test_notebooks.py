@@ -1,4 +1,4 @@
-"""The notebooks: whole, without outputs, and every cell runs on a store that has what each tells of."""
+"""The notebooks are valid, have no outputs, and every cell runs."""
 
 import ast
 import json
@@ -23,7 +23,7 @@ NAMES = (
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with several targets, sizes and seeds, sources that differ by their knobs, and nobody stopped."""
+    """Return a store with several targets, sizes and seeds, sources that differ in their knobs, and no stopped trials."""
     folder = tmp_path_factory.mktemp("notebooks") / "store"
     knobs = {f"letters[classes={c},per_class={m}]": 10.0 * c + m / 4 for c in (2, 4) for m in (100, 200)}
     strategies = ("scratch", "finetune")
@@ -37,7 +37,7 @@ def cells(name: str, kind: str) -> list[str]:
 
 
 def run(source: str, names: dict[str, Any]) -> Any:
-    """Run a cell and return what it would show: the value of the expression that it ends with."""
+    """Run a cell and return its output, the value of its last expression."""
     tree = ast.parse(source)
     shown = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, "<cell>", "exec"), names)
@@ -76,7 +76,7 @@ def test_every_cell_runs_and_shows_something(name: str, store: Path, monkeypatch
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs_where_little_is_known(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_it_runs_on_a_small_store(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     build(tmp_path, sizes=(50,), images=False)
     monkeypatch.setenv("TRANSFERGAN_STORE", str(tmp_path))
     names: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The paper's tables, and what our statistics make of them: the numbers that the paper, or its tables by hand, give."""
+"""Our statistics of the paper's tables against the paper's numbers and calculations by hand."""
 
 import json
 
@@ -7,70 +7,70 @@ import pytest
 from scipy import stats
 
 from analysis.published import __main__ as command
-from analysis.published import tables
+from analysis.published import paper_tables as tables
 from analysis.published.results import results
 from analysis.transfer.transferability import SCRATCH
 
-FOUND = results()
+RESULTS = results()
 
 
 def test_distance_orders_the_sources_within_a_target_and_not_across():
     expected = {"flowers": 0.8, "kitchens": 0.8, "lfw": 0.8, "cityscapes": -0.4}
-    assert FOUND["distance_against_fid"] == pytest.approx(expected)
-    assert FOUND["distance_against_fid_pooled"] == pytest.approx(-0.07, abs=0.005)
+    assert RESULTS["distance_against_fid"] == pytest.approx(expected)
+    assert RESULTS["distance_against_fid_pooled"] == pytest.approx(-0.07, abs=0.005)
     both = tables.DISTANCE.frame().merge(tables.SOURCE_TARGET.frame(), on=["target", "source"], suffixes=("", "_after"))
-    assert FOUND["distance_against_fid_pooled"] == pytest.approx(stats.spearmanr(both["fid"], both["fid_after"]).statistic)
+    assert RESULTS["distance_against_fid_pooled"] == pytest.approx(stats.spearmanr(both["fid"], both["fid_after"]).statistic)
 
 
 def test_means_and_counts_are_the_papers():
-    rounded = {source: round(value, 1) for source, value in FOUND["mean_fid"].items()}
+    rounded = {source: round(value, 1) for source, value in RESULTS["mean_fid"].items()}
     assert rounded == {"bedrooms": 53.8, "imagenet": 55.1, "celeba": 61.0, "places": 66.8}
-    assert round(FOUND["mean_fid_scratch"], 1) == 72.4
-    assert FOUND["transfers_ahead_of_scratch"] == [16, 16]
-    assert FOUND["nearest_was_best"] == [3, 4]
+    assert round(RESULTS["mean_fid_scratch"], 1) == 72.4
+    assert RESULTS["transfers_ahead_of_scratch"] == [16, 16]
+    assert RESULTS["nearest_was_best"] == [3, 4]
 
 
 def test_regret_is_that_of_cityscapes_alone():
     # The nearest to Cityscapes is Places (151.34); ImageNet (122.46) is the best. For the other three the nearest is.
-    assert FOUND["regret_of_nearest"] == pytest.approx((151.34 / 122.46) ** 0.25)
+    assert RESULTS["regret_of_nearest"] == pytest.approx((151.34 / 122.46) ** 0.25)
 
 
-def test_speed_up_lies_where_the_curve_was_read():
+def test_speed_up_lies_within_the_reading_error():
     # Scratch's last is 26.1; fine-tuning has 26.6 at 20k and 23.1 at 30k.
-    assert FOUND["speed_up"]["value"] == pytest.approx(40 / (20 + 10 * 0.5 / 3.5))
-    assert FOUND["speed_up"]["low"] < 40 / 21.7 < FOUND["speed_up"]["high"], "the crossing in the figure itself, at 21.7k"
+    assert RESULTS["speed_up"]["value"] == pytest.approx(40 / (20 + 10 * 0.5 / 3.5))
+    assert RESULTS["speed_up"]["low"] < 40 / 21.7 < RESULTS["speed_up"]["high"], "the crossing in the figure itself, at 21.7k"
 
 
 def test_regret_of_advice_by_hand():
-    """Table 4's FIDs: what one gets over the best one's, the geometric mean over the four targets."""
+    """Geometric means over the four targets of table 4's FIDs relative to the best source's."""
     fids = tables.SOURCE_TARGET.frame().dropna(subset="source").pivot(index="target", columns="source", values="fid")
     over = np.log2(fids).sub(np.log2(fids.min(axis=1)), axis=0)
-    found = FOUND["regret_of_advice"]
-    assert found["largest"] == pytest.approx(2 ** over["bedrooms"].mean()), "bedrooms has three million images"
-    assert found["random"] == pytest.approx(2 ** over.mean(axis=1).mean())
-    assert found["nearest"] == pytest.approx(FOUND["regret_of_nearest"])
-    assert found["recommended"] < found["average"] < found["nearest"] < found["random"]
+    result = RESULTS["regret_of_advice"]
+    assert result["largest"] == pytest.approx(2 ** over["bedrooms"].mean()), "bedrooms has three million images"
+    assert result["random"] == pytest.approx(2 ** over.mean(axis=1).mean())
+    assert result["nearest"] == pytest.approx(RESULTS["regret_of_nearest"])
+    assert result["recommended"] < result["average"] < result["nearest"] < result["random"]
 
 
 def test_data_multiplier_by_hand():
-    found = {row["size"]: row for row in FOUND["data_multiplier"]}
+    result = {row["size"]: row for row in RESULTS["data_multiplier"]}
     share = np.log(256.1 / 93.4) / np.log(256.1 / 86.0)  # from 1k to 5k
-    assert found[1_000]["multiplier"] == pytest.approx(5**share)
-    assert [round(found[size]["multiplier"], 1) for size in (5_000, 10_000, 50_000, 100_000)] == [1.9, 4.5, 3.7, 5.4]
-    assert (found[1_000_000]["multiplier"], found[1_000_000]["bound"]) == (1.0, "at least")
-    assert [row["size"] for row in FOUND["data_multiplier_conditional"]] == [1_000, 10_000, 100_000]
+    assert result[1_000]["multiplier"] == pytest.approx(5**share)
+    assert [round(result[size]["multiplier"], 1) for size in (5_000, 10_000, 50_000, 100_000)] == [1.9, 4.5, 3.7, 5.4]
+    assert (result[1_000_000]["multiplier"], result[1_000_000]["bound"]) == (1.0, "at least")
+    assert [row["size"] for row in RESULTS["data_multiplier_conditional"]] == [1_000, 10_000, 100_000]
 
 
 def test_classes_average_to_what_is_printed():
     frame = tables.CLASSES.frame()
-    each = frame[~frame["class"].isin(["average", "all"])].groupby("iteration")[[SCRATCH, "finetune"]].mean()
+    averages = frame[~frame["class"].isin(["average", "all"])].groupby("iteration")[[SCRATCH, "finetune"]].mean()
     printed = frame[frame["class"] == "average"].set_index("iteration")[[SCRATCH, "finetune"]]
-    assert np.abs(each - printed).to_numpy().max() < 0.06  # as rounded
-    assert FOUND["mean_fid_of_a_class"] == {"scratch": 67.2, "finetune": 55.0}
-    assert FOUND["classes_ahead_of_scratch"] == [10, 10]
+    assert np.abs(averages - printed).to_numpy().max() < 0.06  # as rounded
+    assert RESULTS["mean_fid_of_a_class"] == {"scratch": 67.2, "finetune": 55.0}
+    assert RESULTS["classes_ahead_of_scratch"] == [10, 10]
 
 
-def test_tables_say_where_their_digits_are_from():
+def test_tables_have_a_provenance():
     assert {table.name for table in tables.TABLES if "recalled" in table.provenance} == {"Table 5"}
     assert "within 0.1" in tables.FIGURE.provenance
     for table in tables.TABLES:
@@ -78,27 +78,27 @@ def test_tables_say_where_their_digits_are_from():
 
 
 def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def said(*arguments: str) -> str:
+    def output(*arguments: str) -> str:
         monkeypatch.setattr("sys.argv", ["published", *arguments])
         command.main()
         return capsys.readouterr().out
 
-    text = said()
+    text = output()
     for words in ("cityscapes  -0.40", "pooled      -0.07", "bedrooms    53.8", "Speed-up (Figure 1a", "4.4x, as 4,427 from"):
         assert words in text
-    told = json.loads(said("--json"))
-    assert told["results"] == json.loads(json.dumps(FOUND))
-    assert told["tables"]["Table 5"]["provenance"].startswith("recalled")
+    parsed = json.loads(output("--json"))
+    assert parsed["results"] == json.loads(json.dumps(RESULTS))
+    assert parsed["tables"]["Table 5"]["provenance"].startswith("recalled")
 
 
 @pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--jsn", 2)])
-def test_help_has_an_example_and_a_mistake_no_traceback(
+def test_help_has_an_example_and_a_usage_error_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argument: str, status: int
 ):
     monkeypatch.setattr("sys.argv", ["published", argument])
     with pytest.raises(SystemExit) as ended:
         command.main()
     assert ended.value.code == status
-    told = capsys.readouterr()
-    assert ("Example: python -m analysis.published --json" in told.out) == (status == 0)
-    assert ("--jsn" in told.err) == (status == 2)
+    printed = capsys.readouterr()
+    assert ("Example: python -m analysis.published --json" in printed.out) == (status == 0)
+    assert ("--jsn" in printed.err) == (status == 2)

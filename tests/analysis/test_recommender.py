@@ -1,4 +1,4 @@
-"""The recommender on simulated stores with a known truth: what it predicts, how often its intervals hold, what it costs."""
+"""The recommender on simulated stores with a known truth: predictions, coverage of intervals, and regret."""
 
 from pathlib import Path
 from typing import Any
@@ -22,31 +22,31 @@ def simulated(
     of_source = random.normal(0, source, len(sources))
     rows = []
     for number in range(targets):
-        own = random.normal(0, target)
+        effect = random.normal(0, target)
         for place, name in enumerate(sources):
             distance = 50 * 2 ** random.normal(0, 0.8)
-            gain = 0.6 - slope * np.log2(distance / 50) + own + of_source[place] + random.normal(0, noise)
+            gain = 0.6 - slope * np.log2(distance / 50) + effect + of_source[place] + random.normal(0, noise)
             rows.append({"target": f"t{number}", "source": name, "gain": gain, "distance": distance, "images": 100 * place})
     points = pd.DataFrame(rows).assign(cells=1, seeds=1, trials=1, strategy=strategy)
     return points.assign(source_label=points["source"])
 
 
 def new(points: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float], pd.Series]:
-    """Return all targets but the last, and of that the distances and the gains."""
+    """Return the points of all targets but the last, and the distances and gains of the last."""
     last = points["target"] == points["target"].iloc[-1]
-    own = points[last].set_index("source")
-    return points[~last], own["distance"].to_dict(), own["gain"]
+    of_last = points[last].set_index("source")
+    return points[~last], of_last["distance"].to_dict(), of_last["gain"]
 
 
 def test_without_noise_the_prediction_is_the_truth():
     points, distances, gains = new(simulated(np.random.default_rng(0), 12, target=0, source=0, noise=0))
-    found = ranked(points, distances).set_index("source")
-    assert found["slope"].tolist() == pytest.approx([0.5] * 5)
-    assert found["gain"].is_monotonic_decreasing
-    differences = found["gain"] - gains
+    result = ranked(points, distances).set_index("source")
+    assert result["slope"].tolist() == pytest.approx([0.5] * 5)
+    assert result["gain"].is_monotonic_decreasing
+    differences = result["gain"] - gains
     assert np.ptp(differences) == pytest.approx(0, abs=1e-9), "the order and all differences are right"
-    assert found["gain"].mean() == pytest.approx(points["gain"].mean()), "of a new target nothing is known but its distances"
-    assert set(found["basis"]) == {"distance"}
+    assert result["gain"].mean() == pytest.approx(points["gain"].mean()), "the expected effect of a new target is 0"
+    assert set(result["basis"]) == {"distance"}
 
 
 def test_the_slope_is_that_of_least_squares_with_a_constant_per_target_shrunk_a_little():
@@ -54,11 +54,11 @@ def test_the_slope_is_that_of_least_squares_with_a_constant_per_target_shrunk_a_
     x = -np.log2(points["distance"].to_numpy())
     design = np.column_stack([x, pd.get_dummies(points["target"]).to_numpy(float)])
     exact = np.linalg.lstsq(design, points["gain"].to_numpy(), rcond=None)[0][0]
-    found = ranked(points, dict.fromkeys(SOURCES, 50.0))["slope"].iloc[0]
-    assert 0.9 * exact < found < exact
+    result = ranked(points, dict.fromkeys(SOURCES, 50.0))["slope"].iloc[0]
+    assert 0.9 * exact < result < exact
 
 
-def test_distance_that_tells_nothing_is_shrunk_away():
+def test_the_slope_of_an_uninformative_distance_is_shrunk_to_0():
     slopes = [
         ranked(simulated(np.random.default_rng(seed), 5, slope=0, noise=0.5), dict.fromkeys(SOURCES, 50.0))["slope"].iloc[0]
         for seed in range(40)
@@ -71,12 +71,12 @@ def test_intervals_cover_a_new_target_at_their_rate():
     inside = []
     for seed in range(150):
         points, distances, gains = new(simulated(np.random.default_rng(seed), 7))
-        found = ranked(points, distances).set_index("source").loc[gains.index]
-        inside.append(((found["low"] <= gains) & (gains <= found["high"])).mean())
+        result = ranked(points, distances).set_index("source").loc[gains.index]
+        inside.append(((result["low"] <= gains) & (gains <= result["high"])).mean())
     assert np.mean(inside) == pytest.approx(0.95, abs=0.03)
 
 
-def test_it_beats_the_other_rules_where_both_distance_and_source_tell():
+def test_it_beats_the_other_rules_if_distance_and_source_are_informative():
     costs = pd.concat(evaluate(simulated(np.random.default_rng(seed))) for seed in range(16))
     regret = costs.groupby("chooser")["regret"].mean()
     assert regret["recommended"] < regret["nearest"] < regret["random"]
@@ -84,7 +84,7 @@ def test_it_beats_the_other_rules_where_both_distance_and_source_tell():
     assert regret["largest"] == pytest.approx(regret["random"], abs=0.15)
 
 
-def test_where_distance_tells_nothing_it_costs_no_more_than_chance():
+def test_with_an_uninformative_distance_it_still_beats_chance():
     costs = pd.concat(evaluate(simulated(np.random.default_rng(seed), slope=0)) for seed in range(16))
     regret = costs.groupby("chooser")["regret"].mean()
     assert regret["recommended"] < 0.9 * regret["random"]
@@ -95,7 +95,7 @@ def table(rows: dict[str, dict[str, float]], **columns: Any) -> pd.DataFrame:
     """Return points from {target: {source: gain}}."""
     points = pd.DataFrame([
         {"target": target, "source": name, "source_label": name, "gain": gain}
-        for target, own in rows.items() for name, gain in own.items()
+        for target, gains in rows.items() for name, gain in gains.items()
     ])  # fmt: skip
     common = {"strategy": "finetune", "distance": np.nan, "images": 10.0, "cells": 1, "seeds": 1, "trials": 1}
     return points.assign(**{**common, **columns})
@@ -105,16 +105,16 @@ def test_regret_by_hand():
     points = table({"x": {"a": 1.0, "b": 0.5}, "y": {"a": 1.0, "b": 0.0}, "z": {"a": 0.0, "b": 0.25}})
     points["distance"] = points["source"].map({"a": 2.0, "b": 1.0})
     points["images"] = points["source"].map({"a": 9.0, "b": 5.0})
-    found = evaluate(points).set_index("chooser")
-    assert found.loc["largest", "regret"] == pytest.approx(0.25 / 3)
-    assert found.loc["nearest", "regret"] == pytest.approx(1.5 / 3)
-    assert found.loc["random", "regret"] == pytest.approx((0.25 + 0.5 + 0.125) / 3)
-    assert found.loc["average", "regret"] == pytest.approx(0.25 / 3), "a is the better of any two targets"
-    assert found["best_in"].to_dict() == {"recommended": 2, "average": 2, "nearest": 1, "largest": 2, "random": 0}
-    assert set(found["targets"]) == {3}
+    result = evaluate(points).set_index("chooser")
+    assert result.loc["largest", "regret"] == pytest.approx(0.25 / 3)
+    assert result.loc["nearest", "regret"] == pytest.approx(1.5 / 3)
+    assert result.loc["random", "regret"] == pytest.approx((0.25 + 0.5 + 0.125) / 3)
+    assert result.loc["average", "regret"] == pytest.approx(0.25 / 3), "a is the better of any two targets"
+    assert result["best_in"].to_dict() == {"recommended": 2, "average": 2, "nearest": 1, "largest": 2, "random": 0}
+    assert set(result["targets"]) == {3}
 
 
-def test_a_chooser_that_lacks_what_it_chooses_by_is_left_out():
+def test_a_rule_without_its_data_is_left_out():
     for images in (np.nan, 10.0):
         points = table({name: {"a": 1.0, "b": 0.5} for name in "xyz"}, images=images)
         assert list(evaluate(points)["chooser"]) == ["recommended", "average", "random"]
@@ -122,24 +122,24 @@ def test_a_chooser_that_lacks_what_it_chooses_by_is_left_out():
 
 def test_too_few_targets_give_means_and_neither_intervals_nor_an_evaluation():
     rows = {"x": {"a": 1.0, "b": 0.0, "c": 0.5}}
-    found = ranked(table(rows, distance=3.0), {"a": 9.0, "b": 1.0, "c": 2.0})
-    assert found["source"].tolist() == ["a", "c", "b"]
-    assert found["gain"].tolist() == pytest.approx([1.0, 0.5, 0.0]), "of one target, its gains as they are"
-    assert found[["low", "high", "slope"]].isna().all(axis=None)
-    assert set(found["basis"]) == {"mean gain"}
+    result = ranked(table(rows, distance=3.0), {"a": 9.0, "b": 1.0, "c": 2.0})
+    assert result["source"].tolist() == ["a", "c", "b"]
+    assert result["gain"].tolist() == pytest.approx([1.0, 0.5, 0.0]), "of one target, its gains as they are"
+    assert result[["low", "high", "slope"]].isna().all(axis=None)
+    assert set(result["basis"]) == {"mean gain"}
     assert len(evaluate(table(rows))) == 0
     assert len(evaluate(table({**rows, "y": rows["x"]}))) == 0
     assert FEWEST_TARGETS == 3
 
 
-def test_a_source_that_one_hard_target_alone_tried_is_not_blamed_for_it():
+def test_a_source_tried_only_on_a_hard_target_is_not_penalised():
     rows = {name: {"a": 1.0, "b": 0.5, "c": 0.0} for name in "xyz"}
     hard = {"h": {"a": -1.0, "b": -1.5, "c": -2.0, "d": -0.5}}
-    found = ranked(table({**rows, **hard}), {}).set_index("source")["gain"]
-    assert found.idxmax() == "d"
+    result = ranked(table({**rows, **hard}), {}).set_index("source")["gain"]
+    assert result.idxmax() == "d"
 
 
-def test_nothing_is_extrapolated_beyond_the_distances_that_were_seen():
+def test_predictions_are_not_extrapolated_beyond_observed_distances():
     points, _, _ = new(simulated(np.random.default_rng(3), 8))
     far = ranked(points, {**dict.fromkeys(SOURCES, 50.0), "a": 5e4})["gain"]
     farther = ranked(points, {**dict.fromkeys(SOURCES, 50.0), "a": 5e9})["gain"]
@@ -161,7 +161,7 @@ def test_points_are_means_over_seeds_and_then_cells():
     assert len(observed(gains.iloc[:0], trials)) == 0
 
 
-def test_the_report_tells_regret_from_three_targets_on(tmp_path: Path):
+def test_the_report_has_the_regret_from_three_targets_on(tmp_path: Path):
     few, more = (
         write_report(
             build(tmp_path / f"{count}", targets=[f"t{n}" for n in range(count)], sizes=(50,), keep=1.0, images=False),
@@ -170,7 +170,7 @@ def test_the_report_tells_regret_from_three_targets_on(tmp_path: Path):
         for count in (2, 3)
     )
     assert '<table class="advice">' in more
-    for chooser, about in CHOOSERS.items():  # all sources of this store are as large
+    for chooser, about in CHOOSERS.items():  # all sources of this store have equal size
         assert (f'<th scope="row">{about}</th>' in more) == (chooser != "largest")
     assert 'download="advice.csv"' in more
     assert '<table class="advice">' not in few

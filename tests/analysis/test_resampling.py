@@ -1,4 +1,4 @@
-"""Resampling of rank correlations, against scipy and against all permutations."""
+"""Resampling of rank correlations against scipy and exhaustive permutations."""
 
 from itertools import permutations
 
@@ -13,8 +13,8 @@ def test_weighted_spearman_is_that_of_repeated_points():
     random = np.random.default_rng(0)
     x, y = random.integers(0, 6, 12).astype(float), random.normal(size=12)  # with ties
     weights = random.integers(0, 4, (20, 12))
-    for counts, found in zip(weights, weighted_spearman(x, y, weights), strict=True):
-        assert found == pytest.approx(stats.spearmanr(np.repeat(x, counts), np.repeat(y, counts)).statistic)
+    for counts, result in zip(weights, weighted_spearman(x, y, weights), strict=True):
+        assert result == pytest.approx(stats.spearmanr(np.repeat(x, counts), np.repeat(y, counts)).statistic)
     alone = np.eye(12, dtype=int)[:1]
     assert np.isnan(weighted_spearman(x, y, alone)).all()
 
@@ -22,9 +22,9 @@ def test_weighted_spearman_is_that_of_repeated_points():
 def test_row_spearman_is_scipys_and_0_where_all_are_equal():
     random = np.random.default_rng(1)
     x, y = random.normal(size=(3, 7)), random.integers(0, 4, (2, 7)).astype(float)
-    found = row_spearman(x, y)
+    result = row_spearman(x, y)
     for i, row in enumerate(x):
-        assert found[i] == pytest.approx([stats.spearmanr(row, other).statistic for other in y])
+        assert result[i] == pytest.approx([stats.spearmanr(row, other).statistic for other in y])
     assert row_spearman(np.ones((1, 4)), x[:1, :4]).tolist() == [[0.0]]
 
 
@@ -66,7 +66,7 @@ def test_intervals_cover_the_truth_at_their_rate(slope: float, targets: int):
     rhos = 1 - np.square(x.argsort(1).argsort(1) - y.argsort(1).argsort(1)).sum(axis=1) / 20
     counts = cluster_counts(targets)
     covered = []
-    for own in rhos[: 1000 * targets].reshape(1000, targets):
-        low, high = interval(own.mean(), counts @ own / targets, targets)
+    for sample in rhos[: 1000 * targets].reshape(1000, targets):
+        low, high = interval(sample.mean(), counts @ sample / targets, targets)
         covered.append(low <= rhos.mean() <= high)
     assert np.mean(covered) == pytest.approx(0.95, abs=0.025)

@@ -1,4 +1,4 @@
-"""What a pre-trained start saves: on curves of a known truth, by hand, and with intervals that cover it at their rate."""
+"""Data multiplier and speed-up by hand and on simulated curves, and the coverage of their intervals."""
 
 import math
 from collections.abc import Iterable
@@ -38,11 +38,11 @@ def multipliers(curves: pd.DataFrame) -> dict[int, tuple[float, str]]:
 
 
 def test_multiplier_of_a_power_law_is_exact():
-    found = multipliers(make(SCRATCH + at_200("finetune", "s", {100: 40.0, 400: 40 / math.sqrt(2), 1600: 20.0})))
-    assert found == {100: (pytest.approx(4), ""), 400: (pytest.approx(2), ""), 1600: (pytest.approx(1), "")}
+    result = multipliers(make(SCRATCH + at_200("finetune", "s", {100: 40.0, 400: 40 / math.sqrt(2), 1600: 20.0})))
+    assert result == {100: (pytest.approx(4), ""), 400: (pytest.approx(2), ""), 1600: (pytest.approx(1), "")}
 
 
-def test_beyond_the_sizes_it_is_a_bound_and_not_a_guess():
+def test_beyond_the_sizes_it_is_a_bound():
     assert multipliers(make(SCRATCH + at_200("finetune", "s", {100: 19.0}))) == {100: (pytest.approx(16), "at least")}
     assert multipliers(make(SCRATCH + at_200("finetune", "s", {400: 81.0}))) == {400: (pytest.approx(0.25), "at most")}
     assert multipliers(make(SCRATCH + at_200("finetune", "s", {400: 80.0}))) == {400: (pytest.approx(0.25), "")}
@@ -88,7 +88,7 @@ def run(curve: dict[int, float], strategy: str = "finetune", status: str = "done
     ({50: 60.0, 100: 30.0, 200: 20.0}, "done", (2.0, "", 100.0)),
     ({50: 25.0, 100: 20.0}, "stopped", (4.0, "at least", 50.0)),
     ({50: 60.0, 100: 40.0}, "stopped", (2.0, "at most", 100.0)),
-    ({50: 60.0, 100: 20.0, 200: 99.0}, "done", (200 / 87.5, "", 87.5)),  # got there, and lost it again
+    ({50: 60.0, 100: 20.0, 200: 99.0}, "done", (200 / 87.5, "", 87.5)),  # reached it, then worsened
 ])  # fmt: skip
 def test_speed_up_by_hand(transfer: dict[int, float], status: str, expected: tuple[float, str, float]):
     scratch = run({0: 400.0, 50: 120.0, 100: 60.0, 200: 30.0}, "scratch")
@@ -107,7 +107,7 @@ def test_scratchs_best_need_not_be_its_last():
     assert (row["scratch_step"], row["multiplier"], row["bound"]) == (100, pytest.approx(2.0), "")
 
 
-def test_crossing_of_many_curves_at_once():
+def test_crossing_of_several_curves():
     x = np.array([0.0, 1.0, 3.0])
     curves = np.array([[4.0, 2.0, 0.0], [4.0, 2.0, 0.0], [4.0, 2.0, 0.0], [4.0, 4.0, 4.0], [2.0, 3.0, 1.0]])
     at, beyond = crossing(x, curves, np.array([1.0, 5.0, -1.0, 4.0, 1.5]))
@@ -118,15 +118,15 @@ def test_crossing_of_many_curves_at_once():
 def test_isotonic_regression_is_scipys():
     random = np.random.default_rng(0)
     values, weights = random.normal(size=(50, 6)), np.array([1.0, 3.0, 2.0, 2.0, 1.0, 5.0])
-    for row, found in zip(values, non_increasing(values, weights), strict=True):
-        assert found == pytest.approx(optimize.isotonic_regression(row, weights=weights, increasing=False).x)
+    for row, result in zip(values, non_increasing(values, weights), strict=True):
+        assert result == pytest.approx(optimize.isotonic_regression(row, weights=weights, increasing=False).x)
 
 
 # -- intervals ------------------------------------------------------------------------------------------------------------
 
 
 def sweep(random: np.random.Generator, saved: float, seeds: int = 3, noise: float = 0.1) -> pd.DataFrame:
-    """Return a sweep whose truth is a power law with a transfer that is worth `saved` times the images at every size."""
+    """Return a simulated sweep: a power law, with a data multiplier of `saved` at every size."""
     sizes = np.array([100, 200, 400, 800, 1600])
     trials: list[Trial] = []
     for strategy, source, factor in (("scratch", None, 1.0), ("finetune", "s", saved)):
@@ -142,24 +142,24 @@ def test_intervals_of_the_multiplier_cover_the_truth_at_their_rate():
     for saved in (1.0, 2.0):
         covered = []
         for _ in range(200):
-            found = data_multiplier(sweep(random, saved)).set_index("size")
-            covered.append(((found["low"] <= saved) & (saved <= found["high"])).loc[[200, 400]])
+            result = data_multiplier(sweep(random, saved)).set_index("size")
+            covered.append(((result["low"] <= saved) & (saved <= result["high"])).loc[[200, 400]])
         # Two correlated looks at each of 200 sweeps: 0.02 is at least one standard error of the rate.
         assert np.mean(covered) == pytest.approx(0.95, abs=0.035), saved
 
 
 def test_intervals_are_open_where_the_truth_lies_beyond_the_sizes():
-    found = data_multiplier(sweep(np.random.default_rng(2), 8.0)).set_index("size")
-    assert found.loc[1600, "bound"] == "at least"
-    assert found.loc[1600, "high"] == math.inf
-    assert found.loc[1600, "low"] <= 1.0
-    assert found.loc[100, "high"] < math.inf
+    result = data_multiplier(sweep(np.random.default_rng(2), 8.0)).set_index("size")
+    assert result.loc[1600, "bound"] == "at least"
+    assert result.loc[1600, "high"] == math.inf
+    assert result.loc[1600, "low"] <= 1.0
+    assert result.loc[100, "high"] < math.inf
 
 
-def test_intervals_of_the_speed_up_cover_the_truth_and_err_on_the_wide_side():
+def test_intervals_of_the_speed_up_cover_the_truth_conservatively():
     random = np.random.default_rng(3)
     steps = np.array([25, 50, 100, 150, 200, 300, 400])
-    truth, covered = 2.0, []  # scratch's FID falls by as much per step, from as much; the transfer's twice as fast
+    truth, covered = 2.0, []  # both start at the same FID; the transfer's falls twice as fast
     for _ in range(200):
         trials = []
         for strategy, factor in (("scratch", 1.0), ("finetune", truth)):

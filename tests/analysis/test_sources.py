@@ -1,4 +1,4 @@
-"""Sources over all targets: means, regret, and intervals that cover the truth."""
+"""Sources over all targets: means, regret and the coverage of intervals."""
 
 import numpy as np
 import pandas as pd
@@ -20,15 +20,15 @@ def gains(table: dict[str, dict[str, float]]) -> pd.DataFrame:
 
 
 def test_means_and_regret_by_hand():
-    found = over_targets(gains({"x": {"a": 1.0, "b": 0.0}, "y": {"a": 0.5, "b": 0.75}, "z": {"a": 9.0}})).set_index("source")
-    assert list(found.index) == ["a", "b"], "the best mean first"
-    assert found["gain"].tolist() == [0.75, 0.375]
-    assert found["regret"].tolist() == [0.125, 0.5]
-    assert found["best_in"].tolist() == [1, 1]
-    assert found[["cells", "targets", "left"]].iloc[0].tolist() == [2, 2, 1], "z has no gain from b"
-    assert found.loc["a", "value"] == pytest.approx((50 + 100 / 2**0.5) / 2)
+    result = over_targets(gains({"x": {"a": 1.0, "b": 0.0}, "y": {"a": 0.5, "b": 0.75}, "z": {"a": 9.0}})).set_index("source")
+    assert list(result.index) == ["a", "b"], "the best mean first"
+    assert result["gain"].tolist() == [0.75, 0.375]
+    assert result["regret"].tolist() == [0.125, 0.5]
+    assert result["best_in"].tolist() == [1, 1]
+    assert result[["cells", "targets", "left"]].iloc[0].tolist() == [2, 2, 1], "z has no gain from b"
+    assert result.loc["a", "value"] == pytest.approx((50 + 100 / 2**0.5) / 2)
     exact = stats.t.interval(0.95, 1, 0.75, stats.sem([1.0, 0.5]))
-    assert found.loc["a", ["low", "high"]].tolist() == pytest.approx(exact)
+    assert result.loc["a", ["low", "high"]].tolist() == pytest.approx(exact)
 
 
 def test_one_target_has_no_interval_and_one_source_no_rank():
@@ -50,7 +50,7 @@ def test_intervals_cover_the_truth_at_their_rate():
     for number in range(200):
         table = {f"t{k}": dict(zip("abc", random.normal([1, 0.5, 0], 0.5), strict=True)) for k in range(4)}
         sweeps.append(gains(table).assign(strategy=f"sweep {number}"))
-    found = over_targets(pd.concat(sweeps))
-    truth = found["source"].map({"a": 1.0, "b": 0.5, "c": 0.0})
-    assert len(found) == 600
-    assert np.mean((found["low"] <= truth) & (truth <= found["high"])) == pytest.approx(0.95, abs=0.025)
+    result = over_targets(pd.concat(sweeps))
+    truth = result["source"].map({"a": 1.0, "b": 0.5, "c": 0.0})
+    assert len(result) == 600
+    assert np.mean((result["low"] <= truth) & (truth <= result["high"])) == pytest.approx(0.95, abs=0.025)

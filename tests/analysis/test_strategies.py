@@ -1,4 +1,4 @@
-"""Strategies ranked within a cell and source: by hand, against scipy, and on sweeps where all are equal."""
+"""Strategies ranked per cell and source: by hand, against scipy, and on simulated sweeps without differences."""
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,12 @@ def ranked(curves: pd.DataFrame, **distances: float) -> pd.DataFrame:
 
 def test_one_seed_ranks_and_tests_nothing():
     curves = make([run({50: 40.0}, "scratch"), run({50: 20.0}), run({50: 10.0}, "other")])
-    found = ranked(curves)
-    assert found["strategy"].tolist() == ["other", "finetune", "scratch"]
-    assert found["rank"].tolist() == [1, 2, 3]
-    assert found["verdict"].tolist() == [BEST, UNTESTED, UNTESTED]
-    assert found["behind"].tolist() == pytest.approx([np.nan, 1.0, 2.0], nan_ok=True)
-    assert found[["low", "high"]].isna().all(axis=None)
+    result = ranked(curves)
+    assert result["strategy"].tolist() == ["other", "finetune", "scratch"]
+    assert result["rank"].tolist() == [1, 2, 3]
+    assert result["verdict"].tolist() == [BEST, UNTESTED, UNTESTED]
+    assert result["behind"].tolist() == pytest.approx([np.nan, 1.0, 2.0], nan_ok=True)
+    assert result[["low", "high"]].isna().all(axis=None)
 
 
 def test_the_intervals_are_tukeys_as_scipy_has_them_at_the_last_step_of_both():
@@ -46,10 +46,10 @@ def test_the_intervals_are_tukeys_as_scipy_has_them_at_the_last_step_of_both():
 def test_the_nearest_source_comes_first_and_each_has_its_own_best():
     methods = {("finetune", "far"): 30.0, ("other", "far"): 20.0, ("finetune", "near"): 10.0, ("other", "near"): 15.0}
     trials = [(strategy, source, 100, 0, "done", {50: value}) for (strategy, source), value in methods.items()]
-    found = ranked(make(trials), near=1.0, far=9.0)
-    assert found["source"].tolist() == ["near", "near", "far", "far"]
-    assert found["strategy"].tolist() == ["finetune", "other", "other", "finetune"]
-    assert found["distance"].tolist() == [1.0, 1.0, 9.0, 9.0]
+    result = ranked(make(trials), near=1.0, far=9.0)
+    assert result["source"].tolist() == ["near", "near", "far", "far"]
+    assert result["strategy"].tolist() == ["finetune", "other", "other", "finetune"]
+    assert result["distance"].tolist() == [1.0, 1.0, 9.0, 9.0]
 
 
 def test_a_source_with_one_strategy_has_nothing_to_rank():
@@ -59,14 +59,14 @@ def test_a_source_with_one_strategy_has_nothing_to_rank():
 
 def test_a_method_whose_seeds_all_diverged_is_in_no_comparison():
     gone = ("gone", "s", 100, 0, "diverged", {50: 5.0})
-    found = ranked(make([gone, run({50: 20.0}), run({50: 30.0}, "other"), run({50: 40.0}, "scratch")]))
-    assert found["strategy"].tolist() == ["finetune", "other", "scratch"]
-    assert found["rank"].tolist() == [1, 2, 3]
+    result = ranked(make([gone, run({50: 20.0}), run({50: 30.0}, "other"), run({50: 40.0}, "scratch")]))
+    assert result["strategy"].tolist() == ["finetune", "other", "scratch"]
+    assert result["rank"].tolist() == [1, 2, 3]
     assert len(ranked(make([gone]))) == 0, "nor is there a cell of nothing else"
 
 
-def test_where_all_are_equal_a_sweep_calls_any_behind_no_more_often_than_said():
-    """One sweep in twenty at most, though the first is chosen by the very numbers that the others are compared with it by."""
+def test_without_differences_the_family_wise_error_rate_holds():
+    """At most one sweep in twenty has a false claim, although the first is selected by the numbers that are tested."""
     random = np.random.default_rng(2)
     sweeps = [
         make(

@@ -1,4 +1,4 @@
-"""The statistics, against numbers worked out by hand and against scipy."""
+"""Gain, ranking and correlation by hand and against scipy."""
 
 import math
 from pathlib import Path
@@ -97,7 +97,7 @@ def test_ranking_of_full_trials_is_by_final_value() -> None:
     assert list(ranked["value"]) == [16.0, 20.0, 32.0]
 
 
-def test_ranking_does_not_reward_a_trial_for_being_spared() -> None:
+def test_ranking_does_not_reward_a_trial_that_was_not_stopped() -> None:
     spared = ("scratch", None, 0, "done", {50: 100.0, 100: 90.0, 200: 80.0})
     stopped = ("finetune", "near", 0, "stopped", {50: 50.0})
     assert list(tf.ranking(make_curves(spared, stopped))["strategy"]) == ["finetune", "scratch"]
@@ -108,12 +108,6 @@ def test_ranking_averages_over_seeds_only_where_all_of_them_are() -> None:
     cut = ("finetune", "near", 2, "stopped", {50: 65.0, 100: 50.0})
     row = tf.best_per_cell(tf.ranking(make_curves(lucky, cut))).iloc[0]
     assert (row["step"], row["value"], row["low"], row["high"], row["seeds"], row["trial"]) == (100, 40.0, 30.0, 50.0, 2, "c0")
-
-
-def test_best_source_per_strategy() -> None:
-    other = ("finetune-d", "far", 0, "done", {50: 20.0, 200: 20.0})
-    best = tf.best_source(tf.ranking(make_curves(SCRATCH, GOOD, STOPPED, other)))
-    assert dict(zip(best["strategy"], best["source"], strict=True)) == {"finetune": "near", "finetune-d": "far"}
 
 
 def make_points(pairs: list[tuple[float, float]], strategy: str = "finetune", cell: str = "c") -> pd.DataFrame:
@@ -135,27 +129,27 @@ def test_correlation_is_spearmans_by_hand_and_by_scipy() -> None:
     pairs = [(10.0, 2.0), (20.0, 0.7), (30.0, 0.9), (90.0, -1.0)]
     others = [(5.0, 1.0), (6.0, 3.0), (50.0, 0.1)]
     rows = pd.concat([make_points(pairs), make_points(others, cell="d")])
-    found = tf.distance_correlation(rows).set_index(["scope", "cell"])
-    assert found.loc[("cell", "c"), "rho"] == pytest.approx(-0.8)
-    assert found.loc[("cell", "c"), "n"] == 4
-    pooled = found[found.index.get_level_values("scope") == "all"].iloc[0]
+    result = tf.distance_correlation(rows).set_index(["scope", "cell"])
+    assert result.loc[("cell", "c"), "rho"] == pytest.approx(-0.8)
+    assert result.loc[("cell", "c"), "n"] == 4
+    pooled = result[result.index.get_level_values("scope") == "all"].iloc[0]
     distance, gain = zip(*pairs, *others, strict=True)
     assert pooled["rho"] == pytest.approx(stats.spearmanr(distance, gain).statistic)
     assert (pooled["n"], pooled["pairs"]) == (7, 7)
 
 
 @pytest.mark.parametrize("pairs", [[(1.0, 2.0), (2.0, 1.0)], [(1.0, 1.0), (2.0, 1.0), (3.0, 1.0)], [(1.0, 1.0)] * 3])
-def test_no_correlation_from_too_little(pairs: list[tuple[float, float]]) -> None:
-    found = tf.distance_correlation(make_points(pairs))
-    assert set(found["rho"]) == {None}
-    assert set(found["n"]) == {len(pairs)}
+def test_no_correlation_from_too_few_or_constant_values(pairs: list[tuple[float, float]]) -> None:
+    result = tf.distance_correlation(make_points(pairs))
+    assert set(result["rho"]) == {None}
+    assert set(result["n"]) == {len(pairs)}
 
 
 def test_seeds_are_averaged_before_they_are_ranked() -> None:
     rows = make_points([(1.0, 3.0), (2.0, 2.0), (3.0, 1.0)])
     second = rows.assign(gain=[1.0, 0.0, -5.0])
-    found = tf.distance_correlation(pd.concat([rows, second]))
-    assert found.loc[found["scope"] == "cell", "n"].item() == 3
+    result = tf.distance_correlation(pd.concat([rows, second]))
+    assert result.loc[result["scope"] == "cell", "n"].item() == 3
     assert tf.points(pd.concat([rows, second]))["gain"].tolist() == [2.0, 1.0, -2.0]
     assert len(tf.distance_correlation(rows.iloc[:0])) == 0
 
@@ -189,11 +183,11 @@ def test_coverage_counts_every_trial_once(tmp_path: Path) -> None:
     assert len(tf.coverage(frames.trials.iloc[:0], STATUSES)) == 0
 
 
-def test_a_whole_sweep_finds_what_was_put_into_it(tmp_path: Path) -> None:
+def test_a_simulated_sweep_has_the_expected_best_method(tmp_path: Path) -> None:
     frames = load(build(tmp_path, keep=1.0))
     ranked = tf.ranking(frames.curves)
     best = tf.best_per_cell(ranked)
     assert set(zip(best["strategy"], best["source"], strict=True)) == {("finetune", "numerals")}
-    found = tf.distance_correlation(tf.with_distance(tf.transfer_gain(frames.curves), frames.distances))
-    of_finetune = found[(found["scope"] == "cell") & (found["strategy"] == "finetune")]
+    result = tf.distance_correlation(tf.with_distance(tf.transfer_gain(frames.curves), frames.distances))
+    of_finetune = result[(result["scope"] == "cell") & (result["strategy"] == "finetune")]
     assert list(of_finetune["rho"]) == pytest.approx([-1.0, -1.0])

@@ -1,4 +1,4 @@
-"""How numbers are worded, row by row."""
+"""Wording of numbers."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ INF = float("inf")
     ({"multiplier": 1.0, "bound": "", "low": 0.0, "high": INF}, "1.0×", "anything"),
     ({"multiplier": 120.0, "bound": "", "low": None, "high": None}, "120×", ""),
 ])  # fmt: skip
-def test_what_is_saved_and_how_sure_that_is(row: dict[str, Any], value: str, interval: str):
+def test_multipliers_and_their_intervals(row: dict[str, Any], value: str, interval: str):
     assert (saved(row), saved_interval(row)) == (value, interval)
 
 

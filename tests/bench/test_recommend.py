@@ -68,7 +68,7 @@ def test_the_verb_ranks_and_names_its_evidence(synthetic: Store):
 def test_json_has_all_columns_of_the_table_and_a_command_per_row(synthetic: Store):
     found = json.loads(call("--target", "digits", "--store", synthetic.root, "--size", "40", "--json")[1])
     assert (found["target"], found["size"], found["resolution"]) == ("digits", 40, 8)
-    assert "nearest that the store has to 40" in found["notes"][0]
+    assert "the nearest in the store to 40" in found["notes"][0]
     gains = [row["gain"] for row in found["recommendations"]]
     assert len(gains) == 5
     assert gains == sorted(gains, reverse=True)
@@ -81,7 +81,7 @@ def test_without_the_embedding_the_mean_gain_decides(tmp_path: Path):
     status, said = call("--target", "digits", "--store", str(tmp_path), "--top", "20")
     assert status == 0
     assert "is not on this machine, so no distance can be measured" in said
-    assert "order is that of the mean gain, without intervals" in said
+    assert "order is by mean gain, without intervals" in said
     assert "[bold]x[red]" in said
 
 

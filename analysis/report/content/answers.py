@@ -178,7 +178,7 @@ def _kid(analysis: Analysis, cell: Any, best: Row) -> list[str]:
 
 
 def _classes(analysis: Analysis, cell: Any) -> list[str]:
-    found = classes.against_scratch(analysis.by_class[analysis.by_class["cell"] == cell])
+    found = classes.compare_with_scratch(analysis.by_class[analysis.by_class["cell"] == cell])
     if found is None:
         return []
     means, ahead, count = found

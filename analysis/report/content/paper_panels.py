@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis import figures
 from analysis.figures import Style
-from analysis.published.frames import distances, source_target_curves
-from analysis.published.tables import DISTANCE, SIZE, SOURCE_TARGET
+from analysis.published.paper_frames import distances, source_target_curves
+from analysis.published.paper_tables import DISTANCE, SIZE, SOURCE_TARGET
 from analysis.report.content.panels import Panel, panel
 from analysis.statistics import Analysis
 from analysis.transfer import transferability as tf

@@ -1,4 +1,4 @@
-"""The paper's tables as data: their digits, and where these are from."""
+"""The paper's tables as data, with their provenance."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from analysis.transfer.transferability import SCRATCH
 
 @dataclass(frozen=True)
 class Table:
-    """One of the paper's tables: `rows` of values in the order of `columns`, and where its digits are from."""
+    """One of the paper's tables: `rows` of values in the order of `columns`, and the provenance of its digits."""
 
     name: str
     provenance: str
@@ -22,14 +22,14 @@ class Table:
         return pd.DataFrame(list(self.rows), columns=list(self.columns))
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the table as a dict per row."""
+        """Return the table as one dict per row."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
 _VERBATIM = "verbatim from a public copy"
 _RECALLED = "recalled; its digits are not confirmed"
 
-#: ImageNet to 100,000 images of Bedrooms: which of the two networks is pre-trained.
+#: ImageNet to 100,000 images of Bedrooms, by pre-trained network.
 PARTS = Table("Table 1", _VERBATIM, ("strategy", "fid", "iw"), (
     (SCRATCH, 32.87, -4.27),
     ("finetune-d", 30.57, -4.02),
@@ -37,7 +37,7 @@ PARTS = Table("Table 1", _VERBATIM, ("strategy", "fid", "iw"), (
     ("finetune", 24.35, -3.88),
 ))  # fmt: skip
 
-#: Bedrooms by number of images, from ImageNet.
+#: ImageNet to Bedrooms, by number of images.
 SIZE = Table("Table 2", _VERBATIM, ("size", "strategy", "fid", "iw"), (
     (1_000, SCRATCH, 256.1, -33.3),
     (5_000, SCRATCH, 86.0, -18.5),
@@ -55,7 +55,7 @@ SIZE = Table("Table 2", _VERBATIM, ("size", "strategy", "fid", "iw"), (
     (1_000_000, "finetune", 18.5, -2.8),
 ))  # fmt: skip
 
-#: How many images the data sets have, and of how many classes.
+#: Numbers of images and classes of the data sets.
 DOMAINS = Table("Table 3", _VERBATIM, ("domain", "images", "classes"), (
     ("imagenet", 1_000_000, 1_000),
     ("places", 2_400_000, 205),
@@ -67,7 +67,7 @@ DOMAINS = Table("Table 3", _VERBATIM, ("domain", "images", "classes"), (
     ("cityscapes", 3_500, 1),
 ))  # fmt: skip
 
-#: Four sources and four targets; scratch has no source.
+#: FID of four targets from four sources; scratch has no source.
 SOURCE_TARGET = Table("Table 4", _VERBATIM, ("target", "source", "fid", "iw"), (
     ("flowers", None, 71.98, -13.62),
     ("flowers", "imagenet", 54.04, -3.09),
@@ -91,7 +91,7 @@ SOURCE_TARGET = Table("Table 4", _VERBATIM, ("target", "source", "fid", "iw"), (
     ("cityscapes", "celeba", 130.64, -6.40),
 ))  # fmt: skip
 
-#: FID of what the source's generator draws against the target's real images.
+#: FID between samples of the source's generator and the target's real images.
 DISTANCE = Table("Table 5", _RECALLED, ("target", "source", "fid"), (
     ("flowers", "imagenet", 237.04),
     ("flowers", "places", 251.93),
@@ -111,7 +111,7 @@ DISTANCE = Table("Table 5", _RECALLED, ("target", "source", "fid"), (
     ("cityscapes", "celeba", 292.66),
 ))  # fmt: skip
 
-#: AC-GAN, Places to ten LSUN categories, by iteration: FID of scratch and of fine-tuning by class, their average, and of all.
+#: AC-GAN, Places to ten LSUN categories: FID by iteration and class, the average over classes, and of all images together.
 CLASSES = Table("Table 6", _VERBATIM, ("iteration", "class", SCRATCH, "finetune"), (
     (250, "bedroom", 298.4, 168.3),
     (250, "bridge", 310.3, 122.1),
@@ -151,14 +151,14 @@ CLASSES = Table("Table 6", _VERBATIM, ("iteration", "class", SCRATCH, "finetune"
     (25_000, "all", 49.6, 42.7),
 ))  # fmt: skip
 
-#: The same, FID of all by images of each of the ten classes.
+#: The same: FID of all images, by number of images per class.
 PER_CLASS = Table("Table 7", _VERBATIM, ("per_class", SCRATCH, "finetune"), (
     (100, 186.6, 109.1),
     (1_000, 134.1, 77.8),
     (10_000, 49.6, 42.7),
 ))  # fmt: skip
 
-#: FID by iteration. Its end and table 1 do not agree.
+#: FID by iteration. Its last values disagree with table 1.
 FIGURE = Table("Figure 1a", "read off the curve, each FID to within 0.1", ("step", SCRATCH, "finetune"), (
     (1_000, 128.1, 51.9),
     (5_000, 77.3, 40.2),

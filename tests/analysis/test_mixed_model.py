@@ -1,4 +1,4 @@
-"""The mixed model: against published fits and closed forms; and on simulated sweeps with a known truth."""
+"""The mixed model against published fits, closed forms and simulated sweeps with a known truth."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.frames import load
-from analysis.prediction.drivers import drivers, mixed_model
+from analysis.prediction.mixed_model import covariate_effects, fit
 from analysis.report.content.summary import overall
 from analysis.statistics import analyse
 from tests.support.synthetic import EMBEDDING, build, uniform
@@ -20,7 +20,7 @@ DYESTUFF = [
 
 
 def test_a_published_fit():
-    values, errors, variances = mixed_model(np.ravel(DYESTUFF).astype(float), np.ones((30, 1)), [np.repeat(np.arange(6), 5)])
+    values, errors, variances = fit(np.ravel(DYESTUFF).astype(float), np.ones((30, 1)), [np.repeat(np.arange(6), 5)])
     assert values == pytest.approx([1527.5])
     assert errors == pytest.approx([19.38], abs=0.01)
     assert variances == pytest.approx([1764.05, 2451.25], rel=1e-4)
@@ -31,7 +31,7 @@ def test_balanced_crossed_effects_are_those_of_the_analysis_of_variance():
     rows, columns = 8, 6
     y = 2 * random.normal(size=(rows, 1)) + random.normal(size=(1, columns)) + 0.5 * random.normal(size=(rows, columns))
     groups = [np.repeat(np.arange(rows), columns), np.tile(np.arange(columns), rows)]
-    values, _, variances = mixed_model(y.ravel(), np.ones((y.size, 1)), groups)
+    values, _, variances = fit(y.ravel(), np.ones((y.size, 1)), groups)
     residual = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0) + y.mean()
     noise = (residual**2).sum() / ((rows - 1) * (columns - 1))
     expected = [y.mean(axis=1).var(ddof=1) - noise / columns, y.mean(axis=0).var(ddof=1) - noise / rows, noise]
@@ -42,7 +42,7 @@ def test_balanced_crossed_effects_are_those_of_the_analysis_of_variance():
 def test_without_variance_between_groups_it_is_least_squares():
     x = np.tile(np.arange(4.0), 3)
     y = 3 + 2 * x + np.tile([0.1, -0.1, -0.1, 0.1], 3)  # the same in every group
-    values, _, variances = mixed_model(y, np.column_stack([np.ones(12), x]), [np.repeat(np.arange(3), 4)])
+    values, _, variances = fit(y, np.column_stack([np.ones(12), x]), [np.repeat(np.arange(3), 4)])
     assert values == pytest.approx(np.polyfit(x, y, 1)[::-1])
     assert variances[0] == pytest.approx(0, abs=1e-6)
 
@@ -50,15 +50,15 @@ def test_without_variance_between_groups_it_is_least_squares():
 def sweep(
     random: np.random.Generator, truth: dict[str, float], sources: int = 8, targets: int = 4, of_source: float = 0.3
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return gains, the domains' own figures and trials, of a truth: gain per doubling of each covariate."""
+    """Return gains, domain statistics and trials simulated from `truth`, the gain per doubling of each covariate."""
     spacing, diversity = 2 ** random.normal(size=sources), 2 ** random.normal(size=sources)
     amount = (1000 * 2 ** random.normal(size=sources)).astype(int)
-    own = of_source * random.normal(size=sources)
+    source_effects = of_source * random.normal(size=sources)
     rows = []
     for target, hard in enumerate(random.normal(size=targets)):
         for source in range(sources):
             distance = 50 * 2 ** random.normal()
-            gain = hard + own[source] + 0.2 * random.normal() - truth["distance"] * np.log2(distance)
+            gain = hard + source_effects[source] + 0.2 * random.normal() - truth["distance"] * np.log2(distance)
             gain += truth["diversity"] * np.log2(diversity[source]) - truth["density"] * np.log2(spacing[source])
             gain += truth["amount"] * np.log2(amount[source])
             ends = {"source": f"s{source}", "target": f"t{target}", "resolution": 8, "embedding": "e", "parent": f"p{source}"}
@@ -74,48 +74,48 @@ def sweep(
 TRUTH = {"distance": 0.3, "density": 0.0, "diversity": 0.5, "amount": 0.0}
 
 
-def test_effects_are_found_where_they_were_put():
-    found = drivers(*sweep(np.random.default_rng(0), TRUTH, sources=40, targets=6)).set_index("covariate")
-    assert list(found.index) == list(TRUTH)
+def test_simulated_effects_are_recovered():
+    result = covariate_effects(*sweep(np.random.default_rng(0), TRUTH, sources=40, targets=6)).set_index("covariate")
+    assert list(result.index) == list(TRUTH)
     for name, value in TRUTH.items():
-        assert found["value"][name] == pytest.approx(value, abs=0.15)
-    assert found["p_holm"]["distance"] < 0.01 > found["p_holm"]["diversity"]
-    assert found["p_holm"][["density", "amount"]].min() > 0.05
-    assert found[["points", "targets", "sources"]].iloc[0].tolist() == [240, 6, 40]
+        assert result["value"][name] == pytest.approx(value, abs=0.15)
+    assert result["p_holm"]["distance"] < 0.01 > result["p_holm"]["diversity"]
+    assert result["p_holm"][["density", "amount"]].min() > 0.05
+    assert result[["points", "targets", "sources"]].iloc[0].tolist() == [240, 6, 40]
 
 
-def test_too_few_sources_tell_of_distance_alone_and_one_source_of_nothing():
-    assert drivers(*sweep(np.random.default_rng(1), TRUTH, sources=4))["covariate"].tolist() == ["distance"]
-    assert len(drivers(*sweep(np.random.default_rng(1), TRUTH, sources=1))) == 0
+def test_with_few_sources_only_distance_is_fitted_and_with_one_nothing():
+    assert covariate_effects(*sweep(np.random.default_rng(1), TRUTH, sources=4))["covariate"].tolist() == ["distance"]
+    assert len(covariate_effects(*sweep(np.random.default_rng(1), TRUTH, sources=1))) == 0
     gains, figures, trials = sweep(np.random.default_rng(1), TRUTH, sources=6)
-    assert drivers(gains, figures.iloc[:0], trials)["covariate"].tolist() == ["distance", "amount"]
-    assert len(drivers(gains.iloc[:0], figures, trials)) == 0
+    assert covariate_effects(gains, figures.iloc[:0], trials)["covariate"].tolist() == ["distance", "amount"]
+    assert len(covariate_effects(gains.iloc[:0], figures, trials)) == 0
 
 
 def test_intervals_cover_the_truth_at_their_rate():
     random = np.random.default_rng(2)
     covered = []
     for _ in range(200):
-        found = drivers(*sweep(random, TRUTH)).set_index("covariate")
-        covered.append([found["low"][name] <= value <= found["high"][name] for name, value in TRUTH.items()])
-    # Of the source's own covariates there are eight observations for five parameters; what little is known is not overstated.
+        result = covariate_effects(*sweep(random, TRUTH)).set_index("covariate")
+        covered.append([result["low"][name] <= value <= result["high"][name] for name, value in TRUTH.items()])
+    # Eight sources for five parameters: the intervals of the source's covariates must still cover.
     assert np.mean(covered, axis=0) == pytest.approx(np.full(4, 0.95), abs=0.045)
 
 
-def test_a_store_has_what_the_model_asks_for(tmp_path: Path):
+def test_the_model_is_fitted_to_a_store(tmp_path: Path):
     sources = {name: 20.0 * 2**place for place, name in enumerate("abcdef")}
     store = build(tmp_path, sources=sources, targets=("x", "y"), sizes=(50,), strategies=("scratch", "finetune"), images=False)
-    own = [
+    statistics = [
         {"domain": name, "resolution": 16, "embedding": EMBEDDING, "figure": figure, "value": 1 + uniform(name, figure)}
         for name in sources for figure in ("diversity", "spacing")
     ]  # fmt: skip
-    store.append("domains", "quickstart", own)
+    store.append("domains", "quickstart", statistics)
     frames = load(store)
-    assert len(frames.own_figures) == 12
+    assert len(frames.domain_statistics) == 12
     analysis = analyse(frames, EMBEDDING)
-    found = analysis.drivers
-    assert found["covariate"].tolist() == ["distance", "density", "diversity"], "all have as many images"
-    assert found[["points", "targets", "sources"]].iloc[0].tolist() == [12, 2, 6]
+    result = analysis.drivers
+    assert result["covariate"].tolist() == ["distance", "density", "diversity"], "all have as many images"
+    assert result[["points", "targets", "sources"]].iloc[0].tolist() == [12, 2, 6]
     (line,) = [line for line in overall(analysis) if line.startswith("With finetune, ")]
     assert "diversity" in line
     assert "can be told from noise" in line
