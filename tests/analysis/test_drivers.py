@@ -118,4 +118,4 @@ def test_a_store_has_what_the_model_asks_for(tmp_path: Path):
     assert found[["points", "targets", "sources"]].iloc[0].tolist() == [12, 2, 6]
     (line,) = [line for line in overall(analysis) if line.startswith("With finetune, ")]
     assert "diversity" in line
-    assert "can be told from noise" in line
+    assert "can be distinguished from noise" in line

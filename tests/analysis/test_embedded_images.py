@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.report.content.embedded_images import FORMS, Album
+from analysis.report.embedded_images import FORMS, Album
 from bench.store import Store, open_store
 
 

@@ -61,13 +61,13 @@ def test_the_report_has_the_numbers_of_the_statistics_and_hostile_names_as_text(
     text = render(frames, replayed)
     tokens = PARSER.parse(text)
     found = list(words(tokens))
-    assert {token.tag for token in tokens if token.type == "heading_open"} == {"h1", "h2", "h3"}
+    assert {token.tag for token in tokens if token.type == "heading_open"} == {"h1", "h2", "h3", "h4"}
     headings = [after.content for before, after in pairwise(tokens) if before.type == "heading_open" and before.tag == "h2"]
     assert headings == [
-        "The answer", "Ranking and gain", "What a pre-trained start saves", "Sources over all targets",
-        "Strategies side by side", "Which distance foretells transfer best", "Rank correlations of distance and gain",
-        "Beyond FID", "What stopping saves", "Coverage", "Provenance",
+        "The answer", "Coverage", "Ranking and gain", "What a pre-trained start saves", "Transfer gain by source and target",
+        "Strategies side by side", "Transfer gain against domain distance", "What stopping saves", "Beyond FID", "Provenance",
     ]  # fmt: skip
+    assert {"Sources over all targets", "Which distance predicts transfer best", "All rank correlations"} <= set(found)
     analysis = analyse(frames, frames.embeddings[0])
     best = analysis.ranked.iloc[0]
     gain = analysis.significance.set_index(["cell", "strategy", "source"]).loc[(best["cell"], best["strategy"], best["source"])]
@@ -79,15 +79,20 @@ def test_the_report_has_the_numbers_of_the_statistics_and_hostile_names_as_text(
     assert found[found.index("43%") - 1 : found.index("43%") + 3] == ["0.5", "43%", "3 of 4", "+0.80"]
 
 
-def test_of_several_embeddings_each_heading_says_which(tmp_path: Path) -> None:
+def test_of_several_embeddings_each_section_says_which(tmp_path: Path) -> None:
     store = build(tmp_path, sizes=(50,), strategies=("scratch", "finetune"), embeddings=("a:1", "b:2"), images=False)
-    headings = [line for line in render(load(store)).splitlines() if line.startswith("## ")]
-    assert headings[0] == "## The answer in the embedding a:1"
-    assert len(set(headings)) == len(headings) > 6
+    whole, *sections = render(load(store)).split("\n## ")
+    assert whole.startswith("# ")
+    shared = {"Coverage", "Provenance"}
+    assert len(sections) > 6
+    for section in sections:
+        headings = [line for line in section.splitlines() if line.startswith("### In the embedding")]
+        expected = [] if section.partition("\n")[0] in shared else ["### In the embedding a:1", "### In the embedding b:2"]
+        assert headings == expected
 
 
 def test_a_store_without_results_says_so(tmp_path: Path) -> None:
     text = render(load(open_store(str(tmp_path), create=True)))
-    assert "Nothing has been measured yet, so there is no answer." in text
+    assert "This store holds no trial yet. Run a sweep with transfergan run, then write the report again." in text
     assert "\n0 trials.\n" in text
     assert "|" not in text

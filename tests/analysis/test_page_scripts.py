@@ -1,4 +1,4 @@
-"""What the report does when one uses it, in a real browser: filters, the key, a trial's dossier, a table in another order."""
+"""What the report does when one uses it, in a real browser: filters, the key, a trial's details, a table in another order."""
 
 import re
 
@@ -98,10 +98,10 @@ def check_the_address(page: Page) -> None:
     page.go_back()
     assert page.url == before
     page.evaluate("location.hash = 'trial=0'")
-    page.locator("#dossier", has_text="This page has no trial 0.").wait_for()
+    page.locator("#details", has_text="This page has no trial 0.").wait_for()
     assert page.url.endswith("#trial=0&hide-strategy=finetune-g")
     page.go_back()
-    page.locator("#dossier h3").wait_for()
+    page.locator("#details h3").wait_for()
 
 
 @pytest.mark.parametrize("name", ["faulty", "hostile"])
@@ -111,7 +111,7 @@ def test_a_trial_shows_all_that_is_known_of_it(browser: Browser, reports: Report
     row = page.locator("table.sortable tbody tr", has_text="diverged" if name == "faulty" else "onerror=").last
     row.locator("a").focus()
     page.keyboard.press("Enter")
-    told = page.locator("#dossier")
+    told = page.locator("#details")
     told.locator("h3").wait_for()
     text = told.inner_text()
     assert row.locator("a").get_attribute("href") in page.url
@@ -123,7 +123,7 @@ def test_a_trial_shows_all_that_is_known_of_it(browser: Browser, reports: Report
     else:
         assert "=x onerror=alert(1)>" in told.locator("h3").inner_text()
         assert told.locator("img[src=x], h3 img, dd img").count() == 0
-        assert page.evaluate("[...document.querySelectorAll('#dossier img')].every(image => image.naturalWidth > 0)")
+        assert page.evaluate("[...document.querySelectorAll('#details img')].every(image => image.naturalWidth > 0)")
         assert told.locator("img").count() == 2
     told.locator(".js-line, path.point").first.wait_for(state="attached")
     assert "builtin:1a2b3c4d5e6f" in text

@@ -36,7 +36,7 @@ def test_classes_are_told_one_by_one_where_there_are_any(see: See, reports: Repo
     answer = found.page.locator("#answer").inner_text()
     assert "fine-tuning both networks from numerals" in answer
     assert f"in {len(CLASSES)} of {len(CLASSES)} classes" in answer
-    assert "FID of a single class stands on as few as 100 images" in answer
+    assert "FID of a class is computed from as few as 100 images" in answer
     titles = found.page.locator("#curves h4").all_inner_texts()
     assert sum(title.endswith("(EMA)") for title in titles) == 2
 
@@ -110,8 +110,8 @@ def test_what_stopping_saves_is_told_where_it_was_replayed(see: See, reports: Re
     found = see("quickstart", DESKTOP)
     section = found.page.locator("#stopping")
     assert section.locator("figcaption").inner_text() == (
-        "Keeping 0.5 of the methods at each rung would have saved 43% of the steps, with the same winner in 4 of 4 cells, "
-        "sources' order +0.80 (rank correlation). Labels: the share kept."
+        "Keeping 0.5 of the methods at each rung would have saved 43% of the steps, with the same winner in 4 of 4 cells "
+        "and a rank correlation of the sources' order of +0.80. Labels: the share kept."
     )
     assert section.locator("path.point").count() == len(REPLAYED)
     for name in ("several", "empty"):
@@ -123,7 +123,7 @@ def test_samples_stand_side_by_side_at_equal_steps(see: See) -> None:
     wall = found.page.locator(".wall").first
     assert wall.locator("p").all_inner_texts() == [
         "Step 50, the last that all strategies reached",
-        "Step 200, those that went on",
+        "Step 200, reached by the longer trials",
     ]
     first, last = (row.locator("figcaption b").all_inner_texts() for row in wall.locator(".grids").all())
     assert first[:2] == ["Real images", "scratch"]

@@ -52,7 +52,7 @@ def test_of_very_many_trials_the_table_shows_those_that_have_begun(tmp_path: Pat
     later = [{**row, "key": f"{number:016x}"} for number, row in enumerate(planned["trials"])]
     store.write_sweep("quickstart", {**planned, "trials": later + planned["trials"]})
     begun = len(planned["trials"])
-    monkeypatch.setattr("analysis.report.content.tables.MOST_ROWS", begun)
+    monkeypatch.setattr("analysis.report.content.trials.MOST_ROWS", begun)
     page = write_report(store, tmp_path / "page.html").read_text(encoding="utf-8")
     assert f"These are {begun} of {2 * begun} trials: all are in the HTML page's file trials.csv." in page
     shown = re.findall(r'<td><a href="#trial=\w+"><code>(\w+)</code></a></td>', page)
@@ -67,7 +67,7 @@ def test_a_grid_that_is_missing_or_broken_is_left_out(tmp_path: Path) -> None:
     assert "<img" not in page
     assert "No sample grid has been stored yet." in page
     assert "grids are not in this page" in page
-    assert "The grids of 26 trials are not in this page: missing in the store, or left out" in page
+    assert "The grids of 26 trials are not in this page: missing in the store, or omitted" in page
 
 
 def test_strategies_are_ranked_and_noise_is_called_noise(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_strategies_are_ranked_and_noise_is_called_noise(tmp_path: Path) -> None
     assert set(ranked.loc[ranked["rank"] == 1, "strategy"]) == {"finetune"}
     page = write_report(store, tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Of 12 comparisons of a strategy with the best one from the same source, " in page
-    assert "finetune is the best or cannot be told from it in 4 of 4 pairs of cell and source." in page
+    assert "finetune is the best or cannot be distinguished from it in 4 of 4 pairs of cell and source." in page
     assert page.count('<table class="strategies">') == 1
     assert "strategies.csv" in page
 

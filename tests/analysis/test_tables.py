@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.frames import load
-from analysis.report.content import tables
+from analysis.report.content import provenance, tables
 from analysis.statistics import analyse
 from tests.support.synthetic import EMBEDDING, build
 
@@ -16,13 +16,12 @@ def test_an_embedding_has_the_images_behind_fid_alone_and_distances_where_there_
     key = store.read("trials")["key"].iloc[-1]
     own = {"trial": key, "step": 50, "embedding": EMBEDDING, "metric": "ada_signal", "value": 0.5, "samples": 32}
     store.append("measurements", "quickstart", [own])
-    said = "1,000 generated images behind each FID and KID"
+    words = "each FID and KID is computed from 1,000 generated images"
     frames = load(store)
-    assert tables.embeddings(frames) == [
-        {"name": EMBEDDING, "about": f"{said}; distances from 1,000 source and 500 target images"}
-    ]
+    distances = "each distance from 1,000 source images and 500 target images"
+    assert provenance.embeddings(frames) == {EMBEDDING: f"{words}, {distances}"}
     without = replace(frames, distances=frames.distances.iloc[:0])
-    assert tables.embeddings(without) == [{"name": EMBEDDING, "about": said}]
+    assert provenance.embeddings(without) == {EMBEDDING: words}
 
 
 def test_large_values_have_no_exponent() -> None:
@@ -37,7 +36,7 @@ def test_large_values_have_no_exponent() -> None:
 def test_errors_are_counted_and_those_that_all_differ_do_not_fill_the_page() -> None:
     rows = [("failed", "no disk")] * 3 + [("failed", "no room")] * 5 + [("done", None)]
     rows += [("diverged", f"a loss reached {number} by step {number}") for number in range(25)]
-    found = tables.errors(pd.DataFrame(rows, columns=["status", "error"]))
+    found = provenance.errors(pd.DataFrame(rows, columns=["status", "error"]))
     diverged, failed = found[:11], found[11:]
     assert {row["status"] for row in diverged} == {"diverged"}
     assert diverged[-1] == {"status": "diverged", "error": "15 other reasons", "trials": 15}
@@ -45,7 +44,7 @@ def test_errors_are_counted_and_those_that_all_differ_do_not_fill_the_page() -> 
         {"status": "failed", "error": "no room", "trials": 5},
         {"status": "failed", "error": "no disk", "trials": 3},
     ]
-    assert tables.errors(pd.DataFrame(rows[8:9], columns=["status", "error"])) == []
+    assert provenance.errors(pd.DataFrame(rows[8:9], columns=["status", "error"])) == []
 
 
 def test_a_strategy_whose_best_source_diverged_is_not_passed_over(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_sweep_starts_from_an_import_and_chains_go_on_from_it(store: Store, tm
     assert load(store).domains["import:theirs"] == "import:theirs"
     page = write_report(store, tmp_path / "page.html").read_text()
     assert "import:theirs" in page
-    assert "It was imported: not a step of it was taken here." in page
+    assert "It was imported: no step of it was run here." in page
 
 
 def test_what_starts_from_an_import_begins_with_its_tensors(store: Store):

@@ -1,5 +1,5 @@
 // Lays out all that is known of one trial: the one that the address names, or that is chosen.
-const told = JSON.parse(document.getElementById("dossiers")?.textContent ?? "null");
+const told = JSON.parse(document.getElementById("trial-details")?.textContent ?? "null");
 const grids = JSON.parse(document.getElementById("grids")?.textContent ?? "{}");
 
 /** A new element with text or elements in it: what comes from outside is always text. */
@@ -95,7 +95,7 @@ function measured(trial) {
 function lay(trial) {
   const parent = told.trials.find((other) => other.key === trial.parent);
   const from = trial.parent && (parent ? make("a", { href: `#trial=${parent.key}` }, parent.name) : trial.parent);
-  const place = document.getElementById("dossier");
+  const place = document.getElementById("details");
   place.replaceChildren(
     make("h3", {}, trial.name),
     listed([["Outcome", make("span", { class: `status ${trial.status}` }, trial.status)], ["Reason", trial.why],
@@ -111,13 +111,13 @@ function lay(trial) {
   redraw();
 }
 
-const redraw = () => document.querySelectorAll("#dossier [role=img]").forEach((plot) => plot.draw());
+const redraw = () => document.querySelectorAll("#details [role=img]").forEach((plot) => plot.draw());
 
 function choose(key) {
   const trial = told.trials.find((other) => other.key === key);
   document.getElementById("pick").value = trial ? key : "";
   if (trial) lay(trial);
-  else document.getElementById("dossier").replaceChildren(make("p", { class: "notice" }, `This page has no trial ${key}.`));
+  else document.getElementById("details").replaceChildren(make("p", { class: "notice" }, `This page has no trial ${key}.`));
 }
 
 /** Show the trial that the address names, and go there. */
