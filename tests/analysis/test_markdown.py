@@ -71,7 +71,7 @@ def test_the_report_has_the_numbers_of_the_statistics_and_hostile_names_as_text(
     analysis = analyse(frames, frames.embeddings[0])
     best = analysis.ranked.iloc[0]
     gain = analysis.significance.set_index(["cell", "strategy", "source"]).loc[(best["cell"], best["strategy"], best["source"])]
-    start = found.index("1")
+    start = found.index("1", found.index("Ranking and gain"))
     assert found[start : start + 5] == ["1", "finetune", "script>|<b>", found[start + 3], number(best["value"])]
     assert found[start + 8 : start + 10] == [times(gain["gain"]), f"{times(gain['low'])} to {times(gain['high'])}"]
     assert "a\\u202e`b` # c" in found
