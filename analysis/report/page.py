@@ -97,9 +97,9 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         grids=_PLACE,
     )
     shown = {path for cells, _ in embedded for path in sample_grids.paths(cells)}
-    own = grids(report.trials, store, shown, max(_GRIDS, _PAGE - len(page.encode())))
-    last = environment.get_template("grids.html.j2").render(grids=own, images=in_script(own.images))
-    return page.replace(_PLACE, last, 1)
+    trial_grids = grids(report.trials, store, shown, max(_GRIDS, _PAGE - len(page.encode())))
+    markup = environment.get_template("grids.html.j2").render(grids=trial_grids, images=in_script(trial_grids.images))
+    return page.replace(_PLACE, markup, 1)
 
 
 def _text(text: Text) -> Markup:

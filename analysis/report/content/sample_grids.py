@@ -27,7 +27,7 @@ def walls(analysis: Analysis, trials: pd.DataFrame) -> list[Wall]:
     A wall has up to two rows: the last step that all its strategies reached, and the last that any did, with those that did. A
     method is represented by its best seed.
     """
-    found = []
+    cells = []
     by_key = {row["key"]: row for row in records(trials[["key", "steps", "samples", "real_samples"]])}
     measured = analysis.curves[analysis.curves["metric"] == "fid"]
     fid = dict(zip(zip(measured["trial"], measured["step"], strict=True), measured["value"], strict=True))
@@ -51,19 +51,19 @@ def walls(analysis: Analysis, trials: pd.DataFrame) -> list[Wall]:
                     subject = {"strategy": strategy, "source_label": row["source_label"]}
                     grids.append(Image(start(row), words, path, subject))
             rows.append((_heading(step, last), grids))
-        found.append(Wall(methods[0]["cell_label"], rows))
-    return found
+        cells.append(Wall(methods[0]["cell_label"], rows))
+    return cells
 
 
-def paths(found: Sequence[Wall]) -> list[str]:
+def paths(cells: Sequence[Wall]) -> list[str]:
     """Return the path of each grid, in order."""
-    return [grid.path for wall in found for _, grids in wall.rows for grid in grids if grid.path]
+    return [grid.path for wall in cells for _, grids in wall.rows for grid in grids if grid.path]
 
 
-def embed(found: Sequence[Wall], album: Album) -> tuple[list[Wall], int]:
+def embed(cells: Sequence[Wall], album: Album) -> tuple[list[Wall], int]:
     """Return the walls with the images that the album has, and the number of grids that it lacks."""
     embedded, left_out = [], 0
-    for wall in found:
+    for wall in cells:
         rows = []
         for heading, grids in wall.rows:
             present = [replace(grid, uri=uri) for grid in grids if (uri := album.uri(grid.path))]

@@ -62,13 +62,13 @@ function curve(trial, embedding, metric, plot) {
     grey.x.push(...x, null);
     grey.y.push(...y, null);
   }
-  const own = line(trial, { mode: "lines+markers", line: { color: color("--link"), width: 3 }, marker: { size: 8 },
+  const highlighted = line(trial, { mode: "lines+markers", line: { color: color("--link"), width: 3 }, marker: { size: 8 },
     hovertext: measurements(trial).steps.map((step, index) => `step ${step}: ${measurements(trial).values[index]}`), hoverinfo: "text" });
-  const values = [...grey.y, ...own.y].filter((value) => value !== null);
+  const values = [...grey.y, ...highlighted.y].filter((value) => value !== null);
   const log = Math.min(...values) > 0 && Math.max(...values) > 3 * Math.min(...values);
   const kept = rungs.map((_, index) => index).filter((index) => (rungs.length - 1 - index) % Math.ceil(rungs.length / 9) === 0);
   const printing = document.documentElement.classList.contains("printing");
-  return Plotly.react(plot, [grey, own], themed({
+  return Plotly.react(plot, [grey, highlighted], themed({
     ...(printing && { width: plot.clientWidth }), height: 320, showlegend: false, margin: { l: 8, r: 14, t: 14, b: 8 },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: false, hovermode: "closest",
     xaxis: { automargin: true, tickvals: kept, ticktext: kept.map((index) => String(rungs[index])), zeroline: false,
