@@ -36,7 +36,7 @@ def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
                     caption += f". Stopped: {', '.join(f'{count} at step {step:,}' for step, count in last.items())}"
                 title = rows["cell_label"].iloc[0] + (" (EMA)" if of_what else "")
                 figure = figures.learning_curves(rows, report.style, metric)
-                panels.append(Panel.of(title, f"{caption}.", figure, subject=_cell(rows)))
+                panels.append(Panel.of(title, f"{caption}.", figure, subject=_subject(rows)))
     if panels:
         yield Figures(panels, ("strategy", "source"), [("M0-8V8", "rung"), *_ends(report.frames.trials)])
 
@@ -52,7 +52,7 @@ def fid_by_class(_: Report, analysis: Analysis) -> Iterator[Block]:
             f"{f'; means over up to {seeds} seeds' if seeds > 1 else ''}. Each strategy with its best source."
         )
         width, title = 190 + 46 * rows["class"].nunique(), rows["cell_label"].iloc[0]
-        panels.append(Panel.of(title, caption, figures.fid_by_class(rows), min_width=width, subject=_cell(rows)))
+        panels.append(Panel.of(title, caption, figures.fid_by_class(rows), min_width=width, subject=_subject(rows)))
     if panels:
         yield Figures(panels)
 
@@ -163,7 +163,7 @@ def gain_by_distance(report: Report, analysis: Analysis) -> Iterator[Block]:
         of_cell = correlations[(correlations["scope"] == "cell") & (correlations["cell"] == cell)]
         caption = f"At step {group['step'].min():,}, which all trials reached. {_rank_words(of_cell)}"
         figure = figures.gain_by_distance(group, report.style)
-        panels.append(Panel.of(group["cell_label"].iloc[0], caption, figure, subject=_cell(group)))
+        panels.append(Panel.of(group["cell_label"].iloc[0], caption, figure, subject=_subject(group)))
     if rows["target"].nunique() > 1:
         pooled = rows.assign(name=rows["source_label"] + " → " + rows["target_label"])
         words = _rank_words(correlations[correlations["scope"] == "strategy"])
@@ -181,7 +181,7 @@ def _rank_words(correlations: pd.DataFrame) -> str:
     return f"Spearman's rank correlation: {', '.join(words)}."
 
 
-def _cell(rows: pd.DataFrame) -> dict[str, Any]:
+def _subject(rows: pd.DataFrame) -> dict[str, Any]:
     """Return the subject of rows of one cell."""
     return {"target_label": str(rows["target_label"].iloc[0]), "size": int(rows["size"].iloc[0])}
 
