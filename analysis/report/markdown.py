@@ -52,15 +52,18 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Text]], numbers: Iterabl
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _text(text: Text) -> str:
+def _text(text: Text, first: bool = True) -> str:
     """Return text with what is bold on the page in bold; other spans are plain, and those for the screen alone are left out."""
     if isinstance(text, tuple):
-        return "".join(_text(span) for span in text).strip()
+        return "".join(_text(span, first=place == 0) for place, span in enumerate(text)).strip()
     words, style = (text, "") if isinstance(text, str) else (text.text, text.style)
     if style == "screen":
         return ""
     mark = "**" if style == "b" else ""
-    return f"{' ' * words.startswith(' ')}{mark}{escape(words)}{mark}{' ' * words.endswith(' ')}"
+    escaped = (
+        escape(words) if first else escape(f"x{words}")[1:]
+    )  # a later span does not begin a line, but may begin with a space
+    return f"{mark}{escaped}{mark}{' ' * words.endswith(' ')}"
 
 
 def _render(blocks: Iterable[Block]) -> Iterator[str]:

@@ -34,12 +34,10 @@ class Section:
 
     id: str
     """Its address within the page."""
-    nav: str
-    """Its name in the page's navigation."""
     title: str
     text: Text = ""
-    legend: str = ""
-    """How to read the figures; the page alone has it."""
+    legend: Text = ""
+    """How to read the figures; Markdown leaves it out."""
     whole: Callable[[Report], Iterable[Block]] = _none
     """Blocks about the whole report."""
     figures: Callable[[Report, Analysis], Iterable[Block]] = _none
@@ -47,14 +45,15 @@ class Section:
     each: Callable[[Report, Analysis], Iterable[Block]] = _none
     """Other blocks about one embedding."""
     nothing: str = ""
-    """Notice of the page for an embedding without blocks."""
+    """The page's notice for an embedding without blocks."""
+    nav: str = ""
+    """Its name in the page's navigation, if not the title."""
 
 
 SECTIONS = (
-    Section("answer", "Answer", "The answer", whole=answers.no_answer, each=answers.answer),
+    Section("answer", "The answer", whole=answers.no_answer, each=answers.answer, nav="Answer"),
     Section(
         "coverage",
-        "Coverage",
         "Coverage",
         "Planned trials by status. A stopped trial was ended early by the stopping rule; it has results up to the step that it "
         "reached.",
@@ -62,17 +61,16 @@ SECTIONS = (
     ),
     Section(
         "ranking",
-        "Ranking",
         "Ranking and gain",
         "The methods of each cell, best first. Two methods are compared at the last step that both reached; a method ranks by "
         "how many others it beats. FID is the mean over seeds at the method's own last step. Gain is FID from scratch divided "
         "by FID of the transfer, at one step for the whole cell, with its 95 % interval; p is corrected for all comparisons by "
         "Holm's method.",
         each=tables.ranking,
+        nav="Ranking",
     ),
     Section(
         "curves",
-        "Learning curves",
         "Learning curves",
         legend="FID by generator step, one figure per cell; lower is better. Colour is the strategy, symbol the source; "
         "the thick dashed grey line is training from scratch. Vertical lines are rungs, where all trials are measured and the "
@@ -82,25 +80,24 @@ SECTIONS = (
     ),
     Section(
         "size",
-        "Size",
         "FID by number of training images",
         legend="FID at the full budget by number of training images; stopped trials are left out. A dotted line connects a "
         "transfer with the number of images at which scratch would be as good; an arrow means that scratch was not as good at "
         "any of its sizes.",
         figures=panels.fid_by_size,
         nothing="No transfer trial has run its full budget yet.",
+        nav="Size",
     ),
     Section(
         "savings",
-        "Savings",
         "What a pre-trained start saves",
         "How many times as many images, and how many times as many steps, training from scratch needs for the same FID: each "
         "strategy with its best source.",
         each=tables.savings,
+        nav="Savings",
     ),
     Section(
         "heat",
-        "Gain",
         "Transfer gain by source and target",
         "Gain is FID from scratch divided by FID of the transfer, in the same cell, with the same seed if possible, at the "
         "same step. Above ×1 transfer helps, below it hurts.",
@@ -109,59 +106,59 @@ SECTIONS = (
         figures=panels.heat_maps,
         each=tables.sources,
         nothing="No transfer trial and scratch trial were measured at the same step yet.",
+        nav="Gain",
     ),
-    Section("tuning", "Tuning", "Tuning of the strategies", whole=tuning.tables),
+    Section("tuning", "Tuning of the strategies", whole=tuning.tables, nav="Tuning"),
     Section(
         "strategies",
-        "Strategies",
         "Strategies side by side",
         "For each source, nearest first, every strategy against the best one: the ratio of their FIDs at the last step that "
         "both reached, with its 95 % interval from the spread between seeds, which holds for all strategies of a source "
         "together (Tukey). In bold: behind by more than noise explains, corrected for all comparisons of the report; all "
         "others cannot be distinguished from the best.",
         each=tables.strategies,
+        nav="Strategies",
     ),
     Section(
         "classes",
-        "Classes",
         "FID by class",
         legend="FID of each class of a conditional generator: images generated for a class against the reference images of "
         "that class, and the mean over the classes (intra-FID). Blue is lower than from scratch, orange higher. All values of "
         "a figure are taken at one step, the last that all its trials reached.",
         figures=panels.fid_by_class,
+        nav="Classes",
     ),
     Section(
         "distance",
-        "Distance",
         "Transfer gain against domain distance",
         "Does the distance between the source's and the target's real images, known before any training, predict the gain?",
         "All points of a figure are taken at one step, the last that every trial of the cell reached. Dashed: scratch.",
         figures=panels.gain_by_distance,
         each=tables.distances,
         nothing="No distance has a gain to compare it with yet.",
+        nav="Distance",
     ),
     Section(
         "knobs",
-        "Density",
         "Density, diversity, amount",
         "Effect of the sources' knobs on the gain: the factor by which the gain changed, with its 95 % interval. Settings of "
         "one domain are compared as sources, each by its mean over seeds, at the cell's common step. Diversity is the number "
         "of classes, density the number of images per class, amount their product; exchanging one for the other keeps "
         "the amount.",
         each=tables.knobs,
+        nav="Density",
     ),
     Section(
         "stopping",
-        "Stopping",
         "What stopping saves",
         "Successive halving, simulated afterwards in the cells where no trial was stopped: how many of the steps it would have "
         "saved, and whether the winner would have been the same. A method (a strategy from a source, all its seeds) stops at a "
         "rung if it is not in the share of its cell that is kept.",
         whole=tables.stopping,
+        nav="Stopping",
     ),
     Section(
         "quality",
-        "Beyond FID",
         "Beyond FID",
         "Every metric of scratch and of each strategy with its best source, at the last step that all seeds of the method "
         "reached. A low FID can come from copied training images (memorisation well above 0.5) or from few kinds of images "
@@ -173,16 +170,15 @@ SECTIONS = (
     Section(
         "samples",
         "Samples",
-        "Samples",
         legend="Real images of the target, samples of scratch, and samples of the best transfer of each strategy, after "
         "equally many steps. All grids of a cell are drawn from the same latents: images at the same place of two grids "
         "come from the same random numbers. No image is selected; of several seeds, the trial with the lowest FID is shown.",
         figures=lambda report, analysis: report.samples.get(analysis.embedding, ()),
     ),
-    Section("data", "Files", "The numbers as files", whole=csv_files.links),
-    Section("trials", "Trials", "Trials", whole=trials.table),
-    Section("trial", "One trial", "One trial", whole=trials.view),
-    Section("provenance", "Provenance", "Provenance", whole=provenance.provenance),
+    Section("data", "The numbers as files", whole=csv_files.links, nav="Files"),
+    Section("trials", "Trials", whole=trials.table),
+    Section("trial", "One trial", whole=trials.view),
+    Section("provenance", "Provenance", whole=provenance.provenance),
 )
 
 
