@@ -1,4 +1,4 @@
-"""What stands in the tables of the report."""
+"""The contents of the report's tables."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from analysis.statistics import analyse
 from tests.support.synthetic import EMBEDDING, build
 
 
-def test_an_embedding_has_the_images_behind_fid_alone_and_distances_where_there_are_any(tmp_path: Path) -> None:
+def test_an_embedding_has_the_images_of_fid_only_and_those_of_distances_if_measured(tmp_path: Path) -> None:
     store = build(tmp_path, conditional=(True,), classes=("a", "b"), sizes=(50,), images=False)
     key = store.read("trials")["key"].iloc[-1]
     own = {"trial": key, "step": 50, "embedding": EMBEDDING, "metric": "ada_signal", "value": 0.5, "samples": 32}
@@ -33,11 +33,11 @@ def test_large_values_have_no_exponent() -> None:
     ]
 
 
-def test_errors_are_counted_and_those_that_all_differ_do_not_fill_the_page() -> None:
+def test_errors_are_counted_and_few_of_many_different_ones_are_listed() -> None:
     rows = [("failed", "no disk")] * 3 + [("failed", "no room")] * 5 + [("done", None)]
     rows += [("diverged", f"a loss reached {number} by step {number}") for number in range(25)]
-    found = provenance.errors(pd.DataFrame(rows, columns=["status", "error"]))
-    diverged, failed = found[:11], found[11:]
+    errors = provenance.errors(pd.DataFrame(rows, columns=["status", "error"]))
+    diverged, failed = errors[:11], errors[11:]
     assert {row["status"] for row in diverged} == {"diverged"}
     assert diverged[-1] == {"status": "diverged", "error": "15 other reasons", "trials": 15}
     assert failed == [
@@ -47,7 +47,7 @@ def test_errors_are_counted_and_those_that_all_differ_do_not_fill_the_page() -> 
     assert provenance.errors(pd.DataFrame(rows[8:9], columns=["status", "error"])) == []
 
 
-def test_a_strategy_whose_best_source_diverged_is_not_passed_over(tmp_path: Path) -> None:
+def test_a_strategy_whose_best_source_diverged_has_a_row(tmp_path: Path) -> None:
     frames = load(build(tmp_path, sizes=(50, 500), keep=1.0, images=False))
     lost = (frames.curves["strategy"] == "finetune") & (frames.curves["source"] == "numerals")
     curves = frames.curves.assign(status=frames.curves["status"].mask(lost, "diverged"))
