@@ -56,7 +56,7 @@ def test_the_table_of_very_many_trials_omits_those_that_have_not_started(
     started = len(planned["trials"])
     monkeypatch.setattr("analysis.report.content.trials.MOST_ROWS", started)
     page = write_report(store, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert f"These are {started} of {2 * started} trials: all are in the HTML page's file trials.csv." in page
+    assert f"These are {started} of {2 * started} trials: all are in the file trials.csv of the HTML page." in page
     shown = re.findall(r'<td><a href="#trial=\w+"><code>(\w+)</code></a></td>', page)
     assert sorted(shown) == sorted(row["key"][:10] for row in planned["trials"])
 
