@@ -133,7 +133,7 @@ class Table:
     note: Text = ""
     sortable: bool = False
     style: str = ""
-    """A class in `templates/report.css`."""
+    """Its class in the page."""
 
 
 @dataclass(frozen=True)

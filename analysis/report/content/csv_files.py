@@ -1,12 +1,10 @@
 """The report's numbers as CSV files within the page: links that save them, also offline."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from urllib.parse import quote
 
 import pandas as pd
 
-from analysis.frames import Frames
 from analysis.report.blocks import Block, Bullets, Paragraph, Report, Span, Text
 from analysis.statistics import Analysis
 from analysis.words import counted
@@ -29,41 +27,23 @@ _LABELS = ["source_label", "target_label", "cell_label", "family"]
 _PLAIN = ",./:;=()[]+*!@$|"
 
 
-@dataclass(frozen=True)
-class Download:
-    """A file in the page: its name, a description, its number of rows, and its data URI."""
-
-    name: str
-    about: str
-    rows: int
-    uri: str
-
-
 def links(report: Report) -> Iterator[Block]:
     """Yield the links of the page that save its numbers."""
     if not report.trials:
         return
+    items = [_link("trials", "every trial, planned or recorded", report.frames.trials[_TRIALS])]
     several = len(report.analyses) > 1
-    items: list[Text] = [_link(of_trials(report.frames), "")]
     for number, analysis in enumerate(report.analyses, start=1):
-        embedding = f", {analysis.embedding}" if several else ""
-        items += [_link(file, embedding) for file in of_analysis(analysis, number if several else 0)]
+        suffix, embedding = (f"-{number}", f", {analysis.embedding}") if several else ("", "")
+        tables = _tables(analysis).items()
+        items += [_link(f"{name}{suffix}", f"{about}{embedding}", table) for name, (about, table) in tables if len(table)]
     yield Paragraph("CSV files within this page: a link saves one, also offline. Gains are log2; multipliers and FIDs are not.")
     yield Bullets(items)
 
 
-def _link(file: Download, embedding: str) -> Text:
-    return Span(file.name, "", file.uri, file.name), f": {file.about}{embedding} ({counted(file.rows, 'row')})"
-
-
-def of_trials(frames: Frames) -> Download:
-    """Return all trials as a file."""
-    return _download("trials", "every trial, planned or recorded", frames.trials[_TRIALS])
-
-
-def of_analysis(analysis: Analysis, number: int = 0) -> list[Download]:
-    """Return the statistics of one embedding that have a row; `number` tells the files of several embeddings apart."""
-    chosen = {
+def _tables(analysis: Analysis) -> dict[str, tuple[str, pd.DataFrame]]:
+    """Return the statistics of one embedding by name of file, each with a description."""
+    return {
         "gains": ("gain over scratch of each transfer, at three steps", analysis.gains[_GAINS]),
         "ranking": ("methods of each cell, best first", analysis.ranked[_RANKED]),
         "data-multiplier": ("factor in images that scratch needs", _without_labels(analysis.multipliers)),
@@ -75,17 +55,17 @@ def of_analysis(analysis: Analysis, number: int = 0) -> list[Download]:
         "predictors": ("kinds of distance by how well they predict the gain", analysis.predictors),
         "drivers": ("effects of distance, density, diversity and amount", analysis.drivers),
     }
-    suffix = f"-{number}" if number else ""
-    return [_download(f"{name}{suffix}", about, table) for name, (about, table) in chosen.items() if len(table)]
 
 
 def _without_labels(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=_LABELS, errors="ignore")
 
 
-def _download(name: str, about: str, table: pd.DataFrame) -> Download:
+def _link(name: str, about: str, table: pd.DataFrame) -> Text:
+    """Return a link that saves a table, and its description."""
     text = table.apply(_harmless).to_csv(index=False, float_format="%.6g")
-    return Download(f"{name}.csv", about, len(table), f"data:text/csv;charset=utf-8,{quote(text, safe=_PLAIN)}")
+    uri = f"data:text/csv;charset=utf-8,{quote(text, safe=_PLAIN)}"
+    return Span(f"{name}.csv", "", uri, f"{name}.csv"), f": {about} ({counted(len(table), 'row')})"
 
 
 def _harmless(column: "pd.Series[str]") -> "pd.Series[str]":

@@ -41,7 +41,10 @@ def table(report: Report) -> Iterator[Block]:
         "FID and KID are those of the last step measured; values of stopped and finished trials are not comparable.",
     )
     if planned > len(report.trials):
-        text = *text, f" These are {len(report.trials):,} of {planned:,} trials: all are in the file trials.csv of the HTML page."
+        text = (
+            *text,
+            f" These are {len(report.trials):,} of {planned:,} trials: all are in the file trials.csv of the HTML page.",
+        )
     yield Paragraph(text)
     values = [f"{metric} {name}" if several else metric for name in report.frames.embeddings for metric in ("FID", "KID")]
     errors = any(row["error"] for row in report.trials)
