@@ -163,8 +163,8 @@ def _regrets(tried: pd.DataFrame, means: "pd.Series[float]", tables: "Mapping[st
         name: sources.regret(pd.Series([predictions[key] for key in gain.index]), gain)
         for name, predictions in (("recommended", informed), ("average", plain))
     }
-    strategy = str(means.reindex(gain.index.get_level_values("strategy").unique()).idxmax())
-    among = tried.xs(strategy, level="strategy")
+    best_strategy = str(means.reindex(gain.index.get_level_values("strategy").unique()).idxmax())
+    among = tried.xs(best_strategy, level="strategy")
     lost = float(gain.max() - among["gain"].max())
     if among["distance"].notna().all():
         regrets["nearest"] = lost + sources.regret(-among["distance"], among["gain"])

@@ -1,7 +1,7 @@
-"""The page on paper: printed to PDF by a Chromium that is on the machine, which fetches nothing.
+"""The page as PDF, printed by the machine's Chromium, which makes no network requests.
 
-The browser only opens the page and prints it. What paper needs (figures drawn to its width, nothing folded) the page does
-itself when it hears that it is to be printed, in templates/figures.js, so that a reader who prints it gets the same.
+The browser only opens and prints the page. On the browser's `beforeprint` event, templates/figures.js draws the figures to the
+width of the paper and unfolds everything, so a reader who prints the page gets the same.
 """
 
 import os
@@ -13,14 +13,14 @@ from pathlib import Path
 
 from trainers.common.errors import UserError
 
-#: Seconds that a browser may take; a page of 1,000 trials takes few.
+#: Seconds that a browser may take; a page of 1,000 trials takes a few.
 LIMIT = 300
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge", "microsoft-edge")
 _FLAGS = (
     "--headless", "--disable-gpu", "--no-first-run", "--disable-extensions", "--no-pdf-header-footer",
     "--generate-pdf-document-outline",
-    # The page asks for nothing; nor shall the browser on its own behalf.
+    # The page makes no requests; these keep the browser from making any.
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server",
     "--host-resolver-rules=MAP * ~NOTFOUND",
 )  # fmt: skip
@@ -28,38 +28,38 @@ _INSTEAD = "use --format html and print that page from any browser"
 
 
 def browser() -> str:
-    """Return the program that prints: what BROWSER names if that is a Chromium's kin, else the first on the path.
+    """Return the path of the browser to print with: BROWSER if it names a Chromium-based one, else the first on the PATH.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such browser.
     """
     named = os.environ.get("BROWSER", "")
-    wanted = [named] if re.search("chrom|edge|brave", Path(named).name, re.IGNORECASE) else []
-    found = next((path for name in (*wanted, *_NAMES) if (path := shutil.which(name))), None)
-    if found is None:
+    preferred = [named] if re.search("chrom|edge|brave", Path(named).name, re.IGNORECASE) else []
+    program = next((path for name in (*preferred, *_NAMES) if (path := shutil.which(name))), None)
+    if program is None:
         raise UserError(f"--format pdf needs Chromium or Chrome: install one (apt-get install chromium), or {_INSTEAD}")
-    return found
+    return program
 
 
 def to_pdf(page: str, program: str) -> bytes:
-    """Return the PDF of a page, as `program` prints it under a fresh profile.
+    """Return the PDF of a page, printed by `program` with a fresh profile.
 
     Raises:
-        UserError: it cannot be started, does not end within `LIMIT` seconds, or prints nothing.
+        UserError: `program` cannot be started, does not end within `LIMIT` seconds, or prints no PDF.
     """
-    # A browser that was killed may still write into its profile while that is removed.
+    # A browser that was killed may still write to its profile while it is removed.
     with tempfile.TemporaryDirectory(prefix="transfergan-print-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         source, printed, log = folder / "report.html", folder / "report.pdf", folder / "log"
         source.write_text(page, encoding="utf-8")
-        own = [f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={printed}"]
-        if os.geteuid() == 0:  # its sandbox does not work for root; the page is our own and all in it is escaped
-            own.append("--no-sandbox")
+        paths = [f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={printed}"]
+        # The sandbox does not work for root. The page is ours, and everything in it is escaped.
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         try:
-            with log.open("wb") as said:
-                done = subprocess.run(  # noqa: S603 - a browser of the user's, and no shell
-                    [program, *_FLAGS, *own, source.as_uri()],
-                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, timeout=LIMIT, check=False,
+            with log.open("wb") as stderr:
+                done = subprocess.run(  # noqa: S603 - the user's browser, without a shell
+                    [program, *_FLAGS, *paths, *sandbox, source.as_uri()],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, timeout=LIMIT, check=False,
                 )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise UserError(f"{program} did not print the report within {LIMIT} seconds; {_INSTEAD}") from error
@@ -70,6 +70,6 @@ def to_pdf(page: str, program: str) -> bytes:
             fatal = [line for line in log.read_text(errors="replace").splitlines() if ":FATAL:" in line]
             why = f"{fatal[-1].partition('] ')[2]} " if fatal else ""
             raise UserError(
-                f"{program} printed no PDF ({why}exit status {done.returncode}): name another by BROWSER=PATH, or {_INSTEAD}"
+                f"{program} printed no PDF ({why}exit status {done.returncode}): name another with BROWSER=PATH, or {_INSTEAD}"
             )
         return pdf

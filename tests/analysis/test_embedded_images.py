@@ -1,4 +1,4 @@
-"""The grids of a page: all that are wanted, as they are stored if they fit, else compressed until they do."""
+"""The embedded grids: the stored files if all fit into the budget, else compressed until they fit."""
 
 import base64
 import io
@@ -9,38 +9,38 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.report.content.embedded_images import FORMS, Album
+from analysis.report.embedded_images import FORMS, Album
 from bench.store import Store, open_store
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Forty grids of coarse noise, of 64 x 32 pixels, by number."""
-    found, random = open_store(str(tmp_path_factory.mktemp("album")), create=True), np.random.default_rng(0)
+    store, random = open_store(str(tmp_path_factory.mktemp("album")), create=True), np.random.default_rng(0)
     for number in range(40):
         stream = io.BytesIO()
         noise = random.integers(0, 256, (8, 16, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
         Image.fromarray(noise ^ random.integers(0, 16, noise.shape, np.uint8)).save(stream, "PNG")
-        found.write_file(f"samples/{number}.png", stream.getvalue())
-    return found
+        store.write_file(f"samples/{number}.png", stream.getvalue())
+    return store
 
 
 PATHS = [f"samples/{number}.png" for number in range(40)]
 
 
 def image(album: Album, path: str) -> tuple[str, np.ndarray]:
-    """Return how a grid is embedded, and its pixels."""
-    found = re.fullmatch(r"data:image/(\w+);base64,(.+)", album.uri(path) or "")
-    assert found
-    with Image.open(io.BytesIO(base64.b64decode(found[2]))) as opened:
-        return found[1], np.asarray(opened.convert("RGB"), float)
+    """Return the format of an embedded grid, and its pixels."""
+    match = re.fullmatch(r"data:image/(\w+);base64,(.+)", album.uri(path) or "")
+    assert match
+    with Image.open(io.BytesIO(base64.b64decode(match[2]))) as opened:
+        return match[1], np.asarray(opened.convert("RGB"), float)
 
 
 def used(album: Album) -> int:
     return sum(len(album.uri(path) or "") for path in PATHS)
 
 
-def test_what_fits_is_as_it_was_stored_and_what_does_not_is_compressed_until_all_fit(store: Store) -> None:
+def test_grids_that_fit_are_the_stored_files_and_others_are_compressed_until_all_fit(store: Store) -> None:
     whole = Album(store, PATHS, 10**6)
     assert not whole.compressed
     kind, stored = image(whole, PATHS[0])
@@ -50,13 +50,13 @@ def test_what_fits_is_as_it_was_stored_and_what_does_not_is_compressed_until_all
         album = Album(store, PATHS, int(share * used(whole)))
         assert album.compressed
         assert used(album) < share * used(whole)
-        kinds, found = zip(*(image(album, path) for path in PATHS), strict=True)
+        kinds, images = zip(*(image(album, path) for path in PATHS), strict=True)
         assert set(kinds) == {"jpeg"}
-        errors.append(float(np.abs(found[0] - stored).mean()))
-    assert 0 < errors[0] < errors[1] < 30, "no coarser than need be"
+        errors.append(float(np.abs(images[0] - stored).mean()))
+    assert 0 < errors[0] < errors[1] < 30, "no coarser than necessary"
 
 
-def test_where_nothing_is_small_enough_the_first_have_room_and_the_budget_holds(store: Store) -> None:
+def test_if_no_form_is_small_enough_the_first_grids_fill_the_budget(store: Store) -> None:
     budget = 8000
     album = Album(store, PATHS, budget)
     kind, pixels = image(album, PATHS[0])
@@ -68,14 +68,14 @@ def test_where_nothing_is_small_enough_the_first_have_room_and_the_budget_holds(
     assert album.uri(None) is None
 
 
-def test_a_grid_that_stands_in_the_page_twice_costs_twice(store: Store) -> None:
+def test_a_grid_that_is_in_the_page_twice_counts_twice(store: Store) -> None:
     whole = Album(store, PATHS, 10**6)
     assert not Album(store, PATHS, int(1.5 * used(whole))).compressed
     assert Album(store, [*PATHS, *PATHS], int(1.5 * used(whole))).compressed
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_missing_or_broken_is_left_out(store: Store, tmp_path: Path, form: tuple[int, int] | None) -> None:
+def test_missing_and_broken_files_are_left_out(store: Store, tmp_path: Path, form: tuple[int, int] | None) -> None:
     own = open_store(str(tmp_path), create=True)
     data = store.read_file(PATHS[0])
     files = {"whole.png": data, "short.png": data[:300], "none.png": b"not an image", "svg.png": b"<svg onload='alert(1)'/>"}

@@ -118,4 +118,4 @@ def test_the_model_is_fitted_to_a_store(tmp_path: Path):
     assert result[["points", "targets", "sources"]].iloc[0].tolist() == [12, 2, 6]
     (line,) = [line for line in overall(analysis) if line.startswith("With finetune, ")]
     assert "diversity" in line
-    assert "can be told from noise" in line
+    assert "can be distinguished from noise" in line

@@ -1,4 +1,4 @@
-"""What the report does when one uses it, in a real browser: filters, the key, a trial's dossier, a table in another order."""
+"""The report's scripts in a real browser: filters, the key, a trial's details, sorting of the table of trials."""
 
 import re
 
@@ -9,8 +9,8 @@ from tests.support.pages import OVERLAPS, PHONE, Reports, check, drawn, visit
 
 
 def test_the_key_filters_and_the_theme_follows(browser: Browser, reports: Reports) -> None:
-    found = visit(browser, reports["quickstart"])
-    page = found.page
+    opened = visit(browser, reports["quickstart"])
+    page = opened.page
     visible = "() => document.querySelectorAll('#curves .plot .scatterlayer .trace').length"
     before = page.evaluate(visible)
     entry = page.locator("#curves .key button", has_text="finetune-g")
@@ -28,7 +28,7 @@ def test_the_key_filters_and_the_theme_follows(browser: Browser, reports: Report
     page.emulate_media(color_scheme="dark")
     page.wait_for_timeout(300)
     assert page.evaluate(color) != light
-    assert found.complaints == []
+    assert opened.complaints == []
     page.context.close()
 
 
@@ -47,8 +47,8 @@ SHOWN = """() => ({
 def test_targets_and_sizes_are_filtered_by_keyboard_everywhere_and_the_address_keeps_it(
     browser: Browser, reports: Reports
 ) -> None:
-    found = visit(browser, reports["savings"])
-    page = found.page
+    opened = visit(browser, reports["savings"])
+    page = opened.page
     whole = page.evaluate(SHOWN)
     page.locator(".filters summary").focus()
     page.keyboard.press("Enter")
@@ -83,12 +83,12 @@ def test_targets_and_sizes_are_filtered_by_keyboard_everywhere_and_the_address_k
     drawn(page)
     assert page.evaluate(SHOWN) == whole
     assert "hide" not in page.url
-    assert found.complaints == []
+    assert opened.complaints == []
     page.context.close()
 
 
 def check_the_address(page: Page) -> None:
-    """The address names the trial and what is hidden, whichever came first; an unknown trial is called so."""
+    """Check that the address has the trial and the filters, whichever came first, and that an unknown trial is reported."""
     page.locator("#curves .key button[data-name=finetune-g]").click()
     assert re.search(r"#trial=\w+&hide-strategy=finetune-g$", page.url)
     before, pick = page.url, page.locator("#pick")
@@ -98,22 +98,22 @@ def check_the_address(page: Page) -> None:
     page.go_back()
     assert page.url == before
     page.evaluate("location.hash = 'trial=0'")
-    page.locator("#dossier", has_text="This page has no trial 0.").wait_for()
+    page.locator("#details", has_text="This page has no trial 0.").wait_for()
     assert page.url.endswith("#trial=0&hide-strategy=finetune-g")
     page.go_back()
-    page.locator("#dossier h3").wait_for()
+    page.locator("#details h3").wait_for()
 
 
 @pytest.mark.parametrize("name", ["faulty", "hostile"])
-def test_a_trial_shows_all_that_is_known_of_it(browser: Browser, reports: Reports, name: str) -> None:
-    found = visit(browser, reports[name], PHONE)
-    page = found.page
+def test_a_trials_details_are_shown(browser: Browser, reports: Reports, name: str) -> None:
+    opened = visit(browser, reports[name], PHONE)
+    page = opened.page
     row = page.locator("table.sortable tbody tr", has_text="diverged" if name == "faulty" else "onerror=").last
     row.locator("a").focus()
     page.keyboard.press("Enter")
-    told = page.locator("#dossier")
-    told.locator("h3").wait_for()
-    text = told.inner_text()
+    details = page.locator("#details")
+    details.locator("h3").wait_for()
+    text = details.inner_text()
     assert row.locator("a").get_attribute("href") in page.url
     assert page.evaluate("document.activeElement.closest('section').id") == "trial"
     if name == "faulty":
@@ -121,28 +121,28 @@ def test_a_trial_shows_all_that_is_known_of_it(browser: Browser, reports: Report
         assert "the critic's loss is not finite at step 50" in text
         assert "0 of 200" in text or "50 of 200" in text
     else:
-        assert "=x onerror=alert(1)>" in told.locator("h3").inner_text()
-        assert told.locator("img[src=x], h3 img, dd img").count() == 0
-        assert page.evaluate("[...document.querySelectorAll('#dossier img')].every(image => image.naturalWidth > 0)")
-        assert told.locator("img").count() == 2
-    told.locator(".js-line, path.point").first.wait_for(state="attached")
+        assert "=x onerror=alert(1)>" in details.locator("h3").inner_text()
+        assert details.locator("img[src=x], h3 img, dd img").count() == 0
+        assert page.evaluate("[...document.querySelectorAll('#details img')].every(image => image.naturalWidth > 0)")
+        assert details.locator("img").count() == 2
+    details.locator(".js-line, path.point").first.wait_for(state="attached")
     assert "builtin:1a2b3c4d5e6f" in text
-    assert {"python", "torch", "git commit"} <= set(told.locator("dt").all_inner_texts())
+    assert {"python", "torch", "git commit"} <= set(details.locator("dt").all_inner_texts())
     assert re.search(r"training\s+steps 200", text)
-    check(found, reports[name])
+    check(opened, reports[name])
     page.context.close()
 
 
-def test_the_table_sorts_by_number_and_keeps_the_missing_last(browser: Browser, reports: Reports) -> None:
-    found = visit(browser, reports["faulty"])
-    heading = found.page.locator("table.sortable th", has_text="FID")
+def test_the_table_sorts_by_number_with_missing_values_last(browser: Browser, reports: Reports) -> None:
+    opened = visit(browser, reports["faulty"])
+    heading = opened.page.locator("table.sortable th", has_text="FID")
     cells = "() => [...document.querySelectorAll('.sortable tbody tr')].map(row => row.cells[8].textContent)"
     for direction in ("ascending", "descending"):
         heading.locator("button").click()
         assert heading.get_attribute("aria-sort") == direction
-        column = found.page.evaluate(cells)
+        column = opened.page.evaluate(cells)
         numbers = [float(text) for text in column if text]
         assert numbers == sorted(numbers, reverse=direction == "descending")
         assert all(not text for text in column[len(numbers) :])
-    check(found, reports["faulty"])
-    found.page.context.close()
+    check(opened, reports["faulty"])
+    opened.page.context.close()

@@ -1,4 +1,4 @@
-"""The report's sections in a real browser: each tells what its store holds, and is absent where there is nothing to tell."""
+"""The report's sections in a real browser: each shows what the store has, and is absent if that is nothing."""
 
 import re
 from collections.abc import Callable
@@ -9,21 +9,21 @@ from playwright.sync_api import Browser
 
 from tests.support.pages import CLASSES, DESKTOP, OVERLAPS, PHONE, REPLAYED, TABLET, Reports, Visit, check, visit
 
-#: Looks at the report of a kind of store, at a size.
+#: Opens the report of a kind of store in a window of a size.
 See = Callable[[str, tuple[int, int]], Visit]
 
 
 @pytest.fixture(scope="module")
 def see(browser: Browser, reports: Reports) -> See:
-    """Open each report once for each size: no test here changes what it sees."""
+    """Open each report once for each size: no test here changes the page."""
     return cache(lambda name, size: visit(browser, reports[name], size))
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_classes_are_told_one_by_one_where_there_are_any(see: See, reports: Reports, size: tuple[int, int]) -> None:
-    found = see("classes", size)
-    check(found, reports["classes"])
-    section = found.page.locator("#classes")
+def test_each_class_is_shown_if_there_are_classes(see: See, reports: Reports, size: tuple[int, int]) -> None:
+    opened = see("classes", size)
+    check(opened, reports["classes"])
+    section = opened.page.locator("#classes")
     assert section.locator(".plot").count() == 1
     shown = section.locator(".plot .xtick text").all_text_contents()
     assert shown[:2] == ["mean", "<img src…"]
@@ -33,56 +33,56 @@ def test_classes_are_told_one_by_one_where_there_are_any(see: See, reports: Repo
     assert len(rows) == 3
     assert "means over up to 2 seeds" in section.inner_text()
     assert "from 100 generated images of a class" in section.inner_text()
-    answer = found.page.locator("#answer").inner_text()
+    answer = opened.page.locator("#answer").inner_text()
     assert "fine-tuning both networks from numerals" in answer
     assert f"in {len(CLASSES)} of {len(CLASSES)} classes" in answer
-    assert "FID of a single class stands on as few as 100 images" in answer
-    titles = found.page.locator("#curves h4").all_inner_texts()
+    assert "FID of a class is computed from as few as 100 images" in answer
+    titles = opened.page.locator("#curves h4").all_inner_texts()
     assert sum(title.endswith("(EMA)") for title in titles) == 2
 
 
-def test_without_classes_and_averages_nothing_is_said_of_them(see: See) -> None:
-    found = see("quickstart", DESKTOP)
-    assert found.page.locator("#classes, a[href='#classes']").count() == 0
-    assert "(EMA)" not in found.page.locator("#curves").inner_text()
+def test_classes_and_averages_are_absent_if_not_measured(see: See) -> None:
+    opened = see("quickstart", DESKTOP)
+    assert opened.page.locator("#classes, a[href='#classes']").count() == 0
+    assert "(EMA)" not in opened.page.locator("#curves").inner_text()
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_other_metrics_and_the_best_distance_are_told(see: See, size: tuple[int, int]) -> None:
-    found = see("quickstart", size)
-    table = found.page.locator("#quality table").first
+def test_other_metrics_and_the_best_distance_are_shown(see: See, size: tuple[int, int]) -> None:
+    opened = see("quickstart", size)
+    table = opened.page.locator("#quality table").first
     assert table.locator("thead th").all_inner_texts()[3:] == ["FID", "KID", "recall", "diversity", "memorisation"]
     assert len(table.locator("tbody tr").all()) == 4, "scratch, and three strategies with their best source"
     assert "0.400 ± 0.020" in table.inner_text()
-    rows = found.page.locator("#distance .predictors tbody tr")
+    rows = opened.page.locator("#distance .predictors tbody tr")
     names = rows.locator("th").all_inner_texts()
     real = {f"{kind} of the real images" for kind in ("FID", "KID", "recall")}
     assert set(names) == {*real, "FID of generated images"}
     assert all("+" in text for text in rows.locator("td:nth-child(2)").all_inner_texts())
-    assert "ways to measure the distance" in found.page.locator("#answer").inner_text()
+    assert "ways to measure the distance" in opened.page.locator("#answer").inner_text()
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_what_density_and_diversity_did_is_told_where_sources_vary_them(
+def test_effects_of_density_and_diversity_are_shown_if_sources_vary_them(
     see: See, reports: Reports, size: tuple[int, int]
 ) -> None:
-    found = see("knobs", size)
-    check(found, reports["knobs"])
-    assert found.page.evaluate(OVERLAPS) == []
-    table = found.page.locator("#knobs table")
+    opened = see("knobs", size)
+    check(opened, reports["knobs"])
+    assert opened.page.evaluate(OVERLAPS) == []
+    table = opened.page.locator("#knobs table")
     assert table.locator("tbody tr td:nth-child(3)").all_inner_texts() == ["diversity", "density", "amount", "exchange"]
-    assert table.locator("tbody b").count() >= 1, "more classes are farther in this store, and so help less"
-    assert "density, diversity, amount and spread of the source change the gain" in found.page.locator("#answer").inner_text()
-    assert "letters 2×100" in found.page.locator("#distance").inner_text()
-    assert "letters[classes=2,per_class=100]" in found.page.locator("#provenance").inner_text()
+    assert table.locator("tbody b").count() >= 1, "sources with more classes are farther in this store, and help less"
+    assert "density, diversity, amount and spread of the source change the gain" in opened.page.locator("#answer").inner_text()
+    assert "letters 2×100" in opened.page.locator("#distance").inner_text()
+    assert "letters[classes=2,per_class=100]" in opened.page.locator("#provenance").inner_text()
     assert see("quickstart", size).page.locator("#knobs, a[href='#knobs']").count() == 0
 
 
 @pytest.mark.parametrize("size", [DESKTOP, TABLET, PHONE], ids=["desktop", "tablet", "phone"])
-def test_what_a_start_saves_is_drawn_and_told(see: See, reports: Reports, size: tuple[int, int]) -> None:
-    found = see("savings", size)
-    check(found, reports["savings"])
-    page = found.page
+def test_savings_are_drawn_and_tabulated(see: See, reports: Reports, size: tuple[int, int]) -> None:
+    opened = see("savings", size)
+    check(opened, reports["savings"])
+    page = opened.page
     assert page.evaluate(OVERLAPS) == []
     assert page.locator("nav a[href='#savings']").count() == 1
     rows = page.locator("table.savings tbody tr")
@@ -97,36 +97,36 @@ def test_what_a_start_saves_is_drawn_and_told(see: See, reports: Reports, size: 
     assert [number > 5 for number in page.evaluate(multipliers)] == [True, True, False] * 2 + [False] * 2, "nearest and best"
     sources = page.locator("table.sources tbody tr").all_inner_texts()
     assert len(sources) == 12
-    assert sum("×1.00" in text for text in sources) >= 3, "the best source is regretted nowhere"
+    assert sum("×1.00" in text for text in sources) >= 3, "the best source has no regret"
     headings = page.locator("table.predictors th").all_inner_texts()
     assert {"95 % interval", "p, corrected", "pooled", "regret of nearest"} <= set(headings)
     with page.expect_download() as download:
         page.locator("a[download='data-multiplier.csv']").click()
     assert download.value.suggested_filename == "data-multiplier.csv"
-    assert found.complaints == []
+    assert opened.complaints == []
 
 
-def test_what_stopping_saves_is_told_where_it_was_replayed(see: See, reports: Reports) -> None:
-    found = see("quickstart", DESKTOP)
-    section = found.page.locator("#stopping")
+def test_savings_of_stopping_are_shown_if_replayed(see: See, reports: Reports) -> None:
+    opened = see("quickstart", DESKTOP)
+    section = opened.page.locator("#stopping")
     assert section.locator("figcaption").inner_text() == (
-        "Keeping 0.5 of the methods at each rung would have saved 43% of the steps, with the same winner in 4 of 4 cells, "
-        "sources' order +0.80 (rank correlation). Labels: the share kept."
+        "Keeping 0.5 of the methods at each rung would have saved 43% of the steps, with the same winner in 4 of 4 cells "
+        "and a rank correlation of the sources' order of +0.80. Labels: the share kept."
     )
     assert section.locator("path.point").count() == len(REPLAYED)
     for name in ("several", "empty"):
         assert "What stopping saves" not in reports[name].read_text(encoding="utf-8")
 
 
-def test_samples_stand_side_by_side_at_equal_steps(see: See) -> None:
-    found = see("quickstart", DESKTOP)
-    wall = found.page.locator(".wall").first
+def test_samples_are_side_by_side_at_equal_steps(see: See) -> None:
+    opened = see("quickstart", DESKTOP)
+    wall = opened.page.locator(".wall").first
     assert wall.locator("p").all_inner_texts() == [
         "Step 50, the last that all strategies reached",
-        "Step 200, those that went on",
+        "Step 200, reached by the longer trials",
     ]
     first, last = (row.locator("figcaption b").all_inner_texts() for row in wall.locator(".grids").all())
     assert first[:2] == ["Real images", "scratch"]
     assert {name.split()[0] for name in first[2:]} == {"finetune", "finetune-d", "finetune-g"}
     assert set(last) < set(first)
-    assert "drawn from the same latents" in found.page.locator("#samples").inner_text()
+    assert "drawn from the same latents" in opened.page.locator("#samples").inner_text()

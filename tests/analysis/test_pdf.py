@@ -1,4 +1,4 @@
-"""The report as PDF: printed by a real browser, read by a library of others; and what is said where none can print."""
+"""The report as PDF, printed by a real browser and read by an independent library; and the errors without a browser."""
 
 import os
 import re
@@ -18,7 +18,7 @@ SOURCES = {"letters": 20.0, "a<b>": 40.0, "mid": 60.0, "far": 90.0, "farther": 1
 
 
 def program(folder: Path, does: str) -> Path:
-    """Make a program that calls itself a browser."""
+    """Write a program with the name of a browser."""
     path = folder / "chromium"
     path.write_text(f"#!/bin/sh\n{does}\n")
     path.chmod(0o755)
@@ -27,7 +27,7 @@ def program(folder: Path, does: str) -> Path:
 
 @pytest.fixture
 def no_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that is all of the path."""
+    """An empty folder as the whole PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -36,7 +36,7 @@ def no_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def need_a_browser() -> None:
-    """Skip the test where there is no browser, but for the machine that decides."""
+    """Skip the test without a browser, except on the CI machine."""
     try:
         pdf.browser()
     except UserError as error:
@@ -60,27 +60,27 @@ def test_every_figure_table_and_name_is_on_paper(tmp_path: Path) -> None:
     assert text.count("FID from scratch / FID of transfer;") == 2
     assert all(row["key"][:10] in text for row in store.read_sweeps()["quickstart"]["trials"])
     assert "a<b>" in text
-    assert "KID names the same winner." in text, "what is folded on a screen is not"
+    assert "KID names the same winner." in text, "folded text is printed"
     assert "Press a heading" not in text
     trials = [page for page in read if " no 16 " in page]
     assert len(trials) > 1
     assert all(re.search(r"status\s+kind\s+strategy", page) for page in trials), "headings on each page of the table"
-    assert max(rightmost(page) for page in pages) < 595 - 34, "nothing stands in the margin or beyond"
+    assert max(rightmost(page) for page in pages) < 595 - 34, "the margin is empty"
 
 
 def rightmost(page: Any) -> float:
-    """Return where the rightmost piece of text of a page begins, in points."""
-    found: list[float] = []
+    """Return the position, in points, at which the rightmost piece of a page's text begins."""
+    positions: list[float] = []
 
-    def see(said: str, around: list[float], own: list[float], *_: object) -> None:
-        if said.strip():
-            found.append(around[0] * own[4] + around[2] * own[5] + around[4])
+    def see(text: str, around: list[float], own: list[float], *_: object) -> None:
+        if text.strip():
+            positions.append(around[0] * own[4] + around[2] * own[5] + around[4])
 
     page.extract_text(visitor_text=see)
-    return max(found)
+    return max(positions)
 
 
-def test_without_a_browser_it_is_said_before_any_work(tmp_path: Path, no_browser: Path) -> None:
+def test_a_missing_browser_is_reported_before_any_work(tmp_path: Path, no_browser: Path) -> None:
     store = build(tmp_path / "store", images=False, sizes=(50,))
     with pytest.raises(UserError, match=r"needs Chromium or Chrome: install one .*, or use --format html"):
         write_report(store, tmp_path / "report.pdf", "no such sweep")
@@ -88,10 +88,10 @@ def test_without_a_browser_it_is_said_before_any_work(tmp_path: Path, no_browser
 
 
 def test_the_browser_is_the_one_named_if_it_can_print(no_browser: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = program(no_browser, "exit 0")
-    assert pdf.browser() == str(found)
+    browser = program(no_browser, "exit 0")
+    assert pdf.browser() == str(browser)
     own = no_browser / "google-chrome-beta"
-    found.rename(own)
+    browser.rename(own)
     monkeypatch.setenv("BROWSER", str(own))
     assert pdf.browser() == str(own)
     monkeypatch.setenv("BROWSER", "firefox")
@@ -99,7 +99,7 @@ def test_the_browser_is_the_one_named_if_it_can_print(no_browser: Path, monkeypa
         pdf.browser()
 
 
-@pytest.mark.parametrize(("does", "said"), [
+@pytest.mark.parametrize(("does", "message"), [
     ("echo '[1:2:ERROR:a.cc(3)] bus' >&2; echo '[1:2:FATAL:a.cc(3)] No usable sandbox!' >&2; exit 133",
      r"printed no PDF \(No usable sandbox! exit status 133\): name another"),
     ("exit 0", r"printed no PDF \(exit status 0\)"),
@@ -107,11 +107,11 @@ def test_the_browser_is_the_one_named_if_it_can_print(no_browser: Path, monkeypa
     ("exec tail -f /dev/null", "did not print the report within 0.2 seconds; use --format html"),
 ])  # fmt: skip
 def test_a_browser_that_does_not_print_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, message: str
 ) -> None:
     if "tail" in does:
         monkeypatch.setattr(pdf, "LIMIT", 0.2)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         pdf.to_pdf("<p>page", str(program(tmp_path, does)))
 
 

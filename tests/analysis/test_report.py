@@ -1,4 +1,4 @@
-"""The report as a file: whole, small, with the numbers to take away, and light to make."""
+"""The report as a file: complete, small, with its numbers as CSV, and made without heavy libraries."""
 
 import io
 import re
@@ -32,7 +32,7 @@ def test_the_page_is_written_whole_and_small(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_page_that_cannot_take_its_place_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"), create=True)
     (tmp_path / "page.html").mkdir()
     with pytest.raises(UserError, match=r"page\.html.*cannot be written"):
@@ -46,20 +46,22 @@ def test_import_is_light() -> None:
     assert run.stdout.strip() == "[]"
 
 
-def test_of_very_many_trials_the_table_shows_those_that_have_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_of_very_many_trials_omits_those_that_have_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = build(tmp_path / "store", images=False)
     planned = store.read_sweeps()["quickstart"]
     later = [{**row, "key": f"{number:016x}"} for number, row in enumerate(planned["trials"])]
     store.write_sweep("quickstart", {**planned, "trials": later + planned["trials"]})
-    begun = len(planned["trials"])
-    monkeypatch.setattr("analysis.report.content.tables.MOST_ROWS", begun)
+    started = len(planned["trials"])
+    monkeypatch.setattr("analysis.report.content.trials.MOST_ROWS", started)
     page = write_report(store, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert f"These are {begun} of {2 * begun} trials: all are in the HTML page's file trials.csv." in page
+    assert f"These are {started} of {2 * started} trials: all are in the file trials.csv of the HTML page." in page
     shown = re.findall(r'<td><a href="#trial=\w+"><code>(\w+)</code></a></td>', page)
     assert sorted(shown) == sorted(row["key"][:10] for row in planned["trials"])
 
 
-def test_a_grid_that_is_missing_or_broken_is_left_out(tmp_path: Path) -> None:
+def test_missing_and_broken_grids_are_left_out(tmp_path: Path) -> None:
     store = build(tmp_path / "store")
     for number, name in enumerate(store.list_files("samples")):
         store.delete_file(name) if number % 2 else store.write_file(name, b"not an image")
@@ -67,24 +69,23 @@ def test_a_grid_that_is_missing_or_broken_is_left_out(tmp_path: Path) -> None:
     assert "<img" not in page
     assert "No sample grid has been stored yet." in page
     assert "grids are not in this page" in page
-    assert "The grids of 26 trials are not in this page: missing in the store, or left out" in page
+    assert "The grids of 26 trials are not in this page: missing in the store, or omitted" in page
 
 
-def test_strategies_are_ranked_and_noise_is_called_noise(tmp_path: Path) -> None:
+def test_strategies_are_ranked_and_differences_within_noise_are_called_so(tmp_path: Path) -> None:
     store = build(tmp_path / "store", seeds=(0, 1, 2), sizes=(50,), keep=1.0, images=False)
     frames = load(store)
-    found = analyse(frames, frames.embeddings[0])
-    ranked = found.strategies
+    ranked = analyse(frames, frames.embeddings[0]).strategies
     assert ranked["source_label"].unique().tolist() == ["numerals", "letters", "shapes", "textures"], "nearest first"
     assert set(ranked.loc[ranked["rank"] == 1, "strategy"]) == {"finetune"}
     page = write_report(store, tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Of 12 comparisons of a strategy with the best one from the same source, " in page
-    assert "finetune is the best or cannot be told from it in 4 of 4 pairs of cell and source." in page
+    assert "finetune is the best or cannot be distinguished from it in 4 of 4 pairs of cell and source." in page
     assert page.count('<table class="strategies">') == 1
     assert "strategies.csv" in page
 
 
-def test_files_in_the_page_are_the_numbers_and_no_formulas(tmp_path: Path) -> None:
+def test_csv_files_in_the_page_have_the_numbers_and_no_formulas(tmp_path: Path) -> None:
     store = build(tmp_path / "store", sources={"=cmd|'/c calc'!A1": 20.0, "near": 30.0, "far": 90.0}, images=False)
     page = write_report(store, tmp_path / "r.html").read_text(encoding="utf-8")
     links = re.findall(r'<a download="([\w-]+\.csv)" href="data:text/csv;charset=utf-8,([^"]+)"', page)

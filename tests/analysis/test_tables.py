@@ -1,4 +1,4 @@
-"""What stands in the tables of the report."""
+"""The contents of the report's tables."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,23 +6,22 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.frames import load
-from analysis.report.content import tables
+from analysis.report.content import provenance, tables
 from analysis.statistics import analyse
 from tests.support.synthetic import EMBEDDING, build
 
 
-def test_an_embedding_has_the_images_behind_fid_alone_and_distances_where_there_are_any(tmp_path: Path) -> None:
+def test_an_embedding_has_the_images_of_fid_only_and_those_of_distances_if_measured(tmp_path: Path) -> None:
     store = build(tmp_path, conditional=(True,), classes=("a", "b"), sizes=(50,), images=False)
     key = store.read("trials")["key"].iloc[-1]
     own = {"trial": key, "step": 50, "embedding": EMBEDDING, "metric": "ada_signal", "value": 0.5, "samples": 32}
     store.append("measurements", "quickstart", [own])
-    said = "1,000 generated images behind each FID and KID"
+    words = "each FID and KID is computed from 1,000 generated images"
     frames = load(store)
-    assert tables.embeddings(frames) == [
-        {"name": EMBEDDING, "about": f"{said}; distances from 1,000 source and 500 target images"}
-    ]
+    distances = "each distance from 1,000 source images and 500 target images"
+    assert provenance.embeddings(frames) == {EMBEDDING: f"{words}, {distances}"}
     without = replace(frames, distances=frames.distances.iloc[:0])
-    assert tables.embeddings(without) == [{"name": EMBEDDING, "about": said}]
+    assert provenance.embeddings(without) == {EMBEDDING: words}
 
 
 def test_large_values_have_no_exponent() -> None:
@@ -34,21 +33,21 @@ def test_large_values_have_no_exponent() -> None:
     ]
 
 
-def test_errors_are_counted_and_those_that_all_differ_do_not_fill_the_page() -> None:
+def test_errors_are_counted_and_few_of_many_different_ones_are_listed() -> None:
     rows = [("failed", "no disk")] * 3 + [("failed", "no room")] * 5 + [("done", None)]
     rows += [("diverged", f"a loss reached {number} by step {number}") for number in range(25)]
-    found = tables.errors(pd.DataFrame(rows, columns=["status", "error"]))
-    diverged, failed = found[:11], found[11:]
+    errors = provenance.errors(pd.DataFrame(rows, columns=["status", "error"]))
+    diverged, failed = errors[:11], errors[11:]
     assert {row["status"] for row in diverged} == {"diverged"}
     assert diverged[-1] == {"status": "diverged", "error": "15 other reasons", "trials": 15}
     assert failed == [
         {"status": "failed", "error": "no room", "trials": 5},
         {"status": "failed", "error": "no disk", "trials": 3},
     ]
-    assert tables.errors(pd.DataFrame(rows[8:9], columns=["status", "error"])) == []
+    assert provenance.errors(pd.DataFrame(rows[8:9], columns=["status", "error"])) == []
 
 
-def test_a_strategy_whose_best_source_diverged_is_not_passed_over(tmp_path: Path) -> None:
+def test_a_strategy_whose_best_source_diverged_has_a_row(tmp_path: Path) -> None:
     frames = load(build(tmp_path, sizes=(50, 500), keep=1.0, images=False))
     lost = (frames.curves["strategy"] == "finetune") & (frames.curves["source"] == "numerals")
     curves = frames.curves.assign(status=frames.curves["status"].mask(lost, "diverged"))

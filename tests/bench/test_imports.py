@@ -118,7 +118,7 @@ def test_a_sweep_and_a_chain_start_from_an_import(store: Store, tmp_path: Path):
     assert load(store).domains["import:theirs"] == "import:theirs"
     page = write_report(store, tmp_path / "page.html").read_text()
     assert "import:theirs" in page
-    assert "It was imported: not a step of it was taken here." in page
+    assert "It was imported: no step of it was run here." in page
 
 
 def test_a_trial_from_an_import_starts_with_its_tensors(store: Store):

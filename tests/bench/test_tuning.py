@@ -147,7 +147,7 @@ def test_the_report_says_what_was_tuned_and_what_that_cost(finished: Path):
     (found,) = searches(frames)
     assert "among 2 settings, the same for all, on letters[classes=2,per_class=20], which is held out (10 images" in found.words
     assert "The search took 4 trials" in found.words
-    assert [row["name"] for row in found.rows] == ["scratch", "finetune"]
+    assert [row.cells[0] for row in found.rows] == ["scratch", "finetune"]
     assert "which is held out (10 images" in (finished / "store" / "report.html").read_text()
 
 

@@ -1,4 +1,4 @@
-"""Reports of stores of all kinds, and a visit to one in a real browser, offline."""
+"""Reports of all kinds of stores, and a visit to one in a real browser, offline."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -86,7 +86,7 @@ STORES: dict[str, Callable[[Path], Store]] = {
 
 
 class Reports(dict[str, Path]):
-    """The report of a store of each kind, written when it is first asked for."""
+    """The report of each kind of store, written on first use."""
 
     def __init__(self, root: Path) -> None:
         """`root` is an empty folder."""
@@ -101,7 +101,7 @@ class Reports(dict[str, Path]):
 
 @dataclass
 class Visit:
-    """A page opened in the browser, with everything it complained about or asked for."""
+    """A page opened in the browser, with its errors, console messages and dialogs, and its requests."""
 
     page: Page
     complaints: list[str] = field(default_factory=list)
@@ -114,27 +114,27 @@ def visit(browser: Browser, path: Path, size: tuple[int, int] = DESKTOP, theme: 
         viewport={"width": size[0], "height": size[1]}, color_scheme=theme, is_mobile=phone, has_touch=phone
     )
     context.set_offline(True)
-    found = Visit(context.new_page())
-    found.page.on("console", lambda message: found.complaints.append(message.text))
-    found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
-    found.page.on("dialog", lambda dialog: (found.complaints.append(dialog.message), dialog.dismiss()))
-    found.page.on("request", lambda request: found.requests.append(request.url))
-    found.page.goto(path.as_uri())
-    if found.page.locator(".plot").count():
-        drawn(found.page)
-    return found
+    opened = Visit(context.new_page())
+    opened.page.on("console", lambda message: opened.complaints.append(message.text))
+    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    opened.page.on("dialog", lambda dialog: (opened.complaints.append(dialog.message), dialog.dismiss()))
+    opened.page.on("request", lambda request: opened.requests.append(request.url))
+    opened.page.goto(path.as_uri())
+    if opened.page.locator(".plot").count():
+        drawn(opened.page)
+    return opened
 
 
 def drawn(page: Page) -> None:
-    """Wait until the figures are drawn as the filters want them."""
+    """Wait until the figures are drawn for the current filters."""
     page.wait_for_selector("html[data-drawn=yes]", state="attached", timeout=60_000)
 
 
-def check(found: Visit, path: Path) -> None:
-    """Assert what holds for every page: quiet, self-contained, no wider than the screen."""
-    assert found.complaints == []
-    assert [url for url in found.requests if not url.startswith("data:")] == [path.as_uri()]
-    width, inner = found.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+def check(opened: Visit, path: Path) -> None:
+    """Assert that a page has no complaints, makes no requests and is no wider than the screen."""
+    assert opened.complaints == []
+    assert [url for url in opened.requests if not url.startswith("data:")] == [path.as_uri()]
+    width, inner = opened.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert width <= inner
 
 
@@ -144,7 +144,7 @@ FIGURES = """() => [...document.querySelectorAll('.plot')].map(plot => ({
   size: plot.querySelector('svg.main-svg').getBoundingClientRect().toJSON(),
 }))"""
 
-# Texts of a figure that lie on each other, on its plotting area (only labels of points may), or outside the figure.
+# Texts of a figure that overlap each other or its plotting area (only labels of points may), or are outside the figure.
 OVERLAPS = """() => [...document.querySelectorAll('.plot')].flatMap(plot => {
   const texts = selector => [...plot.querySelectorAll(selector)]
     .map(e => ({ name: e.textContent, box: e.getBoundingClientRect() }));

@@ -1,35 +1,85 @@
 """The answer of each cell in plain sentences: which source and strategy won, by how much, and what it saves.
 
-Every sentence is made from the same statistics as the figures, states the step of every number, compares matched steps only,
-and says how many seeds stand behind it.
+Every sentence is computed from the same statistics as the figures, states the step of every number, compares matched steps
+only, and states the number of seeds.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from analysis.frames import records
+from analysis.report.blocks import Block, Bullets, Fold, Group, Heading, Paragraph, Report, marked
+from analysis.report.content.summary import by_question, caveats
 from analysis.statistics import Analysis
 from analysis.transfer import classes
 from analysis.transfer import transferability as tf
 from analysis.transfer.transferability import SCRATCH
 from analysis.words import Row, as_high, counted, method, number, saved, saved_interval
 
+#: With more cells than this, the details of each are folded.
+_UNFOLDED = 4
+
 
 @dataclass(frozen=True)
 class Answer:
-    """What one cell says."""
+    """The answer of one cell."""
 
     cell_label: str
     headline: str
     details: tuple[str, ...]
 
 
+def no_answer(report: Report) -> Iterator[Block]:
+    """Yield why a report without measurements has no answer."""
+    planned = len(report.frames.trials)
+    if report.analyses:
+        return
+    if not planned:
+        text = "This store holds no trial yet. Run a sweep with `transfergan run`, then write the report again."
+        yield Paragraph(marked(text), "notice")
+    elif report.frames.trials["status"].isin(["failed", "blocked"]).all():
+        text = (
+            f"All {planned:,} trials failed or were blocked, so nothing was measured. Their errors are listed under Coverage."
+        )
+        yield Paragraph(text, "notice")
+    else:
+        yield Paragraph("Nothing has been measured yet, so there is no answer.", "notice")
+
+
+def answer(report: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield what holds over all cells, the answer of each cell, and the caveats."""
+    questions = by_question(analysis)
+    if questions:
+        boxes = [
+            Group("question", [Heading(question, 3), Paragraph(first, "headline"), *([Bullets(others)] if others else [])])
+            for question, (first, *others) in questions
+        ]
+        yield Group("overall", boxes)
+        yield Heading("Target by target", 3)
+    cells = answers(analysis, report.frames.trials)
+    if cells:
+        yield Group("answers", [_box(cell, len(cells) > _UNFOLDED) for cell in cells])
+    else:
+        yield Paragraph("No adapt trial has a result in this embedding yet, so there is no answer.", "notice")
+    if doubts := caveats(analysis, report.frames.trials_in(analysis.embedding)):
+        yield Group("caveats", [Heading("How far to trust this"), Bullets(doubts)])
+
+
+def _box(answer: Answer, folded: bool) -> Group:
+    blocks: list[Block] = [Heading(answer.cell_label), Paragraph(answer.headline, "headline")]
+    if answer.details:
+        details = Bullets(answer.details)
+        blocks.append(Fold("More", [details]) if folded else details)
+    return Group("answer", blocks, {"cell_label": answer.cell_label})
+
+
 def answers(analysis: Analysis, trials: pd.DataFrame) -> list[Answer]:
     """Return the answer of each cell that has a result, in the order of `ranking`."""
-    found = []
+    cells = []
     curves = dict(iter(analysis.curves[analysis.curves["metric"] == "fid"].groupby("cell")))
     for cell, group in analysis.ranked.groupby("cell", sort=False):
         methods = records(group)
@@ -43,8 +93,8 @@ def answers(analysis: Analysis, trials: pd.DataFrame) -> list[Answer]:
             *_classes(analysis, cell),
             *_incomplete(trials[trials["cell"] == cell]),
         ]
-        found.append(Answer(methods[0]["cell_label"], _headline(curves[cell], methods), tuple(details)))
-    return found
+        cells.append(Answer(methods[0]["cell_label"], _headline(curves[cell], methods), tuple(details)))
+    return cells
 
 
 def _headline(curves: pd.DataFrame, ranked: list[Row]) -> str:
@@ -60,7 +110,7 @@ def _headline(curves: pd.DataFrame, ranked: list[Row]) -> str:
     step = min(best["step"], scratch["step"])
     ours, theirs = _value_at(curves, best, step), _value_at(curves, scratch, step)
     if ours is None or theirs is None:
-        return f"{_with(best)}, {method(best)} and training from scratch share no rung at which to compare them."
+        return f"{_with(best)}, {method(best)} and training from scratch have no rung in common, so they cannot be compared."
     means = f", means over {best['seeds']} seeds" if best["seeds"] > 1 else ""
     ratio = f"({as_high(max(ours, theirs), min(ours, theirs))}{means})"
     reaches = f"reaches FID {number(min(ours, theirs))} at step {step:,}"
@@ -69,56 +119,57 @@ def _headline(curves: pd.DataFrame, ranked: list[Row]) -> str:
     else:
         text = f"no transfer beats training from scratch, which {reaches}; the best, {method(best)}, {number(ours)} {ratio}."
     sides = ((best, "The transfer", scratch, "scratch"), (scratch, "Scratch", best, "the transfer"))
-    later = [_went_on(name, row, its_name, _of(curves, other)) for row, name, other, its_name in sides if row["step"] > step]
+    later = [_later(name, row, its_name, _fids(curves, other)) for row, name, other, its_name in sides if row["step"] > step]
     return f"{_with(best)}, {text}{''.join(later)}{_diverged(curves, best)}"
 
 
-def _went_on(name: str, row: Row, others_name: str, other: pd.DataFrame) -> str:
-    """Say how far a method came after the last step that all seeds of both reached, and which of the other's seeds did too."""
+def _later(name: str, row: Row, others_name: str, other: pd.DataFrame) -> str:
+    """Return a method's FID after the last step that all seeds of both methods reached, and of the other's longer seeds."""
     also = other[other["step"] == row["step"]]
-    text = f" {name} went on{'' if len(also) else ' alone'} to {number(row['value'])} at step {row['step']:,}"
+    text = f" {name} continued{'' if len(also) else ' alone'} to FID {number(row['value'])} at step {row['step']:,}"
     if len(also):  # the stopping rule may spare one seed of a strategy
-        text += f", and {len(also)} of {other['trial'].nunique()} seeds of {others_name} to {number(also['value'].mean())}"
+        text += f", and {len(also)} of {other['trial'].nunique()} seeds of {others_name} to FID {number(also['value'].mean())}"
     return text + "."
 
 
 def _diverged(curves: pd.DataFrame, best: Row) -> str:
-    own = _of(curves, best).drop_duplicates("trial")
-    lost = int((own["status"] == "diverged").sum())
-    return f" The transfer diverged later, with {lost} of {counted(len(own), 'seed')}." if lost else ""
+    trials = _fids(curves, best).drop_duplicates("trial")
+    count = int((trials["status"] == "diverged").sum())
+    return f" The transfer diverged later, in {count} of {counted(len(trials), 'seed')}." if count else ""
 
 
 def _value_at(curves: pd.DataFrame, row: Row, step: int) -> float | None:
-    """Return a method's FID at a step, the mean over its seeds; None where it was not measured."""
-    own = _of(curves, row)
-    values = own.loc[own["step"] == step, "value"]
+    """Return a method's FID at a step, the mean over its seeds; None if it was not measured."""
+    fids = _fids(curves, row)
+    values = fids.loc[fids["step"] == step, "value"]
     return float(values.mean()) if len(values) else None
 
 
-def _of(curves: pd.DataFrame, row: Row) -> pd.DataFrame:
-    """Return, of a cell's FIDs, the finite ones of a method's trials."""
+def _fids(curves: pd.DataFrame, row: Row) -> pd.DataFrame:
+    """Return the rows of a cell's FIDs that are finite and belong to a method's comparable trials."""
     source = curves["source"].isna() if row["strategy"] == SCRATCH else curves["source"] == row["source"]
-    takes_part = curves["status"].isin(tf.COMPARABLE) & (curves["value"].abs() < math.inf)
-    own: pd.DataFrame = curves[(curves["strategy"] == row["strategy"]) & source & takes_part]
-    return own
+    comparable = curves["status"].isin(tf.COMPARABLE) & (curves["value"].abs() < math.inf)
+    rows: pd.DataFrame = curves[(curves["strategy"] == row["strategy"]) & source & comparable]
+    return rows
 
 
 def _first_rung(analysis: Analysis, cell: Any, best: Row | None) -> list[str]:
     gains = analysis.gains
     if best is None:
         return []
-    own = (gains["cell"] == cell) & (gains["strategy"] == best["strategy"]) & (gains["source"] == best["source"])
-    rows = gains[own & (gains["at"] == "first")]
+    of_method = (gains["cell"] == cell) & (gains["strategy"] == best["strategy"]) & (gains["source"] == best["source"])
+    rows = gains[of_method & (gains["at"] == "first")]
     if len(rows) == 0 or best["step"] == rows["step"].iloc[0]:
         return []
     ours, theirs = rows["value"].mean(), rows["scratch"].mean()
     return [
-        f"At the first rung, step {rows['step'].iloc[0]:,}: {number(ours)} against {number(theirs)} ({as_high(theirs, ours)})."
+        f"At the first rung, step {rows['step'].iloc[0]:,}: FID {number(ours)} with the transfer, {number(theirs)} from "
+        f"scratch ({as_high(theirs, ours)})."
     ]
 
 
 def _saved(analysis: Analysis, cell: Any, best: Row | None) -> list[str]:
-    """Return how many times the images and the steps scratch needs to be as good as the best transfer."""
+    """Return the factors in images and in steps that scratch needs to be as good as the best transfer."""
     if best is None:
         return []
     lines = []
@@ -130,10 +181,9 @@ def _saved(analysis: Analysis, cell: Any, best: Row | None) -> list[str]:
             f"As good as scratch with {images}: a data multiplier of {saved(row)}{_interval(row)}, at step {row['step']:,}."
         )
     for row in _rows_of(analysis.speed_ups, best, ["cell", "strategy", "source"]):
-        when = {"": f"by step {row['step']:,.0f}", "at least": f"by the first rung, step {row['step']:,.0f}"}
-        reached = when.get(row["bound"], f"not by step {row['step']:,.0f}")
+        when = {"": "was reached by", "at least": "was reached by the first rung,"}.get(row["bound"], "was not reached by")
         lines.append(
-            f"Scratch's best FID, at step {row['scratch_step']:,}, was reached {reached}: "
+            f"Scratch's best FID, at step {row['scratch_step']:,}, {when} step {row['step']:,.0f}: "
             f"a speed-up of {saved(row)}{_interval(row)}."
         )
     return lines
@@ -167,7 +217,7 @@ def _beaten(analysis: Analysis, cell: Any) -> list[str]:
     if len(matched) < 2:
         return []
     ahead = int((matched["gain"] > 0).sum())
-    return [f"{ahead} of {len(matched)} transfer trials were ahead of scratch at the last matched step."]
+    return [f"{ahead} of {len(matched)} transfer trials had a lower FID than scratch at the last step that both reached."]
 
 
 def _kid(analysis: Analysis, cell: Any, best: Row) -> list[str]:
@@ -178,24 +228,24 @@ def _kid(analysis: Analysis, cell: Any, best: Row) -> list[str]:
 
 
 def _classes(analysis: Analysis, cell: Any) -> list[str]:
-    found = classes.compare_with_scratch(analysis.by_class[analysis.by_class["cell"] == cell])
-    if found is None:
+    comparison = classes.compare_with_scratch(analysis.by_class[analysis.by_class["cell"] == cell])
+    if comparison is None:
         return []
-    means, ahead, count = found
+    means, ahead, count = comparison
     return [
-        f"Class by class at step {means['step']:,.0f}: FID averages {number(means['transfer'])} with the best transfer and "
-        f"{number(means['scratch'])} from scratch; transfer is ahead in {ahead} of {counted(count, 'class', 'classes')}."
+        f"By class, at step {means['step']:,.0f}: mean FID {number(means['transfer'])} with the best transfer and "
+        f"{number(means['scratch'])} from scratch; transfer is better in {ahead} of {counted(count, 'class', 'classes')}."
     ]
 
 
 def _incomplete(trials: pd.DataFrame) -> list[str]:
     waiting = int(trials["status"].isin(["pending", "unfinished"]).sum())
     lost = int(trials["status"].isin(["failed", "blocked", "diverged"]).sum())
-    lines = [f"Provisional: {waiting} of {counted(len(trials), 'trial')} still to finish."] if waiting else []
+    lines = [f"Provisional: {waiting} of {counted(len(trials), 'trial')} not finished yet."] if waiting else []
     return [*lines, f"{lost} of {counted(len(trials), 'trial')} failed, diverged or were blocked."] if lost else lines
 
 
 def _with(row: Row) -> str:
-    target = row["target_label"]  # which may have commas of its own
+    target = row["target_label"]  # which may contain commas
     rest = row["cell_label"].removeprefix(target).removesuffix(f", {row['size']:,} images").removeprefix(", ")
     return f"With {counted(row['size'], 'image')} of {target}" + (f" ({rest})" if rest else "")

@@ -1,14 +1,15 @@
-"""The page's numbers as CSV files, in the page: each a link that saves one, offline too."""
+"""The report's numbers as CSV files within the page: links that save them, also offline."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import pandas as pd
 
-from analysis.frames import Frames
+from analysis.report.blocks import Block, Bullets, Paragraph, Report, Span, Text
 from analysis.statistics import Analysis
+from analysis.words import counted
 
-#: Of each table, the columns that say what the others do are left out: the page is to stay small.
+#: Columns of the trials, gains and ranking; redundant ones are left out to keep the page small.
 _TRIALS = [
     "key", "kind", "source", "target", "size", "strategy", "conditional", "seed", "cell", "parent", "resolution",
     "status", "steps", "budget", "seconds", "images_per_second", "peak_memory_mib", "error",
@@ -22,54 +23,53 @@ _RANKED = [
 ]  # fmt: skip
 _LABELS = ["source_label", "target_label", "cell_label", "family"]
 
-#: What stands for itself in a link; base64 would make the files a third larger.
+#: Characters that need no quoting in a data URI; base64 would make the files a third larger.
 _PLAIN = ",./:;=()[]+*!@$|"
 
 
-@dataclass(frozen=True)
-class Download:
-    """A file in the page: its name, what is in it, and its data URI."""
+def links(report: Report) -> Iterator[Block]:
+    """Yield the links of the page that save its numbers."""
+    if not report.trials:
+        return
+    items = [_link("trials", "every trial, planned or recorded", report.frames.trials[_TRIALS])]
+    several = len(report.analyses) > 1
+    for number, analysis in enumerate(report.analyses, start=1):
+        suffix, embedding = (f"-{number}", f", {analysis.embedding}") if several else ("", "")
+        tables = _tables(analysis).items()
+        items += [_link(f"{name}{suffix}", f"{about}{embedding}", table) for name, (about, table) in tables if len(table)]
+    yield Paragraph("CSV files within this page: a link saves one, also offline. Gains are log2; multipliers and FIDs are not.")
+    yield Bullets(items)
 
-    name: str
-    about: str
-    rows: int
-    uri: str
 
-
-def of_trials(frames: Frames) -> Download:
-    """Return the trials; there is one such file in a page."""
-    return _download("trials", "every trial, planned or recorded", frames.trials[_TRIALS])
-
-
-def of_analysis(analysis: Analysis, number: int = 0) -> list[Download]:
-    """Return the statistics of one embedding that have a row; `number` sets those of several embeddings apart."""
-    chosen = {
+def _tables(analysis: Analysis) -> dict[str, tuple[str, pd.DataFrame]]:
+    """Return the statistics of one embedding by name of file, each with a description."""
+    return {
         "gains": ("gain over scratch of each transfer, at three steps", analysis.gains[_GAINS]),
         "ranking": ("methods of each cell, best first", analysis.ranked[_RANKED]),
-        "data-multiplier": ("how many times the images scratch needs", _without_labels(analysis.multipliers)),
-        "speed-up": ("how many times the steps scratch needs", _without_labels(analysis.speed_ups)),
+        "data-multiplier": ("factor in images that scratch needs", _without_labels(analysis.multipliers)),
+        "speed-up": ("factor in steps that scratch needs", _without_labels(analysis.speed_ups)),
         "significance": ("each transfer against scratch, with p-values", _without_labels(analysis.significance)),
         "strategies": ("strategies of each cell and source, best first", _without_labels(analysis.strategies)),
         "sources": ("sources over all targets", _without_labels(analysis.sources)),
-        "advice": ("what following the recommender costs, beside simpler rules", analysis.advice),
-        "predictors": ("kinds of distance by how well they foretell the gain", analysis.predictors),
+        "advice": ("regret of following the recommender, and of simpler rules", analysis.advice),
+        "predictors": ("kinds of distance by how well they predict the gain", analysis.predictors),
         "drivers": ("effects of distance, density, diversity and amount", analysis.drivers),
     }
-    suffix = f"-{number}" if number else ""
-    return [_download(f"{name}{suffix}", about, table) for name, (about, table) in chosen.items() if len(table)]
 
 
 def _without_labels(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=_LABELS, errors="ignore")
 
 
-def _download(name: str, about: str, table: pd.DataFrame) -> Download:
+def _link(name: str, about: str, table: pd.DataFrame) -> Text:
+    """Return a link that saves a table, and its description."""
     text = table.apply(_harmless).to_csv(index=False, float_format="%.6g")
-    return Download(f"{name}.csv", about, len(table), f"data:text/csv;charset=utf-8,{quote(text, safe=_PLAIN)}")
+    uri = f"data:text/csv;charset=utf-8,{quote(text, safe=_PLAIN)}"
+    return Span(f"{name}.csv", "", uri, f"{name}.csv"), f": {about} ({counted(len(table), 'row')})"
 
 
 def _harmless(column: "pd.Series[str]") -> "pd.Series[str]":
-    """Return a column in which no text is a formula to a spreadsheet: names come from outside."""
+    """Return a column in which a spreadsheet takes no text, such as a domain's name, for a formula."""
     if pd.api.types.is_numeric_dtype(column):
         return column
     return column.map(lambda value: f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value)

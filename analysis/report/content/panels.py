@@ -1,17 +1,16 @@
-"""The panels of a page: each figure with its title, its caption and its data."""
+"""The figures of the page: each function yields those of a section, with titles, captions and data."""
 
-import json
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
-from markupsafe import Markup
 
 from analysis import figures
 from analysis.figures import Style
 from analysis.frames import records
+from analysis.report.blocks import Block, Figures, Panel, Report
+from analysis.report.content import paper_panels
 from analysis.statistics import Analysis
 from analysis.transfer import classes, transferability
 from analysis.transfer.transferability import SCRATCH
@@ -21,23 +20,8 @@ from analysis.words import saved, signed, span
 _PHONE, _LETTER = 330, 6.6
 
 
-@dataclass(frozen=True)
-class Panel:
-    """A figure in its place: what it is called, what to see in it, and how wide it must be."""
-
-    title: str
-    caption: str
-    figure: Markup
-    min_width: int = 0
-    target: str | None = None
-    """What all of it is of, where it is of one; the page filters by it."""
-    size: int | None = None
-    paper: bool = False
-    """Whether the paper's numbers are in it."""
-
-
-def learning_curves(analysis: Analysis, style: Style) -> list[Panel]:
-    """Return a panel per cell, and one more where a moving average of the generator was measured."""
+def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield a figure per cell, and another one if a moving average of the generator was measured."""
     panels = []
     of_adapt = analysis.curves[(analysis.curves["kind"] == "adapt") & (analysis.curves["value"].abs() < math.inf)]
     order = ["target", "conditional", "family", "size"]
@@ -51,30 +35,34 @@ def learning_curves(analysis: Analysis, style: Style) -> list[Panel]:
                 if len(last):
                     caption += f". Stopped: {', '.join(f'{count} at step {step:,}' for step, count in last.items())}"
                 title = rows["cell_label"].iloc[0] + (" (EMA)" if of_what else "")
-                panels.append(panel(title, f"{caption}.", figures.learning_curves(rows, style, metric), **_of(rows)))
-    return panels
+                figure = figures.learning_curves(rows, report.style, metric)
+                panels.append(Panel.of(title, f"{caption}.", figure, subject=_subject(rows)))
+    if panels:
+        yield Figures(panels, ("strategy", "source"), [("M0-8V8", "rung"), *_ends(report.frames.trials)])
 
 
-def fid_by_class(analysis: Analysis) -> list[Panel]:
-    """Return a panel per conditional cell."""
+def fid_by_class(_: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield a figure per conditional cell."""
     panels = []
-    for _, rows in analysis.by_class.groupby("cell", sort=False):
-        each = rows[rows["class"] != classes.MEAN]["samples"]
+    for _cell, rows in analysis.by_class.groupby("cell", sort=False):
+        samples = rows[rows["class"] != classes.MEAN]["samples"]
         seeds = rows["seeds"].max()
         caption = (
-            f"FID at step {rows['step'].iloc[0]:,}, from {span(each)} generated images of a class"
+            f"FID at step {rows['step'].iloc[0]:,}, from {span(samples)} generated images of a class"
             f"{f'; means over up to {seeds} seeds' if seeds > 1 else ''}. Each strategy with its best source."
         )
-        width = 190 + 46 * rows["class"].nunique()
-        panels.append(panel(rows["cell_label"].iloc[0], caption, figures.fid_by_class(rows), width, **_of(rows)))
-    return panels
+        width, title = 190 + 46 * rows["class"].nunique(), rows["cell_label"].iloc[0]
+        panels.append(Panel.of(title, caption, figures.fid_by_class(rows), min_width=width, subject=_subject(rows)))
+    if panels:
+        yield Figures(panels)
 
 
-def fid_by_size(analysis: Analysis, trials: pd.DataFrame, style: Style) -> list[Panel]:
-    """Return three panels per family: the nearest source, the best, the mean of all, each beside scratch.
+def fid_by_size(report: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield three figures per family (the nearest source, the best, the mean of all, each with scratch), and one of gains.
 
-    The first two have the data multipliers drawn in, where they were taken at the full budget too.
+    The first two show the data multipliers that were measured at the full budget.
     """
+    trials, style = report.frames.trials, report.style
     ranked = analysis.ranked.merge(
         analysis.nearest[["cell", "source"]].rename(columns={"source": "nearest"}), on="cell", how="left"
     )
@@ -99,7 +87,7 @@ def fid_by_size(analysis: Analysis, trials: pd.DataFrame, style: Style) -> list[
                 "chosen by distance, before training",
             ),
             "best source": (best.assign(note="from " + best["source_label"].astype(str)), "chosen with hindsight"),
-            "mean over sources": (means[whole].assign(note="mean over sources"), "averaged out, where none was stopped"),
+            "mean over sources": (means[whole].assign(note="mean over sources"), "averaged, if no trial was stopped"),
         }
         shown = pd.concat([scratch["value"], transfers["value"]])
         for name, (data, how) in chosen.items():
@@ -111,21 +99,21 @@ def fid_by_size(analysis: Analysis, trials: pd.DataFrame, style: Style) -> list[
                     _saved(analysis, data) if "source" in data else None,
                 )
                 missing = len(tried) - len(data)
-                rest = (
-                    f" {missing} of {len(tried)} points are missing: not all of their trials ran that far." if missing else ""
-                )
+                rest = f" {missing} of {len(tried)} points are missing: not all of their trials ran so long." if missing else ""
                 caption = f"FID at the full budget; source {how}.{rest}"
-                target = str(rows["target_label"].iloc[0])
-                panels.append(panel(f"{family}: {name}", caption, figure, target=target))
-    return panels
+                subject = {"target_label": str(rows["target_label"].iloc[0])}
+                panels.append(Panel.of(f"{family}: {name}", caption, figure, subject=subject))
+    panels += paper_panels.gain_by_size(analysis, style)
+    if panels:
+        yield Figures(panels, ("strategy", "paper") if any(panel.paper for panel in panels) else ("strategy",))
 
 
 def _saved(analysis: Analysis, methods: pd.DataFrame) -> pd.DataFrame:
-    """Return the data multipliers of methods (rows of the ranking) that were taken at the step of their values."""
+    """Return the data multipliers of methods (rows of the ranking) that were measured at the step of their values."""
     on = ["family", "size", "strategy", "source", "step"]
     columns = [*on, "equivalent", "multiplier", "bound", "low", "high"]
     rows = methods[[*on, "source_label", "value"]].merge(analysis.multipliers[columns], on=on)
-    rows = rows[rows["equivalent"] != rows["size"]].reset_index(drop=True)  # of the largest size there is nothing to draw
+    rows = rows[rows["equivalent"] != rows["size"]].reset_index(drop=True)  # a line of no length
     words = [
         f"{row['strategy']}, {row['size']:,} images: as good as scratch with {row['equivalent']:,.0f}, {saved(row)}"
         for row in records(rows)
@@ -133,8 +121,8 @@ def _saved(analysis: Analysis, methods: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(words=pd.Series(words, index=rows.index, dtype="object"))
 
 
-def heat_maps(analysis: Analysis, style: Style) -> list[Panel]:
-    """Return two panels per strategy: at the first rung, and at the last matched step."""
+def heat_maps(report: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield two figures per strategy: at the first rung, and at the last matched step."""
     gains = analysis.gains
     cells = gains.drop_duplicates("cell_label")[["cell_label", "target_label", "size"]]
     sources = sorted(gains["source_label"].unique())
@@ -144,7 +132,7 @@ def heat_maps(analysis: Analysis, style: Style) -> list[Panel]:
     needed = int(_LETTER * (rows_wide + columns_wide))
     width = needed if needed > _PHONE else 0
     panels = []
-    for strategy in style.strategies:
+    for strategy in report.style.strategies:
         for at, title in (("first", "first rung"), ("matched", "last matched step")):
             rows = gains[(gains["strategy"] == strategy) & (gains["at"] == at)]
             if len(rows) == 0:
@@ -157,27 +145,32 @@ def heat_maps(analysis: Analysis, style: Style) -> list[Panel]:
             steps = (
                 f"step {rows['step'].min():,}"
                 if rows["step"].nunique() == 1
-                else "steps differ; @ marks where a trial was stopped"
+                else "steps differ; @ precedes the step at which a trial was stopped"
             )
-            panels.append(panel(f"{strategy}, {title}", f"FID from scratch / FID of transfer; {steps}.", figure, width))
-    return panels
+            caption = f"FID from scratch / FID of transfer; {steps}."
+            panels.append(Panel.of(f"{strategy}, {title}", caption, figure, min_width=width))
+    if panels:
+        yield Figures(panels)
 
 
-def gain_by_distance(analysis: Analysis, style: Style) -> list[Panel]:
-    """Return a panel per cell, and one of all targets together where there are several."""
+def gain_by_distance(report: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield a figure per cell, one of all targets together if there are several, and the paper's."""
     rows = transferability.points(analysis.gains[analysis.gains["distance"].notna()])
     rows = rows.assign(name=rows["source_label"])
     correlations = analysis.correlations
     panels = []
     for cell, group in rows.groupby("cell", sort=False):
-        own = correlations[(correlations["scope"] == "cell") & (correlations["cell"] == cell)]
-        caption = f"At step {group['step'].min():,}, which all reached. {_rank_words(own)}"
-        panels.append(panel(group["cell_label"].iloc[0], caption, figures.gain_by_distance(group, style), **_of(group)))
+        of_cell = correlations[(correlations["scope"] == "cell") & (correlations["cell"] == cell)]
+        caption = f"At step {group['step'].min():,}, which all trials reached. {_rank_words(of_cell)}"
+        figure = figures.gain_by_distance(group, report.style)
+        panels.append(Panel.of(group["cell_label"].iloc[0], caption, figure, subject=_subject(group)))
     if rows["target"].nunique() > 1:
         pooled = rows.assign(name=rows["source_label"] + " → " + rows["target_label"])
-        caption = f"A distance means little across targets. {_rank_words(correlations[correlations['scope'] == 'strategy'])}"
-        panels.append(panel("All targets pooled", caption, figures.gain_by_distance(pooled, style)))
-    return panels
+        words = _rank_words(correlations[correlations["scope"] == "strategy"])
+        caption = f"Distances to different targets are hardly comparable. {words}"
+        panels.append(Panel.of("All targets pooled", caption, figures.gain_by_distance(pooled, report.style)))
+    if panels:
+        yield Figures([*panels, *paper_panels.gain_by_distance()], ("strategy", "source", "paper"))
 
 
 def _rank_words(correlations: pd.DataFrame) -> str:
@@ -188,35 +181,29 @@ def _rank_words(correlations: pd.DataFrame) -> str:
     return f"Spearman's rank correlation: {', '.join(words)}."
 
 
-def _of(rows: pd.DataFrame) -> dict[str, Any]:
-    """Return the target and the size of the rows of one cell."""
-    return {"target": str(rows["target_label"].iloc[0]), "size": int(rows["size"].iloc[0])}
+def _subject(rows: pd.DataFrame) -> dict[str, Any]:
+    """Return the subject of rows of one cell."""
+    return {"target_label": str(rows["target_label"].iloc[0]), "size": int(rows["size"].iloc[0])}
 
 
-def panel(title: str, caption: str, figure: go.Figure, min_width: int = 0, **of: Any) -> Panel:
-    """Return a figure in its place; `of` is what else `Panel` has to say of it."""
-    figure.update_layout(showlegend=False)  # the page has one key for all figures
-    # No screen shows more than six digits of where a point lies, and they are a third of the bytes.
-    whole = json.loads(figure.to_json(engine="json"), parse_float=lambda digits: float(f"{float(digits):.6g}"))
-    return Panel(title, caption, in_script(json.dumps(whole, separators=(",", ":"))), min_width, **of)
-
-
-def stopping_audit(replayed: pd.DataFrame) -> list[Panel]:
-    """Return a panel of what stopping would have saved and changed where nobody was stopped; none where it had stopped nobody.
+def stopping(replayed: pd.DataFrame) -> Figures:
+    """Return the figure of what stopping would have saved and changed.
 
     Args:
         replayed: a row per share kept at a rung, with `keep`, `cells`, `saved`, `same_winner` and `source_order`.
     """
-    if not (replayed["saved"] > 0).any():
-        return []
     half = min(records(replayed), key=lambda row: abs(row["keep"] - 0.5))
-    order = "" if half["source_order"] is None else f", sources' order {signed(half['source_order'])} (rank correlation)"
+    order = (
+        ""
+        if half["source_order"] is None
+        else f" and a rank correlation of the sources' order of {signed(half['source_order'])}"
+    )
     caption = (
         f"Keeping {half['keep']:g} of the methods at each rung would have saved {half['saved']:.0%} of the steps, with the "
         f"same winner in {half['same_winner']} of {half['cells']} cells{order}. "
         "Labels: the share kept."
     )
-    return [panel("Saved against unchanged", caption, figures.stopping_audit(replayed))]
+    return Figures([Panel.of("Saved against unchanged", caption, figures.stopping_audit(replayed))])
 
 
 def key(style: Style, trials: pd.DataFrame) -> list[dict[str, Any]]:
@@ -232,10 +219,10 @@ def key(style: Style, trials: pd.DataFrame) -> list[dict[str, Any]]:
     return [{"label": entry["name"], **entry} for entry in entries]
 
 
-def ends(trials: pd.DataFrame) -> list[dict[str, str]]:
-    """Return the marks of curves that end before their budget, as far as a trial ended so: a path and what it says."""
-    words = {"stopped": "stopped early", "diverged": "diverged", "failed": "failed", "unfinished": "not ended yet"}
-    return [{"path": _END_PATHS[name], "name": words[name]} for name in figures.ENDS if name in set(trials["status"])]
+def _ends(trials: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the marks of curves that end before their budget, for statuses that occur: an SVG path, and its meaning."""
+    words = {"stopped": "stopped early", "diverged": "diverged", "failed": "failed", "unfinished": "not finished yet"}
+    return [(_END_PATHS[status], words[status]) for status in figures.ENDS if status in set(trials["status"])]
 
 
 _END_PATHS = {  # as figures.ENDS, to be stroked
@@ -256,10 +243,3 @@ _PATHS = {  # plotly's symbols as SVG paths in a box from -8 to 8
     "cross": "M-2.2-6.5H2.2V-2.2H6.5V2.2H2.2V6.5H-2.2V2.2H-6.5V-2.2H-2.2Z",
     "bowtie": "M-6.5-5L0 0L6.5-5V5L0 0L-6.5 5Z",
 }
-
-
-def in_script(text: str) -> Markup:
-    """Return JSON in which no string can end the script element that contains it."""
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - made safe just above

@@ -1,93 +1,106 @@
-"""Sample walls: what scratch and each strategy draw from the same latents after equally many steps, beside real images."""
+"""Sample grids: what scratch and each strategy draw from the same latents after equally many steps, with real images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from analysis.frames import records
-from analysis.report.content.embedded_images import Album, at_step
+from analysis.report.blocks import Block, Group, Heading, Image, Images, Paragraph
+from analysis.report.embedded_images import Album, at_step
 from analysis.statistics import Analysis
 from analysis.transfer.transferability import SCRATCH
 from analysis.words import counted, number, start
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A grid of images: what it is called, its FID in words, where it lies in the store, and its data URI."""
-
-    name: str
-    words: str
-    path: str | None
-    strategy: str | None = None
-    """None of real images."""
-    source_label: str | None = None
-    uri: str = ""
-
-
-@dataclass(frozen=True)
 class Wall:
-    """The grids of one cell, by step: a heading, and real images, scratch and the best transfer of each strategy."""
+    """The grids of one cell in rows by step: a heading, and real images (without a subject), scratch and the best transfers."""
 
     cell_label: str
-    rows: list[tuple[str, list[Grid]]]
+    rows: list[tuple[str, list[Image]]]
 
 
 def walls(analysis: Analysis, trials: pd.DataFrame) -> list[Wall]:
-    """Return a wall per cell, of what the store may have; `hung` makes images of it.
+    """Return a wall per cell, of grids that the store may have, without their data; see `blocks`.
 
-    A wall has up to two rows: the last step that all its trials reached, and the last that any did, with those that did. The
-    trial of a method is its best seed.
+    A wall has up to two rows: the last step that all its strategies reached, and the last that any did, with those that did. A
+    method is represented by its best seed.
     """
-    found = []
-    known = {row["key"]: row for row in records(trials[["key", "steps", "samples", "real_samples"]])}
+    cells = []
+    by_key = {row["key"]: row for row in records(trials[["key", "steps", "samples", "real_samples"]])}
     measured = analysis.curves[analysis.curves["metric"] == "fid"]
     fid = dict(zip(zip(measured["trial"], measured["step"], strict=True), measured["value"], strict=True))
     for _, group in analysis.ranked.groupby("cell", sort=False):
-        methods = [row for row in records(group) if known[row["trial"]]["samples"]]
+        methods = [row for row in records(group) if by_key[row["trial"]]["samples"]]
         best = {row["strategy"]: row for row in reversed(methods)}
         if not best:
             continue
-        last = {strategy: known[row["trial"]]["steps"] for strategy, row in best.items()}
+        last = {strategy: by_key[row["trial"]]["steps"] for strategy, row in best.items()}
         shown = sorted(best, key=lambda strategy: (strategy != SCRATCH, strategy))
-        real = Grid("Real images", str(methods[0]["target_label"]), known[best[shown[0]]["trial"]]["real_samples"])
+        real = Image("Real images", str(methods[0]["target_label"]), by_key[best[shown[0]]["trial"]]["real_samples"])
         rows = []
         for step in sorted({min(last.values()), max(last.values())}):
             grids = [real]
             for strategy in shown:
                 if last[strategy] >= step:
                     row = best[strategy]
-                    path = at_step(known[row["trial"]]["samples"], last[strategy], step)
+                    path = at_step(by_key[row["trial"]]["samples"], last[strategy], step)
                     value = fid.get((row["trial"], step))
                     words = f"FID {number(value)}" if value is not None else ""
-                    grids.append(Grid(start(row), words, path, strategy, row["source_label"]))
+                    subject = {"strategy": strategy, "source_label": row["source_label"]}
+                    grids.append(Image(start(row), words, path, subject))
             rows.append((_heading(step, last), grids))
-        found.append(Wall(methods[0]["cell_label"], rows))
-    return found
+        cells.append(Wall(methods[0]["cell_label"], rows))
+    return cells
 
 
-def paths(found: Sequence[Wall]) -> list[str]:
-    """Return the path of each grid, in the order in which they stand."""
-    return [grid.path for wall in found for _, grids in wall.rows for grid in grids if grid.path]
+def paths(cells: Sequence[Wall]) -> list[str]:
+    """Return the path of each grid, in order."""
+    return [grid.path for wall in cells for _, grids in wall.rows for grid in grids if grid.path]
 
 
-def hung(found: Sequence[Wall], album: Album) -> tuple[list[Wall], int]:
-    """Return the walls with the images that the album has, and how many grids it has not."""
-    walls, left_out = [], 0
-    for wall in found:
+def embed(cells: Sequence[Wall], album: Album) -> tuple[list[Wall], int]:
+    """Return the walls with the images that the album has, and the number of grids that it lacks."""
+    embedded, left_out = [], 0
+    for wall in cells:
         rows = []
         for heading, grids in wall.rows:
-            there = [replace(grid, uri=uri) for grid in grids if (uri := album.uri(grid.path))]
-            missing = sum(grid.strategy is not None for grid in grids) - sum(grid.strategy is not None for grid in there)
+            present = [replace(grid, uri=uri) for grid in grids if (uri := album.uri(grid.path))]
+            missing = sum(bool(grid.subject) for grid in grids) - sum(bool(grid.subject) for grid in present)
             words = f"; {counted(missing, 'grid is', 'grids are')} not in this page" if missing else ""
-            if any(grid.strategy for grid in there):
-                rows.append((heading + words, there))
+            if any(grid.subject for grid in present):
+                rows.append((heading + words, present))
             left_out += missing
         if rows:
-            walls.append(replace(wall, rows=rows))
-    return walls, left_out
+            embedded.append(replace(wall, rows=rows))
+    return embedded, left_out
+
+
+def blocks(embedded: Sequence[Wall], left_out: int, compressed: bool) -> Iterator[Block]:
+    """Yield the walls, and how their grids differ from those of the store.
+
+    Args:
+        embedded: see `embed`.
+        left_out: grids that are not in the page.
+        compressed: whether those in the page are compressed.
+    """
+    for wall in embedded:
+        rows: list[Block] = [Heading(wall.cell_label)]
+        for heading, grids in wall.rows:
+            rows += [Paragraph(heading, "small"), Images(f"{wall.cell_label}, {heading}", grids)]
+        yield Group("wall", rows, {"cell_label": wall.cell_label})
+    if not embedded:
+        yield Paragraph("No sample grid has been stored yet.", "notice")
+    elif compressed:
+        yield Paragraph("The grids are compressed in this page; the store has the originals.", "small")
+    if left_out:
+        lacking = (
+            f"{counted(left_out, 'grid is', 'grids are')} not in this page: missing in the store, or omitted to limit its size."
+        )
+        yield Paragraph(lacking, "small")
 
 
 def _heading(step: int, last: dict[str, int]) -> str:
-    reached = "the last that all strategies reached" if step == min(last.values()) else "those that went on"
+    reached = "the last that all strategies reached" if step == min(last.values()) else "reached by the longer trials"
     return f"Step {step:,}" + (f", {reached}" if len(set(last.values())) > 1 else "")

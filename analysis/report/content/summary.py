@@ -1,6 +1,6 @@
-"""What a page says of all cells together, in plain sentences, and how far to trust it.
+"""What holds over all cells, in plain sentences, and the caveats.
 
-Every sentence is made from the same statistics as the figures, and bears its uncertainty.
+Every sentence is computed from the same statistics as the figures and states its uncertainty.
 """
 
 import pandas as pd
@@ -12,12 +12,12 @@ from analysis.transfer import transferability as tf
 from analysis.transfer.significance import LEVEL
 from analysis.transfer.strategies import BEHIND, BEST, NOISE
 from analysis.transfer.transferability import SCRATCH
-from analysis.words import chance, counted, method, multiple, predictor, signed, span, times
+from analysis.words import Row, chance, counted, method, multiple, predictor, signed, span, times
 
 #: Below this many samples the covariance of Inception's 2,048 features is rank-deficient.
 _INCEPTION_DIMENSIONS = 2048
 
-#: A mean rank correlation below this is no order to speak of.
+#: Below this mean rank correlation, a distance is not said to predict the gain.
 _SOME_ORDER = 0.3
 
 
@@ -27,69 +27,81 @@ def overall(analysis: Analysis) -> list[str]:
 
 
 def by_question(analysis: Analysis) -> list[tuple[str, list[str]]]:
-    """Return what holds over all cells by the question that it answers; questions without an answer are left out."""
-    found = {
+    """Return what holds over all cells by the question that it answers, without questions that have no answer."""
+    lines_of = {
         "Which source, which strategy?": [*_winners(analysis), *_sources(analysis), *_strategies(analysis)],
         "What does it save?": _savings(analysis),
         "Is that more than chance?": _significance(analysis),
-        "Can it be foretold?": [*_foretold(analysis), *_predictor(analysis), *_drivers(analysis), *_knobs(analysis)],
+        "Can it be predicted?": [
+            *_nearest(analysis),
+            *_distance(analysis),
+            *_predictor(analysis),
+            *_drivers(analysis),
+            *_knobs(analysis),
+        ],
     }
-    return [(question, lines) for question, lines in found.items() if lines]
+    return [(question, lines) for question, lines in lines_of.items() if lines]
 
 
 def _winners(analysis: Analysis) -> list[str]:
-    """Return which method is the best how often, where there are several cells."""
+    """Return how often each method is the best, given several cells."""
     best = records(tf.best_per_cell(analysis.ranked))
     if len(best) < 2:
         return []
     wins = pd.Series([method(row) for row in best]).value_counts()
-    return [f"Best of {len(best)} cells: {'; '.join(f'{name} in {count}' for name, count in wins.items())}."]
+    return [f"Best method over {len(best)} cells: {'; '.join(f'{name} in {count}' for name, count in wins.items())}."]
 
 
-def _foretold(analysis: Analysis) -> list[str]:
-    """Return how often the nearest source won, and how distance and gain go together."""
+def _nearest(analysis: Analysis) -> list[str]:
+    """Return how often the nearest source won."""
     transfers = records(tf.best_per_cell(analysis.ranked[analysis.ranked["strategy"] != SCRATCH]))
-    lines = []
     nearest = dict(zip(analysis.nearest["cell"], analysis.nearest["source"], strict=True))
     tried = analysis.ranked[analysis.ranked["strategy"] != SCRATCH].groupby("cell")["source"].nunique()
     judged = [row for row in transfers if row["cell"] in nearest and tried[row["cell"]] > 1]
-    if judged:
-        hits = sum(nearest[row["cell"]] == row["source"] for row in judged)
-        lines.append(f"The nearest source by distance was also the best one in {hits} of {counted(len(judged), 'cell')}.")
+    if not judged:
+        return []
+    hits = sum(nearest[row["cell"]] == row["source"] for row in judged)
+    return [f"The nearest source by distance was also the best one in {hits} of {counted(len(judged), 'cell')}."]
+
+
+def _distance(analysis: Analysis) -> list[str]:
+    """Return the median rank correlation of distance and gain."""
     rows = analysis.correlations[analysis.correlations["scope"] == "cell"]
     known = rows[rows["rho"].notna()]
     if len(known):
         median, least, most = known["rho"].astype(float).median(), known["n"].min(), known["n"].max()
         n = f"{least}" if least == most else f"{least} to {most}"
-        verdict = "nearer sources help more" if median < -0.3 else "farther ones do" if median > 0.3 else "no clear order"
-        lines.append(
+        verdict = "no clear order"
+        if abs(median) > _SOME_ORDER:
+            verdict = f"{'nearer' if median < 0 else 'farther'} sources help more"
+        return [
             f"Distance and gain have a median rank correlation of {signed(median)} ({verdict}) "
             f"over {counted(len(known), 'group')} of {n} sources each."
-        )
-    elif len(rows):
-        lines.append("There are fewer than three sources per cell and strategy, too few for a rank correlation with distance.")
-    return lines
+        ]
+    if len(rows):
+        return ["There are fewer than three sources per cell and strategy, too few for a rank correlation with distance."]
+    return []
 
 
 def _significance(analysis: Analysis) -> list[str]:
-    """Return how many transfers can be told from scratch; nothing where one seed each tells of no noise."""
+    """Return how many transfers differ from scratch by more than noise; nothing if one seed each gives no estimate of it."""
     tested = analysis.significance[analysis.significance["p_holm"].notna()]
     if len(tested) == 0:
         return []
-    told = tested[tested["p_holm"] < LEVEL]
-    ahead = int((told["gain"] > 0).sum())
+    different = tested[tested["p_holm"] < LEVEL]
+    better = int((different["gain"] > 0).sum())
     level = f"at the {LEVEL:.0%} level, corrected for {counted(len(tested), 'comparison')}"
-    if len(told) == 0:
-        return [f"No transfer can be told from training from scratch by more than the spread between seeds, {level}."]
+    if len(different) == 0:
+        return [f"No transfer differs from training from scratch by more than the spread between seeds explains, {level}."]
     return [
-        f"Of {counted(len(tested), 'transfer')}, {ahead} {'is' if ahead == 1 else 'are'} ahead of scratch and "
-        f"{len(told) - ahead} behind by more than the spread between seeds explains, {level}; of {len(tested) - len(told)} it "
-        "cannot be told."
+        f"Of {counted(len(tested), 'transfer')}, {better} {'is' if better == 1 else 'are'} better than scratch and "
+        f"{len(different) - better} worse by more than the spread between seeds explains, {level}; "
+        f"{len(tested) - len(different)} cannot be distinguished from scratch."
     ]
 
 
 def _strategies(analysis: Analysis) -> list[str]:
-    """Return which strategies are the best from their source, or cannot be told from it, and how often."""
+    """Return which strategies are most often the best from their source, or cannot be distinguished from the best."""
     ranked = analysis.strategies
     tested = ranked[ranked["verdict"].isin([BEHIND, NOISE])]
     if len(tested) == 0:
@@ -104,13 +116,13 @@ def _strategies(analysis: Analysis) -> list[str]:
     return [
         f"Of {counted(len(tested), 'comparison')} of a strategy with the best one from the same source, {behind} "
         f"{'is' if behind == 1 else 'are'} behind by more than the spread between seeds explains; {shown} {verb} "
-        f"the best or cannot be told from it in {counts.iloc[0]} of "
+        f"the best or cannot be distinguished from it in {counts.iloc[0]} of "
         f"{counted(len(groups), 'pair')} of cell and source{each}."
     ]
 
 
 def _savings(analysis: Analysis) -> list[str]:
-    """Return what the best transfer of each cell saves, where there are several cells."""
+    """Return what the best transfer of each cell saves, given several cells."""
     best = tf.best_per_cell(analysis.ranked[analysis.ranked["strategy"] != SCRATCH])
     lines = []
     by_size = ["family", "size", "strategy", "source"]
@@ -122,9 +134,9 @@ def _savings(analysis: Analysis) -> list[str]:
         if len(rows) < 2:
             continue
         bounds = int((rows["bound"] != "").sum())
-        known = f"; in {bounds} of them a bound, as it lies beyond what was measured" if bounds else ""
+        known = f"; {counted(bounds, 'value is a bound', 'values are bounds')}, beyond what was measured" if bounds else ""
         middle, low, high = (float(value) for value in rows["multiplier"].quantile([0.5, 0, 1]))
-        # A bound on the one side of the median may be a value on the other.
+        # The median is a bound if a bound on one side of it may really lie on the other.
         more = bool(((rows["bound"] == "at least") & (rows["multiplier"] <= middle)).any())
         less = bool(((rows["bound"] == "at most") & (rows["multiplier"] >= middle)).any())
         bound = "" if more == less else "at least " if more else "at most "
@@ -145,7 +157,7 @@ def _sources(analysis: Analysis) -> list[str]:
     overlap = sum(row["high"] >= best["low"] for row in others)
     sure = f"; the intervals of {overlap} of the {len(others)} others overlap with it" if overlap else ""
     return [
-        f"Over {best['targets']} targets {best['source_label']} is the best source on average, with {best['strategy']}: the "
+        f"Over {best['targets']} targets, {best['source_label']} is the best source on average, with {best['strategy']}: the "
         f"gain over scratch is {times(best['gain'])} ({times(best['low'])} to {times(best['high'])}{sure})."
     ]
 
@@ -153,58 +165,56 @@ def _sources(analysis: Analysis) -> list[str]:
 def _drivers(analysis: Analysis) -> list[str]:
     """Return, per strategy, which of distance, density, diversity and amount have an effect that noise does not explain.
 
-    Of distance alone the rank correlations tell, and with fewer assumptions.
+    A strategy with distance as its only effect is left out: the rank correlations need fewer assumptions.
     """
     lines = []
     for strategy, group in analysis.drivers.groupby("strategy", sort=False):
         if len(group) == 1:
             continue
-        told = [row for row in records(group) if row["p_holm"] < LEVEL]
-        effects = "; ".join(
-            f"{row['about']}, {times(row['value'])} ({times(row['low'])} to {times(row['high'])})" for row in told
-        )
+        effects = _effects([row for row in records(group) if row["p_holm"] < LEVEL])
         names = ", ".join(row["covariate"] for row in records(group) if row["p_holm"] >= LEVEL)
-        rest = f"; of {names} no effect can be told from noise" if names else ""
-        said = f"the gain changes with {effects}{rest}" if told else f"of {names} no effect on the gain can be told from noise"
-        lines.append(f"With {strategy}, {said}.")
+        changes = [f"the gain changes with {effects}"] if effects else []
+        noise = [f"no effect of {names} on the gain can be distinguished from noise"] if names else []
+        lines.append(f"With {strategy}, {'; '.join([*changes, *noise])}.")
     return lines
 
 
+def _effects(rows: list[Row]) -> str:
+    return "; ".join(f"{row['about']}, {times(row['value'])} ({times(row['low'])} to {times(row['high'])})" for row in rows)
+
+
 def _knobs(analysis: Analysis) -> list[str]:
-    """Return, per cell and strategy, which knobs of the source had an effect that noise does not explain."""
+    """Return, per cell and strategy, which knobs of the source have an effect that noise does not explain."""
     lines = []
     for (label, strategy), group in analysis.knobs.groupby(["cell_label", "strategy"], sort=False):
-        told = [row for row in records(group) if row["low"] > 0 or row["high"] < 0]
-        effects = "; ".join(
-            f"{row['about']}, {times(row['value'])} ({times(row['low'])} to {times(row['high'])})" for row in told
-        )
-        said = f"change the gain: {effects}" if told else "have no effect on the gain that can be told from noise"
-        lines.append(f"{label}, {strategy}: density, diversity, amount and spread of the source {said}.")
+        effects = _effects([row for row in records(group) if row["low"] > 0 or row["high"] < 0])
+        change = f"change the gain: {effects}" if effects else "have no effect on the gain that can be distinguished from noise"
+        lines.append(f"{label}, {strategy}: density, diversity, amount and spread of the source {change}.")
     return lines
 
 
 def _predictor(analysis: Analysis) -> list[str]:
-    """Return which kind of distance foretold the gain best, where there are several."""
-    found = records(analysis.predictors)
-    if len(found) < 2:
+    """Return which kind of distance predicts the gain best, given several."""
+    rows = records(analysis.predictors)
+    if len(rows) < 2:
         return []
-    best, groups = found[0], counted(found[0]["groups"], "group")
-    equals = sum(row["rho"] == best["rho"] and row["hits"] == best["hits"] for row in found) - 1
-    name = predictor(best) + (f" (with {counted(equals, 'other')} as good)" if equals else "")
+    best, groups = rows[0], counted(rows[0]["groups"], "group")
     if best["rho"] < _SOME_ORDER:
-        return [f"None of {len(found)} ways to measure the distance foretold which source helps more, over {groups}."]
-    held = "" if best["interval_low"] is None else f", {signed(best['interval_low'])} to {signed(best['interval_high'])}"
-    cost = f"to start from it costs {times(best['regret'])} the best source's FID, from one at random {times(best['chance'])}"
+        return [f"None of {len(rows)} ways to measure the distance predicts which source helps more, over {groups}."]
+    equals = sum(row["rho"] == best["rho"] and row["hits"] == best["hits"] for row in rows) - 1
+    name = predictor(best) + (f" (with {counted(equals, 'other')} as good)" if equals else "")
+    interval = "" if best["interval_low"] is None else f", {signed(best['interval_low'])} to {signed(best['interval_high'])}"
     return [
-        f"Of {len(found)} ways to measure the distance, {name} foretold best which source helps more: its mean rank "
-        f"correlation with the gain is {signed(best['rho'])} ({chance(best['p_holm'])}{held}), and its nearest source was the "
-        f"best one in {best['hits']} of {groups}; {cost}."
-        + (" As strong an order may well be chance." if best["p_holm"] >= LEVEL else "")
+        f"Of {len(rows)} ways to measure the distance, {name} predicts best which source helps more: its mean rank "
+        f"correlation with the gain is {signed(best['rho'])} ({chance(best['p_holm'])}{interval}), and its nearest source was "
+        f"the best one in {best['hits']} of {groups}; starting from it gives {times(best['regret'])} the FID of the best "
+        f"source, from a random source {times(best['chance'])}."
+        + (" An order as strong as this may well be chance." if best["p_holm"] >= LEVEL else "")
     ]
 
 
 def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
-    """Return why the numbers may mean less than they seem to."""
+    """Return the reasons to interpret the numbers with caution."""
     lines = []
     adapt = trials[trials["kind"] == "adapt"]
     seeds = analysis.ranked["seeds"]
@@ -216,25 +226,27 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
     if len(samples):
         lines.append(
             f"FID is measured in the embedding {analysis.embedding} from {span(samples)} generated images: compare it "
-            "only with FIDs of this page, never with published ones."
+            "only with FIDs of this report, never with published ones."
         )
         if "inception" in analysis.embedding and samples.min() < _INCEPTION_DIMENSIONS:
             lines.append("With fewer than 2,048 images Inception's FID is biased; prefer KID.")
     if len(analysis.by_class):
         few = int(analysis.by_class["samples"].min())
-        lines.append(f"FID of a single class stands on as few as {few:,} images: it is higher than the whole's, and rougher.")
+        lines.append(
+            f"FID of a class is computed from as few as {few:,} images: it is higher and noisier than FID of all classes."
+        )
     lines += quality.warnings(analysis.quality)
     if adapt["censored"].any():
         lines.append(
             f"{counted(int(adapt['censored'].sum()), 'trial was', 'trials were')} stopped early by the stopping rule and "
-            "compared only at steps that both sides reached; what they would have become is not known."
+            "compared only at steps that both sides reached; their values at the full budget are unknown."
         )
     if analysis.curves["held"].any():
         lines.append(
-            "A strategy that was tuned to a smaller budget than others stands with its last value for their later steps."
+            "A strategy that was tuned to a smaller budget than others is compared by its last value at their later steps."
         )
     lost = adapt["status"].isin(["failed", "blocked", "diverged"])
     if lost.any():
         counts = adapt.loc[lost, "status"].value_counts()
-        lines.append("Not everything ran: " + ", ".join(f"{count} {name}" for name, count in counts.items()) + ".")
+        lines.append("Trials without a full result: " + ", ".join(f"{n} {status}" for status, n in counts.items()) + ".")
     return lines

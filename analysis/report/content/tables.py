@@ -1,90 +1,73 @@
-"""The tables of a page: what a row of each says."""
+"""The tables of statistics: each function yields the blocks of a section about one embedding, none without a row."""
 
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import pandas as pd
-
-from analysis.frames import STATUSES, Frames, records
+from analysis.frames import records
+from analysis.report.blocks import Block, Column, Fold, Group, Heading, Report, Row, Span, Table, Text, marked, numbers
+from analysis.report.content import panels
 from analysis.statistics import Analysis
 from analysis.transfer import quality
-from analysis.words import counted, saved, saved_interval, span, start, times
+from analysis.transfer.strategies import BEHIND
+from analysis.words import counted, number, predictor, probability, saved, saved_interval, signed, start, times
+
+NONE, _INTERVAL, _P = "–", "95 % interval", "p, corrected"
+
+#: With more cells than this, the table of each is folded.
+_UNFOLDED = 4
 
 
-@dataclass(frozen=True)
-class Quality:
-    """What the metrics say of one cell: their names, and by method (name, step, seeds) what each says, "" for nothing."""
-
-    cell_label: str
-    metrics: list[str]
-    rows: list[tuple[str, int, int, list[str]]]
-    methods: list[dict[str, Any]]
-    """The `strategy` and `source_label` of each row."""
-
-
-def quality_tables(analysis: Analysis) -> list[Quality]:
-    """Return a table per cell: scratch, and each strategy with its best source."""
-    tables = []
-    for _, cell in analysis.quality.groupby("cell", sort=False):
-        metrics = [name for name in quality.METRICS if name in set(cell["metric"])]
-        rows, methods = [], []
-        for _, own in cell.groupby(["strategy", "source"], sort=False, dropna=False):
-            first = records(own)[0]
-            said = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(own)}
-            rows.append((start(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
-            methods.append({name: first[name] for name in ("strategy", "source_label")})
-        tables.append(Quality(str(cell["cell_label"].iloc[0]), [quality.METRICS[name] for name in metrics], rows, methods))
-    return tables
+def ranking(_: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield a folded table per cell: its methods, best first, with their gains."""
+    gains = {(row["cell"], row["strategy"], row["source"]): row for row in records(analysis.significance)}
+    distances = {(row["cell"], row["source"]): row["distance"] for row in records(analysis.gains)}
+    columns = [
+        *numbers(""), Column("strategy"), Column("source"),
+        *numbers("distance", "FID", "over seeds", "seeds", "step", "gain", _INTERVAL, _P, "at step"),
+    ]  # fmt: skip
+    for cell, methods in analysis.ranked.groupby("cell", sort=False):
+        rows = []
+        for place, row in enumerate(records(methods), start=1):
+            distance = distances.get((cell, row["source"]))
+            seeds = f"{number(row['low'])} to {number(row['high'])}" if row["seeds"] > 1 else NONE
+            gain = gains.get((cell, row["strategy"], row["source"]))
+            gained = [NONE] * 4 if gain is None else [*_factor(gain), probability(gain["p_holm"]), f"{gain['step']:,}"]
+            cells = [
+                str(place), row["strategy"], row["source_label"] or NONE, NONE if distance is None else number(distance),
+                number(row["value"]), seeds, str(row["seeds"]), f"{row['step']:,}", *gained,
+            ]  # fmt: skip
+            rows.append(Row(cells, row))
+        label = str(methods["cell_label"].iloc[0])
+        yield Group("table", [Fold(label, [Table(f"Ranking, {label}", columns, rows)], level=4)], {"cell_label": label})
 
 
-def _with_error(value: float, error: float | None) -> str:
-    if error is None:
-        return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
-    digits = 0 if error >= 10 else 1 if error >= 1 else 2 if error >= 0.1 else 3
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+def savings(_: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield the table of what each strategy saves with its best source."""
+    columns = [
+        Column("Cell"), Column("start"),
+        *numbers("data multiplier", _INTERVAL, "as scratch with", "speed-up", _INTERVAL),
+    ]  # fmt: skip
+    yield from _table(
+        "What a pre-trained start saves", columns,
+        [
+            Row([row[name] for name in ("cell_label", "name", *_OF_IMAGES, *_OF_STEPS)], row)
+            for row in savings_rows(analysis)
+        ],
+        "The data multiplier is read off scratch's FID by number of images, at one step that all trials reached, by linear "
+        "interpolation between scratch's sizes on logarithmic axes. It is not extrapolated: beyond these sizes it is a bound. "
+        "The speed-up compares the first steps at which each has scratch's best FID. Below 1× a pre-trained start is worse "
+        "than scratch. The intervals are from the spread between seeds; one seed gives none.",
+        style="savings",
+    )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """The strategies of one cell: the sources, nearest first, and by strategy, best first, its verdict and words under each."""
-
-    cell_label: str
-    sources: list[str]
-    """Headings; with the distance where it is known."""
-    rows: list[tuple[str, list[tuple[str, str]]]]
-    source_labels: list[str]
-
-
-def strategy_tables(analysis: Analysis) -> list[Ranking]:
-    """Return a table per cell in which a source has two strategies: how far each is behind the best from the same source."""
-    tables = []
-    for _, cell in analysis.strategies.groupby("cell", sort=False):
-        rows = records(cell)
-        heads = {
-            row["source"]: row["source_label"] + ("" if row["distance"] is None else f" (distance {row['distance']:.3g})")
-            for row in rows
-        }
-        labels = {row["source"]: row["source_label"] for row in rows}
-        said = {(row["strategy"], row["source"]): (row["verdict"], _behind(row)) for row in rows}
-        order = cell.groupby("strategy", sort=False)["rank"].mean().sort_values(kind="stable").index
-        own = [(str(name), [said.get((name, source), ("", "–")) for source in heads]) for name in order]
-        tables.append(Ranking(str(cell["cell_label"].iloc[0]), list(heads.values()), own, list(labels.values())))
-    return tables
-
-
-def _behind(row: dict[str, Any]) -> str:
-    if row["rank"] == 1:
-        return f"best, to step {row['step']:,}"
-    interval = "" if row["low"] is None else f" ({2 ** row['low']:.2f} to {2 ** row['high']:.2f})"
-    return f"{times(row['behind'])}{interval} at {row['step']:,}"
+_OF_IMAGES, _OF_STEPS = ("images", "images_interval", "equivalent"), ("steps", "steps_interval")
 
 
 def savings_rows(analysis: Analysis) -> list[dict[str, Any]]:
     """Return, for each strategy of a cell with its best source, what it saves in images and in steps, in words.
 
-    Where a cell has such rows they are of all its strategies: of one whose best source diverged nothing is known.
+    A cell with any such value has a row for all of its strategies; one whose best source diverged has no values.
     """
     chosen = analysis.ranked[analysis.ranked["source"].notna()].drop_duplicates(["cell", "strategy"])
     by_size, by_cell = ["family", "size", "strategy", "source"], ["cell", "strategy", "source"]
@@ -95,110 +78,252 @@ def savings_rows(analysis: Analysis) -> list[dict[str, Any]]:
     for row in records(chosen):
         data, time = images.get(tuple(row[name] for name in by_size)), steps.get(tuple(row[name] for name in by_cell))
         if data or time or row["cell"] in compared:
-            named = {name: row[name] for name in ("cell_label", "strategy", "source_label")}
-            rows.append({**named, "name": start(row), **_of_images(data), **_of_steps(time)})
+            words = dict.fromkeys((*_OF_IMAGES, *_OF_STEPS), NONE)
+            if data:
+                sizes = f" ({data['sizes']} of {data['planned']} sizes)" if data["sizes"] < data["planned"] else ""
+                words |= {"images": saved(data), "images_interval": saved_interval(data) or NONE}
+                words["equivalent"] = f"{data['equivalent']:,.0f} at step {data['step']:,}{sizes}"
+            if time:
+                words |= {"steps": saved(time), "steps_interval": saved_interval(time) or NONE}
+            rows.append(
+                {name: row[name] for name in ("cell_label", "strategy", "source_label")} | {"name": start(row), **words}
+            )
     return rows
 
 
-def _of_images(row: dict[str, Any] | None) -> dict[str, str]:
-    if row is None:
-        return dict.fromkeys(("images", "images_interval", "equivalent"), "–")
-    some = f" ({row['sizes']} of {row['planned']} sizes)" if row["sizes"] < row["planned"] else ""
-    return {
-        "images": saved(row),
-        "images_interval": saved_interval(row) or "–",
-        "equivalent": f"{row['equivalent']:,.0f} at step {row['step']:,}{some}",
-    }
-
-
-def _of_steps(row: dict[str, Any] | None) -> dict[str, str]:
-    if row is None:
-        return dict.fromkeys(("steps", "steps_interval"), "–")
-    return {"steps": saved(row), "steps_interval": saved_interval(row) or "–"}
-
-
-#: Trials that the table of trials shows at most; a browser takes long to lay out more.
-MOST_ROWS = 2000
-
-
-def trial_rows(frames: Frames) -> list[dict[str, Any]]:
-    """Return the trials, up to `MOST_ROWS` of them, with their last finite FID and KID in each embedding.
-
-    Those planned and not begun come last, where not all can be shown.
-    """
-    curves = frames.curves[frames.curves["value"].abs() < math.inf]
-    last = (
-        curves[curves["metric"].isin(["fid", "kid"])]
-        .sort_values("step")
-        .drop_duplicates(["trial", "metric", "embedding"], keep="last")
+def sources(_: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield the tables of sources over all targets, and of the regret of following advice."""
+    rows = records(analysis.sources)
+    left_out = max((row["left"] for row in rows), default=0)
+    yield from _titled(
+        "Sources over all targets",
+        [Column("Strategy"), Column("source"), *numbers("mean gain", _INTERVAL, "regret", "best in", "targets")],
+        [
+            Row(
+                [row["strategy"], row["source_label"], *_factor(row), times(row["regret"]),
+                 f"{row['best_in']} of {row['cells']}", str(row["targets"])],
+                row,
+            )
+            for row in rows
+        ],
+        "At each cell's common step, over the cells that all sources of the strategy have"
+        f"{f' (up to {left_out} cells of a strategy are left out)' if left_out else ''}. Regret is FID with the source divided "
+        "by FID with the cell's best source: ×1.00 is no regret. The interval is Student's over targets; "
+        "one target gives none.",
+        style="sources",
+    )  # fmt: skip
+    yield from _titled(
+        "Regret of following advice",
+        [Column("Start from"), *numbers("regret", _INTERVAL, "best on")],
+        [
+            Row([row["about"], *_factor(row, "regret"), f"{row['best_in']} of {row['targets']} targets"])
+            for row in records(analysis.advice)
+        ],
+        marked(
+            "Each target is left out in turn, and a start is chosen for it from the results on the other targets. Regret is "
+            "FID with the chosen start divided by FID with the target's best source and strategy: ×1.00 is no regret. "
+            "`transfergan recommend` weighs distance and mean gain. Nearest, largest (most training images) and random choose "
+            "a source only, with the strategy that has the highest mean gain over the other targets. Intervals are Student's "
+            "over targets."
+        ),
+        style="advice",
     )
-    values = {(row["trial"], row["embedding"], row["metric"]): row["value"] for row in records(last)}
-    trials = frames.trials.assign(rank=frames.trials["status"].map(STATUSES.index))
-    trials = trials.sort_values(
-        ["kind", "target", "conditional", "size", "strategy", "source", "seed"], ascending=[False] + [True] * 6
+
+
+def strategies(_: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield a table per cell in which a source has two strategies: by how much each is behind the best from that source."""
+    cells = list(analysis.strategies.groupby("cell", sort=False))
+    for _cell, group in cells:
+        rows = records(group)
+        heads = {
+            row["source"]: Column(
+                row["source_label"] + ("" if row["distance"] is None else f" (distance {row['distance']:.3g})"),
+                "numbers",
+                {"source_label": row["source_label"]},
+            )
+            for row in rows
+        }
+        texts = {(row["strategy"], row["source"]): _behind(row) for row in rows}
+        order = group.groupby("strategy", sort=False)["rank"].mean().sort_values(kind="stable").index
+        lines = [Row([str(name), *(texts.get((name, source), NONE) for source in heads)], {"strategy": name}) for name in order]
+        label = str(group["cell_label"].iloc[0])
+        table = Table(f"Strategies, {label}", [Column("Strategy"), *heads.values()], lines, style="strategies")
+        titled: list[Block] = [Fold(label, [table], level=4)] if len(cells) > _UNFOLDED else [Heading(label), table]
+        yield Group("table", titled, {"cell_label": label})
+
+
+def _behind(row: dict[str, Any]) -> Text:
+    if row["rank"] == 1:
+        return f"best, to step {row['step']:,}"
+    interval = "" if row["low"] is None else f" ({2 ** row['low']:.2f} to {2 ** row['high']:.2f})"
+    words = f"{times(row['behind'])}{interval} at {row['step']:,}"
+    return Span(words, "b") if row["verdict"] == BEHIND else words
+
+
+def distances(_: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield the tables of what predicts the gain: kinds of distance, the mixed model, and all rank correlations."""
+    yield from _predictors(records(analysis.predictors))
+    yield from _titled(
+        "What drives the gain",
+        [
+            *(Column(head) for head in ("Strategy", "effect of", "that is")),
+            *numbers("gain", _INTERVAL, _P, "points", "sources", "targets"),
+        ],
+        [
+            Row(
+                [row["strategy"], row["covariate"], row["about"], *_factor(row, "value"), probability(row["p_holm"]),
+                 str(row["points"]), str(row["sources"]), str(row["targets"])],
+                row,
+            )
+            for row in records(analysis.drivers)
+        ],
+        "A linear mixed model of log2 gain with targets and sources as random effects, fitted by restricted maximum "
+        "likelihood; all effects are in one model. Covariates of the source alone (density, diversity, amount) have no more "
+        "observations than there are sources, and are included only with enough sources. Corrected for all rows "
+        "by Holm's method.",
+        style="drivers",
+    )  # fmt: skip
+    correlations = Table(
+        "Rank correlations",
+        [Column("Cell"), Column("strategy"), *numbers("points", "real images", "generator's samples")],
+        [
+            Row(
+                [row["cell_label"] if row["scope"] == "cell" else "all cells pooled",
+                 "all" if row["scope"] == "all" else row["strategy"], str(row["n"]),
+                 _or_none(row["rho"], signed), _or_none(row["rho_generator"], signed)],
+                row,
+            )
+            for row in records(analysis.correlations)
+        ],
+        "Spearman's correlation between the distance from source to target and the gain, with the distance measured from the "
+        "source's real images and from samples of its pre-trained generator. Negative: nearer sources help more. Fewer than "
+        "three points give none; with four points even ±1 may be chance. Pooled points of one source are not independent.",
+    )  # fmt: skip
+    if correlations.rows:
+        yield Fold("All rank correlations", [correlations], level=4)
+
+
+def _predictors(rows: Sequence[dict[str, Any]]) -> Iterator[Block]:
+    if not rows:
+        return
+    first = rows[0]
+    fewest, most = first["least"], first["most"]
+    interval = (
+        f"The interval is by bootstrap over {first['over']}"
+        if first["over"]
+        else ("The interval is by bootstrap over targets; one target with one seed gives none")
     )
-    if len(trials) > MOST_ROWS:
-        trials = trials.sort_values("steps", key=lambda steps: steps.fillna(0) == 0, kind="stable")[:MOST_ROWS]
-    rows, embeddings = records(trials), frames.embeddings
-    for row in rows:
-        row["values"] = [(values.get((row["key"], name, "fid")), values.get((row["key"], name, "kid"))) for name in embeddings]
-    return rows
+    if first["over"] == "seeds":
+        interval += " and holds for this target alone"
+    yield from _titled(
+        "Which distance predicts transfer best",
+        [
+            Column("Distance"),
+            *numbers("mean rank correlation", _INTERVAL, "least to most", _P, "pooled"),
+            *numbers("nearest was best", "regret of nearest"),
+        ],
+        [
+            Row([
+                predictor(row), signed(row["rho"]), _range(row["interval_low"], row["interval_high"], signed),
+                _range(row["low"], row["high"], signed), probability(row["p_holm"]), _or_none(row["pooled"], signed),
+                f"{row['hits']} of {row['groups']}", times(row["regret"]),
+            ])
+            for row in rows
+        ],
+        f"How well each way to measure the distance orders {fewest if fewest == most else f'{fewest} to {most}'} sources by "
+        "their gain: Spearman's correlation between nearness and gain within a cell and strategy, averaged over "
+        f"{counted(first['groups'], 'such group')}; +1: the nearer source always helped more. Precision, recall, density and "
+        "coverage are the source's for the target: recall is the share of the target's images within the source's reach, so "
+        f"more is nearer. {interval}; p is the probability of as strong an order by chance, from permutations of each target's "
+        f"sources, corrected by Holm's method for {len(rows)} ways to measure. Pooled: over the points of all targets. Regret "
+        "of nearest: FID when starting from the nearest source divided by FID with the best source; for a random source it is "
+        f"{times(first['chance'])}.",
+        style="predictors",
+    )  # fmt: skip
 
 
-def filtered_by(trials: pd.DataFrame) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return a function from a row to the attributes by which the page filters it.
-
-    A row says what it is of by `target_label`, `size`, `strategy` and `source_label`, or by the `cell_label` of a cell of
-    `trials`. A size without a target is that of a source, which is not filtered by.
-    """
-    adapt = trials[trials["cell_label"].notna()].drop_duplicates("cell_label")
-    cells = {row["cell_label"]: row for row in records(adapt[["cell_label", "target_label", "size"]])}
-
-    def attributes(row: dict[str, Any]) -> dict[str, Any]:
-        cell = cells.get(row.get("cell_label"), row)
-        target = cell.get("target_label")
-        own = {"target": target, "strategy": row.get("strategy"), "source": row.get("source_label")}
-        own["size"] = cell.get("size") if target else None
-        return {f"data-{name}": value for name, value in own.items()}
-
-    return attributes
-
-
-#: Errors that are told of each status: those of diverged trials may all differ, as they name a step.
-MOST_ERRORS = 10
-
-
-def errors(trials: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return each distinct error, with its status and how many `trials` have it, by status and then the most frequent first.
-
-    Beyond `MOST_ERRORS` of a status they are counted.
-    """
-    rows = []
-    for status in STATUSES:
-        counts = trials.loc[trials["status"] == status, "error"].value_counts()
-        rest = counts[MOST_ERRORS:]
-        told = [*counts[:MOST_ERRORS].items(), *([(counted(len(rest), "other reason"), rest.sum())] if len(rest) else [])]
-        rows += [{"status": status, "error": error, "trials": int(count)} for error, count in told]
-    return rows
+def knobs(_: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield the table of the effects of the sources' knobs."""
+    yield from _table(
+        "Effects of density, diversity, amount and spread",
+        [
+            *(Column(head) for head in ("Cell", "strategy", "effect of", "that is")),
+            *numbers("gain", _INTERVAL, "sources"),
+        ],
+        [
+            Row(
+                [row["cell_label"], row["strategy"], row["effect"], row["about"],
+                 Span(times(row["value"]), "b") if row["low"] > 0 or row["high"] < 0 else times(row["value"]),
+                 _range(row["low"], row["high"], times), str(row["sources"])],
+                row,
+            )
+            for row in records(analysis.knobs)
+        ],
+        "Least squares of log2 gain on log2 classes, log2 images per class and spread, with Student's intervals from the "
+        "residuals between sources. Each source was pre-trained once; the variation between trainings of one source is part of "
+        "the residuals. In bold: intervals that exclude ×1.00.",
+    )  # fmt: skip
 
 
-def embeddings(frames: Frames) -> list[dict[str, Any]]:
-    """Return each embedding with what is behind its numbers, in words."""
-    rows = []
-    whole = frames.curves[frames.curves["metric"].isin(["fid", "kid"])]  # those of a class, or of training, stand on others
-    for name in frames.embeddings:
-        words = f"{span(whole.loc[whole['embedding'] == name, 'samples'])} generated images behind each FID and KID"
-        own = frames.distances[frames.distances["embedding"] == name]
-        if len(own):
-            words += f"; distances from {span(own['source_samples'])} source and {span(own['target_samples'])} target images"
-        rows.append({"name": name, "about": words})
-    return rows
+def stopping(report: Report) -> Iterator[Block]:
+    """Yield what stopping would have saved in the cells where no trial was stopped; nothing if it would have saved no step."""
+    replayed = report.replayed
+    if replayed is None or not (replayed["saved"] > 0).any():
+        return
+    yield panels.stopping(replayed)
+    yield from _table(
+        "What stopping saves",
+        numbers("share kept at a rung", "steps saved", "same winner", "order of the sources (rank correlation)"),
+        [
+            Row([f"{row['keep']:g}", f"{row['saved']:.0%}", f"{row['same_winner']} of {row['cells']}",
+                 _or_none(row["source_order"], signed)])
+            for row in records(replayed)
+        ],
+    )  # fmt: skip
 
 
-def flatten(details: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    """Yield the names and values of an environment's details, nested ones too, without those that are empty."""
-    for name, value in details.items():
-        if isinstance(value, dict):
-            yield from flatten(value)
-        elif value not in (None, "", []):
-            yield name.replace("_", " "), str(value)
+def quality_tables(_: Report, analysis: Analysis) -> Iterator[Block]:
+    """Yield a table per cell of every metric: scratch, and each strategy with its best source."""
+    for _cell, group in analysis.quality.groupby("cell", sort=False):
+        metrics = [name for name in quality.METRICS if name in set(group["metric"])]
+        rows = []
+        for _method, of_method in group.groupby(["strategy", "source"], sort=False, dropna=False):
+            values = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(of_method)}
+            first = records(of_method)[0]
+            cells = [start(first), f"{first['step']:,}", str(first["seeds"]), *(values.get(name, "") for name in metrics)]
+            rows.append(Row(cells, first))
+        label = str(group["cell_label"].iloc[0])
+        columns = [Column("Method"), *numbers("step", "seeds", *(quality.METRICS[name] for name in metrics))]
+        table = Table(f"Metrics, {label}", columns, rows, style="quality")
+        yield Group("table", [Heading(label), table], {"cell_label": label})
+
+
+def _with_error(value: float, error: float | None) -> str:
+    if error is None:
+        return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
+    digits = 0 if error >= 10 else 1 if error >= 1 else 2 if error >= 0.1 else 3
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def _table(title: str, columns: Iterable[Column], rows: Sequence[Row], note: Text = "", style: str = "") -> Iterator[Block]:
+    if rows:
+        yield Table(title, tuple(columns), rows, note, style=style)
+
+
+def _titled(title: str, columns: Iterable[Column], rows: Sequence[Row], note: Text, style: str) -> Iterator[Block]:
+    if rows:
+        yield Heading(title)
+        yield Table(title, tuple(columns), rows, note, style=style)
+
+
+def _factor(row: dict[str, Any], name: str = "gain") -> tuple[str, str]:
+    """Return an effect in log2, and its 95 % interval, as factors."""
+    return times(row[name]), _range(row["low"], row["high"], times)
+
+
+def _range(low: float | None, high: float | None, words: Callable[[float], str]) -> str:
+    return NONE if low is None or high is None else f"{words(low)} to {words(high)}"
+
+
+def _or_none(value: float | None, words: Callable[[float], str]) -> str:
+    return NONE if value is None else words(value)

@@ -1,28 +1,40 @@
-"""Whether a sweep's strategies were tuned, on what, and at which cost: in words, and what was found for each."""
+"""Whether a sweep's strategies were tuned, on which domain, at which cost, and the setting chosen for each."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from analysis.frames import Frames
+from analysis.report.blocks import Block, Column, Paragraph, Report, Row, Table, numbers
 from analysis.words import counted, number
 from trainers.config.trial import TUNED
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is said of one sweep: in words; and of each strategy its name, setting and value, and the value without tuning."""
+    """How one sweep's strategies were tuned, in words, and what the search found."""
 
     sweep: str
     words: str
     metric: str = ""
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: tuple[Row, ...] = ()
+    """Per strategy: its name, learning rate, steps and value, and the value with the sweep's own setting."""
+
+
+def tables(report: Report) -> Iterator[Block]:
+    """Yield, for each sweep with strategies to compare, whether they were tuned, and the settings chosen."""
+    for search in searches(report.frames):
+        yield Paragraph(search.words)
+        if search.rows:
+            heads = numbers("learning rate", "steps", search.metric, "with the sweep's own setting")
+            yield Table(f"Settings found by tuning, {search.sweep}", [Column("Strategy"), *heads], search.rows)
 
 
 def searches(frames: Frames) -> list[Tuning]:
-    """Return what is to be said of each sweep that has strategies to compare."""
+    """Return how the strategies were tuned, for each sweep with several of them."""
     several = len(frames.sweeps) > 1
-    found = []
+    tunings = []
     for name, planned in frames.sweeps.items():
         adapts = [row for row in planned["trials"] if row.get("kind") == "adapt" and row.get("config")]
         if len({row["strategy"] for row in adapts}) < 2:
@@ -31,40 +43,36 @@ def searches(frames: Frames) -> list[Tuning]:
         record = frames.searches.get(config.get("tuned", ""))
         before = f"{name}: " if several else ""
         if record is not None:
-            took = frames.trials[frames.trials["key"].isin([row["key"] for row in adapts])]
-            words = before + _words(record, int(took["steps"].sum()))
-            found.append(Tuning(name, words, record["metric"].upper(), [_row(row) for row in record["methods"]]))
+            trials = frames.trials[frames.trials["key"].isin([row["key"] for row in adapts])]
+            words = before + _words(record, int(trials["steps"].sum()))
+            tunings.append(Tuning(name, words, record["metric"].upper(), tuple(_row(row) for row in record["methods"])))
         elif "tuned" in config:
-            found.append(Tuning(name, f"{before}The strategies were tuned by a search of which this store has no record."))
+            tunings.append(Tuning(name, f"{before}The strategies were tuned by a search that this store has no record of."))
         elif (training := config["training"]).keys() >= {*TUNED}:
-            own = f"learning rate {_rate(training)} and {training['steps']:,} steps"
-            found.append(
-                Tuning(name, f"{before}Not tuned: all strategies share {own}, which may suit some better than others.")
+            setting = f"learning rate {_rate(training)} and {training['steps']:,} steps"
+            tunings.append(
+                Tuning(name, f"{before}Not tuned: all strategies share {setting}, which may suit some better than others.")
             )
-    return found
+    return tunings
 
 
 def _words(record: dict[str, Any], steps: int) -> str:
     cost, source = record["cost"], record["source"]
     machine = "GPU" if cost["gpus"] else "core"
     used = cost["seconds"] * (cost["gpus"] or cost["cpus"])
-    share = f", {number(cost['steps'] / steps)} times what the adaptations themselves took" if steps else ""
+    share = f", {number(cost['steps'] / steps)} times the steps of the adaptations themselves" if steps else ""
     return (
-        f"Tuned: each strategy has the learning rate and the budget with the least {record['metric'].upper()} among "
+        f"Tuned: each strategy has the learning rate and the budget with the lowest {record['metric'].upper()} among "
         f"{counted(record['tried'], 'setting')}, the same for all, on {record['target']}, which is held out "
         f"({counted(record['size'], 'image')}{f', from {source}' if source else ''}). The search took "
         f"{counted(cost['trials'], 'trial')} and {cost['steps']:,} steps{share}, and {used:,.0f} seconds of one {machine}."
     )
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": row["strategy"] + (", conditional" if row["conditional"] else ""),
-        "rate": _rate(row),
-        "steps": row["steps"],
-        "value": f"{row['value']:.4g}",
-        "own": "–" if row["own"] is None else f"{row['own']:.4g}",
-    }
+def _row(row: dict[str, Any]) -> Row:
+    name = row["strategy"] + (", conditional" if row["conditional"] else "")
+    untuned = "–" if row["own"] is None else f"{row['own']:.4g}"
+    return Row([name, _rate(row), f"{row['steps']:,}", f"{row['value']:.4g}", untuned])
 
 
 def _rate(setting: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-// Draws the figures in the colours of the page's theme, as much of each as the filters let pass.
+// Draws the figures in the colours of the page's theme, with the traces and points that pass the filters.
 "use strict";
 const plots = [...document.querySelectorAll(".plot")];
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -17,7 +17,7 @@ function themed(layout) {
 
 const pick = (list, kept) => (Array.isArray(list) ? kept.map((index) => list[index]) : list);
 
-/** What the filters let pass of a trace: its points, or the rows and columns of a map; null for nothing. */
+/** The part of a trace that passes the filters: points, or rows and columns of a map; null for nothing. */
 function part(trace) {
   const { points, whole, grid, ...all } = trace.meta ?? {};
   if (!passes(all) || (whole && !whole.every(passes))) return null;
@@ -37,7 +37,7 @@ function part(trace) {
   return trace;
 }
 
-/** A layout for that part: labels of what is gone go too, and a map has the height of its rows. */
+/** A figure's layout without the labels of hidden parts; the height of a map fits its rows. */
 function partLayout(figure) {
   const layout = { ...figure.layout };
   const grid = figure.data[0].meta?.grid;
@@ -55,9 +55,9 @@ function partLayout(figure) {
   return layout;
 }
 
-const figures = new Map(); // by plot: its figure as it was written, and what is drawn of it
+const figures = new Map(); // by plot: the whole figure, and the part that is drawn
 
-/** Hide a figure that has nothing to show; return whether it is to be drawn. */
+/** Hide a figure without visible parts; return whether it is visible. */
 function show(plot) {
   if (!figures.has(plot)) {
     figures.set(plot, { whole: JSON.parse(plot.querySelector("script").textContent) });
@@ -70,45 +70,48 @@ function show(plot) {
   return !panel.hidden;
 }
 
-/** Draw what is to be seen of a figure, as wide as its place or as is asked for. */
+/** Draw the visible part of a figure, as wide as its container or as given. */
 function draw(plot, width) {
   const { whole, data } = figures.get(plot);
   const layout = { ...themed(partLayout(whole)), ...(width && { width }) };
   return Plotly.react(plot, data.filter(Boolean), layout, { responsive: true, displayModeBar: false });
 }
 
-let turn = 0; // of the last call: an earlier one that is still drawing gives way
+let lastCall = 0; // an earlier call that is still drawing stops
 async function drawAll() {
-  const own = ++turn;
+  const call = ++lastCall;
   document.documentElement.dataset.drawn = "no";
-  const near = (plot) => { const box = plot.getBoundingClientRect(); return box.bottom < 0 ? -box.bottom : Math.max(0, box.top); };
-  const wanted = plots.filter(show).sort((a, b) => near(a) - near(b)); // what is seen comes first
-  for (const plot of wanted) {
+  const distance = (plot) => {
+    const box = plot.getBoundingClientRect();
+    return box.bottom < 0 ? -box.bottom : Math.max(0, box.top);
+  };
+  const visible = plots.filter(show).sort((a, b) => distance(a) - distance(b)); // figures on the screen come first
+  for (const plot of visible) {
     const figure = figures.get(plot);
     const state = JSON.stringify([figure.data.map((trace) => trace && [trace.x, trace.y, trace.z]), dark.matches, plot.clientWidth]);
     if (figure.drawn === state) continue;
     await draw(plot);
     figure.drawn = state;
     await new Promise((done) => setTimeout(done)); // the page stays responsive while many are drawn
-    if (own !== turn) return;
+    if (call !== lastCall) return;
   }
   document.documentElement.dataset.drawn = "yes";
 }
 
 dark.addEventListener("change", () => drawAll());
 
-// On paper the page has one width and light colours, nothing is folded, and what is not drawn yet is drawn at once.
+// On paper the page has one width and light colours, nothing is folded, and figures not drawn yet are drawn immediately.
 let folded = [];
 window.addEventListener("beforeprint", () => {
-  turn += 1;
+  lastCall += 1;
   document.documentElement.classList.add("printing");
   folded = [...document.querySelectorAll("details:not([open])")];
-  for (const each of folded) each.open = true;
+  for (const details of folded) details.open = true;
   for (const plot of plots.filter(show)) draw(plot, plot.clientWidth);
 });
 window.addEventListener("afterprint", () => {
   document.documentElement.classList.remove("printing");
-  for (const each of folded) each.open = false;
+  for (const details of folded) details.open = false;
   for (const figure of figures.values()) figure.drawn = undefined;
   drawAll();
 });

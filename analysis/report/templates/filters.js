@@ -1,16 +1,17 @@
-// One set of filters for the whole page: target, size, strategy and source. Kept in the address, so that a view can be shared.
+// Filters of the whole page by target, size, strategy and source. The address keeps them, so that a view can be shared.
 const kinds = ["target", "size", "strategy", "source", "paper"];
 const off = Object.fromEntries(kinds.map((kind) => [kind, new Set()]));
 const filters = document.querySelector(".filters");
 const choices = [...document.querySelectorAll(".key button[data-kind]")];
-const namesOf = (kind) => [...new Set(choices.filter((each) => each.dataset.kind === kind).map((each) => each.dataset.name))];
+const namesOf = (kind) => [...new Set(choices.filter((choice) => choice.dataset.kind === kind).map((choice) => choice.dataset.name))];
 
-/** Whether something of a target, size, strategy and source (those that it has) is to be seen. */
-function passes(of) {
-  return kinds.every((kind) => of[kind] === undefined || of[kind] === null || !off[kind].has(String(of[kind])));
+/** Whether a subject with a target, size, strategy and source, or some of them, is visible. */
+function passes(subject) {
+  return kinds.every((kind) => subject[kind] == null || !off[kind].has(String(subject[kind])));
 }
 
-function inWords() {
+/** The filters in words, for the bar. */
+function describe() {
   const plural = { target: "targets", size: "sizes", strategy: "strategies", source: "sources" };
   const words = Object.keys(plural).filter((kind) => off[kind].size).map((kind) => {
     const all = namesOf(kind), shown = all.filter((name) => !off[kind].has(name));
@@ -24,16 +25,16 @@ function apply() {
   for (const choice of choices) choice.setAttribute("aria-pressed", String(!off[choice.dataset.kind].has(choice.dataset.name)));
   const selector = kinds.map((kind) => `main [data-${kind}]`).join();
   for (const element of document.querySelectorAll(selector)) {
-    if (!element.matches(".panel")) element.hidden = !passes(element.dataset); // a panel also depends on what is in it
+    if (!element.matches(".panel")) element.hidden = !passes(element.dataset); // a panel also depends on its traces
   }
-  filters.querySelector("[role=status]").textContent = inWords();
+  filters.querySelector("[role=status]").textContent = describe();
   filters.querySelector(".reset").hidden = !filtered();
   return drawAll();
 }
 
 const filtered = () => kinds.some((kind) => off[kind].size);
 
-/** Put the filters into the address, beside the trial that it may name. */
+/** Write the filters to the address, after the trial if it names one. */
 function remember() {
   const trial = [...new URLSearchParams(location.hash.slice(1))].filter(([name]) => name === "trial");
   const hidden = kinds.flatMap((kind) => [...off[kind]].map((name) => [`hide-${kind}`, name]));
@@ -41,7 +42,7 @@ function remember() {
   history.replaceState(null, "", kept ? `#${kept}` : location.href.split("#")[0]);
 }
 
-/** Take the filters from the address; the address of a section or a trial has none, and leaves them as they are. */
+/** Read the filters from the address; without any in it, as in a link to a section or a trial, they stay. */
 function recall() {
   if (!location.hash.includes("hide-")) return false;
   const hidden = new URLSearchParams(location.hash.slice(1));

@@ -8,7 +8,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     const value = (row) => { const cell = row.cells[column]; return cell.dataset.sort ?? cell.textContent; };
     const compare = (a, b) => {
       const [x, y] = [value(a), value(b)];
-      if (x === "" || y === "") return (x === "") - (y === ""); // what is missing comes last, either way
+      if (x === "" || y === "") return (x === "") - (y === ""); // missing values come last in both orders
       return sign * (heading.classList.contains("number") || column === 0 ? x - y : x.localeCompare(y));
     };
     table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));

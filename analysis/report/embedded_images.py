@@ -1,4 +1,4 @@
-"""The sample grids of a page, as data URIs: in the best form in which all that are wanted fit into their share of its bytes."""
+"""The sample grids of a page as data URIs, in the best quality in which all of them fit into a budget of bytes."""
 
 import base64
 import io
@@ -11,41 +11,41 @@ from PIL import Image
 from bench.store import Store
 from bench.store.store import READERS
 
-#: A grid's form in the page: the quality of a JPEG and by how much it is shrunk, or None, as it is stored.
+#: How a grid is embedded: the quality of a JPEG and the factor by which it is shrunk, or None for the stored file.
 Form = tuple[int, int] | None
 
 FORMS: tuple[Form, ...] = (None, (90, 1), (75, 1), (50, 1), (30, 1), (50, 2))
 
-#: Grids by whose mean size a form is chosen, and the share of the budget that they may take, for the others may be larger.
-_LOOKED_AT, _SHARE = 24, 0.92
+#: Number of grids whose mean size decides the form, and the share of the budget to fill, as the other grids may be larger.
+_SAMPLED, _SHARE = 24, 0.92
 
 
 class Album:
-    """The grids that a page has, by path."""
+    """The grids of a page, by path."""
 
     def __init__(self, store: Store, wanted: Sequence[str], budget: int, forms: Sequence[Form] = FORMS) -> None:
-        """Take in the first of `forms` in which all `wanted` fit into `budget`, bytes, or, of the last, the first that do.
+        """Embed all grids in the first of `forms` in which they fit into `budget`, or in the last as many as fit.
 
         Args:
-            store: where the grids are; those that are missing there, or no images, are left out.
-            wanted: paths; one that stands in the page twice costs twice.
+            store: where to read the grids; missing files and files that are no images are left out.
+            wanted: paths; one that is in the page twice counts twice.
             budget: bytes of data URIs.
-            forms: best first.
+            forms: best quality first.
         """
         self._uris: dict[str, str] = {}
         times = Counter(wanted)
         paths = list(times)
         with ThreadPoolExecutor(READERS) as pool:
-            looked_at = [*pool.map(lambda path: _read(store, path), paths[:: max(1, len(paths) // _LOOKED_AT)])]
+            sample = [*pool.map(lambda path: _read(store, path), paths[:: max(1, len(paths) // _SAMPLED)])]
             for form in forms:
-                sizes = [len(uri) for data in looked_at if (uri := _uri(data, form))]
+                sizes = [len(uri) for data in sample if (uri := _uri(data, form))]
                 mean = sum(sizes) / max(1, len(sizes))
                 if mean * len(wanted) <= _SHARE * budget:
                     break
             self.compressed = form is not None
             fitting = paths[: int(budget / mean)] if mean else paths
             for path, uri in zip(fitting, pool.map(lambda path: _uri(_read(store, path), form), fitting), strict=True):
-                cost = times[path] * (len(path) + len(uri) + 8)  # with what stands around them
+                cost = times[path] * (len(path) + len(uri) + 8)  # with the markup around them
                 if uri and cost <= budget:
                     self._uris[path] = uri
                     budget -= cost
@@ -56,7 +56,7 @@ class Album:
 
 
 def _read(store: Store, path: str) -> bytes:
-    """Return a grid's file, nothing where it is missing."""
+    """Return a grid's file, empty if it is missing."""
     try:
         return store.read_file(path)
     except OSError:
@@ -64,7 +64,7 @@ def _read(store: Store, path: str) -> bytes:
 
 
 def _uri(data: bytes, form: Form) -> str:
-    """Return the data URI of an image's file, nothing where it is broken."""
+    """Return the data URI of an image's file, empty if the file is broken."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
@@ -72,7 +72,7 @@ def _uri(data: bytes, form: Form) -> str:
             if form is not None:
                 quality, shrunk = form
                 stream = io.BytesIO()
-                # Of images so small the colours are kept at full resolution.
+                # Subsampled colours would be visible in images this small.
                 image.convert("RGB").reduce(shrunk).save(stream, "JPEG", quality=quality, subsampling=0)
                 if stream.tell() < len(data):
                     data, kind = stream.getvalue(), "jpeg"
@@ -82,12 +82,12 @@ def _uri(data: bytes, form: Form) -> str:
 
 
 def at_step(path: str, last: int, step: int) -> str | None:
-    """Return where a trial's grid of a step is; None where the store keeps no other grid than the last.
+    """Return the path of a trial's grid at a step; None if the store keeps only the last grid.
 
     Args:
-        path: its last grid, named by its step in stores that keep all.
-        last: that step.
-        step: the one that is asked for.
+        path: the trial's last grid; its name has the step if the store keeps all grids.
+        last: the step of that grid.
+        step: the step of the grid to return.
     """
     if step == last:
         return path

@@ -1,0 +1,211 @@
+"""The report's sections in order: `SECTIONS`, each with its title, its text and the functions that build its blocks.
+
+The page and the Markdown both render what `walk` yields, so a section is described here once. To add one, write its function in
+a file of this folder and add a `Section` here.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from analysis.frames import STATUSES
+from analysis.report.blocks import Block, Heading, Paragraph, Report, Text
+from analysis.report.content import (
+    answers,
+    csv_files,
+    panels,
+    provenance,
+    tables,
+    trials,
+    tuning,
+)
+from analysis.statistics import Analysis
+from analysis.words import counted
+
+TITLE = "Which source, which strategy, and what it is worth"
+
+
+def _none(*_: object) -> Iterable[Block]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section; without blocks it is left out."""
+
+    id: str
+    """Its address within the page."""
+    title: str
+    text: Text = ""
+    legend: Text = ""
+    """How to read the figures; Markdown leaves it out."""
+    whole: Callable[[Report], Iterable[Block]] = _none
+    """Blocks about the whole report."""
+    figures: Callable[[Report, Analysis], Iterable[Block]] = _none
+    """Figures in one embedding; only the page calls this."""
+    each: Callable[[Report, Analysis], Iterable[Block]] = _none
+    """Other blocks about one embedding."""
+    nothing: str = ""
+    """The page's notice for an embedding without blocks."""
+    nav: str = ""
+    """Its name in the page's navigation, if not the title."""
+
+
+SECTIONS = (
+    Section("answer", "The answer", whole=answers.no_answer, each=answers.answer, nav="Answer"),
+    Section(
+        "coverage",
+        "Coverage",
+        "Planned trials by status. A stopped trial was ended early by the stopping rule; it has results up to the step that it "
+        "reached.",
+        whole=provenance.coverage,
+    ),
+    Section(
+        "ranking",
+        "Ranking and gain",
+        "The methods of each cell, best first. Two methods are compared at the last step that both reached; a method ranks by "
+        "how many others it beats. FID is the mean over seeds at the method's own last step. Gain is FID from scratch divided "
+        "by FID of the transfer, at one step for the whole cell, with its 95 % interval; p is corrected for all comparisons by "
+        "Holm's method.",
+        each=tables.ranking,
+        nav="Ranking",
+    ),
+    Section(
+        "curves",
+        "Learning curves",
+        legend="FID by generator step, one figure per cell; lower is better. Colour is the strategy, symbol the source; "
+        "the thick dashed grey line is training from scratch. Vertical lines are rungs, where all trials are measured and the "
+        "stopping rule may act. A curve that ends before its budget ends in a mark.",
+        figures=panels.learning_curves,
+        nothing="No trial has a finite FID yet.",
+    ),
+    Section(
+        "size",
+        "FID by number of training images",
+        legend="FID at the full budget by number of training images; stopped trials are left out. A dotted line connects a "
+        "transfer with the number of images at which scratch would be as good; an arrow means that scratch was not as good at "
+        "any of its sizes.",
+        figures=panels.fid_by_size,
+        nothing="No transfer trial has run its full budget yet.",
+        nav="Size",
+    ),
+    Section(
+        "savings",
+        "What a pre-trained start saves",
+        "How many times as many images, and how many times as many steps, training from scratch needs for the same FID: each "
+        "strategy with its best source.",
+        each=tables.savings,
+        nav="Savings",
+    ),
+    Section(
+        "heat",
+        "Transfer gain by source and target",
+        "Gain is FID from scratch divided by FID of the transfer, in the same cell, with the same seed if possible, at the "
+        "same step. Above ×1 transfer helps, below it hurts.",
+        "Blue is a gain above 1×, orange below. Each strategy is shown at its cell's first rung and at the last step that "
+        "transfer and scratch both reached.",
+        figures=panels.heat_maps,
+        each=tables.sources,
+        nothing="No transfer trial and scratch trial were measured at the same step yet.",
+        nav="Gain",
+    ),
+    Section("tuning", "Tuning of the strategies", whole=tuning.tables, nav="Tuning"),
+    Section(
+        "strategies",
+        "Strategies side by side",
+        "For each source, nearest first, every strategy against the best one: the ratio of their FIDs at the last step that "
+        "both reached, with its 95 % interval from the spread between seeds, which holds for all strategies of a source "
+        "together (Tukey). In bold: behind by more than noise explains, corrected for all comparisons of the report; all "
+        "others cannot be distinguished from the best.",
+        each=tables.strategies,
+        nav="Strategies",
+    ),
+    Section(
+        "classes",
+        "FID by class",
+        legend="FID of each class of a conditional generator: images generated for a class against the reference images of "
+        "that class, and the mean over the classes (intra-FID). Blue is lower than from scratch, orange higher. All values of "
+        "a figure are taken at one step, the last that all its trials reached.",
+        figures=panels.fid_by_class,
+        nav="Classes",
+    ),
+    Section(
+        "distance",
+        "Transfer gain against domain distance",
+        "Does the distance between the source's and the target's real images, known before any training, predict the gain?",
+        "All points of a figure are taken at one step, the last that every trial of the cell reached. Dashed: scratch.",
+        figures=panels.gain_by_distance,
+        each=tables.distances,
+        nothing="No distance has a gain to compare it with yet.",
+        nav="Distance",
+    ),
+    Section(
+        "knobs",
+        "Density, diversity, amount",
+        "Effect of the sources' knobs on the gain: the factor by which the gain changed, with its 95 % interval. Settings of "
+        "one domain are compared as sources, each by its mean over seeds, at the cell's common step. Diversity is the number "
+        "of classes, density the number of images per class, amount their product; exchanging one for the other keeps "
+        "the amount.",
+        each=tables.knobs,
+        nav="Density",
+    ),
+    Section(
+        "stopping",
+        "What stopping saves",
+        "Successive halving, simulated afterwards in the cells where no trial was stopped: how many of the steps it would have "
+        "saved, and whether the winner would have been the same. A method (a strategy from a source, all its seeds) stops at a "
+        "rung if it is not in the share of its cell that is kept.",
+        whole=tables.stopping,
+        nav="Stopping",
+    ),
+    Section(
+        "quality",
+        "Beyond FID",
+        "Every metric of scratch and of each strategy with its best source, at the last step that all seeds of the method "
+        "reached. A low FID can come from copied training images (memorisation well above 0.5) or from few kinds of images "
+        "(low recall, coverage and diversity). After ±: 1.96 standard errors from the sampling of images; the spread between "
+        "seeds is not included.",
+        each=tables.quality_tables,
+        nothing="No method has been measured yet.",
+    ),
+    Section(
+        "samples",
+        "Samples",
+        legend="Real images of the target, samples of scratch, and samples of the best transfer of each strategy, after "
+        "equally many steps. All grids of a cell are drawn from the same latents: images at the same place of two grids "
+        "come from the same random numbers. No image is selected; of several seeds, the trial with the lowest FID is shown.",
+        figures=lambda report, analysis: report.samples.get(analysis.embedding, ()),
+    ),
+    Section("data", "The numbers as files", whole=csv_files.links, nav="Files"),
+    Section("trials", "Trials", whole=trials.table),
+    Section("trial", "One trial", whole=trials.view),
+    Section("provenance", "Provenance", whole=provenance.provenance),
+)
+
+
+def walk(report: Report, page: bool) -> Iterator[tuple[Section, Sequence[Block]]]:
+    """Yield the sections with their blocks; with several embeddings, each has a heading.
+
+    Args:
+        report: what the sections are made from.
+        page: include figures, and what else only the page shows.
+    """
+    for section in SECTIONS:
+        text = [section.text, *([section.legend] if page else [])]
+        blocks: list[Block] = [*section.whole(report)]
+        for analysis in report.analyses:
+            of_embedding = [*(section.figures(report, analysis) if page else ()), *section.each(report, analysis)]
+            if page and not of_embedding and section.nothing:
+                of_embedding = [Paragraph(section.nothing, "notice")]
+            if of_embedding and len(report.analyses) > 1:
+                blocks.append(Heading(f"In the embedding {analysis.embedding}", 3))
+            blocks += of_embedding
+        if blocks:
+            yield section, [*(Paragraph(words) for words in text if words), *blocks]
+
+
+def meta(report: Report) -> tuple[str, str]:
+    """Return the sweeps that the report is about, and how many trials they have by status."""
+    planned = len(report.frames.trials)
+    counts = report.frames.trials["status"].value_counts()
+    by_status = ", ".join(f"{counts[status]:,} {status}" for status in STATUSES if status in counts)
+    return ", ".join(report.frames.names), counted(planned, "trial") + (f" ({by_status})" if by_status else "")
