@@ -5,20 +5,7 @@ import pandas as pd
 
 from analysis.frames import records
 from analysis.words import start
-
-#: In the order in which they are shown, and what each tells.
-METRICS = {
-    "fid": "FID",
-    "fid_infinity": "FID∞",
-    "kid": "KID",
-    "iw": "IW",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-    "diversity": "diversity",
-    "memorisation": "memorisation",
-}
+from trainers.config.metrics import metrics
 
 #: What a reader should beware of: a metric, the value beyond which, and which way; what is then said.
 _WARNINGS = (
@@ -37,13 +24,13 @@ def quality(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
         ranked: `transferability.ranking` of them.
 
     Returns:
-        One row per cell, method and metric, in the order of `ranked` and of `METRICS`: `step`; `value`, the mean over
-        `seeds`; `error`, 1.96 standard errors of it from the sampling of images (NaN where there is none).
+        One row per cell, method and metric, in the order of `ranked` and of the metrics' records: `step`; `value`, the mean
+        over `seeds`; `error`, 1.96 standard errors of it from the sampling of images (NaN where there is none).
     """
     by = ["cell", "strategy", "source", "step"]
     chosen = ranked.drop_duplicates(["cell", "strategy"]).reset_index(drop=True)
     place = {method: number for number, method in enumerate(_keys(chosen, by))}
-    rows = curves[curves["metric"].isin(list(METRICS)) & (curves["kind"] == "adapt")]
+    rows = curves[curves["metric"].isin(list(metrics())) & (curves["kind"] == "adapt")]
     rows = rows.assign(place=pd.Series(_keys(rows, by), index=rows.index, dtype="object").map(place))
     rows = rows[rows["place"].notna() & np.isfinite(rows["value"].astype(float))]
     if len(rows) == 0:
@@ -54,7 +41,7 @@ def quality(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
         value=("value", "mean"), squares=("squares", lambda each: each.sum(skipna=False)), seeds=("trial", "nunique")
     )
     means["error"] = 1.96 * np.sqrt(means["squares"].astype(float)) / means["seeds"]
-    order = {name: number for number, name in enumerate(METRICS)}
+    order = {name: number for number, name in enumerate(metrics())}
     means = means.assign(order=means["metric"].map(order)).sort_values(["place", "order"], kind="stable")
     return means.reset_index(drop=True)[_COLUMNS]
 

@@ -15,6 +15,7 @@ from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, PositiveInt, Seed, StrictBool, set_fields
 from trainers.config.embeddings import ANNOUNCED, check_embedding
+from trainers.config.metrics import EMA, stopping_metrics
 from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, check_together, steps_of
 from trainers.config.strategies import get_strategy
 
@@ -65,7 +66,8 @@ class StoppingConfig(Frozen):
     """With "none" every trial runs to its end."""
     keep: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of a cell's methods (a strategy from a source, all its seeds) that goes on at each rung, rounded up."""
-    metric: Literal["fid", "kid", "fid_ema", "kid_ema"] = "fid"
+    metric: str = "fid"
+    """One that is measured at every rung and of which less is better, e.g. kid or fid_ema."""
     protect_strategies: StrictBool = True
     """Whether a trial of every strategy's best method in a cell always goes on: a slow starter is not a poor one."""
     collapse: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -74,6 +76,13 @@ class StoppingConfig(Frozen):
     """A trial that is not its cell's best stops after so many rungs without a better value; 0: never."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0
     """Share of the cells in which nobody is stopped, for telling afterwards what stopping cost."""
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, name: str) -> str:
+        if name not in stopping_metrics():
+            raise unknown_name("metric to stop by", name, stopping_metrics())
+        return name
 
 
 class TuningConfig(Frozen):
@@ -194,7 +203,7 @@ class SweepSpec(Frozen):
         check_together(self.gan, self.training)
         for name in self.strategies:
             get_strategy(name).check(self.gan)
-        if self.stopping.metric.endswith("_ema") and not self.training.ema:
+        if self.stopping.metric.endswith(EMA) and not self.training.ema:
             raise ValueError(
                 f"stopping.metric {self.stopping.metric} needs an average of the generator: set training.ema, e.g. 0.999"
             )

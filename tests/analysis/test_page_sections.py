@@ -51,7 +51,7 @@ def test_without_classes_and_averages_nothing_is_said_of_them(see: See) -> None:
 def test_other_metrics_and_the_best_distance_are_told(see: See, size: tuple[int, int]) -> None:
     found = see("quickstart", size)
     table = found.page.locator("#quality table").first
-    assert table.locator("thead th").all_inner_texts()[3:] == ["FID", "KID", "recall", "diversity", "memorisation"]
+    assert table.locator("thead th").all_inner_texts()[3:] == ["FID ↓", "KID ↓", "recall ↑", "diversity", "memorisation"]
     assert len(table.locator("tbody tr").all()) == 4, "scratch, and three strategies with their best source"
     assert "0.400 ± 0.020" in table.inner_text()
     rows = found.page.locator("#distance .predictors tbody tr")

@@ -1,4 +1,7 @@
-"""Generated images compared with real ones: every metric by its name. A new metric is one line of `METRICS`."""
+"""Generated images compared with real ones: the functions that compute the metrics, by name.
+
+A new metric is a line of `METRICS` and a record in `trainers.config.metrics`; or a plug-in, whose record has its function.
+"""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -6,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from trainers.common.seeds import derive_seed
+from trainers.config.metrics import metrics
 from trainers.evaluation.metrics.diversity import diversity
 from trainers.evaluation.metrics.estimate import Estimate
 from trainers.evaluation.metrics.fid import fid_estimate, fid_infinity
@@ -74,17 +78,16 @@ METRICS: dict[str, Callable[[Comparison], Estimate]] = {
     "coverage": lambda pair: pair.kid_and_prdc[1].coverage,
     "diversity": lambda pair: diversity(pair.paired, pair.generated),
     "memorisation": Comparison.memorisation,
-}
-
-#: Where a metric's values lie, of those that have a bound.
-RANGES = {
-    **dict.fromkeys(("precision", "recall", "coverage", "memorisation"), (0.0, 1.0)),
-    **dict.fromkeys(("fid", "density", "diversity"), (0.0, np.inf)),
+    **{name: metric.compute for name, metric in metrics().items() if metric.compute is not None},
 }
 
 
 def interval(metric: str, estimate: Estimate) -> dict[str, float]:
-    """Return a metric's `value` with the ends, `low` and `high`, of its 95 % interval: 1.96 standard errors either way."""
-    margin = 1.96 * estimate.standard_error
-    low, high = np.clip([estimate.value - margin, estimate.value + margin], *RANGES.get(metric, (-np.inf, np.inf)))
+    """Return a metric's `value` and the ends `low` and `high` of its 95 % interval, 1.96 standard errors either way.
+
+    The ends are clipped to the metric's range; a quantity that is no metric, such as a domain's spacing, has no range.
+    """
+    margin, record = 1.96 * estimate.standard_error, metrics().get(metric)
+    limits = (-np.inf, np.inf) if record is None else (record.low, record.high)
+    low, high = np.clip([estimate.value - margin, estimate.value + margin], *limits)
     return {"value": estimate.value, "low": float(low), "high": float(high)}

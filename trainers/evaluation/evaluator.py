@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainers.common.contact_sheet import png_grid
+from trainers.config.metrics import EMA, metrics
 from trainers.config.trial import TrialConfig
 from trainers.core.gan import Gan
 from trainers.core.sampling import round_robin, sample
@@ -23,13 +24,7 @@ EVALUATION_SEED = 0
 #: Images in a sample grid.
 GRID = 32
 
-#: Metrics of the moving average of a generator, beside the generator's own.
-OF_AVERAGE = ("fid", "kid")
-
-#: Metrics that wait for the trial's end: what they add is for the last word, and they cost.
-AT_THE_END = ("fid_infinity",)
-
-#: Training images beyond which a generator of this kind learns none by heart, and looking for copies costs more than it tells.
+#: Above this many training images memorisation is not measured: it is slow then, and such a generator copies none.
 MEMORISABLE = 10_000
 
 
@@ -71,25 +66,27 @@ class Evaluator:
         images = self.images(gan)
         features = self.embedding(images)
         last = gan.step >= self.trial.training.steps
-        pair, found = Comparison(self.reference, features, self.training), []
-        for name, metric in METRICS.items():
-            if (name not in AT_THE_END or last) and (name != "memorisation" or self.training is not None):
-                estimate = metric(pair)
-                found.append(Measurement(name, estimate.value, estimate.standard_error, len(features)))
+        records, measurements = metrics(), list[Measurement]()
+        comparison = Comparison(self.reference, features, self.training)
+        for name, compute in METRICS.items():
+            record = records[name]
+            if (last or not record.last_rung_only) and (self.training is not None or not record.needs_training):
+                estimate = compute(comparison)
+                measurements.append(Measurement(name, estimate.value, estimate.standard_error, len(features)))
         if gan.classes:
-            found += self._by_class(features, gan.classes)
+            measurements += self._by_class(features, gan.classes)
         if gan.average is not None:
             averaged = Comparison(self.reference, self.embedding(self._sample(gan, gan.average)))
-            for name in OF_AVERAGE:
+            for name in (name for name, record in records.items() if record.of_average):
                 estimate = METRICS[name](averaged)
-                found.append(Measurement(f"{name}_ema", estimate.value, estimate.standard_error, len(features)))
+                measurements.append(Measurement(name + EMA, estimate.value, estimate.standard_error, len(features)))
         if gan.augment.target is not None:
             signal, probability = float(gan.augment.signal), float(gan.augment.probability)
-            learnt = {"signal": signal, "target": gan.augment.target, "probability": probability}
-            found += [Measurement(f"ada_{name}", value, None, gan.config.batch) for name, value in learnt.items()]
+            state = {"signal": signal, "target": gan.augment.target, "probability": probability}
+            measurements += [Measurement(f"ada_{name}", value, None, gan.config.batch) for name, value in state.items()]
         if last and self.trial.evaluation.iw_steps:
-            found.append(self._iw(images))
-        return tuple(found)
+            measurements.append(self._iw(images))
+        return tuple(measurements)
 
     def grid(self, gan: Gan) -> bytes:
         """Return a PNG grid of the first generated images: the same latents for every trial."""

@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.frames import STATUSES, Frames, records
 from analysis.statistics import Analysis
-from analysis.transfer import quality
 from analysis.words import counted, saved, saved_interval, span, start, times
+from trainers.config.metrics import metrics
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ def quality_tables(analysis: Analysis) -> list[Quality]:
     """Return a table per cell: scratch, and each strategy with its best source."""
     tables = []
     for _, cell in analysis.quality.groupby("cell", sort=False):
-        metrics = [name for name in quality.METRICS if name in set(cell["metric"])]
+        names = [name for name in metrics() if name in set(cell["metric"])]
         rows, methods = [], []
         for _, own in cell.groupby(["strategy", "source"], sort=False, dropna=False):
             first = records(own)[0]
             said = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(own)}
-            rows.append((start(first), first["step"], first["seeds"], [said.get(name, "") for name in metrics]))
+            rows.append((start(first), first["step"], first["seeds"], [said.get(name, "") for name in names]))
             methods.append({name: first[name] for name in ("strategy", "source_label")})
-        tables.append(Quality(str(cell["cell_label"].iloc[0]), [quality.METRICS[name] for name in metrics], rows, methods))
+        tables.append(Quality(str(cell["cell_label"].iloc[0]), [metrics()[name].heading for name in names], rows, methods))
     return tables
 
 

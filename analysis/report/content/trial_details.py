@@ -14,6 +14,7 @@ from analysis.report.content.embedded_images import FORMS, Album
 from analysis.report.content.tables import flatten
 from analysis.words import counted, start
 from bench.store import Store
+from trainers.config.metrics import label
 
 #: What becomes of a trial, in words, where no error tells more.
 _REASONS = {
@@ -34,7 +35,8 @@ def dossiers(frames: Frames, rows: list[dict[str, Any]]) -> dict[str, Any]:
         rows: the trials to tell of, rows of `Frames.trials` in the order in which to list them.
 
     Returns:
-        `trials`, each with its `key`; `values`, the parts of configs that these name by place; `environments`, by name.
+        `trials`, each with its `key`; `values`, the parts of configs that these name by place; `environments`, by name;
+        `labels` of the metrics.
     """
     values: dict[str, int] = {}
     curves = _curves(frames, {row["key"] for row in rows})
@@ -56,7 +58,9 @@ def dossiers(frames: Frames, rows: list[dict[str, Any]]) -> dict[str, Any]:
     environments = {
         row["environment"]: [list(pair) for pair in flatten(row["details"])] for row in records(frames.environments)
     }
-    return {"trials": trials, "values": [json.loads(text) for text in values], "environments": environments}
+    labels = {name: label(name) for trial in curves.values() for curve in trial.values() for name in curve["metrics"]}
+    parts = [json.loads(text) for text in values]
+    return {"trials": trials, "values": parts, "environments": environments, "labels": labels}
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,6 @@ function make(tag, attributes = {}, ...inside) {
   return element;
 }
 
-/** What a metric is called. */
-const named = (metric) => metric.replace(/^(fid|kid|iw)/, (name) => name.toUpperCase()).replace("_infinity", "∞").replaceAll("_", " ");
-
 /** A part of a configuration, in words. */
 function spell(value) {
   if (value === null || value === "") return "none";
@@ -70,7 +67,7 @@ function curve(trial, embedding, metric, plot) {
     xaxis: { automargin: true, tickvals: kept, ticktext: kept.map((index) => String(rungs[index])), zeroline: false,
       title: { text: "generator step" } },
     yaxis: { automargin: true, type: log ? "log" : "linear", ...(log ? logTicks(values) : { nticks: 6 }), zeroline: false,
-      title: { text: named(metric) } } }),
+      title: { text: told.labels[metric] } } }),
   { responsive: true, displayModeBar: false });
 }
 
@@ -78,10 +75,10 @@ function measured(trial) {
   return Object.entries(trial.curves).flatMap(([embedding, { steps, metrics }]) => {
     const names = Object.keys(metrics).sort((a, b) => (b === "fid") - (a === "fid") || a.localeCompare(b));
     const plot = make("div", { role: "img", "aria-label": `Curve of ${trial.name}; the table beneath has its numbers` });
-    const options = names.map((name) => make("option", { value: name }, named(name)));
+    const options = names.map((name) => make("option", { value: name }, told.labels[name]));
     const choice = make("select", { "aria-label": "Metric of the curve" }, ...options);
     choice.addEventListener("change", () => curve(trial, embedding, choice.value, plot));
-    const heads = ["step", ...names.map(named)].map((name) => make("th", { scope: "col", class: "number" }, name));
+    const heads = ["step", ...names.map((name) => told.labels[name])].map((name) => make("th", { scope: "col", class: "number" }, name));
     const rows = steps.map((step, index) => make("tr", {}, make("th", { scope: "row", class: "number" }, step.toLocaleString("en")),
       ...names.map((name) => make("td", { class: "number" }, metrics[name][index] ?? ""))));
     const table = make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
