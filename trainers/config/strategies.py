@@ -4,11 +4,13 @@ Each is a small class and one line in the registry. Its fields are options, whic
 ``freeze-d[blocks=2]``. Needs no torch, so that planning is quick.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from trainers.common.errors import UserError
-from trainers.config import blocks
+from trainers.config import blocks, plugins
 from trainers.config.blocks import Network
 from trainers.config.options import option, parse
 from trainers.config.settings import GanConfig
@@ -217,13 +219,28 @@ STRATEGIES: dict[str, type[Strategy]] = {
 
 
 @cache
+def strategies() -> Mapping[str, type[Strategy]]:
+    """Return every strategy by name, the built-in ones before those of plug-ins.
+
+    Raises:
+        UserError: a plug-in is not what it should be.
+    """
+    expected = "a subclass of trainers.config.strategy.Strategy"
+    return {**STRATEGIES, **plugins.load("transfergan.strategies", expected, _name_of, STRATEGIES)}
+
+
+def _name_of(plugin: Any) -> str | None:
+    return getattr(plugin, "key", "") if isinstance(plugin, type) and issubclass(plugin, Strategy) else None
+
+
+@cache
 def get_strategy(text: str) -> Strategy:
     """Return the strategy of that name, with the options that it bears.
 
     Raises:
         UserError: there is none of that name (the nearest are named), or an option makes no sense.
     """
-    return parse("strategy", text, STRATEGIES, "finetune[from=unconditional]")
+    return parse("strategy", text, strategies(), "finetune[from=unconditional]")
 
 
 @cache

@@ -1,15 +1,18 @@
 """Domains by name: built-in ones, torchvision's data sets, the user's own folders. Needs no torch until a data set is read."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from trainers.common.errors import UserError, unknown_name
+from trainers.config import plugins
 from trainers.config.sources import mixture, parts
 from trainers.domains.base import Domain, Images, Split
 from trainers.domains.knobs import Knobs, split_name, with_knobs
 from trainers.domains.subsets import subset
 
-__all__ = ["OWN", "Domain", "Images", "Split", "builtin_names", "get", "subset", "torchvision_names"]
+__all__ = ["OWN", "Domain", "Images", "Split", "builtin_names", "get", "plugin_domains", "subset", "torchvision_names"]
 
 #: Kinds of domains of the user's own, with an example of each.
 OWN = {
@@ -27,6 +30,21 @@ def builtin_names() -> tuple[str, ...]:
     return tuple(BUILTIN)
 
 
+@cache
+def plugin_domains() -> Mapping[str, Domain]:
+    """Return the domains of plug-ins by name.
+
+    Raises:
+        UserError: a plug-in is not what it should be.
+    """
+    taken = (*builtin_names(), *torchvision_names(), *OWN)
+    return plugins.load("transfergan.domains", "a trainers.domains.Domain", _plugin_name, taken)
+
+
+def _plugin_name(plugin: Any) -> str | None:
+    return plugin.name if isinstance(plugin, Domain) else None
+
+
 def torchvision_names() -> tuple[str, ...]:
     """Return the names of torchvision's data sets, whether or not they are on this machine."""
     from trainers.domains.torchvision.catalogue import CATALOGUE
@@ -35,7 +53,7 @@ def torchvision_names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Domain:
-    """Return the domain of that name: built-in, torchvision's, or one of `OWN`, with knobs in brackets behind it if any.
+    """Return the domain of that name: built-in, a plug-in's, torchvision's, or one of `OWN`, with knobs in brackets if any.
 
     Or the mixture of several, see `trainers.sources` for its name. The same object at every call of a process. See
     `trainers.domains.knobs` for the knobs.
@@ -78,9 +96,10 @@ def _get(name: str) -> Domain:
 
     if name in CATALOGUE:
         return torchvision_domain(name, data_root())
-    if name not in BUILTIN:
-        raise unknown_name("domain", name, (*BUILTIN, *CATALOGUE, *(f"{kind}:PATH" for kind in OWN)))
-    return BUILTIN[name]
+    domains = {**BUILTIN, **plugin_domains()}
+    if name not in domains:
+        raise unknown_name("domain", name, (*domains, *CATALOGUE, *(f"{kind}:PATH" for kind in OWN)))
+    return domains[name]
 
 
 @cache
