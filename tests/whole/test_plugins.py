@@ -54,6 +54,8 @@ print(json.dumps({
 }))
 """
 
+NAMES = {"targets": "discs", "strategies": "freeze-ends", "stopping.metric": "mean_shift", "evaluation.embedding": "colours"}
+
 
 def run(script: str, packages: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(packages), str(Path(__file__).resolve().parents[2])])
@@ -75,14 +77,8 @@ def test_a_sweep_with_a_plug_in_of_each_kind(tmp_path: Path):
     assert found["package"] == "0.1"
     assert found["strategies"]["freeze-ends"].startswith("The critic's two ends are frozen")
     assert any("discs" in line and "plug-in" in line for line in found["domains"].splitlines())
-    hints = {
-        "targets": "discs",
-        "strategies": "freeze-ends",
-        "stopping.metric": "mean_shift",
-        "evaluation.embedding": "colours",
-    }
-    for key, hint in hints.items():
-        assert f"did you mean {hint}" in found["mistakes"][key]
+    for key, message in found["mistakes"].items():
+        assert f"did you mean {NAMES[key]}" in message, key
     page = (tmp_path / "page.html").read_text()
     assert "mean shift ↓" in page
     assert '"mean_shift":"mean shift"' in page
