@@ -71,7 +71,7 @@ def test_a_mixture_of_paths_comes_apart_again(paths: tuple[str, ...]):
     ([], "a list to mix"),
     ([["letters"], "shapes"], "a list to mix"),
     (3, "a list to mix"),
-    (["letters", "letters -> shapes"], "holds the chain"),
+    (["letters", "letters -> shapes"], "has the chain"),
     (["folder:a)+b", "letters"], "rename the folder"),
 ], ids=str)  # fmt: skip
 def test_an_entry_that_makes_no_sense_is_refused(entry: Any, said: str):
