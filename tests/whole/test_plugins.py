@@ -21,7 +21,8 @@ from tests.support import tiny
 from bench.sweeps.plan import make_plan
 from bench.sweeps.spec import load_spec
 tiny.write_spec(__import__("pathlib").Path("."), **tiny.SMALL | {
-    "sources": ["numerals"], "targets": ["discs"], "strategies": ["scratch", "freeze-ends[blocks=1]"],
+    "sources": ["numerals"], "targets": ["discs"], "gan": {"resolution": 16, "width": 4, "latent": 16},
+    "strategies": ["scratch", "freeze-ends[blocks=1]"],
     "evaluation": {"samples": 64, "first_rung": 4, "embedding": "colours"}, "stopping": {"metric": "mean_shift"},
 })
 plan = make_plan(load_spec("tiny.yaml"))
@@ -32,7 +33,7 @@ from tests.support.command_line import call
 from trainers.config.embeddings import embedding_identity
 store = open_store("store", create=True)
 tiny.run_here(plan, store)
-distances.measure("store", plan.spec.name, "colours", 8, 64, "numerals", None, ("discs",))
+distances.measure("store", plan.spec.name, "colours", 16, 64, "numerals", None, ("discs",))
 assert not call("report", "--store", "store", "--out", "page.html").exit_code
 environment = json.loads(store.read("environments")["details"][0])
 listed = {row["name"]: row["about"] for row in json.loads(call("strategies", "tiny.yaml", "--json").stdout)}
