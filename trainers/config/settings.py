@@ -48,7 +48,7 @@ class GanConfig(Frozen):
 
 
 class TrainingConfig(Frozen):
-    """How a GAN is trained: by default WGAN-GP (Gulrajani et al. 2017), with AC-GAN's head if conditional (Odena et al. 2017)."""
+    """How a GAN is trained: by default WGAN-GP (Gulrajani et al. 2017), an AC-GAN head if conditional (Odena et al. 2017)."""
 
     loss: Literal["wgan-gp", "hinge", "non-saturating"] = "wgan-gp"
     steps: PositiveInt = 200

@@ -17,23 +17,23 @@ from trainers.evaluation.metrics.memorisation import memorisation
 from trainers.evaluation.metrics.prdc import Prdc, kid_and_prdc
 from trainers.evaluation.references import Reference
 
-#: Neighbours that reach to the rim of a ball of precision, recall, density and coverage; fewer where a set has no more.
+#: The k of precision, recall, density and coverage: a ball reaches to the k-th nearest neighbour. Less for smaller sets.
 NEIGHBOURS = 5
 
-#: Real images that every generated one is paired with, at most: a fixed choice of them where there are more.
+#: Most real images that are paired with every generated image; of more, a fixed random choice.
 PAIRED = 10_000
 
 
 class Comparison:
-    """Features of generated images beside a reference; what several metrics need is computed once, when the first asks."""
+    """Features of generated images and of a reference; intermediate results that metrics share are computed once, on demand."""
 
     def __init__(self, reference: Reference, generated: np.ndarray, training: np.ndarray | None = None) -> None:
-        """Compare.
+        """Set the features to compare.
 
         Args:
             reference: features of the real images, 2 or more (KID takes 4).
             generated: features float32 (M, D).
-            training: features float32 (L, D) of the images that the generator was trained on, where they are known.
+            training: features float32 (L, D) of the generator's training images, if known.
         """
         self.reference = reference
         self.generated = generated
@@ -41,7 +41,7 @@ class Comparison:
 
     @cached_property
     def paired(self) -> np.ndarray:
-        """Features of the real images for all that looks at pairs."""
+        """Features of the real images for the metrics of pairs, at most `PAIRED`."""
         features = self.reference.features
         if len(features) <= PAIRED:
             return features
@@ -50,20 +50,20 @@ class Comparison:
 
     @cached_property
     def kid_and_prdc(self) -> tuple[Estimate, Prdc]:
-        """See `trainers.evaluation.kid` and `trainers.evaluation.prdc`."""
+        """See `trainers.evaluation.metrics.kid` and `trainers.evaluation.metrics.prdc`."""
         k = min(NEIGHBOURS, len(self.paired) - 1, len(self.generated) - 1)
         return kid_and_prdc(self.paired, self.generated, k)
 
     def fid(self) -> Estimate:
-        """See `trainers.evaluation.fid`."""
+        """See `trainers.evaluation.metrics.fid`."""
         return fid_estimate(self.reference.features, self.generated, self.reference.statistics)
 
     def fid_infinity(self) -> Estimate:
-        """See `trainers.evaluation.fid`."""
+        """See `trainers.evaluation.metrics.fid`."""
         return fid_infinity(self.reference.statistics, self.generated, seed=0)
 
     def memorisation(self) -> Estimate:
-        """See `trainers.evaluation.memorisation`."""
+        """See `trainers.evaluation.metrics.memorisation`; needs `training`."""
         assert self.training is not None
         return memorisation(self.training, self.paired, self.generated)
 
@@ -71,12 +71,12 @@ class Comparison:
 METRICS: dict[str, Callable[[Comparison], Estimate]] = {
     "fid": Comparison.fid,
     "fid_infinity": Comparison.fid_infinity,
-    "kid": lambda pair: pair.kid_and_prdc[0],
-    "precision": lambda pair: pair.kid_and_prdc[1].precision,
-    "recall": lambda pair: pair.kid_and_prdc[1].recall,
-    "density": lambda pair: pair.kid_and_prdc[1].density,
-    "coverage": lambda pair: pair.kid_and_prdc[1].coverage,
-    "diversity": lambda pair: diversity(pair.paired, pair.generated),
+    "kid": lambda comparison: comparison.kid_and_prdc[0],
+    "precision": lambda comparison: comparison.kid_and_prdc[1].precision,
+    "recall": lambda comparison: comparison.kid_and_prdc[1].recall,
+    "density": lambda comparison: comparison.kid_and_prdc[1].density,
+    "coverage": lambda comparison: comparison.kid_and_prdc[1].coverage,
+    "diversity": lambda comparison: diversity(comparison.paired, comparison.generated),
     "memorisation": Comparison.memorisation,
     **{name: metric.compute for name, metric in metrics().items() if metric.compute is not None},
 }

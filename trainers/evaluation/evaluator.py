@@ -1,4 +1,4 @@
-"""What a trial is measured by: every metric of its generator against the whole reference split, never the training subset."""
+"""Measures a trial: every metric of its generator against the target's whole reference split, never the training subset."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from trainers.evaluation.metrics.iw import iw_distance
 from trainers.evaluation.references import References
 from trainers.networks import Generator
 
-#: Latents of the evaluation: the same for every trial, so that trials are compared on equal draws.
+#: Seed of the latents: the same for every trial, so trials are compared on equal draws.
 EVALUATION_SEED = 0
 
 #: Images in a sample grid.
@@ -30,7 +30,7 @@ MEMORISABLE = 10_000
 
 @dataclass(frozen=True)
 class Measurement:
-    """One metric's value, its standard error where it has one, and how many generated images are behind it."""
+    """The value of a metric, its standard error if it has one, and the number of generated images that it is computed from."""
 
     metric: str
     value: float
@@ -41,13 +41,13 @@ class Measurement:
 class Evaluator:
     """Measures the generator of one trial.
 
-    Of a conditional generator also FID class by class, each against the reference images of that class, and their mean, the
-    intra-FID of Miyato & Koyama (2018). Of a generator with a moving average, FID and KID of that beside it. Under ADA also the
-    critic's overfitting signal, its target and the probability of a transform.
+    For a conditional generator this includes FID class by class, each against the reference images of that class, and their
+    mean, the intra-FID of Miyato & Koyama (2018); for a generator with a moving average some metrics of the average; under ADA
+    the critic's overfitting signal, its target and the probability of a transform.
     """
 
     def __init__(self, trial: TrialConfig, training: Images, references: References, device: str) -> None:
-        """Embed the training images and have the reference at hand."""
+        """Load the embedding and the reference, and embed the training images unless they are too many."""
         self.trial = trial
         self.device = device
         self.embedding: Embedding = load_embedding(trial.evaluation.embedding, device)
@@ -56,13 +56,13 @@ class Evaluator:
         self.sampled: tuple[int, np.ndarray] | None = None
 
     def images(self, gan: Gan) -> np.ndarray:
-        """Return the generated images that the metrics of this step are computed on, uint8 (samples, H, W, 3)."""
+        """Return the generated images from which the metrics of this step are computed, uint8 (samples, H, W, 3)."""
         if self.sampled is None or self.sampled[0] != gan.step:
             self.sampled = gan.step, self._sample(gan, gan.generator)
         return self.sampled[1]
 
     def __call__(self, gan: Gan) -> tuple[Measurement, ...]:
-        """Measure the generator as it is now."""
+        """Return all measurements of the generator at its present step."""
         images = self.images(gan)
         features = self.embedding(images)
         last = gan.step >= self.trial.training.steps
@@ -89,24 +89,26 @@ class Evaluator:
         return tuple(measurements)
 
     def grid(self, gan: Gan) -> bytes:
-        """Return a PNG grid of the first generated images: the same latents for every trial."""
+        """Return a PNG grid of the first generated images; every trial has the same latents."""
         return png_grid(self.images(gan)[:GRID])
 
     def _sample(self, gan: Gan, generator: Generator) -> np.ndarray:
         return sample(generator, gan.latent, self.trial.evaluation.samples, EVALUATION_SEED)
 
     def _by_class(self, features: np.ndarray, classes: int) -> list[Measurement]:
-        """Return ``fid/CLASS`` of every class with two images or more on either side, and ``intra_fid``, their mean."""
-        labels, known = round_robin(len(features), classes), self.reference.by_class
-        found = []
+        """Return ``fid/CLASS`` of every class with two real and two generated images or more, and their mean, ``intra_fid``."""
+        labels, references = round_robin(len(features), classes), self.reference.by_class
+        measurements = []
         for label, name in enumerate(self.trial.domain.classes):
-            own = features[labels == label]
-            if label in known and len(own) > 1:
-                found.append(Measurement(f"fid/{name}", fid(known[label], statistics(own)), None, len(own)))
-        if found:
-            mean = float(np.mean([each.value for each in found]))
-            found.append(Measurement("intra_fid", mean, None, sum(each.samples for each in found)))
-        return found
+            generated = features[labels == label]
+            if label in references and len(generated) > 1:
+                value = fid(references[label], statistics(generated))
+                measurements.append(Measurement(f"fid/{name}", value, None, len(generated)))
+        if measurements:
+            mean = float(np.mean([measurement.value for measurement in measurements]))
+            samples = sum(measurement.samples for measurement in measurements)
+            measurements.append(Measurement("intra_fid", mean, None, samples))
+        return measurements
 
     def _iw(self, images: np.ndarray) -> Measurement:
         real = get(self.trial.domain.name).load("reference", self.trial.gan.resolution).images
@@ -116,7 +118,7 @@ class Evaluator:
 
 
 def real_grid(name: str, resolution: int) -> bytes:
-    """Return a PNG grid of a domain's reference images, spread over the split."""
+    """Return a PNG grid of a domain's reference images, evenly spaced over the split."""
     domain = get(name)
     count = domain.count("reference")
     chosen = np.linspace(0, count - 1, min(GRID, count)).round().astype(int)
