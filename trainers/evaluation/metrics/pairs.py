@@ -172,7 +172,7 @@ class Pairs:
         return squares
 
     def below(self, tile: Tile, *limits: NDArray[np.float64]) -> list[NDArray[np.bool_]]:
-        """Return for each limit, float64 (R, 1) or (1, C), which of a tile's squared distances (R, C) are below it in float64."""
+        """Return by limit, float64 (R, 1) or (1, C), which of a tile's squared distances (R, C) are below it in float64."""
         bounds = self.lower_bounds(tile)
         if not self.single:
             return [bounds < limit for limit in limits]
@@ -195,7 +195,7 @@ class Pairs:
 
 
 def above(limits: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the nearest float32 values that are not below the limits."""
+    """Return float32 values that are not below the limits, and next to them."""
     with np.errstate(over="ignore"):  # a limit beyond float32 becomes infinite
         return np.nextafter(limits.astype(np.float32), np.float32(np.inf))
 
