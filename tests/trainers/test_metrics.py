@@ -22,6 +22,8 @@ def test_distances_say_which_way_is_nearer():
     }  # fmt: skip
     with pytest.raises(ValueError, match="must be 'lower' or 'higher'"):
         Metric(name="hue", label="hue", between_domains=True)
+    with pytest.raises(ValueError, match="needs training images"):
+        Metric(name="hue", label="hue", of_average=True, needs_training=True)
 
 
 @pytest.mark.parametrize(("name", "words"), [

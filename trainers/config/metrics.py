@@ -40,6 +40,8 @@ class Metric:
     def __post_init__(self) -> None:
         if self.between_domains and self.better is None:
             raise ValueError(f"metric {self.name!r} is a distance, so `better` must be 'lower' or 'higher'")
+        if self.needs_training and (self.between_domains or self.of_average):
+            raise ValueError(f"metric {self.name!r} needs training images, which a distance and a moving average do not have")
 
     @property
     def heading(self) -> str:
