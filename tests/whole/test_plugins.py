@@ -38,7 +38,7 @@ assert not call("report", "--store", "store", "--out", "page.html").exit_code
 environment = json.loads(store.read("environments")["details"][0])
 listed = {row["name"]: row["about"] for row in json.loads(call("strategies", "tiny.yaml", "--json").stdout)}
 mistakes = {
-    key: call("plan", "tiny.yaml", "--set", f"{key}={value}").stderr
+    key: str(call("plan", "tiny.yaml", "--set", f"{key}={value}").exception)
     for key, value in {
         "targets": "[disks]", "strategies": "[freeze-end]", "stopping.metric": "mean_shifts", "evaluation.embedding": "colour",
     }.items()
