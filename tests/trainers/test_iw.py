@@ -1,4 +1,4 @@
-"""The independent critic on real images that are spoilt more and more, and its guards."""
+"""The independent critic on increasingly corrupted real images, and its errors."""
 
 from itertools import pairwise
 
