@@ -51,7 +51,7 @@ def script(network: nn.Module, file: Path) -> Path:
 
 
 class Inception(nn.Module):
-    """A smaller version of the network in clean-fid's file: layers that take normalised images (N, 3, 299, 299), with batch norm."""
+    """A smaller network than in clean-fid's file: layers that take normalised images (N, 3, 299, 299), with batch norm."""
 
     def __init__(self) -> None:
         super().__init__()
