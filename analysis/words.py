@@ -4,6 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from trainers.config.metrics import label
+
 _PHRASES = {  # other strategies appear by name
     "scratch": "training from scratch",
     "finetune": "fine-tuning both networks",
@@ -39,8 +41,7 @@ def times(log2: float) -> str:
 
 def predictor(row: Row) -> str:
     """Return the name of a row of `compare_predictors`."""
-    name = row["kind"].upper() if row["kind"] in ("fid", "kid") else row["kind"]
-    return f"{name} of {'the real images' if row['via'] == 'real' else 'generated images'}"
+    return f"{label(row['kind'])} of {'the real images' if row['via'] == 'real' else 'generated images'}"
 
 
 def as_high(higher: float, lower: float) -> str:

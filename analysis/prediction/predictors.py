@@ -9,9 +9,7 @@ from analysis.prediction import resampling
 from analysis.transfer import sources
 from analysis.transfer import transferability as tf
 from analysis.transfer.significance import holm
-
-#: Kinds of distance in the store, with the direction that is nearer: -1 if lower, 1 if higher.
-NEARER = {"fid": -1, "kid": -1, "precision": 1, "recall": 1, "density": 1, "coverage": 1}
+from trainers.config.metrics import distances as distance_metrics
 
 _COLUMNS = ["kind", "via", "rho", "low", "high", "interval_low", "interval_high", "over", "pooled", "pooled_low", "pooled_high"]
 _COLUMNS += ["p", "p_holm", "hits", "regret", "chance", "groups", "least", "most", "targets"]
@@ -42,7 +40,8 @@ def compare_predictors(gains: pd.DataFrame, distances: pd.DataFrame) -> pd.DataF
     available = set(zip(distances["kind"], distances["trial"].isna(), strict=True))
     rows = []
     for via in get_args(tf.Via):
-        for kind, sign in NEARER.items():
+        for metric in distance_metrics():
+            kind = metric.name
             if (kind, via == "real") not in available:
                 continue
             seeds = tf.with_distance(gains, distances, kind, via)
@@ -50,7 +49,7 @@ def compare_predictors(gains: pd.DataFrame, distances: pd.DataFrame) -> pd.DataF
             if len(points):
                 points = points[points.groupby(["cell", "strategy"])["source"].transform("size") >= 3]
             if len(points):
-                points = points.assign(nearness=sign * points["distance"].astype(float))
+                points = points.assign(nearness=metric.sign * points["distance"].astype(float))
                 rows.append({"kind": kind, "via": via, **_statistics(points, seeds)})
     table = pd.DataFrame(rows, columns=_COLUMNS)
     table["p_holm"] = holm(table["p"].astype(float))

@@ -6,20 +6,7 @@ import pandas as pd
 from analysis.frames import records
 from analysis.transfer.transferability import of_best_sources
 from analysis.words import start
-
-#: Metrics in the order in which they are shown, with their labels.
-METRICS = {
-    "fid": "FID",
-    "fid_infinity": "FID∞",
-    "kid": "KID",
-    "iw": "IW",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-    "diversity": "diversity",
-    "memorisation": "memorisation",
-}
+from trainers.config.metrics import metrics
 
 #: Warnings: the metric, its limit, the side of the limit that is bad (1: above), and the text.
 _WARNINGS = (
@@ -38,10 +25,10 @@ def metrics_of_best(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
         ranked: `transferability.ranking` of them.
 
     Returns:
-        One row per cell, method and metric, in the order of `ranked` and of `METRICS`: `step`; `value`, the mean over
+        One row per cell, method and metric, in the order of `ranked` and of `metrics()`: `step`; `value`, the mean over
         `seeds`; `error`, 1.96 standard errors of `value` from the sampling of images (NaN if unknown).
     """
-    rows = curves[curves["metric"].isin(list(METRICS)) & (curves["kind"] == "adapt")]
+    rows = curves[curves["metric"].isin(list(metrics())) & (curves["kind"] == "adapt")]
     rows = of_best_sources(rows[np.isfinite(rows["value"].astype(float))], ranked, ["cell", "strategy", "source", "step"])
     if len(rows) == 0:
         return pd.DataFrame(columns=_COLUMNS)
@@ -51,7 +38,7 @@ def metrics_of_best(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
         value=("value", "mean"), squares=("squares", lambda squares: squares.sum(skipna=False)), seeds=("trial", "nunique")
     )
     means["error"] = 1.96 * np.sqrt(means["squares"].astype(float)) / means["seeds"]
-    order = {name: number for number, name in enumerate(METRICS)}
+    order = {name: number for number, name in enumerate(metrics())}
     means = means.assign(order=means["metric"].map(order)).sort_values(["place", "order"], kind="stable")
     return means.reset_index(drop=True)[_COLUMNS]
 

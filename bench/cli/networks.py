@@ -21,11 +21,12 @@ def strategies(
     """Say what each strategy copies, trains and holds near the source, of a sweep's networks, and with which options."""
     from bench.sweeps.spec import load_spec
     from trainers.adaptation.describe import inventory
-    from trainers.config.strategies import STRATEGIES, get_strategy
+    from trainers.config.strategies import get_strategy
+    from trainers.config.strategies import strategies as known
 
     loaded = load_spec(spec, overrides or ())
     found = []
-    for name in dict.fromkeys((*STRATEGIES, *(get_strategy(text).name for text in loaded.strategies))):
+    for name in dict.fromkeys((*known(), *(get_strategy(text).name for text in loaded.strategies))):
         strategy = get_strategy(name)
         try:
             found.append(inventory(strategy, loaded.gan))

@@ -146,7 +146,8 @@ def distances(
 
     from bench.driver.ledger import Ledger
     from bench.run.sweep import run_distances
-    from bench.worker.distances import KINDS, between
+    from bench.worker.distances import between
+    from trainers.config import metrics
 
     plan = plan_of(spec, overrides, store)
     opened = open_at(store, create=True)
@@ -155,12 +156,12 @@ def distances(
     if as_json:
         typer.echo(json.dumps(rows))
     else:
-        table = Table(box=None, pad_edge=False)
-        for column in ("source", "target", *KINDS):
-            table.add_column(column, justify="right" if column in KINDS else "left", no_wrap=True)
+        table, kinds = Table(box=None, pad_edge=False), [metric.name for metric in metrics.distances()]
+        for column in ("source", "target", *kinds):
+            table.add_column(column, justify="right" if column in kinds else "left", no_wrap=True)
         values = {(row["source"], row["trial"], row["target"], row["kind"]): row["value"] for row in rows}
         for source, trial, target in dict.fromkeys(key[:3] for key in values):
-            figures = [f"{values[source, trial, target, kind]:.4g}" for kind in KINDS]
+            figures = [f"{values[source, trial, target, kind]:.4g}" for kind in kinds]
             table.add_row(f"{source}'s generator" if trial else source, target, *figures)
         Console().print(table)
     if failures:

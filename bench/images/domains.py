@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainers.common.errors import UserError
-from trainers.domains import OWN, Domain, builtin_names, get, torchvision_names
+from trainers.domains import OWN, Domain, builtin_names, get, plugin_domains, torchvision_names
 from trainers.domains.files.collection import Collection
 from trainers.domains.torchvision.domain import TorchvisionDomain
 
@@ -17,7 +17,7 @@ COLUMNS = ("name", "train", "reference", "classes", "state", "licence")
 def rows() -> list[tuple[str, ...]]:
     """Return a row for every domain, with official counts for data sets that are missing."""
     table: list[tuple[str, ...]] = []
-    for name in (*builtin_names(), *torchvision_names()):
+    for name in (*builtin_names(), *plugin_domains(), *torchvision_names()):
         domain = get(name)
         train, reference, classes, state = _counted(domain)
         table.append((name, f"{train:,}", f"{reference:,}", str(classes), state, domain.licence))
@@ -117,7 +117,8 @@ def near_duplicates(domain: Domain, resolution: int) -> str:
 def _counted(domain: Domain) -> tuple[int, int, int, str]:
     """Return the numbers of training images, reference images and classes, and the state as a phrase."""
     if not isinstance(domain, TorchvisionDomain):
-        state = "ready" if isinstance(domain, Collection) else "built in"
+        made = "plug-in" if domain.name.partition("[")[0] in plugin_domains() else "built in"
+        state = "ready" if isinstance(domain, Collection) else made
         return domain.count("train"), domain.count("reference"), len(domain.classes), state
     entry, state = domain.entry, "missing"
     if domain.ready() is None:

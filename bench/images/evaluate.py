@@ -45,6 +45,7 @@ def evaluate(
     import torch
 
     from trainers.config.embeddings import check_embedding
+    from trainers.config.metrics import metrics as records
     from trainers.domains import get
     from trainers.evaluation.comparison import METRICS, Comparison, interval
     from trainers.evaluation.embeddings.loading import load_embedding
@@ -62,15 +63,16 @@ def evaluate(
     check_measurable(domain, resolution)
     images = _images(folder, resolution)
     chosen = list(metrics or METRICS)
-    if "memorisation" in chosen and domain.count("train") > MEMORISABLE:
+    copying = [name for name in chosen if records()[name].needs_training]
+    if copying and domain.count("train") > MEMORISABLE:
         if metrics:
             count = f"{domain.count('train'):,} training images, more than {MEMORISABLE:,}"
-            raise UserError(f"--metrics memorisation is not measured for {against}, which has {count}; leave it out")
-        chosen.remove("memorisation")
+            raise UserError(f"--metrics {copying[0]} is not measured for {against}, which has {count}; leave it out")
+        chosen = [name for name in chosen if name not in copying]
 
     tell(f"embedding {len(images):,} images and {domain.count('reference'):,} of {against} with {network.identity}")
     reference = references(against, resolution, network)
-    training = network(domain.load("train", resolution).images) if "memorisation" in chosen else None
+    training = network(domain.load("train", resolution).images) if set(copying) & set(chosen) else None
     pair = Comparison(reference, network(images), training)
     results = {}
     for name in chosen:

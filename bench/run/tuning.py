@@ -19,6 +19,7 @@ from bench.store import Store
 from bench.sweeps.plan import Imports, Plan, make_plan
 from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError
+from trainers.config.metrics import label
 from trainers.config.settings import TrainingConfig
 from trainers.config.trial import TUNED, TrialConfig
 from trainers.domains import Domain, get
@@ -169,7 +170,7 @@ class Search:
 
 def lines(record: Record) -> list[str]:
     """Return what a search has found, a line for each method, and what it cost."""
-    metric, cost = record["metric"].upper(), record["cost"]
+    metric, cost = label(record["metric"]), record["cost"]
     said = []
     for row in record["methods"]:
         own = "" if row["own"] is None else f", with the sweep's own {row['own']:.4g}"

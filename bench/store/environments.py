@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.store import Store
+from trainers.config import plugins
 
 PACKAGES = ("transfergan", "torch", "torchvision", "ray", "numpy", "pillow", "scikit-learn", "safetensors")
 
@@ -27,7 +28,7 @@ def machine_details(*, gpu: bool = False) -> dict[str, Any]:
         "processor": _processor(),
         "device": "cpu",
         "git_commit": _git_commit(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES} | plugins.packages(),
     }
     if gpu:
         import torch

@@ -18,6 +18,7 @@ from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, PositiveInt, Seed, StrictBool, set_fields
 from trainers.config.embeddings import ANNOUNCED, check_embedding
+from trainers.config.metrics import EMA, stopping_metrics
 from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, check_together, steps_of
 from trainers.config.strategies import get_strategy
 
@@ -55,7 +56,8 @@ class StoppingConfig(Frozen):
     keep: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of a cell's methods (a strategy from a source, with all seeds) that continues at each rung, rounded up; above 0, at
     most 1."""
-    metric: Literal["fid", "kid", "fid_ema", "kid_ema"] = "fid"
+    metric: str = "fid"
+    """A metric that is measured at every rung and of which lower is better, e.g. kid or fid_ema."""
     protect_strategies: StrictBool = True
     """Whether one trial of each strategy's best method in a cell always continues, as some strategies improve late."""
     collapse: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -64,6 +66,13 @@ class StoppingConfig(Frozen):
     """Rungs without a better value after which a trial stops, unless its method is its cell's best; 0: never."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0
     """Share of the cells in which no trial is stopped, so that the cost of stopping can be measured; 0 to 1."""
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, name: str) -> str:
+        if name not in stopping_metrics():
+            raise unknown_name("metric to stop by", name, stopping_metrics())
+        return name
 
 
 class TuningConfig(Frozen):
@@ -190,7 +199,7 @@ class SweepSpec(Frozen):
         check_together(self.gan, self.training)
         for name in self.strategies:
             get_strategy(name).check(self.gan)
-        if self.stopping.metric.endswith("_ema") and not self.training.ema:
+        if self.stopping.metric.endswith(EMA) and not self.training.ema:
             raise ValueError(
                 f"stopping.metric {self.stopping.metric} needs an average of the generator: set training.ema, e.g. 0.999"
             )

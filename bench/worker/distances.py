@@ -1,6 +1,8 @@
 """How far each source is from each target, by its real images and by its pre-trained generator's samples.
 
-And how diverse and how dense each domain is by itself. Every domain is embedded once: its reference is in the store.
+Metrics are taken with the source's images for generated ones and the target's for real ones: recall is the share of the target
+that the source reaches. Also how diverse and how dense each domain is by itself. Every domain is embedded once: its reference
+is in the store.
 """
 
 from collections.abc import Iterator
@@ -13,16 +15,13 @@ from bench.store.trial_files import last_checkpoint
 from bench.sweeps.plan import Plan
 from trainers.common.errors import UserError
 from trainers.config.embeddings import embedding_identity
+from trainers.config.metrics import distances
 from trainers.config.sources import links
 from trainers.config.trial import TrialConfig
 from trainers.domains import get
 
 #: One source, by its name, against the targets: arguments of `measure` beside the common ones.
 Task = tuple[str, str | None, tuple[str, ...]]
-
-#: The kinds of distance. The last four are of the source's images for generated ones and the target's for real ones: recall
-#: is the share of the target that the source reaches. Of these more is nearer.
-KINDS = ("fid", "kid", "precision", "recall", "density", "coverage")
 
 #: A domain's own figures.
 FIGURES = ("diversity", "spacing")
@@ -55,7 +54,7 @@ def missing(plan: Plan, ledger: Ledger, store: Store) -> list[Task]:
     targets = tuple(dict.fromkeys(trial.domain.name for trial in plan.of_kind("adapt")))
     tasks: list[Task] = []
     for source, key in _ends(plan, ledger):
-        lacking = tuple(t for t in targets if any((source, key, t, kind) not in done for kind in KINDS))
+        lacking = tuple(t for t in targets if any((source, key, t, metric.name) not in done for metric in distances()))
         if lacking:
             tasks.append((source, key, lacking))
     return tasks
@@ -130,7 +129,7 @@ def measure(
             "source_samples": len(features),
             "target_samples": len(reference.features),
         }
-        rows += [{**ends, "kind": kind, **interval(kind, METRICS[kind](pair))} for kind in KINDS]
+        rows += [{**ends, "kind": each.name, **interval(each.name, METRICS[each.name](pair))} for each in distances()]
     store.append("distances", sweep, rows)
 
 
@@ -142,8 +141,9 @@ def between(plan: Plan, store: Store) -> list[dict[str, Any]]:
     sources = {name: i for i, name in enumerate(dict.fromkeys(trial.as_source.name for trial in _sources(plan)))}
     targets = {trial.domain.name for trial in plan.of_kind("adapt")}
     rows: list[Any] = known.astype(object).where(known.notna(), None).to_dict("records")
-    chosen = [row for row in rows if row["source"] in sources and row["target"] in targets]
-    return sorted(chosen, key=lambda row: (row["target"], row["trial"] or "", sources[row["source"]], KINDS.index(row["kind"])))
+    kinds = [metric.name for metric in distances()]
+    chosen = [row for row in rows if row["source"] in sources and row["target"] in targets and row["kind"] in kinds]
+    return sorted(chosen, key=lambda row: (row["target"], row["trial"] or "", sources[row["source"]], kinds.index(row["kind"])))
 
 
 def _prepare(store_uri: str) -> Store:

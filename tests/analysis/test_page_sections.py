@@ -51,7 +51,7 @@ def test_classes_and_averages_are_absent_if_not_measured(see: See) -> None:
 def test_other_metrics_and_the_best_distance_are_shown(see: See, size: tuple[int, int]) -> None:
     opened = see("quickstart", size)
     table = opened.page.locator("#quality table").first
-    assert table.locator("thead th").all_inner_texts()[3:] == ["FID", "KID", "recall", "diversity", "memorisation"]
+    assert table.locator("thead th").all_inner_texts()[3:] == ["FID ↓", "KID ↓", "recall ↑", "diversity", "memorisation"]
     assert len(table.locator("tbody tr").all()) == 4, "scratch, and three strategies with their best source"
     assert "0.400 ± 0.020" in table.inner_text()
     rows = opened.page.locator("#distance .predictors tbody tr")

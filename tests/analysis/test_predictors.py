@@ -7,7 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.prediction.predictors import NEARER, compare_predictors
+from analysis.prediction.predictors import compare_predictors
+from trainers.config import metrics
+
+NEARER = {metric.name: metric.sign for metric in metrics.distances()}
 
 GAINS = {"a": 1.0, "b": 0.5, "c": 0.1, "d": -0.4}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.transfer.quality import METRICS, metrics_of_best, warnings
+from analysis.transfer.quality import metrics_of_best, warnings
 from analysis.transfer.transferability import ranking
 
 
@@ -55,9 +55,3 @@ def test_warnings_of_copies_and_collapse(values: dict[str, float], texts: list[s
         assert all(texts[1] in line and line.startswith("cats, 5 images: ") for line in lines)
         assert "finetune from dogs" in lines[0]
         assert "the images of scratch" in lines[1]
-
-
-def test_every_metric_that_a_trial_has_is_shown():
-    from trainers.evaluation.comparison import METRICS as MEASURED
-
-    assert {*MEASURED, "iw"} == set(METRICS)

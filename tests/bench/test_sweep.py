@@ -18,9 +18,10 @@ from ray.cluster_utils import Cluster
 
 from bench.store import open_store
 from bench.upkeep.check import check
-from bench.worker.distances import FIGURES, KINDS
+from bench.worker.distances import FIGURES
 from tests.support import tiny
 from tests.support.command_line import call
+from trainers.config.metrics import distances
 from trainers.domains import get
 from trainers.evaluation.comparison import METRICS
 
@@ -83,8 +84,9 @@ def test_in_each_cell_the_rule_stops_the_worse_half_at_each_rung(finished: Path)
 def test_distances_are_there_for_real_images_and_for_every_generator(finished: Path):
     found = tiny.distances(finished / "store")
     pretrained = {row["key"]: row["source"] for row in planned(finished / "store") if row["kind"] == "pretrain"}
+    kinds = [metric.name for metric in distances()]
     ends = {(name, "digits", "") for name in ("numerals", "shapes")} | {(pretrained[k], "digits", k) for k in pretrained}
-    assert set(found.index) == {(*end, kind) for end in ends for kind in KINDS}
+    assert set(found.index) == {(*end, kind) for end in ends for kind in kinds}
     store = open_store(str(finished / "store"))
     rows = store.read("distances")
     assert ((rows["low"] <= rows["value"]) & (rows["value"] <= rows["high"])).all()

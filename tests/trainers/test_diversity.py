@@ -1,4 +1,4 @@
-"""Diversity, spread and spacing against pairs counted one by one, closed forms, scikit-learn and repeated draws."""
+"""Diversity, spread and spacing against all pairs, closed forms, scikit-learn and repeated draws."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_spacing_is_scikit_learns_distance_to_the_kth_neighbour_over_the_spread(
     assert spacing(7 * features[::-1], k).value == pytest.approx(spacing(features, k).value, rel=1e-9)
 
 
-def test_spacing_is_smaller_for_denser_sets_and_nought_for_copies():
+def test_spacing_is_smaller_for_denser_sets_and_zero_for_copies():
     random = np.random.default_rng(0)
     modes = random.normal(size=(10, 6))
     clustered = np.repeat(modes, 20, 0) + 0.1 * random.normal(size=(200, 6))

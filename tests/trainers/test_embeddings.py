@@ -1,4 +1,4 @@
-"""The embeddings with weights in files: clean-fid's Inception, CLIP, and networks of the user's own."""
+"""The embeddings with weights in files: clean-fid's Inception, CLIP, and network files of the user's."""
 
 import io
 import sys
@@ -30,7 +30,7 @@ REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "weights"
 
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
-    """Files of one test must not answer for those of the next."""
+    """Keep cached files of one test from being used in the next."""
     yield
     embedding_identity.cache_clear()
     load_embedding.cache_clear()
@@ -51,7 +51,7 @@ def script(network: nn.Module, file: Path) -> Path:
 
 
 class Inception(nn.Module):
-    """What clean-fid's file holds, smaller: layers that take normalised images (N, 3, 299, 299), with batch norm."""
+    """A smaller network than in clean-fid's file: layers that take normalised images (N, 3, 299, 299), with batch norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -305,7 +305,7 @@ class Payload:
 
 
 def test_nothing_in_an_exported_program_is_unpickled(tmp_path: Path):
-    """A weight's bytes are replaced by a pickle that would leave a file behind."""
+    """Replace a weight's bytes by a pickle that would create a file."""
     good, bad, trace = export(nn.Sequential(Weighted()), tmp_path / "good.pt2"), tmp_path / "bad.pt2", tmp_path / "trace"
     stream = io.BytesIO()
     torch.save(Payload(trace), stream)

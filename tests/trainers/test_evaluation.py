@@ -1,4 +1,4 @@
-"""The built-in embedding: its features, what the metrics make of them, its training."""
+"""The built-in embedding: its features, the metrics of them, its training."""
 
 import hashlib
 from importlib.resources import files

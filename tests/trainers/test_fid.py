@@ -125,7 +125,7 @@ def test_no_order_of_the_samples_changes_fid():
 
 
 def weighted(x: np.ndarray, weights: np.ndarray) -> Statistics:
-    """Return the statistics of features that count so often."""
+    """Return the statistics of features with multiplicities."""
     mean = weights @ x / weights.sum()
     covariance = (x - mean).T * weights @ (x - mean) / weights.sum() * len(x) / (len(x) - 1)
     return Statistics(mean, covariance, len(x))

@@ -10,7 +10,7 @@ from trainers.evaluation.metrics.kid import kid
 
 
 def plain_kid(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the unbiased MMD^2 pair by pair, as the definition has it."""
+    """Return the unbiased MMD^2 pair by pair, by its definition."""
 
     def kernel(a: np.ndarray, b: np.ndarray) -> float:
         return float(sum(p * q for p, q in zip(a, b, strict=True)) / len(a) + 1) ** 3
@@ -38,7 +38,7 @@ def test_kid_equals_torch_fidelitys_when_its_subset_is_the_whole_set():
 
 
 def test_kids_standard_error_is_the_plain_jackknifes():
-    """With 20 features on either side a block is a pair: over many pairings, as leaving out each of ten pairs in turn."""
+    """With 20 features in each set a block is a pair: over many pairings, equal to leaving out each of ten pairs in turn."""
     x, y = np.arange(20.0)[:, None] / 20, np.arange(20.0)[:, None] / 10
     order = np.random.default_rng(0)
     found = [kid(order.permutation(x), order.permutation(y)).standard_error for _ in range(30)]

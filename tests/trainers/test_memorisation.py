@@ -57,7 +57,7 @@ def test_its_standard_error_is_that_of_repeated_draws(scale: float):
 @pytest.mark.parametrize(("sizes", "message"), [
     ((0, 5, 5), "0 training images are too few"),
     ((5, 1, 5), "1 reference images are too few"),
-    ((5, 5, 1), "1 generated images are too few to tell memorisation; take 2 or more"),
+    ((5, 5, 1), "1 generated images are too few to measure memorisation; use 2 or more"),
 ])  # fmt: skip
 def test_too_few_images_are_refused(sizes: tuple[int, int, int], message: str):
     with pytest.raises(ValueError, match=message):

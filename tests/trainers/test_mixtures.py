@@ -71,7 +71,7 @@ def test_a_mixture_of_paths_is_split_into_its_parts(paths: tuple[str, ...]):
     ([], "a list to mix"),
     ([["letters"], "shapes"], "a list to mix"),
     (3, "a list to mix"),
-    (["letters", "letters -> shapes"], "holds the chain"),
+    (["letters", "letters -> shapes"], "has the chain"),
     (["folder:a)+b", "letters"], "rename the folder"),
 ], ids=str)  # fmt: skip
 def test_an_invalid_entry_is_refused(entry: Any, message: str):

@@ -1,4 +1,4 @@
-"""Float32 products: their bounds hold, PRDC and nearest neighbours are float64's all the same, KID is to a millionth."""
+"""Float32 products: their bounds hold, PRDC and nearest neighbours equal those in float64, KID does to a millionth."""
 
 from collections.abc import Callable
 from dataclasses import astuple
@@ -19,13 +19,13 @@ from trainers.evaluation.metrics.prdc import RIM, kid_and_prdc, prdc
 
 @pytest.fixture
 def single(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have float32 products of whatever features, in tiles of 32."""
+    """Use float32 products for all features, in tiles of 32."""
     for name, value in (("LARGE", 0), ("EVEN", np.inf), ("NORMS", (0, np.inf)), ("SIDE", 32)):
         monkeypatch.setattr(module, name, value)
 
 
 def lattice(n: int, seed: int) -> np.ndarray:
-    """Return corners (n, 9) of a cube, of which many are equal and most distances are, too."""
+    """Return corners (n, 9) of a cube; many of them, and most distances, are equal."""
     return np.random.default_rng(seed).integers(0, 2, (n, 9)).astype(float)
 
 
@@ -35,7 +35,7 @@ def clusters(n: int, seed: int) -> np.ndarray:
 
 
 def on_the_rim(off: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return real features, and generated ones by turns within the rim of one's ball for k = 1 and beyond it, by a share."""
+    """Return real features, and generated ones alternately just inside and just outside the surface of a ball for k = 1."""
     random = np.random.default_rng(0)
     real, way = random.normal(size=(90, 60)), random.normal(size=(90, 60))
     radii = np.sort(cdist(real, real), 1)[:, 1:2]
@@ -66,7 +66,7 @@ SETS = {
 
 
 def plain(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float, float, float]:
-    """Return PRDC from all distances one by one: by differences, in float64."""
+    """Return PRDC from all distances, computed from differences in float64."""
     across = cdist(real.astype(float), fake.astype(float), "sqeuclidean")
     within = [
         np.sort(cdist(each, each, "sqeuclidean"), 1)[:, k] * (1 - RIM) for each in (real.astype(float), fake.astype(float))
@@ -88,7 +88,7 @@ def test_in_float32_prdc_is_what_float64_gives(real: np.ndarray, fake: np.ndarra
 
 
 def test_float32_alone_could_not_tell_the_rim():
-    """Else the sets above would prove nothing."""
+    """Otherwise the sets above would prove nothing."""
     real, fake = on_the_rim(1e-8)
     assert plain(real, fake, 1)[2] >= 0.5
     narrow = [each.astype(np.float32) for each in (real, fake)]
@@ -165,7 +165,7 @@ def large(n: int, seed: int) -> np.ndarray:
 
 
 def plain_kid(x: np.ndarray, y: np.ndarray) -> float:
-    """Return KID in matrices, all in float64."""
+    """Return KID from matrices in float64."""
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (a.astype(float) @ b.T.astype(float) / a.shape[1] + 1) ** 3
@@ -184,7 +184,7 @@ def plain_kid(x: np.ndarray, y: np.ndarray) -> float:
     lambda y: np.random.default_rng(0).normal(size=y.shape),
 ], ids=["equal", "scaled", "shifted", "collapsed", "constant", "normal"])  # fmt: skip
 def test_of_many_features_kid_is_its_float64_definition_to_a_millionth(make: Callable[[np.ndarray], np.ndarray]):
-    """Equal distributions' KID is about 0: there the error is below a millionth of the standard error."""
+    """For equal distributions KID is about 0, and the error is below a millionth of the standard error."""
     x, y = large(2100, 1), make(large(2000, 2)).astype(np.float32)
     assert Pairs(x, y).single
     found = kid(x, y)

@@ -56,7 +56,7 @@ def test_the_figures_on_a_line_are_those_by_hand():
 
 @pytest.mark.parametrize("make", [normal, ill_conditioned])
 def test_a_set_covers_itself(make: Callable[..., np.ndarray]):
-    """In each ball are its centre and the k - 1 nearest others; the k-th lies on the rim."""
+    """Each ball contains its centre and the k - 1 nearest neighbours; the k-th lies on its surface."""
     x = make(120, 20, 1)
     ones = {"precision": 1, "recall": 1, "density": 1, "coverage": 1}
     for function in (lambda *sets: values(prdc(*sets)), theirs):
@@ -65,7 +65,7 @@ def test_a_set_covers_itself(make: Callable[..., np.ndarray]):
 
 
 def test_balls_of_radius_nought_hold_nothing():
-    """Constant features, as the package has it here; where rounding errors make up its distances they decide its figures."""
+    """Constant features: the package agrees here; if its distances are rounding errors, they decide its values."""
     x = np.ones((20, 4))
     noughts = {"precision": 0, "recall": 0, "density": 0, "coverage": 0}
     assert values(prdc(x, x)) == theirs(x, x) == noughts

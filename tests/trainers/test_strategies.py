@@ -86,7 +86,7 @@ PIXELS, LABELS = images()
 
 @cache
 def source(family: str, classes: tuple[str, ...] = ()) -> Checkpoint:
-    """Return a source of which no tensor is what a fresh one is."""
+    """Return a source whose tensors all differ from newly initialised ones."""
     gan = Gan(shape(family), training(family, ema=0.0), classes=len(classes), seed=3)
     torch.manual_seed(0)
     for network in gan.networks.values():
@@ -98,7 +98,7 @@ def source(family: str, classes: tuple[str, ...] = ()) -> Checkpoint:
 
 
 def begun(family: str, name: str, classes: tuple[str, ...] = (), theirs: tuple[str, ...] = (), **changes: Any) -> Gan:
-    """Return a GAN that has started as a strategy says."""
+    """Return a GAN after a strategy's start."""
     gan = Gan(shape(family), training(family, **changes), classes=len(classes), seed=7)
     start(gan, get_strategy(name), source(family, theirs), classes)
     return gan
@@ -125,7 +125,7 @@ def history(family: str, name: str) -> tuple[dict[str, Tensor], ...]:
 
 
 def frozen(family: str, name: str, phase: int) -> Iterator[str]:
-    """Yield the names of the parameters that may not move in a phase: what the papers say, written down here by hand."""
+    """Yield the names of the parameters that are frozen in a phase, written here by hand from the papers."""
     for full in history(family, name)[0]:
         network, _, key = full.partition(".")
         if name in PROBED and phase == 0:
@@ -144,7 +144,7 @@ each = [pytest.mark.parametrize("family", FAMILIES), pytest.mark.parametrize("na
 
 
 def contract(test: Any) -> Any:
-    """Let a test be of every strategy in every family."""
+    """Run a test for every strategy in every family."""
     for mark in each:
         test = mark(test)
     return test
@@ -326,7 +326,7 @@ def test_a_source_of_before_there_was_fisher_information_has_it_computed():
 
 
 def scored(generator: nn.Module, critic: Critic) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the scores of the samples behind the Fisher information, and what goes into the critic's last layer."""
+    """Yield the scores of the samples for the Fisher information, and the inputs of the critic's last layer."""
     random = torch.Generator().manual_seed(derive_seed("fisher", 0))
     features: list[Tensor] = []
     hook = critic.score.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
@@ -338,7 +338,7 @@ def scored(generator: nn.Module, critic: Critic) -> Iterator[tuple[Tensor, Tenso
 
 
 def test_fisher_information_is_the_mean_square_of_each_samples_gradient():
-    """Of a linear layer it is known: E[h^2] of the weights, 1 of the bias. Elsewhere finite differences tell."""
+    """For a linear layer it is E[h^2] for the weights and 1 for the bias; elsewhere it is compared with finite differences."""
     torch.manual_seed(0)
     generator, critic = make_generator(shape("resnet")).double(), make_critic(shape("resnet")).double()
     found = fisher(generator, critic, training("resnet"), 8, 0)

@@ -1,6 +1,6 @@
-"""Augmentations: what real and generated images alike go through before the critic sees them, in an adaptation.
+"""Augmentations: random transforms of the real and the generated images before the critic, in adaptations.
 
-Each is a small class and one line in the registry; `trainers.augmenter` carries it out. Needs no torch.
+Each is a small class and one line in the registry; `trainers.core.augmenter` applies it. Needs no torch.
 """
 
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ Transform = Literal["flip", "colour", "translation", "cutout"]
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation(Optioned):
-    """Base of the augmentations: which transforms, in order, and whether how often adapts itself."""
+    """Base of the augmentations: the transforms in order, and whether their probability adapts."""
 
     transforms: ClassVar[tuple[Transform, ...]] = ()
 
     @property
     def adaptive_target(self) -> float | None:
-        """What the critic's overfitting signal is held at by how often an image is transformed; None: always transformed."""
+        """The critic's overfitting signal at which the probability of a transform settles; None: always transformed."""
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoAugmentation(Augmentation):
-    """Images as they are."""
+    """Leaves images unchanged."""
 
     key = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flip(Augmentation):
-    """Mirrored at random, so that the mirror image of a real one counts as real."""
+    """Mirrors images at random, so mirror images count as real."""
 
     key = "flip"
     transforms = ("flip",)
@@ -49,26 +49,26 @@ class DiffAugment(Augmentation):
 
 @dataclass(frozen=True, kw_only=True)
 class ADA(Augmentation):
-    """Each transform with a probability that follows the critic's overfitting (ADA, Karras et al. 2020)."""
+    """Applies each transform with a probability that follows the critic's overfitting (ADA, Karras et al. 2020)."""
 
     key = "ada"
     transforms = ("flip", "colour", "translation", "cutout")
-    target: float = option(0.6, "what the critic's overfitting signal is held at", low=0.0, high=1.0)
+    target: float = option(0.6, "the critic's overfitting signal to hold", low=0.0, high=1.0)
 
     @property
     def adaptive_target(self) -> float:
-        """As the option says."""
+        """The option `target`."""
         return self.target
 
 
-AUGMENTATIONS: dict[str, type[Augmentation]] = {each.key: each for each in (NoAugmentation, Flip, DiffAugment, ADA)}
+AUGMENTATIONS: dict[str, type[Augmentation]] = {kind.key: kind for kind in (NoAugmentation, Flip, DiffAugment, ADA)}
 
 
 @cache
 def get_augmentation(text: str) -> Augmentation:
-    """Return the augmentation of that name, with the options that it bears.
+    """Return the augmentation that a name with options, such as ``ada[target=0.5]``, stands for.
 
     Raises:
-        UserError: there is none of that name (the nearest are named), or an option makes no sense.
+        UserError: the name is unknown (the nearest names are suggested), or an option is invalid.
     """
     return parse("augmentation", text, AUGMENTATIONS, "ada[target=0.6]")

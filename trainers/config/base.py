@@ -1,4 +1,4 @@
-"""What all configuration is made of: models that do not change, and canonical JSON, one text for equal data."""
+"""The base of all configuration: immutable models, their types, and canonical JSON, one text for equal data."""
 
 import json
 from collections.abc import Mapping
@@ -7,29 +7,29 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-#: Makes canonical JSON.
+#: Returns canonical JSON.
 as_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 class Frozen(BaseModel):
-    """Base of all configuration: immutable, and an unknown key is an error."""
+    """Base of all configuration: immutable; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with some fields changed, and nothing of what the original has worked out of its own."""
-        copied = super().model_copy(update=update, deep=deep)
-        for name in copied.__dict__.keys() - type(self).model_fields.keys():
-            del copied.__dict__[name]
-        return copied
+        """Return a copy with some fields changed, without the original's cached values."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in copy.__dict__.keys() - type(self).model_fields.keys():
+            del copy.__dict__[name]
+        return copy
 
-    def _said(self) -> dict[str, Any]:
+    def _data(self) -> dict[str, Any]:
         """Return the configuration as plain data."""
         return self.model_dump(mode="json")
 
     @cached_property
     def _canonical(self) -> str:
-        return as_json(self._said())
+        return as_json(self._data())
 
     def canonical_json(self) -> str:
         """Return the configuration as canonical JSON; `model_validate_json` reads it back."""
@@ -37,7 +37,7 @@ class Frozen(BaseModel):
 
 
 def set_fields(model: Frozen, **values: Any) -> None:
-    """Set a frozen model's fields, while it is being made."""
+    """Set fields of a frozen model from within its validator; they count as not set by the user."""
     for name, value in values.items():
         object.__setattr__(model, name, value)
         model.model_fields_set.discard(name)

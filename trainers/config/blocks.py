@@ -1,6 +1,7 @@
-"""How a network falls into blocks, from the images on: what a strategy that keeps a part of a network counts in.
+"""The blocks of each network, by which strategies keep or freeze a part of it.
 
-Patterns (as in fnmatch) over the names of the tensors, known from the configuration alone: planning needs no torch.
+A block is a tuple of patterns (as in fnmatch) over the names of tensors. It follows from the configuration alone, so planning
+needs no torch.
 """
 
 from typing import Literal
@@ -16,12 +17,12 @@ def count(network: Network, gan: GanConfig) -> int:
 
 
 def image_side(network: Network, gan: GanConfig, blocks: int) -> tuple[str, ...]:
-    """Return the patterns of the blocks nearest to the images, with the layers between them and the images."""
+    """Return the patterns of the `blocks` blocks nearest to the images and of the layers between them and the images."""
     return _last(network, gan) + tuple(pattern for block in _blocks(network, gan)[:blocks] for pattern in block)
 
 
 def latent_side(gan: GanConfig, blocks: int) -> tuple[str, ...]:
-    """Return the patterns of the generator's blocks nearest to the latent, with the linear map from it."""
+    """Return the patterns of the generator's `blocks` blocks nearest to the latent and of its linear map of the latent."""
     nearest = _blocks("generator", gan)[::-1][:blocks]
     return ("input.*", *(pattern for block in nearest for pattern in block))
 
@@ -34,7 +35,7 @@ def _last(network: Network, gan: GanConfig) -> tuple[str, ...]:
 
 
 def _blocks(network: Network, gan: GanConfig) -> list[tuple[str, ...]]:
-    """Return the patterns of each block, the one nearest to the images first."""
+    """Return the patterns of each block, from the images on."""
     if gan.family == "dcgan":
         if network == "generator":
             return [_pair(i) for i in reversed(range(gan.scales - 1))]

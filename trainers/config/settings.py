@@ -1,7 +1,6 @@
-"""What a trial is: frozen, validated models, and the content hash that names it.
+"""The settings of a trial's networks, training and evaluation, as frozen, validated models.
 
-A trial's key covers everything that changes its outcome and nothing that does not (not the cluster, not where the store or
-a folder of images lies). Needs no torch, so that planning is quick.
+They are part of a trial's key, so equivalent settings are normalised to equal ones. Needs no torch, so planning is quick.
 """
 
 import math
@@ -26,13 +25,13 @@ class GanConfig(Frozen):
     width: PositiveInt = 16
     """Channels at full resolution; doubled at each halving of the resolution, up to eight times."""
     depth: PositiveInt = 1
-    """Residual blocks per scale; the paper has one."""
+    """Residual blocks per scale; the paper uses one."""
     latent: PositiveInt = 128
     """Dimensions of the latent z ~ N(0, I)."""
     conditioning: Literal["batch-norm", "concat"] = "batch-norm"
-    """How a conditional generator hears of the class: scale and shift per class, or the class beside the latent."""
+    """How a conditional generator gets the class: as scales and shifts per class, or concatenated to the latent."""
     batch_norm: Literal["batch", "running"] = "batch"
-    """Statistics that the generator's batch norm uses when sampling: the batch's own, as the paper's authors did, or running
+    """Statistics that the generator's batch norm uses in sampling: the batch's, as the paper's authors did, or running
     averages from training."""
 
     @model_validator(mode="after")
@@ -49,17 +48,17 @@ class GanConfig(Frozen):
 
 
 class TrainingConfig(Frozen):
-    """How a GAN is trained: by default WGAN-GP (Gulrajani et al. 2017), AC-GAN head when conditional (Odena et al. 2017)."""
+    """How a GAN is trained: by default WGAN-GP (Gulrajani et al. 2017), an AC-GAN head if conditional (Odena et al. 2017)."""
 
     loss: Literal["wgan-gp", "hinge", "non-saturating"] = "wgan-gp"
     steps: PositiveInt = 200
-    """Budget, in generator steps."""
+    """Budget in generator steps."""
     images: Annotated[PositiveInt | None, Field(exclude=True)] = None
-    """Budget, in real images that the critic sees, instead of `steps`, which it is turned into (rounded up)."""
+    """Budget in real images that the critic sees, instead of `steps`; converted to `steps`, rounded up."""
     batch: Annotated[int, Field(strict=True, ge=2)] = 32
     """Real images per critic step."""
     critic_steps: PositiveInt = 5
-    """Critic steps per generator step, each on a fresh minibatch."""
+    """Critic steps per generator step, each on a new minibatch."""
     generator_lr: Annotated[float, Field(gt=0)] = 1e-4
     critic_lr: Annotated[float, Field(gt=0)] = 1e-4
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.9)
@@ -67,17 +66,17 @@ class TrainingConfig(Frozen):
     gradient_penalty: Annotated[float, Field(ge=0)] = 10.0
     """Weight of the gradient penalty: WGAN-GP's lambda, R1's gamma of the non-saturating loss; the hinge loss has none."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay, per generator step, of an exponential moving average of the generator, measured beside it; 0 for none."""
+    """Decay per generator step of an exponential moving average of the generator, which is also measured; 0 for none."""
     flip: StrictBool = False
-    """Whether real images are mirrored at random."""
+    """Whether to mirror real images at random."""
     crop: Annotated[int, Field(strict=True, ge=0)] = 0
-    """Real images are moved at random by up to so many pixels either way, their edges mirrored."""
+    """Most pixels by which real images are shifted at random in either direction, with mirrored edges."""
     precision: Literal["float32", "bf16"] = "float32"
-    """`bf16`: the convolutions of the gradients, not of the forward pass, take their operands in bfloat16."""
+    """`bf16`: convolutions in the gradients, not in the forward pass, use bfloat16 operands."""
 
     @model_validator(mode="after")
     def _make_canonical(self) -> "TrainingConfig":
-        """Say in one way only what would train the same, so that equal trials have equal keys."""
+        """Normalise equivalent settings, so that equal trials have equal keys."""
         if self.images is not None:
             if "steps" in self.model_fields_set:
                 raise ValueError("steps and images are both budgets; give one of them")
@@ -90,23 +89,23 @@ class TrainingConfig(Frozen):
 
 
 def steps_of(images: int, training: TrainingConfig) -> int:
-    """Return the generator steps in which the critic sees so many real images, rounded up."""
+    """Return the generator steps in which the critic sees `images` real images, rounded up."""
     return -(-images // (training.batch * training.critic_steps))
 
 
 def check_together(gan: GanConfig, training: TrainingConfig) -> None:
-    """Raise ValueError for settings of the networks and of their training that do not go together."""
+    """Raise ValueError if the settings of the networks and of their training are incompatible."""
     if gan.family == "dcgan" and training.gradient_penalty:
         raise ValueError(
-            "gan.family dcgan has batch norm in its critic, which mixes the images that a gradient penalty is taken of one by "
-            "one; set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"
+            "gan.family dcgan has batch norm in its critic, which mixes images, and a gradient penalty is taken per image; "
+            "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"
         )
     if training.crop >= gan.resolution:
         raise ValueError(f"training.crop {training.crop} must be less than gan.resolution {gan.resolution}")
 
 
 class EvaluationConfig(Frozen):
-    """What is measured, in which embedding, and when."""
+    """The embedding, the number of samples and the rungs of the evaluation."""
 
     embedding: str = "builtin"
     samples: Annotated[int, Field(strict=True, ge=64)] = 1000
@@ -116,11 +115,11 @@ class EvaluationConfig(Frozen):
     rung_factor: Annotated[float, Field(ge=1.1)] = 2.0
     """Each rung is this many times the one before, up to the budget."""
     iw_steps: Annotated[int, Field(strict=True, ge=0)] = 0
-    """Steps of the independent critic that tells the Wasserstein distance at the trial's end; 0 for none."""
+    """Steps of the independent critic that estimates the Wasserstein distance at the last rung; 0 for none."""
 
     @cached_property
     def identity(self) -> str:
-        """What of it a trial's key covers, as canonical JSON: the embedding's content and not where its file lies."""
+        """The part of a trial's key, as canonical JSON: it has the embedding's identity, not the path of its file."""
         return as_json({**self.model_dump(mode="json"), "embedding": embedding_identity(self.embedding)})
 
     def rungs(self, steps: int) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
-"""What sources are called: a domain, a mixture of domains (``letters+shapes``), or a chain (``letters -> numerals``).
+"""The names of sources: a domain, a mixture of domains (``letters+shapes``), or a chain (``letters -> numerals``).
 
-A chain is pre-trained link by link; each link is a domain or a mixture. Names alone: no domain is looked at.
+A chain is pre-trained link by link; each link is a domain or a mixture. Only names are read here: no domain is loaded.
 """
 
 import re
@@ -10,21 +10,21 @@ from trainers.common.errors import UserError
 
 ARROW = " -> "
 
-#: What the name of an imported source begins with.
+#: Prefix of the name of an imported source.
 IMPORT = "import:"
 
-#: A domain in a mixture. One with a colon has a path, which may have anything in it, so it stands in parentheses.
-_PART = re.compile(r"(?:\((?P<own>.+?)\)|(?P<name>[^+()\[\]:]+(?:\[[^\[\]]*\])?))(?:\+(?!$)|$)")
+#: A domain in a mixture. A name with a colon has a path, which may contain any character, so it is put in parentheses.
+_PART = re.compile(r"(?:\((?P<path>.+?)\)|(?P<name>[^+()\[\]:]+(?:\[[^\[\]]*\])?))(?:\+(?!$)|$)")
 
 
 def mixture(domains: Iterable[str]) -> str:
-    """Return what the mixture of some domains is called, in whatever order they are named.
+    """Return the name of the mixture of some domains, which does not depend on their order.
 
     >>> mixture(["shapes", "letters", "folder:photos"])
     '(folder:photos)+letters+shapes'
 
     Raises:
-        UserError: a domain is named twice, or its path would not be told from the rest of the name.
+        UserError: a domain is named twice, or its path contains a sign that separates names.
     """
     names = sorted(name for domain in domains for name in parts(domain))
     for name, following in zip(names, names[1:], strict=False):
@@ -34,49 +34,51 @@ def mixture(domains: Iterable[str]) -> str:
         return names[0]
     for name in names:
         if ")+" in name or ARROW in name:
-            raise UserError(f"domain {name!r} cannot be in a mixture, for its path holds ')+' or '{ARROW}'; rename the folder")
+            raise UserError(
+                f"domain {name!r} cannot be in a mixture, as its path contains ')+' or '{ARROW}'; rename the folder"
+            )
     return "+".join(f"({name})" if ":" in name else name for name in names)
 
 
 def parts(domain: str) -> tuple[str, ...]:
-    """Return the domains of a mixture; of what is none, itself.
+    """Return the domains of a mixture; for another name, that name.
 
     >>> parts("(folder:a+b)+letters[classes=5]")
     ('folder:a+b', 'letters[classes=5]')
     >>> parts("folder:a+b")
     ('folder:a+b',)
     """
-    found, at = [], 0
-    while at < len(domain):
-        part = _PART.match(domain, at)
+    names, position = [], 0
+    while position < len(domain):
+        part = _PART.match(domain, position)
         if part is None:
             return (domain,)
-        found.append(part["own"] or part["name"].strip())
-        at = part.end()
-    return tuple(found) if len(found) > 1 else (domain,)
+        names.append(part["path"] or part["name"].strip())
+        position = part.end()
+    return tuple(names) if len(names) > 1 else (domain,)
 
 
 def links(source: str) -> tuple[str, ...]:
-    """Return the domains that a source is pre-trained on, one after the other; of what is no chain, itself."""
+    """Return the links of a chain, in the order of pre-training; for another source, that source."""
     return tuple(source.split(ARROW))
 
 
 def domains(source: str) -> tuple[str, ...]:
-    """Return every domain in a source's name, each once."""
+    """Return the domains in a source's name, each once."""
     return tuple(dict.fromkeys(part for link in links(source) for part in parts(link)))
 
 
 def read(entry: object) -> str:
-    """Return the name of the source that an entry of a sweep file's `sources` stands for.
+    """Return the name of the source that an entry of `sources` in a sweep file stands for.
 
     >>> read(["shapes", "letters"]), read("letters+shapes -> numerals")
     ('letters+shapes', 'letters+shapes -> numerals')
 
     Raises:
-        UserError: it is neither a name nor a list of them, or a chain or a mixture has an empty place.
+        UserError: the entry is neither a name nor a list of names, or a chain or a mixture has an empty link or part.
     """
     if isinstance(entry, str):
-        # A path may have an arrow in it: there only one between spaces counts.
+        # A path may contain an arrow, so next to a path only an arrow between spaces separates links.
         names = re.split(r"\s+->\s+" if ":" in entry else r"\s*->\s*", entry.strip())
         if not all(names):
             raise UserError(f"source {entry!r} lacks a domain; a chain is e.g. letters -> numerals")
@@ -85,5 +87,5 @@ def read(entry: object) -> str:
         raise UserError(f"a source is a domain, a chain of them (letters -> numerals) or a list to mix, got {entry!r}")
     for name in entry:
         if len(links(read(name))) > 1:
-            raise UserError(f"mixture {list(entry)!r} holds the chain {name!r}; mix domains, e.g. letters+shapes -> numerals")
+            raise UserError(f"mixture {list(entry)!r} has the chain {name!r}; mix domains, e.g. letters+shapes -> numerals")
     return mixture(entry)

@@ -1,7 +1,7 @@
-"""What a strategy is: which of the source's tensors are copied, what is trained when, and what is held near the source.
+"""The interface of a strategy: which tensors are copied, which are trained when, and which are held near the source.
 
-A strategy declares; `trainers.transfers`, `trainers.adaptation` and `trainers.anchors` carry it out. Needs no torch, so that
-planning is quick.
+A strategy only declares this; `trainers.trial.transfer` and `trainers.adaptation` carry it out. Needs no torch, so planning is
+quick.
 """
 
 import fnmatch
@@ -17,13 +17,13 @@ from trainers.config.settings import GanConfig
 
 @dataclass(frozen=True)
 class Part:
-    """Some of a network's tensors: those whose names match one of `names` and none of `but` (patterns as in fnmatch)."""
+    """The tensors of a network whose names match one of `names` and none of `but` (patterns as in fnmatch)."""
 
     names: tuple[str, ...] = ("*",)
     but: tuple[str, ...] = ()
 
     def has(self, tensor: str) -> bool:
-        """Say whether a tensor, by its name, is one of them."""
+        """Return whether the part contains a tensor, given by its name."""
         return _matches(tensor, self.names) and not _matches(tensor, self.but)
 
     @property
@@ -55,12 +55,12 @@ def _words(patterns: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the training, and what is trained in it; what is not stays as it is.
+    """A part of the training, and the tensors trained in it; all others are frozen.
 
     Attributes:
-        until: where it ends, as a share of the trial's steps.
-        generator, critic: what is trained. Tensors for classes alone, such as the class head, are always trained: the
-            source may know nothing of these classes.
+        until: its end, as a share of the trial's steps.
+        generator, critic: the tensors trained. Those that only concern classes, such as the class head, are always trained: the
+            source may not have the classes.
     """
 
     until: float = 1.0
@@ -68,15 +68,15 @@ class Phase:
     critic: Part = ALL
 
     def of(self, network: Network) -> Part:
-        """Return what is trained of a network."""
+        """Return the tensors of a network that are trained."""
         return self.generator if network == "generator" else self.critic
 
 
 @dataclass(frozen=True)
 class Penalty:
-    """A penalty on what moves away from the source: weight / 2 * sum of importance * (now - source)^2.
+    """A penalty on the distance from the source: weight / 2 * sum of importance * (now - source)^2.
 
-    The importance is 1, or with `fisher` the diagonal of the source's Fisher information over its mean.
+    The importance is 1, or with `fisher` the diagonal of the source's Fisher information divided by its mean.
     """
 
     weight: float
@@ -85,22 +85,22 @@ class Penalty:
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy(Optioned):
-    """How a trial starts and what it may change; by default both networks are copied and trained, and nothing else is done.
+    """How a trial starts and what it trains; by default both networks are copied and trained.
 
-    A subclass names itself in `key` and its paper in the first line of its docstring, and overrides what differs.
+    A subclass has its name in `key` and its paper in the first line of its docstring, and overrides what differs.
     """
 
     copies: ClassVar[tuple[Network, ...]] = ("generator", "critic")
-    """The networks that are copied from the source; the others start afresh."""
+    """The networks that are copied from the source; the others are initialised at random."""
 
     source_conditional: bool | None = option(
         None, "whether the source has labels", name="from", choices={"conditional": True, "unconditional": False}
     )
-    """Whether the source was pre-trained with labels; None for as the trial itself is."""
+    """Whether the source was pre-trained with labels; None: as the trial is."""
 
     @classmethod
     def about(cls) -> str:
-        """Return one line for people, with the work that it follows."""
+        """Return the description in one line, with the paper."""
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
     @property
@@ -110,43 +110,43 @@ class Strategy(Optioned):
 
     @classmethod
     def options(cls) -> dict[str, Any]:
-        """Return the options by name, `from` the last; it is one of a strategy with a source."""
-        found = super().options()
-        source = found.pop("from")
-        return {**found, "from": source} if cls.copies else found
+        """Return the options by name; `from` is the last, and only strategies with a source have it."""
+        options = super().options()
+        source = options.pop("from")
+        return {**options, "from": source} if cls.copies else options
 
     def copied(self, network: Network, gan: GanConfig) -> Part:
-        """Return the tensors of a network that are copied from the source; the others start afresh."""
+        """Return the tensors of a network that are copied from the source; the others are initialised at random."""
         return ALL if network in self.copies else NONE
 
     def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
-        """Return the stretches of the training, one after the other; the last one ends with it."""
+        """Return the phases of the training in order; the last one ends with the training."""
         return (Phase(),)
 
     @property
     def penalty(self) -> Penalty | None:
-        """What holds the copied tensors near the source, if anything does."""
+        """The penalty that holds the copied tensors near the source, if there is one."""
         return None
 
     @property
     def update_rank(self) -> int:
-        """Rank of the update that every convolution gets; 0 where convolutions are trained themselves."""
+        """Rank of every convolution's low-rank update; 0 if there are no updates."""
         return 0
 
     @property
     def mines(self) -> bool:
-        """Whether a miner network stands before the generator."""
+        """Whether a miner network maps the latents for the generator."""
         return False
 
     def check(self, gan: GanConfig) -> None:
-        """Raise UserError when an option does not fit these networks."""
+        """Raise UserError if an option does not fit these networks."""
 
     def check_blocks(self, blocks: int, most: Mapping[str, int], gan: GanConfig) -> None:
-        """Raise UserError when there are fewer blocks than that: `most` has how many, by what has them ("the critic")."""
-        for what, limit in most.items():
+        """Raise UserError if a network has fewer blocks; `most` has each one's number by its words, such as "the critic"."""
+        for network, limit in most.items():
             if blocks > limit:
                 raise UserError(
-                    f"strategy {self.name!r}: blocks is {blocks}, and {what} of gan.family {gan.family} at "
+                    f"strategy {self.name!r}: blocks is {blocks}, and {network} of gan.family {gan.family} at "
                     f"{gan.resolution} pixels has {limit} that can be kept; give at most {limit}"
                     + ("" if limit else ", which means: another strategy, or a higher gan.resolution")
                 )

@@ -1,7 +1,7 @@
-"""What a trial is, and the content hash that names it.
+"""The configuration of a trial, and the content hash that is its key.
 
-A trial's key covers everything that changes its outcome and nothing that does not (not the cluster, not where the store or
-a folder of images lies).
+The key covers everything that changes a trial's outcome and nothing else (not the cluster, nor the path of the store or of a
+folder of images).
 """
 
 import hashlib
@@ -20,42 +20,42 @@ Kind = Literal["pretrain", "adapt", "tune"]
 
 
 class DomainRef(Frozen):
-    """A domain as a trial refers to it: where to find it, and which content it must have."""
+    """A reference to a domain: its name and the identity of its content."""
 
     name: str
-    """Registry name, or ``folder:/absolute/path``; a source's is as in `trainers.sources`. Not part of a trial's key."""
+    """As `trainers.domains.get` takes it; a source's is as in `trainers.config.sources`. Not part of a trial's key."""
     fingerprint: str
     """Identity of the content. Part of a trial's key."""
     classes: tuple[str, ...] = ()
     """Class names in label order. Not part of a trial's key: the fingerprint covers them."""
 
 
-#: The settings of a training that are a strategy's own where strategies are tuned.
+#: The settings of a training that differ between strategies if strategies are tuned.
 TUNED = ("steps", "generator_lr", "critic_lr")
 
 
 class TrialConfig(Frozen):
-    """One training run: a source to pre-train on, an adaptation of it to a target, or one that tries settings of these."""
+    """One training run: pre-training on a source, adaptation to a target, or an adaptation that tries settings."""
 
     kind: Kind
     domain: DomainRef
-    """The images trained on: the source of a pretrain trial, else the target."""
+    """The images to train on: the source of a pretrain trial, else the target."""
     size: PositiveInt
-    """How many of the domain's training images the trial may see."""
+    """Number of the domain's training images that the trial uses."""
     source: DomainRef | None = None
-    """What it starts from; of a pretrain trial the links before it in a chain, or the import that it stands for."""
+    """The source that it starts from; for a pretrain trial the links before it in a chain, or the import that it represents."""
     strategy: str | None = None
     parent: str | None = None
-    """Key of the pretrain trial that it starts from."""
+    """Key of the pretrain trial whose networks it starts from."""
     conditional: StrictBool = False
     augmentation: str = "none"
-    """What real and generated images go through before the critic (see `trainers.augmentations`)."""
+    """Random transforms of real and generated images before the critic (see `trainers.config.augmentations`)."""
     seed: Seed = 0
     gan: GanConfig
     training: TrainingConfig
     evaluation: EvaluationConfig
     tuned: str | None = None
-    """Identity of the search that its learning rates and its budget come from; None where they are the sweep's."""
+    """Identity of the search that chose its learning rates and budget; None if they are the sweep's."""
 
     @field_validator("strategy")
     @classmethod
@@ -80,9 +80,9 @@ class TrialConfig(Frozen):
             get_strategy(self.strategy).check(self.gan)
         return self
 
-    def _said(self) -> dict[str, Any]:
-        """Return the trial as plain data, without what trials of before it was there do not say."""
-        data = super()._said()
+    def _data(self) -> dict[str, Any]:
+        """Return the trial as plain data, omitting defaulted fields that older trials lack, so keys stay."""
+        data = super()._data()
         if self.augmentation == "none":
             del data["augmentation"]
         if self.tuned is None:
@@ -91,7 +91,7 @@ class TrialConfig(Frozen):
 
     @cached_property
     def _identity(self) -> dict[str, str]:
-        """What the key is a hash of, as canonical JSON by name. Of configurations that many trials share it is made once."""
+        """The parts that the key is a hash of, as canonical JSON by name; configurations that trials share cache theirs."""
         return {
             "kind": as_json(self.kind),
             "domain": as_json(self.domain.fingerprint),
@@ -115,15 +115,15 @@ class TrialConfig(Frozen):
 
     @cached_property
     def cell(self) -> str | None:
-        """Content hash of what this trial shares with those it may fairly be compared with; None for a pretrain trial.
+        """Content hash of what comparable trials have in common; None for a pretrain trial.
 
-        Where strategies are tuned, each has learning rates and a budget of its own; a trial that tries some is compared with
-        those that try others for the same strategy.
+        Learning rates and budget of a tuned strategy are left out, as they differ between strategies. A trial of the search is
+        compared with those that try other settings for the same strategy.
         """
         if self.kind == "pretrain":
             return None
-        own = {"seed"} if self.kind == "tune" else {"source", "strategy", "parent", "seed"}
-        shared = {name: text for name, text in self._identity.items() if name not in own}
+        varied = {"seed"} if self.kind == "tune" else {"source", "strategy", "parent", "seed"}
+        shared = {name: text for name, text in self._identity.items() if name not in varied}
         if self.kind == "tune" or self.tuned is not None:
             training = self.training.model_dump(mode="json")
             shared["training"] = as_json({name: value for name, value in training.items() if name not in TUNED})
@@ -131,12 +131,12 @@ class TrialConfig(Frozen):
 
     @property
     def imported(self) -> bool:
-        """Whether it stands for networks that were not trained here."""
+        """Whether it represents networks that were trained elsewhere."""
         return self.kind == "pretrain" and self.source is not None and self.parent is None
 
     @property
     def as_source(self) -> DomainRef:
-        """What a pretrain trial is to those that start from it: its domain, after the links before it in a chain; or itself."""
+        """The source that a pretrain trial is: its domain, preceded by the links before it in a chain; or the import."""
         if self.source is None or self.imported:
             return self.source or self.domain
         before, last = self.source, self.domain
@@ -145,7 +145,7 @@ class TrialConfig(Frozen):
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Steps at which the trial is evaluated, beside step 0."""
+        """Steps at which the trial is evaluated, in addition to step 0."""
         return self.evaluation.rungs(self.training.steps)
 
 

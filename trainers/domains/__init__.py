@@ -1,15 +1,18 @@
 """Domains by name: built-in, torchvision's data sets, the user's own files. Torch is imported only to read a data set."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from trainers.common.errors import UserError, unknown_name
+from trainers.config import plugins
 from trainers.config.sources import mixture, parts
 from trainers.domains.base import Domain, Images, Split
 from trainers.domains.knobs import Knobs, split_name, with_knobs
 from trainers.domains.subsets import subset
 
-__all__ = ["OWN", "Domain", "Images", "Split", "builtin_names", "get", "subset", "torchvision_names"]
+__all__ = ["OWN", "Domain", "Images", "Split", "builtin_names", "get", "plugin_domains", "subset", "torchvision_names"]
 
 #: Kinds of domains made from the user's files, with an example of each.
 OWN = {
@@ -27,6 +30,21 @@ def builtin_names() -> tuple[str, ...]:
     return tuple(BUILTIN)
 
 
+@cache
+def plugin_domains() -> Mapping[str, Domain]:
+    """Return the domains of plug-ins by name.
+
+    Raises:
+        UserError: a plug-in is not what it should be.
+    """
+    taken = (*builtin_names(), *torchvision_names(), *OWN)
+    return plugins.load("transfergan.domains", "a trainers.domains.Domain", _plugin_name, taken)
+
+
+def _plugin_name(plugin: Any) -> str | None:
+    return plugin.name if isinstance(plugin, Domain) else None
+
+
 def torchvision_names() -> tuple[str, ...]:
     """Return the names of torchvision's data sets, including those that are not on this machine."""
     from trainers.domains.torchvision.catalogue import CATALOGUE
@@ -35,7 +53,7 @@ def torchvision_names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Domain:
-    """Return the domain of a name: built-in, one of torchvision's, or one of `OWN`, optionally with knobs in brackets.
+    """Return the domain of a name: built-in, a plug-in's, torchvision's, or one of `OWN`, optionally with knobs in brackets.
 
     The name of several domains (`trainers.config.sources`) returns their mixture. Equal names return the same object within a
     process. The knobs are described in `trainers.domains.knobs`.
@@ -75,9 +93,10 @@ def _get(name: str) -> Domain:
 
     if name in CATALOGUE:
         return torchvision_domain(name, data_root())
-    if name not in BUILTIN:
-        raise unknown_name("domain", name, (*BUILTIN, *CATALOGUE, *(f"{kind}:PATH" for kind in OWN)))
-    return BUILTIN[name]
+    domains = {**BUILTIN, **plugin_domains()}
+    if name not in domains:
+        raise unknown_name("domain", name, (*domains, *CATALOGUE, *(f"{kind}:PATH" for kind in OWN)))
+    return domains[name]
 
 
 @cache

@@ -1,1 +1,1 @@
-"""How good generated images are: embeddings, and one file per metric."""
+"""The quality of generated images: embeddings, and one file per metric."""

@@ -1,4 +1,7 @@
-"""Generated images compared with real ones: every metric by its name. A new metric is one line of `METRICS`."""
+"""Generated images compared with real ones: the functions that compute the metrics, by name.
+
+A new metric is a line of `METRICS` and a record in `trainers.config.metrics`; or a plug-in, whose record has its function.
+"""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -6,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from trainers.common.seeds import derive_seed
+from trainers.config.metrics import metrics
 from trainers.evaluation.metrics.diversity import diversity
 from trainers.evaluation.metrics.estimate import Estimate
 from trainers.evaluation.metrics.fid import fid_estimate, fid_infinity
@@ -13,23 +17,23 @@ from trainers.evaluation.metrics.memorisation import memorisation
 from trainers.evaluation.metrics.prdc import Prdc, kid_and_prdc
 from trainers.evaluation.references import Reference
 
-#: Neighbours that reach to the rim of a ball of precision, recall, density and coverage; fewer where a set has no more.
+#: The k of precision, recall, density and coverage: a ball reaches to the k-th nearest neighbour. Less for smaller sets.
 NEIGHBOURS = 5
 
-#: Real images that every generated one is paired with, at most: a fixed choice of them where there are more.
+#: Most real images that are paired with every generated image; of more, a fixed random choice.
 PAIRED = 10_000
 
 
 class Comparison:
-    """Features of generated images beside a reference; what several metrics need is computed once, when the first asks."""
+    """Features of generated images and of a reference; intermediate results that metrics share are computed once, on demand."""
 
     def __init__(self, reference: Reference, generated: np.ndarray, training: np.ndarray | None = None) -> None:
-        """Compare.
+        """Set the features to compare.
 
         Args:
             reference: features of the real images, 2 or more (KID takes 4).
             generated: features float32 (M, D).
-            training: features float32 (L, D) of the images that the generator was trained on, where they are known.
+            training: features float32 (L, D) of the generator's training images, if known.
         """
         self.reference = reference
         self.generated = generated
@@ -37,7 +41,7 @@ class Comparison:
 
     @cached_property
     def paired(self) -> np.ndarray:
-        """Features of the real images for all that looks at pairs."""
+        """Features of the real images for the metrics of pairs, at most `PAIRED`."""
         features = self.reference.features
         if len(features) <= PAIRED:
             return features
@@ -46,20 +50,20 @@ class Comparison:
 
     @cached_property
     def kid_and_prdc(self) -> tuple[Estimate, Prdc]:
-        """See `trainers.evaluation.kid` and `trainers.evaluation.prdc`."""
+        """See `trainers.evaluation.metrics.kid` and `trainers.evaluation.metrics.prdc`."""
         k = min(NEIGHBOURS, len(self.paired) - 1, len(self.generated) - 1)
         return kid_and_prdc(self.paired, self.generated, k)
 
     def fid(self) -> Estimate:
-        """See `trainers.evaluation.fid`."""
+        """See `trainers.evaluation.metrics.fid`."""
         return fid_estimate(self.reference.features, self.generated, self.reference.statistics)
 
     def fid_infinity(self) -> Estimate:
-        """See `trainers.evaluation.fid`."""
+        """See `trainers.evaluation.metrics.fid`."""
         return fid_infinity(self.reference.statistics, self.generated, seed=0)
 
     def memorisation(self) -> Estimate:
-        """See `trainers.evaluation.memorisation`."""
+        """See `trainers.evaluation.metrics.memorisation`; needs `training`."""
         assert self.training is not None
         return memorisation(self.training, self.paired, self.generated)
 
@@ -67,24 +71,23 @@ class Comparison:
 METRICS: dict[str, Callable[[Comparison], Estimate]] = {
     "fid": Comparison.fid,
     "fid_infinity": Comparison.fid_infinity,
-    "kid": lambda pair: pair.kid_and_prdc[0],
-    "precision": lambda pair: pair.kid_and_prdc[1].precision,
-    "recall": lambda pair: pair.kid_and_prdc[1].recall,
-    "density": lambda pair: pair.kid_and_prdc[1].density,
-    "coverage": lambda pair: pair.kid_and_prdc[1].coverage,
-    "diversity": lambda pair: diversity(pair.paired, pair.generated),
+    "kid": lambda comparison: comparison.kid_and_prdc[0],
+    "precision": lambda comparison: comparison.kid_and_prdc[1].precision,
+    "recall": lambda comparison: comparison.kid_and_prdc[1].recall,
+    "density": lambda comparison: comparison.kid_and_prdc[1].density,
+    "coverage": lambda comparison: comparison.kid_and_prdc[1].coverage,
+    "diversity": lambda comparison: diversity(comparison.paired, comparison.generated),
     "memorisation": Comparison.memorisation,
-}
-
-#: Where a metric's values lie, of those that have a bound.
-RANGES = {
-    **dict.fromkeys(("precision", "recall", "coverage", "memorisation"), (0.0, 1.0)),
-    **dict.fromkeys(("fid", "density", "diversity"), (0.0, np.inf)),
+    **{name: metric.compute for name, metric in metrics().items() if metric.compute is not None},
 }
 
 
 def interval(metric: str, estimate: Estimate) -> dict[str, float]:
-    """Return a metric's `value` with the ends, `low` and `high`, of its 95 % interval: 1.96 standard errors either way."""
-    margin = 1.96 * estimate.standard_error
-    low, high = np.clip([estimate.value - margin, estimate.value + margin], *RANGES.get(metric, (-np.inf, np.inf)))
+    """Return a metric's `value` and the ends `low` and `high` of its 95 % interval, 1.96 standard errors either way.
+
+    The ends are clipped to the metric's range; a quantity that is no metric, such as a domain's spacing, has no range.
+    """
+    margin, record = 1.96 * estimate.standard_error, metrics().get(metric)
+    limits = (-np.inf, np.inf) if record is None else (record.low, record.high)
+    low, high = np.clip([estimate.value - margin, estimate.value + margin], *limits)
     return {"value": estimate.value, "low": float(low), "high": float(high)}

@@ -1,10 +1,11 @@
-"""What a trial is measured by: every metric of its generator against the whole reference split, never the training subset."""
+"""Measures a trial: every metric of its generator against the target's whole reference split, never the training subset."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from trainers.common.contact_sheet import png_grid
+from trainers.config.metrics import EMA, metrics
 from trainers.config.trial import TrialConfig
 from trainers.core.gan import Gan
 from trainers.core.sampling import round_robin, sample
@@ -17,25 +18,19 @@ from trainers.evaluation.metrics.iw import iw_distance
 from trainers.evaluation.references import References
 from trainers.networks import Generator
 
-#: Latents of the evaluation: the same for every trial, so that trials are compared on equal draws.
+#: Seed of the latents: the same for every trial, so trials are compared on equal draws.
 EVALUATION_SEED = 0
 
 #: Images in a sample grid.
 GRID = 32
 
-#: Metrics of the moving average of a generator, beside the generator's own.
-OF_AVERAGE = ("fid", "kid")
-
-#: Metrics that wait for the trial's end: what they add is for the last word, and they cost.
-AT_THE_END = ("fid_infinity",)
-
-#: Training images beyond which a generator of this kind learns none by heart, and looking for copies costs more than it tells.
+#: Above this many training images memorisation is not measured: it is slow then, and such a generator copies none.
 MEMORISABLE = 10_000
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One metric's value, its standard error where it has one, and how many generated images are behind it."""
+    """The value of a metric, its standard error if it has one, and the number of generated images that it is computed from."""
 
     metric: str
     value: float
@@ -46,13 +41,13 @@ class Measurement:
 class Evaluator:
     """Measures the generator of one trial.
 
-    Of a conditional generator also FID class by class, each against the reference images of that class, and their mean, the
-    intra-FID of Miyato & Koyama (2018). Of a generator with a moving average, FID and KID of that beside it. Under ADA also the
-    critic's overfitting signal, its target and the probability of a transform.
+    For a conditional generator this includes FID class by class, each against the reference images of that class, and their
+    mean, the intra-FID of Miyato & Koyama (2018); for a generator with a moving average some metrics of the average; under ADA
+    the critic's overfitting signal, its target and the probability of a transform.
     """
 
     def __init__(self, trial: TrialConfig, training: Images, references: References, device: str) -> None:
-        """Embed the training images and have the reference at hand."""
+        """Load the embedding and the reference, and embed the training images unless they are too many."""
         self.trial = trial
         self.device = device
         self.embedding: Embedding = load_embedding(trial.evaluation.embedding, device)
@@ -61,55 +56,59 @@ class Evaluator:
         self.sampled: tuple[int, np.ndarray] | None = None
 
     def images(self, gan: Gan) -> np.ndarray:
-        """Return the generated images that the metrics of this step are computed on, uint8 (samples, H, W, 3)."""
+        """Return the generated images from which the metrics of this step are computed, uint8 (samples, H, W, 3)."""
         if self.sampled is None or self.sampled[0] != gan.step:
             self.sampled = gan.step, self._sample(gan, gan.generator)
         return self.sampled[1]
 
     def __call__(self, gan: Gan) -> tuple[Measurement, ...]:
-        """Measure the generator as it is now."""
+        """Return all measurements of the generator at its present step."""
         images = self.images(gan)
         features = self.embedding(images)
         last = gan.step >= self.trial.training.steps
-        pair, found = Comparison(self.reference, features, self.training), []
-        for name, metric in METRICS.items():
-            if (name not in AT_THE_END or last) and (name != "memorisation" or self.training is not None):
-                estimate = metric(pair)
-                found.append(Measurement(name, estimate.value, estimate.standard_error, len(features)))
+        records, measurements = metrics(), list[Measurement]()
+        comparison = Comparison(self.reference, features, self.training)
+        for name, compute in METRICS.items():
+            record = records[name]
+            if (last or not record.last_rung_only) and (self.training is not None or not record.needs_training):
+                estimate = compute(comparison)
+                measurements.append(Measurement(name, estimate.value, estimate.standard_error, len(features)))
         if gan.classes:
-            found += self._by_class(features, gan.classes)
+            measurements += self._by_class(features, gan.classes)
         if gan.average is not None:
             averaged = Comparison(self.reference, self.embedding(self._sample(gan, gan.average)))
-            for name in OF_AVERAGE:
+            for name in (name for name, record in records.items() if record.of_average):
                 estimate = METRICS[name](averaged)
-                found.append(Measurement(f"{name}_ema", estimate.value, estimate.standard_error, len(features)))
+                measurements.append(Measurement(name + EMA, estimate.value, estimate.standard_error, len(features)))
         if gan.augment.target is not None:
             signal, probability = float(gan.augment.signal), float(gan.augment.probability)
-            learnt = {"signal": signal, "target": gan.augment.target, "probability": probability}
-            found += [Measurement(f"ada_{name}", value, None, gan.config.batch) for name, value in learnt.items()]
+            state = {"signal": signal, "target": gan.augment.target, "probability": probability}
+            measurements += [Measurement(f"ada_{name}", value, None, gan.config.batch) for name, value in state.items()]
         if last and self.trial.evaluation.iw_steps:
-            found.append(self._iw(images))
-        return tuple(found)
+            measurements.append(self._iw(images))
+        return tuple(measurements)
 
     def grid(self, gan: Gan) -> bytes:
-        """Return a PNG grid of the first generated images: the same latents for every trial."""
+        """Return a PNG grid of the first generated images; every trial has the same latents."""
         return png_grid(self.images(gan)[:GRID])
 
     def _sample(self, gan: Gan, generator: Generator) -> np.ndarray:
         return sample(generator, gan.latent, self.trial.evaluation.samples, EVALUATION_SEED)
 
     def _by_class(self, features: np.ndarray, classes: int) -> list[Measurement]:
-        """Return ``fid/CLASS`` of every class with two images or more on either side, and ``intra_fid``, their mean."""
-        labels, known = round_robin(len(features), classes), self.reference.by_class
-        found = []
+        """Return ``fid/CLASS`` of every class with two real and two generated images or more, and their mean, ``intra_fid``."""
+        labels, references = round_robin(len(features), classes), self.reference.by_class
+        measurements = []
         for label, name in enumerate(self.trial.domain.classes):
-            own = features[labels == label]
-            if label in known and len(own) > 1:
-                found.append(Measurement(f"fid/{name}", fid(known[label], statistics(own)), None, len(own)))
-        if found:
-            mean = float(np.mean([each.value for each in found]))
-            found.append(Measurement("intra_fid", mean, None, sum(each.samples for each in found)))
-        return found
+            generated = features[labels == label]
+            if label in references and len(generated) > 1:
+                value = fid(references[label], statistics(generated))
+                measurements.append(Measurement(f"fid/{name}", value, None, len(generated)))
+        if measurements:
+            mean = float(np.mean([measurement.value for measurement in measurements]))
+            samples = sum(measurement.samples for measurement in measurements)
+            measurements.append(Measurement("intra_fid", mean, None, samples))
+        return measurements
 
     def _iw(self, images: np.ndarray) -> Measurement:
         real = get(self.trial.domain.name).load("reference", self.trial.gan.resolution).images
@@ -119,7 +118,7 @@ class Evaluator:
 
 
 def real_grid(name: str, resolution: int) -> bytes:
-    """Return a PNG grid of a domain's reference images, spread over the split."""
+    """Return a PNG grid of a domain's reference images, evenly spaced over the split."""
     domain = get(name)
     count = domain.count("reference")
     chosen = np.linspace(0, count - 1, min(GRID, count)).round().astype(int)

@@ -1,4 +1,4 @@
-"""What metrics compare with: features and statistics of a domain's split in an embedding, computed once and then shared."""
+"""References: the features of a domain's split in an embedding and their statistics, computed once and shared."""
 
 import hashlib
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from trainers.evaluation.metrics.fid import Statistics, statistics
 
 @dataclass(frozen=True)
 class Reference:
-    """Features float32 (N, D) of a domain's images, their labels int64 (N,) where it has classes, and their statistics."""
+    """Features float32 (N, D) of a domain's images, their labels int64 (N,) if it has classes, and their statistics."""
 
     features: np.ndarray
     labels: np.ndarray | None
@@ -30,7 +30,7 @@ class Reference:
 
     @cached_property
     def by_class(self) -> Mapping[int, Statistics]:
-        """The statistics of each class with two images or more."""
+        """The statistics of each class with at least two images."""
         if self.labels is None:
             return {}
         present, counts = np.unique(self.labels, return_counts=True)
@@ -38,26 +38,26 @@ class Reference:
 
 
 class References(Protocol):
-    """Whoever has references, or computes them."""
+    """Provides references, from a store or by computing them."""
 
     def __call__(self, domain: str, resolution: int, embedding: Embedding) -> Reference:
-        """Return the reference split of a domain, by its name, at a resolution (pixels)."""
+        """Return the reference of a domain's reference split, by the domain's name, at a resolution (pixels)."""
 
 
 def embed(domain: str, resolution: int, embedding: Embedding, split: Split = "reference") -> Reference:
-    """Return a domain's split as a reference, computed anew; of a mixture the union of its parts' features."""
+    """Compute the reference of a domain's split; that of a mixture has the features of all its parts."""
     whole = get(domain)
     features = [embedding(part.load(split, resolution).images) for part in parts_of(whole)]
     return _of(features, whole.labels(split))
 
 
-def union(domain: str, resolution: int, embedding: Embedding, known: References) -> Reference | None:
-    """Return the reference of a mixture from those of its parts, which `known` has; None for another domain."""
+def union(domain: str, resolution: int, embedding: Embedding, provided: References) -> Reference | None:
+    """Return the reference of a mixture from those of its parts, which `provided` returns; None for another domain."""
     whole = get(domain)
     parts = parts_of(whole)
     if len(parts) == 1:
         return None
-    return _of([known(part.name, resolution, embedding).features for part in parts], whole.labels("reference"))
+    return _of([provided(part.name, resolution, embedding).features for part in parts], whole.labels("reference"))
 
 
 def _of(features: list[np.ndarray], labels: np.ndarray | None) -> Reference:
@@ -65,15 +65,15 @@ def _of(features: list[np.ndarray], labels: np.ndarray | None) -> Reference:
     return Reference(joined, labels, statistics(joined))
 
 
-_kept: dict[str, Reference] = {}
+_computed: dict[str, Reference] = {}
 
 
 def references(domain: str, resolution: int, embedding: Embedding) -> Reference:
-    """Return a reference, computed once per process: `References` for those who keep none for longer."""
+    """Return a reference, computed once per process: `References` without a store."""
     key = reference_key(get(domain).fingerprint, resolution, embedding.identity)
-    if key not in _kept:
-        _kept[key] = union(domain, resolution, embedding, references) or embed(domain, resolution, embedding)
-    return _kept[key]
+    if key not in _computed:
+        _computed[key] = union(domain, resolution, embedding, references) or embed(domain, resolution, embedding)
+    return _computed[key]
 
 
 def dump(reference: Reference) -> bytes:

@@ -7,9 +7,9 @@ from analysis.frames import records
 from analysis.report.blocks import Block, Column, Fold, Group, Heading, Report, Row, Span, Table, Text, marked, numbers
 from analysis.report.content import panels
 from analysis.statistics import Analysis
-from analysis.transfer import quality
 from analysis.transfer.strategies import BEHIND
 from analysis.words import counted, number, predictor, probability, saved, saved_interval, signed, start, times
+from trainers.config.metrics import metrics
 
 NONE, _INTERVAL, _P = "–", "95 % interval", "p, corrected"
 
@@ -285,15 +285,15 @@ def stopping(report: Report) -> Iterator[Block]:
 def quality_tables(_: Report, analysis: Analysis) -> Iterator[Block]:
     """Yield a table per cell of every metric: scratch, and each strategy with its best source."""
     for _cell, group in analysis.quality.groupby("cell", sort=False):
-        metrics = [name for name in quality.METRICS if name in set(group["metric"])]
+        names = [name for name in metrics() if name in set(group["metric"])]
         rows = []
         for _method, of_method in group.groupby(["strategy", "source"], sort=False, dropna=False):
             values = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(of_method)}
             first = records(of_method)[0]
-            cells = [start(first), f"{first['step']:,}", str(first["seeds"]), *(values.get(name, "") for name in metrics)]
+            cells = [start(first), f"{first['step']:,}", str(first["seeds"]), *(values.get(name, "") for name in names)]
             rows.append(Row(cells, first))
         label = str(group["cell_label"].iloc[0])
-        columns = [Column("Method"), *numbers("step", "seeds", *(quality.METRICS[name] for name in metrics))]
+        columns = [Column("Method"), *numbers("step", "seeds", *(metrics()[name].heading for name in names))]
         table = Table(f"Metrics, {label}", columns, rows, style="quality")
         yield Group("table", [Heading(label), table], {"cell_label": label})
 

@@ -16,6 +16,7 @@ from analysis.report.blocks import Block, Column, Paragraph, Report, Row, Span, 
 from analysis.report.embedded_images import FORMS, Album
 from analysis.words import counted, start
 from bench.store import Store
+from trainers.config.metrics import label
 
 #: Most trials that the table shows; browsers lay out more of them slowly.
 MOST_ROWS = 2000
@@ -113,7 +114,8 @@ def details(frames: Frames, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         rows: rows of `Frames.trials`, in the order in which to list them.
 
     Returns:
-        `trials`, each with its `key`; `values`, the parts of configs, which trials refer to by index; `environments`, by name.
+        `trials`, each with its `key`; `values`, the parts of configs, which trials refer to by index; `environments`, by name;
+        `labels` of the metrics.
     """
     values: dict[str, int] = {}
     curves = _curves(frames, {row["key"] for row in rows})
@@ -135,7 +137,9 @@ def details(frames: Frames, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     environments = {
         row["environment"]: [list(pair) for pair in flatten(row["details"])] for row in records(frames.environments)
     }
-    return {"trials": trials, "values": [json.loads(text) for text in values], "environments": environments}
+    labels = {name: label(name) for trial in curves.values() for curve in trial.values() for name in curve["metrics"]}
+    parts = [json.loads(text) for text in values]
+    return {"trials": trials, "values": parts, "environments": environments, "labels": labels}
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** What a metric is called. */
-const named = (metric) => metric.replace(/^(fid|kid|iw)/, (name) => name.toUpperCase()).replace("_infinity", "∞").replaceAll("_", " ");
 
 /** A part of a configuration as text. */
 function spell(value) {
@@ -74,7 +72,7 @@ function curve(trial, embedding, metric, plot) {
     xaxis: { automargin: true, tickvals: kept, ticktext: kept.map((index) => String(rungs[index])), zeroline: false,
       title: { text: "generator step" } },
     yaxis: { automargin: true, type: log ? "log" : "linear", ...(log ? logTicks(values) : { nticks: 6 }), zeroline: false,
-      title: { text: named(metric) } } }),
+      title: { text: store.labels[metric] } } }),
   { responsive: true, displayModeBar: false });
 }
 
@@ -83,10 +81,11 @@ function measured(trial) {
   return Object.entries(trial.curves).flatMap(([embedding, { steps, metrics }]) => {
     const names = Object.keys(metrics).sort((a, b) => (b === "fid") - (a === "fid") || a.localeCompare(b));
     const plot = make("div", { role: "img", "aria-label": `Curve of ${trial.name}; the table below has its numbers` });
-    const options = names.map((name) => make("option", { value: name }, named(name)));
+    const options = names.map((name) => make("option", { value: name }, store.labels[name]));
     const choice = make("select", { "aria-label": "Metric of the curve" }, ...options);
     choice.addEventListener("change", () => curve(trial, embedding, choice.value, plot));
-    const heads = ["step", ...names.map(named)].map((name) => make("th", { scope: "col", class: "number" }, name));
+    const heads = ["step", ...names.map((name) => store.labels[name])]
+      .map((name) => make("th", { scope: "col", class: "number" }, name));
     const rows = steps.map((step, index) => make("tr", {}, make("th", { scope: "row", class: "number" }, step.toLocaleString("en")),
       ...names.map((name) => make("td", { class: "number" }, metrics[name][index] ?? ""))));
     const table = make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));

@@ -99,7 +99,7 @@ MISTAKES = [
     ("replay --store none", "there is no store at 'none'"),
     ("replay --store {store}", "there is no cell to replay"),
     ("replay --store {store} --keep 0", "--keep: input should be greater than 0"),
-    ("replay --store {store} --metric iou", "--metric: input should be 'fid'"),
+    ("replay --store {store} --metric iou", "--metric: unknown metric to stop by 'iou'"),
     ("recommend --store none --target digits", "there is no store at 'none'"),
     ("recommend --store {store} --target digitz", "unknown domain 'digitz'; did you mean digits"),
     ("recommend --store {store} --target folder:none", "none': there is no such folder"),

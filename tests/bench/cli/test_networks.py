@@ -59,7 +59,7 @@ class Pixels(torch.nn.Module):
 
 def test_strategies_tells_of_each_what_it_copies_freezes_trains_and_holds():
     said = call("strategies").stdout
-    assert "freeze-d: The critic's blocks nearest to the images stay as they are (FreezeD, Mo, Cho & Shin 2020)." in said
+    assert "freeze-d: The critic's blocks nearest to the images are frozen (FreezeD, Mo, Cho & Shin 2020)." in said
     assert "  frozen   critic input blocks.0\n" in said
     assert "  penalty  0.1 / 2 * sum of (parameter - source)^2 over the copied parameters\n" in said
     found = json.loads(call("strategies", "--json", "--set", "strategies=['freeze-d[blocks=2]']").stdout)

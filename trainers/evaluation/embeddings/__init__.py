@@ -1,1 +1,1 @@
-"""The networks whose features the metrics compare."""
+"""The embeddings: networks whose features the metrics compare."""

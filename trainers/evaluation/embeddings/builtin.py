@@ -1,7 +1,7 @@
 """The built-in embedding: a small classifier of the built-in domains, whose weights ship with the package.
 
-``python -m trainers.evaluation.embeddings.train_builtin`` made the weights. A number in this embedding is not comparable with
-published FIDs, which use Inception's features.
+``python -m trainers.evaluation.embeddings.train_builtin`` trained it. Its FIDs are not comparable with published FIDs, which
+use Inception's features.
 """
 
 from importlib.resources import files
@@ -28,8 +28,8 @@ DIMENSIONS = 64
 class Features(nn.Module):
     """Images float (N, 3, 32, 32) in [-1, 1] -> features (N, 64).
 
-    Linear at the end: without a ReLU no feature is dead for the images of a far domain. From the whole 4x4 map rather than
-    its mean, because where a stroke lies is what makes a digit.
+    The last layer is linear: after a ReLU, features could be dead on the images of a distant domain. It sees the whole 4x4 map
+    rather than its mean, because the positions of the strokes make a digit.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ def prepare(images: Tensor) -> Tensor:
 
 
 class Builtin:
-    """The built-in embedding on a device; see :class:`trainers.evaluation.embeddings.Embedding`."""
+    """The built-in embedding on a device; see :class:`trainers.evaluation.embeddings.embedding.Embedding`."""
 
     licence = "Apache-2.0"
 

@@ -1,4 +1,4 @@
-"""CLIP's image features, through clean-fid's own mode for it; the `clip` package must be installed."""
+"""CLIP's image features, by clean-fid's mode for CLIP; the `clip` package must be installed."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ BATCH = 50
 
 
 class Clip:
-    """CLIP ViT-B/32's image features on a device; see :class:`trainers.evaluation.embeddings.Embedding`."""
+    """CLIP ViT-B/32's image features on a device; see :class:`trainers.evaluation.embeddings.embedding.Embedding`."""
 
     licence = "MIT (CLIP by OpenAI)"
 
@@ -20,7 +20,7 @@ class Clip:
         """Load the weights.
 
         Raises:
-            UserError: the file is not there, or the `clip` package is not installed.
+            UserError: the file is missing, or the `clip` package is not installed.
         """
         file = weights_file(name)
         try:
@@ -32,7 +32,7 @@ class Clip:
         self.identity = identity
         self._device = torch.device(device)
         self._network = CLIP_fx(name=str(file), device=device)
-        self._network.model.float()  # on a GPU the package would have it in float16: a metric must not depend on the device
+        self._network.model.float()  # the package uses float16 on a GPU; a metric must not depend on the device
         self._prepare = img_preprocess_clip
 
     def __call__(self, images: np.ndarray) -> np.ndarray:

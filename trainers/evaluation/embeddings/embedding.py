@@ -1,12 +1,13 @@
-"""What an embedding is, and images in batches."""
+"""The interface of an embedding, and functions that its implementations share."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trainers.common.errors import UserError
 from trainers.common.heartbeat import beat
 
 
@@ -14,7 +15,7 @@ class Embedding(Protocol):
     """Maps images to features.
 
     Attributes:
-        identity: part of every metric's key; two embeddings with equal identities give equal features.
+        identity: part of every metric's key; embeddings with equal identities give equal features.
         licence: of the weights.
     """
 
@@ -22,17 +23,49 @@ class Embedding(Protocol):
     licence: str
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return features float32 (N, D) of images uint8 (N, H, W, 3), whatever the batches they are computed in."""
+        """Return features float32 (N, D) of images uint8 (N, H, W, 3); they do not depend on the batches."""
 
 
 def in_batches(compute: Callable[[np.ndarray], Tensor], images: np.ndarray, batch: int) -> np.ndarray:
-    """Return the features float32 (N, D) that `compute` gives of images uint8 (n, H, W, 3), a batch at a time.
+    """Return the features float32 (N, D) that `compute` gives for images uint8 (n, H, W, 3), a batch at a time.
 
     In full float32 on a GPU too, where convolutions would round to TF32: a metric must not depend on the device.
     """
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
-        found = []
+        features = []
         for start in range(0, len(images), batch):
-            found.append(compute(images[start : start + batch]).float().cpu())
+            features.append(compute(images[start : start + batch]).float().cpu())
             beat()
-    return torch.cat(found).numpy()
+    return torch.cat(features).numpy()
+
+
+def checked_features(call: str, network: Callable[[Any], Any], images: Any, count: int) -> Tensor:
+    """Return the features that a network from outside this package gives for `count` images.
+
+    Args:
+        call: the call in words, with which error messages begin: "embedding file 'x.pt', given images uint8 (5, 3, 8, 8),".
+        network: returns a tensor or an array.
+        images: its argument.
+        count: N.
+
+    Raises:
+        UserError: the network fails, or does not return finite features float (N, D).
+    """
+    try:
+        features = network(images)
+    except Exception as error:  # it runs the user's code
+        raise UserError(f"{call} fails: {last_line(error)}") from error
+    if isinstance(features, np.ndarray):
+        features = torch.from_numpy(features)
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != count or not features.is_floating_point():
+        what = f"{features.dtype} {tuple(features.shape)}" if isinstance(features, Tensor) else type(features).__name__
+        raise UserError(f"{call} returns {what} and must return features float ({count}, D)")
+    if not bool(features.isfinite().all()):
+        raise UserError(f"{call} returns features that are not finite")
+    return features
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line of an error's message that has text; TorchScript's ends with the reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

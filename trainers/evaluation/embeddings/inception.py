@@ -1,4 +1,4 @@
-"""Inception v3, by which published FIDs are measured: clean-fid's own extractor and resizing (Parmar et al. 2022)."""
+"""Inception v3, the embedding of published FIDs, with clean-fid's extractor and resizing (Parmar et al. 2022)."""
 
 import warnings
 from pathlib import Path
@@ -16,14 +16,14 @@ BATCH = 50
 
 DIMENSIONS = 2048
 
-#: What clean-fid calls the file.
+#: The file name that clean-fid expects.
 NAME = "inception-2015-12-05.pt"
 
 
 class Inception:
-    """Inception's pool features on a device; see :class:`trainers.evaluation.embeddings.Embedding`.
+    """Inception's pool features on a device; see :class:`trainers.evaluation.embeddings.embedding.Embedding`.
 
-    Images are resized to 299x299 one by one, bicubic and antialiased, in float32 without rounding.
+    Each image is resized to 299x299, bicubic and antialiased, in float32 without rounding.
     """
 
     licence = "Apache-2.0 (Inception v3 by Google, as distributed by NVIDIA)"
@@ -32,7 +32,7 @@ class Inception:
         """Load the weights.
 
         Raises:
-            UserError: the file is not there, or it is not clean-fid's network.
+            UserError: the file is missing, or is not clean-fid's network.
         """
         from cleanfid.inception_torchscript import InceptionV3W
         from cleanfid.resize import build_resizer
@@ -40,11 +40,11 @@ class Inception:
         file = weights_file(name)
         try:
             with TemporaryDirectory() as folder, warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # TorchScript's own end, which is clean-fid's to answer
-                (Path(folder) / NAME).symlink_to(file.absolute())  # it takes a folder, and this one name in it
+                warnings.simplefilter("ignore", FutureWarning)  # clean-fid loads TorchScript, which is deprecated
+                (Path(folder) / NAME).symlink_to(file.absolute())  # it takes a folder with a file of this name
                 self._network = InceptionV3W(folder, download=False)
         except (RuntimeError, AttributeError) as error:
-            raise UserError(f"{str(file)!r} is not clean-fid's {NAME}, or it is damaged; place it anew") from error
+            raise UserError(f"{str(file)!r} is not clean-fid's {NAME}, or it is damaged; replace it") from error
         self.identity = identity
         self._device = torch.device(device)
         self._network.to(self._device).eval()

@@ -1,17 +1,17 @@
-"""Embeddings: the networks whose features FID and its kin are computed in."""
+"""Loads embeddings by name."""
 
 from functools import cache
 
-from trainers.config.embeddings import embedding_identity
+from trainers.config.embeddings import embedding_identity, plugin_embeddings
 from trainers.evaluation.embeddings.embedding import Embedding
 
 
 @cache
 def load_embedding(name: str, device: str = "cpu") -> Embedding:
-    """Return the embedding of that name (see `trainers.evaluation.names`) on a device, loaded once per process.
+    """Return an embedding on a device, loaded once per process; see `trainers.config.embeddings` for the names.
 
     Raises:
-        UserError: there is no embedding of that name, or its file is missing or not what it should be.
+        UserError: the embedding is unknown, or its file is missing or invalid.
     """
     identity, kind = embedding_identity(name), name.partition(":")[0]
     if kind == "inception":
@@ -26,6 +26,10 @@ def load_embedding(name: str, device: str = "cpu") -> Embedding:
         from trainers.evaluation.embeddings.custom import Custom
 
         return Custom(name, identity, device)
-    from trainers.evaluation.embeddings.builtin import Builtin
+    if kind == "builtin":
+        from trainers.evaluation.embeddings.builtin import Builtin
 
-    return Builtin(identity, device)
+        return Builtin(identity, device)
+    from trainers.evaluation.embeddings.plugin import Plugin
+
+    return Plugin(plugin_embeddings()[name], identity, device)

@@ -1,7 +1,7 @@
 """Trains the built-in embedding: ``python -m trainers.evaluation.embeddings.train_builtin`` writes the weights that ship.
 
-A classifier of every (domain, class) pair of the built-in domains, at mixed resolutions, on lightly spoiled images, so that
-its features tell apart both what is shown and how well. New weights are a new identity: stored metrics stay with the old.
+A classifier of all (domain, class) pairs of the built-in domains, at several resolutions, on corrupted images, so that its
+features depend on both the content and the quality of an image. New weights have a new identity; stored metrics keep the old.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from trainers.evaluation.embeddings.builtin import DIMENSIONS, Features, prepare
 
 RESOLUTIONS = (16, 32)
 
-#: How images are spoiled; the network learns to name it, and so to see it.
+#: Corruptions of the images. The network learns to classify them, so that its features depend on them.
 SPOILS = ("none", "noise", "blur", "shift")
 
 
@@ -33,7 +33,7 @@ def load(split: Split) -> tuple[Tensor, Tensor, int]:
         for resolution in RESOLUTIONS:
             data = domain.load(split, resolution)
             assert data.labels is not None
-            # Digits are few: shown more often, so that they count as much.
+            # Digits are few, so they are repeated to have equal weight.
             repeats = max(1, round(get("letters").count(split) / domain.count(split)))
             images += [prepare(torch.tensor(data.images))] * repeats
             labels += [torch.from_numpy(data.labels + classes)] * repeats
@@ -42,7 +42,7 @@ def load(split: Split) -> tuple[Tensor, Tensor, int]:
 
 
 def spoil(x: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return images (N, 3, H, W) spoiled in one of four ways each, and the way int64 (N,)."""
+    """Return images (N, 3, H, W), each with a random corruption, and its number in `SPOILS`, int64 (N,)."""
     n = len(x)
     way = torch.randint(len(SPOILS), (n,), generator=random)
     strength = torch.rand(n, 1, 1, 1, generator=random)
@@ -60,7 +60,7 @@ def spoil(x: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
 def standardise(features: Features, images: Tensor) -> None:
     """Scale and shift the last layer so that every feature has mean 0 and variance 1 over the images.
 
-    KID's kernel is made for features of about that size, and no feature alone decides FID.
+    KID's kernel is designed for features of about that size, and no single feature dominates FID.
     """
     z = torch.cat([features(batch) for batch in torch.split(images, 500)])
     last = features.layers[-1]

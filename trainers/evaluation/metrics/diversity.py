@@ -1,9 +1,9 @@
-"""How diverse generated images are beside real ones, and how diverse and how dense a domain is by itself.
+"""The diversity of generated images relative to real ones, and the diversity and the density of a domain.
 
-A set's spread is the root mean squared distance between two of its features, which is (2 tr C)^(1/2) with C their unbiased
-covariance: all pairs count, in the time of one reading. Of the measures of spread this is the robust one to tell a collapse
-by: its square is unbiased whatever N is, so that sets of different sizes compare; it does not ask for an invertible
-covariance, as determinants do; and it is nought for equal features and no others.
+The spread of a set is the root mean squared distance between two of its features. It equals (2 tr C)^(1/2) with C their
+unbiased covariance, so all pairs count and one pass over the features suffices. It detects a collapse robustly: its square is
+unbiased for any N, so sets of different sizes are comparable; it needs no invertible covariance, unlike a determinant; and it
+is zero only if all features are equal.
 """
 
 import numpy as np
@@ -17,34 +17,34 @@ from trainers.evaluation.metrics.pairs import Pairs
 def diversity(reference: np.ndarray, generated: np.ndarray) -> Estimate:
     """Return the spread of generated features (M, D) over that of reference features (N, D), N and M >= 2.
 
-    1: as diverse as the real images; 0: all equal. The standard error is by the delta method, from both sides' sampling.
+    1: as diverse as the real images; 0: all equal. The standard error, by the delta method, is from the sampling of both sets.
 
     Raises:
         ValueError: all reference features are equal.
     """
-    real, made = spread(reference), spread(generated)
+    real, fake = spread(reference), spread(generated)
     _check_spread(real)
-    value = made.value / real.value
-    return Estimate(value, float(np.hypot(made.standard_error, value * real.standard_error) / real.value))
+    value = fake.value / real.value
+    return Estimate(value, float(np.hypot(fake.standard_error, value * real.standard_error) / real.value))
 
 
 def spread(features: np.ndarray) -> Estimate:
-    """Return the root mean squared distance between two of the features (N, D), N >= 2: a domain's own diversity.
+    """Return the root mean squared distance between two of the features (N, D), N >= 2: the diversity of a domain.
 
-    The standard error is by the delta method. In units of the features, so compare within an embedding.
+    The standard error is by the delta method. The unit is that of the features, so compare within an embedding.
     """
     value, influences = _spread(features)
     return Estimate(value, float(np.sqrt(influences.var(ddof=1) / len(features))))
 
 
 def spacing(features: np.ndarray, k: int = 5) -> Estimate:
-    """Return the mean distance from a feature to its k-th nearest other over the spread, for features (N, D), N > k.
+    """Return the mean distance from a feature to its k-th nearest neighbour over the spread, for features (N, D), N > k.
 
-    It tells a domain's density, free of scale: smaller is denser; 0 where all have k copies, near 1 for features spread evenly
-    in many dimensions. Nearest-neighbour distances as a measure of density are Clark & Evans' (1954) and, for the k-th,
-    Loftsgaarden & Quesenberry's (1965). They shrink as N grows: compare for equal N and k.
+    It is a scale-free measure of a domain's density: smaller is denser; 0 if each feature has k copies, near 1 for features
+    spread evenly in many dimensions. Measuring density by nearest-neighbour distances follows Clark & Evans (1954) and, for the
+    k-th, Loftsgaarden & Quesenberry (1965). The distances shrink as N grows: compare for equal N and k.
 
-    The standard error is by the delta method, with each feature's nearest others held fixed.
+    The standard error is by the delta method, with each feature's nearest neighbours held fixed.
 
     Raises:
         ValueError: all features are equal, or there are no k-th neighbours.
@@ -58,13 +58,13 @@ def spacing(features: np.ndarray, k: int = 5) -> Estimate:
     pairs.read(nearest)
     distances = np.sqrt(nearest.squares)
     value = float(distances.mean() / whole)
-    own = (distances - value * influences) / whole
-    return Estimate(value, float(np.sqrt(own.var(ddof=1) / len(features))))
+    ratios = (distances - value * influences) / whole
+    return Estimate(value, float(np.sqrt(ratios.var(ddof=1) / len(features))))
 
 
 def _spread(features: np.ndarray) -> tuple[float, NDArray[np.float64]]:
-    """Return the spread and, up to a constant, each feature's influence on it (N,)."""
-    centred = features - features[0].astype(np.float64)  # so that equal features are all exactly nought
+    """Return the spread and, up to a constant, the influence (N,) of each feature on it."""
+    centred = features - features[0].astype(np.float64)  # makes equal features exactly zero
     centred -= centred.mean(0)
     squares = np.einsum("ij,ij->i", centred, centred) * len(features) / (len(features) - 1)
     value = float(np.sqrt(2 * squares.mean()))
@@ -73,4 +73,4 @@ def _spread(features: np.ndarray) -> tuple[float, NDArray[np.float64]]:
 
 def _check_spread(reference: Estimate) -> None:
     if not reference.value:
-        raise ValueError("all reference features are equal; there is no spread to compare with")
+        raise ValueError("all reference features are equal, so their spread is 0 and nothing can be compared with it")

@@ -1,10 +1,10 @@
-"""Frechet inception distance (Heusel et al. 2017), in whatever embedding the features come from.
+"""Frechet inception distance (Heusel et al. 2017) between features of any embedding.
 
 Also its standard error (the infinitesimal jackknife, Jaeckel 1972) and its extrapolation to infinitely many samples (Chong &
 Forsyth 2020).
 
-Covariances are taken apart by Cholesky's decomposition, not by their eigenvectors or by a general matrix square root: it is
-cheaper, and small eigenvalues keep their relative accuracy.
+Covariances are factored by Cholesky's decomposition instead of eigenvectors or a general matrix square root: it is cheaper, and
+small eigenvalues keep their relative accuracy.
 """
 
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from scipy.linalg.lapack import dpstrf
 from trainers.common.seeds import derive_seed
 from trainers.evaluation.metrics.estimate import Estimate
 
-#: Features that a covariance takes in at a time: a copy of all, in float64, costs time to page in.
+#: Features that are added to a covariance at a time: a float64 copy of all of them would take long to page in.
 AT_A_TIME = 1024
 
 #: Rows of a covariance's triangle that are mirrored at a time.
 BLOCK = 128
 
-#: `fid_infinity` splits the features into 1, 2, ... so many parts.
+#: `fid_infinity` splits the features into 1, 2, ... `PARTS` parts.
 PARTS = 4
 
-#: Fewest features that `fid_infinity` can split so: two in each part.
+#: Fewest features for `fid_infinity`: two in each part.
 FEWEST = 2 * PARTS
 
 
@@ -46,7 +46,7 @@ def statistics(features: np.ndarray) -> Statistics:
     scatter = np.zeros((len(mean), len(mean)), order="F")
     for start in range(0, len(features), AT_A_TIME):
         centred = features[start : start + AT_A_TIME] - mean
-        scatter = dsyrk(1 / (len(features) - 1), centred.T, 1, scatter, overwrite_c=1)  # adds to the upper triangle
+        scatter = dsyrk(1 / (len(features) - 1), centred.T, 1, scatter, overwrite_c=1)  # updates the upper triangle
     for start in range(0, len(mean), BLOCK):
         part, rest = slice(start, start + BLOCK), slice(start + BLOCK, None)
         scatter[rest, part] = scatter[part, rest].T
@@ -55,19 +55,22 @@ def statistics(features: np.ndarray) -> Statistics:
 
 
 def fid(a: Statistics, b: Statistics) -> float:
-    """Return |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), at least 0; exact for singular covariances, too."""
+    """Return |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), at least 0; also exact for singular covariances."""
     gap = a.mean - b.mean
     traces = np.trace(a.covariance) + np.trace(b.covariance)
     return max(0.0, float(gap @ gap + traces - 2 * _root_trace(a, b)))
 
 
 def fid_estimate(x: np.ndarray, y: np.ndarray, of_x: Statistics | None = None) -> Estimate:
-    """Return the FID between features (N, D) and (M, D), N and M >= 2, with the standard error from both sides' sampling.
+    """Return the FID between features (N, D) and (M, D), N and M >= 2, with the standard error from the sampling of both sets.
 
-    The standard error is the infinitesimal jackknife's: each sample's influence on the distance in closed form. It holds the
-    distance's spread over repeated draws, not its bias: FID is too large by about a constant over N. Where both sides come
-    from one distribution FID is bias and little else, and the standard error is of that order only. `of_x` are the statistics
-    of x, where they are known.
+    The standard error is the infinitesimal jackknife's, from each sample's influence on the distance in closed form. It
+    estimates the spread over repeated draws, not the bias: FID is too large by about a constant over N. If both sets come from
+    one distribution, FID is mostly bias, and the standard error is only of that order.
+
+    Args:
+        x, y: the features.
+        of_x: the statistics of x, if known.
     """
     a, b = of_x or statistics(x), statistics(y)
     to_b, to_a = _transports(a, b)
@@ -76,14 +79,14 @@ def fid_estimate(x: np.ndarray, y: np.ndarray, of_x: Statistics | None = None) -
 
 
 def fid_infinity(reference: Statistics, features: np.ndarray, seed: int) -> Estimate:
-    """Return the FID of infinitely many samples like features (N, D) to the reference, N >= 8; it may be below 0.
+    """Return the FID to the reference extrapolated to infinitely many samples from features (N, D), N >= 8; it may be below 0.
 
-    FID's bias is about a constant over the number of samples, so FID is fitted by a line in 1 / n at n = N, N / 2, N / 3 and
-    N / 4, and told where 1 / n is nought. At each n it is the mean over all disjoint parts of a seeded shuffle: every size
-    then sees every sample, and sampling moves the line as a whole more than it tilts it. The line is a good fit where even
-    N / 4 is well above D. The reference's own bias stays in.
+    FID's bias is about a constant over the number of samples, so a line in 1 / n is fitted to FID at n = N, N / 2, N / 3 and
+    N / 4, and evaluated at 1 / n = 0. FID at each n is the mean over all disjoint parts of a seeded shuffle: all sizes then use
+    all samples, and sampling shifts the line more than it tilts it. The line fits well if even N / 4 is well above D. The bias
+    from the reference's finite sample remains.
 
-    The standard error is that of FID from the generated samples' side (see `fid_estimate`): the line moves as much.
+    The standard error is that of FID from the sampling of the generated side (see `fid_estimate`): the line shifts as much.
 
     Raises:
         ValueError: fewer than 8 features.
@@ -93,7 +96,7 @@ def fid_infinity(reference: Statistics, features: np.ndarray, seed: int) -> Esti
     shuffled = np.random.default_rng(derive_seed("fid infinity", seed)).permutation(features)
     parts = np.arange(1, PARTS + 1)
     means = [np.mean([fid(reference, statistics(part)) for part in np.array_split(shuffled, count)]) for count in parts]
-    # The line's value where 1 / n is 0 is a weighted sum of the means.
+    # The line's value at 1 / n = 0 is a weighted sum of the means.
     weights = np.linalg.pinv(np.stack([np.ones(PARTS), parts / len(features)], 1))[0]
     whole = statistics(features)
     influences = _influences(features, whole, reference, _transports(reference, whole)[1])
@@ -106,17 +109,17 @@ def _root_trace(a: Statistics, b: Statistics) -> float:
         try:
             squares = eigh(b.covariance, a.covariance, type=2, eigvals_only=True, driver="gv")
             return float(np.sqrt(squares.clip(0)).sum())
-        except LinAlgError:  # A is singular all the same
+        except LinAlgError:  # A is singular nevertheless
             pass
-    # With A = F F' and B = G G' it is the nuclear norm of F' G; that takes no square root of what should be nought.
+    # With A = F F' and B = G G' it is the nuclear norm of F' G, which takes no square roots of values that should be zero.
     return float(svdvals(_factor(a)[0].T @ _factor(b)[0]).sum())
 
 
 def _transports(a: Statistics, b: Statistics) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return roots R (D, K) of the optimal transports' matrices R R' from a to b and from b to a, each on its own range.
+    """Return roots R (D, K) of the matrices R R' of the optimal transport maps from a to b and from b to a, each on its range.
 
-    With A = F F' and F' B F = U S^2 U' they are T = Z S Z' with Z = F'^-1 U, and its inverse A Z S^-1 Z' A. Z has the
-    eigenvectors of B A.
+    With A = F F' and F' B F = U S^2 U' they are T = Z S Z' with Z = F'^-1 U, and its inverse A Z S^-1 Z' A. The columns of
+    Z are the eigenvectors of B A.
     """
     try:
         if not _may_be_regular(a, b):
@@ -127,7 +130,7 @@ def _transports(a: Statistics, b: Statistics) -> tuple[NDArray[np.float64], NDAr
         squares, vectors = eigh(factor.T @ b.covariance @ factor)
         z = np.zeros_like(factor)
         z[triangle] = solve_triangular(factor[triangle], vectors, lower=True, trans="T")
-    # Below this an eigenvalue is rounding error; so is what it would add.
+    # Below this an eigenvalue is rounding error, and so is its contribution.
     real = squares > len(squares) * np.finfo(float).eps * squares.max(initial=0)
     quarter, z = squares[real] ** 0.25, z[:, real]
     return z * quarter, a.covariance @ (z / quarter)
@@ -148,11 +151,11 @@ def _factor(a: Statistics) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
 
 
 def _influences(
-    features: np.ndarray, own: Statistics, other: Statistics, transport: NDArray[np.float64]
+    features: np.ndarray, statistics_of: Statistics, other: Statistics, transport: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return each sample's influence (N,) on the distance, up to a constant: its first derivative by the sample's weight."""
-    centred = features - own.mean
+    """Return the influence (N,) of each sample on the distance, up to a constant: its derivative by the sample's weight."""
+    centred = features - statistics_of.mean
     strain = np.square(centred).sum(1) - np.square(centred @ transport).sum(1)
-    unbiased = own.samples / (own.samples - 1)  # as the covariance is
-    influences: NDArray[np.float64] = 2 * centred @ (own.mean - other.mean) + unbiased * strain
+    unbiased = statistics_of.samples / (statistics_of.samples - 1)  # as in the covariance
+    influences: NDArray[np.float64] = 2 * centred @ (statistics_of.mean - other.mean) + unbiased * strain
     return influences

@@ -1,7 +1,7 @@
-"""The independent Wasserstein critic (Danihelka et al. 2017), as Wang et al. (2018) evaluate transferred GANs by it.
+"""The independent Wasserstein critic (Danihelka et al. 2017), by which Wang et al. (2018) evaluate transferred GANs.
 
-A fresh critic learns to tell held-out real images from generated ones. The critic that the generator was trained against
-would not do: it knows the training images by heart, and the generator knows it.
+A new critic is trained to separate held-out real images from generated ones. The generator's own critic is unsuitable: it may
+have memorised the training images, and the generator was trained against it.
 """
 
 import numpy as np
@@ -16,38 +16,38 @@ from trainers.core.losses import critic_loss
 from trainers.evaluation.metrics.estimate import Estimate
 from trainers.networks import Critic, make_critic
 
-#: WGAN-GP, whatever the generator was trained with, so that distances compare. Quicker steps than in a GAN's training: these
-#: images stand still.
+#: WGAN-GP, whatever the generator's loss, so that distances are comparable. The learning rate is higher than in the training of
+#: a GAN, because these images do not change.
 TRAINING = TrainingConfig(loss="wgan-gp", batch=32, critic_lr=1e-3)
 
-#: Images scored at once.
+#: Images scored at a time.
 SCORING_BATCH = 250
 
 
 def iw_distance(
     real: np.ndarray, fake: np.ndarray, gan: GanConfig, seed: int, steps: int, device: str | torch.device = "cpu"
 ) -> Estimate:
-    """Return the mean score of real images less that of generated ones, by a critic trained to make it large.
+    """Return the mean score of real images minus that of generated ones, by a critic trained to maximise it.
 
-    The critic, the ResNet one of the GAN's resolution, width and depth whatever its family, is trained on one half of either
-    set and scores the other half: what it has merely learnt by heart does not count. Near 0, even below, where the halves
-    cannot be told apart; it grows with the distance, and with `steps` towards the critic's best. Compare for equal numbers of
-    steps and images and equal networks, and between seeds. The standard error is from the scored images, for this critic.
+    The critic is a ResNet of the GAN's resolution, width and depth, whatever the GAN's family. It is trained on one half of
+    each set and scores the other half, so memorised images do not count. The value is near 0 or below if the sets cannot be
+    told apart; it grows with the distance, and with `steps` up to the critic's optimum. Compare it for equal steps, images and
+    networks. The standard error is from the sampling of the scored images, for this critic.
 
     Args:
-        real: uint8 (N, H, W, 3), validation images, which no generator was trained on; N >= 4.
+        real: uint8 (N, H, W, 3), images that no generator was trained on; N >= 4.
         fake: uint8 (M, H, W, 3), generated images; M >= 4.
         gan: the size of the critic.
         seed: decides the halves, the critic's initialisation and its batches.
         steps: critic steps.
-        device: where the critic is trained.
+        device: of the critic.
 
     Raises:
         ValueError: there are fewer images.
     """
     for images, name in ((real, "real"), (fake, "generated")):
         if len(images) < 4:
-            raise ValueError(f"{len(images)} {name} images are too few for a critic and its test; take 4 or more")
+            raise ValueError(f"{len(images)} {name} images are too few to train and test a critic; use 4 or more")
     device = torch.device(device)
     random = torch.Generator(device).manual_seed(derive_seed("iw", "batches", seed))
     (real_train, real_test), (fake_train, fake_test) = (_halves(images, seed, device) for images in (real, fake))
@@ -72,7 +72,7 @@ def iw_distance(
 
 
 def _halves(images: np.ndarray, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the two halves of some shuffled images, uint8 (., 3, H, W), on a device."""
+    """Return two halves of the shuffled images, uint8 (., 3, H, W), on a device."""
     order = np.random.default_rng(derive_seed("iw", "halves", seed)).permutation(len(images))
     pixels = torch.from_numpy(images[order].transpose(0, 3, 1, 2).copy()).to(device)
     return pixels[: len(images) // 2], pixels[len(images) // 2 :]
@@ -86,4 +86,4 @@ def _floats(images: Tensor) -> Tensor:
 @torch.no_grad()
 def _scores(critic: Critic, images: Tensor) -> Tensor:
     """Return the critic's scores, float64 (N,)."""
-    return torch.cat([critic(_floats(some))[0] for some in torch.split(images, SCORING_BATCH)]).double()
+    return torch.cat([critic(_floats(batch))[0] for batch in torch.split(images, SCORING_BATCH)]).double()

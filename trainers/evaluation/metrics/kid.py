@@ -9,21 +9,21 @@ from trainers.common.seeds import derive_seed
 from trainers.evaluation.metrics.estimate import Estimate
 from trainers.evaluation.metrics.pairs import Of, Pairs, Tile, slices
 
-#: Blocks that the standard error is estimated from; fewer where there are not two samples for each.
+#: Blocks of the jackknife that estimates the standard error; fewer if a set has less than two samples for each.
 BLOCKS = 10
 
-#: Terms that may be added up in float32 before their sum is in float64: its error is then that of a term.
+#: Most terms summed in float32 before the sum is added in float64: few enough that its error is about that of one term.
 FEW = 64
 
-#: Fewest samples on either side: two blocks of two.
+#: Fewest samples in either set: two blocks of two.
 FEWEST = 4
 
 
 def kid(x: np.ndarray, y: np.ndarray) -> Estimate:
-    """Return the KID between features (N, D) and (M, D), N and M at least 4; near 0, even below, for equal ones.
+    """Return the KID between features (N, D) and (M, D), N and M at least 4; near 0 or below for equal distributions.
 
-    The value is over all pairs. The standard error is the delete-a-block jackknife's (Kunsch 1989) over ten blocks of both
-    sets (fewer for fewer than twenty samples), which the features are dealt to in a fixed pseudo-random order.
+    The value is over all pairs. The standard error is from the delete-a-block jackknife (Kunsch 1989) over ten blocks of both
+    sets (fewer for fewer than twenty samples), to which the features are assigned in a fixed pseudo-random order.
     """
     pairs = Pairs(x, y)
     sums = KernelSums(pairs)
@@ -32,12 +32,12 @@ def kid(x: np.ndarray, y: np.ndarray) -> Estimate:
 
 
 class KernelSums:
-    """Reads the kernel's sums over all pairs, by the blocks of the jackknife that both ends are in.
+    """Sums the kernel over all pairs, by the jackknife blocks of both features of a pair.
 
-    About the centre c, x.y is (x - c).(y - c) + (x - c).c + (y - c).c + c.c. So the kernel is the cube of h + q: of a height
-    for either end, together h, and of the centred product over D, q. Of that cube h^3 + 3 h^2 q comes apart into sums over the
-    features, in float64; the pairs one by one take only 3 h q^2 + q^3. That is small, and so is float32's error in it: on
-    large sets KID is off float64's by less than a millionth, of itself or, where it is about 0, of its standard error.
+    With a centre c, x.y = (x - c).(y - c) + (x - c).c + (y - c).c + c.c. So the kernel is (h + q)^3: h is the sum of a height
+    of each feature, and q the centred product over D. Of the cube, h^3 + 3 h^2 q factors into sums over the features, computed
+    in float64; only 3 h q^2 + q^3 is computed pair by pair. It is small, and so is its float32 error: on large sets KID differs
+    from that in float64 by less than a millionth of itself, or of its standard error if it is about 0.
     """
 
     of: tuple[Of, ...] = ("xx", "yy", "xy")
@@ -47,7 +47,7 @@ class KernelSums:
         assert min(sizes.values()) >= FEWEST
         self._blocks = min(BLOCKS, *(size // 2 for size in sizes.values()))
         order = np.random.default_rng(derive_seed("kid"))
-        # Rows of ones and noughts, so that a product adds up by blocks.
+        # Rows of ones and zeros: a matrix product with them sums by blocks.
         self._members = {
             name: np.eye(self._blocks)[:, np.argsort(order.permutation(size)) * self._blocks // size]
             for name, size in sizes.items()
@@ -58,7 +58,7 @@ class KernelSums:
         self._sums = {of: sides[of[0]].paired(sides[of[1]]) for of in self.of}
 
     def add(self, tile: Tile) -> None:
-        """Take a tile in; what is computed pair by pair is of its products' type, and sums are float64."""
+        """Add a tile; values of single pairs have the type of its products, and sums are float64."""
         x, y = tile.of
         kind = tile.products.dtype.type
         squares = tile.products / kind(self._dimensions)
@@ -71,19 +71,19 @@ class KernelSums:
         members, by_block = self._members[x][:, tile.rows].astype(kind), np.zeros((self._blocks, kernel.shape[1]))
         for part in slices(len(kernel), FEW):
             by_block += members[:, part] @ kernel[part]
-        summed = by_block @ self._members[y][:, tile.columns].T
-        self._sums[tile.of] += summed
+        sums = by_block @ self._members[y][:, tile.columns].T
+        self._sums[tile.of] += sums
         if tile.of != "xy" and not tile.symmetric:
-            self._sums[tile.of] += summed.T
+            self._sums[tile.of] += sums.T
 
     def kid(self) -> Estimate:
-        """Return the distance, once all tiles are in."""
+        """Return the KID, after all tiles have been added."""
         jackknife = np.array([self._mmd(block) for block in range(self._blocks)])
         variance = (self._blocks - 1) / self._blocks * np.square(jackknife - jackknife.mean()).sum()
         return Estimate(self._mmd(None), float(np.sqrt(variance)))
 
     def _mmd(self, without: int | None) -> float:
-        """Return the unbiased MMD^2 of the features that are not in a block."""
+        """Return the unbiased MMD^2 without the features of one block; None: of all features."""
         keep = np.array([block != without for block in range(self._blocks)])
         xx, yy, xy = (self._sums[of][np.ix_(keep, keep)].sum() for of in self.of)
         n, m = (int(self._members[name][keep].sum()) for name in "xy")
@@ -91,7 +91,7 @@ class KernelSums:
 
 
 class _Side:
-    """A set's heights (N,); by block, sums of their powers and of the features, over the root of D, times those."""
+    """A set's heights (N,); by block, sums of their powers, and sums of the features times these powers over the root of D."""
 
     def __init__(self, pairs: Pairs, name: str, members: NDArray[np.float64]) -> None:
         norms, dimensions = pairs.norms[name], len(pairs.centre)
@@ -108,10 +108,10 @@ class _Side:
         self._with_itself = members @ ((2 * self.heights) ** 3 + 3 * (2 * self.heights) ** 2 * norms / dimensions)
 
     def paired(self, other: "_Side") -> NDArray[np.float64]:
-        """Return the sums (B, B) of h^3 + 3 h^2 q over the pairs with another set, or within this one: none with itself."""
-        summed = np.zeros((len(self._with_itself), len(other._with_itself)))
+        """Return the sums (B, B) of h^3 + 3 h^2 q over the pairs with another set, or within this one without equal indices."""
+        sums = np.zeros((len(self._with_itself), len(other._with_itself)))
         for i in range(4):
-            summed += comb(3, i) * np.outer(self._powers[i], other._powers[3 - i])
+            sums += comb(3, i) * np.outer(self._powers[i], other._powers[3 - i])
         for i in range(3):
-            summed += 3 * comb(2, i) * self._moments[i] @ other._moments[2 - i].T
-        return summed - np.diag(self._with_itself) if other is self else summed
+            sums += 3 * comb(2, i) * self._moments[i] @ other._moments[2 - i].T
+        return sums - np.diag(self._with_itself) if other is self else sums

@@ -1,4 +1,4 @@
-"""How far each feature's k-th nearest neighbour is, exactly as float64 has it."""
+"""The distance of each feature to its k-th nearest neighbour, equal to that computed in float64."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -12,10 +12,11 @@ from trainers.evaluation.metrics.pairs import OPEN, Of, Pairs, Tile, above
 
 
 class Nearest:
-    """Reads the squared distances from each feature to the k-th nearest in a set, itself left out.
+    """Finds the squared distance from each feature to its k-th nearest neighbour in a set, itself excluded.
 
-    Of each tile it keeps the pairs that may be among the k nearest, by lower and upper bounds on their squared distances; in
-    the end it computes those in float64 that may be the k-th. A tile of which too many may be is computed so at once.
+    From each tile it keeps the pairs that may be among the k nearest, by lower and upper bounds on their squared distances. In
+    the end it computes the candidates for the k-th in float64. A tile with too many candidates is computed in float64
+    immediately.
     """
 
     def __init__(self, pairs: Pairs, of: Of, k: int) -> None:
@@ -23,14 +24,14 @@ class Nearest:
         self._of: Of = of
         self._pairs, self._k = pairs, k
         self._size = len(pairs.norms[of[0]])
-        #: No k-th neighbour is farther; of the pairs so far.
+        #: Upper bounds on the squared distance of each k-th neighbour, from the pairs so far.
         self._bounds = np.full(self._size, np.inf)
-        #: Rows, columns, lower and upper bounds of the pairs kept.
+        #: Rows, columns, lower bounds and upper bounds of the candidates.
         self._kept: list[tuple[NDArray[Any], ...]] = []
         self._room = 8 * k * self._size
 
     def add(self, tile: Tile) -> None:
-        """Take a tile in."""
+        """Add a tile."""
         if not (self._pairs.single and self._keep_near(tile)):
             self._keep_nearest(tile)
         if sum(len(rows) for rows, *_ in self._kept) > self._room:
@@ -38,53 +39,53 @@ class Nearest:
 
     @cached_property
     def squares(self) -> NDArray[np.float64]:
-        """Once all tiles are in, the squared distances float64 (N,) of x's features, or y's for pairs `yy`.
+        """The squared distances float64 (N,) of x's features, or y's for pairs `yy`, after all tiles have been added.
 
-        Infinite where there are fewer than k others.
+        Infinite if there are fewer than k neighbours.
         """
         rows, columns, lower, upper = self._prune()
-        # What is sure to be nearer than the k-th, or farther, is so by its lower bound, too; that does for counting to k.
+        # A pair that is certainly nearer or farther than the k-th is so by its lower bound too, which suffices to count to k.
         may_be = np.flatnonzero((lower < upper) & (upper >= self._kth(rows, lower)[rows]))
         lower[may_be] = self._pairs.squares_of(self._of, rows[may_be], columns[may_be])
         return self._kth(rows, lower)
 
     def _keep_near(self, tile: Tile) -> bool:
-        """Keep what may be among the k nearest by its lower bound, and return whether it is little enough to be kept."""
+        """Keep the pairs that may be among the k nearest by their lower bounds; return False if they are too many to keep."""
         kept = []
         for rows, columns, lower in _directions(tile, self._pairs.lower_bounds(tile)):
-            own, others = self._pairs.slacks[self._of[0]][rows], self._pairs.slacks[self._of[1]][columns]
+            row_slacks, slacks = self._pairs.slacks[self._of[0]][rows], self._pairs.slacks[self._of[1]][columns]
             most = lower.size // OPEN + self._k * len(lower)
             near = lower <= above(self._bounds[rows, None])
             if np.count_nonzero(near) > most:
-                upper = _smallest(lower + others.astype(np.float32), self._k)[0].astype(np.float64)
+                upper = _smallest(lower + slacks.astype(np.float32), self._k)[0].astype(np.float64)
                 if upper.shape[1] == self._k:
-                    self._bounds[rows] = np.minimum(self._bounds[rows], upper[:, -1] + own)
+                    self._bounds[rows] = np.minimum(self._bounds[rows], upper[:, -1] + row_slacks)
                 near = lower <= above(self._bounds[rows, None])
                 if np.count_nonzero(near) > most:
                     return False
             i, j = np.divmod(np.flatnonzero(near), near.shape[1])
             bounds = lower[i, j].astype(np.float64)
-            kept.append((i + rows.start, j + columns.start, bounds, bounds + own[i] + others[j]))
+            kept.append((i + rows.start, j + columns.start, bounds, bounds + row_slacks[i] + slacks[j]))
         self._kept += kept
         return True
 
     def _keep_nearest(self, tile: Tile) -> None:
-        """Keep the k nearest of the tile's in float64."""
+        """Keep the k nearest pairs of each feature in a tile, computed in float64."""
         for rows, columns, squares in _directions(tile, self._pairs.squares(tile)):
             values, nearest = _smallest(squares, self._k)
             i = np.repeat(np.arange(rows.start, rows.stop), values.shape[1])
             self._kept.append((i, nearest.ravel() + columns.start, values.ravel(), values.ravel()))
 
     def _prune(self) -> tuple[NDArray[Any], ...]:
-        """Drop what cannot be among the k nearest of the pairs so far, and return what is kept."""
-        rows, columns, lower, upper = (np.concatenate(each) for each in zip(*self._kept, strict=True))
+        """Drop the pairs that cannot be among the k nearest, and return the others."""
+        rows, columns, lower, upper = (np.concatenate(parts) for parts in zip(*self._kept, strict=True))
         self._bounds = np.minimum(self._bounds, self._kth(rows, upper))
         near = lower <= self._bounds[rows]
-        self._kept = [tuple(each[near] for each in (rows, columns, lower, upper))]
+        self._kept = [tuple(values[near] for values in (rows, columns, lower, upper))]
         return self._kept[0]
 
     def _kth(self, rows: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return each feature's k-th smallest value (N,), infinite where there are fewer."""
+        """Return each feature's k-th smallest value (N,), infinite if it has fewer values."""
         order = np.lexsort((values, rows))
         counts = np.bincount(rows, minlength=self._size)
         enough = counts >= self._k
@@ -94,7 +95,7 @@ class Nearest:
 
 
 def _directions(tile: Tile, values: NDArray[Any]) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
-    """Yield rows, columns and values of a tile, of a feature with itself infinite; and those of the transpose it stands for."""
+    """Yield rows, columns and values of a tile, infinite for a feature with itself; then those of the transpose it implies."""
     if tile.symmetric:
         np.fill_diagonal(values, np.inf)
     yield tile.rows, tile.columns, values
@@ -103,6 +104,6 @@ def _directions(tile: Tile, values: NDArray[Any]) -> Iterator[tuple[slice, slice
 
 
 def _smallest(values: NDArray[Any], k: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Return each row's k smallest values, ascending, and their columns; all where there are no more."""
-    found = torch.from_numpy(values).topk(min(k, values.shape[1]), dim=1, largest=False)
-    return found.values.numpy(), found.indices.numpy()
+    """Return each row's k smallest values, or all if there are fewer, ascending, and their columns."""
+    smallest = torch.from_numpy(values).topk(min(k, values.shape[1]), dim=1, largest=False)
+    return smallest.values.numpy(), smallest.indices.numpy()

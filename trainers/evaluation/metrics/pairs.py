@@ -1,8 +1,8 @@
-"""Inner products and distances of all pairs of features, tile by tile: what KID, PRDC and nearest neighbours are made of.
+"""Inner products and distances of all pairs of features, tile by tile, for KID, PRDC and nearest neighbours.
 
-Features are taken about their common mean: what is far from the origin loses no accuracy. The products of few features are
-float64, those of many float32, in half the time. What is told of distances is what float64 tells all the same: a float32
-product comes with a bound on its error, and where that leaves a comparison open the distance is computed again, in float64.
+Features are centred at their common mean, so features far from the origin lose no accuracy. The products of few features are
+float64; those of many are float32, which takes half the time. Comparisons of distances agree with float64 in both cases: each
+float32 product has a bound on its error, and if that leaves a comparison undecided, the distance is computed again in float64.
 """
 
 from collections.abc import Iterator
@@ -12,34 +12,34 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-#: Which pairs: those within a set, or across.
+#: Pairs within a set, or between the sets.
 Of = Literal["xx", "yy", "xy"]
 
-#: Features on a tile's side: the tiles at work, some 6 to 12 MiB each, about fit a processor's cache.
+#: Rows and columns of a tile: the tiles in use, about 6 to 12 MiB each, roughly fit a processor's cache.
 SIDE = 1280
 
-#: Squared distances below this share of the squared norms are rounding errors.
-NOUGHT = 1e-11
+#: Squared distances below this share of the squared norms are rounding errors, and set to zero.
+ZERO = 1e-11
 
-#: Products are float32 from this (N + M)^2 D on: below, float64 takes a second or less.
+#: Products are float32 if (N + M)^2 D is at least this; below, float64 takes at most a second,
 LARGE = 2**33
 
-#: ... up to so many dimensions: errors grow with them, and what is left open with the errors.
+#: ... and if D is at most this: errors grow with D, and with them the number of undecided comparisons,
 WIDEST = 2**13
 
-#: ... and where the mean squared norm is in this range, and the centre's not above it: far from what float32 cannot hold,
+#: ... and if the mean squared norm is in this range, and the centre's not above it: far from float32's limits,
 NORMS = 1e-9, 1e9
 
-#: ... and the greatest at most so many times the mean one: errors then cancel, with none that outweighs the others.
+#: ... and if the greatest squared norm is at most this multiple of the mean: then no error dominates the others.
 EVEN = 64
 
-#: Roundings that a float32 squared distance has beside those of the product's D terms: fewer than ten, to be on the safe side.
+#: Upper limit of the roundings in a float32 squared distance in addition to those of the product's D terms; fewer than 10.
 ROUNDINGS = 32
 
-#: Stands for what float32 flushes to nought, in squared norms.
+#: Upper limit, in squared norms, of what float32 flushes to zero.
 TINY = 1e-25
 
-#: Tiles of which more than one pair in so many is left open are computed again as a whole: that takes no longer.
+#: A tile with more than one undecided pair in this many is computed again as a whole, which takes no longer.
 OPEN = 64
 
 #: Pairs computed again at a time.
@@ -48,12 +48,12 @@ BATCH = 128
 
 @dataclass(frozen=True)
 class Tile:
-    """The inner products (R, C) of some features with some others.
+    """The inner products (R, C) of R features with C features.
 
     Attributes:
-        of: which sets the rows and the columns are of.
-        rows, columns: which features.
-        products: of the features about their common mean, float32 or float64; not to be changed.
+        of: the sets of the rows and of the columns.
+        rows, columns: the features' indices.
+        products: of the centred features, float32 or float64; read-only.
     """
 
     of: Of
@@ -63,38 +63,38 @@ class Tile:
 
     @property
     def symmetric(self) -> bool:
-        """Whether rows and columns are the same features; if not, a tile of `xx` or `yy` stands for its transpose, too."""
+        """Whether rows and columns are the same features; if not, a tile of `xx` or `yy` also represents its transpose."""
         return self.of != "xy" and self.rows == self.columns
 
 
 class Reader(Protocol):
-    """What makes something of the tiles of some kinds, which come in the order xx, yy, xy."""
+    """A consumer of tiles of some kinds, which arrive in the order xx, yy, xy."""
 
     @property
     def of(self) -> tuple[Of, ...]:
-        """The kinds."""
+        """The kinds of tiles."""
 
     def add(self, tile: Tile) -> None:
-        """Take in a tile, of one of those kinds."""
+        """Add a tile of one of these kinds."""
 
 
 class Pairs:
-    """Two sets of features, (N, D) and (M, D), and their pairs; `x` and `y` are the sets' names.
+    """Two sets of features, (N, D) and (M, D), named `x` and `y`, and their pairs.
 
     Attributes:
         centre: the common mean, float64 (D,).
-        norms: by set the squared norms of the features about it, float64 (N,) and (M,).
-        slacks: by set, float64 (N,) and (M,). A squared distance is at least its lower bound, and at most that and both
-            features' slacks. All nought where products are float64.
+        norms: by set the squared norms of the centred features, float64 (N,) and (M,).
+        slacks: by set, float64 (N,) and (M,). A squared distance is at least its lower bound, and at most the sum of the lower
+            bound and both features' slacks. All 0 if products are float64.
         single: whether products are float32.
     """
 
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         self.centre = (x.sum(0, dtype=np.float64) + y.sum(0, dtype=np.float64)) / (len(x) + len(y))
         self._sets = {"x": x, "y": y}
-        self.norms = {name: np.empty(len(each)) for name, each in self._sets.items()}
-        self._factors: dict[str, NDArray[Any]] = {name: np.empty(each.shape, np.float32) for name, each in self._sets.items()}
-        with np.errstate(over="ignore"):  # not single, then
+        self.norms = {name: np.empty(len(features)) for name, features in self._sets.items()}
+        self._factors: dict[str, NDArray[Any]] = {name: np.empty(s.shape, np.float32) for name, s in self._sets.items()}
+        with np.errstate(over="ignore"):  # `single` is false if a value overflows
             for name, factors in self._factors.items():
                 for part in slices(len(factors)):
                     factors[part] = features = self.features(name, part)
@@ -106,28 +106,28 @@ class Pairs:
             and NORMS[0] <= norms.mean() <= NORMS[1] >= self.centre @ self.centre
             and norms.max() <= EVEN * norms.mean()
         )
-        # The classic bound: n roundings of relative size u put x.y off by at most n u / (1 - n u) |x| |y|, in whatever order
-        # the terms are added; and 2 |x| |y| <= |x|^2 + |y|^2. So each feature has a share of the error of its own.
+        # The classic bound: n roundings of relative size u change x.y by at most n u / (1 - n u) |x| |y|, in any order of
+        # summation; and 2 |x| |y| <= |x|^2 + |y|^2. So the error is bounded by a sum of one term for each feature.
         roundings = (dimensions + ROUNDINGS) * 2.0**-24
         errors = roundings / (1 - roundings) if self.single else 0.0
         kind: Any = np.float32 if self.single else np.float64
-        self.slacks = {name: 2 * errors * (each + TINY) for name, each in self.norms.items()}
-        self._lower = {name: (each - self.slacks[name] / 2).astype(kind) for name, each in self.norms.items()}
+        self.slacks = {name: 2 * errors * (norm + TINY) for name, norm in self.norms.items()}
+        self._lower = {name: (norm - self.slacks[name] / 2).astype(kind) for name, norm in self.norms.items()}
         if not self.single:
-            self._factors = {name: each - self.centre for name, each in self._sets.items()}
+            self._factors = {name: features - self.centre for name, features in self._sets.items()}
 
     def features(self, name: str, which: slice | NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return some features of a set about the centre, float64 (P, D)."""
-        found: NDArray[np.float64] = self._sets[name][which] - self.centre
-        return found
+        """Return the features of a set at some indices, centred, float64 (P, D)."""
+        centred: NDArray[np.float64] = self._sets[name][which] - self.centre
+        return centred
 
     def read(self, *readers: Reader) -> None:
-        """Hand the readers the tiles that they are for, each made once."""
+        """Pass each reader the tiles of its kinds; each tile is computed once."""
         for of in get_args(Of):
-            wanted = [reader for reader in readers if of in reader.of]
-            if wanted:
+            of_kind = [reader for reader in readers if of in reader.of]
+            if of_kind:
                 for tile in self._tiles(of):
-                    for reader in wanted:
+                    for reader in of_kind:
                         reader.add(tile)
 
     def _tiles(self, of: Of) -> Iterator[Tile]:
@@ -137,7 +137,7 @@ class Pairs:
                 yield Tile(of, rows, columns, x[rows] @ y[columns].T)
 
     def lower_bounds(self, tile: Tile) -> NDArray[Any]:
-        """Return the greatest values (R, C) that a tile's squared distances are certain to reach, of its products' type."""
+        """Return lower bounds (R, C) on a tile's squared distances, of the type of its products."""
         if not self.single:
             return self.squares(tile)
         x, y = (self._lower[name] for name in tile.of)
@@ -147,27 +147,27 @@ class Pairs:
         return bounds
 
     def squares(self, tile: Tile) -> NDArray[np.float64]:
-        """Return the squared distances float64 (R, C) of a tile's features; nought for equal ones."""
+        """Return the squared distances float64 (R, C) of a tile's features; 0 for equal features."""
         products = tile.products
         if self.single:
             products = self.features(tile.of[0], tile.rows) @ self.features(tile.of[1], tile.columns).T
         return self._squares(tile.of, np.s_[tile.rows, None], tile.columns, products)
 
     def squares_of(self, of: Of, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return the squared distances float64 (P,) of some pairs, given by the features' indices (P,) in their sets."""
-        found = np.empty(len(rows))
+        """Return the squared distances float64 (P,) of pairs, given by the features' indices (P,) in their sets."""
+        squares = np.empty(len(rows))
         for batch in slices(len(rows), BATCH):
             i, j = rows[batch], columns[batch]
             products = np.einsum("ij,ij->i", self.features(of[0], i), self.features(of[1], j))
-            found[batch] = self._squares(of, i, j, products)
-        return found
+            squares[batch] = self._squares(of, i, j, products)
+        return squares
 
     def _squares(self, of: Of, rows: Any, columns: Any, products: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = (self.norms[name] for name in of)
         norms = x[rows] + y[columns]
         squares = products * -2
         squares += norms
-        norms *= NOUGHT
+        norms *= ZERO
         squares[squares < norms] = 0
         return squares
 
@@ -176,7 +176,7 @@ class Pairs:
         bounds = self.lower_bounds(tile)
         if not self.single:
             return [bounds < limit for limit in limits]
-        found = []
+        decisions = []
         for limit in limits:
             below = bounds < above(limit)
             candidates = np.flatnonzero(below)
@@ -190,17 +190,17 @@ class Pairs:
                 return [squares < limit for limit in limits]
             rows, columns = rows[undecided] + tile.rows.start, columns[undecided] + tile.columns.start
             below.flat[candidates[undecided]] = self.squares_of(tile.of, rows, columns) < limit_of[undecided]
-            found.append(below)
-        return found
+            decisions.append(below)
+        return decisions
 
 
 def above(limits: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return float32 values that are no less than the limits, and next to them."""
-    with np.errstate(over="ignore"):  # infinite, then
+    """Return float32 values that are not below the limits, and next to them."""
+    with np.errstate(over="ignore"):  # a limit beyond float32 becomes infinite
         return np.nextafter(limits.astype(np.float32), np.float32(np.inf))
 
 
 def slices(n: int, size: int | None = None) -> Iterator[slice]:
-    """Yield slices of 0 to n of a size, by default a tile's side; the last may be smaller."""
+    """Yield consecutive slices of 0 to n of a size, by default `SIDE`; the last may be smaller."""
     size = size or SIDE
     return (slice(start, min(start + size, n)) for start in range(0, n, size))

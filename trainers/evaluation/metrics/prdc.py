@@ -1,6 +1,6 @@
 """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020), from k-nearest-neighbour balls.
 
-Around each feature is a ball that reaches to its k-th nearest neighbour within its own set; what lies on the rim is outside.
+The ball of a feature reaches to its k-th nearest neighbour in the same set; points on its surface are outside.
 """
 
 from dataclasses import dataclass
@@ -13,35 +13,35 @@ from trainers.evaluation.metrics.kid import KernelSums
 from trainers.evaluation.metrics.nearest import Nearest
 from trainers.evaluation.metrics.pairs import Of, Pairs, Tile
 
-#: Squared distances that differ by less than this share are equal: on the rim.
+#: Squared distances that differ by less than this share are equal, so on the surface.
 RIM = 1e-10
 
 
 @dataclass(frozen=True)
 class Prdc:
-    """How well generated features cover the real ones, and the other way round.
+    """How well generated features cover the real ones, and vice versa.
 
     The standard errors are those of the means over the samples, with all balls held fixed: over the generated samples for
-    precision and density, over the real ones for recall and coverage. How the balls vary from draw to draw is not in them.
+    precision and density, over the real ones for recall and coverage. They do not include the variation of the balls.
     """
 
     precision: Estimate
-    """Share of the generated samples that lie in some real one's ball, in [0, 1]."""
+    """Share of the generated samples that lie in the ball of a real one, in [0, 1]."""
     recall: Estimate
-    """Share of the real samples that lie in some generated one's ball, in [0, 1]."""
+    """Share of the real samples that lie in the ball of a generated one, in [0, 1]."""
     density: Estimate
     """Mean number of real balls that a generated sample lies in, over k: about 1 for equal distributions, at least 0."""
     coverage: Estimate
-    """Share of the real samples in whose ball some generated one lies, in [0, 1]."""
+    """Share of the real samples whose ball contains a generated one, in [0, 1]."""
 
 
 def prdc(real: np.ndarray, fake: np.ndarray, k: int = 5) -> Prdc:
     """Return precision, recall, density and coverage of generated features (M, D) for real ones (N, D).
 
-    A set with k or more copies of one feature has a ball of radius 0 there, with nothing in it: sets of equal features give 0.
+    A feature with k or more copies has an empty ball of radius 0, so sets of equal features give 0.
 
     Raises:
-        ValueError: a set has no k-th neighbours; it takes k + 1 features.
+        ValueError: a set has fewer than k + 1 features.
     """
     pairs = Pairs(real, fake)
     balls = Balls(pairs, k)
@@ -50,7 +50,7 @@ def prdc(real: np.ndarray, fake: np.ndarray, k: int = 5) -> Prdc:
 
 
 def kid_and_prdc(real: np.ndarray, fake: np.ndarray, k: int = 5) -> tuple[Estimate, Prdc]:
-    """Return what `kid` and `prdc` do, in less time: from one pass over the pairs."""
+    """Return what `kid` and `prdc` return, in less time: by one pass over the pairs."""
     pairs = Pairs(real, fake)
     sums, balls = KernelSums(pairs), Balls(pairs, k)
     pairs.read(sums, *balls.readers)
@@ -58,7 +58,7 @@ def kid_and_prdc(real: np.ndarray, fake: np.ndarray, k: int = 5) -> tuple[Estima
 
 
 class Balls:
-    """Reads which of the real features x and the generated ones y lie in whose balls."""
+    """Counts which real features x and generated features y lie in each other's balls."""
 
     of: tuple[Of, ...] = ("xy",)
 
@@ -71,11 +71,11 @@ class Balls:
         self._real, self._generated = Nearest(pairs, "xx", k), Nearest(pairs, "yy", k)
         self._covered, self._recalled = np.zeros(n, bool), np.zeros(n, bool)
         self._balls = np.zeros(m, int)
-        #: All that has to read the pairs, in this order.
+        #: The readers that need the tiles, in this order.
         self.readers = self._real, self._generated, self
 
     def add(self, tile: Tile) -> None:
-        """Take in a tile; the radii are known by now."""
+        """Add a tile; the radii are known, because tiles of `xx` and `yy` come first."""
         limits = _inside(self._real)[tile.rows, None], _inside(self._generated)[None, tile.columns]
         in_real, in_generated = self._pairs.below(tile, *limits)
         self._covered[tile.rows] |= in_real.any(1)
@@ -83,12 +83,12 @@ class Balls:
         self._recalled[tile.rows] |= in_generated.any(1)
 
     def prdc(self) -> Prdc:
-        """Return the figures, once all tiles are in."""
-        of_samples = (self._balls > 0, self._recalled, self._balls / self._k, self._covered)
-        return Prdc(*(Estimate(float(each.mean()), float(each.std() / np.sqrt(len(each)))) for each in of_samples))
+        """Return the four metrics, after all tiles have been added."""
+        metrics = (self._balls > 0, self._recalled, self._balls / self._k, self._covered)
+        return Prdc(*(Estimate(float(values.mean()), float(values.std() / np.sqrt(len(values)))) for values in metrics))
 
 
 def _inside(nearest: Nearest) -> NDArray[np.float64]:
-    """Return the squared distances (N,) below which something is in a ball."""
+    """Return the squared distances (N,) below which a point is in a ball."""
     inside: NDArray[np.float64] = nearest.squares * (1 - RIM)
     return inside

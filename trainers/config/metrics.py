@@ -1,0 +1,113 @@
+"""What is known of each metric apart from how it is computed, one record per metric. Needs no torch.
+
+The functions that compute them are in `trainers.evaluation.comparison.METRICS`; a plug-in's record has its own.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from trainers.config import plugins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric of generated images, by which it is measured, compared and shown."""
+
+    name: str
+    """In the store, in sweep files and on the command line."""
+    label: str
+    """In the report."""
+    better: Literal["lower", "higher"] | None = None
+    """Which values are better; None where neither end is."""
+    low: float = -math.inf
+    """The least possible value; intervals are clipped to it."""
+    high: float = math.inf
+    """The greatest possible value."""
+    last_rung_only: bool = False
+    """Whether it is measured at a trial's last rung only, because it is costly."""
+    of_average: bool = False
+    """Whether it is also measured of the generator's moving average, as ``NAME_ema``."""
+    needs_training: bool = False
+    """Whether it compares with the features of the training images (`Comparison.training`)."""
+    between_domains: bool = False
+    """Whether it is also a kind of distance between a source and a target; `better` is then nearer."""
+    compute: Callable[[Any], Any] | None = None
+    """A plug-in's function from a `trainers.evaluation.comparison.Comparison` to an `Estimate`."""
+
+    def __post_init__(self) -> None:
+        if self.between_domains and self.better is None:
+            raise ValueError(f"metric {self.name!r} is a distance, so `better` must be 'lower' or 'higher'")
+        if self.needs_training and (self.between_domains or self.of_average):
+            raise ValueError(f"metric {self.name!r} needs training images, which a distance and a moving average do not have")
+
+    @property
+    def heading(self) -> str:
+        """The label with an arrow towards better values."""
+        return self.label if self.better is None else f"{self.label} {'↓' if self.better == 'lower' else '↑'}"
+
+    @property
+    def sign(self) -> int:
+        """-1 where lower values are better, else 1."""
+        return -1 if self.better == "lower" else 1
+
+
+#: The built-in metrics, in the order in which they are shown.
+BUILTIN = (
+    Metric(name="fid", label="FID", better="lower", low=0.0, of_average=True, between_domains=True),
+    Metric(name="fid_infinity", label="FID∞", better="lower", last_rung_only=True),
+    Metric(name="kid", label="KID", better="lower", of_average=True, between_domains=True),
+    Metric(name="iw", label="IW", better="lower", last_rung_only=True),
+    Metric(name="precision", label="precision", better="higher", low=0.0, high=1.0, between_domains=True),
+    Metric(name="recall", label="recall", better="higher", low=0.0, high=1.0, between_domains=True),
+    Metric(name="density", label="density", better="higher", low=0.0, between_domains=True),
+    Metric(name="coverage", label="coverage", better="higher", low=0.0, high=1.0, between_domains=True),
+    Metric(name="diversity", label="diversity", low=0.0),
+    Metric(name="memorisation", label="memorisation", low=0.0, high=1.0, needs_training=True),
+)
+
+#: Ends the name of a metric of the generator's moving average.
+EMA = "_ema"
+
+#: What a trial reports under its metrics' names or along with them: no metric can have these names.
+_REPORTED = ("steps", "seconds", "images_per_second", "peak_memory_mib", "status", "error", "environment", "intra_fid")
+
+
+@cache
+def metrics() -> Mapping[str, Metric]:
+    """Return every metric by name, the built-in ones first, in the order in which they are shown.
+
+    Raises:
+        UserError: a plug-in is not what it should be.
+    """
+    taken = [*_REPORTED, *(metric.name + suffix for metric in BUILTIN for suffix in ("", EMA))]
+    added = plugins.load("transfergan.metrics", "a trainers.config.metrics.Metric with a `compute`", _name_of, taken)
+    return {**{metric.name: metric for metric in BUILTIN}, **added}
+
+
+def _name_of(plugin: Any) -> str | None:
+    return plugin.name if isinstance(plugin, Metric) and plugin.compute is not None else None
+
+
+def distances() -> tuple[Metric, ...]:
+    """Return the metrics that are also distances between domains."""
+    return tuple(metric for metric in metrics().values() if metric.between_domains)
+
+
+def stopping_metrics() -> tuple[str, ...]:
+    """Return the names by which a sweep can stop trials: metrics of every rung of which less is better.
+
+    >>> stopping_metrics()
+    ('fid', 'kid', 'fid_ema', 'kid_ema')
+    """
+    ranking = [metric for metric in metrics().values() if metric.better == "lower" and not metric.last_rung_only]
+    return (*(metric.name for metric in ranking), *(metric.name + EMA for metric in ranking if metric.of_average))
+
+
+def label(name: str) -> str:
+    """Return what a measured quantity is called in the report, e.g. ``FID ema`` for ``fid_ema``."""
+    plain = name.removesuffix(EMA)
+    known = metrics().get(plain)
+    return known.label + name[len(plain) :].replace("_", " ") if known else name.replace("_", " ")
