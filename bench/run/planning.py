@@ -1,23 +1,53 @@
 """From a sweep file to a plan."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from bench.store import open_store, store_exists
+from bench.store import Store, open_store, store_exists
 from trainers.common.errors import within
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from bench.run.tuning import Search
     from bench.sweeps.plan import Imports, Plan
 
 
-def plan_of(spec: str, overrides: list[str] | None, store: str, *, plan_only: bool = False) -> "Plan":
+class Planned(NamedTuple):
+    """A sweep's plan, and what it depends on.
+
+    Attributes:
+        plan: the trials of the sweep; without those of a search.
+        search: the search of the sweep file's `tuning`, or None.
+        tuned: whether the plan has the settings that the search found.
+        store: the store, or None if there is none yet.
+    """
+
+    plan: "Plan"
+    search: "Search | None"
+    tuned: bool
+    store: Store | None
+
+
+def planned(spec: str, overrides: list[str] | None, store: str, console: "Console") -> Planned:
+    """Return a sweep's plan, tuned if the store has the result of its search; needs neither data sets nor weights.
+
+    The arguments are those of `plan_of`.
+    """
+    plan = plan_of(spec, overrides, store, console, plan_only=True)
+    search = search_of(plan, store, plan_only=True)
+    opened = open_store(store) if store_exists(store) else None
+    record = search.recorded(opened) if search and opened else None
+    return Planned(search.tuned(record) if search and record else plan, search, record is not None, opened)
+
+
+def plan_of(
+    spec: str, overrides: list[str] | None, store: str, console: "Console", *, plan_only: bool = False
+) -> "Plan":  # fmt: skip
     """Return the plan of a sweep file or a preset, once the images of its own domains are decoded.
 
     Where it is to be tuned, the plan is that without (see `search_of`). With `plan_only`, data sets that are not here are
     planned by what the catalogue says of them, and the embedding's weights need not be here.
     """
-    from rich.console import Console
-
     from bench.costs.gpu_share import share_gpus
     from bench.images.domains import make_ready
     from bench.sweeps.plan import make_plan
@@ -36,7 +66,7 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, *, plan_only: bo
                 with within(key):
                     domain = find(name)
                 if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
-                    make_ready(domain, loaded.gan.resolution, Console(stderr=True))
+                    make_ready(domain, loaded.gan.resolution, console)
         imports = _imports((*loaded.sources, *held_out), store)
         made = make_plan(loaded, imports, find)
     return share_gpus(made, open_store(store) if loaded.resources.auto and store_exists(store) else None)

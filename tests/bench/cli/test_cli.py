@@ -1,7 +1,9 @@
-"""The command line as a whole: help with examples for every verb, usage errors, and how little it loads."""
+"""The command line as a whole: help with an example for every verb, panels, version, completion, and what it imports."""
 
+import re
 import shlex
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +51,48 @@ def test_every_examples_options_parse(words: tuple[str, ...]):
     assert not context.args
 
 
-def test_help_lists_every_verb_and_comes_without_one():
+def test_help_lists_every_verb_in_panels_and_is_shown_without_a_verb():
     for arguments in (["--help"], []):
-        said = call(*arguments).output
+        output = call(*arguments).output
         for verb, *_ in VERBS:
-            assert f" {verb} " in said
+            assert f" {verb} " in output
+        panels = re.findall(r"^╭─ (.*?) ─", output, re.MULTILINE)
+        assert panels == ["Options", "Run", "Cluster", "Results", "Data and networks", "Store"]
 
 
-#: Runs the command line, then says on stderr which of the modules are loaded; typer, to show that it would say so.
+def test_version_is_the_installed_one():
+    assert call("--version").stdout == f"transfergan {version('transfergan')}\n"
+
+
+#: Runs the command line, then prints on stderr which of some modules are loaded; typer shows that the check works.
 DRIVER = """
 import sys
 from bench.cli import main
 try:
     main()
 finally:
-    print("loaded:", *sorted({"ray", "torch", "torchvision", "typer"} & set(sys.modules)), file=sys.stderr)
+    print("loaded:", *sorted({"pandas", "ray", "torch", "torchvision", "typer"} & set(sys.modules)), file=sys.stderr)
 """
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    ("transfergan dom", ["domains"]), ("transfergan store ", ["check", "compact", "merge"]),
+    ("transfergan run --max", ["--max-hours", "--max-cost"]),
+])  # fmt: skip
+def test_bash_completes_verbs_and_options_without_importing_pandas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, expected: list[str]
+):
+    monkeypatch.setenv("_TRANSFERGAN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    done = process(cwd=tmp_path, script=DRIVER)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, expected, "loaded: typer\n")
+
+
+def test_the_completion_script_of_bash_calls_this_protocol():
+    script = call("--show-completion", "bash").stdout
+    assert "_TRANSFERGAN_COMPLETE=complete_bash" in script
+    assert "complete -o default -F _transfergan_completion transfergan" in script
 
 
 @pytest.mark.parametrize("arguments", [
@@ -78,4 +106,5 @@ def test_neither_torch_nor_ray_is_loaded_where_nothing_is_trained(tmp_path: Path
     words = arguments.format(store=quickstart, sweep=tmp_path / "sweep").split()
     done = process(*words, cwd=tmp_path, script=DRIVER)
     assert done.returncode == (2 if words[0] == "generate" or "nosuch" in words else 0), done.stderr
-    assert "loaded: typer" in done.stderr.splitlines()
+    (loaded,) = (line for line in done.stderr.splitlines() if line.startswith("loaded: "))
+    assert loaded.replace(" pandas", "") == "loaded: typer"

@@ -132,10 +132,10 @@ def test_a_job_is_watched_and_cancelled_by_the_store_alone(tmp_path: Path, head:
     verbs = "status --store store", submit, "cancel --store store", "logs --store store", "status --store store --sweep tiny"
     before, refused, cancelled, printed, after = transfergan(*verbs, cwd=tmp_path)
     assert f"job {job.id} at {url}: running" in before
-    assert f"sweep tiny: job {job.id} at {url}: running; `transfergan cancel` ends it first" in refused
+    assert f"sweep tiny: job {job.id} at {url}: running; stop it first with `transfergan cancel`" in refused
     assert refused.endswith("exit status 2")
     assert cancelled == f"{job.id}: stopped\nexit status 0"
-    assert "interrupted: the same command goes on from here" in printed
+    assert "interrupted: the same command continues from here" in printed
     assert f"job {job.id} at {url}: stopped" in after
     assert tiny.claimed(store) == []
 
@@ -147,7 +147,7 @@ def test_a_job_is_watched_and_cancelled_by_the_store_alone(tmp_path: Path, head:
 
 
 @pytest.mark.parametrize(("address", "store", "said"), [
-    ("127.0.0.1:8265", "store", "--address '127.0.0.1:8265': give that of the cluster's job server, http://HOST:8265"),
+    ("127.0.0.1:8265", "store", "--address '127.0.0.1:8265': give the address of the cluster's job server, http://HOST:8265"),
     ("http://127.0.0.1:1", "store", "at http://127.0.0.1:1: no job server of a Ray cluster answers"),
     ("http://me:secret@127.0.0.1:1", "store", "--address: leave the password out"),
 ])  # fmt: skip
@@ -159,7 +159,7 @@ def test_a_job_server_that_is_not_there_is_the_users_mistake(address: str, store
 
 def test_a_job_is_found_by_its_sweep(tmp_path: Path):
     store = open_store(str(tmp_path / "store"), create=True)
-    with pytest.raises(UserError, match="knows of no job; `transfergan submit` starts one"):
+    with pytest.raises(UserError, match="has no job; start one with `transfergan submit`"):
         find(store)
     for sweep in ("one", "two"):
         store.write_file(f"jobs/{sweep}.json", f'{{"sweep": "{sweep}", "id": "{sweep}-1", "address": "http://h:1"}}'.encode())
