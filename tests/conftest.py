@@ -35,8 +35,39 @@ QUIET = {"include_dashboard": False, "dashboard_port": None}
 S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
 
 
+#: Fixtures that start a cluster, a browser or a server, or train; a test that uses one is slow.
+SLOW_FIXTURES = {"browser", "cluster", "finished_once", "head", "launched", "reports", "s3_port", "switch", "workplace"}
+
+#: Whether processes may be started now; a quick test must not.
+_quick_test: list[str] = []
+
+
+def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
+    if _quick_test and event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
+        pytest.fail(f"{_quick_test[0]} starts a process ({arguments[:1]}): mark it with @pytest.mark.slow")
+
+
+def pytest_configure() -> None:
+    sys.addaudithook(_refuse_processes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Refuse processes while a quick test runs, fixtures included."""
+    _quick_test[:] = [] if item.get_closest_marker("slow") else [item.nodeid]
+    try:
+        return (yield)
+    finally:
+        _quick_test.clear()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no process is left with it in the end."""
+    """Mark the tests that use slow fixtures, and begin with the longest files, so that the processes end together."""
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        remote = parameters is not None and parameters.params.get("store") == "s3"
+        if remote or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
     longest = ("sweep", "cluster", "sweep_ends", "hosts", "faults", "benchmark", "jobs", "tuning", "deploy", "strategies")
     order = {f"test_{name}.py": number for number, name in enumerate(longest)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))

@@ -128,12 +128,12 @@ def inline() -> list[str]:
 
 @pytest.mark.parametrize("command", inline())
 def test_a_command_within_a_sentence_has_its_verb_and_options(command: str):
-    found: Any = typer.main.get_command(app)
+    command_or_group: Any = typer.main.get_command(app)
     for word in shlex.split(command)[1:]:
-        if hasattr(found, "commands"):
-            found = found.commands[word]
-        elif word.startswith("-"):
-            assert word in {name for each in found.params for name in each.opts}
+        if word.startswith("-"):
+            assert word in {"--help", *(name for parameter in command_or_group.params for name in parameter.opts)}
+        elif hasattr(command_or_group, "commands"):
+            command_or_group = command_or_group.commands[word]
 
 
 @pytest.mark.parametrize("text", blocks("yaml"), ids=lambda text: text.splitlines()[0])
