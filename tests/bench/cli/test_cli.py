@@ -15,10 +15,10 @@ from tests.support.command_line import call, process, sweep_store
 
 
 def verbs(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield every verb and sub-verb: its words and its command."""
-    for name, below in getattr(command, "commands", {}).items():
-        yield (*path, name), below
-        yield from verbs(below, *path, name)
+    """Yield the words and the command of every verb, those of groups included."""
+    for name, verb in getattr(command, "commands", {}).items():
+        yield (*path, name), verb
+        yield from verbs(verb, *path, name)
 
 
 VERBS = dict(verbs(typer.main.get_command(app)))
@@ -37,9 +37,9 @@ def test_every_verb_has_help_with_an_example(words: tuple[str, ...]):
     result = call(*words, "--help")
     assert result.exit_code == 0
     assert result.stderr == ""
-    said = " ".join(result.stdout.split())
-    assert f"Usage: transfergan {' '.join(words)} " in said
-    assert f"Example: transfergan {' '.join(words)}" in said
+    output = " ".join(result.stdout.split())
+    assert f"Usage: transfergan {' '.join(words)} " in output
+    assert f"Example: transfergan {' '.join(words)}" in output
 
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
@@ -100,7 +100,7 @@ def test_the_completion_script_of_bash_calls_this_protocol():
     "store compact --store {sweep}", "store check --store {sweep}",
     "domains", "domains preview digits --out d.png", "run nosuch", "generate --trial zz --out x --store {store}",
 ])  # fmt: skip
-def test_neither_torch_nor_ray_is_loaded_where_nothing_is_trained(tmp_path: Path, quickstart: Path, arguments: str):
+def test_verbs_that_train_nothing_import_neither_torch_nor_ray(tmp_path: Path, quickstart: Path, arguments: str):
     if "{sweep}" in arguments:
         sweep_store(tmp_path / "sweep")
     words = arguments.format(store=quickstart, sweep=tmp_path / "sweep").split()

@@ -1,4 +1,4 @@
-"""The verbs of `transfergan domains` on torchvision's data sets, offline."""
+"""`transfergan domains` with torchvision's data sets, offline."""
 
 from pathlib import Path
 from urllib.error import URLError
@@ -23,7 +23,7 @@ def call(*arguments: str) -> Result:
     return CliRunner(env={"COLUMNS": "100"}).invoke(app, arguments)
 
 
-def test_domains_lists_official_counts_and_those_that_are_there():
+def test_domains_lists_official_counts_or_those_of_the_files():
     copy("svhn")
     (copy("mnist").path / "MNIST/raw/train-images-idx3-ubyte").write_bytes(b"")
     result = call("domains")
@@ -37,16 +37,16 @@ def test_domains_lists_official_counts_and_those_that_are_there():
 
 
 @pytest.mark.parametrize("name", [*FEW, "digits"])
-def test_show_tells_all_about_a_domain(name: str, root: Path):
+def test_show_describes_a_domain(name: str, root: Path):
     result = call("domains", "show", name)
     assert result.exit_code == 0
     if name != "digits":
         entry = absent(name).entry
-        for said in (entry.splits, entry.source, entry.licence, entry.files, str(root), "lacks", f"{entry.train:,}"):
-            assert said in result.stdout
+        for text in (entry.splits, entry.source, entry.licence, entry.files, str(root), "lacks", f"{entry.train:,}"):
+            assert text in result.stdout
 
 
-def test_prepare_says_what_is_ready_and_what_is_not(root: Path):
+def test_prepare_prints_what_is_ready_and_what_is_missing(root: Path):
     domain = copy("svhn")
     result = call("domains", "prepare", "svhn", "digits", "lfw", "mnist")
     assert result.exit_code == 2
@@ -74,19 +74,19 @@ def test_prepare_without_a_network_fails_in_one_line_each(root: Path, monkeypatc
 
 
 def test_prepare_downloads_through_torchvision(monkeypatch: pytest.MonkeyPatch):
-    asked = []
+    urls = []
 
     def fetch(url: str, root: str, filename: str | None = None, md5: str | None = None) -> None:
-        asked.append(url)
+        urls.append(url)
         datasets.svhn(Path(root))
 
     monkeypatch.setattr("torchvision.datasets.svhn.download_url", fetch)
     monkeypatch.setattr("torchvision.datasets.svhn.check_integrity", lambda *_: True)
     result = call("domains", "prepare", "svhn", "--download")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert [url.rpartition("/")[2] for url in asked] == ["train_32x32.mat", "test_32x32.mat"]
+    assert [url.rpartition("/")[2] for url in urls] == ["train_32x32.mat", "test_32x32.mat"]
     assert call("domains", "prepare", "svhn", "--download").exit_code == 0
-    assert len(asked) == 2
+    assert len(urls) == 2
 
 
 def test_prepare_decodes_verifies_and_counts_near_duplicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -99,8 +99,8 @@ def test_prepare_decodes_verifies_and_counts_near_duplicates(tmp_path: Path, mon
     assert first.exit_code == 2
     assert "prepared folder:" in first.stderr
     assert ": 31 files, " in first.stderr
-    said = "ready at 16 pixels, 20 images to train on, 10 for reference, 1 files skipped"
-    assert f"folder:photos: {said}; 3 of 10 reference images are nearly in the train split too; files/2:" in first.stdout
+    ready = "ready at 16 pixels, 20 images to train on, 10 for reference, 1 files skipped"
+    assert f"folder:photos: {ready}; 3 of 10 reference images are nearly in the train split too; files/2:" in first.stdout
     (data,) = (tmp_path / "cache" / "images").rglob("reference-16.u8")
     data.write_bytes(bytes(data.stat().st_size))
     second = call("domains", "prepare", "folder:photos", "--resolution", "16")
