@@ -45,8 +45,8 @@ _quick: list[str] = []
 
 
 def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
-    started = event in ("os.fork", "os.posix_spawn") or event == "subprocess.Popen" and arguments[0] not in HARMLESS
-    if _quick and started:
+    forks = event in ("os.fork", "os.posix_spawn")
+    if _quick and (forks or (event == "subprocess.Popen" and arguments[0] not in HARMLESS)):
         pytest.fail(f"{_quick[0]} starts a process {arguments[:1]}; mark it with @pytest.mark.slow")
 
 
