@@ -1,6 +1,6 @@
 """What the command line prints with rich: tables and plain text on stdout, progress on stderr."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,32 +15,31 @@ def progress_console() -> "Console":
 
 
 def show(renderable: "RenderableType") -> None:
-    """Print a table, or anything else that rich renders, on stdout."""
+    """Print a table, or anything else that rich renders, on stdout; its text is printed without markup."""
     from rich.console import Console
 
-    Console().print(renderable)
+    Console(highlight=False, markup=False).print(renderable)
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[str], wrap: bool = True, cut: str | None = None
-) -> None:
-    """Print a table on stdout.
+    rows: Sequence[Mapping[str, str]], *, left: Collection[str], wrap: bool = True, cut: str | None = None
+) -> None:  # fmt: skip
+    """Print rows as a table on stdout; nothing if there are none.
 
     Args:
-        columns: the header.
-        rows: the cells; their text is printed as it is, without markup.
+        rows: cells by column; their text is printed without markup.
         left: columns that are aligned left; the others contain numbers.
         wrap: whether cells wrap on a narrow terminal; if not, every column keeps its full width, `cut` excepted.
-        cut: the column that is cut short where a terminal is too narrow.
+        cut: the column that is cut short on a narrow terminal.
     """
     from rich.table import Table
-    from rich.text import Text
 
-    cells = [[Text(cell) for cell in row] for row in rows]
+    if not rows:
+        return
     table = Table(box=None, pad_edge=False)
-    for i, column in enumerate(columns):
-        width = 0 if wrap or column == cut else max(len(column), *(len(row[i]) for row in cells), 0)
+    for column in rows[0]:
+        width = 0 if wrap or column == cut else max(map(len, (column, *(row[column] for row in rows))))
         table.add_column(column, justify="left" if column in left else "right", no_wrap=not wrap, min_width=width)
-    for row in cells:
-        table.add_row(*row)
+    for row in rows:
+        table.add_row(*row.values())
     show(table)

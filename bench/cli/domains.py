@@ -18,8 +18,8 @@ def domains(context: typer.Context) -> None:
         return
     from bench.images.domains import COLUMNS, rows
 
-    left = set(COLUMNS) - {"train", "reference", "classes"}
-    print_table(COLUMNS, rows(), left=left, wrap=False, cut="licence")
+    table = [dict(zip(COLUMNS, row, strict=True)) for row in rows()]
+    print_table(table, left=("name", "state", "licence"), wrap=False, cut="licence")
     typer.echo("transfergan domains show NAME prints a domain's images, missing files and source.")
 
 

@@ -50,11 +50,12 @@ def distances(
         typer.echo(json.dumps(rows))
     else:
         values = {(row["source"], row["trial"], row["target"], row["kind"]): row["value"] for row in rows}
-        cells = [
-            (f"{source}'s generator" if trial else source, target, *(f"{values[source, trial, target, k]:.4g}" for k in KINDS))
+        table = [
+            {"source": f"{source}'s generator" if trial else source, "target": target}
+            | {kind: f"{values[source, trial, target, kind]:.4g}" for kind in KINDS}
             for source, trial, target in dict.fromkeys(key[:3] for key in values)
         ]
-        print_table(("source", "target", *KINDS), cells, left=("source", "target"), wrap=False)
+        print_table(table, left=("source", "target"), wrap=False)
     if failures:
         typer.echo("\n".join(failures), err=True)
         raise typer.Exit(1)
@@ -125,11 +126,13 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(values))
         return
-    cells = [
-        (name, *(f"{row[column]:.4g}" for column in ("value", "low", "high")), f"{row['samples']:,}")
+    table = [
+        {"metric": name}
+        | {column: f"{row[column]:.4g}" for column in ("value", "low", "high")}
+        | {"samples": f"{row['samples']:,}"}
         for name, row in values.items()
     ]
-    print_table(("metric", "value", "low", "high", "samples"), cells, left=("metric",))
+    print_table(table, left=("metric",))
 
 
 @app.command(

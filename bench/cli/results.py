@@ -54,20 +54,19 @@ def recommend(
         typer.echo(json.dumps(result))
         return
     rows = result["recommendations"]
-    cells = [
-        (
-            row["strategy"],
-            row["source_label"],
-            times(row["gain"]),
-            "" if row["low"] is None else f"{times(row['low'])} to {times(row['high'])}",
-            "" if row["distance"] is None else f"{row['distance']:.4g}",
-            str(row["targets"]),
-            str(row["trials"]),
-        )
+    table = [
+        {
+            "strategy": row["strategy"],
+            "source": row["source_label"],
+            "predicted gain": times(row["gain"]),
+            "95 % interval": "" if row["low"] is None else f"{times(row['low'])} to {times(row['high'])}",
+            "distance": "" if row["distance"] is None else f"{row['distance']:.4g}",
+            "targets": str(row["targets"]),
+            "trials": str(row["trials"]),
+        }
         for row in rows
     ]
-    columns = ("strategy", "source", "predicted gain", "95 % interval", "distance", "targets", "trials")
-    print_table(columns, cells, left=("strategy", "source"))
+    print_table(table, left=("strategy", "source"))
     typer.echo("\n".join([sentence, *result["notes"], f"To do so: {rows[0]['command']}"]))
 
 
@@ -154,21 +153,20 @@ def replay(
     if as_json:
         typer.echo(json.dumps(result))
         return
-    cells = [
-        (
-            f"{cell.target}, conditional" if cell.conditional else cell.target,
-            f"{cell.size:,}",
-            str(cell.trials),
-            str(cell.stopped),
-            f"{cell.saved:.0%}",
-            cell.winner,
-            "yes" if cell.same_winner else "no",
-            "" if cell.source_order is None else f"{cell.source_order:+.2f}",
-        )
+    table = [
+        {
+            "target": f"{cell.target}, conditional" if cell.conditional else cell.target,
+            "images": f"{cell.size:,}",
+            "trials": str(cell.trials),
+            "stopped": str(cell.stopped),
+            "steps saved": f"{cell.saved:.0%}",
+            "winner": cell.winner,
+            "same winner": "yes" if cell.same_winner else "no",
+            "order of sources": "" if cell.source_order is None else f"{cell.source_order:+.2f}",
+        }
         for cell in replays
     ]
-    columns = ("target", "images", "trials", "stopped", "steps saved", "winner", "same winner", "order of sources")
-    print_table(columns, cells, left=("target", "winner", "same winner"))
+    print_table(table, left=("target", "winner", "same winner"))
     saved = f"{result['steps_saved']:.0%} of the adaptation steps saved"
     winners = f"the same winner in {result['same_winner']} of {result['cells']} cells"
     omitted = f"; {left_out} cells left out: a trial was stopped or has not ended" if left_out else ""
@@ -202,21 +200,19 @@ def compare(
         return
     counts = result["trials"]
     typer.echo(f"{counts['both']:,} trials in both, {counts['only_a']:,} only in the first, {counts['only_b']:,} in the second")
-    cells = [
-        (
-            row["metric"],
-            row["embedding"],
-            f"{row['values']:,}",
-            f"{row['equal']:,}",
-            "" if row["relative"] is None else f"{row['relative']:.2%}",
-            "" if row["errors"] is None else f"{row['errors']:.2f}",
-            "" if row["errors"] is None else f"{row['beyond']:,}",
-        )
+    table = [
+        {
+            "metric": row["metric"],
+            "embedding": row["embedding"],
+            "values": f"{row['values']:,}",
+            "equal": f"{row['equal']:,}",
+            "largest difference": "" if row["relative"] is None else f"{row['relative']:.2%}",
+            "in standard errors": "" if row["errors"] is None else f"{row['errors']:.2f}",
+            "beyond 1.96": "" if row["errors"] is None else f"{row['beyond']:,}",
+        }
         for row in result["metrics"]
     ]
-    if cells:
-        columns = ("metric", "embedding", "values", "equal", "largest difference", "in standard errors", "beyond 1.96")
-        print_table(columns, cells, left=("metric", "embedding"))
+    print_table(table, left=("metric", "embedding"))
     for row in result["statuses"]:
         typer.echo(f"trial {row['trial']}: {row['a']} in the first, {row['b']} in the second")
     for row in result["winners"]["differ"]:

@@ -47,16 +47,21 @@ def simulate(
         typer.echo(json.dumps({**trials, "unit": hours, "hours": saved, "simulations": rows}))
         return
     slots = "GPUs" if plan.spec.resources.gpus else "slots"
-    cells = [
-        (
-            f"{row['gpus']:,}", row["schedule"], rounded(row["makespan_hours"]), f"{row['idle']:.0%}", rounded(row["hours"]),
-            f"{row['times_ours']:.2f}", f"{row['interruptions']:,}", rounded(row["lost_hours"]),
-            f"{row['failed'] + row['blocked']:,}",
-        )
+    table = [
+        {
+            slots: f"{row['gpus']:,}",
+            "schedule": row["schedule"],
+            "makespan, h": rounded(row["makespan_hours"]),
+            "idle": f"{row['idle']:.0%}",
+            hours: rounded(row["hours"]),
+            "x ours": f"{row['times_ours']:.2f}",
+            "lost": f"{row['interruptions']:,}",
+            "lost, h": rounded(row["lost_hours"]),
+            "failed": f"{row['failed'] + row['blocked']:,}",
+        }
         for row in rows
-    ]  # fmt: skip
-    columns = (slots, "schedule", "makespan, h", "idle", hours, "x ours", "lost", "lost, h", "failed")
-    print_table(columns, cells, left=("schedule",))
+    ]
+    print_table(table, left=("schedule",))
     for note in plan.notes:
         typer.echo(f"note: {note}")
     if search:
