@@ -38,8 +38,7 @@ def plan(
     "expected" if the stopping rule acts on rankings that are drawn at random. Needs neither the data sets nor the weights of
     the embedding; without them the keys, and the trials that are done, are unknown.
     """
-    from bench.run.planning import planned
-    from bench.run.preview import preview
+    from bench.run.preview import planned, preview
 
     result = preview(planned(spec, overrides, store, progress_console()))
     if as_json:

@@ -34,7 +34,7 @@ def simulate(
     from bench.costs.budget import unit
     from bench.costs.estimate import estimates, rounded
     from bench.costs.simulation import compare, savings, stopping_values
-    from bench.run.planning import planned
+    from bench.run.preview import planned
 
     numbers = _numbers(gpus)
     plan, search, tuned, opened = planned(spec, overrides, store, progress_console())

@@ -2,15 +2,47 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.costs.bill import Bill, bills
 from bench.costs.budget import unit
 from bench.driver.ledger import Ledger
-from bench.run.planning import Planned
+from bench.run.planning import plan_of, search_of
 from bench.run.tuning import Search
+from bench.store import Store, open_store, store_exists
 from bench.sweeps.plan import Plan
 from trainers.common.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Planned(NamedTuple):
+    """A sweep's plan, and what it depends on.
+
+    Attributes:
+        plan: the trials of the sweep; without those of a search.
+        search: the search of the sweep file's `tuning`, or None.
+        tuned: whether the plan has the settings that the search found.
+        store: the store, or None if there is none yet.
+    """
+
+    plan: Plan
+    search: Search | None
+    tuned: bool
+    store: Store | None
+
+
+def planned(spec: str, overrides: list[str] | None, store: str, console: "Console") -> Planned:
+    """Return a sweep's plan, tuned if the store has the result of its search; needs neither data sets nor weights.
+
+    The arguments are those of `plan_of`.
+    """
+    plan = plan_of(spec, overrides, store, console, plan_only=True)
+    search = search_of(plan, store, plan_only=True)
+    opened = open_store(store) if store_exists(store) else None
+    record = search.recorded(opened) if search and opened else None
+    return Planned(search.tuned(record) if search and record else plan, search, record is not None, opened)
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,10 @@ class Pixels(torch.nn.Module):
 
 
 def test_strategies_prints_what_each_copies_freezes_trains_and_penalises():
-    output = call("strategies").stdout
-    assert "freeze-d: The critic's blocks nearest to the images stay as they are (FreezeD, Mo, Cho & Shin 2020)." in output
-    assert "  frozen   critic input blocks.0\n" in output
-    assert "  held     0.1 / 2 * sum of (now - source)^2 over what was copied\n" in output
+    said = call("strategies").stdout
+    assert "freeze-d: The critic's blocks nearest to the images stay as they are (FreezeD, Mo, Cho & Shin 2020)." in said
+    assert "  frozen   critic input blocks.0\n" in said
+    assert "  held     0.1 / 2 * sum of (now - source)^2 over what was copied\n" in said
     rows = json.loads(call("strategies", "--json", "--set", "strategies=['freeze-d[blocks=2]']").stdout)
     by_name = {row["name"]: row for row in rows}
     assert set(by_name) == {*STRATEGIES, "freeze-d[blocks=2]"}

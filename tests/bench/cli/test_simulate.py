@@ -47,6 +47,6 @@ def test_hours_are_estimated_without_data_sets_and_weights(tmp_path: Path, monke
     assert {"imagenet", "lsun-kitchen"} < set(absent)
     listed = call("plan", *full).stdout
     assert planned["absent"] == absent
-    for output in (text, listed):
-        assert f"note: not on this machine: {', '.join(absent)}; planned by what is known of them" in output
+    for said_of_it in (text, listed):
+        assert f"note: not on this machine: {', '.join(absent)}; planned by what is known of them" in said_of_it
     assert listed.count("(yet unknown)") == 979

@@ -99,8 +99,8 @@ def test_prepare_decodes_verifies_and_counts_near_duplicates(tmp_path: Path, mon
     assert first.exit_code == 2
     assert "prepared folder:" in first.stderr
     assert ": 31 files, " in first.stderr
-    ready = "ready at 16 pixels, 20 images to train on, 10 for reference, 1 files skipped"
-    assert f"folder:photos: {ready}; 3 of 10 reference images are nearly in the train split too; files/2:" in first.stdout
+    said = "ready at 16 pixels, 20 images to train on, 10 for reference, 1 files skipped"
+    assert f"folder:photos: {said}; 3 of 10 reference images are nearly in the train split too; files/2:" in first.stdout
     (data,) = (tmp_path / "cache" / "images").rglob("reference-16.u8")
     data.write_bytes(bytes(data.stat().st_size))
     second = call("domains", "prepare", "folder:photos", "--resolution", "16")

@@ -149,7 +149,7 @@ def test_hosts_that_are_cut_off_killed_or_late_lose_nothing_and_a_wrong_token_is
     remote = open_store(store)
     pd.testing.assert_frame_equal(tiny.outcomes(remote), tiny.outcomes(undisturbed))
     pd.testing.assert_series_equal(tiny.values(remote), tiny.values(undisturbed), check_exact=True)
-    assert len(remote.read("distances")) == 2 * 2 * len(KINDS), "two sources, by real and by generated images"
+    assert len(remote.read("distances")) == 2 * 2 * len(KINDS), "of both sources, by real and by generated images"
     assert check(remote) == []
     assert tiny.claimed(store) == []
     ended, again = len(tiny.outcomes(remote)), recorded(remote) - len(tiny.outcomes(remote))
