@@ -57,7 +57,7 @@ class Retry(StrEnum):
     failed = "failed"
 
 
-RetryOption = Annotated[Retry | None, typer.Option("--retry", help="Run the trials again that failed.")]
+RetryOption = Annotated[Retry | None, typer.Option("--retry", help="Run failed trials again.")]
 
 
 def open_at(uri: str, *, create: bool = False) -> "Store":
