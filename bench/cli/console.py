@@ -24,7 +24,7 @@ def show(renderable: "RenderableType") -> None:
 def print_table(
     rows: Sequence[Mapping[str, str]], *, left: Collection[str], wrap: bool = True, cut: str | None = None
 ) -> None:  # fmt: skip
-    """Print rows as a table on stdout; nothing if there are none.
+    """Print rows as a table on stdout; "none" if there are none.
 
     Args:
         rows: cells by column; their text is printed without markup.
@@ -35,6 +35,7 @@ def print_table(
     from rich.table import Table
 
     if not rows:
+        show("none")
         return
     table = Table(box=None, pad_edge=False)
     for column in rows[0]:

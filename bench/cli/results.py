@@ -212,7 +212,8 @@ def compare(
         }
         for row in result["metrics"]
     ]
-    print_table(table, left=("metric", "embedding"))
+    if table:
+        print_table(table, left=("metric", "embedding"))
     for row in result["statuses"]:
         typer.echo(f"trial {row['trial']}: {row['a']} in the first, {row['b']} in the second")
     for row in result["winners"]["differ"]:
