@@ -1,19 +1,24 @@
-# Two commands: `make run` runs the quickstart sweep, `make test` passes the tests. Both install what they need.
+# `make run` runs the quickstart sweep, `make quick` the quick checks, `make test` all of them. Each installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check clean
+.PHONY: run quick test lint clean
 
 run: $(INSTALLED)
 	$(BIN)/transfergan run quickstart
 
-test: $(INSTALLED)
+quick: lint
+	$(BIN)/pytest -m 'not slow' --numprocesses 2 --dist loadfile
+
+test: lint
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 $(INSTALLED): pyproject.toml constraints.txt tests/support/s3-server.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "transfergan needs Python 3.11 or newer; try: make PYTHON=python3.11 ...")'

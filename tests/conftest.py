@@ -1,8 +1,7 @@
-"""What tests share: a cache of prepared images that is not the user's own; stores, empty or finished, on disk or on an S3
-server; a Ray cluster; and reports, with a browser to look at them.
+"""Fixtures: a separate cache of prepared images, stores on disk and on an S3 server, a Ray cluster, reports, a browser.
 
-The S3 server is a process with a Python environment of its own (support/s3-server.txt): its packages and the tests' do not go
-together.
+Marks the tests that use slow fixtures as slow, and fails quick tests that start a process. The S3 server runs in a separate
+Python environment (support/s3-server.txt), since its packages conflict with those of the tests.
 """
 
 import os
@@ -30,13 +29,59 @@ if TYPE_CHECKING:
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
-#: The head of a cluster without its dashboard, whose port another cluster's may have.
+#: Options of a head node without a dashboard, whose port may be taken by another cluster.
 QUIET = {"include_dashboard": False, "dashboard_port": None}
 S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
 
 
+#: Tests and files of tests that are slow: they start processes, or take more than a CPU-second.
+SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text().splitlines())
+
+#: Fixtures that start a cluster, a browser or a server, or train; the tests that use them are slow too.
+SLOW_FIXTURES = {"browser", "cluster", "finished_once", "head", "launched", "reports", "s3_port", "switch", "workplace"}
+
+#: Programs that a quick test may run: they describe the machine.
+HARMLESS = ("git", "uname")
+
+#: The id of the test that runs, if it is quick, so that it must not start a process.
+_quick: list[str] = []
+
+
+def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
+    forks = event in ("os.fork", "os.posix_spawn")
+    if _quick and (forks or (event == "subprocess.Popen" and arguments[0] not in HARMLESS)):
+        pytest.fail(f"{_quick[0]} starts a process {arguments[:1]}; add it to tests/slow.txt")
+
+
+def pytest_configure() -> None:
+    """Install the check that quick tests start no process."""
+    sys.addaudithook(_refuse_processes)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out whole slow files from quick runs, which saves their imports."""
+    slow = collection_path.is_relative_to(config.rootpath) and str(collection_path.relative_to(config.rootpath)) in SLOW
+    return True if slow and config.option.markexpr == "not slow" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Refuse processes while a quick test runs, its fixtures included."""
+    _quick[:] = [] if item.get_closest_marker("slow") else [item.nodeid]
+    try:
+        return (yield)
+    finally:
+        _quick.clear()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no process is left with it in the end."""
+    """Mark the slow tests, and begin with the longest files, so that parallel processes end together."""
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        uses = {*getattr(item, "fixturenames", ()), *({"s3_port"} if parameters.get("store") == "s3" else ())}
+        if uses & SLOW_FIXTURES or SLOW & {test, test.partition("::")[0]}:
+            item.add_marker("slow")
     longest = ("sweep", "cluster", "sweep_ends", "hosts", "faults", "benchmark", "jobs", "tuning", "deploy", "strategies")
     order = {f"test_{name}.py": number for number, name in enumerate(longest)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
@@ -44,7 +89,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def cache_of_prepared_images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep prepared images out of the user's own cache."""
+    """Keep prepared images out of the user's cache."""
     folder = tmp_path_factory.mktemp("prepared")
     os.environ["TRANSFERGAN_CACHE"] = str(folder)
     yield folder
@@ -53,7 +98,7 @@ def cache_of_prepared_images(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="session")
 def s3_port() -> Iterator[int]:
-    """The port of an S3 server on loopback that has the bucket "bucket"."""
+    """The port of an S3 server on loopback with the bucket "bucket"."""
     if not S3_PYTHON.exists():
         pytest.skip(f"there is no S3 server in {S3_PYTHON.parents[1]}; `make test` installs it")
     with socket.socket() as free:
@@ -71,7 +116,7 @@ def s3_port() -> Iterator[int]:
                 urllib.request.urlopen(request, timeout=10).close()
                 break
             except urllib.error.URLError:
-                assert server.poll() is None, "the S3 server has ended"
+                assert server.poll() is None, "the S3 server ended"
                 assert time.monotonic() < end, "the S3 server does not answer"
                 time.sleep(0.1)
         yield port
@@ -82,7 +127,7 @@ def s3_port() -> Iterator[int]:
 
 @pytest.fixture
 def s3_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the S3 client of this process and of those that it starts wants to know; the server takes any."""
+    """Credentials for the S3 clients of this process and its child processes; the server accepts any."""
     for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -101,14 +146,14 @@ def s3(s3_port: int, s3_keys: None) -> str:
 
 @pytest.fixture(params=["local", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """An empty store on either kind of filesystem."""
+    """An empty store, on disk and on S3."""
     uri = str(tmp_path / "store") if request.param == "local" else request.getfixturevalue("s3")
     return open_store(uri, create=True)
 
 
 @pytest.fixture(scope="session")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished store of a quickstart's size, of numbers that a formula says; not to be changed."""
+    """The folder of a finished store of the quickstart's size, with values of a formula; tests must not change it."""
     from tests.support.synthetic import build
 
     folder = tmp_path_factory.mktemp("quickstart") / "store"
@@ -118,7 +163,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a store that holds the sweep `tiny.make()`, finished; not to be changed."""
+    """The folder of a store with the finished sweep `tiny.make()`; tests must not change it."""
     from tests.support import tiny
 
     folder = tmp_path_factory.mktemp("small") / "store"
@@ -128,14 +173,14 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def finished(finished_once: Path, tmp_path: Path) -> Store:
-    """A store that holds the sweep `tiny.make()`, finished, to do with as one likes."""
+    """A store with the finished sweep `tiny.make()`, which tests may change."""
     shutil.copytree(finished_once, tmp_path / "store")
     return open_store(str(tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator["Cluster"]:
-    """A Ray cluster on this machine with room for one trial, for runs to join; nodes can be added, and are missed at once."""
+    """A Ray cluster on this machine with room for one trial, for runs to join; the loss of an added node is noticed quickly."""
     from ray.cluster_utils import Cluster
 
     import bench.on_ray  # noqa: F401 - sets the environment that the cluster's processes inherit
@@ -149,7 +194,7 @@ def cluster() -> Iterator["Cluster"]:
 
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> "Reports":
-    """The reports that tests look at in a browser, by the kind of store."""
+    """The reports that tests open in a browser, by kind of store."""
     from tests.support.pages import Reports
 
     return Reports(tmp_path_factory.mktemp("reports"))
@@ -157,12 +202,12 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> "Reports":
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """A browser; not for the whole session, as its client's event loop would be in the way of others'."""
+    """A browser, for one module: its event loop would disturb that of others."""
     from playwright.sync_api import sync_playwright
 
     if not CHROMIUM.exists():
         if os.environ.get("CI"):
-            pytest.fail(f"{CHROMIUM} is absent, and CI must not go without a browser")
+            pytest.fail(f"{CHROMIUM} is absent, and CI needs a browser")
         pytest.skip(f"{CHROMIUM} is absent: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*FLAGS.split(), "--disable-sync"])

@@ -1,40 +1,56 @@
-"""The command line: the only package that sees all others, and imports each only when a verb needs it."""
+"""The command line: the only package that imports all others, each when a verb needs it."""
 
 import sys
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
-from bench.cli import cluster, domains, networks, plan, results, run, simulate, store
+from bench.cli import cluster, domains, networks, options, plan, results, run, simulate, store
 from trainers.common.errors import UserError
 
 app = typer.Typer(
     name="transfergan",
-    help="Which pre-trained GAN to start from, how to start from it, and how much of your data that saves.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for verbs in (run, cluster, plan, simulate, results, networks):
+for verbs in (run, plan, simulate, cluster, results, networks):
     app.add_typer(verbs.app)
-app.add_typer(domains.app, name="domains")
-app.add_typer(store.app, name="store")
+app.add_typer(domains.app, name="domains", rich_help_panel=options.DATA)
+app.add_typer(store.app, name="store", rich_help_panel=options.STORE)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"transfergan {version('transfergan')}")
+        raise typer.Exit
+
+
+@app.callback()
+def transfergan(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Which pre-trained GAN to start from, how to start from it, and how much of your data that saves."""
 
 
 def main() -> None:
-    """Run the command line; a user's mistake, or what the system refuses, is one line on stderr and exit status 2."""
+    """Run the command line. An error of the user or of the system is one line on stderr, with exit status 2."""
     try:
-        sys.exit(app(prog_name="transfergan", standalone_mode=False) or 0)  # else Typer draws a box around what it refuses
+        sys.exit(app(prog_name="transfergan", standalone_mode=False) or 0)  # else Typer prints errors in a box
     except TyperException as error:
-        if said := error.format_message().replace("Value error, ", "").rstrip("."):  # without any it has shown the help
+        if message := error.format_message().replace("Value error, ", "").rstrip("."):  # empty if the help was printed
             verb = getattr(getattr(error, "ctx", None), "command_path", "transfergan")
-            _refuse(f"{said} (see {verb} --help)")
+            _print_error(f"{message} (see {verb} --help)")
         sys.exit(error.exit_code)
     except (UserError, OSError) as error:
-        _refuse(str(error))
+        _print_error(str(error))
         sys.exit(2)
 
 
-def _refuse(why: str) -> None:
-    sys.stderr.write(f"transfergan: {' '.join(why.split())}\n")
+def _print_error(message: str) -> None:
+    sys.stderr.write(f"transfergan: {' '.join(message.split())}\n")

@@ -5,61 +5,50 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.console import print_table, progress_console
 from trainers.common.errors import UserError
 
-app = typer.Typer(help="The image domains that sources and targets can name.", invoke_without_command=True)
+app = typer.Typer(help="List, prepare and preview image domains.", invoke_without_command=True)
 
 
 @app.callback(epilog="Example: transfergan domains")
 def domains(context: typer.Context) -> None:
-    """List the domains: name, images, classes, whether they are on this machine, licence."""
+    """List the image domains: images, classes, whether the files are on this machine, licence."""
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
-    from rich.table import Table
-
     from bench.images.domains import COLUMNS, rows
 
-    found = rows()
-    table = Table(box=None, pad_edge=False)
-    for column, *cells in zip(COLUMNS, *found, strict=True):
-        number = column in ("train", "reference", "classes")
-        least = 0 if column == "licence" else max(map(len, (column, *cells)))  # that one alone may be cut short
-        table.add_column(column, justify="right" if number else "left", no_wrap=True, min_width=least)
-    for row in found:
-        table.add_row(*row)
-    Console().print(table)
-    typer.echo("transfergan domains show NAME tells the rest: what a domain shows, what is missing, where its files are from.")
+    table = [dict(zip(COLUMNS, row, strict=True)) for row in rows()]
+    print_table(table, left=("name", "state", "licence"), wrap=False, cut="licence")
+    typer.echo("transfergan domains show NAME prints a domain's images, missing files and source.")
 
 
 @app.command(epilog="Example: transfergan domains show cifar10")
 def show(name: Annotated[str, typer.Argument(help="A domain.")]) -> None:
-    """Show all about one domain: what it shows, its splits, where its files go and where they are from."""
+    """Describe one domain: its images and splits, where its files go, and where to get them."""
     from bench.images.domains import described
 
-    for what, said in described(name).items():
-        typer.echo(f"{what:<10}{said}")
+    for label, text in described(name).items():
+        typer.echo(f"{label:<10}{text}")
 
 
 @app.command(epilog="Example: transfergan domains prepare cifar10 folder:photos --download --resolution 64")
 def prepare(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Domains, e.g. cifar10 or folder:photos.")],
     download: Annotated[
-        bool, typer.Option("--download", help="Download what is missing, where torchvision offers it.")
+        bool, typer.Option("--download", help="Download missing files, if torchvision offers the download.")
     ] = False,
     resolution: Annotated[
-        int | None, typer.Option(min=4, help="Decode all images to so many pixels now; `run` does it when it needs them.")
+        int | None, typer.Option(min=4, help="Decode all images to this many pixels now; otherwise `run` does it when needed.")
     ] = None,
 ) -> None:
-    """Say whether domains can be used, and what to place where; download and decode their images where asked to."""
-    from rich.console import Console
-
+    """Check whether domains are ready, and say which files are missing; download and decode images on request."""
     from bench.images.domains import prepared
 
     missing = False
     for name in names:
         try:
-            typer.echo(prepared(name, download, resolution, Console(stderr=True)))
+            typer.echo(prepared(name, download, resolution, progress_console()))
         except UserError as error:
             missing = True
             typer.echo(f"transfergan: {error}", err=True)
@@ -71,17 +60,16 @@ def prepare(
 def preview(
     name: Annotated[str, typer.Argument(help="A domain, e.g. letters or folder:PATH.")],
     out: Annotated[Path, typer.Option(help="The PNG file to write.")],
-    resolution: Annotated[int, typer.Option(min=4, help="Pixels.")] = 32,
+    resolution: Annotated[int, typer.Option(min=4, help="Height and width of each image in pixels.")] = 32,
 ) -> None:
-    """Write a grid of a domain's images as a PNG file."""
+    """Write a grid of a domain's training images as a PNG file."""
     from trainers.common.contact_sheet import png_grid
     from trainers.domains import get
 
     domain = get(name)
     domain.check_resolution(resolution)
-    data = domain.load("train", resolution)
-    step = max(1, len(data.images) // 64)
-    _write(out, png_grid(data.images[::step][:64]))
+    images = domain.load("train", resolution).images
+    _write(out, png_grid(images[:: max(1, len(images) // 64)][:64]))
     typer.echo(f"{name}: {out}")
 
 
@@ -90,4 +78,4 @@ def _write(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     except OSError as error:
-        raise UserError(f"{str(path)!r} cannot be written: {error.strerror}; name another with --out") from error
+        raise UserError(f"{str(path)!r} cannot be written: {error.strerror}; name another file with --out") from error

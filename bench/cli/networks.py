@@ -1,4 +1,4 @@
-"""Networks and their images: what strategies do to them, theirs and others' images, and networks that others trained."""
+"""`transfergan distances`, `strategies`, `generate`, `evaluate` and `import`: data and networks."""
 
 import json
 from pathlib import Path
@@ -6,112 +6,163 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import SetOption, SpecArgument, StoreOption, open_at
+from bench.cli.console import print_table, progress_console
+from bench.cli.options import (
+    DATA,
+    FROM_OUTSIDE,
+    AddressOption,
+    CpusOption,
+    SetOption,
+    SpecArgument,
+    StoreOption,
+    open_at,
+    run_there,
+)
 from trainers.common.errors import UserError
 
 app = typer.Typer()
 
 
-@app.command(epilog="Example: transfergan strategies quickstart --set gan.family=sngan --json")
+@app.command(rich_help_panel=DATA, epilog="Example: transfergan distances quickstart --store store")
+def distances(
+    spec: SpecArgument = "quickstart",
+    store: StoreOption = "store",
+    overrides: SetOption = None,
+    cpus: CpusOption = None,
+    address: AddressOption = "local",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, with intervals.")] = False,
+) -> None:
+    """Measure the distances between the sources and the targets of a sweep. Trains nothing."""
+    if address.startswith(FROM_OUTSIDE):
+        options = [*(["--cpus", str(cpus)] if cpus else []), *(["--json"] if as_json else [])]
+        raise typer.Exit(run_there("distances", spec, overrides, store, address, options))
+    from bench.driver.ledger import Ledger
+    from bench.run.planning import plan_of
+    from bench.run.sweep import run_distances
+    from bench.worker.distances import between
+    from trainers.config import metrics
+
+    console = progress_console()
+    plan = plan_of(spec, overrides, store, console)
+    opened = open_at(store, create=True)
+    failures = run_distances(plan, Ledger.open(plan, opened), opened, console, cpus, address)
+    rows = between(plan, opened)
+    if as_json:
+        typer.echo(json.dumps(rows))
+    else:
+        values = {(row["source"], row["trial"], row["target"], row["kind"]): row["value"] for row in rows}
+        table = [
+            {"source": f"{source}'s generator" if trial else source, "target": target}
+            | {kind: f"{values[source, trial, target, kind]:.4g}" for kind in (metric.name for metric in metrics.distances())}
+            for source, trial, target in dict.fromkeys(key[:3] for key in values)
+        ]
+        print_table(table, left=("source", "target"), wrap=False)
+    if failures:
+        typer.echo("\n".join(failures), err=True)
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=DATA, epilog="Example: transfergan strategies quickstart --set gan.family=sngan --json")
 def strategies(
     spec: SpecArgument = "quickstart",
     overrides: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """Say what each strategy copies, trains and holds near the source, of a sweep's networks, and with which options."""
+    """List the strategies: their options, and what each copies, trains and penalises in the networks of a sweep."""
     from bench.sweeps.spec import load_spec
-    from trainers.adaptation.describe import inventory
+    from trainers.adaptation.describe import inventory, lines
     from trainers.config.strategies import get_strategy
     from trainers.config.strategies import strategies as known
 
-    loaded = load_spec(spec, overrides or ())
-    found = []
-    for name in dict.fromkeys((*known(), *(get_strategy(text).name for text in loaded.strategies))):
+    sweep = load_spec(spec, overrides or ())
+    rows = []
+    for name in dict.fromkeys((*known(), *(get_strategy(text).name for text in sweep.strategies))):
         strategy = get_strategy(name)
         try:
-            found.append(inventory(strategy, loaded.gan))
+            rows.append(inventory(strategy, sweep.gan))
         except UserError as error:
-            found.append({"name": name, "about": strategy.about(), "misfit": str(error)})
+            rows.append({"name": name, "about": strategy.about(), "misfit": str(error)})
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(rows))
         return
-    from trainers.adaptation.describe import lines
-
-    for each in found:
-        typer.echo("\n".join([f"{each['name']}: {each['about']}", f"  {each['misfit']}"] if "misfit" in each else lines(each)))
+    for row in rows:
+        typer.echo("\n".join([f"{row['name']}: {row['about']}", f"  {row['misfit']}"] if "misfit" in row else lines(row)))
 
 
-@app.command(epilog="Example: transfergan generate --trial 3f2a -n 64 --out images")
+@app.command(rich_help_panel=DATA, epilog="Example: transfergan generate --trial 3f2a -n 64 --out images")
 def generate(
-    trial: Annotated[str, typer.Option(help="The trial's key, or the start of it.")],
+    trial: Annotated[str, typer.Option(help="Key of the trial, or its first characters.")],
     out: Annotated[Path, typer.Option(help="Directory for the PNG files.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the latents.")] = 0,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of images.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the latents.")] = 0,
     store: StoreOption = "store",
 ) -> None:
-    """Generate images from a stored checkpoint, with a contact sheet (grid.png)."""
+    """Generate images from a stored checkpoint, and a contact sheet of them (grid.png)."""
     from bench.images.generate import write_images
 
     key = write_images(open_at(store), trial, n, seed, out)
     typer.echo(f"{n} images of trial {key}: {out}")
 
 
-@app.command(epilog="Example: transfergan evaluate --images samples --against digits --resolution 32 --json")
+@app.command(
+    rich_help_panel=DATA, epilog="Example: transfergan evaluate --images samples --against digits --resolution 32 --json"
+)
 def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of generated images.")],
-    against: Annotated[str, typer.Option(help="A domain, e.g. letters or folder:PATH.")],
+    against: Annotated[str, typer.Option(help="The domain of real images, e.g. letters or folder:PATH.")],
     embedding: Annotated[str, typer.Option(help="builtin, inception, clip or custom:PATH.")] = "builtin",
-    weights: Annotated[Path | None, typer.Option(help="Where Inception's or CLIP's weights are.")] = None,
-    resolution: Annotated[int, typer.Option(min=4, help="Pixels that both sides are brought to.")] = 64,
-    metrics: Annotated[str, typer.Option(help="Comma-separated names; all but iw by default.")] = "",
+    weights: Annotated[Path | None, typer.Option(help="File with the weights of inception or clip.")] = None,
+    resolution: Annotated[int, typer.Option(min=4, help="Pixels that real and generated images are resized to.")] = 64,
+    metrics: Annotated[str, typer.Option(help="Comma-separated names; by default all but iw.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, by metric.")] = False,
 ) -> None:
-    """Measure a folder of images against a domain: FID, KID, precision and recall, and others, with 95 % intervals."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Measure a folder of images against a domain: FID, KID, precision, recall and others, with 95 % intervals."""
     from bench.images.evaluate import evaluate as measure
 
     if weights is not None:
         if embedding not in ("inception", "clip"):
             raise UserError(f"--weights goes with --embedding inception or clip, not {embedding!r}")
         embedding = f"{embedding}:{weights}"
-    console = Console(stderr=True)
     names = [name.strip() for name in metrics.split(",") if name.strip()]
-    found = measure(
-        images, against, embedding, resolution, names, lambda what: console.print(what, highlight=False, markup=False)
-    )
+    values = measure(images, against, embedding, resolution, names, progress_console().print)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(values))
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("metric", "value", "low", "high", "samples"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    for name, row in found.items():
-        table.add_row(name, *(f"{row[column]:.4g}" for column in ("value", "low", "high")), f"{row['samples']:,}")
-    Console().print(table)
+    table = [
+        {"metric": name}
+        | {column: f"{row[column]:.4g}" for column in ("value", "low", "high")}
+        | {"samples": f"{row['samples']:,}"}
+        for name, row in values.items()
+    ]
+    print_table(table, left=("metric",))
 
 
 @app.command(
-    "import", epilog="Example: transfergan import faces.safetensors --domain folder:faces --name faces --map names.json"
+    "import",
+    rich_help_panel=DATA,
+    epilog="Example: transfergan import faces.safetensors --domain folder:faces --name faces --map names.json",
 )
 def import_(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A safetensors file, or a TensorFlow checkpoint, with a generator and a critic.")
+        Path, typer.Argument(help="A safetensors file or a TensorFlow checkpoint, with a generator and a critic.")
     ],
-    domain: Annotated[str, typer.Option(metavar="NAME", help="The domain that they were trained on.")],
+    domain: Annotated[str, typer.Option(metavar="NAME", help="The domain that the networks were trained on.")],
     store: StoreOption = "store",
     spec: Annotated[
-        str, typer.Option("--for", metavar="SPEC", help="A sweep with their `gan`: a file or a preset.")
+        str, typer.Option("--for", metavar="SPEC", help="A sweep file or preset whose `gan` has the same networks.")
     ] = "quickstart",
     overrides: SetOption = None,
     names: Annotated[
-        Path | None, typer.Option("--map", help="JSON: from their tensors' names to ours; null: leave out.")
+        Path | None, typer.Option("--map", help="JSON file: from the checkpoint's tensor names to ours; null drops a tensor.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="A sweep names it import:NAME; the domain's name by default.")] = None,
-    conditional: Annotated[bool, typer.Option("--conditional", help="They know the domain's classes, in order.")] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Sweeps use the source as import:NAME; by default the name of the domain.")
+    ] = None,
+    conditional: Annotated[
+        bool, typer.Option("--conditional", help="The networks are conditional on the domain's classes, in order.")
+    ] = False,
 ) -> None:
-    """Take networks that others have trained as a source, and say which tensors found their partners."""
+    """Import networks that were trained elsewhere as a source, and print which tensors match."""
     from bench.images import imports
     from bench.sweeps.spec import load_spec
     from trainers.trial.imports import fit, read, read_names
@@ -126,6 +177,6 @@ def import_(
         typer.echo("\n".join(fitting.lines))
         raise
     trial = imports.as_trial(fitting, source, known, sweep, conditional=conditional)
-    found = imports.record(open_at(store, create=True), trial, fitting)
+    measured = imports.record(open_at(store, create=True), trial, fitting)
     typer.echo("\n".join(fitting.lines))
-    typer.echo(f"{source}: trial {trial.key}, FID {found['fid']:.1f} on {known.name}; a sweep names it under sources")
+    typer.echo(f"{source}: trial {trial.key}, FID {measured['fid']:.1f} on {known.name}; use it under `sources` of a sweep")

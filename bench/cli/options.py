@@ -1,4 +1,4 @@
-"""What several verbs share: their arguments, and how a sweep file, a store and a report are opened and written."""
+"""Options that verbs share, and how a store is opened, a limit is read and a verb is run from outside a cluster."""
 
 import math
 from collections.abc import Iterable
@@ -13,77 +13,88 @@ from trainers.common.errors import UserError
 if TYPE_CHECKING:
     from bench.store import Store
 
-StoreOption = Annotated[str, typer.Option("--store", metavar="URI", help="Where results are kept: a directory or s3://...")]
-SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A sweep file (.yaml) or a preset's name.")]
+StoreOption = Annotated[
+    str, typer.Option("--store", metavar="URI", help="The store of results: a directory, s3://... or gs://...")
+]
+SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A sweep file (.yaml) or the name of a preset.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.steps=100.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the sweep file, e.g. training.steps=100. Repeatable."),
 ]
-PriceOption = Annotated[float | None, typer.Option(min=0, metavar="PRICE", help="What a GPU costs per hour; or a slot's CPUs.")]
+PriceOption = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="PRICE", help="Price of one GPU-hour; for a sweep without GPUs, of one slot-hour."),
+]
 MaxHoursOption = Annotated[
-    float | None, typer.Option("--max-hours", min=0, help="Stop in time not to spend more GPU-hours (*).")
+    float | None, typer.Option("--max-hours", min=0, help="Stop before this many GPU-hours are spent (*).")
 ]
-MaxCostOption = Annotated[float | None, typer.Option("--max-cost", min=0, help="Stop in time not to spend more, at --price.")]
-CpusOption = Annotated[int | None, typer.Option("--cpus", min=1, help="CPU cores to use in all; every core by default.")]
+MaxCostOption = Annotated[
+    float | None, typer.Option("--max-cost", min=0, help="Stop before this much is spent, at --price per hour (*).")
+]
+CpusOption = Annotated[int | None, typer.Option("--cpus", min=1, help="CPU cores to use in total; all by default.")]
 AddressOption = Annotated[
     str,
     typer.Option(
-        "--address", metavar="HOST:PORT", help="A Ray cluster that is up; or auto, or local; ray://... from outside it."
+        "--address",
+        metavar="ADDRESS",
+        help="Where trials run: local (a new Ray on this machine), HOST:PORT or auto (the Ray cluster that this machine is "
+        "part of), ray://HOST:10001 (a Ray cluster, from outside).",
     ),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OneSweepOption = Annotated[str | None, typer.Option("--sweep", metavar="NAME", help="Only this sweep of the store.")]
 
+#: Panels of `transfergan --help`.
+RUN, CLUSTER, RESULTS, DATA, STORE = "Run", "Cluster", "Results", "Data and networks", "Store"
 
-#: How the address of a cluster begins that is reached by Ray's client.
+#: Prefix of the address of a cluster that is reached by Ray's client.
 FROM_OUTSIDE = "ray://"
 
 
 class Retry(StrEnum):
-    """Which ended trials to run again."""
+    """Which ended trials run again."""
 
     failed = "failed"
 
 
-RetryOption = Annotated[Retry | None, typer.Option("--retry", help="Also run again the trials that failed.")]
+RetryOption = Annotated[Retry | None, typer.Option("--retry", help="Run failed trials again.")]
 
 
 def open_at(uri: str, *, create: bool = False) -> "Store":
-    """Return the store at a directory or s3://...; made if `create`."""
+    """Return the store at a directory or URI; make it if `create`."""
     from bench.store import open_store
 
     return open_store(uri, create=create)
 
 
 def open_for_cluster(uri: str) -> "Store":
-    """Return the store that a cluster is to write to, made where it is not there; a note says what a folder's name asks for."""
+    """Return the store that a cluster is to write to; print a note if its machines must share a folder for that."""
     store = open_at(uri, create=True)
     if "://" not in uri:
-        typer.echo(f"note: the cluster must see the folder {store.address} under this name; or name s3://... instead", err=True)
+        typer.echo(f"note: the cluster must see the folder {store.address} under this name; or use s3://...", err=True)
     return store
 
 
 def run_there(verb: str, spec: str, overrides: list[str] | None, store: str, address: str, options: Iterable[str]) -> int:
-    """Run a verb on a cluster that is reached by Ray's client, and return its exit status; see `bench.remote`."""
+    """Run a verb on a cluster that is reached by Ray's client, print its output, and return its exit status."""
     from bench.on_ray import remote
     from bench.sweeps.spec import load_spec
 
-    loaded = load_spec(spec, overrides or (), plan_only=True)
-    return remote.run(address, verb, loaded, open_for_cluster(store), options)
-
-
-def exists(uri: str) -> bool:
-    """Return whether a store is there."""
-    from bench.store import store_exists
-
-    return store_exists(uri)
+    sweep = load_spec(spec, overrides or (), plan_only=True)
+    return remote.run(
+        address, verb, sweep, open_for_cluster(store), options,
+        write=lambda stream, text: typer.echo(text, nl=False, err=stream == "stderr"),
+    )  # fmt: skip
 
 
 def default_report(store: "Store", suffix: str = "html") -> Path:
-    """Return where a store's report goes: beside its tables, or the working directory where they are remote."""
+    """Return where the report of a store goes: into the store, or into the working directory if the store is remote."""
     name = f"report.{suffix}"
     return Path(name) if "://" in store.uri else Path(store.root) / name
 
 
 def write_report(store: "Store", out: Path, sweep: str | None) -> Path:
-    """Write the report of a store, or of one of its sweeps, in the format that `out` is named by, and return its path."""
+    """Write the report of a store, or of one of its sweeps, in the format of the suffix of `out`; return its path."""
     from analysis.report.page import write_report
     from bench.driver.replay import audit
 
@@ -91,10 +102,14 @@ def write_report(store: "Store", out: Path, sweep: str | None) -> Path:
 
 
 def hours_limit(max_hours: float | None, max_cost: float | None, price: float | None) -> float:
-    """Return how many hours may be spent; infinite for no limit."""
+    """Return the limit in hours, infinite for none.
+
+    Raises:
+        UserError: only one of `max_cost` and `price` is given.
+    """
     if max_cost is not None and not price:
-        raise UserError("--max-cost is in the currency of --price; give that too, what one hour costs")
+        raise UserError("--max-cost needs --price, the price of one hour")
     if price is not None and max_cost is None:
-        raise UserError("--price says what --max-cost may buy; give that too, or --max-hours alone")
+        raise UserError("--price needs --max-cost; or give --max-hours alone")
     limits = [max_hours, max_cost / price if max_cost is not None and price else None]
-    return min((each for each in limits if each is not None), default=math.inf)
+    return min((limit for limit in limits if limit is not None), default=math.inf)

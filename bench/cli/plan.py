@@ -1,31 +1,29 @@
-"""What is to be known of a sweep without training: what it would run, how far it has come, how far apart its domains are."""
+"""`transfergan plan` and `transfergan status`: what a sweep would run, and what it has run."""
 
 import json
-from collections import Counter
-from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.console import progress_console, show
 from bench.cli.options import (
-    FROM_OUTSIDE,
-    AddressOption,
-    CpusOption,
+    RUN,
+    OneSweepOption,
     PriceOption,
     SetOption,
     SpecArgument,
     StoreOption,
-    exists,
     open_at,
-    run_there,
 )
-from bench.run.planning import plan_of, search_of
-from trainers.common.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.costs.bill import Bill
+    from bench.run.preview import Preview
 
 app = typer.Typer()
 
 
-@app.command(epilog="Example: transfergan plan sweep.yaml --set 'sizes=[50, 500]' --json")
+@app.command(rich_help_panel=RUN, epilog="Example: transfergan plan sweep.yaml --set 'sizes=[50, 500]' --json")
 def plan(
     spec: SpecArgument = "quickstart",
     store: StoreOption = "store",
@@ -33,137 +31,65 @@ def plan(
     price: PriceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print counts, hours and costs as JSON.")] = False,
 ) -> None:
-    """Say what a sweep would run, what collapses, what is done already, and how long the rest takes. Starts nothing.
+    """List the trials of a sweep, how many the store has already, and the hours that the rest takes. Starts nothing.
 
-    Hours are of the trials, times their share of a GPU (resources.gpus); without GPUs, of trials. They are estimated, with 95 %
-    intervals, from what the store's trials took on each device: at most, and as expected where the stopping rule ends trials,
-    by that rule on orders of merit drawn at random. Needs neither the data sets nor the embedding's weights; without them
-    keys, and what is done, are not known.
+    The hours are those of the trials times their share of a GPU (resources.gpus); without GPUs, those of the trials. They are
+    estimated from the store's timings on each device, with 95 % intervals: "at most" if every trial uses its budget, and
+    "expected" if the stopping rule acts on rankings that are drawn at random. Needs neither the data sets nor the weights of
+    the embedding; without them the keys, and the trials that are done, are unknown.
     """
-    from bench.costs.bill import bills
-    from bench.costs.budget import unit
-    from bench.driver.ledger import Ledger
+    from bench.run.preview import planned, preview
 
-    made = plan_of(spec, overrides, store, plan_only=True)
-    search = search_of(made, store, plan_only=True)
-    plans = (made, search.held_out) if search else (made,)
-    absent = list(dict.fromkeys(name for each in plans for name in each.absent))
-    opened = open_at(store) if exists(store) else None
-    record = search.recorded(opened) if search and opened else None
-    trials, waiting = made.trials, ""
-    if search and record:
-        trials = search.tuned(record).trials
-    elif search:
-        trials = (*search.plan().trials, *(trial for trial in made.trials if trial.key not in search.held_out.by_key))
-        waiting = f"tuning is still to be done, on {search.held_out.spec.targets[0]}; the adaptations take over what it finds"
-    whole = replace(made, trials=trials)
-    done = 0
-    if opened:
-        ledger = Ledger.open(whole, opened)
-        ledger.settle()
-        done = ledger.count("done", "stopped", "diverged")
-    known, unknown = [], None
-    try:
-        known = bills(whole, opened)
-    except UserError as error:
-        unknown = str(error)
-    kinds = Counter(trial.kind for trial in trials)
-    counts = {
-        "trials": len(trials),
-        "pretrain": kinds["pretrain"],
-        **({"tune": kinds["tune"]} if search else {}),
-        "adapt": kinds["adapt"],
-        "collapsed": made.collapsed,
-        "done": done,
-        "absent": absent,
-    }
+    result = preview(planned(spec, overrides, store, progress_console()))
     if as_json:
-        costs = [
-            {"device": each.device, "measured": each.measured, "scaled": each.scaled, "hours": each.times(1)} for each in known
-        ]
-        if price is not None:
-            costs = [{**said, "cost": each.times(price)} for said, each in zip(costs, known, strict=True)]
-        typer.echo(json.dumps({**counts, "unit": unit(made.spec.resources), "estimates": costs, "unknown": unknown}))
+        typer.echo(json.dumps(result.as_data(price)))
         return
+    _print_trials(result)
+    for bill in result.bills:
+        _print_bill(bill, result.unit, price)
+    if result.unknown:
+        typer.echo(result.unknown)
+
+
+def _print_trials(preview: "Preview") -> None:
     from bench.run.progress import describe
 
-    for trial in trials:
-        unknown_yet = absent or (waiting and trial.kind == "adapt")
-        key = "(yet unknown)   " if unknown_yet else trial.key
+    for trial in preview.plan.trials:
+        unknown = preview.absent or (preview.searching and trial.kind == "adapt")
+        key = "(yet unknown)   " if unknown else trial.key
         typer.echo(f"{key}  {describe(trial)}, {trial.training.steps} steps")
-    for note in dict.fromkeys(note for each in plans for note in each.notes):
+    for note in preview.notes:
         typer.echo(f"note: {note}")
-    if waiting:
-        typer.echo(waiting)
-    to_tune = f" {kinds['tune']} trials to tune," if waiting else ""
+    counts, tune = preview.counts(), ""
+    if preview.searching and preview.search:
+        target = preview.search.held_out.spec.targets[0]
+        typer.echo(f"tuning has still to run, on {target}; the adaptations use the settings that it finds")
+        tune = f" {counts['tune']} trials to tune,"
     typer.echo(
-        f"{counts['trials']} trials: {counts['pretrain']} sources to pre-train,{to_tune} {counts['adapt']} adaptations in "
-        f"{len(made.cells)} cells ({counts['collapsed']} duplicates collapsed); {done} are in the store already"
+        f"{counts['trials']} trials: {counts['pretrain']} sources to pre-train,{tune} {counts['adapt']} adaptations in "
+        f"{preview.cells} cells ({counts['collapsed']} duplicates collapsed); {counts['done']} are in the store already"
     )
-    for bill in known:
-        scaled = ", in proportion to their work, for none like these has been" if bill.scaled else ""
-        typer.echo(f"on {bill.device or 'an unknown device'}, by the {bill.measured} trials measured there{scaled}:")
-        typer.echo(f"  in all {bill.at_most} {unit(made.spec.resources)} at most, {bill.expected} expected")
-        typer.echo(f"  left   {bill.left_at_most} at most, {bill.left_expected} expected")
-        if price is not None:
-            at_most, expected = bill.left_at_most.times(price), bill.left_expected.times(price)
-            typer.echo(f"  cost   {at_most} at most, {expected} expected, of what is left")
-    if unknown:
-        typer.echo(unknown)
 
 
-@app.command(epilog="Example: transfergan status --store store")
-def status(store: StoreOption = "store", sweep: Annotated[str | None, typer.Option(help="One sweep only.")] = None) -> None:
-    """Show how far each sweep in the store has come, cell by cell, and what becomes of the jobs that run them."""
-    from rich.console import Console
+def _print_bill(bill: "Bill", unit: str, price: float | None) -> None:
+    scaled = "; scaled by the work of the networks, as these have not been measured" if bill.scaled else ""
+    typer.echo(f"on {bill.device or 'an unknown device'}, by the {bill.measured} trials measured there{scaled}:")
+    typer.echo(f"  in all {bill.at_most} {unit} at most, {bill.expected} expected")
+    typer.echo(f"  left   {bill.left_at_most} at most, {bill.left_expected} expected")
+    if price is not None:
+        at_most, expected = bill.left_at_most.times(price), bill.left_expected.times(price)
+        typer.echo(f"  cost   {at_most} at most, {expected} expected, of what is left")
 
-    from bench.on_ray.jobs import recorded, told
+
+@app.command(rich_help_panel=RUN, epilog="Example: transfergan status --store store")
+def status(store: StoreOption = "store", sweep: OneSweepOption = None) -> None:
+    """Show the progress of each sweep in the store, cell by cell, and the state of its job."""
+    from bench.on_ray.jobs import recorded, status_line
     from bench.run.status import status_tables
 
     opened = open_at(store)
     for table in status_tables(opened, sweep):
-        Console().print(table)
+        show(table)
     for name, job in recorded(opened).items():
         if sweep in (None, name):
-            typer.echo(told(job))
-
-
-@app.command(epilog="Example: transfergan distances quickstart --store store")
-def distances(
-    spec: SpecArgument = "quickstart",
-    store: StoreOption = "store",
-    overrides: SetOption = None,
-    cpus: CpusOption = None,
-    address: AddressOption = "local",
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, with intervals.")] = False,
-) -> None:
-    """Measure how far a sweep's sources are from its targets, without training anything."""
-    if address.startswith(FROM_OUTSIDE):
-        options = [*(["--cpus", str(cpus)] if cpus else []), *(["--json"] if as_json else [])]
-        raise typer.Exit(run_there("distances", spec, overrides, store, address, options))
-    from rich.console import Console
-    from rich.table import Table
-
-    from bench.driver.ledger import Ledger
-    from bench.run.sweep import run_distances
-    from bench.worker.distances import between
-    from trainers.config import metrics
-
-    plan = plan_of(spec, overrides, store)
-    opened = open_at(store, create=True)
-    failures = run_distances(plan, Ledger.open(plan, opened), opened, Console(stderr=True), cpus, address)
-    rows = between(plan, opened)
-    if as_json:
-        typer.echo(json.dumps(rows))
-    else:
-        table, kinds = Table(box=None, pad_edge=False), [metric.name for metric in metrics.distances()]
-        for column in ("source", "target", *kinds):
-            table.add_column(column, justify="right" if column in kinds else "left", no_wrap=True)
-        values = {(row["source"], row["trial"], row["target"], row["kind"]): row["value"] for row in rows}
-        for source, trial, target in dict.fromkeys(key[:3] for key in values):
-            figures = [f"{values[source, trial, target, kind]:.4g}" for kind in kinds]
-            table.add_row(f"{source}'s generator" if trial else source, target, *figures)
-        Console().print(table)
-    if failures:
-        typer.echo("\n".join(failures), err=True)
-        raise typer.Exit(1)
+            typer.echo(status_line(job))

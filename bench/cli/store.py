@@ -1,4 +1,4 @@
-"""`transfergan store`: look after a store."""
+"""`transfergan store`: check, compact and merge stores."""
 
 import json
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from bench.cli.options import StoreOption, open_at
 
-app = typer.Typer(help="Look after a store.", no_args_is_help=True, epilog="Example: transfergan store check")
+app = typer.Typer(help="Check, compact and merge stores.", no_args_is_help=True, epilog="Example: transfergan store check")
 
 
 @app.command(epilog="Example: transfergan store check --store store --json")
@@ -15,7 +15,7 @@ def check(
     store: StoreOption = "store",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of faults.")] = False,
 ) -> None:
-    """Verify all that a store promises, and name every fault; exit status 1 if there is one. Changes nothing."""
+    """Check every file and row of a store, and list the faults; the exit status is 1 if there are any. Changes nothing."""
     from dataclasses import asdict
 
     from bench.upkeep.check import check as find
@@ -31,24 +31,24 @@ def check(
 
 @app.command(epilog="Example: transfergan store compact --store store")
 def compact(store: StoreOption = "store") -> None:
-    """Merge the many small files of each table and sweep into one. Safe beside a running sweep, and to interrupt."""
-    from bench.upkeep.compact import compact as merge
+    """Merge the many small files of each table and sweep into one. Safe during a sweep, and to interrupt."""
+    from bench.upkeep.compact import compact as merge_parts
 
-    for each in merge(open_at(store)):
-        typer.echo(f"{each.table} of {each.sweep}: {each.parts:,} parts merged into one of {each.rows:,} rows")
+    for merged in merge_parts(open_at(store)):
+        typer.echo(f"{merged.table} of {merged.sweep}: {merged.parts:,} parts merged into one of {merged.rows:,} rows")
 
 
 @app.command(epilog="Example: transfergan store merge other-store --store store")
 def merge(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The store to copy from, which is only read.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The store to copy from; it is only read.")],
     store: StoreOption = "store",
 ) -> None:
-    """Copy from another store all rows and files that this one lacks. Safe to repeat, and to interrupt."""
-    from bench.upkeep.merge import merge as take_over
+    """Copy the rows and files that this store lacks from another one. Safe to interrupt and to repeat."""
+    from bench.upkeep.merge import merge as copy_missing
 
     read = open_at(source)
-    done = take_over(read, open_at(store, create=True))
-    for line in done.left_out:
+    result = copy_missing(read, open_at(store, create=True))
+    for line in result.left_out:
         typer.echo(line, err=True)
-    rows = ", ".join(f"{count:,} of {table}" for table, count in done.rows.items())
-    typer.echo(f"{done.files:,} files copied; rows: {rows}")
+    rows = ", ".join(f"{count:,} of {table}" for table, count in result.rows.items())
+    typer.echo(f"{result.files:,} files copied; rows: {rows}")

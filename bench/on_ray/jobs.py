@@ -1,9 +1,9 @@
-"""A sweep as a job of a cluster: submitted, watched and cancelled from anywhere.
+"""Sweeps as jobs of a Ray cluster: submit, status, logs and cancel.
 
-The cluster's job server is given the sweep and this code, and runs `transfergan run` on the head node; whoever has submitted it
-may close the laptop. The store remembers the job's id and the server's address, in ``jobs/SWEEP.json``, so that later commands
-need nothing but the store. Tokens are Ray's own business: it reads them from RAY_AUTH_TOKEN, from the file that
-RAY_AUTH_TOKEN_PATH names or from ~/.ray/auth_token; nothing here sees or writes one.
+The job server of the cluster receives the sweep and this code, and runs `transfergan run` on the head node, so the submitting
+machine can be switched off. The store keeps the id of the job and the address of the server in ``jobs/SWEEP.json``; later
+commands need only the store. Ray reads its token from RAY_AUTH_TOKEN, the file named by RAY_AUTH_TOKEN_PATH, or
+~/.ray/auth_token; this module neither reads nor writes tokens.
 
 Imports Ray only to talk to a job server.
 """
@@ -35,50 +35,67 @@ from trainers.common.errors import UserError, first_line, unknown_name
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-#: What of this code a job takes along, so that the cluster runs what was submitted, whatever it has installed.
+#: Packages that are sent with a job, so that the cluster runs this code, whichever version it has installed.
 PACKAGES = ("bench", "trainers", "analysis")
 
-#: A job that is cancelled is interrupted, as by Ctrl-C, and has so many seconds to record where it is.
+#: Cancelling interrupts a job as Ctrl-C does; it has 60 seconds to record its progress.
 STOPPING = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
 
-#: Seconds between two questions whether a job has ended.
+#: States of a job that has not ended.
+OPEN = ("pending", "running")
+
+#: Seconds between two checks whether a job has ended.
 LOOK = 0.5
 
-#: How a token is given to Ray, for those whom a cluster refuses.
-ACCESS = "set RAY_AUTH_MODE=token, with the cluster's token in ~/.ray/auth_token or where RAY_AUTH_TOKEN_PATH says"
+#: How to give Ray a token.
+ACCESS = "set RAY_AUTH_MODE=token, with the cluster's token in ~/.ray/auth_token or in the file RAY_AUTH_TOKEN_PATH"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job that runs, or ran, a sweep: its id, and the address of its cluster's job server."""
+    """A job that runs, or ran, a sweep.
+
+    Attributes:
+        sweep: name of the sweep.
+        id: id of the job.
+        address: of the cluster's job server, http://HOST:8265.
+    """
 
     sweep: str
     id: str
     address: str
 
+    def __str__(self) -> str:
+        return f"job {self.id} at {self.address}"
+
 
 def submit(spec: SweepSpec, store: Store, address: str, *, retry_failed: bool = False, max_hours: float = math.inf) -> Job:
-    """Start a sweep as a job of a cluster, and record it in the store. Returns when the cluster has taken it in.
+    """Submit a sweep as a job to a cluster, and record the job in the store. Return once the cluster has accepted it.
 
     Args:
         spec: the sweep.
-        store: where the job's results go; the cluster opens it by the same address, with credentials of its own.
+        store: where the job's results go; the cluster opens it by the same address, with its own credentials.
         address: of the cluster's job server, http://HOST:8265.
-        retry_failed: also run again the trials that failed.
-        max_hours: hours that the job may spend, see `bench.budget`; infinite for no limit.
+        retry_failed: whether to run failed trials again.
+        max_hours: hours that the job may spend, see `bench.costs.budget`; infinite for no limit.
 
     Raises:
-        UserError: no job server answers there, or it refuses the token; the sweep's last job still runs; or an address holds
-            a password.
+        UserError: no job server answers, or it refuses the token; the previous job of the sweep still runs; or an address
+            contains a password.
     """
     if not address.startswith(("http://", "https://")):
-        raise UserError(f"--address {address!r}: give that of the cluster's job server, http://HOST:8265")
+        raise UserError(f"--address {address!r}: give the address of the cluster's job server, http://HOST:8265")
     refuse_passwords(address, store)
-    last = recorded(store).get(spec.name)
-    if last is not None and (said := told(last)).endswith((": pending", ": running")):
-        raise UserError(f"sweep {spec.name}: {said}; `transfergan cancel` ends it first")
+    previous = recorded(store).get(spec.name)
+    if previous is not None:
+        try:
+            status = state(previous)
+        except UserError:  # its cluster no longer exists or refuses the token
+            status = "unknown"
+        if status in OPEN:
+            raise UserError(f"sweep {spec.name}: {previous}: {status}; stop it first with `transfergan cancel`")
     job = Job(spec.name, f"{spec.name}-{uuid.uuid4().hex[:8]}", address)
-    with _asking(job) as server, working_dir(spec) as folder:
+    with _client(job) as server, working_dir(spec) as folder:
         server.submit_job(
             entrypoint=entrypoint(store, retry_failed=retry_failed, max_hours=max_hours),
             submission_id=job.id,
@@ -89,22 +106,22 @@ def submit(spec: SweepSpec, store: Store, address: str, *, retry_failed: bool = 
 
 
 def refuse_passwords(address: str, store: Store) -> None:
-    """Raise UserError where an address that a command on a cluster would show holds a password."""
+    """Raise UserError if an address that is visible in the job's command contains a password."""
     for option, uri in (("--address", address), ("--store", store.uri)):
         if "://" in uri and urlsplit(uri).password:
             raise UserError(
-                f"{option}: leave the password out, all who see the job would see it; give the cluster its own access"
+                f"{option}: leave the password out, since everyone who sees the job sees it; give the cluster its own access"
             )
 
 
 def entrypoint(store: Store, *, retry_failed: bool, max_hours: float) -> str:
-    """Return the command that the job runs on the cluster; see `submit`."""
+    """Return the command that the job runs on the cluster; the arguments are those of `submit`."""
     options = run_options(retry_failed=retry_failed, max_hours=max_hours)
     return shlex.join(["python", *command("run", store, options), "--address", "auto"])
 
 
 def run_options(*, retry_failed: bool, max_hours: float) -> list[str]:
-    """Return the options by which `run` and `tune` do on a cluster what is asked of them here; see `submit`."""
+    """Return the options of `run` and `tune` on a cluster; the arguments are those of `submit`."""
     return [
         *(["--retry", "failed"] if retry_failed else []),
         *(["--max-hours", repr(max_hours)] if max_hours < math.inf else []),
@@ -112,61 +129,61 @@ def run_options(*, retry_failed: bool, max_hours: float) -> list[str]:
 
 
 def command(verb: str, store: Store, options: Iterable[str]) -> list[str]:
-    """Return the command line of a verb in a `working_dir`, after `python` and but for the cluster's address."""
+    """Return the command line of a verb in a `working_dir`, without `python` and the cluster's address."""
     return ["-m", "bench.cli", verb, "sweep.yaml", "--store", store.address, *options]
 
 
 def recorded(store: Store) -> dict[str, Job]:
-    """Return the job that each sweep was last submitted as, by sweep. Raises UserError where a record is damaged."""
-    found = {}
+    """Return the last job of each sweep, by the name of the sweep. Raises UserError if a record is damaged."""
+    jobs = {}
     for name in store.list_files("jobs"):
         try:
             job = Job(**json.loads(store.read_file(name)))
         except (ValueError, TypeError) as error:
             raise UserError(f"{name} in store {store.uri!r} is damaged; delete it, and submit the sweep again") from error
-        found[job.sweep] = job
-    return found
+        jobs[job.sweep] = job
+    return jobs
 
 
 def find(store: Store, sweep: str | None = None) -> Job:
-    """Return the job that a sweep was last submitted as; the sweep must be named where there are several.
+    """Return the last job of a sweep, which must be named if the store has jobs of several.
 
     Raises:
         UserError: there is no such job, or there are several.
     """
     jobs = recorded(store)
     if not jobs:
-        raise UserError(f"store {store.uri!r} knows of no job; `transfergan submit` starts one")
+        raise UserError(f"store {store.uri!r} has no job; start one with `transfergan submit`")
     if sweep is None and len(jobs) > 1:
-        raise UserError(f"the store knows of several jobs; name the sweep, --sweep {' or '.join(sorted(jobs))}")
+        raise UserError(f"the store has several jobs; name the sweep, --sweep {' or '.join(sorted(jobs))}")
     if sweep is not None and sweep not in jobs:
         raise unknown_name("submitted sweep", sweep, jobs)
     return jobs[sweep] if sweep is not None else next(iter(jobs.values()))
 
 
 def state(job: Job) -> str:
-    """Return "pending", "running", "stopped", "succeeded" or "failed". Raises UserError where its cluster does not say."""
-    with _asking(job) as server:
+    """Return "pending", "running", "stopped", "succeeded" or "failed". Raises UserError if the cluster does not answer."""
+    with _client(job) as server:
         return server.get_job_status(job.id).value.lower()
 
 
-def told(job: Job) -> str:
-    """Return, in a line, what a job's cluster says of it, or why it says nothing."""
+def status_line(job: Job) -> str:
+    """Return one line with a job's state, or with the reason why it is unknown."""
     try:
-        return f"job {job.id} at {job.address}: {state(job)}"
+        return f"{job}: {state(job)}"
     except UserError as error:
         return str(error)
 
 
 def logs(job: Job) -> str:
-    """Return what a job has printed so far. Raises UserError where its cluster does not say."""
-    with _asking(job) as server:
+    """Return the output of a job so far. Raises UserError if the cluster does not answer."""
+    with _client(job) as server:
         return server.get_job_logs(job.id)
 
 
 def cancel(job: Job) -> str:
-    """Interrupt a job, wait until it has ended, and return how. Raises UserError where its cluster does not answer."""
-    with _asking(job) as server:
+    """Interrupt a job, wait for its end, and return its state. Raises UserError if the cluster does not answer."""
+    with _client(job) as server:
         server.stop_job(job.id)
         while not (status := server.get_job_status(job.id)).is_terminal():
             time.sleep(LOOK)
@@ -174,44 +191,41 @@ def cancel(job: Job) -> str:
 
 
 @contextmanager
-def _asking(job: Job) -> Iterator["JobSubmissionClient"]:
-    """Give the block a client of a job's server, and make one line of whatever it refuses."""
+def _client(job: Job) -> Iterator["JobSubmissionClient"]:
+    """Yield a client of a job's server; turn its errors into UserError of one line."""
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    for talker in ("ray", "ray.dashboard.modules.dashboard_sdk"):
-        logging.getLogger(talker).setLevel(logging.WARNING)
-    os.environ["RAY_API_SERVER_ADDRESS"] = job.address  # or Ray would ask the cluster that RAY_ADDRESS names
+    for logger in ("ray", "ray.dashboard.modules.dashboard_sdk"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    os.environ["RAY_API_SERVER_ADDRESS"] = job.address  # otherwise Ray asks the cluster of RAY_ADDRESS
     parts = urlsplit(job.address)
-    where = f"job {job.id} at {job.address}"
     try:
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        socket.create_connection((parts.hostname or "", port), timeout=10).close()  # Ray would wait for minutes
+        socket.create_connection((parts.hostname or "", port), timeout=10).close()  # Ray's client waits for minutes
         yield JobSubmissionClient(job.address)
     except UserError:
         raise
     except AuthenticationError as error:
-        raise UserError(f"{where}: the cluster refuses the token ({first_line(error)}); {ACCESS}") from error
+        raise UserError(f"{job}: the cluster refuses the token ({first_line(error)}); {ACCESS}") from error
     except (OSError, LookupError, ValueError, RuntimeError) as error:
-        why = first_line(error)
-        if f"Job {job.id} does not exist" in why:
-            raise UserError(
-                f"{where}: the cluster has been started anew since; `transfergan submit` goes on from there"
-            ) from error
+        reason = first_line(error)
+        if f"Job {job.id} does not exist" in reason:
+            raise UserError(f"{job}: the cluster was restarted since; `transfergan submit` continues the sweep") from error
         raise UserError(
-            f"{where}: no job server of a Ray cluster answers ({why}); it is at port 8265 of the head, by a tunnel if need be"
+            f"{job}: no job server of a Ray cluster answers ({reason}); it is at port 8265 of the head, if need be by a tunnel"
         ) from error
 
 
 @contextmanager
 def working_dir(spec: SweepSpec) -> Iterator[str]:
-    """Give the block a folder with all that a cluster is given: this code, and the sweep, as sweep.yaml."""
+    """Yield a temporary folder with what a cluster needs: this code, and the sweep as sweep.yaml."""
     with tempfile.TemporaryDirectory(prefix="transfergan-") as folder:
         for package in PACKAGES:
-            found = importlib.util.find_spec(package)
-            assert found is not None
-            assert found.submodule_search_locations is not None
+            module = importlib.util.find_spec(package)
+            assert module is not None
+            assert module.submodule_search_locations is not None
             ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(found.submodule_search_locations[0], Path(folder, package), ignore=ignored)
+            shutil.copytree(module.submodule_search_locations[0], Path(folder, package), ignore=ignored)
         Path(folder, "sweep.yaml").write_text(yaml.safe_dump(as_mapping(spec), sort_keys=False))
         yield folder

@@ -1,8 +1,8 @@
-"""A verb that runs on a cluster from outside it, by Ray's client, while whoever has asked watches.
+"""Runs a verb on a cluster from outside, by Ray's client, with its output on this machine.
 
-The cluster is given the sweep and this code, as for a job, and the verb runs on its head: Tune under Ray's client would run
-the searcher and the scheduler in copies there, which tell this process nothing. What it prints comes here, Ctrl-C goes there,
-and it ends with this process, however that ends.
+The cluster receives the sweep and this code, as for a job, and the verb runs on its head node: under Ray's client, Tune would
+run the searcher and the scheduler in remote copies that report nothing to this process. The output is forwarded here, Ctrl-C
+is forwarded there, and the verb ends when this process ends.
 """
 
 import json
@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from queue import Empty, Queue
 from threading import Thread
@@ -25,28 +25,31 @@ from bench.store import Store
 from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError
 
-#: The resource that Ray gives the head, and no other machine.
+#: The resource that only the head node of a Ray cluster has.
 HEAD = "node:__internal_head__"
 
-#: By this variable Ray tells a driver that it starts what its own processes need: the code.
+#: The variable that passes a runtime environment (the code) to a driver that Ray starts.
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
-#: Seconds that a question for what has been printed waits for an answer.
+#: Seconds that a request for output waits for a line.
 PATIENCE = 1.0
 
 
-def run(address: str, verb: str, spec: SweepSpec, store: Store, options: Iterable[str] = ()) -> int:
-    """Run a verb on the head of a cluster, print here what it prints, and return its exit status.
+def run(
+    address: str, verb: str, spec: SweepSpec, store: Store, options: Iterable[str], write: Callable[[str, str], None]
+) -> int:
+    """Run a verb on the head of a cluster, and return its exit status.
 
     Args:
         address: of the head's client server, ray://HOST:10001.
         verb: the verb, as in `transfergan VERB`.
-        spec: its sweep.
-        store: its store; the cluster opens it by the same address, with credentials of its own.
-        options: the rest of its command line.
+        spec: the sweep.
+        store: the store; the cluster opens it by the same address, with its own credentials.
+        options: the other options of the verb.
+        write: called with "stdout" or "stderr" and each piece of output.
 
     Raises:
-        UserError: no cluster answers there, or no longer, or it refuses the token; or an address holds a password.
+        UserError: no cluster answers, it was lost, or it refuses the token; or an address contains a password.
     """
     refuse_passwords(address, store)
     with working_dir(spec) as folder, joining(address):
@@ -55,51 +58,51 @@ def run(address: str, verb: str, spec: SweepSpec, store: Store, options: Iterabl
         process: Any = ray.remote(num_cpus=0, resources={HEAD: 0.001})(Process).remote(command(verb, store, options))
         while True:
             try:
-                said, status = ray.get(process.read.remote())
+                output, status = ray.get(process.read.remote())
             except KeyboardInterrupt:
                 process.interrupt.remote()
                 continue
-            for stream, text in said:
-                print(text, end="", file=getattr(sys, stream), flush=True)
+            for stream, text in output:
+                write(stream, text)
             if status is not None:
                 return int(status)
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise UserError(f"--address {address!r}: the cluster was lost; the same command goes on from here") from error
+        raise UserError(f"--address {address!r}: the cluster was lost; the same command continues from here") from error
     finally:
         ray.shutdown()
 
 
 class Process:
-    """A process of Python's on the head, for an actor."""
+    """An actor on the head node that runs Python in a process."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which Ray blocks in its processes, and so in theirs
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it, and child processes inherit that
         context = ray.get_runtime_context()
         self._process = subprocess.Popen(  # noqa: S603 - a verb of our own
             [sys.executable, *arguments, "--address", context.gcs_address],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, JOB_CONFIG: json.dumps({"runtime_env": dict(context.runtime_env)})},
         )  # fmt: skip
-        self._said: Queue[tuple[str, str]] = Queue()
-        self._readers = [Thread(target=self._pass_on, args=(name,)) for name in ("stdout", "stderr")]
+        self._output: Queue[tuple[str, str]] = Queue()
+        self._readers = [Thread(target=self._forward, args=(name,)) for name in ("stdout", "stderr")]
         for reader in self._readers:
             reader.start()
 
-    def _pass_on(self, name: str) -> None:
+    def _forward(self, name: str) -> None:
         pipe: IO[str] = getattr(self._process, name)
         for line in pipe:
-            self._said.put((name, line))
+            self._output.put((name, line))
 
     def read(self) -> tuple[list[tuple[str, str]], int | None]:
-        """Return what has been printed since, waiting a while for it, by stream; and at the end the exit status."""
+        """Return the output since the last call as (stream, line), and the exit status once the process has ended."""
         ended = not any(reader.is_alive() for reader in self._readers)
-        said = []
+        output = []
         with suppress(Empty):
-            said.append(self._said.get(timeout=PATIENCE))
+            output.append(self._output.get(timeout=PATIENCE))
             while True:
-                said.append(self._said.get_nowait())
-        return said, self._process.wait() if ended else None
+                output.append(self._output.get_nowait())
+        return output, self._process.wait() if ended else None
 
     def interrupt(self) -> None:
-        """Interrupt it, as Ctrl-C does."""
+        """Interrupt the process, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)

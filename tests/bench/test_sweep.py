@@ -158,7 +158,7 @@ def test_a_sweep_that_is_interrupted_and_killed_ends_as_if_nothing_had_been(fini
     first.send_signal(signal.SIGINT)
     output, _ = first.communicate(timeout=60)
     assert first.returncode == 130, output
-    assert "the same command goes on" in output
+    assert "the same command continues" in output
     assert "Traceback" not in output
     reached = tiny.trial_rows(store)
     assert reached < 7

@@ -1,4 +1,4 @@
-"""The command line in this process and in one of its own, and a sweep to tell it of."""
+"""The command line, called in this process or in a separate one, and stores with a small sweep."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ SPEC: dict[str, Any] = {
 
 
 def process(*arguments: str, cwd: Path, script: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
+    """Run the command line in a separate process."""
     start = [sys.executable, "-m", "bench.cli"] if script is None else [sys.executable, "-c", script]
     return subprocess.run(
         [*start, *arguments], cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
@@ -36,16 +36,16 @@ def process(*arguments: str, cwd: Path, script: str | None = None) -> subprocess
 
 def call(*arguments: object) -> Result:
     """Run the command line in this process."""
-    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(each) for each in arguments])
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(argument) for argument in arguments])
 
 
 def tree(folder: Path) -> dict[str, int]:
-    """Return every file and folder below a folder, with when it was changed."""
+    """Return the modification time of every file and folder below a folder, by relative path."""
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 def sweep_store(folder: Path, **changes: Any) -> tuple[Store, Plan]:
-    """Return a new store that knows a sweep, and the sweep's plan."""
+    """Return a new store that has planned a sweep, and the plan."""
     spec = SweepSpec.model_validate({**SPEC, **changes})
     plan, store = make_plan(spec), open_store(str(folder), create=True)
     store.write_sweep(spec.name, record(plan))

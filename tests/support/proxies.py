@@ -1,4 +1,4 @@
-"""A proxy before an S3 server that answers 500 and 503 now and then, as a busy one does."""
+"""A proxy for an S3 server that sometimes answers 500 or 503, as a busy server does."""
 
 import http.client
 import random
@@ -10,12 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _REFUSAL = b'<?xml version="1.0"?><Error><Code>%s</Code><Message>Please reduce your request rate.</Message></Error>'
 
-#: Headers that are about one connection and not about the request.
+#: Headers of a connection, which are not forwarded.
 _HOPS = {"content-length", "connection", "transfer-encoding", "expect"}
 
 
 class Refusals:
-    """How many requests came, and how many were refused."""
+    """The number of requests, and of those that were refused."""
 
     requests = 0
     refused = 0
@@ -23,16 +23,16 @@ class Refusals:
 
 @contextmanager
 def refusing(port: int, share: float, seed: int, listening: socket.socket | None = None) -> Iterator[tuple[int, Refusals]]:
-    """Refuse a share of the requests to the server at a port, and pass on the others.
+    """Refuse a share of the requests to a server, and forward the others.
 
     Args:
-        port: the server's, on loopback.
-        share: of the requests that are refused, from 0 to 1.
-        seed: of the dice.
-        listening: where the proxy hears requests, if not on loopback.
+        port: of the server, on loopback.
+        share: share of the requests to refuse, from 0 to 1.
+        seed: decides which.
+        listening: the socket of the proxy; by default one on loopback.
 
     Yields:
-        the proxy's port, and its counts.
+        the port of the proxy, and its counts.
     """
     counts, dice, lock = Refusals(), random.Random(seed), threading.Lock()
 

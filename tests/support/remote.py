@@ -1,10 +1,10 @@
-"""Plays the machines that Ray's cluster launcher talks to, and what leads to them: ssh, rsync, aws. Records all calls.
+"""Imitates the machines of Ray's cluster launcher, and the tools that reach them: ssh, rsync, aws. Records all calls.
 
-What the launcher sends is run as it would be, by a login shell, and by another one within the container, with every quote on
-the way. Only the tools at the end of it (docker, pip, ray, ...) do no more than answer what the launcher asks. A machine is a
-folder, by the name that one reaches it by, and its container has its home there.
+The launcher's commands run as on a real machine, through a login shell and another shell in the container, with all quoting.
+Only the tools that they call (docker, pip, ray, ...) are imitated: they answer the launcher's questions. A machine is a folder
+named by its address, which also contains the home of its container.
 
-Needs nothing but Python itself, to start at once: `python -IS remote.py FOLDER TOOL ARGUMENTS`.
+Needs only the standard library, to start quickly: `python -IS remote.py FOLDER TOOL ARGUMENTS`.
 """
 
 import json
@@ -15,16 +15,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-#: Where the launcher puts a container's files on its machine, which is below that machine's folder here.
+#: Where the launcher puts a container's files on a machine; here below the machine's folder.
 MOUNTS = "/tmp/ray_tmp_mount"
 
-#: The tools here, and on each machine.
+#: The tools on this machine, and those on each remote machine.
 HERE = ("ssh", "rsync", "aws")
 THERE = ("docker", "rsync", "pip", "ray", "mkdir", "chown", "uptime", "nvidia-smi")
 
 
 class Call(NamedTuple):
-    """How a tool was called: where, with which arguments, and with which variables of Ray's."""
+    """A call of a tool: its machine, arguments, Ray's environment variables, and whether it had a terminal."""
 
     host: str
     tool: str
@@ -34,7 +34,7 @@ class Call(NamedTuple):
 
 
 def install(folder: Path) -> Path:
-    """Make an empty folder the place of all machines; return the folder of tools that are to come first on PATH."""
+    """Prepare an empty folder for all machines; return the folder of tools that must come first on PATH."""
     for place, tools in (("here", HERE), ("there", THERE)):
         (folder / place).mkdir()
         for tool in tools:
@@ -45,12 +45,12 @@ def install(folder: Path) -> Path:
 
 
 def calls(folder: Path) -> list[Call]:
-    """Return all calls so far, in their order."""
+    """Return all calls so far, in order."""
     return [Call(*json.loads(line)) for line in (folder / "calls").read_text().splitlines()]
 
 
 def main(place: str, tool: str, *arguments: str) -> None:
-    """Be a tool."""
+    """Imitate a tool."""
     folder, here = Path(place), os.environ.get("REMOTE_HOST", "")
     variables = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
     with (folder / "calls").open("a") as record:
@@ -64,24 +64,24 @@ def main(place: str, tool: str, *arguments: str) -> None:
 
 
 def ssh(folder: Path, *arguments: str) -> None:
-    """Run the proxy's command as OpenSSH does, and then the command on the machine; a tunnel ends at once."""
+    """Run the proxy command as OpenSSH does, then the command on the machine; a tunnel ends immediately."""
     at = next(i for i, word in enumerate(arguments) if "@" in word)
     host = arguments[at].partition("@")[2]
     for proxy in re.findall(r"^ProxyCommand=(.*)", "\n".join(arguments), re.MULTILINE):
         if os.spawnl(os.P_WAIT, "/bin/sh", "sh", "-c", proxy.replace("%h", host).replace("%p", "22")):
-            sys.exit("ssh: the proxy has failed")
+            sys.exit("ssh: the proxy failed")
     if "-L" in arguments:
         return
-    os.setsid()  # our terminal is not the machine's
+    os.setsid()  # the machine does not have our terminal
     home = folder / host / "home"
     home.mkdir(parents=True, exist_ok=True)
     path = f"{folder}/there:/usr/bin:/bin"
-    (home / ".bashrc").write_text(f"PATH={path}\n")  # a login shell begins with the system's
+    (home / ".bashrc").write_text(f"PATH={path}\n")  # a login shell resets PATH
     os.execle("/bin/bash", "bash", "-c", " ".join(arguments[at + 1 :]), {"PATH": path, "HOME": str(home), "REMOTE_HOST": host})
 
 
 def rsync(folder: Path, here: Path, source: str, target: str) -> None:
-    """Copy a file; of a folder make one, to a machine or from a machine into its container."""
+    """Copy a file to a machine, or from a machine into its container; of a folder, make an empty one."""
     host, _, path = target.rpartition(":")
     to = Path(path) if path.startswith(f"{here}/") else Path(f"{folder}/{host.partition('@')[2]}{path}")
     file = Path(f"{here}{source}") if source.startswith(MOUNTS) else Path(source)
@@ -91,7 +91,7 @@ def rsync(folder: Path, here: Path, source: str, target: str) -> None:
 
 
 def docker(machine: Path, command: str, *arguments: str) -> None:
-    """Answer as a machine with a GPU, and be a container whose home is the machine's."""
+    """Answer as a machine with a GPU does, and imitate a container whose home is the machine's."""
     running = machine / "running"
     if command == "exec":
         words = [word for word in arguments if not word.startswith("-i")][1:]

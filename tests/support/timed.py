@@ -1,4 +1,4 @@
-"""Stores whose trials take what a formula says, written without training."""
+"""Stores whose trials take the seconds of a formula, written without training."""
 
 import json
 from typing import Any
@@ -8,31 +8,31 @@ from bench.sweeps.plan import Plan
 from bench.sweeps.rows import outcome_row, record
 from trainers.config.trial import TrialConfig
 
-#: Seconds of a set-up, a step, an evaluation, and more of the last one.
+#: Seconds of a set-up, a step, an evaluation, and additional seconds of the last evaluation.
 TRUTH = (3.0, 0.5, 2.0, 4.0)
 
 
 def seconds(trial: TrialConfig, step: int, truth: tuple[float, ...] = TRUTH) -> float:
-    """Return what a trial has taken by a step."""
-    setup, each, evaluation, last = truth
+    """Return the seconds of a trial up to a step."""
+    setup, per_step, evaluation, last = truth
     passed = sum(rung <= step for rung in trial.rungs)
-    return setup + each * step + evaluation * passed + last * (step == trial.training.steps)
+    return setup + per_step * step + evaluation * passed + last * (step == trial.training.steps)
 
 
 def write(
     store: Store, plan: Plan, *, device: str = "cpu", factor: Any = lambda trial: 1.0, ended: bool = True,
     memory: float | None = None, peak: Any = lambda trial: None,
 ) -> None:  # fmt: skip
-    """Write a store's rows of trials that take what the truth says.
+    """Write the rows of trials that take the seconds of `TRUTH`.
 
     Args:
-        store: an empty one, or one with other trials.
-        plan: all of its trials are written.
-        device: where they ran: a GPU's name, or "cpu".
-        factor: how many times as long a trial took.
-        ended: whether they came to their ends, or to the rungs before.
-        memory: of the device, MiB.
-        peak: what a trial took of it at most, MiB.
+        store: the store; it may contain other trials.
+        plan: the trials.
+        device: name of the GPU that they ran on, or "cpu".
+        factor: function of a trial that its seconds are multiplied by.
+        ended: whether the trials reached their last rungs, or the rungs before.
+        memory: memory of the device in MiB.
+        peak: function of a trial that returns its peak memory in MiB.
     """
     details = json.dumps({"device": device, "processor": "a processor", **({"memory_mib": memory} if memory else {})})
     store.append("environments", "sweep", [{"environment": device, "details": details}])

@@ -1,4 +1,4 @@
-"""What processes do that are killed meanwhile; they are forks of one that has all of this imported, and start at once."""
+"""The work of processes that tests kill. They are forks of a process with everything imported, so they start quickly."""
 
 import multiprocessing
 import os
@@ -11,21 +11,21 @@ from bench.store import open_store
 from bench.upkeep.compact import compact
 from tests.benchmarks import overhead
 
-#: Makes processes that have everything imported from the start.
+#: Makes processes that have everything imported.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["tests.support.victims"])
 
 
 def compacts(uri: str, ready: Any) -> None:
-    """Compact a store, as soon as one has been told that it begins."""
+    """Compact a store, after setting `ready`."""
     store = open_store(uri)
-    store.read("trials")  # so that what is slow at the first time is behind it
+    store.read("trials")  # the first read is slow
     ready.set()
     compact(store)
 
 
 def dies_before_publishing(uri: str) -> None:
-    """Write a part, and be killed when it is written and has not its name yet."""
+    """Write a part, and die when it is written under its temporary name."""
     store = open_store(uri)
     Path.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment, method-assign]
     row = {"trial": "t", "step": 0, "metric": "fid", "embedding": "e", "value": 1.0}

@@ -1,7 +1,7 @@
-"""The pages of the book: every command and every example in them is run, and every link leads somewhere.
+"""The pages of documentation: their commands and examples run, and their links lead somewhere.
 
-Three things are not done over: `run`, `distances` and their like start no training (that is test_sweep's); what make runs is
-asked of make; and of what is done on a cluster, only the words are looked at (it is test_launch's, test_deploy's, test_jobs').
+Three things are checked elsewhere: `run`, `tune` and `distances` train nothing here (see test_sweep); `make` only prints its
+commands; and commands for a cluster are only parsed (see test_launch, test_deploy and test_jobs).
 """
 
 import json
@@ -49,20 +49,20 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """Return the lines of all shell blocks without their comments, and those of an && apart."""
+    """Return the commands of all shell blocks, without comments; the parts of an && separately."""
     lines = [re.sub(r"\s+#.*", "", line) for text in blocks("sh") for line in text.replace("\\\n", " ").splitlines()]
     return list(dict.fromkeys(part.strip() for line in lines for part in line.split("&&") if part.strip()))
 
 
 def example(word: str) -> str:
-    """Return the one Python example that has a word in it."""
-    (found,) = (text for text in blocks("python") if word in text)
-    return found
+    """Return the only Python example that contains a word."""
+    (text,) = (text for text in blocks("python") if word in text)
+    return text
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory, finished_once: Path) -> Iterator[Path]:
-    """A folder with all that the commands name, and training turned off."""
+    """The working directory: a folder with everything that the commands name; training is turned off."""
     folder = tmp_path_factory.mktemp("book")
     for name in ("photos/flowers", "photos/landscapes", "faces", "samples"):
         images.write(folder / name, images.files(40))
@@ -79,7 +79,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, finished_once: Path) -> 
     (folder / "weights").mkdir()
     script(Inception(), folder / "weights/inception.pt")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(datasets.LABELS, "reference", (*datasets.LABELS["reference"], 0))  # what a sweep needs at least
+        patch.setitem(datasets.LABELS, "reference", (*datasets.LABELS["reference"], 0))  # the fewest that a sweep needs
         for name in ("cifar10", "svhn"):
             (folder / "data" / name).mkdir(parents=True)
             getattr(datasets, name)(folder / "data" / name)
@@ -91,7 +91,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, finished_once: Path) -> 
         yield folder
 
 
-@pytest.mark.parametrize("command", [each for each in commands() if each.startswith("transfergan ")])
+@pytest.mark.parametrize("command", [line for line in commands() if line.startswith("transfergan ")])
 def test_a_command_does_what_the_page_says(workplace: Path, command: str):
     if command.endswith("--format pdf"):
         need_a_browser()
@@ -102,8 +102,8 @@ def test_a_command_does_what_the_page_says(workplace: Path, command: str):
     assert result.stdout
 
 
-def test_what_is_no_command_of_ours_is_there_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    others = [shlex.split(each) for each in commands() if not each.startswith("transfergan ")]
+def test_other_commands_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    others = [shlex.split(line) for line in commands() if not line.startswith("transfergan ")]
     for words in others:
         if words[0] == "make":
             subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True)
@@ -111,8 +111,8 @@ def test_what_is_no_command_of_ours_is_there_too(monkeypatch: pytest.MonkeyPatch
             monkeypatch.setattr(sys, "argv", [words[2], "--help"])
             with pytest.raises(SystemExit, match="0"):
                 import_module(words[2]).main()
-            said = capsys.readouterr().out
-            assert all(word in said for word in words[3:])
+            output = capsys.readouterr().out
+            assert all(word in output for word in words[3:])
         else:
             assert words[0].startswith(".venv/bin/")
             assert all((ROOT / word).exists() for word in words[1:] if "/" in word)
@@ -121,19 +121,19 @@ def test_what_is_no_command_of_ours_is_there_too(monkeypatch: pytest.MonkeyPatch
 
 def inline() -> list[str]:
     text = "\n".join(re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL) for page in PAGES)
-    there = [re.sub(r"\s+#.*", "", line) for block in blocks("console") for line in block.splitlines()]
-    found = re.findall(r"`(transfergan [^`]*)`", text) + [line for line in there if line.startswith("transfergan ")]
-    return sorted({" ".join(each.split()) for each in found})
+    lines = [re.sub(r"\s+#.*", "", line) for block in blocks("console") for line in block.splitlines()]
+    words = re.findall(r"`(transfergan [^`]*)`", text) + [line for line in lines if line.startswith("transfergan ")]
+    return sorted({" ".join(command.split()) for command in words})
 
 
 @pytest.mark.parametrize("command", inline())
 def test_a_command_within_a_sentence_has_its_verb_and_options(command: str):
-    found: Any = typer.main.get_command(app)
+    command_or_group: Any = typer.main.get_command(app)
     for word in shlex.split(command)[1:]:
-        if hasattr(found, "commands"):
-            found = found.commands[word]
-        elif word.startswith("-"):
-            assert word in {name for each in found.params for name in each.opts}
+        if word.startswith("-"):
+            assert word in {"--help", *(name for parameter in command_or_group.params for name in parameter.opts)}
+        elif hasattr(command_or_group, "commands"):
+            command_or_group = command_or_group.commands[word]
 
 
 @pytest.mark.parametrize("text", blocks("yaml"), ids=lambda text: text.splitlines()[0])
@@ -197,7 +197,7 @@ def test_every_link_leads_somewhere(page: Path):
             assert anchor in anchors(target), f"{path}#{anchor}"
 
 
-def test_the_pages_know_all_verbs_and_presets():
+def test_the_pages_mention_all_verbs_and_presets():
     text = "\n".join(page.read_text() for page in PAGES)
     verbs = set(getattr(typer.main.get_command(app), "commands", {}))
     presets = {path.stem for path in (ROOT / "bench/sweeps/presets").glob("*.yaml")}

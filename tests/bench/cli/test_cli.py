@@ -1,7 +1,9 @@
-"""The command line as a whole: help with examples for every verb, usage errors, and how little it loads."""
+"""The command line as a whole: help with an example for every verb, panels, version, completion, and what it imports."""
 
+import re
 import shlex
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,10 @@ from tests.support.command_line import call, process, sweep_store
 
 
 def verbs(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield every verb and sub-verb: its words and its command."""
-    for name, below in getattr(command, "commands", {}).items():
-        yield (*path, name), below
-        yield from verbs(below, *path, name)
+    """Yield the words and the command of every verb, those of groups included."""
+    for name, verb in getattr(command, "commands", {}).items():
+        yield (*path, name), verb
+        yield from verbs(verb, *path, name)
 
 
 VERBS = dict(verbs(typer.main.get_command(app)))
@@ -35,9 +37,9 @@ def test_every_verb_has_help_with_an_example(words: tuple[str, ...]):
     result = call(*words, "--help")
     assert result.exit_code == 0
     assert result.stderr == ""
-    said = " ".join(result.stdout.split())
-    assert f"Usage: transfergan {' '.join(words)} " in said
-    assert f"Example: transfergan {' '.join(words)}" in said
+    output = " ".join(result.stdout.split())
+    assert f"Usage: transfergan {' '.join(words)} " in output
+    assert f"Example: transfergan {' '.join(words)}" in output
 
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
@@ -49,22 +51,48 @@ def test_every_examples_options_parse(words: tuple[str, ...]):
     assert not context.args
 
 
-def test_help_lists_every_verb_and_comes_without_one():
+def test_help_lists_every_verb_in_panels_and_is_shown_without_a_verb():
     for arguments in (["--help"], []):
-        said = call(*arguments).output
+        output = call(*arguments).output
         for verb, *_ in VERBS:
-            assert f" {verb} " in said
+            assert f" {verb} " in output
+        panels = re.findall(r"^╭─ (.*?) ─", output, re.MULTILINE)
+        assert panels == ["Options", "Run", "Cluster", "Results", "Data and networks", "Store"]
 
 
-#: Runs the command line, then says on stderr which of the modules are loaded; typer, to show that it would say so.
+def test_version_is_the_installed_one():
+    assert call("--version").stdout == f"transfergan {version('transfergan')}\n"
+
+
+#: Runs the command line, then prints on stderr which of some modules are loaded; typer shows that the check works.
 DRIVER = """
 import sys
 from bench.cli import main
 try:
     main()
 finally:
-    print("loaded:", *sorted({"ray", "torch", "torchvision", "typer"} & set(sys.modules)), file=sys.stderr)
+    print("loaded:", *sorted({"pandas", "ray", "torch", "torchvision", "typer"} & set(sys.modules)), file=sys.stderr)
 """
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    ("transfergan dom", ["domains"]), ("transfergan store ", ["check", "compact", "merge"]),
+    ("transfergan run --max", ["--max-hours", "--max-cost"]),
+])  # fmt: skip
+def test_bash_completes_verbs_and_options_without_importing_pandas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, expected: list[str]
+):
+    monkeypatch.setenv("_TRANSFERGAN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    done = process(cwd=tmp_path, script=DRIVER)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, expected, "loaded: typer\n")
+
+
+def test_the_completion_script_of_bash_calls_this_protocol():
+    script = call("--show-completion", "bash").stdout
+    assert "_TRANSFERGAN_COMPLETE=complete_bash" in script
+    assert "complete -o default -F _transfergan_completion transfergan" in script
 
 
 @pytest.mark.parametrize("arguments", [
@@ -72,10 +100,11 @@ finally:
     "store compact --store {sweep}", "store check --store {sweep}",
     "domains", "domains preview digits --out d.png", "run nosuch", "generate --trial zz --out x --store {store}",
 ])  # fmt: skip
-def test_neither_torch_nor_ray_is_loaded_where_nothing_is_trained(tmp_path: Path, quickstart: Path, arguments: str):
+def test_verbs_that_train_nothing_import_neither_torch_nor_ray(tmp_path: Path, quickstart: Path, arguments: str):
     if "{sweep}" in arguments:
         sweep_store(tmp_path / "sweep")
     words = arguments.format(store=quickstart, sweep=tmp_path / "sweep").split()
     done = process(*words, cwd=tmp_path, script=DRIVER)
     assert done.returncode == (2 if words[0] == "generate" or "nosuch" in words else 0), done.stderr
-    assert "loaded: typer" in done.stderr.splitlines()
+    (loaded,) = (line for line in done.stderr.splitlines() if line.startswith("loaded: "))
+    assert loaded.replace(" pandas", "") == "loaded: typer"

@@ -1,4 +1,4 @@
-"""The verbs of `transfergan domains` on built-in domains and on folders."""
+"""`transfergan domains` with built-in domains and folders."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.support.command_line import call
 from tests.support.images import pictures
 
 
-def test_domains_lists_the_built_in_domains_and_how_to_name_a_folder():
+def test_domains_lists_built_in_domains_and_how_to_name_a_folder():
     lines = [line.split() for line in call("domains").stdout.splitlines()]
     counts = {line[0]: line[1:4] for line in lines}
     assert list(counts)[:6] == ["name", "letters", "numerals", "shapes", "textures", "digits"]

@@ -1,4 +1,4 @@
-"""A mistake at the command line is one line that names it and its fix, and leaves nothing behind."""
+"""A mistake on the command line gives one line with the mistake and its fix, and writes no file."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,10 @@ from bench.cli import main
 from bench.store import SCHEMA_VERSION, open_store
 from tests.support.command_line import tree
 
-#: Each in a folder with the file `f`, the empty folder `empty`, the folder `others` with a file in it, the store `newer` of a
-#: newer schema, the store `torn` with a plan that is cut short, and the sweep files `broken.yaml`, `list.yaml` and
-#: `folder.yaml` (a folder). {store} is a finished store, {key} one of its trials, {prefix} the start of several.
+#: Arguments and a part of the message. They run in a folder with the file `f`, the empty folder `empty`, the folder `others`
+#: with one file, the store `newer` with a newer schema, the store `torn` with a truncated plan, and the sweep files
+#: `broken.yaml`, `list.yaml` and `folder.yaml` (a folder). {store} is a finished store, {key} one of its trials, {prefix} the
+#: start of several keys.
 MISTAKES = [
     ("ruin", "No such command 'ruin'. Did you mean 'run'? (see transfergan --help)"),
     ("domains bogus", "No such command 'bogus' (see transfergan domains --help)"),
@@ -49,11 +50,11 @@ MISTAKES = [
     ("run --store newer", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
     ("run --store others", "store 'others' is a directory with other files"),
     ("run --store gopher://host/store", "store 'gopher://host/store' cannot be opened"),
-    ("simulate --gpus 1,0", "--gpus: '1,0' is not a list of numbers of 1 and more; write them as in --gpus 1,8,64"),
+    ("simulate --gpus 1,0", "--gpus: '1,0' is not a list of whole numbers from 1; write e.g. --gpus 1,8,64"),
     ("plan --json --set sizes=[0]", "preset quickstart: sizes.0: input should be greater than or equal to 1, got 0"),
     ("plan --store f", "store 'f' is a file"),
-    ("run --max-cost 5", "--max-cost is in the currency of --price; give that too"),
-    ("run --price 5", "--price says what --max-cost may buy; give that too"),
+    ("run --max-cost 5", "--max-cost needs --price, the price of one hour"),
+    ("run --price 5", "--price needs --max-cost; or give --max-hours alone"),
     ("plan --store newer", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
     ("plan --store others", "there is no store at 'others'"),
     ("status --store none", "there is no store at 'none'; `transfergan run` makes one, --store names another"),
@@ -140,10 +141,10 @@ MISTAKES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("arguments", "said"), MISTAKES, ids=[arguments[:60] for arguments, _ in MISTAKES])
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[arguments[:60] for arguments, _ in MISTAKES])
 def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing_behind(
     tmp_path: Path, quickstart: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str,
-    said: str,
+    message: str,
 ):  # fmt: skip
     (tmp_path / "f").touch()
     (tmp_path / "broken.yaml").write_text("name: t\nsizes: [1\n  x: 2")
@@ -161,7 +162,7 @@ def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing_behind(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["transfergan", *arguments.format(**names).split()])
-    with pytest.raises(SystemExit) as ended:  # in this process: another would take two seconds for each
+    with pytest.raises(SystemExit) as ended:  # in this process, which saves two seconds each
         main()
 
     done = capsys.readouterr()
@@ -169,5 +170,5 @@ def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing_behind(
     assert done.out == ""
     (line,) = done.err.splitlines()
     assert line.startswith("transfergan: ")
-    assert said.format(**names) in line
+    assert message.format(**names) in line
     assert (tree(tmp_path), tree(quickstart)) == before

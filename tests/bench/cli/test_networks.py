@@ -1,4 +1,4 @@
-"""The verbs that tell of images and networks: evaluate and strategies."""
+"""`transfergan evaluate` and `transfergan strategies`."""
 
 import json
 import warnings
@@ -15,7 +15,7 @@ from trainers.domains import get
 from trainers.evaluation.comparison import METRICS
 
 
-def test_evaluate_tells_every_metric_with_its_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_evaluate_prints_every_metric_with_its_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("bench.images.evaluate.IW_STEPS", 4)
     folder = tmp_path / "images"
     folder.mkdir()
@@ -35,14 +35,13 @@ def test_evaluate_tells_every_metric_with_its_interval(tmp_path: Path, monkeypat
     assert list(some) == ["kid", "iw"]
     assert some["kid"] == found["kid"]
     assert some["iw"]["steps"] == 4
-    said = call(*arguments, "--metrics", "recall").stdout
-    assert f"{found['recall']['value']:.4g}" in said
+    assert f"{found['recall']['value']:.4g}" in call(*arguments, "--metrics", "recall").stdout
 
 
-def test_evaluate_takes_an_embedding_of_ones_own_and_needs_enough_images(tmp_path: Path):
+def test_evaluate_accepts_a_custom_embedding_and_needs_enough_images(tmp_path: Path):
     folder = pictures(tmp_path / "images", 9)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of TorchScript's end
+        warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
         torch.jit.save(torch.jit.script(Pixels()), str(tmp_path / "pixels.pt"))
     arguments = ("evaluate", "--against", "digits", "--resolution", "8", "--embedding", f"custom:{tmp_path / 'pixels.pt'}")
     found = call(*arguments, "--images", str(folder), "--metrics", "diversity", "--json")
@@ -57,13 +56,13 @@ class Pixels(torch.nn.Module):
         return x.float().flatten(1)
 
 
-def test_strategies_tells_of_each_what_it_copies_freezes_trains_and_holds():
+def test_strategies_prints_what_each_copies_freezes_trains_and_penalises():
     said = call("strategies").stdout
     assert "freeze-d: The critic's blocks nearest to the images are frozen (FreezeD, Mo, Cho & Shin 2020)." in said
     assert "  frozen   critic input blocks.0\n" in said
     assert "  penalty  0.1 / 2 * sum of (parameter - source)^2 over the copied parameters\n" in said
-    found = json.loads(call("strategies", "--json", "--set", "strategies=['freeze-d[blocks=2]']").stdout)
-    by_name = {each["name"]: each for each in found}
+    rows = json.loads(call("strategies", "--json", "--set", "strategies=['freeze-d[blocks=2]']").stdout)
+    by_name = {row["name"]: row for row in rows}
     assert set(by_name) == {*STRATEGIES, "freeze-d[blocks=2]"}
     (phase,) = by_name["freeze-d[blocks=2]"]["phases"]
     assert phase["critic"] == {
@@ -74,7 +73,7 @@ def test_strategies_tells_of_each_what_it_copies_freezes_trains_and_holds():
     assert by_name["finetune"]["parameters"]["critic"] == by_name["finetune"]["phases"][0]["critic"]["parameters"]
 
 
-def test_strategies_names_those_that_do_not_fit_the_networks():
+def test_strategies_marks_those_that_do_not_fit_the_networks():
     changes = ["gan.family=dcgan", "gan.resolution=8", "training.loss=hinge", "strategies=[scratch]"]
     result = call("strategies", *(word for change in changes for word in ("--set", change)))
     assert result.exit_code == 0

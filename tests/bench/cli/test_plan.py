@@ -1,4 +1,4 @@
-"""The verbs that tell of a sweep: plan and status."""
+"""`transfergan plan` and `transfergan status`."""
 
 import json
 from pathlib import Path
@@ -30,11 +30,11 @@ def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.
     assert list(json.loads(done.stdout)) == [*counts, *unmeasured]
     assert (done.returncode, done.stderr) == (0, "")
 
-    said = call("plan", "small.yaml").stdout.splitlines()
-    assert [line.partition("  ")[0] for line in said[:-2]] == list(make_plan(SweepSpec.model_validate(SPEC)).by_key)
-    assert said[0].endswith("pretrain letters, 400 steps")
-    assert said[3].endswith("finetune letters -> digits, 10 images, seed 0, 200 steps")
-    assert said[-2:] == [
+    lines = call("plan", "small.yaml").stdout.splitlines()
+    assert [line.partition("  ")[0] for line in lines[:-2]] == list(make_plan(SweepSpec.model_validate(SPEC)).by_key)
+    assert lines[0].endswith("pretrain letters, 400 steps")
+    assert lines[3].endswith("finetune letters -> digits, 10 images, seed 0, 200 steps")
+    assert lines[-2:] == [
         "8 trials: 2 sources to pre-train, 6 adaptations in 2 cells (2 duplicates collapsed); 0 are in the store already",
         unknown,
     ]
@@ -51,7 +51,7 @@ def test_plan_counts_what_is_done_stopped_or_diverged_as_done(tmp_path: Path, mo
     letters, shapes, scratch_10, letters_10, _, scratch_20, letters_20, _ = plan.trials
     outcomes = {letters.key: "done", shapes.key: "diverged", scratch_10.key: "done", letters_10.key: "failed"}
     store.append("trials", "small", [outcome_row(plan.by_key[key], status, "e") for key, status in outcomes.items()])
-    # What starts from shapes is blocked, so at 20 images these two are the whole cell, and one of them stops.
+    # Trials from shapes are blocked, so at 20 images the cell has these two, and one of them stops.
     for trial, value in ((scratch_20, 9.0), (letters_20, 1.0)):
         row = {"trial": trial.key, "step": 50, "metric": "fid", "embedding": "e", "value": value}
         store.append("measurements", "small", [row])
@@ -61,30 +61,30 @@ def test_plan_counts_what_is_done_stopped_or_diverged_as_done(tmp_path: Path, mo
     assert tree(tmp_path) == before
 
 
-def test_plan_says_hours_and_costs_on_each_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_plan_prints_hours_and_costs_on_each_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     resources = {"gpus": 0.5}
     Path("small.yaml").write_text(yaml.safe_dump({**SPEC, "sizes": [10, 20, 30], "resources": resources}))
     store, plan = sweep_store(tmp_path / "store", resources=resources)
     write(store, plan, device="H100", factor=lambda trial: 10)
     write(store, make_plan(SweepSpec.model_validate({**SPEC, "seeds": [1], "sources": ["numerals"]})), device="T4")
-    said = json.loads(call("plan", "small.yaml", "--json", "--price", "3").stdout)
-    assert (said["done"], said["unit"], said["unknown"]) == (8, "GPU-hours", None)
-    assert [(each["device"], each["measured"], each["scaled"]) for each in said["estimates"]] == [
+    plan_data = json.loads(call("plan", "small.yaml", "--json", "--price", "3").stdout)
+    assert (plan_data["done"], plan_data["unit"], plan_data["unknown"]) == (8, "GPU-hours", None)
+    assert [(row["device"], row["measured"], row["scaled"]) for row in plan_data["estimates"]] == [
         ("H100", 8, False),
         ("T4", 5, False),
     ]
-    left = [each["hours"]["left_at_most"]["value"] for each in said["estimates"]]
-    truth = 3 * seconds(plan.of_kind("adapt")[0], 200) / 3600 / 2  # of one more cell, half a GPU each
+    left = [row["hours"]["left_at_most"]["value"] for row in plan_data["estimates"]]
+    truth = 3 * seconds(plan.of_kind("adapt")[0], 200) / 3600 / 2  # one more cell, half a GPU per trial
     assert left == pytest.approx([10 * truth, truth])
-    assert said["estimates"][1]["cost"]["left_at_most"]["value"] == pytest.approx(3 * truth)
+    assert plan_data["estimates"][1]["cost"]["left_at_most"]["value"] == pytest.approx(3 * truth)
     lines = call("plan", "small.yaml", "--price", "3").stdout.splitlines()
     assert lines[-8].startswith("on H100, by the 8 trials measured there:")
     assert f"left   {truth:.3g} (" in lines[-2]
     assert f"cost   {3 * truth:.3g} (" in lines[-1]
 
 
-def test_plan_says_what_a_user_should_know_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_plan_notes_unreadable_images_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (pictures(tmp_path / "photos", 20) / "broken.jpg").write_bytes(b"no image")
     result = call("plan", "--set", "targets=['folder:photos']", "--set", "sizes=[5]")
@@ -95,10 +95,13 @@ def test_plan_says_what_a_user_should_know_of_a_folder(tmp_path: Path, monkeypat
 def test_plan_finds_the_folders_in_mixtures_and_chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     pictures(tmp_path / "photos", 20)
-    for source, said in (("[letters, 'folder:photos']", "photos+letters"), ("'folder:photos -> letters'", "photos -> letters")):
+    for source, label in (
+        ("[letters, 'folder:photos']", "photos+letters"),
+        ("'folder:photos -> letters'", "photos -> letters"),
+    ):
         result = call("plan", "--set", f"sources=[{source}]", "--set", "sizes=[5]")
         assert result.exit_code == 0
-        assert f"pretrain {said}, " in result.stdout
+        assert f"pretrain {label}, " in result.stdout
 
 
 def test_status_shows_each_cell_of_each_sweep(tmp_path: Path):
@@ -113,24 +116,24 @@ def test_status_shows_each_cell_of_each_sweep(tmp_path: Path):
     store.append("measurements", "small", rows)
     result = call("status", "--store", str(tmp_path / "store"))
     assert result.exit_code == 0
-    said = [" ".join(line.split()) for line in result.stdout.splitlines()]
-    assert "small: 8 of 8 trials ended" in said
-    assert "wider: 8 of 14 trials ended" in said
-    assert "sources 2" in said
-    assert "digits, 10 images 3 80 at step 200: scratch" in said
-    assert "digits, 20 images 3 83 at step 200: scratch" in said
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert "small: 8 of 8 trials ended" in lines
+    assert "wider: 8 of 14 trials ended" in lines
+    assert "sources 2" in lines
+    assert "digits, 10 images 3 80 at step 200: scratch" in lines
+    assert "digits, 20 images 3 83 at step 200: scratch" in lines
 
     alone = call("status", "--store", str(tmp_path / "store"), "--sweep", "wider").stdout
     assert "wider" in alone
     assert "small" not in alone
 
 
-def test_status_asks_neither_for_weights_nor_for_this_version(tmp_path: Path):
+def test_status_needs_neither_weights_nor_plans_of_this_version(tmp_path: Path):
     store, plan = sweep_store(tmp_path / "store")
     elsewhere = json.dumps(store.read_sweep("sweeps/small.json")).replace("builtin", "inception:/elsewhere/weights.pt")
     store.write_file("sweeps/small.json", elsewhere.encode())
     store.append("trials", "small", [outcome_row(plan.trials[0], "done", "e", steps=400)])
     store.write_sweep("older", {"spec": {"name": "older"}, "trials": []})
-    said = call("status", "--store", str(tmp_path / "store")).stdout
-    assert "older: planned by another version of transfergan" in said
-    assert "small: 1 of 8 trials ended" in said
+    output = call("status", "--store", str(tmp_path / "store")).stdout
+    assert "older: planned by another version of transfergan" in output
+    assert "small: 1 of 8 trials ended" in output

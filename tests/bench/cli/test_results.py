@@ -1,4 +1,4 @@
-"""The verb report."""
+"""`transfergan report`."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from tests.support.command_line import call
 from tests.support.synthetic import build
 
 
-def test_the_report_of_a_remote_store_goes_where_one_works(s3: str, tmp_path: Path):
+def test_the_report_of_a_remote_store_goes_to_the_working_directory(s3: str, tmp_path: Path):
     assert default_report(open_store(s3, create=True)) == Path("report.html")
     assert default_report(open_store(str(tmp_path / "store"), create=True)) == tmp_path / "store" / "report.html"
 
 
-def test_report_writes_the_page_where_it_is_told_or_into_the_store(tmp_path: Path):
+def test_report_writes_the_page_to_out_or_into_the_store(tmp_path: Path):
     store = build(tmp_path / "store")
     page = tmp_path / "new" / "folder" / "page.html"
     for arguments, expected in (

@@ -1,4 +1,4 @@
-"""The verb simulate, and plan beside it, on a machine that has neither data sets nor weights."""
+"""`transfergan simulate` and `plan` on a machine without data sets and weights."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,7 @@ from tests.support.command_line import call, sweep_store
 from tests.support.timed import write
 
 
-def test_hours_of_a_sweep_are_told_where_neither_its_data_sets_nor_its_weights_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_hours_are_estimated_without_data_sets_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRANSFERGAN_DATA", str(tmp_path / "none"))
     networks = {"gan": {"resolution": 64, "width": 64}, "training": {"steps": 80, "batch": 16, "critic_steps": 5}}
@@ -22,24 +20,29 @@ def test_hours_of_a_sweep_are_told_where_neither_its_data_sets_nor_its_weights_a
     store, plan = sweep_store(tmp_path / "store", **networks, **measured)
     write(store, plan, device="H100")
     full = ("full-grid", "--set", "evaluation.embedding=inception:elsewhere.pt")
-    said = json.loads(call("simulate", *full, "--gpus", "1,64", "--json").stdout)
-    assert (said["points"], said["trials"], said["collapsed"]) == (4 * 4 * 7 * 4 * 3, 979, 369)
-    cells = 4 * 7 - 3  # the whole of Flowers comes three times, and that of Cityscapes twice
+    simulated = json.loads(call("simulate", *full, "--gpus", "1,64", "--json").stdout)
+    assert (simulated["points"], simulated["trials"], simulated["collapsed"]) == (4 * 4 * 7 * 4 * 3, 979, 369)
+    cells = 4 * 7 - 3  # three sizes of Flowers are the whole data set, and two of Cityscapes
     spec = load_spec("full-grid", ["evaluation.embedding=builtin"])
     source, adapt = 4 * (3 + 50000 + 2 * 6 + 4), cells * 39 * (3 + 12500 + 2 * 4 + 4)
     assert spec.evaluation.rungs(100_000)[-2:] == (50_000, 100_000)
-    assert said["hours"]["collapsed"] * 3600 == pytest.approx(source + adapt)
-    by = {(row["gpus"], row["schedule"]): row for row in said["simulations"]}
-    assert by[1, "ours"]["makespan_hours"] == pytest.approx(said["hours"]["stopped"])
-    assert said["hours"]["naive"] > said["hours"]["sources_once"] > said["hours"]["collapsed"] > said["hours"]["stopped"]
+    assert simulated["hours"]["collapsed"] * 3600 == pytest.approx(source + adapt)
+    by = {(row["gpus"], row["schedule"]): row for row in simulated["simulations"]}
+    assert by[1, "ours"]["makespan_hours"] == pytest.approx(simulated["hours"]["stopped"])
+    assert (
+        simulated["hours"]["naive"]
+        > simulated["hours"]["sources_once"]
+        > simulated["hours"]["collapsed"]
+        > simulated["hours"]["stopped"]
+    )
     assert by[64, "ours"]["makespan_hours"] < by[64, "barrier"]["makespan_hours"] < by[64, "naive"]["makespan_hours"]
     text = call("simulate", *full, "--gpus", 1).stdout
     assert "1,344 grid points, 979 trials (369 duplicates collapsed)" in text
 
     planned = json.loads(call("plan", *full, "--price", 2, "--json").stdout)
     (bill,) = planned["estimates"]
-    assert bill["hours"]["left_at_most"]["value"] == pytest.approx(said["hours"]["collapsed"])
-    assert bill["cost"]["at_most"]["value"] == pytest.approx(2 * said["hours"]["collapsed"])
+    assert bill["hours"]["left_at_most"]["value"] == pytest.approx(simulated["hours"]["collapsed"])
+    assert bill["cost"]["at_most"]["value"] == pytest.approx(2 * simulated["hours"]["collapsed"])
     absent = [*planned["absent"][:-1], f"the weights of inception:{tmp_path}/elsewhere.pt"]
     assert {"imagenet", "lsun-kitchen"} < set(absent)
     listed = call("plan", *full).stdout

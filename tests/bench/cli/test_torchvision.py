@@ -1,4 +1,4 @@
-"""The verbs of `transfergan domains` on torchvision's data sets, offline."""
+"""`transfergan domains` with torchvision's data sets, offline."""
 
 from pathlib import Path
 from urllib.error import URLError

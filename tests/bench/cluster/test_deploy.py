@@ -1,4 +1,4 @@
-"""The files that start clusters: right by the schemas of those who read them, closed to the outside, in the tests' versions."""
+"""The files that start clusters: valid by the schemas of their readers, closed to the outside, with the tests' versions."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def pinned(path: Path) -> dict[str, str]:
 
 
 def launcher(cloud: str) -> dict[str, Any]:
-    """Return what the cluster launcher makes of cluster.yaml, for one of its clouds, as the file's head says how."""
+    """Return cluster.yaml as the launcher reads it, converted for a cloud by the command in its header."""
     text = (ROOT / "cluster.yaml").read_text()
     if cloud == "gcp":
         (line,) = re.findall(r"(sed -e .* cluster.yaml) >", text)
@@ -35,7 +35,7 @@ def launcher(cloud: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_the_launchers_file_is_right_by_rays_own_schema_and_closed_to_the_outside(cloud: str):
+def test_the_launchers_file_is_valid_by_rays_schema_and_closed_to_the_outside(cloud: str):
     config = launcher(cloud)
     validate_config(config)
     assert config["provider"]["type"] == cloud
@@ -98,17 +98,17 @@ RAY_JOB = {
 
 
 def misfits(value: Any, published: Any, path: str = "") -> list[str]:
-    """Return the paths of what is not among the published fields, or is of another type."""
+    """Return the paths of fields that are not published, or have another type."""
     if isinstance(published, dict) and isinstance(value, dict):
         parts = [(each, published.get(key, published.get(...)), f"{path}.{key}") for key, each in value.items()]
     elif isinstance(published, list) and isinstance(value, list):
         parts = [(each, published[0], f"{path}[]") for each in value]
     else:
         return [] if type(value) is published else [path]
-    return [found for part in parts for found in misfits(*part)]
+    return [misfit for part in parts for misfit in misfits(*part)]
 
 
-def test_the_kubernetes_manifest_has_published_fields_only_and_asks_for_a_token():
+def test_the_kubernetes_manifest_has_only_published_fields_and_requires_a_token():
     (name,) = re.findall(r"`kubectl apply --filename (\S+)`", (DEPLOY / "README.md").read_text())
     job = yaml.safe_load((DEPLOY / name).read_text())
     assert misfits(job, RAY_JOB) == []
@@ -125,7 +125,7 @@ def test_the_kubernetes_manifest_has_published_fields_only_and_asks_for_a_token(
     assert (parameters["num-cpus"], workers["minReplicas"], workers["replicas"]) == ("0", 0, 0)
 
 
-#: Slurm, Ray and the driver as far as slurm.sh can tell. The driver interrupts the script, as Slurm does before the time is up.
+#: Imitates Slurm, Ray and the driver for slurm.sh. The driver interrupts the script, as Slurm does before the time limit.
 TOOL = """#!/bin/bash
 echo "${0##*/} $*" >> calls
 case ${0##*/} in
@@ -150,7 +150,7 @@ esac
 
 
 def slurm(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run slurm.sh as Slurm does on the first machine of a job, to its end and that of all that it has started."""
+    """Run slurm.sh as Slurm does on the first machine of a job, until it and all its processes end."""
     (folder / "bin").mkdir()
     for name in ("scontrol", "srun", "ray", "transfergan"):
         (folder / "bin" / name).write_text(TOOL)
@@ -178,14 +178,14 @@ def test_the_slurm_script_starts_ray_everywhere_and_lets_an_interrupted_driver_r
         f"{step}localhost --head --node-ip-address=127.0.0.1 --port=20007 --include-dashboard=false --temp-dir=/tmp/ray-7",
         f"{step}127.0.0.1 --address=127.0.0.1:20007",
     ]
-    assert "srun --nodes=1 --ntasks=1 --nodelist=127.0.0.1 getent ahostsv4 localhost" in calls  # not on that machine itself
+    assert "srun --nodes=1 --ntasks=1 --nodelist=127.0.0.1 getent ahostsv4 localhost" in calls  # not on the machine itself
     assert "transfergan run sweep.yaml --store store --address 127.0.0.1:20007" in calls
     assert re.fullmatch(r"[0-9a-f]{64}", (tmp_path / "up").read_text())
     assert (tmp_path / "recorded").stat().st_mode & 0o777 == 0o644
     assert not list(tmp_path.glob(".transfergan*"))
 
 
-def test_the_slurm_script_gives_the_machines_back_where_ray_does_not_start(tmp_path: Path):
+def test_the_slurm_script_ends_if_ray_does_not_start(tmp_path: Path):
     (tmp_path / "broken").touch()
     done = slurm(tmp_path)
     assert done.returncode == 1
@@ -194,7 +194,7 @@ def test_the_slurm_script_gives_the_machines_back_where_ray_does_not_start(tmp_p
     assert not list(tmp_path.glob(".transfergan*"))
 
 
-def test_no_version_drifts_from_those_that_the_tests_pass_with():
+def test_all_versions_are_those_of_the_tests():
     versions = pinned(ROOT / "constraints.txt")
     files = [ROOT / "cluster.yaml", *(path for path in DEPLOY.iterdir() if path.is_file())]
     text = "\n".join(path.read_text() for path in files)
@@ -208,7 +208,7 @@ def test_no_version_drifts_from_those_that_the_tests_pass_with():
     clients = dict(re.findall(r"(boto3|google-api-python-client)==([\d.]+)", text))
     assert clients["boto3"] == pinned(ROOT / "tests/support/s3-server.txt")["boto3"]
     assert all(text.count(f"{name}=={version}") == text.count(name) == 2 for name, version in clients.items())
-    # Apart from ours: what constraints.txt has of python-dateutil is too new for boto3, and pip would go back to one of 2015.
+    # Without constraints: their python-dateutil is too new for boto3, and pip would choose a boto3 of 2015.
     installs = re.findall(r"pip install .*", text)
     assert sorted(line.split()[-1] for line in installs if "constraints.txt" in line) == [".", ".", "~/transfergan"]
     assert not any("constraint" in line for line in installs if any(name in line for name in clients))

@@ -1,4 +1,4 @@
-"""Hosts with addresses of their own that share nothing but an S3 server: cut off, killed, late, and with a wrong token."""
+"""A sweep on hosts that share only an S3 server: one is cut off, one is killed, one is late, one has a wrong token."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ from trainers.config.metrics import distances
 
 TOKEN, WRONG = "right" * 10, "wrong" * 10
 
-#: The head finds out within seconds that a host is gone.
+#: With these, the head notices the loss of a host within seconds.
 WATCHFUL = {
     "RAY_health_check_initial_delay_ms": "0",
     "RAY_health_check_period_ms": "500",
@@ -28,7 +28,7 @@ WATCHFUL = {
     "RAY_health_check_failure_threshold": "4",
 }
 
-#: Stands in the command line of a process while it trains.
+#: Part of the command line of a process that trains.
 TRAINS = "ray::ImplicitFunc.train"
 
 
@@ -36,13 +36,13 @@ TRAINS = "ray::ImplicitFunc.train"
 def switch() -> Iterator[Switch]:
     """A switch with no hosts on it yet."""
     try:
-        with network() as made:
-            yield made
+        with network() as hosts:
+            yield hosts
     except NotPermittedError as error:
         pytest.skip(str(error))
 
 
-def test_hosts_share_a_network_and_nothing_else(switch: Switch, tmp_path: Path):
+def test_hosts_share_only_a_network(switch: Switch, tmp_path: Path):
     one, other = switch.add(), switch.add()
     with switch.listen() as listening:
         listening.settimeout(10)
@@ -67,7 +67,7 @@ def test_hosts_share_a_network_and_nothing_else(switch: Switch, tmp_path: Path):
     assert not other.processes("")
 
 
-def test_hosts_end_with_the_process_that_made_them_however_that_ends(switch: Switch):
+def test_hosts_end_with_the_process_that_made_them_even_if_it_is_killed(switch: Switch):
     script = "from tests.support.hosts import network\nwith network() as made: print(made.add().folder, flush=True); input()"
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as maker:
@@ -75,44 +75,44 @@ def test_hosts_end_with_the_process_that_made_them_however_that_ends(switch: Swi
         assert tiny.processes(folder)
         maker.kill()
     tiny.wait_for(lambda: not tiny.processes(folder), 30)
-    Path(folder).rmdir()  # which shows that it was empty
+    Path(folder).rmdir()  # fails unless it is empty
 
 
 def start(host: Host, *arguments: object, token: str = TOKEN) -> "subprocess.Popen[str]":
-    """Start a command in a host's own folder, with a token for the cluster in a file that is the host's own."""
+    """Start a command in the folder of a host, with a token for the cluster in a file there."""
     subprocess.run(host.command("sh", "-c", f"umask 077; cat >{host.folder}/token"), input=token, text=True, check=True)
-    own = dict.fromkeys(("HOME", "TMPDIR", "RAY_TMPDIR", "TRANSFERGAN_CACHE"), str(host.folder))
+    folders = dict.fromkeys(("HOME", "TMPDIR", "RAY_TMPDIR", "TRANSFERGAN_CACHE"), str(host.folder))
     authentication = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": f"{host.folder}/token"}
     return subprocess.Popen(
-        host.command("env", f"--chdir={host.folder}", *arguments), env={**os.environ, **WATCHFUL, **own, **authentication},
+        host.command("env", f"--chdir={host.folder}", *arguments), env={**os.environ, **WATCHFUL, **folders, **authentication},
         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
 def start_node(host: Host, *arguments: object, token: str = TOKEN) -> "subprocess.Popen[str]":
-    """Start a node of Ray's on a host; the process ends when the node is up."""
+    """Start a Ray node on a host; the process ends when the node is up."""
     ray = [Path(sys.prefix) / "bin" / "ray", "start", "--node-ip-address", host.address, "--object-store-memory", 80 * 2**20]
     return start(host, *ray, "--include-log-monitor=false", *arguments, token=token)
 
 
 def end(process: "subprocess.Popen[str]", status: int = 0) -> str:
-    """Wait for a process to end with a status, and return what it has said."""
+    """Wait for a process, check its exit status, and return its output."""
     output, _ = process.communicate(timeout=180)
     assert process.returncode == status, output
     return output
 
 
 def recorded(store: Store) -> int:
-    """Return how many outcomes have been recorded, each as often as it was."""
+    """Return the number of recorded outcomes, duplicates included."""
     return int(ds.dataset(store.path("trials"), filesystem=store.filesystem, format="parquet").count_rows())
 
 
 def test_hosts_that_are_cut_off_killed_or_late_lose_nothing_and_a_wrong_token_is_refused(
     switch: Switch, tmp_path: Path, s3_port: int, s3_keys: None
 ):
-    """One host trains when its cable is pulled, one when it is killed; one that comes then does what is left of their work.
+    """One host is unplugged and one is killed while they train; a host that joins later does the rest of their work.
 
-    The first one's cable is put back in while its trial runs elsewhere. One request to S3 in a hundred is refused.
+    The first host is plugged in again while its trial runs elsewhere. One request to S3 in a hundred is refused.
     """
     changes = {**tiny.SMALL, "sources": ["numerals", "shapes"], "strategies": ["scratch", "finetune", "finetune-d"]}
     spec = tiny.write_spec(tmp_path, **changes)
@@ -141,9 +141,9 @@ def test_hosts_that_are_cut_off_killed_or_late_lose_nothing_and_a_wrong_token_is
         output = end(driver)
         assert "Traceback" not in output
 
-        said = [end(each, status) for each, status in zip(strangers, (1, 2), strict=True)]
-        assert "Authentication token is missing or incorrect" in said[0]
-        assert f"transfergan: --address '{address}': the cluster refuses the token" in said[1].splitlines()[-1]
+        node, verb = (end(process, status) for process, status in zip(strangers, (1, 2), strict=True))
+        assert "Authentication token is missing or incorrect" in node
+        assert f"transfergan: --address '{address}': the cluster refuses the token" in verb.splitlines()[-1]
         assert not stranger.processes("raylet")
 
     remote = open_store(store)
@@ -155,6 +155,6 @@ def test_hosts_that_are_cut_off_killed_or_late_lose_nothing_and_a_wrong_token_is
     ended, again = len(tiny.outcomes(remote)), recorded(remote) - len(tiny.outcomes(remote))
     print(
         f"1 host cut off, 1 killed, 1 late, {counts.refused} of {counts.requests} requests to S3 refused: "
-        f"{ended} of {len(tiny.outcomes(undisturbed))} trials ended, {again} recorded again and read once"
+        f"{ended} of {len(tiny.outcomes(undisturbed))} trials ended, {again} recorded twice and read once"
     )
-    assert again <= 2, "only what was being trained on the hosts that were lost may have been recorded again"
+    assert again <= 2, "only trials on the lost hosts may be recorded twice"

@@ -1,4 +1,4 @@
-"""A sweep as a detached job of a real cluster that wants a token; and what is said where address, token or job are wrong."""
+"""A sweep as a job of a real cluster that requires a token; and the messages for a wrong address, token or job."""
 
 import math
 import os
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Head:
-    """Where a head node is reached: by its job server, by drivers within the cluster, by Ray's client from outside."""
+    """Addresses of a head node: of its job server, for drivers in the cluster, for Ray's client outside."""
 
     jobs: str
     drivers: str
@@ -40,7 +40,7 @@ class Head:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    """A head node with one CPU; processes that are started from here know its token."""
+    """A head node with one CPU; child processes have its token."""
     with (
         tempfile.TemporaryDirectory(prefix="head-", ignore_cleanup_errors=True) as folder,
         pytest.MonkeyPatch.context() as monkeypatch,
@@ -70,7 +70,7 @@ def head() -> Iterator[Head]:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{jobs}/api/version", timeout=10)
             except urllib.error.HTTPError as error:
-                return error.code == 401  # who asks without a token
+                return error.code == 401  # a request without a token
             except OSError:
                 return False
             return False
@@ -83,7 +83,7 @@ def head() -> Iterator[Head]:
             process.wait()
 
 
-#: Makes the tiny sweep one trial that goes on for hours.
+#: Makes the tiny sweep one trial that takes hours.
 LONG: dict[str, Any] = {
     "sources": [],
     "strategies": ["scratch"],
@@ -91,7 +91,7 @@ LONG: dict[str, Any] = {
     "training": {"steps": 1_000_000, "batch": 8},
 }
 
-#: Runs verbs one after the other in one process, which spares a test the seconds of importing Ray for each.
+#: Runs several verbs in one process, so that Ray is imported only once.
 VERBS = """
 import sys
 from bench.cli import main
@@ -105,7 +105,7 @@ for command in sys.argv[1:]:
 
 
 def transfergan(*commands: str, cwd: Path) -> list[str]:
-    """Return what each of several verbs prints, its exit status at the end."""
+    """Return the output of each of several verbs, with the exit status as its last line."""
     done = subprocess.run(
         [sys.executable, "-c", VERBS, *commands],
         cwd=cwd,
@@ -114,13 +114,13 @@ def transfergan(*commands: str, cwd: Path) -> list[str]:
         text=True,
         check=True,
     )
-    said = re.findall(r"(.*?exit status \d)\n", done.stdout, re.DOTALL)
-    assert len(said) == len(commands), done.stdout
-    return said
+    outputs = re.findall(r"(.*?exit status \d)\n", done.stdout, re.DOTALL)
+    assert len(outputs) == len(commands), done.stdout
+    return outputs
 
 
-def test_a_job_is_watched_and_cancelled_by_the_store_alone(tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch):
-    """It runs the code and the sweep that were submitted, and records in the store, when whoever submitted it has gone."""
+def test_a_job_is_watched_and_cancelled_with_the_store_only(tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch):
+    """The job runs the submitted code and sweep, and writes to the store, after the submitting process has ended."""
     url, address = head.jobs, head.drivers
     tiny.write_spec(tmp_path, **LONG)
     submit = f"submit tiny.yaml --store store --address {url}"
@@ -132,34 +132,34 @@ def test_a_job_is_watched_and_cancelled_by_the_store_alone(tmp_path: Path, head:
     verbs = "status --store store", submit, "cancel --store store", "logs --store store", "status --store store --sweep tiny"
     before, refused, cancelled, printed, after = transfergan(*verbs, cwd=tmp_path)
     assert f"job {job.id} at {url}: running" in before
-    assert f"sweep tiny: job {job.id} at {url}: running; `transfergan cancel` ends it first" in refused
+    assert f"sweep tiny: job {job.id} at {url}: running; stop it first with `transfergan cancel`" in refused
     assert refused.endswith("exit status 2")
     assert cancelled == f"{job.id}: stopped\nexit status 0"
-    assert "interrupted: the same command goes on from here" in printed
+    assert "interrupted: the same command continues from here" in printed
     assert f"job {job.id} at {url}: stopped" in after
     assert tiny.claimed(store) == []
 
     monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
     verbs = "logs --store store", f"run tiny.yaml --store store --address {address}", "status --store store"
-    for said, status in zip(transfergan(*verbs, cwd=tmp_path), (2, 2, 0), strict=True):
-        assert "the cluster refuses the token" in said
-        assert said.endswith(f"exit status {status}")
+    for output, status in zip(transfergan(*verbs, cwd=tmp_path), (2, 2, 0), strict=True):
+        assert "the cluster refuses the token" in output
+        assert output.endswith(f"exit status {status}")
 
 
-@pytest.mark.parametrize(("address", "store", "said"), [
-    ("127.0.0.1:8265", "store", "--address '127.0.0.1:8265': give that of the cluster's job server, http://HOST:8265"),
+@pytest.mark.parametrize(("address", "store", "message"), [
+    ("127.0.0.1:8265", "store", "--address '127.0.0.1:8265': give the address of the cluster's job server, http://HOST:8265"),
     ("http://127.0.0.1:1", "store", "at http://127.0.0.1:1: no job server of a Ray cluster answers"),
     ("http://me:secret@127.0.0.1:1", "store", "--address: leave the password out"),
 ])  # fmt: skip
-def test_a_job_server_that_is_not_there_is_the_users_mistake(address: str, store: str, said: str, tmp_path: Path):
+def test_a_missing_job_server_is_an_error_of_the_user(address: str, store: str, message: str, tmp_path: Path):
     failed = tiny.transfergan("submit", "quickstart", "--store", store, "--address", address, cwd=tmp_path, expect=2)
-    assert said in failed.stderr.splitlines()[-1]
+    assert message in failed.stderr.splitlines()[-1]
     assert "secret" not in failed.stderr
 
 
 def test_a_job_is_found_by_its_sweep(tmp_path: Path):
     store = open_store(str(tmp_path / "store"), create=True)
-    with pytest.raises(UserError, match="knows of no job; `transfergan submit` starts one"):
+    with pytest.raises(UserError, match="has no job; start one with `transfergan submit`"):
         find(store)
     for sweep in ("one", "two"):
         store.write_file(f"jobs/{sweep}.json", f'{{"sweep": "{sweep}", "id": "{sweep}-1", "address": "http://h:1"}}'.encode())

@@ -1,6 +1,6 @@
-"""The guide's commands for AWS, line by line: pip, and Ray's own launcher and autoscaler on an EC2 that moto plays.
+"""The guide's commands for AWS, line by line: pip, and Ray's own launcher and autoscaler on an EC2 that moto imitates.
 
-What the machines are asked to do, `tests.remote` records. The lines of `transfergan` are test_jobs.py's to run.
+`tests.support.remote` records the calls on the machines. test_jobs.py runs the lines of `transfergan`.
 """
 
 import json
@@ -26,7 +26,7 @@ PAGE = (ROOT / "bench/deploy/README.md").read_text()
 LINES = [line for each in BLOCK.splitlines() if not (line := re.sub(r"\s+#.*", "", each)).startswith("transfergan ")]
 BOTO3 = S3_PYTHON.parents[1] / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
 
-#: Does what the page's sentences say of the AWS command line, and makes what cluster.yaml has zeros for: prints its names.
+#: Runs the AWS commands in the page's text, creates what cluster.yaml has zeros for, and prints the names.
 PREPARE = """
 import json, sys
 import boto3
@@ -41,11 +41,11 @@ for service, operation, *options in json.loads(sys.argv[1]):
     try:
         getattr(client, operation.replace("-", "_"))(**given)
     except client.exceptions.ClientError as error:
-        assert error.response["Error"]["Code"] == "ParameterNotFound", error  # which images there are, only AWS knows
+        assert error.response["Error"]["Code"] == "ParameterNotFound", error  # only AWS knows its images
 ec2 = boto3.client("ec2")
 net = ec2.describe_subnets()["Subnets"][0]
 assert net["MapPublicIpOnLaunch"]
-group = ec2.create_security_group(GroupName="transfergan", Description="of the test", VpcId=net["VpcId"])["GroupId"]
+group = ec2.create_security_group(GroupName="transfergan", Description="test", VpcId=net["VpcId"])["GroupId"]
 for name in ("transfergan-head", "transfergan-worker"):
     boto3.client("iam").create_instance_profile(InstanceProfileName=name)
 image = ec2.describe_images()["Images"][0]["ImageId"]
@@ -63,7 +63,7 @@ for machine in machines:
 print(json.dumps(machines, default=str))
 """
 
-#: What the autoscaler does on the head when a trial waits for a GPU, by the file that the launcher has sent there.
+#: What the autoscaler does on the head when a trial waits for a GPU, with the file that the launcher sent there.
 SCALE = """
 from pathlib import Path
 from ray.autoscaler._private.providers import _get_node_provider
@@ -84,21 +84,21 @@ RayInstaller(provider, config).install_ray(installed, "10.0.0.9")
 
 @dataclass
 class Launched:
-    """What there was when all commands had ended.
+    """The result of all commands.
 
     Attributes:
-        folder: of the user's home and of the machines.
-        made: what cluster.yaml was filled in with, by the prefix of its name.
-        calls: of all tools.
-        said: what each line of the page has printed.
-        before: how EC2 describes the head and a gpu machine before the last line.
-        after: the same, after it.
+        folder: contains the user's home and the machines.
+        made: the values that replace the zeros of cluster.yaml, by the prefix of the name.
+        calls: calls of all tools.
+        output: output of each line of the page.
+        before: EC2's descriptions of the head and a gpu machine before the last line.
+        after: the same, after the last line.
     """
 
     folder: Path
     made: dict[str, str]
     calls: list[remote.Call]
-    said: dict[str, str]
+    output: dict[str, str]
     before: dict[str, Any]
     after: dict[str, Any]
 
@@ -114,11 +114,11 @@ class Launched:
 
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Launched:
-    """The page's block, run in a copy of the project by a user who has nothing else, with a sweep that wants one GPU."""
+    """The commands of the page, run in a copy of the project with an empty home, and a worker for one GPU."""
     folder = tmp_path_factory.mktemp("launch")
     project, home, machines, temporary = (folder / name for name in ("project", "home", "machines", "tmp"))
-    for each in (project, home, machines, temporary):
-        each.mkdir()
+    for directory in (project, home, machines, temporary):
+        directory.mkdir()
     for name in ("bench", "trainers", "analysis"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
@@ -131,7 +131,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Launched
     }  # fmt: skip
 
     def run(command: list[str | Path], answers: str = "", **variables: str) -> str:
-        """Run a command at a terminal on which the answers are typed already; return what it prints."""
+        """Run a command in a terminal with typed answers; return its output."""
         keyboard, terminal = pty.openpty()
         os.write(keyboard, answers.encode())
         try:
@@ -146,31 +146,31 @@ def launched(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Launched
         return done.stdout
 
     def machines_now() -> dict[str, Any]:
-        found = json.loads(run([S3_PYTHON, "-c", DESCRIBE]))
-        return {tag["Value"]: each for each in found for tag in each["Tags"] if tag["Key"] == "ray-user-node-type"}
+        descriptions = json.loads(run([S3_PYTHON, "-c", DESCRIBE]))
+        return {tag["Value"]: each for each in descriptions for tag in each["Tags"] if tag["Key"] == "ray-user-node-type"}
 
-    mentioned = [shlex.split(found)[1:] for found in re.findall(r"`(aws [^`]*)`", PAGE)]
+    mentioned = [shlex.split(command)[1:] for command in re.findall(r"`(aws [^`]*)`", PAGE)]
     made = json.loads(run([S3_PYTHON, "-c", PREPARE, json.dumps(mentioned)]))
     text = re.sub(r"\b(ami|subnet|sg)-0+\b", lambda zeros: made[zeros[1]], (ROOT / "cluster.yaml").read_text())
     (project / "cluster.yaml").write_text(text)
-    said: dict[str, str] = {}
+    output: dict[str, str] = {}
     for line in LINES:
         if line.startswith("export "):
             environment |= [line.removeprefix("export ").split("=")]
             continue
-        if "boto3" in line:  # as if it were installed now
+        if "boto3" in line:  # as after its installation
             environment["PYTHONPATH"] = str(BOTO3)
         if line.startswith("ray down"):
             (head,) = (path for path in machines.iterdir() if (path / "running").exists())
             run([sys.executable, "-c", SCALE], HOME=str(head / "home"), REMOTE_HOST=head.name)
             before = machines_now()
-            for other in re.findall(r"`(ray attach [^`]*)`", PAGE):
-                run(["bash", "-eic", " ".join(other.split())])
-        said[line] = run(["bash", "-eic", f"{line}\nwait"], "y\n")
-    return Launched(folder, made, remote.calls(machines), said, before, machines_now())
+            for command in re.findall(r"`(ray attach [^`]*)`", PAGE):
+                run(["bash", "-eic", " ".join(command.split())])
+        output[line] = run(["bash", "-eic", f"{line}\nwait"], "y\n")
+    return Launched(folder, made, remote.calls(machines), output, before, machines_now())
 
 
-def test_both_machines_are_closed_to_the_outside_and_of_the_kind_that_is_paid_for(launched: Launched):
+def test_both_machines_are_closed_to_the_outside_and_of_the_right_kind(launched: Launched):
     assert set(launched.before) == {"head", "gpu"}
     for kind, machine in launched.before.items():
         profile, size = {"head": ("transfergan-head", 100), "gpu": ("transfergan-worker", 150)}[kind]
@@ -179,16 +179,16 @@ def test_both_machines_are_closed_to_the_outside_and_of_the_kind_that_is_paid_fo
         assert machine["IamInstanceProfile"]["Arn"].endswith(f"/{profile}")
         assert [group["GroupId"] for group in interface["Groups"]] == [launched.made["sg"]]
         assert machine["SubnetId"] == launched.made["subnet"]
-        assert "PublicIpAddress" not in machine  # which its subnet would give it
+        assert "PublicIpAddress" not in machine  # although the subnet assigns them
         assert machine["MetadataOptions"]["HttpTokens"] == "required"
         assert machine["Disks"] == {"/dev/sda1": size}
     assert launched.before["gpu"]["InstanceLifecycle"] == "spot"
     assert "InstanceLifecycle" not in launched.before["head"]
 
 
-def test_the_code_and_the_token_are_sent_and_nothing_that_is_not_needed(launched: Launched):
+def test_only_the_code_and_the_token_are_sent(launched: Launched):
     token = (launched.folder / "home/.ray/auth_token").read_text()
-    assert all(token not in text for text in launched.said.values())
+    assert all(token not in text for text in launched.output.values())
     sent = {call[-1].partition("~/")[2]: call for call in launched.here("rsync")}
     assert set(sent) >= {"transfergan/", ".ray/auth_token", "ray_bootstrap_config.yaml"}
     assert sent["transfergan/"][-2] == "./"
@@ -214,7 +214,7 @@ def test_a_machine_installs_our_versions_and_starts_ray_with_a_token(launched: L
     assert wanted <= set(start.arguments)
 
 
-def test_the_way_in_is_the_clouds_tunnel_and_leads_to_the_dashboard_and_to_rays_client(launched: Launched):
+def test_the_clouds_tunnel_leads_to_the_dashboard_and_to_rays_client(launched: Launched):
     session = "ssm start-session --region us-west-2 --target {} --document-name AWS-StartSSHSession --parameters portNumber=22"
     assert {" ".join(call) for call in launched.here("aws")} == {
         session.format(machine["InstanceId"]) for machine in launched.before.values()
@@ -222,11 +222,11 @@ def test_the_way_in_is_the_clouds_tunnel_and_leads_to_the_dashboard_and_to_rays_
     tunnels = [call for call in launched.calls if "-L" in call.arguments]
     ends = [call.arguments[call.arguments.index("-L") + 1] for call in tunnels]
     assert ends == ["8265:localhost:8265", "10001:localhost:10001"]
-    assert not tunnels[0].terminal  # or the shell would stop it for reading there from the background
-    (said,) = (text for line, text in launched.said.items() if line.startswith("ray dashboard"))
-    assert "Successfully established connection" in said
+    assert not tunnels[0].terminal  # else the shell stops it when it reads in the background
+    (tunnel,) = (text for line, text in launched.output.items() if line.startswith("ray dashboard"))
+    assert "Successfully established connection" in tunnel
 
 
-def test_nothing_is_left_in_the_end(launched: Launched):
+def test_no_machine_is_left_in_the_end(launched: Launched):
     assert {machine["State"]["Name"] for machine in launched.before.values()} == {"running"}
     assert {machine["State"]["Name"] for machine in launched.after.values()} == {"terminated"}

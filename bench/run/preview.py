@@ -1,0 +1,124 @@
+"""What a sweep would run, what the store already has of it, and the hours of the rest. Starts nothing."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.costs.bill import Bill, bills
+from bench.costs.budget import unit
+from bench.driver.ledger import Ledger
+from bench.run.planning import plan_of, search_of
+from bench.run.tuning import Search
+from bench.store import Store, open_store, store_exists
+from bench.sweeps.plan import Plan
+from trainers.common.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Planned(NamedTuple):
+    """A sweep's plan, and what it depends on.
+
+    Attributes:
+        plan: the trials of the sweep; without those of a search.
+        search: the search of the sweep file's `tuning`, or None.
+        tuned: whether the plan has the settings that the search found.
+        store: the store, or None if there is none yet.
+    """
+
+    plan: Plan
+    search: Search | None
+    tuned: bool
+    store: Store | None
+
+
+def planned(spec: str, overrides: list[str] | None, store: str, console: "Console") -> Planned:
+    """Return a sweep's plan, tuned if the store has the result of its search; needs neither data sets nor weights.
+
+    The arguments are those of `plan_of`.
+    """
+    plan = plan_of(spec, overrides, store, console, plan_only=True)
+    search = search_of(plan, store, plan_only=True)
+    opened = open_store(store) if store_exists(store) else None
+    record = search.recorded(opened) if search and opened else None
+    return Planned(search.tuned(record) if search and record else plan, search, record is not None, opened)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What `run` would do with a plan.
+
+    Attributes:
+        plan: every trial: those of the search, if it is still to be done, then those of the sweep.
+        search: the search of the sweep file's `tuning`, or None.
+        searching: whether that search is still to be done, so that the keys of the adaptations are not known yet.
+        cells: number of cells of the sweep.
+        absent: data sets and weights that are not on this machine, so that no key is known.
+        notes: what the user should know of the domains.
+        done: number of trials that the store has as done, stopped or diverged.
+        bills: hours on each device that the store has timings of.
+        unknown: why there are no bills, or None.
+    """
+
+    plan: Plan
+    search: Search | None
+    searching: bool
+    cells: int
+    absent: list[str]
+    notes: list[str]
+    done: int
+    bills: list[Bill]
+    unknown: str | None
+
+    @property
+    def unit(self) -> str:
+        """What the hours are hours of."""
+        return unit(self.plan.spec.resources)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of trials, in all and by kind, of collapsed duplicates, and of trials that are done."""
+        kinds = Counter(trial.kind for trial in self.plan.trials)
+        tune = {"tune": kinds["tune"]} if self.search else {}
+        trials = {"trials": len(self.plan.trials), "pretrain": kinds["pretrain"], **tune, "adapt": kinds["adapt"]}
+        return {**trials, "collapsed": self.plan.collapsed, "done": self.done}
+
+    def as_data(self, price: float | None = None) -> dict[str, Any]:
+        """Return counts, hours and, at a price per hour, costs as plain data."""
+        estimates = [
+            {"device": bill.device, "measured": bill.measured, "scaled": bill.scaled, "hours": bill.times(1)}
+            | ({} if price is None else {"cost": bill.times(price)})
+            for bill in self.bills
+        ]
+        return {**self.counts(), "absent": self.absent, "unit": self.unit, "estimates": estimates, "unknown": self.unknown}
+
+
+def preview(planned: Planned) -> Preview:
+    """Return what `run` would do with a plan."""
+    plan, search, store = planned.plan, planned.search, planned.store
+    plans = (plan, search.held_out) if search else (plan,)
+    whole = plan
+    if search is not None and not planned.tuned:
+        adaptations = (trial for trial in plan.trials if trial.key not in search.held_out.by_key)
+        whole = replace(plan, trials=(*search.plan().trials, *adaptations))
+    done = 0
+    if store is not None:
+        ledger = Ledger.open(whole, store)
+        ledger.settle()
+        done = ledger.count("done", "stopped", "diverged")
+    hours, unknown = [], None
+    try:
+        hours = bills(whole, store)
+    except UserError as error:
+        unknown = str(error)
+    return Preview(
+        plan=whole,
+        search=search,
+        searching=whole is not plan,
+        cells=len(plan.cells),
+        absent=list(dict.fromkeys(name for each in plans for name in each.absent)),
+        notes=list(dict.fromkeys(note for each in plans for note in each.notes)),
+        done=done,
+        bills=hours,
+        unknown=unknown,
+    )
