@@ -104,8 +104,8 @@ class Work(Protocol):
     def advance(self, job: str, leg: int) -> bool:
         """Note that a job has come to the end of a leg, and say whether it goes on at once."""
 
-    def lose(self, job: str, *, failed: bool) -> None:
-        """Note that a job was interrupted: for good, or to be taken again."""
+    def lose(self, job: str, leg: int) -> None:
+        """Note that a job was interrupted in a leg; it may be taken again, or has failed."""
 
     def is_open(self) -> bool:
         """Whether any job has not ended."""
@@ -125,14 +125,13 @@ class _Run:
 class Simulation:
     """Work on a cluster; made for one run."""
 
-    def __init__(self, work: Work, cluster: Cluster, retries: int, seed: int) -> None:
-        """`retries`: how often a job may be interrupted in one leg before it fails; `seed`: of the interruptions."""
-        self._work, self._cluster, self._retries = work, cluster, retries
+    def __init__(self, work: Work, cluster: Cluster, seed: int) -> None:
+        """`seed`: of the interruptions."""
+        self._work, self._cluster = work, cluster
         self._random = random.Random(seed)  # noqa: S311 - no secret
         self._busy = self._lost = 0.0
         self._interruptions = 0
         self._done: Counter[str] = Counter()  # legs of each job
-        self._failures: Counter[tuple[str, int]] = Counter()  # by the job and the legs that were done
         self._runs: dict[int, _Run] = {}  # by slot
         self._free = dict.fromkeys(reversed(range(cluster.slots)))  # the last one is taken first: it may be warm
         self._warm: set[int] = set()  # slots whose process is up
@@ -197,9 +196,7 @@ class Simulation:
         for _, run in struck:
             self._busy += now - run.since
             self._lost += now - run.since
-            since = run.job, self._done[run.job]
-            self._failures[since] += 1
-            self._work.lose(run.job, failed=self._failures[since] > self._retries)
+            self._work.lose(run.job, self._done[run.job])
         self._foresee(now + self._cluster.restart_seconds, "back", machine)
 
     def _slots(self, machine: int) -> range:

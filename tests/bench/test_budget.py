@@ -1,4 +1,4 @@
-"""What a run spends is counted, and a launch that would take it past its limit is refused; on a clock that the test sets."""
+"""A run's time is accounted, and a launch that would exceed the limit is refused; by a clock that the test sets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +8,8 @@ from ray.tune.search import Searcher
 
 from bench.costs.budget import Budget, hours
 from bench.costs.estimate import Estimate
-from bench.driver.claims import Claims
 from bench.driver.ledger import Ledger
-from bench.driver.sharing import Sharing
+from bench.driver.loop import Driver
 from bench.on_ray.searcher import PlanSearcher
 from bench.store import open_store
 from bench.sweeps.spec import ResourcesConfig
@@ -19,7 +18,7 @@ from trainers.common.errors import UserError
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that the test sets."""
 
     now = 100.0
 
@@ -33,13 +32,13 @@ def clock() -> Clock:
 
 
 def fresh() -> Ledger:
-    """Return the ledger of three trials with two or three rungs each, of which nothing has run."""
+    """Return the ledger of three trials with three rungs each, of which nothing has run."""
     plan = tiny.make(sources=[], strategies=["scratch"], seeds=[0, 1, 2])
     return Ledger.fresh(plan)
 
 
 def known(ledger: Ledger) -> Mapping[str, Estimate]:
-    """Say that a set-up takes 2 seconds, and the three rungs 8, 10 and 20."""
+    """Return estimates by which a set-up takes 2 seconds, and the three rungs 8, 10 and 20."""
     return dict.fromkeys(ledger.plan.by_key, Estimate(2.0, (8.0, 10.0, 20.0)))
 
 
@@ -61,7 +60,7 @@ def test_slots_are_held_from_start_to_pause_or_end_and_failed_attempts_count(clo
     assert budget.spent == 10 + 2 * 3 + 7 + 2 * 1 + 4
 
 
-def test_a_launch_counts_up_to_the_next_rung_beside_what_runs_and_waits_in_the_queue(clock: Clock):
+def test_a_launch_counts_up_to_the_next_rung_in_addition_to_running_and_queued_trials(clock: Clock):
     ledger = fresh()
     one, two, three = ledger.plan.by_key
     budget = Budget(ledger, 29.0, lambda: known(ledger), clock)
@@ -74,7 +73,7 @@ def test_a_launch_counts_up_to_the_next_rung_beside_what_runs_and_waits_in_the_q
     assert budget.allows(one), "it runs already"
     assert not budget.allows(three)
     assert budget.refused == pytest.approx(6 + 4 + 10 + 10)
-    assert not budget.allows(two), "what has been refused once is over"
+    assert not budget.allows(two), "after one refusal every launch is refused"
 
 
 def test_a_trial_goes_on_from_its_rung_only_as_far_as_there_is_room(clock: Clock):
@@ -92,15 +91,15 @@ def test_a_trial_goes_on_from_its_rung_only_as_far_as_there_is_room(clock: Clock
     assert (budget.spent, budget.refused) == (23.0, 43.0)
 
 
-def test_while_nothing_is_known_no_more_trials_wait_than_there_are_slots(clock: Clock):
+def test_without_estimates_no_more_trials_are_queued_than_there_are_slots(clock: Clock):
     ledger = fresh()
     one, two, three = ledger.plan.by_key
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
 
     def ask() -> Mapping[str, Estimate]:
-        if not found:
+        if not estimates:
             raise UserError("unknown")
-        return found
+        return estimates
 
     budget = Budget(ledger, 100.0, ask, clock)
     budget.slots = 2
@@ -110,7 +109,7 @@ def test_while_nothing_is_known_no_more_trials_wait_than_there_are_slots(clock: 
     assert not budget.allows(three)
     assert budget.refused is None, "it may be later"
     clock.now += 20
-    found |= known(ledger)
+    estimates |= known(ledger)
     ledger.reach(one, 2, 1.0)
     budget.on_rung(one)
     assert budget.allows(three)
@@ -118,19 +117,19 @@ def test_while_nothing_is_known_no_more_trials_wait_than_there_are_slots(clock: 
     assert not budget.allows(three), "the limit has been passed"
 
 
-def test_what_trials_take_is_asked_again_when_more_of_them_have_been_measured(clock: Clock):
-    """The first to reach a rung may have had to wait for what the others find ready."""
+def test_estimates_are_refreshed_when_more_trials_have_been_measured(clock: Clock):
+    """The first trial to reach a rung may have waited for caches that the others find filled."""
     ledger = fresh()
     one, two, _ = ledger.plan.by_key
-    told = [dict.fromkeys(ledger.plan.by_key, Estimate(2.0, (leg,) * 3)) for leg in (70.0, 20.0, 10.0)]
-    budget = Budget(ledger, 100.0, lambda: told.pop(0), clock, spent=25.0)
+    later = [dict.fromkeys(ledger.plan.by_key, Estimate(2.0, (leg,) * 3)) for leg in (70.0, 20.0, 10.0)]
+    budget = Budget(ledger, 100.0, lambda: later.pop(0), clock, spent=25.0)
     assert budget.allows(one)
     ledger.start(one)
-    for rung, left in ((2, 1), (4, 0)):
+    for rung, remaining in ((2, 1), (4, 0)):
         ledger.reach(one, rung, 1.0)
         budget.on_rung(one)
         assert budget.allows(one)
-        assert len(told) == left
+        assert len(later) == remaining
     assert budget.allows(two), "it would not be at 70 seconds"
     clock.now += 65
     assert not budget.allows(two)
@@ -140,13 +139,12 @@ def test_what_trials_take_is_asked_again_when_more_of_them_have_been_measured(cl
 
 
 def test_the_search_is_over_once_a_launch_has_been_refused(tmp_path: Path):
-    """Ray would ask for ever where nothing runs: with None it is told to."""
+    """If nothing runs, Ray would ask again for ever after None."""
     ledger, store = fresh(), open_store(str(tmp_path), create=True)
-    with Claims(store) as claims:
-        sharing = Sharing(ledger, store, claims, lambda: None)
-        searcher = PlanSearcher(ledger, sharing, Budget(ledger, 0.0), lambda key: {"key": key})
-        assert searcher.suggest("first") == Searcher.FINISHED
-        assert claims.held == ()
+    driver = Driver(ledger, store, limit=Budget(ledger, 0.0))
+    with driver.sharing():
+        assert PlanSearcher(driver, lambda key: {"key": key}).suggest("first") == Searcher.FINISHED
+        assert store.list_files("claims") == []
 
 
 def test_hours_are_of_the_share_of_a_gpu():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.driver.ledger import ENDED, Ledger
-from bench.driver.recorder import Recorder
+from bench.driver.loop import Driver
 from bench.driver.stopping import GO, Action, Verdict
 from bench.store import Store, open_store
 from bench.store.trial_files import checkpoint_path, real_samples_path, samples_path
@@ -323,7 +323,8 @@ def test_a_trial_that_is_done_stays_done_though_a_larger_cell_would_have_stopped
 # -- any order, any restart ---------------------------------------------------------------------------------------------
 
 WIDE = planned(
-    sources=["letters", "shapes", "textures"], sizes=[10, 20], strategies=["scratch", "finetune", "finetune-d"]
+    sources=["letters", "shapes", "textures"], sizes=[10, 20], strategies=["scratch", "finetune", "finetune-d"],
+    resources={"retries": 0},
 )  # fmt: skip
 
 #: What would become of each trial if nobody stopped it: its value at each rung, "diverged" or "failed".
@@ -389,27 +390,23 @@ def test_a_sweep_that_is_restarted_at_any_moment_ends_the_same_and_records_every
     lost = WIDE.trials[seed % 3].key  # its children will be blocked
     for key, how in ((lost, "failed"), (adapts[1], "diverged"), (adapts[-1], "failed")):
         fates[key][order.randrange(len(fates[key]))] = how
-    recorders: dict[int, Recorder] = {}
+    drivers: dict[int, Driver] = {}
 
     def event(ledger: Ledger, key: str, rung: int, fate: float | str) -> Ledger:
-        recorder = recorders.setdefault(id(ledger), Recorder(WIDE, ledger, store, lambda key, result: None))
-        result = {"steps": rung, "environment": ENVIRONMENT}
+        driver = drivers.setdefault(id(ledger), Driver(ledger, store))
+        report = {"status": "running", "steps": rung, "environment": ENVIRONMENT}
         if fate == "failed":
-            recorder.on_failure(key, "failed")
+            driver.fail(key, "failed")
         elif fate == "diverged":
             finish(store, key, "diverged", WIDE, steps=rung, error="diverged")
-            ledger.end(key, "diverged", "diverged")
-            recorder.on_rung(key, result)
+            driver.rung(key, {**report, "status": "diverged", "error": "diverged"})
         else:
             assert isinstance(fate, float)
             measure(store, key, rung, fate)
-            ledger.reach(key, rung, fate)
             if rung == WIDE.by_key[key].rungs[-1]:
                 finish(store, key, "done", WIDE, steps=rung)
-                ledger.end(key, "done")
-            else:
-                ledger.pause(key)
-            recorder.on_rung(key, result)
+                report["status"] = "done"
+            driver.rung(key, {**report, "fid": fate})
         rebuilt = Ledger.open(WIDE, store)
         rebuilt.settle()
         assert {key: rebuilt.verdict(key) for key in WIDE.by_key} == {key: ledger.verdict(key) for key in WIDE.by_key}
@@ -432,11 +429,11 @@ def test_a_sweep_that_is_restarted_at_any_moment_ends_the_same_and_records_every
             assert row["steps"] == last
 
 
-# -- the recorder -------------------------------------------------------------------------------------------------------
+# -- what the driver records and announces ------------------------------------------------------------------------------
 
 
 class Listener:
-    """Notes what the recorder tells."""
+    """Notes what the driver announces."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, int | None]] = []
@@ -445,40 +442,40 @@ class Listener:
         self.heard.append((key, result and result["steps"]))
 
 
-def recorder_at_first_rung(store: Store) -> tuple[Ledger, Recorder, Listener]:
-    """Return the recorder of a sweep whose sources are done and whose trials have started."""
+def driver_at_first_rung(store: Store) -> tuple[Ledger, Driver, Listener]:
+    """Return the driver of a sweep whose sources are done and whose trials have started."""
     ledger, listener = fresh(), Listener()
     for key in (LETTERS, SHAPES):
         ledger.end(key, "done")
     for key in (SCRATCH, FROM_LETTERS, FROM_SHAPES):
         ledger.start(key)
-    return ledger, Recorder(PLAN, ledger, store, listener), listener
+    return ledger, Driver(ledger, store, listener), listener
 
 
-def rung(ledger: Ledger, recorder: Recorder, key: str, step: int, value: float) -> None:
-    ledger.reach(key, step, value)
-    ledger.pause(key)
-    recorder.on_rung(key, {"steps": step, "fid": value, "seconds": 0.5 * step, "environment": ENVIRONMENT})
+def rung(driver: Driver, key: str, step: int, value: float, **metrics: float) -> None:
+    report = {"status": "running", "steps": step, "seconds": 0.5 * step, "environment": ENVIRONMENT}
+    driver.rung(key, {**report, "fid": value, **metrics})
 
 
 def test_a_stopped_trial_is_recorded_once_with_its_steps_and_its_files(store: Store):
-    ledger, recorder, listener = recorder_at_first_rung(store)
+    ledger, driver, listener = driver_at_first_rung(store)
     store.write_file(checkpoint_path(SCRATCH, 2), b"checkpoint")
     store.write_file(samples_path(SCRATCH, 2), b"samples")
     store.write_file(real_samples_path(PLAN.by_key[SCRATCH]), b"real")
-    rung(ledger, recorder, SCRATCH, 2, 9.0)
-    rung(ledger, recorder, FROM_LETTERS, 2, 2.0)
+    rung(driver, SCRATCH, 2, 9.0)
+    rung(driver, FROM_LETTERS, 2, 2.0)
     assert recorded(store) == {}
     assert ledger.status[SCRATCH] == "paused"
-    rung(ledger, recorder, FROM_SHAPES, 2, 1.0)
+    rung(driver, FROM_SHAPES, 2, 1.0)
     assert listener.heard == [(SCRATCH, 2), (FROM_LETTERS, 2), (FROM_SHAPES, 2), (SCRATCH, None)]
     # The one that completed the rung goes on at once; a waiting one when the scheduler has a place for it.
     assert (ledger.status[FROM_SHAPES], ledger.status[FROM_LETTERS]) == ("running", "paused")
-    recorder.settle()
-    rung(ledger, recorder, FROM_SHAPES, 4, 1.0)
+    driver.settle()
+    rung(driver, FROM_SHAPES, 4, 1.0)
     ((row,),) = recorded(store).values()
+    report = {"seconds": 1.0, "images_per_second": None, "peak_memory_mib": None}
     expected = outcome_row(
-        PLAN.by_key[SCRATCH], "stopped", ENVIRONMENT, steps=2, seconds=1.0, images_per_second=None, peak_memory_mib=None,
+        PLAN.by_key[SCRATCH], "stopped", ENVIRONMENT, report, steps=2,
         checkpoint=checkpoint_path(SCRATCH, 2), samples=samples_path(SCRATCH, 2),
         real_samples=real_samples_path(PLAN.by_key[SCRATCH]), error=None,
     )  # fmt: skip
@@ -487,30 +484,31 @@ def test_a_stopped_trial_is_recorded_once_with_its_steps_and_its_files(store: St
 
 
 def test_the_trial_that_completes_the_rung_may_itself_be_stopped(store: Store):
-    ledger, recorder, listener = recorder_at_first_rung(store)
+    ledger, driver, listener = driver_at_first_rung(store)
     for key, value in ((FROM_LETTERS, 2.0), (FROM_SHAPES, 1.0), (SCRATCH, 9.0)):
-        rung(ledger, recorder, key, 2, value)
+        rung(driver, key, 2, value)
     assert ledger.status[SCRATCH] == "stopped"
     assert [row["status"] for row in recorded(store)[SCRATCH]] == ["stopped"]
     assert listener.heard == [(FROM_LETTERS, 2), (FROM_SHAPES, 2), (SCRATCH, 2)]
 
 
 def test_a_rung_that_is_told_again_is_no_news(store: Store):
-    ledger, recorder, listener = recorder_at_first_rung(store)
+    ledger, driver, listener = driver_at_first_rung(store)
     for _ in range(3):
-        rung(ledger, recorder, SCRATCH, 2, 9.0)
+        rung(driver, SCRATCH, 2, 9.0)
     assert listener.heard == [(SCRATCH, 2)]
     assert ledger.status[SCRATCH] == "paused"
 
 
 def test_a_failure_is_recorded_once_with_its_reason_and_so_are_those_it_blocks(store: Store):
     ledger, listener = fresh(), Listener()
-    recorder = Recorder(PLAN, ledger, store, listener)
+    driver = Driver(ledger, store, listener, back_off=0.0)
     ledger.start(LETTERS)
     ledger.reach(LETTERS, 2, 3.0)
     store.write_file(checkpoint_path(LETTERS, 2), b"checkpoint")
-    recorder.on_failure(LETTERS, "RuntimeError: out of memory")
-    recorder.settle()
+    for _ in range(1 + PLAN.spec.resources.retries):
+        driver.fail(LETTERS, "RuntimeError: out of memory")
+    driver.settle()
     rows = recorded(store)
     assert set(rows) == {LETTERS, FROM_LETTERS}
     ((failed,), (blocked,)) = rows[LETTERS], rows[FROM_LETTERS]
@@ -531,14 +529,14 @@ def test_what_the_store_decides_already_is_recorded_at_the_start_and_not_again(s
     for _ in range(2):
         listener = Listener()
         ledger = Ledger.open(PLAN, store)
-        Recorder(PLAN, ledger, store, listener).settle()
+        Driver(ledger, store, listener).settle()
         assert ledger.status[SCRATCH] == "stopped"
         assert [row["steps"] for row in recorded(store)[SCRATCH]] == [2]
     assert listener.heard == []
 
 
 def test_a_collapsed_trial_is_recorded_with_the_reason_and_a_restart_says_the_same(store: Store):
-    ledger, recorder, _ = recorder_at_first_rung(store)
+    ledger, driver, _ = driver_at_first_rung(store)
     for key in (LETTERS, SHAPES):
         finish(store, key, "done", error=None)
     for key, steps, diversity in ((SCRATCH, (2,), 0.9), (FROM_LETTERS, (2, 4), 0.9), (FROM_SHAPES, (2,), 0.9)):
@@ -547,10 +545,8 @@ def test_a_collapsed_trial_is_recorded_with_the_reason_and_a_restart_says_the_sa
             share = diversity if step == 2 else 0.01
             measure(store, key, step, value)
             measure(store, key, step, share, "diversity")
-            ledger.reach(key, step, value, share)
-            ledger.pause(key)
-            recorder.on_rung(key, {"steps": step, "fid": value, "diversity": share, "environment": ENVIRONMENT})
-            recorder.settle()
+            rung(driver, key, step, value, diversity=share)
+            driver.settle()
     assert ledger.status[FROM_LETTERS] == "stopped"  # at rung 4, though it need not wait for the other
     (row,) = recorded(store)[FROM_LETTERS]
     assert row["error"] == "collapsed: its samples are 0.01 times as diverse as the reference images, and were 0.9 times"

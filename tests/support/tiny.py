@@ -13,12 +13,13 @@ import pandas as pd
 import yaml
 
 from bench.driver.ledger import Ledger
+from bench.driver.loop import Driver
+from bench.run import in_process
 from bench.store import Store, open_store
 from bench.sweeps.plan import Plan, make_plan
 from bench.sweeps.rows import record
 from bench.sweeps.spec import SweepSpec
 from bench.upkeep.repair import reopen
-from bench.worker.trial import train
 
 SPEC: dict[str, Any] = {
     "name": "tiny",
@@ -60,20 +61,16 @@ def make(**changes: Any) -> Plan:
 
 
 def run_here(plan: Plan, store: Store, *, retry_failed: bool = False) -> list[str]:
-    """Run what the store lacks of a sweep's trials, one after the other in this process, with no Ray.
+    """Run the trials of a sweep that the store lacks, in this process and without Ray.
 
     Returns:
-        what was said of trials that are run again.
+        a line per trial that is run again because the store has lost results.
     """
     store.write_sweep(plan.spec.name, record(plan))
     ledger = Ledger.open(plan, store, retry_failed=retry_failed)
-    said = list(reopen(plan, ledger, store))
-    common = {"store": store.address, "sweep": plan.spec.name, "resources": plan.spec.resources.model_dump()}
-    for key in ledger.having("pending"):  # sources come first
-        for report in train({"key": key, "trial": plan.by_key[key].canonical_json(), **common}):
-            ledger.reach(key, report["steps"], report[plan.spec.stopping.metric])
-        ledger.end(key, report["status"])
-    return said
+    lines = list(reopen(plan, ledger, store))
+    in_process.run_trials(Driver(ledger, store))
+    return lines
 
 
 def command(*arguments: object) -> list[str]:
