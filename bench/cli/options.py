@@ -27,7 +27,9 @@ CpusOption = Annotated[int | None, typer.Option("--cpus", min=1, help="CPU cores
 AddressOption = Annotated[
     str,
     typer.Option(
-        "--address", metavar="HOST:PORT", help="A Ray cluster that is up; or auto, or local; ray://... from outside it."
+        "--address",
+        metavar="HOST:PORT",
+        help="A running Ray cluster; or auto, local, or ray://... from outside it; or here, this process without Ray.",
     ),
 ]
 

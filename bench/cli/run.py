@@ -52,6 +52,10 @@ def run(
 
     Where the sweep file has `tuning`, that comes first (see `transfergan tune --help`).
 
+    For debugging, --address here runs everything in this process, one trial at a time and without Ray. An exception in a trial
+    then ends the run with its stack trace and exit status 1. It is neither retried nor recorded: the same command resumes that
+    trial. Nothing ends a trial that hangs, so breakpoints work.
+
     (*) Hours of the run's trials times their share of a GPU (resources.gpus); without GPUs, hours of trials. Failed attempts
     count, distances and the report do not. At the limit no more trials are started, those that run end at their next rungs,
     nothing is lost, and the exit status is 3.

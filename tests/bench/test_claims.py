@@ -84,7 +84,7 @@ def test_of_many_who_want_the_same_never_two_have_it(tmp_path: Path):
 
 HOLD = """
 import sys, time
-from bench.claims import Claims
+from bench.driver.claims import Claims
 from bench.store import open_store
 with Claims(open_store(sys.argv[1])) as one:
     print(one.take("a"), flush=True)

@@ -1,12 +1,16 @@
 """The stopping rule as a pure function: hand-made cells, and properties over random ones."""
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.driver import stopping
 from bench.driver.stopping import GO, Action, Curve, Verdict, audited, judge
 from bench.sweeps.spec import StoppingConfig
 
@@ -208,3 +212,20 @@ def test_the_cells_that_a_smaller_audit_chooses_are_among_a_larger_ones():
     names = [f"cell {i}" for i in range(500)]
     small, large = ({name for name in names if audited(name, share)} for share in (0.1, 0.3))
     assert small < large
+
+
+# -- a further rule ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_rule_of_the_book_stops_trials_once_it_is_in_the_registry(monkeypatch: pytest.MonkeyPatch):
+    """Here its setting is fixed; a real one is a line in `StoppingConfig`."""
+    page = (Path(__file__).resolve().parents[2] / "bench" / "README.md").read_text()
+    (text,) = (text for text in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL) if "(Rule)" in text)
+    names: dict[str, Any] = {}
+    exec(text, names)
+    monkeypatch.setattr(StoppingConfig, "ceiling", 100.0, raising=False)
+    curves = cell(a=[500.0], b=[1.0, 500.0, 500.0], c=[])
+    assert judge(curves, RUNGS, RULE)["a"] == Verdict(Action.WAIT, 50)
+    monkeypatch.setattr(stopping, "RULES", (*stopping.RULES, names["Ceiling"]))
+    verdicts = judge(curves, RUNGS, RULE)
+    assert verdicts == {"a": Verdict(Action.STOP, 50, "fid above 100"), "b": Verdict(Action.WAIT, 50), "c": GO}

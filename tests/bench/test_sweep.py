@@ -187,6 +187,17 @@ def test_a_sweep_that_is_interrupted_and_killed_ends_as_if_nothing_had_been(fini
     assert recorded.is_unique, "a finished trial ran again"
 
 
+def test_a_sweep_in_this_process_without_ray_has_the_same_values(finished: Path, tmp_path: Path):
+    """One trial at a time, with pauses and promotions, where the other run had two at a time on Ray."""
+    spec, store = tiny.write_spec(tmp_path, conditional=[False]), tmp_path / "store"
+    tiny.transfergan("run", spec, "--store", store, "--address", "here", cwd=tmp_path)
+    ended, values, distances = tiny.outcomes(store), tiny.values(store), tiny.distances(store)
+    assert len(ended) == 7
+    pd.testing.assert_frame_equal(ended, tiny.outcomes(finished / "store").loc[ended.index])
+    pd.testing.assert_series_equal(values, tiny.values(finished / "store").loc[list(ended.index)], check_exact=True)
+    pd.testing.assert_series_equal(distances, tiny.distances(finished / "store").loc[distances.index], check_exact=True)
+
+
 def test_generate_writes_what_the_checkpoint_knows(finished: Path):
     trials = open_store(str(finished / "store")).read("trials")
     for conditional in (False, True):
