@@ -1,8 +1,8 @@
 """Tuning: searches the best learning rate and budget of each strategy on a held-out target, before the sweep.
 
 A search is a plan like any other. Its trials, of kind "tune", are run, stopped early, stored and resumed like all trials; the
-settings of one strategy compete in a cell. The result is recorded with the search's plan. The sweep's trials contain the search's
-identity, and trials of one search are compared although their settings differ.
+settings of one strategy compete in a cell. The result is recorded with the search's plan. The sweep's trials contain the
+identity of the search, and trials with the same identity are compared although their settings differ.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Whole sweeps on a real Ray, through the command line: finished, repeated, interrupted, killed, and run by two at once."""
+"""Whole sweeps on a real Ray by the command line: finished, repeated, interrupted, killed, and run by two drivers together."""
 
 import json
 import signal
@@ -36,7 +36,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ray() -> Iterator[Path]:
-    """A short path for Ray's session, so that the test can tell its processes."""
+    """A short path for Ray's session, by which the test recognises its processes."""
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -80,7 +80,7 @@ def test_in_each_cell_the_rule_stops_the_worse_half_at_each_rung(finished: Path)
             assert set(cell.loc[cell["steps"] > rung, "key"]) == live
 
 
-def test_distances_are_there_for_real_images_and_for_every_generator(finished: Path):
+def test_distances_exist_for_real_images_and_for_every_generator(finished: Path):
     found = tiny.distances(finished / "store")
     pretrained = {row["key"]: row["source"] for row in planned(finished / "store") if row["kind"] == "pretrain"}
     ends = {(name, "digits", "") for name in ("numerals", "shapes")} | {(pretrained[k], "digits", k) for k in pretrained}
@@ -143,10 +143,10 @@ def test_a_second_run_starts_nothing(finished: Path):
     assert set(after) == set(before)
 
 
-def test_a_sweep_that_is_interrupted_and_killed_ends_as_if_nothing_had_been(finished: Path, tmp_path: Path, ray: Path):
+def test_a_sweep_that_is_interrupted_and_killed_ends_as_an_undisturbed_one(finished: Path, tmp_path: Path, ray: Path):
     """SIGINT to the driver, SIGKILL to the driver, SIGKILL to a worker; then the same command again.
 
-    All of it with one trial at a time, where what had been ran two: so nothing depends on that either.
+    One trial runs at a time, where the undisturbed sweep ran two; so the outcome does not depend on that either.
     """
     store = tmp_path / "store"
     arguments = ("run", tiny.write_spec(tmp_path, conditional=[False]), "--store", store, "--cpus", 1)
@@ -163,7 +163,7 @@ def test_a_sweep_that_is_interrupted_and_killed_ends_as_if_nothing_had_been(fini
 
     second = tiny.start(*arguments, cwd=tmp_path, ray=ray)
     tiny.wait_for(lambda: tiny.trial_rows(store) > reached)
-    assert tiny.processes(str(ray)), "Ray's processes cannot be told apart, so their end would show nothing"
+    assert tiny.processes(str(ray)), "Ray's processes are not recognised, so their end would show nothing"
     tiny.kill(second.pid)
     second.communicate()
     tiny.wait_for(lambda: not tiny.processes(str(ray)), 30)
@@ -198,7 +198,7 @@ def test_a_sweep_in_this_process_without_ray_has_the_same_values(finished: Path,
     pd.testing.assert_series_equal(distances, tiny.distances(finished / "store").loc[distances.index], check_exact=True)
 
 
-def test_generate_writes_what_the_checkpoint_knows(finished: Path):
+def test_generate_writes_images_of_conditional_and_unconditional_checkpoints(finished: Path):
     trials = open_store(str(finished / "store")).read("trials")
     for conditional in (False, True):
         key = trials.loc[(trials["kind"] == "adapt") & (trials["conditional"] == conditional), "key"].iloc[0]
@@ -212,7 +212,7 @@ def test_generate_writes_what_the_checkpoint_knows(finished: Path):
 
 
 def test_two_drivers_share_the_work_and_one_that_is_killed_is_replaced(finished: Path, tmp_path: Path, cluster: Cluster):
-    """Overlapping sweeps on one store: of some cells and of all. The driver of all is killed when both are at work."""
+    """Overlapping sweeps on one store, of some cells and of all. The driver of all cells is killed while both run."""
     cluster.add_node(num_cpus=1)
     tiny.write_spec(tmp_path, name="part", conditional=[False]).rename(tmp_path / "part.yaml")
     tiny.write_spec(tmp_path)
