@@ -207,7 +207,7 @@ class _Sweep:
         self._rungs = {key: trial.rungs for key, trial in plan.by_key.items()}
         self.legs = {key: (estimate.setup_seconds, *estimate.rung_seconds) for key, estimate in estimates.items()}
         ledger = Ledger.fresh(plan)
-        # A lost trial is taken again as soon as there is room: its back-off of seconds is nothing beside a leg.
+        # A lost trial is retried as soon as there is room: a back-off of seconds is negligible compared with a leg.
         self._driver = Driver(ledger, limit=_Barrier(ledger) if barrier else None, back_off=0.0, clock=lambda: 0.0)
 
     def take(self) -> str | None:

@@ -18,7 +18,7 @@ from trainers.common.errors import UserError
 
 
 def run_trials(driver: Driver) -> None:
-    """Run a driver's open trials to their ends, or as far as its limit allows.
+    """Run a driver's open trials to their ends, as far as its limit allows, or until an outcome cannot be written.
 
     Raises:
         UserError, StoreUnwritableError: as `bench.worker.trial.train`.
@@ -41,8 +41,6 @@ def run_trials(driver: Driver) -> None:
             except Exception as error:
                 error.add_note(_note(key))
                 raise
-    if driver.unwritable:
-        raise driver.unwritable
 
 
 def map_here(function: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, str | None]]:

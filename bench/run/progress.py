@@ -62,25 +62,27 @@ def _conditions(trial: TrialConfig) -> str:
 class Progress:
     """Shows a running sweep: a live table on a terminal, a line per event elsewhere."""
 
-    def __init__(self, ledger: Ledger, console: Console) -> None:
+    def __init__(self, ledger: Ledger, console: Console, *, live: bool = True) -> None:
+        """`live`: whether a terminal shows the live table."""
         self._ledger = ledger
         self._console = console
+        self._has_table = live and console.is_terminal
         self._started = time.monotonic()
         self._work_at_start = ledger.steps_left
         self._live = Live(console=console, refresh_per_second=2, get_renderable=self._render, transient=True)
 
     def __enter__(self) -> "Progress":
-        if self._console.is_terminal:
+        if self._has_table:
             self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._console.is_terminal:
+        if self._has_table:
             self._live.stop()
 
     def update(self, key: str, result: Mapping[str, Any] | None) -> None:
         """Print a trial's status; `result` is its report of a rung, or None if it ended otherwise."""
-        if self._console.is_terminal:
+        if self._has_table:
             return  # the live table refreshes itself
         trial, status = self._ledger.plan.by_key[key], self._ledger.status[key]
         what = f"{status:8} {describe(trial)}"

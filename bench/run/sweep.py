@@ -56,7 +56,7 @@ def run_sweep(
     """
     for line in reopen(plan, ledger, store):
         console.print(line, highlight=False, markup=False)
-    progress = Progress(ledger, console)
+    progress = Progress(ledger, console, live=address != HERE)  # a live table would get in the way of a debugger
     driver = Driver(ledger, store, progress.update, budget)
     driver.settle()
     if driver.unwritable:
@@ -64,7 +64,7 @@ def run_sweep(
     if not (ledger.open_trials() or distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
         return []
     prepare_domains(plan, console)
-    with _runner(plan.spec.resources, cpus, address) as (run_trials, mapped):
+    with _runner(plan.spec.resources, cpus, address) as (run_trials, map_calls):
         if ledger.open_trials():
             damaged = set(store.list_files("damaged"))
             with progress:
@@ -75,7 +75,7 @@ def run_sweep(
             raise driver.unwritable
         if ledger.open_trials():
             return []
-        return _measure_distances(plan, ledger, store, console, mapped)
+        return _measure_distances(plan, ledger, store, console, map_calls)
 
 
 def run_distances(
@@ -84,8 +84,8 @@ def run_distances(
     """Measure the distances between a plan's domains that the store lacks, and nothing else; see `run_sweep`."""
     if not (distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
         return []
-    with _runner(plan.spec.resources.model_copy(update={"gpus": 0.0}), cpus, address) as (_, mapped):  # they take no GPU
-        return _measure_distances(plan, ledger, store, console, mapped)
+    with _runner(plan.spec.resources.model_copy(update={"gpus": 0.0}), cpus, address) as (_, map_calls):  # they take no GPU
+        return _measure_distances(plan, ledger, store, console, map_calls)
 
 
 def prepare_domains(plan: Plan, console: Console) -> None:
@@ -103,12 +103,12 @@ def prepare_domains(plan: Plan, console: Console) -> None:
 RunTrials = Callable[[Driver], None]
 
 #: Calls a function with each of several arguments; yields the position of each that has ended, and why it failed or None.
-Mapped = Callable[[Callable[..., None], list[tuple[Any, ...]]], Iterator[tuple[int, str | None]]]
+MapCalls = Callable[[Callable[..., None], list[tuple[Any, ...]]], Iterator[tuple[int, str | None]]]
 
 
 @contextmanager
-def _runner(needed: ResourcesConfig, cpus: int | None, address: str) -> Iterator[tuple[RunTrials, Mapped]]:
-    """Provide for the block what runs trials and what runs other calls: in this process, or on Ray."""
+def _runner(needed: ResourcesConfig, cpus: int | None, address: str) -> Iterator[tuple[RunTrials, MapCalls]]:
+    """Yield the function that runs trials and the one that runs other calls, in this process or on Ray for the block."""
     if address == HERE:
         if cpus is not None:
             raise UserError("--cpus limits trials that run at the same time; leave it out with --address here, which runs one")
@@ -120,8 +120,8 @@ def _runner(needed: ResourcesConfig, cpus: int | None, address: str) -> Iterator
         yield tuner.run_trials, partial(tasks.map_tasks, resources=needed)
 
 
-def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Console, mapped: Mapped) -> list[str]:
-    """Measure the distances between a plan's domains that the store lacks, by `mapped`.
+def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Console, map_calls: MapCalls) -> list[str]:
+    """Measure the distances between a plan's domains that the store lacks, by `map_calls`.
 
     Returns:
         which could not be measured, and why.
@@ -130,7 +130,7 @@ def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Consol
     common = (store.address, spec.name, spec.evaluation.embedding, spec.gan.resolution)
 
     def run(function: Callable[..., None], arguments: list[tuple[Any, ...]], names: list[str]) -> None:
-        for ended, (i, error) in enumerate(mapped(function, arguments), 1):
+        for ended, (i, error) in enumerate(map_calls(function, arguments), 1):
             if error:
                 failures.append(f"{names[i]} failed: {error}")
             console.print(f"[{ended}/{len(arguments)}] {names[i]}", highlight=False, markup=False)

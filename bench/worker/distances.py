@@ -32,9 +32,9 @@ FIGURES = ("diversity", "spacing")
 def unembedded(plan: Plan, store: Store) -> list[str]:
     """Return the domains of a plan whose reference or figures the store lacks."""
     identity, resolution = embedding_identity(plan.spec.evaluation.embedding), plan.spec.gan.resolution
-    known = store.read("domains")
-    known = known[(known["embedding"] == identity) & (known["resolution"] == resolution)]
-    done = set(zip(known["domain"], known["figure"], strict=True))
+    rows = store.read("domains")
+    rows = rows[(rows["embedding"] == identity) & (rows["resolution"] == resolution)]
+    done = set(zip(rows["domain"], rows["figure"], strict=True))
     names = dict.fromkeys(trial.domain.name for trial in plan.trials)
     return [
         name
@@ -46,12 +46,12 @@ def unembedded(plan: Plan, store: Store) -> list[str]:
 
 def missing(plan: Plan, ledger: Ledger, store: Store) -> list[Task]:
     """Return the tasks whose distances the store lacks."""
-    known = store.read("distances")
+    rows = store.read("distances")
     identity = embedding_identity(plan.spec.evaluation.embedding)
-    known = known[(known["embedding"] == identity) & (known["resolution"] == plan.spec.gan.resolution)]
+    rows = rows[(rows["embedding"] == identity) & (rows["resolution"] == plan.spec.gan.resolution)]
     done = {
         (source, None if trial is None or trial != trial else trial, target, kind)  # a missing string may read as NaN
-        for source, trial, target, kind in zip(known["source"], known["trial"], known["target"], known["kind"], strict=True)
+        for source, trial, target, kind in zip(rows["source"], rows["trial"], rows["target"], rows["kind"], strict=True)
     }
     targets = tuple(dict.fromkeys(trial.domain.name for trial in plan.of_kind("adapt")))
     tasks: list[Task] = []
@@ -148,13 +148,13 @@ def measure(
 
 def between(plan: Plan, store: Store) -> list[dict[str, Any]]:
     """Return the distances between a plan's sources and targets: rows of table `distances` by target, in plan order."""
-    known = store.read("distances").drop(columns=["recorded_at", "sweep"])
+    rows = store.read("distances").drop(columns=["recorded_at", "sweep"])
     identity = embedding_identity(plan.spec.evaluation.embedding)
-    known = known[(known["embedding"] == identity) & (known["resolution"] == plan.spec.gan.resolution)]
+    rows = rows[(rows["embedding"] == identity) & (rows["resolution"] == plan.spec.gan.resolution)]
     sources = {name: i for i, name in enumerate(dict.fromkeys(trial.as_source.name for trial in _sources(plan)))}
     targets = {trial.domain.name for trial in plan.of_kind("adapt")}
-    rows: list[Any] = known.astype(object).where(known.notna(), None).to_dict("records")
-    chosen = [row for row in rows if row["source"] in sources and row["target"] in targets]
+    records: list[Any] = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    chosen = [row for row in records if row["source"] in sources and row["target"] in targets]
     return sorted(chosen, key=lambda row: (row["target"], row["trial"] or "", sources[row["source"]], KINDS.index(row["kind"])))
 
 

@@ -69,7 +69,9 @@ def run_here(plan: Plan, store: Store, *, retry_failed: bool = False) -> list[st
     store.write_sweep(plan.spec.name, record(plan))
     ledger = Ledger.open(plan, store, retry_failed=retry_failed)
     lines = list(reopen(plan, ledger, store))
-    in_process.run_trials(Driver(ledger, store))
+    driver = Driver(ledger, store)
+    in_process.run_trials(driver)
+    assert driver.unwritable is None
     return lines
 
 
