@@ -17,7 +17,7 @@ from bench.costs.budget import hours
 from bench.costs.estimate import Estimate
 from bench.costs.machines import Cluster, Outcome, Simulation, Work
 from bench.driver.ledger import ENDED, Ledger
-from bench.driver.loop import Driver, Retries, Unlimited
+from bench.driver.loop import Driver, Limit, Retries
 from bench.store import Store
 from bench.store.schema import FINISHED, by_step
 from bench.sweeps.plan import Plan
@@ -184,7 +184,7 @@ class _Grid:
         return dict(self._ends)
 
 
-class _Barrier(Unlimited):
+class _Barrier(Limit):
     """Allows no adaptation before all sources have ended."""
 
     def __init__(self, ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 from bench.driver.claims import Claims
 from bench.driver.ledger import ENDED, Ledger, Status
@@ -26,18 +26,16 @@ BACK_OFF = 2.0
 Listener = Callable[[str, Mapping[str, Any] | None], None]
 
 
-class Limit(Protocol):
-    """What a run may spend; `bench.costs.budget.Budget` is one.
+class Limit:
+    """No limit on what a run may spend; `bench.costs.budget.Budget` is a subclass with one.
 
     Attributes:
         slots: number of trials that can run at the same time.
+        refused: not None once a launch was refused, after which every launch is.
     """
 
-    slots: int
-
-    @property
-    def refused(self) -> float | None:
-        """Not None once a launch was refused, after which every launch is."""
+    slots: int = 1
+    refused: float | None = None
 
     def look(self) -> None:
         """Account for the time since the last call; called before the ledger changes."""
@@ -47,22 +45,6 @@ class Limit(Protocol):
 
     def allows(self, key: str) -> bool:
         """Return whether a trial may start, or go on from its rung."""
-
-
-class Unlimited:
-    """No limit."""
-
-    refused: float | None = None
-    slots = 1
-
-    def look(self) -> None:
-        """Account for nothing."""
-
-    def on_rung(self, key: str) -> None:
-        """Note nothing."""
-
-    def allows(self, key: str) -> bool:
-        """Return True."""
         return True
 
 
@@ -112,7 +94,7 @@ class Driver:
             clock: returns seconds, for the waits before retries.
         """
         self.ledger, self.store = ledger, store
-        self.limit: Limit = limit or Unlimited()
+        self.limit = limit or Limit()
         self.unwritable: StoreUnwritableError | None = None
         self._listener, self._clock = listener, clock
         self._recorder = None if store is None else Recorder(ledger, store)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bench.driver.ledger import Ledger
-from bench.driver.loop import Driver, Retries, Unlimited
+from bench.driver.loop import Driver, Limit, Retries
 from bench.store import Store, StoreUnwritableError, open_store
 from bench.sweeps.plan import Plan, make_plan
 from bench.sweeps.spec import SweepSpec
@@ -42,7 +42,7 @@ class Clock:
         return self.now
 
 
-class Allowance(Unlimited):
+class Allowance(Limit):
     """A limit of a number of launches; it notes the calls that precede a change of the ledger."""
 
     def __init__(self, launches: int) -> None:
