@@ -85,7 +85,7 @@ def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Va
                 values[key] = {rung: measured[key].get(rung, math.inf) for rung in trial.rungs}
                 continue
             merit = sum(random.Random(f"{seed} {cell} {of}").gauss() for of in (trial.strategy, trial.parent))  # noqa: S311
-            noise = random.Random(f"{seed} {key}")  # noqa: S311 - not a secret
+            noise = random.Random(f"{seed} {key}")  # noqa: S311 - no secret
             values[key] = {rung: merit + noise.gauss(0, 0.2) for rung in trial.rungs}
     return values
 

@@ -1,4 +1,4 @@
-"""Makes the plan of a sweep file, and the plan of the search that precedes it."""
+"""From a sweep file to a plan."""
 
 from typing import TYPE_CHECKING
 
@@ -11,19 +11,10 @@ if TYPE_CHECKING:
 
 
 def plan_of(spec: str, overrides: list[str] | None, store: str, *, plan_only: bool = False) -> "Plan":
-    """Return the plan of a sweep file or a preset, after decoding the images of the user's own domains.
+    """Return the plan of a sweep file or a preset, once the images of its own domains are decoded.
 
-    A sweep with `tuning` is planned as if it had none; see `search_of`.
-
-    Args:
-        spec: path of the sweep file, or the preset's name.
-        overrides: as of `bench.sweeps.spec.load_spec`.
-        store: URI of the store, which need not exist.
-        plan_only: whether nothing will be run here: absent data sets are then planned by the catalogue, and the embedding's
-            weights may be absent.
-
-    Raises:
-        UserError: the file or a domain cannot be used; the message names the file and the key.
+    Where it is to be tuned, the plan is that without (see `search_of`). With `plan_only`, data sets that are not here are
+    planned by what the catalogue says of them, and the embedding's weights need not be here.
     """
     from rich.console import Console
 
@@ -44,15 +35,15 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, *, plan_only: bo
             for name in dict.fromkeys(name for end in ends for name in domains(end) if not name.startswith(IMPORT)):
                 with within(key):
                     domain = find(name)
-                if name.partition(":")[0] in OWN:  # the number of images is only known once all files were decoded
+                if name.partition(":")[0] in OWN:  # how many of its files are images is known once all were decoded
                     make_ready(domain, loaded.gan.resolution, Console(stderr=True))
         imports = _imports((*loaded.sources, *held_out), store)
-        plan = make_plan(loaded, imports, find)
-    return share_gpus(plan, open_store(store) if loaded.resources.auto and store_exists(store) else None)
+        made = make_plan(loaded, imports, find)
+    return share_gpus(made, open_store(store) if loaded.resources.auto and store_exists(store) else None)
 
 
 def search_of(plan: "Plan", store: str, *, plan_only: bool = False) -> "Search | None":
-    """Return the search that precedes a sweep with `tuning`, or None without it; `plan_only` is that of `plan_of`."""
+    """Return the search that must come before a sweep, or None where its file asks for none; `plan_only` as of `plan_of`."""
     from bench.run.tuning import Search
     from trainers.domains import get
     from trainers.domains.absent import get_or_announced

@@ -148,13 +148,13 @@ def measure(
 
 def between(plan: Plan, store: Store) -> list[dict[str, Any]]:
     """Return the distances between a plan's sources and targets: rows of table `distances` by target, in plan order."""
-    rows = store.read("distances").drop(columns=["recorded_at", "sweep"])
+    known = store.read("distances").drop(columns=["recorded_at", "sweep"])
     identity = embedding_identity(plan.spec.evaluation.embedding)
-    rows = rows[(rows["embedding"] == identity) & (rows["resolution"] == plan.spec.gan.resolution)]
+    known = known[(known["embedding"] == identity) & (known["resolution"] == plan.spec.gan.resolution)]
     sources = {name: i for i, name in enumerate(dict.fromkeys(trial.as_source.name for trial in _sources(plan)))}
     targets = {trial.domain.name for trial in plan.of_kind("adapt")}
-    records: list[Any] = rows.astype(object).where(rows.notna(), None).to_dict("records")
-    chosen = [row for row in records if row["source"] in sources and row["target"] in targets]
+    rows: list[Any] = known.astype(object).where(known.notna(), None).to_dict("records")
+    chosen = [row for row in rows if row["source"] in sources and row["target"] in targets]
     return sorted(chosen, key=lambda row: (row["target"], row["trial"] or "", sources[row["source"]], KINDS.index(row["kind"])))
 
 

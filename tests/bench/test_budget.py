@@ -1,4 +1,4 @@
-"""A run's time is accounted, and a launch that would exceed the limit is refused; by a clock that the test sets."""
+"""The budget of a run: spent time is counted, and starts that would exceed the limit are refused. The tests set the clock."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,23 +32,23 @@ def clock() -> Clock:
 
 
 def fresh() -> Ledger:
-    """Return the ledger of three trials with three rungs each, of which nothing has run."""
+    """Return the ledger of three trials with two or three rungs each, none of which has run."""
     plan = tiny.make(sources=[], strategies=["scratch"], seeds=[0, 1, 2])
     return Ledger.fresh(plan)
 
 
 def known(ledger: Ledger) -> Mapping[str, Estimate]:
-    """Return estimates by which a set-up takes 2 seconds, and the three rungs 8, 10 and 20."""
+    """Return estimates of 2 seconds for the set-up, and 8, 10 and 20 for the three rungs."""
     return dict.fromkeys(ledger.plan.by_key, Estimate(2.0, (8.0, 10.0, 20.0)))
 
 
-def test_slots_are_held_from_start_to_pause_or_end_and_failed_attempts_count(clock: Clock):
+def test_slots_are_occupied_from_start_to_pause_or_end_and_failed_attempts_count(clock: Clock):
     ledger = fresh()
     budget, (one, two, _) = Budget(ledger, clock=clock), list(ledger.plan.by_key)
     for passed, event in (
-        (5, lambda: ledger.start(one)),  # nothing has run so far
+        (5, lambda: ledger.start(one)),  # nothing has run yet
         (10, lambda: ledger.start(two)),
-        (3, lambda: ledger.queue(two)),  # failed, and waits for its next attempt
+        (3, lambda: ledger.queue(two)),  # failed, and waits for its retry
         (7, lambda: ledger.start(two)),
         (1, lambda: ledger.pause(one)),
         (4, lambda: ledger.end(two, "done")),
@@ -60,7 +60,7 @@ def test_slots_are_held_from_start_to_pause_or_end_and_failed_attempts_count(clo
     assert budget.spent == 10 + 2 * 3 + 7 + 2 * 1 + 4
 
 
-def test_a_launch_counts_up_to_the_next_rung_in_addition_to_running_and_queued_trials(clock: Clock):
+def test_a_start_counts_to_the_next_rung_in_addition_to_running_and_queued_trials(clock: Clock):
     ledger = fresh()
     one, two, three = ledger.plan.by_key
     budget = Budget(ledger, 29.0, lambda: known(ledger), clock)
@@ -69,14 +69,14 @@ def test_a_launch_counts_up_to_the_next_rung_in_addition_to_running_and_queued_t
     ledger.start(one)
     assert budget.allows(two)
     ledger.queue(two)
-    clock.now += 6  # of the 10 that the first needs to its first rung
-    assert budget.allows(one), "it runs already"
+    clock.now += 6  # of the 10 seconds to the first rung
+    assert budget.allows(one), "it is running"
     assert not budget.allows(three)
     assert budget.refused == pytest.approx(6 + 4 + 10 + 10)
-    assert not budget.allows(two), "after one refusal every launch is refused"
+    assert not budget.allows(two), "after one refusal all are refused"
 
 
-def test_a_trial_goes_on_from_its_rung_only_as_far_as_there_is_room(clock: Clock):
+def test_a_trial_continues_from_its_rung_only_within_the_limit(clock: Clock):
     ledger = fresh()
     one, *_ = ledger.plan.by_key
     budget = Budget(ledger, 35.0, lambda: known(ledger), clock)
@@ -107,30 +107,30 @@ def test_without_estimates_no_more_trials_are_queued_than_there_are_slots(clock:
         assert budget.allows(key)
         ledger.start(key)
     assert not budget.allows(three)
-    assert budget.refused is None, "it may be later"
+    assert budget.refused is None, "it may be started later"
     clock.now += 20
     estimates |= known(ledger)
     ledger.reach(one, 2, 1.0)
     budget.on_rung(one)
     assert budget.allows(three)
     clock.now += 40
-    assert not budget.allows(three), "the limit has been passed"
+    assert not budget.allows(three), "the limit has been exceeded"
 
 
-def test_estimates_are_refreshed_when_more_trials_have_been_measured(clock: Clock):
-    """The first trial to reach a rung may have waited for caches that the others find filled."""
+def test_estimates_are_updated_when_more_trials_have_been_measured(clock: Clock):
+    """The first trial to reach a rung may have prepared what the others use."""
     ledger = fresh()
     one, two, _ = ledger.plan.by_key
-    later = [dict.fromkeys(ledger.plan.by_key, Estimate(2.0, (leg,) * 3)) for leg in (70.0, 20.0, 10.0)]
-    budget = Budget(ledger, 100.0, lambda: later.pop(0), clock, spent=25.0)
+    answers = [dict.fromkeys(ledger.plan.by_key, Estimate(2.0, (leg,) * 3)) for leg in (70.0, 20.0, 10.0)]
+    budget = Budget(ledger, 100.0, lambda: answers.pop(0), clock, spent=25.0)
     assert budget.allows(one)
     ledger.start(one)
-    for rung, remaining in ((2, 1), (4, 0)):
+    for rung, left in ((2, 1), (4, 0)):
         ledger.reach(one, rung, 1.0)
         budget.on_rung(one)
         assert budget.allows(one)
-        assert len(later) == remaining
-    assert budget.allows(two), "it would not be at 70 seconds"
+        assert len(answers) == left
+    assert budget.allows(two), "at 70 seconds it would be refused"
     clock.now += 65
     assert not budget.allows(two)
     assert budget.told().startswith(
@@ -138,8 +138,8 @@ def test_estimates_are_refreshed_when_more_trials_have_been_measured(clock: Cloc
     )
 
 
-def test_the_search_is_over_once_a_launch_has_been_refused(tmp_path: Path):
-    """If nothing runs, Ray would ask again for ever after None."""
+def test_the_search_is_finished_after_a_refused_start(tmp_path: Path):
+    """Ray asks again without end while nothing runs if the searcher returns None."""
     ledger, store = fresh(), open_store(str(tmp_path), create=True)
     driver = Driver(ledger, store, limit=Budget(ledger, 0.0))
     with driver.sharing():
