@@ -7,12 +7,15 @@ that hangs, and breakpoints work.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from bench.driver.loop import Driver
 from bench.driver.sharing import POLL
 from bench.store import StoreUnwritableError
+from bench.sweeps.spec import ResourcesConfig
 from bench.worker.trial import task, train
 from trainers.common.errors import UserError
 
@@ -25,7 +28,7 @@ def run_trials(driver: Driver) -> None:
         Exception: any other exception of a trial, with a note that names the trial. An OSError becomes the cause of a
             RuntimeError, because the command line prints an OSError without its stack trace.
     """
-    with driver.sharing():
+    with driver.sharing(), _threads(driver.ledger.plan.spec.resources):
         while not driver.over:
             key = driver.take()
             if key is None:  # other drivers run what is left
@@ -43,11 +46,23 @@ def run_trials(driver: Driver) -> None:
                 raise
 
 
-def map_here(function: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, str | None]]:
+def map_here(
+    function: Callable[..., None], arguments: Sequence[tuple[Any, ...]], resources: ResourcesConfig
+) -> Iterator[tuple[int, str | None]]:
     """Call `function(*arguments)` for each tuple of arguments in turn; yields as `bench.on_ray.tasks.map_tasks` does."""
-    for number, of_call in enumerate(arguments):
-        function(*of_call)
-        yield number, None
+    with _threads(resources):
+        for number, of_call in enumerate(arguments):
+            function(*of_call)
+            yield number, None
+
+
+@contextmanager
+def _threads(resources: ResourcesConfig) -> Iterator[None]:
+    """Limit the numerical libraries to a trial's CPU cores, as Ray does: their number of threads affects the last bits."""
+    import scipy.linalg  # noqa: F401 - its BLAS is only limited once it is loaded
+
+    with threadpool_limits(resources.cpus):
+        yield
 
 
 def _run(driver: Driver, key: str) -> None:

@@ -112,7 +112,7 @@ def _runner(needed: ResourcesConfig, cpus: int | None, address: str) -> Iterator
     if address == HERE:
         if cpus is not None:
             raise UserError("--cpus limits trials that run at the same time; leave it out with --address here, which runs one")
-        yield in_process.run_trials, in_process.map_here
+        yield in_process.run_trials, partial(in_process.map_here, resources=needed)
         return
     from bench.on_ray import cluster, tasks, tuner
 

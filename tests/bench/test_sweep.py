@@ -187,8 +187,12 @@ def test_a_sweep_that_is_interrupted_and_killed_ends_as_an_undisturbed_one(finis
     assert recorded.is_unique, "a finished trial ran again"
 
 
-def test_a_sweep_in_this_process_without_ray_has_the_same_values(finished: Path, tmp_path: Path):
+def test_a_sweep_in_this_process_without_ray_has_the_same_values(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """One trial at a time, with pauses and promotions, where the other run had two at a time on Ray."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # Ray sets them for its processes
+        monkeypatch.delenv(name, raising=False)
     spec, store = tiny.write_spec(tmp_path, conditional=[False]), tmp_path / "store"
     tiny.transfergan("run", spec, "--store", store, "--address", "here", cwd=tmp_path)
     ended, values, distances = tiny.outcomes(store), tiny.values(store), tiny.distances(store)
