@@ -38,7 +38,7 @@ AddressOption = Annotated[
         "--address",
         metavar="ADDRESS",
         help="Where trials run: local (a new Ray on this machine), HOST:PORT or auto (the Ray cluster that this machine is "
-        "part of), ray://HOST:10001 (a Ray cluster, from outside).",
+        "part of), ray://HOST:10001 (a Ray cluster, from outside), here (this process, without Ray, for debugging).",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -49,6 +49,10 @@ def run(
 
     If the sweep file has `tuning`, the search runs first (see `transfergan tune --help`).
 
+    For debugging, --address here runs everything in this process, one trial at a time and without Ray. An exception in a trial
+    then ends the run with its stack trace and exit status 1. It is neither retried nor recorded: the same command resumes that
+    trial. Nothing ends a trial that hangs, so breakpoints work.
+
     (*) The limit counts the hours of the trials times their share of a GPU (resources.gpus); without GPUs, the hours of the
     trials. Failed attempts count; distances and the report do not. At the limit no trial is started, running trials end at
     their next rung, no result is lost, and the exit status is 3.

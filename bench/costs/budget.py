@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from bench.costs.estimate import Estimate, rounded
 from bench.driver.ledger import Ledger
+from bench.driver.loop import Limit
 from bench.sweeps.spec import ResourcesConfig
 from trainers.common.errors import UserError
 
@@ -27,7 +28,7 @@ def unit(resources: ResourcesConfig) -> str:
     return "GPU-hours" if resources.gpus else "slot-hours"
 
 
-class Budget:
+class Budget(Limit):
     """Decides which trials may start, or continue past a rung.
 
     Attributes:

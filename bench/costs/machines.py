@@ -104,8 +104,8 @@ class Work(Protocol):
     def advance(self, job: str, leg: int) -> bool:
         """Note that a job has ended a leg; return whether it continues immediately."""
 
-    def lose(self, job: str, *, failed: bool) -> None:
-        """Note that a job was interrupted, finally if `failed`; otherwise it may be taken again."""
+    def lose(self, job: str, leg: int) -> None:
+        """Note that a job was interrupted in a leg; it may be taken again, or has failed."""
 
     def is_open(self) -> bool:
         """Return whether any job has not ended."""
@@ -125,21 +125,13 @@ class _Run:
 class Simulation:
     """The simulation of work on a cluster; usable for one run."""
 
-    def __init__(self, work: Work, cluster: Cluster, retries: int, seed: int) -> None:
-        """Create a simulation.
-
-        Args:
-            work: the jobs.
-            cluster: the machines.
-            retries: interruptions of a job in one leg after which the next one fails it.
-            seed: seed of the interruptions.
-        """
-        self._work, self._cluster, self._retries = work, cluster, retries
+    def __init__(self, work: Work, cluster: Cluster, seed: int) -> None:
+        """Create a simulation of jobs on machines; `seed` is that of the interruptions."""
+        self._work, self._cluster = work, cluster
         self._random = random.Random(seed)  # noqa: S311 - no secret
         self._busy = self._lost = 0.0
         self._interruptions = 0
         self._done: Counter[str] = Counter()  # completed legs by job
-        self._failures: Counter[tuple[str, int]] = Counter()  # interruptions by job and completed legs
         self._runs: dict[int, _Run] = {}  # by slot
         self._free = dict.fromkeys(reversed(range(cluster.slots)))  # the last one is used first, as its process may be running
         self._warm: set[int] = set()  # slots with a running process
@@ -204,9 +196,7 @@ class Simulation:
         for run in interrupted:
             self._busy += now - run.since
             self._lost += now - run.since
-            leg = run.job, self._done[run.job]
-            self._failures[leg] += 1
-            self._work.lose(run.job, failed=self._failures[leg] > self._retries)
+            self._work.lose(run.job, self._done[run.job])
         self._schedule(now + self._cluster.restart_seconds, "replacement", machine)
 
     def _slots(self, machine: int) -> range:

@@ -1,8 +1,8 @@
-"""What a sweep takes on many GPUs: a discrete-event simulation of its plan. A pure function; no Ray, no torch.
+"""Time and cost of a sweep on many GPUs, by a discrete-event simulation of its plan. A pure function without Ray and torch.
 
-Who starts, waits, stops or is blocked is decided by the ledger and the stopping rule that decide it in a real run; only time is
-made up. A trial takes the seconds that it is given: its set-up, then a leg up to each rung, where it leaves a checkpoint. Spot
-machines are lost by a Poisson process on each GPU, and with them the work since the last checkpoint of all trials there.
+The driver of a real run decides which trials start, wait, stop, are retried or are blocked; only time is simulated. A trial
+takes the estimated seconds: its set-up, then a leg up to each rung, where it leaves a checkpoint. Spot machines are lost by a
+Poisson process on each GPU, and with them the work since the last checkpoint of all trials there.
 """
 
 import math
@@ -18,7 +18,7 @@ from bench.costs.budget import hours
 from bench.costs.estimate import Estimate
 from bench.costs.machines import Cluster, Outcome, Simulation, Work
 from bench.driver.ledger import ENDED, Ledger
-from bench.driver.stopping import Action
+from bench.driver.loop import Driver, Limit, Retries
 from bench.store import Store
 from bench.store.schema import FINISHED, by_step
 from bench.sweeps.plan import Plan
@@ -29,14 +29,14 @@ Values = Mapping[str, Mapping[int, float]]
 
 
 class Schedule(StrEnum):
-    """How a sweep's work is cut down and ordered."""
+    """How the work of a sweep is reduced and ordered."""
 
     NAIVE = "naive"
-    """Every grid point for itself: it pre-trains its own source, duplicates run again, and nothing stops early."""
+    """Each grid point pre-trains its own source, duplicates run again, and no trial stops early."""
     BARRIER = "barrier"
-    """Sources are pre-trained once and duplicates collapse; adaptations wait for all sources, and run to their budgets."""
+    """Sources are pre-trained once and duplicates collapse; adaptations wait for all sources and run to their budgets."""
     OURS = "ours"
-    """An adaptation waits for its own source only, and the poor stop by the sweep's rule."""
+    """An adaptation waits only for its own source, and poor trials stop by the sweep's rules."""
 
 
 def simulate(
@@ -51,30 +51,30 @@ def simulate(
 
     Args:
         plan: the sweep.
-        estimates: what each trial takes, by key.
-        cluster: what it runs on.
-        values: of the stopping metric, see `stopping_values`; not needed without stopping.
-        schedule: how.
-        seed: of the interruptions.
+        estimates: the estimated seconds of each trial, by key.
+        cluster: the GPUs.
+        values: values of the stopping metric, see `stopping_values`; not needed without stopping.
+        schedule: how the work is ordered.
+        seed: seed of the interruptions.
     """
     work: Work
     if schedule is Schedule.NAIVE:
         work = _Grid(plan, estimates)
     else:
         work = _Sweep(plan, estimates, values, barrier=schedule is Schedule.BARRIER)
-    return Simulation(work, cluster, plan.spec.resources.retries, seed).run()
+    return Simulation(work, cluster, seed).run()
 
 
 def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Values:
-    """Return what the stopping rule will see of every adaptation: as measured, else made up.
+    """Return the values of the stopping metric for every adaptation: as measured, else drawn at random.
 
-    Made up is an order of merit: a method's is its strategy's and its source's, both normally distributed and equally wide, and
-    stays as it is from rung to rung, but for noise a fifth as wide; so a rule keeps its share, of whichever methods.
+    A drawn value is the sum of two standard normal merits, of the strategy and of the source in the cell, which are the same at
+    every rung, and of normal noise with standard deviation 0.2. So a rule keeps its share of the methods, whichever these are.
 
     Args:
         plan: the sweep.
-        store: what has been measured; only cells of which every trial has ended there count.
-        seed: of what is made up.
+        store: the store with measurements; only cells of which every trial has ended there are used.
+        seed: seed of the drawn values.
     """
     measured = {} if store is None else _measured(plan, store)
     values: dict[str, dict[int, float]] = {}
@@ -92,7 +92,7 @@ def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Va
 
 
 def _measured(plan: Plan, store: Store) -> dict[str, dict[int, float]]:
-    """Return the stopping metric by trial and rung, of trials that have ended; what lies beyond their ends is not there."""
+    """Return the stopping metric by trial and rung for the trials that have ended, up to their ends."""
     trials = store.read("trials")
     ended = set(trials["key"][trials["status"].isin(FINISHED)])
     values = by_step(store.read("measurements"), plan.spec.stopping.metric, ())
@@ -111,27 +111,28 @@ def compare(
 
     Args:
         plan, estimates, values, seed: as in `simulate`.
-        gpus: how many there are.
-        interruptions: per GPU-hour.
+        gpus: the numbers of GPUs.
+        interruptions: interruptions per GPU-hour.
 
     Raises:
-        UserError: a trial takes more GPUs than there are.
+        UserError: a trial takes more GPUs than the cluster has.
     """
     share = plan.spec.resources.gpus or 1.0  # a CPU machine's slots stand for GPUs
     for number in gpus:
         if number < share:
-            raise UserError(f"--gpus {number}: a trial takes {share:g} (resources.gpus); simulate as many or more")
+            raise UserError(f"--gpus {number}: a trial takes {share:g} (resources.gpus); simulate at least that many")
         cluster = Cluster(number, share, interruptions)
-        found = {each: simulate(plan, estimates, cluster, values, each, seed) for each in Schedule}
-        for schedule, outcome in found.items():
+        outcomes = {schedule: simulate(plan, estimates, cluster, values, schedule, seed) for schedule in Schedule}
+        ours = outcomes[Schedule.OURS]
+        for schedule, outcome in outcomes.items():
             yield {
                 "gpus": number,
                 "schedule": schedule.value,
                 "makespan_hours": outcome.makespan / 3600,
                 "idle": outcome.idle,
                 "hours": hours(outcome.busy, plan.spec.resources),
-                "times_ours": outcome.busy / found[Schedule.OURS].busy,
-                "makespan_times_ours": outcome.makespan / found[Schedule.OURS].makespan,
+                "times_ours": outcome.busy / ours.busy,
+                "makespan_times_ours": outcome.makespan / ours.makespan,
                 "interruptions": outcome.interruptions,
                 "lost_hours": hours(outcome.lost, plan.spec.resources),
                 **{status: outcome.ends.get(status, 0) for status in ("done", "stopped", "failed", "blocked")},
@@ -139,14 +140,14 @@ def compare(
 
 
 def savings(plan: Plan, estimates: Mapping[str, Estimate], values: Values) -> dict[str, float]:
-    """Return the hours (see `bench.budget.hours`) that a sweep takes with each saving, one after the other."""
+    """Return the hours (see `bench.costs.budget.hours`) of a sweep as savings are added one after the other."""
     share = plan.spec.resources.gpus or 1.0
     one = Cluster(math.ceil(share), share)
-    naive, barrier, ours = (simulate(plan, estimates, one, values, each).busy for each in Schedule)
-    seconds = {key: each.seconds() for key, each in estimates.items()}
+    naive, barrier, ours = (simulate(plan, estimates, one, values, schedule).busy for schedule in Schedule)
+    seconds = {key: estimate.seconds() for key, estimate in estimates.items()}
     shared = sum(seconds[trial.key] for trial in plan.of_kind("pretrain")) + sum(seconds[key] for key in plan.grid)
-    found = {"naive": naive, "sources_once": shared, "collapsed": barrier, "stopped": ours}
-    return {name: hours(each, plan.spec.resources) for name, each in found.items()}
+    busy = {"naive": naive, "sources_once": shared, "collapsed": barrier, "stopped": ours}
+    return {name: hours(total, plan.spec.resources) for name, total in busy.items()}
 
 
 class _Grid:
@@ -155,10 +156,11 @@ class _Grid:
     def __init__(self, plan: Plan, estimates: Mapping[str, Estimate]) -> None:
         chains: dict[str | None, tuple[float, ...]] = {None: ()}
         for key, trial in plan.by_key.items():  # sources come before what starts from them
-            own = () if trial.imported else (estimates[key].setup_seconds, *estimates[key].rung_seconds)
-            chains[key] = chains[trial.parent] + own
+            legs = () if trial.imported else (estimates[key].setup_seconds, *estimates[key].rung_seconds)
+            chains[key] = chains[trial.parent] + legs
         self.legs = {f"{key} {number}": chains[key] for number, key in enumerate(plan.grid)}
         self._waiting = deque(self.legs)
+        self._retries = Retries(plan.spec.resources.retries)
         self._ends: Counter[str] = Counter()
 
     def take(self) -> str | None:
@@ -170,8 +172,8 @@ class _Grid:
         self._ends["done"] += 1
         return False
 
-    def lose(self, job: str, *, failed: bool) -> None:
-        if failed:
+    def lose(self, job: str, leg: int) -> None:
+        if self._retries.wait(job, leg) is None:
             self._ends["failed"] += 1
         else:
             self._waiting.appendleft(job)
@@ -183,50 +185,51 @@ class _Grid:
         return dict(self._ends)
 
 
+class _Barrier(Limit):
+    """Allows no adaptation before all sources have ended."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._sources = {trial.key for trial in ledger.plan.of_kind("pretrain")}
+
+    def allows(self, key: str) -> bool:
+        """Return whether a trial is a source, or all sources have ended."""
+        return key in self._sources or all(self._ledger.status[source] in ENDED for source in self._sources)
+
+
 class _Sweep:
-    """A plan's trials, as the ledger releases, pauses, promotes and stops them."""
+    """A plan's trials, as the driver releases, pauses, promotes, retries and stops them."""
 
     def __init__(self, plan: Plan, estimates: Mapping[str, Estimate], values: Values, *, barrier: bool) -> None:
         if barrier:
             spec = plan.spec
             plan = replace(plan, spec=spec.model_copy(update={"stopping": spec.stopping.model_copy(update={"rule": "none"})}))
-        self._values = values
+        self._values, self._metric = values, plan.spec.stopping.metric
         self._rungs = {key: trial.rungs for key, trial in plan.by_key.items()}
-        self._first = {trial.key for trial in plan.of_kind("pretrain")} if barrier else set()
-        self.legs = {key: (each.setup_seconds, *each.rung_seconds) for key, each in estimates.items()}
-        self._ledger = Ledger.fresh(plan)
+        self.legs = {key: (estimate.setup_seconds, *estimate.rung_seconds) for key, estimate in estimates.items()}
+        ledger = Ledger.fresh(plan)
+        # A lost trial is retried as soon as there is room: a back-off of seconds is negligible compared with a leg.
+        self._driver = Driver(ledger, limit=_Barrier(ledger) if barrier else None, back_off=0.0, clock=lambda: 0.0)
 
     def take(self) -> str | None:
-        ledger = self._ledger
-        key = ledger.next_promoted() or ledger.next_ready()
-        if key is None or (key not in self._first and any(ledger.status[each] not in ENDED for each in self._first)):
-            return None
-        ledger.start(key)
+        key = self._driver.take()
+        if key is not None:
+            self._driver.start(key)
         return key
 
     def advance(self, job: str, leg: int) -> bool:
         if leg == 0:
             return True
-        ledger, rung = self._ledger, self._rungs[job][leg - 1]
-        ledger.reach(job, rung, self._values[job][rung] if job in self._values else math.inf)
-        if leg < len(self._rungs[job]):
-            ledger.pause(job)  # as `bench.scheduler` does
-        else:
-            ledger.end(job, "done")
-        ledger.settle()
-        if ledger.status[job] == "paused" and ledger.verdict(job).action is Action.GO:
-            ledger.start(job)
-        return ledger.status[job] == "running"
+        rung = self._rungs[job][leg - 1]
+        status = "running" if leg < len(self._rungs[job]) else "done"
+        value = self._values[job][rung] if job in self._values else math.inf
+        return self._driver.rung(job, {"status": status, "steps": rung, self._metric: value}) == "running"
 
-    def lose(self, job: str, *, failed: bool) -> None:
-        if failed:
-            self._ledger.end(job, "failed", "interrupted too often")
-            self._ledger.settle()
-        else:
-            self._ledger.reopen(job, self._ledger.last_rung(job))
+    def lose(self, job: str, leg: int) -> None:
+        self._driver.fail(job, "interrupted too often")
 
     def is_open(self) -> bool:
-        return self._ledger.is_open()
+        return self._driver.ledger.is_open()
 
     def ends(self) -> Mapping[str, int]:
-        return Counter(self._ledger.status.values())
+        return Counter(self._driver.ledger.status.values())

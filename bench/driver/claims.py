@@ -1,12 +1,12 @@
-"""Who works on which trial, where several drivers share a store: claims that end with their driver, however that ends.
+"""Claims on trials by the drivers that share a store; a claim ends with its driver, however that ends.
 
-A driver claims a trial before it starts it, and lets go of it when the trial has ended. Nothing here needs more of the store
-than that a file, once written, is listed: object stores have no locks. A claim holds if the claimant, having written it, sees
-nobody else's; two who see each other both withdraw, and try again later. A driver lives as long as its heartbeat changes, by
-the clock of whoever watches, so that clocks may differ and jump; on the watcher's own machine, as long as its process does.
+A driver claims a trial before it starts it, and releases it when the trial has ended. The store only has to list a file once it
+is written, because object stores have no locks. A claim is valid if its driver, after writing it, sees no other claim on the
+trial; two drivers that see each other's claims both withdraw and try again later. A driver is alive as long as its heartbeat
+changes by the clock of the observer, so clocks may differ and jump; on the observer's machine, as long as its process exists.
 
-Should two drivers run one trial all the same (one was suspended, and went on), no harm is done but to the bill: equal trials
-measure the same, and equal rows read as one.
+If two drivers run one trial all the same (one was suspended and resumed), only compute is wasted: equal trials measure the same
+values, and equal rows read as one.
 """
 
 import json
@@ -28,19 +28,19 @@ LEASE = 60.0
 
 
 class Claims:
-    """One driver's claims in a store; they are let go when the block ends."""
+    """One driver's claims in a store, as a context manager that releases them at the end of the block."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._driver = uuid.uuid4().hex
         self._held: set[str] = set()
-        self._seen: dict[str, tuple[bytes, float]] = {}  # of other drivers: the last heartbeat, and since when
+        self._seen: dict[str, tuple[bytes, float]] = {}  # by other driver: its last heartbeat, and when it was first seen
         self._beats = 0
         self._ended = threading.Event()
-        self._heart = threading.Thread(target=self._live, daemon=True)
+        self._heart = threading.Thread(target=self._keep_alive, daemon=True)
 
     def __enter__(self) -> "Claims":
-        self._clear_away()
+        self._delete_dead()
         self._beat()
         self._heart.start()
         return self
@@ -51,7 +51,7 @@ class Claims:
         for key in self.held:
             self.free(key)
         self._store.delete_file(_heartbeat(self._driver))
-        self._clear_away()
+        self._delete_dead()
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -59,43 +59,43 @@ class Claims:
         return tuple(self._held)
 
     def take(self, key: str) -> bool:
-        """Claim a trial; False where another live driver has it."""
+        """Claim a trial; return False if another live driver has it."""
         if key in self.elsewhere():
             return False
         self._store.write_file(_claim(key, self._driver), b"")
         self._held.add(key)
-        if key in self.elsewhere():  # who came between sees this claim as well, and withdraws
+        if key in self.elsewhere():  # a driver that claimed it in between sees this claim, and withdraws too
             self.free(key)
             return False
         return True
 
     def free(self, key: str) -> None:
-        """Let go of a trial, claimed or not."""
+        """Release a trial, whether it is claimed or not."""
         if key in self._held:
             self._held.remove(key)
             self._store.delete_file(_claim(key, self._driver))
 
     def elsewhere(self) -> set[str]:
-        """Return the trials that other live drivers have claimed; what dead ones have claimed is cleared away."""
-        found = set()
-        for name in self._store.list_files("claims"):  # no more than are being worked on
+        """Return the trials that other live drivers have claimed; delete the claims of dead ones."""
+        claimed = set()
+        for name in self._store.list_files("claims"):  # as many as there are running trials
             key, _, driver = name.removeprefix("claims/").partition(".")
             if driver == self._driver:
                 continue
-            if self._lives(driver):
-                found.add(key)
+            if self._is_alive(driver):
+                claimed.add(key)
             else:
                 self._store.delete_file(name)
                 self._store.delete_file(_heartbeat(driver))
-        return found
+        return claimed
 
-    def _clear_away(self) -> None:
-        """Delete the heartbeats of drivers that died before they claimed anything, or after."""
+    def _delete_dead(self) -> None:
+        """Delete the heartbeats of dead drivers, which may have no claims."""
         for name in self._store.list_files("drivers"):
-            if not self._lives(name.removeprefix("drivers/").removesuffix(".json")):
+            if not self._is_alive(name.removeprefix("drivers/").removesuffix(".json")):
                 self._store.delete_file(name)
 
-    def _lives(self, driver: str) -> bool:
+    def _is_alive(self, driver: str) -> bool:
         try:
             beat = self._store.read_file(_heartbeat(driver))
         except FileNotFoundError:
@@ -107,14 +107,14 @@ class Claims:
             return True
         return now - since < LEASE and not _is_dead_here(beat)
 
-    def _live(self) -> None:
+    def _keep_alive(self) -> None:
         while not self._ended.wait(BEAT):
             self._beat()
 
     def _beat(self) -> None:
         self._beats += 1
         beat = {"beats": self._beats, "machine": _machine(), "process": _process(os.getpid())}
-        with suppress(StoreUnwritableError):  # whoever writes what matters tells of it
+        with suppress(StoreUnwritableError):  # a write of results reports it
             self._store.write_file(_heartbeat(self._driver), json.dumps(beat).encode())
 
 
@@ -127,7 +127,7 @@ def _heartbeat(driver: str) -> str:
 
 
 def _machine() -> str:
-    """Return an identity of where process numbers hold, since the machine was last started; "" where the system tells none."""
+    """Return an identity of the machine's current boot and process namespace; "" if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -135,7 +135,7 @@ def _machine() -> str:
 
 
 def _process(pid: int) -> list[int]:
-    """Return a process's number and when it started, for numbers are used again; [] where there is none."""
+    """Return a process's number and its start time, because numbers are reused; [] if there is no such process."""
     try:
         return [pid, int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])]
     except (OSError, ValueError, IndexError):
@@ -143,10 +143,10 @@ def _process(pid: int) -> list[int]:
 
 
 def _is_dead_here(beat: bytes) -> bool:
-    """Say whether a heartbeat is of a process of this machine that has gone."""
+    """Return whether a heartbeat comes from a process of this machine that no longer exists."""
     try:
-        said = json.loads(beat)
-        machine, process = said["machine"], said["process"]
+        details = json.loads(beat)
+        machine, process = details["machine"], details["process"]
         return bool(machine and process) and machine == _machine() and _process(int(process[0])) != process
     except (ValueError, KeyError, TypeError, IndexError):
         return False

@@ -1,17 +1,17 @@
-"""The ledger: what has become of every planned trial, and what may happen next.
+"""The ledger: the state of every planned trial, and which trials may start or go on.
 
-Plain data, no Ray: it is built from the plan and the store, told of every rung and every end, and asked which trials may
-start. Built anew from the store after a restart it gives the same answers, for nothing in it depends on time or order.
+Plain data without Ray. It is built from the plan and the store and updated at every event. Nothing in it depends on time or
+order, so a ledger rebuilt from the store after a restart gives the same answers.
 
-What is asked at every step of a sweep is kept up to date at every event, so that a sweep of many trials is no slower for each;
-an event costs what the cell has of trials, or a source of children.
+What a sweep asks at every step is updated at every event, so that the cost per trial does not grow with the sweep: an event
+costs time proportional to the trials of its cell, or to the children of its source.
 """
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from bench.driver.ordered import InOrder
 from bench.driver.stopping import GO, Action, Curve, Verdict, judge
 from bench.store import Store
 from bench.store.schema import by_step
@@ -20,13 +20,13 @@ from trainers.config.trial import TrialConfig
 
 Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"]
 
-#: Nothing more will happen to a trial of these statuses in this run.
+#: Final statuses in this run.
 ENDED: frozenset[Status] = frozenset({"done", "stopped", "diverged", "failed", "blocked"})
 
-#: Ends that the stopping rule is told of; others change nothing for the rest of the cell.
-_TELLING: frozenset[Status] = frozenset({"diverged", "failed", "blocked"})
+#: Ends that change the verdicts on the rest of the cell.
+_AFFECT_CELL: frozenset[Status] = frozenset({"diverged", "failed", "blocked"})
 
-#: Ends of a source that leave its children without one.
+#: Ends of a source that block its children.
 _LOST: frozenset[Status] = frozenset({"failed", "diverged", "blocked"})
 
 
@@ -36,11 +36,11 @@ class Ledger:
 
     Attributes:
         plan: the sweep's trials.
-        status: of each trial, by key; to be read, and changed by events only.
+        status: status of each trial by key; only events change it.
         values: the stopping metric by trial key and rung.
-        diversity: of the samples, by trial key and rung.
-        reasons: why a trial failed, diverged or is blocked.
-        ends: the trials that have ended since the ledger was opened, in that order.
+        diversity: diversity of the samples by trial key and rung.
+        reasons: why a trial failed, diverged, stopped or is blocked, by key.
+        ends: keys of the trials that have ended since the ledger was opened, in the order of their ends.
         steps_left: generator steps up to the budgets of the trials that have not ended.
     """
 
@@ -57,7 +57,7 @@ class Ledger:
     def __post_init__(self) -> None:
         self._order = order = {key: i for i, key in enumerate(self.plan.by_key)}
         self._having: dict[Status, set[str]] = {status: set() for status in get_args(Status)}
-        self._ready, self._promoted, self._due = InOrder(order), InOrder(order), InOrder(order)
+        self._ready, self._promoted, self._due = _Ordered(order), _Ordered(order), _Ordered(order)
         self._steps_left = dict.fromkeys(order, 0)
         self._children: dict[str, list[str]] = {}
         for key, trial in self.plan.by_key.items():
@@ -71,14 +71,14 @@ class Ledger:
 
     @classmethod
     def fresh(cls, plan: Plan) -> "Ledger":
-        """Return the ledger of a plan of which nothing has run, but for imported sources."""
+        """Return the ledger of a plan of which nothing has run; imported sources are done."""
         return cls(
             plan, {key: "done" if t.imported else "pending" for key, t in plan.by_key.items()}, {k: {} for k in plan.by_key}
         )
 
     @classmethod
     def open(cls, plan: Plan, store: Store, *, retry_failed: bool = False) -> "Ledger":
-        """Return the ledger of a plan as the store has it; with `retry_failed`, failed trials are pending again."""
+        """Return the ledger of a plan as recorded in the store; with `retry_failed`, failed trials are pending again."""
         trials = store.read("trials")
         measured = store.read("measurements")
         measured = measured[measured["trial"].isin(plan.by_key.keys()) & (measured["step"] > 0)]
@@ -93,64 +93,64 @@ class Ledger:
                 if isinstance(row["error"], str):  # a missing string reads as NaN
                     reasons[key] = row["error"]
             elif ended in ("stopped", "blocked"):
-                # It stays so only if this sweep says so too: a larger cell may want more of a stopped trial.
+                # It keeps this status only if this sweep decides the same: a larger cell may continue a stopped trial.
                 recorded[key] = ended
         return cls(plan, status, values, diversity, reasons, _recorded=recorded)
 
     # -- questions --------------------------------------------------------------------------------------------------
 
     def verdict(self, key: str) -> Verdict:
-        """Return what the stopping rule says of a trial; a pretrain trial always goes on."""
+        """Return the verdict of the stopping rules on a trial; a pretrain trial always goes on."""
         return self._verdicts.get(key, GO)
 
     def ready(self) -> list[str]:
-        """Return the pending trials that may start now: the source is there, and the cell does not hold them back."""
+        """Return the pending trials that may start now, in plan order: their source is done and their cell does not wait."""
         return list(self._ready)
 
     def next_ready(self) -> str | None:
-        """Return the first of them in the plan's order."""
+        """Return the first trial of `ready`, or None."""
         return self._ready.first()
 
     def next_promoted(self) -> str | None:
-        """Return the first paused trial, in the plan's order, that its cell lets go on."""
+        """Return the first paused trial, in plan order, that may go on, or None."""
         return self._promoted.first()
 
     def having(self, *statuses: Status) -> list[str]:
-        """Return the trials that have one of the statuses, in the plan's order."""
+        """Return the trials that have one of the statuses, in plan order."""
         return sorted((key for status in statuses for key in self._having[status]), key=self._order.__getitem__)
 
     def open_trials(self) -> list[str]:
-        """Return the trials that have not ended, in the plan's order."""
+        """Return the trials that have not ended, in plan order."""
         return [key for key, status in self.status.items() if status not in ENDED]
 
     def is_open(self) -> bool:
-        """Whether any trial has not ended."""
+        """Return whether any trial has not ended."""
         return self.ended < len(self.status)
 
     @property
     def ended(self) -> int:
-        """How many trials have ended."""
+        """Number of trials that have ended."""
         return self.count(*ENDED)
 
     def stalled(self) -> bool:
-        """Whether trials are open and none of them can move: a bug, to be told rather than waited on for ever."""
+        """Return whether trials are open but none of them can move, which is a bug."""
         moving = self.count("queued", "running", "elsewhere") or self._ready or self._promoted
         return self.is_open() and not moving
 
     def count(self, *statuses: Status) -> int:
-        """Return how many trials have one of the statuses."""
+        """Return the number of trials that have one of the statuses."""
         return sum(len(self._having[status]) for status in statuses)
 
     def last_rung(self, key: str) -> int:
-        """Return the last rung that a trial has been measured at, 0 before the first."""
+        """Return the last rung at which a trial was measured, 0 before the first."""
         return max(self.values[key], default=0)
 
     def rungs(self, cell: str) -> tuple[int, ...]:
-        """Return the rungs of a cell: of those of its trials that have the largest budget."""
+        """Return the rungs of a cell: those of its trial with the largest budget."""
         return max((self.plan.by_key[key].rungs for key in self.plan.cells[cell]), key=lambda rungs: rungs[-1])
 
     def curves(self, cell: str) -> list[Curve]:
-        """Return what the stopping rule is told of a cell's trials, in the plan's order."""
+        """Return the curves of a cell's trials, in plan order, for the stopping rules."""
         rungs, trials = self.rungs(cell), map(self.plan.by_key.__getitem__, self.plan.cells[cell])
         return [
             Curve(
@@ -168,7 +168,7 @@ class Ledger:
     # -- events -----------------------------------------------------------------------------------------------------
 
     def queue(self, key: str) -> None:
-        """Note that a trial will run as soon as there is room for it."""
+        """Note that a trial will run as soon as there are resources for it."""
         self._set(key, "queued")
 
     def start(self, key: str) -> None:
@@ -176,11 +176,11 @@ class Ledger:
         self._set(key, "running")
 
     def pause(self, key: str) -> None:
-        """Note that a trial waits at its checkpoint for its cell."""
+        """Note that a trial waits at its checkpoint."""
         self._set(key, "paused")
 
     def reach(self, key: str, rung: int, value: float, diversity: float | None = None) -> None:
-        """Note a trial's value of the stopping metric at a rung, and how diverse its samples are."""
+        """Note a trial's value of the stopping metric at a rung, and the diversity of its samples."""
         self.values[key][rung] = value
         if diversity is not None:
             self.diversity.setdefault(key, {})[rung] = diversity
@@ -192,17 +192,16 @@ class Ledger:
         if reason:
             self.reasons[key] = reason
         self._set(key, status)
-        if status in _TELLING:
+        if status in _AFFECT_CELL:
             self._judge(self.plan.by_key[key].cell)
 
-    def leave(self, key: str) -> None:
-        """Note that another driver works on a trial."""
+    def hand_over(self, key: str) -> None:
+        """Note that another driver runs a trial."""
         self._set(key, "elsewhere")
 
-    def hear(self, store: Store, free: Iterable[str]) -> None:
-        """Take in what the store knows by now of the trials elsewhere; those in `free`, which nobody has, are pending again."""
-        now = Ledger.open(self.plan, store)
-        freed = set(free)
+    def update_elsewhere(self, store: Store, free: Iterable[str]) -> None:
+        """Update the trials that other drivers run from the store; those in `free`, claimed by no driver, are pending again."""
+        now, freed = Ledger.open(self.plan, store), set(free)
         for key in self.having("elsewhere"):
             self.values[key] |= now.values[key]
             self.diversity[key] = now.diversity[key]
@@ -218,7 +217,7 @@ class Ledger:
             self._refresh(key)
 
     def reopen(self, key: str, last: int) -> None:
-        """Note that a trial must go on from step `last`, or begin anew from 0: what the store had of it later is lost."""
+        """Note that a trial must resume from step `last`, or start again from 0: later results are lost from the store."""
         self.values[key] = {rung: value for rung, value in self.values[key].items() if rung <= last}
         self.reasons.pop(key, None)
         self._recorded.pop(key, None)
@@ -227,9 +226,9 @@ class Ledger:
         self._refresh(key)
 
     def settle(self) -> list[str]:
-        """Mark the trials that the rule stops, or a failed source blocks; return those the store does not know so yet.
+        """End the trials that the rules stop or that a lost source blocks; return those not yet recorded so in the store.
 
-        To be called after every event, and once at the start.
+        Call it after every event, and once at the start.
         """
         settled = []
         while (key := self._due.first()) is not None:
@@ -242,7 +241,7 @@ class Ledger:
             settled.append(key)
         return [key for key in sorted(settled, key=self._order.__getitem__) if self._recorded.get(key) != self.status[key]]
 
-    # -- inside -----------------------------------------------------------------------------------------------------
+    # -- internals ---------------------------------------------------------------------------------------------------
 
     def _set(self, key: str, status: Status) -> None:
         former = self.status[key]
@@ -258,7 +257,7 @@ class Ledger:
             self._refresh(child)
 
     def _refresh(self, key: str) -> None:
-        """Bring up to date what a trial's status, its parent's, its verdict and its values decide."""
+        """Update what depends on a trial's status, its parent's status, its verdict and its values."""
         status, action = self.status[key], self.verdict(key).action
         parent = self.plan.by_key[key].parent
         of_parent = "done" if parent is None else self.status[parent]
@@ -280,13 +279,42 @@ class Ledger:
 
 
 def held(values: dict[int, float], budget: int, rungs: Iterable[int]) -> dict[int, float]:
-    """Return a trial's values by rung; one that has ended at its budget, before others of its cell, keeps its last value."""
+    """Return a trial's values by rung; the value at its budget, if reached, stands for the later rungs of its cell."""
     if budget not in values:
         return values
     return values | {rung: values[budget] for rung in rungs if rung > budget}
 
 
 def _method(trial: TrialConfig) -> str:
-    """Return what a trial is, but for its seed, among those of its cell."""
+    """Return the name that a trial shares with the other seeds of its method in its cell."""
     name = f"{trial.strategy} {trial.source and trial.source.name}"
     return name if trial.kind == "adapt" else f"{name} {trial.training.generator_lr} {trial.training.steps}"
+
+
+class _Ordered:
+    """A set of names with a fast `first`: a heap with lazy deletion. `order` has the position of every possible member."""
+
+    def __init__(self, order: dict[str, int]) -> None:
+        self._order = order
+        self._members: set[str] = set()
+        self._heap: list[tuple[int, str]] = []  # every member, and some former ones
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._members, key=self._order.__getitem__))
+
+    def keep(self, key: str, wanted: bool) -> None:
+        """Make a name a member if it is wanted, else remove it."""
+        if not wanted:
+            self._members.discard(key)
+        elif key not in self._members:
+            self._members.add(key)
+            heapq.heappush(self._heap, (self._order[key], key))
+
+    def first(self) -> str | None:
+        """Return the first member, or None."""
+        while self._heap and self._heap[0][1] not in self._members:
+            heapq.heappop(self._heap)
+        return self._heap[0][1] if self._heap else None

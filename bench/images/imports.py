@@ -71,9 +71,8 @@ def record(store: Store, trial: TrialConfig, fitting: "Fitting") -> Mapping[str,
     if not store.has_file(real):
         store.write_file(real, real_grid(trial.domain.name, trial.gan.resolution))
     store.write_file(checkpoint, rung.checkpoint)
-    columns = {"steps": 0, "seconds": rung.seconds, "peak_memory_mib": rung.peak_memory_mib}
-    files = {"checkpoint": checkpoint, "samples": samples, "real_samples": real}
-    row = outcome_row(trial, "done", record_environment(store, SWEEP), **columns, **files)
+    environment = record_environment(store, SWEEP)
+    row = outcome_row(trial, "done", environment, rung.report, checkpoint=checkpoint, samples=samples, real_samples=real)
     store.append("trials", SWEEP, [row])
     return rung.report
 

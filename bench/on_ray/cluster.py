@@ -1,4 +1,4 @@
-"""Start or join a Ray cluster; refusals are one line."""
+"""Starts or joins a Ray cluster; turns its errors into one line."""
 
 import logging
 import socket
@@ -12,21 +12,21 @@ from bench.on_ray.jobs import ACCESS
 from bench.sweeps.spec import ResourcesConfig
 from trainers.common.errors import UserError, first_line
 
-#: By a custom resource of this name the head of a cluster that starts machines as they are needed says how many it may start.
+#: Custom resource of the head of an autoscaling cluster: the number of machines that it may start.
 MAX_WORKERS = "max_workers"
 
 
 @contextmanager
 def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "local") -> Iterator[None]:
-    """Start Ray on this machine for the block, and shut down what was started; or join a cluster that is up, and leave it.
+    """Start Ray on this machine for the block and shut it down afterwards, or join a running cluster and leave it.
 
     Args:
-        needed: what one trial takes.
-        cpus: CPU cores that trials may use together on this machine; None for all.
-        address: "local", or a running cluster's as HOST:PORT, or "auto" for the one that this machine belongs to.
+        needed: resources of one trial.
+        cpus: CPU cores that all trials together may use on this machine; None for all.
+        address: "local", or HOST:PORT of a running cluster, or "auto" for the cluster that this machine belongs to.
 
     Raises:
-        UserError: there is no such cluster, or one trial needs more than there is.
+        UserError: there is no such cluster, or one trial needs more resources than it has.
     """
     if address != "local" and cpus is not None:
         raise UserError("--cpus limits what is started on this machine; leave it out with --address")
@@ -36,12 +36,12 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
             log_to_driver=False, logging_level=logging.CRITICAL,
         )  # fmt: skip
     try:
-        there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
+        available = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
         for key, kind in (("cpus", "CPU"), ("gpus", "GPU")):
             wanted = getattr(needed, key)
-            if wanted > there.get(kind, 0) and not there.get(MAX_WORKERS):
+            if wanted > available.get(kind, 0) and not available.get(MAX_WORKERS):
                 raise UserError(
-                    f"resources.{key}: a trial asks for {wanted:g} {kind}s and there are {there.get(kind, 0):g}; "
+                    f"resources.{key}: a trial asks for {wanted:g} {kind}s and there are {available.get(kind, 0):g}; "
                     f"set resources.{key} lower (--set resources.{key}=...)"
                 )
         yield
@@ -51,10 +51,10 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
 
 @contextmanager
 def joining(address: str) -> Iterator[None]:
-    """Make one line of whatever keeps the block from starting Ray here, or from joining a cluster there.
+    """Turn any error that keeps the block from starting or joining Ray into one line.
 
-    Ray itself would try for minutes where nobody listens, and twenty times where the token is wrong; it talks much, and tells
-    of a failed trial by a traceback, so those who join turn its logs off.
+    Ray itself retries for minutes if nothing listens at the address, and twenty times if the token is wrong. Its logs are long
+    and report a failed trial by a traceback, so callers turn them off.
     """
     scheme, _, end = address.rpartition("://")
     if scheme not in ("", "ray"):
@@ -74,11 +74,11 @@ def joining(address: str) -> Iterator[None]:
 
 
 def _refusal(address: str, error: Exception) -> str:
-    """Return, in one line, why Ray has not started here, or has not been joined there."""
+    """Return in one line why Ray did not start on this machine, or could not be joined at an address."""
     why = first_line(error)
     if address == "local":
         return f"Ray did not start on this machine: {why}; its files are in /tmp/ray, or in $RAY_TMPDIR/ray"
-    if address.startswith("ray://") and isinstance(error, ConnectionError):  # all that Ray's client tells of a wrong token, too
+    if address.startswith("ray://") and isinstance(error, ConnectionError):  # Ray's client also raises this for a wrong token
         return (
             f"--address {address!r}: no client server of a Ray cluster answers there, or it refuses the token ({why}); {ACCESS}"
         )

@@ -1,4 +1,4 @@
-"""Tasks that Ray runs in parallel, and the reason of a failure in a few lines."""
+"""Runs function calls in parallel as Ray tasks, and explains a failure in a few lines."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -8,11 +8,10 @@ import ray
 from bench.sweeps.spec import ResourcesConfig
 from bench.worker.watchdog import watched
 
-#: What stands in the errors of trials that wanted more memory than there was: PyTorch's on a GPU and on a CPU, Python's, Ray's.
+#: Texts in the errors of trials that ran out of memory: PyTorch's on a GPU and on a CPU, Python's, Ray's.
 OUT_OF_MEMORY = ("out of memory", "OutOfMemoryError", "can't allocate memory", "MemoryError", "memory running low")
 
-
-#: What stands in Ray's error when a process has gone without one of its own.
+#: Texts in Ray's error for a process that ended without raising one.
 GONE = ("died unexpectedly", "Worker unexpectedly exits", "actor is dead because its worker process has died")
 
 
@@ -21,18 +20,18 @@ def map_tasks(
 ) -> Iterator[tuple[int, str | None]]:
     """Call `function(*arguments)` for each tuple of arguments, as Ray tasks on CPUs.
 
-    A task whose process is lost, or gives no sign of life for `resources.stall_minutes`, is tried again as often as a trial is.
+    A task whose process is lost, or has no heartbeat for `resources.stall_minutes`, is retried up to `resources.retries` times.
 
     Yields:
-        which of the arguments has ended, and why it failed or None; in the order in which they end.
+        the position of the arguments of a call that has ended, and why it failed or None; in the order of the ends.
     """
 
-    def call(*own: Any) -> None:
+    def call(*of_task: Any) -> None:
         with watched(resources.stall_minutes):
-            function(*own)
+            function(*of_task)
 
     remote = ray.remote(num_cpus=resources.cpus, max_retries=resources.retries)(call)
-    waiting = {remote.remote(*each): i for i, each in enumerate(arguments)}
+    waiting = {remote.remote(*of_task): i for i, of_task in enumerate(arguments)}
     while waiting:
         (ready,), _ = ray.wait(list(waiting), num_returns=1)
         error = None
@@ -44,9 +43,9 @@ def map_tasks(
 
 
 def reason(error: str, stall_minutes: float, lines: int = 3, limit: int = 1000) -> str:
-    """Return why a trial failed, from the text of its error: the end of it, and what it means where that is known.
+    """Return why a trial failed: the last lines of its error's text, with an explanation of known errors.
 
-    Where Ray wraps another process's traceback, the end is the error itself.
+    Ray wraps the traceback of another process, so the last lines are the error itself.
     """
     stripped = [line.strip() for line in error.splitlines() if line.strip()]
     end = "\n".join(stripped[-lines:])[-limit:] or "its process ended without an error message"

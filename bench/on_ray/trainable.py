@@ -1,4 +1,4 @@
-"""The trainable that Ray Tune runs: one trial."""
+"""The function that Ray Tune runs for each trial."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from trainers.common.heartbeat import beat
 
 
 def train_on_ray(config: Mapping[str, Any]) -> None:
-    """Run one trial, in a process of Ray's: the function that Ray Tune schedules; see `train`."""
+    """Run one trial in a process of Ray, and report its rungs to Ray Tune; see `bench.worker.trial.train`."""
     with watched(config["resources"]["stall_minutes"]):
         for report in train(config):
             beat()

@@ -1,143 +1,107 @@
-"""The part of a sweep that Ray does: one Tuner for the whole grid, no barrier between pre-training and adaptation.
+"""Runs a sweep's trials on Ray: one Tuner for the whole grid, without a barrier between pre-training and adaptation.
 
-The ledger and the store stay in charge: Ray is told what may start, and tells what has become of it. Nothing that Ray
-keeps is needed again, so a second run after any crash is a fresh experiment over what is left.
+The driver decides and the store keeps the results; Ray starts processes and reports events. Nothing that Ray keeps is needed
+again, so a run after a crash is a new experiment over the remaining trials.
 """
 
 import os
 import signal
 import tempfile
 import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune import Callback, RunConfig, TuneConfig
 from ray.tune.experiment import Trial
 
-from bench.costs.budget import Budget
-from bench.driver.claims import Claims
-from bench.driver.ledger import ENDED, Ledger
-from bench.driver.recorder import Recorder
-from bench.driver.sharing import Sharing
+from bench.driver.loop import Driver
 from bench.on_ray.cluster import MAX_WORKERS
 from bench.on_ray.scheduler import CellHalving
 from bench.on_ray.searcher import PlanSearcher
 from bench.on_ray.tasks import reason
 from bench.on_ray.trainable import train_on_ray
-from bench.store import Store, StoreUnwritableError
-from bench.sweeps.plan import Plan
-from bench.sweeps.spec import ResourcesConfig
-
-#: Seconds that a trial waits before it is taken up again the first time; twice as long each further time.
-BACK_OFF = 2.0
+from bench.store import StoreUnwritableError
+from bench.worker.trial import task
 
 
 class Events(Callback):
-    """Passes on what only Ray knows: which trials run now, and which have failed; has these taken up again.
+    """Reports to the driver what only Ray knows: which trials run now, and which have failed.
 
-    Ray's own retries would not do: a process that dies while it is handed its next trial ends that trial for good.
+    Ray's own retries are not used: a process that dies while it receives its next trial would end that trial for good.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        store: Store,
-        searcher: PlanSearcher,
-        recorder: Recorder,
-        budget: Budget,
-        resources: ResourcesConfig,
-    ) -> None:
-        self._budget = budget
-        self._ledger = ledger
-        self._store = store
-        self._searcher = searcher
-        self._recorder = recorder
-        self._resources = resources
-        self._failures: Counter[tuple[str, int]] = Counter()  # by the trial and the rung that it had reached
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return nothing: Ray pickles its whole experiment, and ours is in the store."""
+        """Return nothing: Ray pickles its whole experiment, and our state is in the store."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Hear of a trial that has been given a process, for the first time or again."""
-        self._budget.look()
-        self._ledger.start(trial.config["key"])
+        """Report a trial that was given a process, for the first time or again."""
+        self._driver.start(trial.config["key"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Hear of a failed trial: it is taken up again later, until there have been too many failures since its last rung."""
-        self._budget.look()
-        key = trial.config["key"]
-        if self._ledger.status[key] in ENDED:  # while Ray was busy pausing it
-            return
-        # Not `trial.get_error()`: it looks where the file is only copied to later.
-        file = trial.error_file
-        text = Path(file).read_text(errors="replace") if file and Path(file).is_file() else ""
-        since = key, self._ledger.last_rung(key)  # so that a long trial may lose more machines than a short one
-        self._failures[since] += 1
-        # A full disk is full for all, but a server may be out of reach of one host alone.
-        for_all = StoreUnwritableError.__name__ in text and "://" not in self._store.address
-        if self._failures[since] <= self._resources.retries and not for_all:
-            self._searcher.repeat(key, BACK_OFF * 2 ** (self._failures[since] - 1))
-        else:
-            self._recorder.on_failure(key, reason(text, self._resources.stall_minutes))
+        """Report a failed trial."""
+        stall_minutes = self._driver.ledger.plan.spec.resources.stall_minutes
+        self._driver.fail(trial.config["key"], reason(_text(trial), stall_minutes), _unwritable(trial))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """End the experiment, as an interrupt does, when nothing can be recorded any more or nothing more may be spent."""
-        busy = (Trial.PENDING, Trial.RUNNING)
-        spent = self._budget.refused is not None and not any(trial.status in busy for trial in trials)
-        if self._recorder.unwritable or spent:
+        """End the experiment, as an interrupt does, once the store is unwritable or the limit is reached and no trial runs."""
+        busy = any(trial.status in (Trial.PENDING, Trial.RUNNING) for trial in trials)
+        if self._driver.unwritable or (self._driver.limit.refused is not None and not busy):
             signal.raise_signal(signal.SIGINT)
 
 
-def run_trials(
-    plan: Plan,
-    ledger: Ledger,
-    store: Store,
-    recorder: Recorder,
-    trainable: Callable[[Mapping[str, Any]], None] = train_on_ray,
-    budget: Budget | None = None,
-) -> None:
-    """Run the ledger's open trials to their ends, until SIGINT, or as far as the budget allows; Ray must be up.
+def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = train_on_ray) -> None:
+    """Run a driver's open trials to their ends, until SIGINT, or as far as its limit allows; Ray must be up.
 
-    A trial that fails does not take the sweep with it; the ledger tells what became of each. A store that takes nothing more
-    ends it as SIGINT does; the recorder tells why. Each trial is a call of `trainable`, in a process of Ray's.
+    A trial that fails does not end the run; the driver's ledger has the status of every trial. A store that accepts no more
+    writes ends it as SIGINT does; `driver.unwritable` says why. Each trial is a call of `trainable` in a process of Ray.
     """
-    resources = plan.spec.resources
-    common = {"store": store.address, "sweep": plan.spec.name, "resources": resources.model_dump()}
-
-    def config_of(key: str) -> dict[str, Any]:
-        return {"key": key, "trial": plan.by_key[key].canonical_json(), **common}
-
+    ledger, store = driver.ledger, driver.store
+    assert store is not None
+    plan, resources = ledger.plan, ledger.plan.spec.resources
     bundle: dict[str, float] = {"CPU": resources.cpus}
     if resources.gpus:
         bundle["GPU"] = resources.gpus
-    # As many as can run wait in Ray's queue, so that processes are handed on and not ended; more would be claimed for nothing.
-    there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
-    budget = budget or Budget(ledger)
-    fitting = [there.get(kind, 0) / each for kind, each in bundle.items()]
-    to_come = there.get(MAX_WORKERS, 0)
-    budget.slots = int(max(1, to_come, min(fitting)))
+    # As many trials as can run wait in Ray's queue, so that processes are reused; more would be claimed without need.
+    available = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
+    fitting = [available.get(kind, 0) / amount for kind, amount in bundle.items()]
+    to_come = available.get(MAX_WORKERS, 0)
+    driver.limit.slots = int(max(1, to_come, min(fitting)))
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(int(max(1, to_come, *fitting)))
-    with Claims(store) as claims, tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
-        sharing = Sharing(ledger, store, claims, recorder.settle)
-        searcher = PlanSearcher(ledger, sharing, budget, config_of)
+    with driver.sharing(), tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
         tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
             tune_config=TuneConfig(
-                search_alg=searcher,
-                scheduler=CellHalving(ledger, sharing, budget, recorder),
+                search_alg=PlanSearcher(driver, partial(task, plan, store)),
+                scheduler=CellHalving(driver),
                 num_samples=sum(1 + len(plan.by_key[key].rungs) for key in ledger.open_trials()) * (1 + resources.retries),
                 reuse_actors=True,
             ),
             run_config=RunConfig(
                 name=f"{plan.spec.name}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                callbacks=[Events(ledger, store, searcher, recorder, budget, resources)],
+                callbacks=[Events(driver)],
                 verbose=0,
             ),
         ).fit()
+
+
+def _text(trial: Any) -> str:
+    """Return the text of a trial's error; not by `trial.get_error()`, which looks where the file is copied only later."""
+    file = trial.error_file
+    return Path(file).read_text(errors="replace") if file and Path(file).is_file() else ""
+
+
+def _unwritable(trial: Any) -> StoreUnwritableError | None:
+    """Return the exception that a trial's process raised if it is that of an unwritable store."""
+    file = trial.pickled_error_file
+    error = cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).is_file() else None
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, StoreUnwritableError) else None

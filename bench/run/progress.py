@@ -1,4 +1,4 @@
-"""The live table: how many trials are done, running, stopped, failed, blocked; the best of each cell; time left."""
+"""Progress of a sweep: a live table of trials by status and of the best value in each cell, with the time left."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -14,6 +14,7 @@ from bench.driver.ledger import Ledger, Status
 from trainers.config import sources
 from trainers.config.trial import TrialConfig
 
+#: Statuses in the order of the table's columns.
 COUNTED: tuple[Status, ...] = (
     "done",
     "running",
@@ -29,7 +30,7 @@ COUNTED: tuple[Status, ...] = (
 
 
 def short(source: str | None) -> str:
-    """Return the name of a domain, or of a source of several, as a table shows it: of a folder the last part of its path."""
+    """Return the name of a domain or source for a table; a folder is shortened to the last part of its path."""
 
     def last(domain: str) -> str:
         return domain.rstrip("/").rpartition("/")[2]
@@ -59,28 +60,30 @@ def _conditions(trial: TrialConfig) -> str:
 
 
 class Progress:
-    """Shows a sweep as it runs: a live table on a terminal, a line per event elsewhere."""
+    """Shows a running sweep: a live table on a terminal, a line per event elsewhere."""
 
-    def __init__(self, ledger: Ledger, console: Console) -> None:
+    def __init__(self, ledger: Ledger, console: Console, *, live: bool = True) -> None:
+        """`live`: whether a terminal shows the live table."""
         self._ledger = ledger
         self._console = console
+        self._has_table = live and console.is_terminal
         self._started = time.monotonic()
         self._work_at_start = ledger.steps_left
         self._live = Live(console=console, refresh_per_second=2, get_renderable=self._render, transient=True)
 
     def __enter__(self) -> "Progress":
-        if self._console.is_terminal:
+        if self._has_table:
             self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._console.is_terminal:
+        if self._has_table:
             self._live.stop()
 
     def update(self, key: str, result: Mapping[str, Any] | None) -> None:
-        """Show what has become of a trial: a rung's result, or None when it ended otherwise."""
-        if self._console.is_terminal:
-            return  # the live table draws itself
+        """Print a trial's status; `result` is its report of a rung, or None if it ended otherwise."""
+        if self._has_table:
+            return  # the live table refreshes itself
         trial, status = self._ledger.plan.by_key[key], self._ledger.status[key]
         what = f"{status:8} {describe(trial)}"
         if result is not None and "fid" in result:
@@ -93,7 +96,7 @@ class Progress:
         ledger = self._ledger
         counts = Text("  ".join(f"{name} {ledger.count(name)}" for name in COUNTED if ledger.count(name)))
         title = Text(f"{ledger.plan.spec.name}: {ledger.ended} of {len(ledger.status)} trials ended{self._eta()}", style="bold")
-        # Rows of cells where nothing happens would push out of sight, and in a large sweep take long to count.
+        # Only active cells: the others would fill the screen, and take long to count in a large sweep.
         active = dict.fromkeys(ledger.plan.by_key[key].cell or "" for key in ledger.having("running", "paused"))
         room = max(1, self._console.height - 5)
         return Group(title, counts, cell_table(ledger, list(active)[:room]))
@@ -112,7 +115,7 @@ def cell_table(ledger: Ledger, only: Collection[str] | None = None) -> Table:
 
     Args:
         ledger: the sweep.
-        only: keys of the cells that are shown, "" for the sources; None for all.
+        only: keys of the cells to show, "" for the sources; None for all.
     """
     plan = ledger.plan
     metric = plan.spec.stopping.metric

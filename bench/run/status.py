@@ -1,4 +1,4 @@
-"""What the store says of each sweep: planned against recorded, cell by cell."""
+"""Tables of each sweep in the store: its trials by status, cell by cell."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from trainers.common.errors import unknown_name
 
 
 def status_tables(store: Store, sweep: str | None = None) -> Iterator[Table]:
-    """Yield a table per sweep in the store, or of the one that is named. Needs neither Ray nor the domains nor weights.
+    """Yield a table per sweep in the store, or only that of `sweep`. Needs neither Ray nor the domains nor weights.
 
     Raises:
         UserError: the store has no sweep of that name.

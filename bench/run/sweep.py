@@ -1,24 +1,32 @@
-"""Runs a sweep: what is left of its trials, or has been lost since, then what is missing of its distances.
+"""Runs a sweep: the trials that the store lacks or has lost, then the missing distances.
 
-Imports Ray only when there is something to run, so that a finished sweep answers at once.
+Ray is imported only if there is something to run, so that a finished sweep ends immediately.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
 from bench.costs.budget import Budget
 from bench.driver.ledger import Ledger
-from bench.driver.recorder import Recorder
+from bench.driver.loop import Driver
 from bench.images.domains import make_ready, near_duplicates
+from bench.run import in_process
 from bench.run.progress import Progress
 from bench.store import Store
 from bench.sweeps.plan import Plan
+from bench.sweeps.spec import ResourcesConfig
 from bench.upkeep.repair import reopen
 from bench.worker import distances
+from trainers.common.errors import UserError
 from trainers.domains import get
 from trainers.domains.mixtures import parts_of
+
+#: The address by which everything runs in this process, without Ray.
+HERE = "here"
 
 
 def run_sweep(
@@ -27,15 +35,15 @@ def run_sweep(
 ) -> list[str]:  # fmt: skip
     """Run the ledger's open trials to their ends, and measure the distances that the store lacks.
 
-    Ends early, with trials still open in the ledger, when it is interrupted (SIGINT) or the budget is spent.
+    Returns early, with trials still open in the ledger, if it is interrupted (SIGINT) or the budget is spent.
 
     Args:
         plan: the sweep.
-        ledger: what the store has of it; kept up to date.
+        ledger: the state of its trials in the store; kept up to date.
         store: where results go.
-        console: where progress goes.
-        cpus: CPU cores to use in all; None for every core.
-        address: of a Ray cluster that is up; "local" starts one on this machine.
+        console: where progress is printed.
+        cpus: CPU cores to use in total; None for every core.
+        address: of a running Ray cluster; "local" starts one on this machine; "here" runs everything in this process.
         budget: what the trials may spend; None for no limit.
 
     Returns:
@@ -43,48 +51,45 @@ def run_sweep(
 
     Raises:
         UserError: one trial needs more CPUs or GPUs than there are, or there is no cluster.
-        StoreUnwritableError: the store takes nothing more; the trials are as if interrupted.
+        StoreUnwritableError: the store accepts no more writes; the trials are as if interrupted.
+        Exception: with "here", any exception of a trial.
     """
     for line in reopen(plan, ledger, store):
         console.print(line, highlight=False, markup=False)
-    progress = Progress(ledger, console)
-    recorder = Recorder(plan, ledger, store, progress.update)
-    recorder.settle()
-    if recorder.unwritable:
-        raise recorder.unwritable
+    progress = Progress(ledger, console, live=address != HERE)  # a live table would get in the way of a debugger
+    driver = Driver(ledger, store, progress.update, budget)
+    driver.settle()
+    if driver.unwritable:
+        raise driver.unwritable
     if not (ledger.open_trials() or distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
         return []
-    from bench.on_ray import cluster, tuner
-
     prepare_domains(plan, console)
-    with cluster.cluster(plan.spec.resources, cpus, address):
+    with _runner(plan.spec.resources, cpus, address) as (run_trials, map_calls):
         if ledger.open_trials():
             damaged = set(store.list_files("damaged"))
             with progress:
-                tuner.run_trials(plan, ledger, store, recorder, budget=budget)
-            for name in sorted(set(store.list_files("damaged")) - damaged):  # found by other processes, which nobody hears
+                run_trials(driver)
+            for name in sorted(set(store.list_files("damaged")) - damaged):  # by other processes, whose logs are off
                 console.print(f"note: a damaged file was set aside: {name}", highlight=False, markup=False, soft_wrap=True)
-        if recorder.unwritable:
-            raise recorder.unwritable
+        if driver.unwritable:
+            raise driver.unwritable
         if ledger.open_trials():
             return []
-        return _measure_distances(plan, ledger, store, console)
+        return _measure_distances(plan, ledger, store, console, map_calls)
 
 
 def run_distances(
     plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None, address: str = "local"
 ) -> list[str]:
-    """Measure what the store lacks of the distances between a plan's domains, and nothing else; see `run_sweep`."""
+    """Measure the distances between a plan's domains that the store lacks, and nothing else; see `run_sweep`."""
     if not (distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
         return []
-    from bench.on_ray import cluster
-
-    with cluster.cluster(plan.spec.resources.model_copy(update={"gpus": 0.0}), cpus, address):  # they take none
-        return _measure_distances(plan, ledger, store, console)
+    with _runner(plan.spec.resources.model_copy(update={"gpus": 0.0}), cpus, address) as (_, map_calls):  # they take no GPU
+        return _measure_distances(plan, ledger, store, console, map_calls)
 
 
 def prepare_domains(plan: Plan, console: Console) -> None:
-    """Decode and resize the images of all domains of a plan, once, before many processes ask for them."""
+    """Decode and resize the images of all domains of a plan, once, before many processes need them."""
     resolution = plan.spec.gan.resolution
     for name in dict.fromkeys(trial.domain.name for trial in plan.trials):
         domain = get(name)
@@ -94,19 +99,38 @@ def prepare_domains(plan: Plan, console: Console) -> None:
                 console.print(f"note: {part.name}: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Console) -> list[str]:
-    """Measure what the store lacks of the distances between a plan's domains; Ray must be up.
+#: Runs the open trials of a driver.
+RunTrials = Callable[[Driver], None]
+
+#: Calls a function with each of several arguments; yields the position of each that has ended, and why it failed or None.
+MapCalls = Callable[[Callable[..., None], list[tuple[Any, ...]]], Iterator[tuple[int, str | None]]]
+
+
+@contextmanager
+def _runner(needed: ResourcesConfig, cpus: int | None, address: str) -> Iterator[tuple[RunTrials, MapCalls]]:
+    """Yield the function that runs trials and the one that runs other calls, in this process or on Ray for the block."""
+    if address == HERE:
+        if cpus is not None:
+            raise UserError("--cpus limits trials that run at the same time; leave it out with --address here, which runs one")
+        yield in_process.run_trials, partial(in_process.map_here, resources=needed)
+        return
+    from bench.on_ray import cluster, tasks, tuner
+
+    with cluster.cluster(needed, cpus, address):
+        yield tuner.run_trials, partial(tasks.map_tasks, resources=needed)
+
+
+def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Console, map_calls: MapCalls) -> list[str]:
+    """Measure the distances between a plan's domains that the store lacks, by `map_calls`.
 
     Returns:
         which could not be measured, and why.
     """
-    from bench.on_ray.tasks import map_tasks
-
     spec, failures = plan.spec, []
     common = (store.address, spec.name, spec.evaluation.embedding, spec.gan.resolution)
 
     def run(function: Callable[..., None], arguments: list[tuple[Any, ...]], names: list[str]) -> None:
-        for ended, (i, error) in enumerate(map_tasks(function, arguments, spec.resources), 1):
+        for ended, (i, error) in enumerate(map_calls(function, arguments), 1):
             if error:
                 failures.append(f"{names[i]} failed: {error}")
             console.print(f"[{ended}/{len(arguments)}] {names[i]}", highlight=False, markup=False)

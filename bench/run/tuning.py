@@ -1,8 +1,8 @@
-"""Tuning: for each strategy the learning rate and the budget that do best on a held-out target, before the sweep.
+"""Tuning: searches the best learning rate and budget of each strategy on a held-out target, before the sweep.
 
-A search is a plan like any other. Its trials, of kind "tune", are run, stopped early, kept and taken up again as all are; in a
-cell of theirs the settings of one strategy compete. What comes of it is recorded with what the search planned; the sweep's
-trials bear the search's identity, and those of one search are compared though their settings differ.
+A search is a plan like any other. Its trials, of kind "tune", are run, stopped early, stored and resumed like all trials; the
+settings of one strategy compete in a cell. The result is recorded with the search's plan. The sweep's trials contain the
+identity of the search, and trials with the same identity are compared although their settings differ.
 """
 
 import hashlib
@@ -24,21 +24,21 @@ from trainers.config.settings import TrainingConfig
 from trainers.config.trial import TUNED, TrialConfig
 from trainers.domains import Domain, get
 
-#: What is tuned for itself: a strategy, as it is called in its cell, and whether it is conditional.
+#: What is tuned separately: a strategy's name, and whether it is conditional.
 Method = tuple[str, bool]
 
-#: What a search has found, as plain data: see `Search.choose`.
+#: The result of a search as plain data; see `Search.choose`.
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Search:
-    """The search that a sweep asks for; make one with :meth:`of`.
+    """The search of a sweep with `tuning`; make one with :meth:`of`.
 
     Attributes:
-        sweep: the sweep's plan, not tuned.
-        held_out: the plan of the same strategies on the held-out target, at the sweep's own setting.
-        identity: content hash of all that decides what is found, but for which strategies there are.
+        sweep: the sweep's plan with its own setting.
+        held_out: the plan of the same strategies on the held-out target with that setting.
+        identity: content hash of everything that determines the result, except the list of strategies.
     """
 
     sweep: Plan
@@ -49,7 +49,7 @@ class Search:
     def of(
         cls, sweep: Plan, imports: Imports = MappingProxyType({}), find: Callable[[str], Domain] = get
     ) -> "Search":  # fmt: skip
-        """Return the search of a sweep that has `tuning`; the arguments are as of `make_plan`.
+        """Return the search of a sweep with `tuning`; the other arguments are those of `make_plan`.
 
         Raises:
             UserError: the target is not held out; or as `make_plan`.
@@ -75,31 +75,31 @@ class Search:
         return cls(sweep, replace(plan, spec=named), identity)
 
     def plan(self, settings: Iterable[TrainingConfig] | None = None) -> Plan:
-        """Return the plan of the search: every method with every setting; by default with those that Ray Tune proposes."""
+        """Return the plan of the search: every method with every setting, by default those that Ray Tune proposes."""
         if settings is None:
             from bench.on_ray import proposals
 
             assert self.sweep.spec.tuning is not None
             settings = proposals.settings(self.sweep.spec.tuning, self.sweep.spec.training)
         adapts = self.held_out.of_kind("adapt")
-        tried = (each.model_copy(update={"kind": "tune", "training": one}) for one in settings for each in adapts)
-        return replace(self.held_out, trials=(*self.held_out.of_kind("pretrain"), *tried))
+        trials = (trial.model_copy(update={"kind": "tune", "training": setting}) for setting in settings for trial in adapts)
+        return replace(self.held_out, trials=(*self.held_out.of_kind("pretrain"), *trials))
 
     def choose(self, search: Plan, ledger: Ledger, store: Store) -> Record:
-        """Return what a search has found: of each method the setting with the least mean over its seeds, and what it cost.
+        """Return the result of a search: for each method the setting with the lowest mean over its seeds, and the cost.
 
         Args:
-            search: its plan.
-            ledger: of that plan; every trial has ended.
-            store: where they were measured.
+            search: the search's plan.
+            ledger: the ledger of that plan; every trial has ended.
+            store: the store with its measurements.
 
         Returns:
-            "search", the identity; "target", "source", "size", "metric"; "tried", how many settings; "cost": "trials",
+            "search": the identity; "target", "source", "size", "metric"; "tried": the number of settings; "cost": "trials",
             "steps", "seconds", and "cpus" and "gpus" of a trial; "methods": a list of "strategy", "conditional", the setting,
-            its "value", and that of the sweep's "own" setting (None where it did not run to its end).
+            its "value", and the value of the sweep's "own" setting (None if that did not run to its end).
 
         Raises:
-            UserError: of a method no setting ran to its end.
+            UserError: no setting of a method ran to its end.
         """
         spec = search.spec
         runs: dict[Method, dict[TrainingConfig, list[TrialConfig]]] = {_method(t): {} for t in search.of_kind("tune")}
@@ -119,8 +119,8 @@ class Search:
                     "tuning.learning_rate, or raise tuning.trials"
                 )
             best = min(values, key=values.__getitem__)
-            own = {"value": values[best], "own": values.get(self.sweep.spec.training)}
-            methods.append({"strategy": strategy, "conditional": conditional, **_setting(best), **own})
+            scores = {"value": values[best], "own": values.get(self.sweep.spec.training)}
+            methods.append({"strategy": strategy, "conditional": conditional, **_setting(best), **scores})
         return {
             "search": self.identity,
             "target": spec.targets[0],
@@ -133,15 +133,15 @@ class Search:
         }
 
     def _cost(self, search: Plan, store: Store) -> dict[str, float]:
-        """Return what the search took beyond what the sweep takes: sources that both need are the sweep's."""
+        """Return the cost of the search's trials; sources that the sweep needs too are not counted."""
         measured = store.read("measurements")
-        own = measured[measured["trial"].isin(search.by_key.keys() - self.sweep.by_key.keys())]
-        last = own.groupby("trial")[["step", "seconds"]].max().sum()
-        taken = {"trials": int(own["trial"].nunique()), "steps": int(last["step"]), "seconds": float(last["seconds"])}
-        return {**taken, "cpus": search.spec.resources.cpus, "gpus": search.spec.resources.gpus}
+        rows = measured[measured["trial"].isin(search.by_key.keys() - self.sweep.by_key.keys())]
+        last = rows.groupby("trial")[["step", "seconds"]].max().sum()
+        cost = {"trials": int(rows["trial"].nunique()), "steps": int(last["step"]), "seconds": float(last["seconds"])}
+        return {**cost, "cpus": search.spec.resources.cpus, "gpus": search.spec.resources.gpus}
 
     def recorded(self, store: Store) -> Record | None:
-        """Return what this search has found, where the store has it for every method; else None."""
+        """Return the result of this search from the store, or None if it lacks a method."""
         for planned in store.read_sweeps().values():
             record: Record = planned.get("tuning") or {}
             if record.get("search") == self.identity and _chosen(record).keys() >= set(map(_method, self._adapts)):
@@ -149,16 +149,16 @@ class Search:
         return None
 
     def tuned(self, record: Record) -> Plan:
-        """Return the sweep's plan, each method's adaptations with the setting that was found for it."""
+        """Return the sweep's plan with the setting that a search found for each method's adaptations."""
         chosen = _chosen(record)
 
-        def own(trial: TrialConfig) -> TrialConfig:
+        def with_setting(trial: TrialConfig) -> TrialConfig:
             if trial.kind == "pretrain":
                 return trial
             training = trial.training.model_copy(update=chosen[_method(trial)])
             return trial.model_copy(update={"training": training, "tuned": self.identity})
 
-        tuned = {trial.key: own(trial) for trial in self.sweep.trials}
+        tuned = {trial.key: with_setting(trial) for trial in self.sweep.trials}
         return replace(
             self.sweep, trials=tuple(tuned.values()), grid=tuple(tuned[key].key for key in self.sweep.grid)
         )  # fmt: skip
@@ -169,32 +169,32 @@ class Search:
 
 
 def lines(record: Record) -> list[str]:
-    """Return what a search has found, a line for each method, and what it cost."""
+    """Return the result of a search as text: a line for each method, and one for the cost."""
     metric, cost = label(record["metric"]), record["cost"]
-    said = []
+    text = []
     for row in record["methods"]:
         own = "" if row["own"] is None else f", with the sweep's own {row['own']:.4g}"
         name = row["strategy"] + (", conditional" if row["conditional"] else "")
         rate = f"{row['generator_lr']:g}" + (
             "" if row["critic_lr"] == row["generator_lr"] else f" (critic {row['critic_lr']:g})"
         )
-        said.append(f"{name}: learning rate {rate}, {row['steps']:,} steps: {metric} {row['value']:.4g}{own}")
-    took = f"{cost['trials']:,} trials, {cost['steps']:,} steps, {cost['seconds']:,.0f} s"
-    said.append(f"{record['tried']} settings of each strategy on {record['target']}: {took}")
-    return said
+        text.append(f"{name}: learning rate {rate}, {row['steps']:,} steps: {metric} {row['value']:.4g}{own}")
+    total = f"{cost['trials']:,} trials, {cost['steps']:,} steps, {cost['seconds']:,.0f} s"
+    text.append(f"{record['tried']} settings of each strategy on {record['target']}: {total}")
+    return text
 
 
 def _digest(spec: SweepSpec, plan: Plan) -> str:
-    """Return the hash of what is searched, and where: by content, not by name."""
+    """Return the hash of the search's settings and data, by content and not by name."""
     assert spec.tuning is not None
-    said = {
+    decisive = {
         "cells": sorted(plan.cells),  # the target, its size, the networks, the training, the evaluation
         "sources": sorted({trial.source.fingerprint for trial in plan.trials if trial.source}),
         "tuning": spec.tuning.model_dump(mode="json", exclude={"target", "source"}),
         "stopping": spec.stopping.model_dump(mode="json"),
         "pretrain": spec.pretrain.model_dump(mode="json"),
     }
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _method(trial: TrialConfig) -> Method:
@@ -206,5 +206,5 @@ def _setting(training: TrainingConfig) -> dict[str, Any]:
 
 
 def _chosen(record: Record) -> Mapping[Method, dict[str, Any]]:
-    """Return the settings in a record by method."""
+    """Return the settings in a record, by method."""
     return {(row["strategy"], row["conditional"]): {name: row[name] for name in TUNED} for row in record.get("methods", ())}

@@ -1,6 +1,7 @@
-"""A trial as rows of the store."""
+"""The rows of the store that describe a trial, and the plan that the store keeps of each sweep."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -14,13 +15,39 @@ if TYPE_CHECKING:
     from trainers.trial.run import Rung
 
 
-def outcome_row(trial: TrialConfig, status: str, environment: str, **columns: Any) -> dict[str, Any]:
-    """Return the row of table `trials` that records how a trial ended."""
-    return {**trial_columns(trial), "status": status, "environment": environment, **columns}
+def outcome_row(
+    trial: TrialConfig, status: str, environment: str, report: Mapping[str, Any] = MappingProxyType({}), *,
+    steps: int | None = None, checkpoint: str | None = None, samples: str | None = None, real_samples: str | None = None,
+    error: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the row of table `trials` that records how a trial ended.
+
+    Args:
+        trial: the trial.
+        status: how it ended.
+        environment: hash of the machine and software that it ran on.
+        report: of its last rung (see `Rung.report`); empty if it has none.
+        steps: generator steps reached; by default those of the report.
+        checkpoint, samples, real_samples: paths in the store of its last checkpoint and sample grids, None for no file.
+        error: why it failed, diverged, stopped or is blocked.
+    """
+    return {
+        **trial_columns(trial),
+        "status": status,
+        "steps": report.get("steps") if steps is None else steps,
+        "seconds": report.get("seconds"),
+        "images_per_second": report.get("images_per_second"),
+        "peak_memory_mib": report.get("peak_memory_mib"),
+        "checkpoint": checkpoint,
+        "samples": samples,
+        "real_samples": real_samples,
+        "error": error,
+        "environment": environment,
+    }
 
 
 def measurement_rows(key: str, rung: "Rung") -> list[dict[str, Any]]:
-    """Return the rows of table `measurements` for what a trial has to show at a rung."""
+    """Return the rows of table `measurements` for the metrics of a trial at a rung."""
     return [
         {
             "trial": key,
@@ -38,24 +65,24 @@ def measurement_rows(key: str, rung: "Rung") -> list[dict[str, Any]]:
 
 
 def record(plan: Plan) -> dict[str, Any]:
-    """Return what the store keeps of a plan (see `Store.write_sweep`)."""
+    """Return a plan as the plain data that the store keeps (see `Store.write_sweep`)."""
     return {"spec": as_mapping(plan.spec), "trials": [trial_columns(trial) for trial in plan.trials]}
 
 
 def recorded(planned: Mapping[str, Any]) -> Plan:
-    """Return a plan, without its grid, from what the store keeps of it; needs no domain and no weights.
+    """Return a plan without its grid from the data that `record` returned. Needs neither domains nor weights.
 
     Raises:
-        ValidationError: another version of the program planned it.
+        ValidationError: another version of transfergan planned it.
     """
     spec = SweepSpec.model_validate(planned["spec"], context=PLAN_ONLY)
     return Plan(spec, tuple(map(recorded_trial, planned["trials"])), (), ())
 
 
 def recorded_trial(row: Mapping[Any, Any]) -> TrialConfig:
-    """Return a trial from its columns (see `trial_columns`), with the key and the cell that it has there.
+    """Return a trial from its columns (see `trial_columns`), with the key and the cell from there.
 
-    To work them out anew takes the embedding's weights, which may not be on this machine.
+    Computing them again would need the embedding's weights, which may not be on this machine.
     """
     trial = TrialConfig.model_validate_json(row["config"])
     vars(trial).update(key=row["key"], cell=row["cell"] if isinstance(row["cell"], str) else None)
@@ -71,7 +98,7 @@ def trial_of(config: str | None) -> TrialConfig | None:
 
 
 def trial_columns(trial: TrialConfig) -> dict[str, Any]:
-    """Return the columns of table `trials` that a trial's configuration decides."""
+    """Return the columns of table `trials` that the configuration of a trial determines."""
     adapt = trial.kind != "pretrain"
     source = trial.source if adapt else trial.as_source
     return {

@@ -1,8 +1,8 @@
-"""How far each source is from each target, by its real images and by its pre-trained generator's samples.
+"""Measures the distances from sources to targets, and the diversity and the spacing of each domain.
 
-Metrics are taken with the source's images for generated ones and the target's for real ones: recall is the share of the target
-that the source reaches. Also how diverse and how dense each domain is by itself. Every domain is embedded once: its reference
-is in the store.
+A source is represented by its real images, and by samples of each of its pre-trained generators. Every domain is embedded once:
+its reference is kept in the store. The source's images count as generated and the target's as real: recall is the share of the
+target that the source covers.
 """
 
 from collections.abc import Iterator
@@ -20,19 +20,20 @@ from trainers.config.sources import links
 from trainers.config.trial import TrialConfig
 from trainers.domains import get
 
-#: One source, by its name, against the targets: arguments of `measure` beside the common ones.
+#: A source's name, the key of its pretrain trial (None: its real images), and the targets: arguments of `measure`.
 Task = tuple[str, str | None, tuple[str, ...]]
 
-#: A domain's own figures.
+
+#: The figures that describe a domain by itself.
 FIGURES = ("diversity", "spacing")
 
 
 def unembedded(plan: Plan, store: Store) -> list[str]:
-    """Return the domains of a plan whose reference or own figures the store lacks."""
+    """Return the domains of a plan whose reference or figures the store lacks."""
     identity, resolution = embedding_identity(plan.spec.evaluation.embedding), plan.spec.gan.resolution
-    known = store.read("domains")
-    known = known[(known["embedding"] == identity) & (known["resolution"] == resolution)]
-    done = set(zip(known["domain"], known["figure"], strict=True))
+    rows = store.read("domains")
+    rows = rows[(rows["embedding"] == identity) & (rows["resolution"] == resolution)]
+    done = set(zip(rows["domain"], rows["figure"], strict=True))
     names = dict.fromkeys(trial.domain.name for trial in plan.trials)
     return [
         name
@@ -43,13 +44,13 @@ def unembedded(plan: Plan, store: Store) -> list[str]:
 
 
 def missing(plan: Plan, ledger: Ledger, store: Store) -> list[Task]:
-    """Return what the store lacks: (source, key of its pretrain trial or None for its real images, targets)."""
-    known = store.read("distances")
+    """Return the tasks whose distances the store lacks."""
+    rows = store.read("distances")
     identity = embedding_identity(plan.spec.evaluation.embedding)
-    known = known[(known["embedding"] == identity) & (known["resolution"] == plan.spec.gan.resolution)]
+    rows = rows[(rows["embedding"] == identity) & (rows["resolution"] == plan.spec.gan.resolution)]
     done = {
         (source, None if trial is None or trial != trial else trial, target, kind)  # a missing string may read as NaN
-        for source, trial, target, kind in zip(known["source"], known["trial"], known["target"], known["kind"], strict=True)
+        for source, trial, target, kind in zip(rows["source"], rows["trial"], rows["target"], rows["kind"], strict=True)
     }
     targets = tuple(dict.fromkeys(trial.domain.name for trial in plan.of_kind("adapt")))
     tasks: list[Task] = []
@@ -61,7 +62,7 @@ def missing(plan: Plan, ledger: Ledger, store: Store) -> list[Task]:
 
 
 def _ends(plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str | None]]:
-    """Yield every source by its real images, unless it is imported, and by each of its generators that is there."""
+    """Yield (source, None) for every source that is not imported, and (source, key) for each of its finished generators."""
     pretrains = _sources(plan)
     for name in dict.fromkeys(trial.as_source.name for trial in pretrains if not trial.imported):
         yield name, None
@@ -71,13 +72,13 @@ def _ends(plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str | None]]:
 
 
 def _sources(plan: Plan) -> list[TrialConfig]:
-    """Return the pretrain trials that adaptations start from, without the links that only lead to them."""
+    """Return the pretrain trials that adaptations start from, without earlier links of their chains."""
     wanted = {trial.parent for trial in plan.of_kind("adapt")}
     return [trial for trial in plan.of_kind("pretrain") if trial.key in wanted]
 
 
 def embed(store_uri: str, sweep: str, embedding_name: str, resolution: int, domain: str) -> None:
-    """Publish a domain's reference, where the store lacks it, and the domain's own figures."""
+    """Publish a domain's reference, if the store lacks it, and the domain's figures."""
     from trainers.evaluation.comparison import NEIGHBOURS, interval
     from trainers.evaluation.embeddings.loading import load_embedding
     from trainers.evaluation.metrics.diversity import spacing, spread
@@ -87,8 +88,8 @@ def embed(store_uri: str, sweep: str, embedding_name: str, resolution: int, doma
     features = StoredReferences(store)(domain, resolution, embedding).features
     common = {"domain": domain, "resolution": resolution, "embedding": embedding.identity, "samples": len(features)}
     k = min(NEIGHBOURS, len(features) - 1)
-    found = {"diversity": spread(features), "spacing": spacing(features, k)}
-    store.append("domains", sweep, [{**common, "figure": figure, **interval(figure, found[figure])} for figure in FIGURES])
+    values = {"diversity": spread(features), "spacing": spacing(features, k)}
+    store.append("domains", sweep, [{**common, "figure": figure, **interval(figure, values[figure])} for figure in FIGURES])
 
 
 def measure(
@@ -97,8 +98,18 @@ def measure(
 ) -> None:  # fmt: skip
     """Measure one source's distances to the targets and publish them, each with its interval.
 
-    Real images are those of the reference splits, of a chain its last link's; a generator stands for itself with `samples`
-    images.
+    Args:
+        store_uri: the store.
+        sweep: the sweep's name.
+        embedding_name: the embedding.
+        resolution: of the images, in pixels.
+        samples: images to draw from a generator.
+        source: the source's name. Its real images are those of the reference split, for a chain that of its last link.
+        key: key of the pretrain trial whose generator is measured; None for the real images.
+        targets: the targets' names; their reference splits are compared.
+
+    Raises:
+        UserError: the trial has no checkpoint.
     """
     from trainers.core.sampling import sample
     from trainers.evaluation.comparison import METRICS, Comparison, interval
@@ -111,10 +122,11 @@ def measure(
     if key is None:
         features = references(links(source)[-1], resolution, embedding).features
     else:
-        found = last_checkpoint(store, key)
-        if found is None:
+        checkpoint = last_checkpoint(store, key)
+        if checkpoint is None:
             raise UserError(f"trial {key} has no checkpoint any more; the same command trains it again")
-        generator, latent = checkpoints.generator(checkpoints.load(found[1], found[0]))
+        name, data = checkpoint
+        generator, latent = checkpoints.generator(checkpoints.load(data, name))
         features = embedding(sample(generator, latent, samples, EVALUATION_SEED))
     rows: list[dict[str, Any]] = []
     for target in targets:
@@ -134,7 +146,7 @@ def measure(
 
 
 def between(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    """Return the distances of a plan's sources and targets that the store has: rows of table `distances`, in plan order."""
+    """Return the distances between a plan's sources and targets: rows of table `distances` by target, in plan order."""
     known = store.read("distances").drop(columns=["recorded_at", "sweep"])
     identity = embedding_identity(plan.spec.evaluation.embedding)
     known = known[(known["embedding"] == identity) & (known["resolution"] == plan.spec.gan.resolution)]

@@ -1,11 +1,12 @@
-"""One trial on Ray Tune: stands between `trainers.trial`, which knows of no store, and the store.
+"""Trains one trial and stores its results; connects `trainers.trial`, which knows no store, to the store.
 
-At every rung the measurements are published first, then the checkpoint, then the outcome if the trial has ended, then Ray is
-told. Killed at any moment, the trial goes on from its last checkpoint: it tells Ray of that rung again, and what it measures
-again reads as the same rows. A checkpoint that is damaged is set aside: the trial goes on from the one before, or begins anew.
+At every rung the measurements are published first, then the checkpoint, then the outcome if the trial has ended, and only then
+is the report yielded. A trial that is killed at any moment resumes from its last checkpoint: it reports that rung again, and
+what it measures again reads as the same rows. A damaged checkpoint is set aside: the trial resumes from the one before it, or
+starts again.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from bench.store import Store, open_store
 from bench.store.environments import record_environment
 from bench.store.references import StoredReferences
 from bench.store.trial_files import checkpoint_path, checkpoint_paths, last_checkpoint, real_samples_path, samples_path
+from bench.sweeps.plan import Plan
 from bench.sweeps.rows import measurement_rows, outcome_row
 from trainers.common.errors import UserError
 from trainers.config.trial import TrialConfig
@@ -22,19 +24,33 @@ if TYPE_CHECKING:
     from trainers.trial.run import Rung
 
 
-def train(config: Mapping[str, Any], run: "Callable[..., Iterator[Rung]] | None" = None) -> Iterator[dict[str, Any]]:
-    """Run one trial in this process, and keep in the store what comes of it.
+def task(plan: Plan, store: Store, key: str) -> dict[str, Any]:
+    """Return the argument of `train` for a trial of a plan: plain data that another process can read."""
+    return {
+        "key": key,
+        "trial": plan.by_key[key].canonical_json(),
+        "store": store.address,
+        "sweep": plan.spec.name,
+        "resources": plan.spec.resources.model_dump(),
+    }
+
+
+def train(
+    config: Mapping[str, Any], run: "Callable[..., Iterator[Rung]] | None" = None
+) -> Generator[dict[str, Any], None, None]:
+    """Run one trial in this process and store its results.
 
     Args:
-        config: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings; "resources", what it may use.
-        run: what trains, in place of `trainers.trial.run`.
+        config: what `task` returns: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings, "resources".
+        run: trains the trial in place of `trainers.trial.run.run`.
 
     Yields:
-        what Ray is told at a rung, and of the trial's end: "status", "error", "environment" and the rung's report.
+        at each rung and at the trial's end a report: "status" ("running", "done" or "diverged"), "error", "environment", and
+        `Rung.report`. The first report of a resumed trial is that of its checkpoint.
 
     Raises:
-        UserError: the domain, the embedding or the source is not what the trial was planned with.
-        StoreUnwritableError: the store takes nothing more.
+        UserError: the domain, the embedding or the source differs from what the trial was planned with.
+        StoreUnwritableError: the store accepts no more writes.
     """
     import torch
 
@@ -44,12 +60,15 @@ def train(config: Mapping[str, Any], run: "Callable[..., Iterator[Rung]] | None"
     resources = config["resources"]
     torch.set_num_threads(resources["cpus"])
     if 0 < resources["gpus"] < 1:
-        # Ray's fraction is bookkeeping: this makes a trial that takes more than its share fail alone, not its neighbours.
+        # Ray does not enforce a fraction of a GPU: with this, a trial that exceeds its share fails alone, not its neighbours.
         torch.cuda.set_per_process_memory_fraction(resources["gpus"])
     store = open_store(config["store"])
     trial = TrialConfig.model_validate_json(config["trial"])
     if trial.key != config["key"]:
-        raise UserError(f"embedding {trial.evaluation.embedding!r} is another file on this machine than where the sweep began")
+        raise UserError(
+            f"embedding {trial.evaluation.embedding!r} is a different file on this machine than on the one that planned the "
+            "sweep; copy that file here"
+        )
     sweep = config["sweep"]
     environment = _environment(store.address, sweep, gpu=bool(resources["gpus"]))
     last = _last_checkpoint(store, trial.key)
@@ -59,16 +78,20 @@ def train(config: Mapping[str, Any], run: "Callable[..., Iterator[Rung]] | None"
 
     def end(status: str, step: int, report: Mapping[str, Any], error: str | None = None) -> None:
         checkpoint = checkpoint_path(trial.key, step)
-        files = {
-            "checkpoint": checkpoint if store.has_file(checkpoint) else None,
-            "samples": samples if store.has_file(samples) else None,
-            "real_samples": real_samples_path(trial),
-        }
-        columns = {name: report[name] for name in ("steps", "seconds", "images_per_second", "peak_memory_mib")}
-        store.append("trials", sweep, [outcome_row(trial, status, environment, **columns, **files, error=error)])
+        row = outcome_row(
+            trial,
+            status,
+            environment,
+            report,
+            checkpoint=checkpoint if store.has_file(checkpoint) else None,
+            samples=samples if store.has_file(samples) else None,
+            real_samples=real_samples_path(trial),
+            error=error,
+        )
+        store.append("trials", sweep, [row])
 
     if last is not None and last.step:
-        # Ray may not have heard of this rung, and must not be passed over: there the trial waits, or ends.
+        # The driver may not have received this rung's report; at every rung the trial may have to wait or end.
         status = "running" if last.resumable else "done"
         if status == "done" and not _recorded(store, trial.key):
             end(status, last.step, last.report)
@@ -108,8 +131,8 @@ def _environment(store: str, sweep: str, *, gpu: bool) -> str:
 def _last_checkpoint(store: Store, key: str) -> "Checkpoint | None":
     from trainers.trial import checkpoints
 
-    found = last_checkpoint(store, key)
-    return None if found is None else checkpoints.load(found[1], found[0])
+    named = last_checkpoint(store, key)
+    return None if named is None else checkpoints.load(named[1], named[0])
 
 
 def _recorded(store: Store, key: str) -> bool:

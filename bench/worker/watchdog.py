@@ -5,28 +5,24 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trainers.common.heartbeat import heard_by
-
-if TYPE_CHECKING:
-    pass
 
 
 @contextmanager
 def watched(minutes: float) -> Iterator[None]:
-    """End this process when the block gives no sign of life (`trainers.alive`) for so long.
+    """End this process if the block has no heartbeat (`trainers.common.heartbeat`) for that many minutes.
 
-    By a thread of the interpreter's own, which even a call that never returns does not hold up.
+    A thread of the interpreter does it, so it works even during a call that never returns.
     """
     with Path(os.devnull).open("w") as nowhere:
 
-        def put_off() -> None:
+        def restart() -> None:
             faulthandler.dump_traceback_later(60 * minutes, exit=True, file=nowhere)
 
-        put_off()
+        restart()
         try:
-            with heard_by(put_off):
+            with heard_by(restart):
                 yield
         finally:
             faulthandler.cancel_dump_traceback_later()

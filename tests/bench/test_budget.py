@@ -8,9 +8,8 @@ from ray.tune.search import Searcher
 
 from bench.costs.budget import Budget, hours
 from bench.costs.estimate import Estimate
-from bench.driver.claims import Claims
 from bench.driver.ledger import Ledger
-from bench.driver.sharing import Sharing
+from bench.driver.loop import Driver
 from bench.on_ray.searcher import PlanSearcher
 from bench.store import open_store
 from bench.sweeps.spec import ResourcesConfig
@@ -142,11 +141,10 @@ def test_estimates_are_updated_when_more_trials_have_been_measured(clock: Clock)
 def test_the_search_is_finished_after_a_refused_start(tmp_path: Path):
     """Ray asks again without end while nothing runs if the searcher returns None."""
     ledger, store = fresh(), open_store(str(tmp_path), create=True)
-    with Claims(store) as claims:
-        sharing = Sharing(ledger, store, claims, lambda: None)
-        searcher = PlanSearcher(ledger, sharing, Budget(ledger, 0.0), lambda key: {"key": key})
-        assert searcher.suggest("first") == Searcher.FINISHED
-        assert claims.held == ()
+    driver = Driver(ledger, store, limit=Budget(ledger, 0.0))
+    with driver.sharing():
+        assert PlanSearcher(driver, lambda key: {"key": key}).suggest("first") == Searcher.FINISHED
+        assert store.list_files("claims") == []
 
 
 def test_hours_are_of_the_share_of_a_gpu():

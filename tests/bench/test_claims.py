@@ -1,4 +1,4 @@
-"""Claims of drivers that share a store: one holder at a time, none for ever, on a disk and on an S3 server."""
+"""Claims of drivers that share a store: at most one holder, and none for ever; on a disk and on an S3 server."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def left(store: Store) -> list[str]:
     return [*store.list_files("claims"), *store.list_files("drivers")]
 
 
-def test_a_trial_that_one_has_the_other_cannot_take_until_it_is_let_go(two: tuple[Claims, Claims]):
+def test_a_trial_that_one_driver_holds_the_other_cannot_take_until_it_is_released(two: tuple[Claims, Claims]):
     one, other = two
     assert one.take("a")
     assert not other.take("a")
@@ -41,7 +41,7 @@ def test_a_trial_that_one_has_the_other_cannot_take_until_it_is_let_go(two: tupl
     assert (one.held, set(other.held)) == ((), {"a", "b"})
 
 
-def test_nothing_is_left_when_the_block_ends_whatever_ends_it(store: Store):
+def test_nothing_remains_after_the_block_even_if_it_raises(store: Store):
     def interrupted() -> None:
         with Claims(store) as one:
             assert one.take("a")
@@ -53,7 +53,7 @@ def test_nothing_is_left_when_the_block_ends_whatever_ends_it(store: Store):
     assert left(store) == []
 
 
-def test_of_many_who_want_the_same_never_two_have_it(tmp_path: Path):
+def test_of_many_drivers_that_want_a_trial_at_most_one_holds_it(tmp_path: Path):
     store = open_store(str(tmp_path / "store"), create=True)
     at_work: dict[str, int] = dict.fromkeys("abc", 0)
     worst, taken = [0], [0]
@@ -84,7 +84,7 @@ def test_of_many_who_want_the_same_never_two_have_it(tmp_path: Path):
 
 HOLD = """
 import sys, time
-from bench.claims import Claims
+from bench.driver.claims import Claims
 from bench.store import open_store
 with Claims(open_store(sys.argv[1])) as one:
     print(one.take("a"), flush=True)
@@ -92,7 +92,7 @@ with Claims(open_store(sys.argv[1])) as one:
 """
 
 
-def test_a_killed_drivers_trials_are_free_at_once_on_the_same_machine(tmp_path: Path):
+def test_a_killed_drivers_trials_are_free_immediately_on_the_same_machine(tmp_path: Path):
     store = open_store(str(tmp_path / "store"), create=True)
     command = [sys.executable, "-c", HOLD, str(tmp_path / "store")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder, Claims(store) as one:
@@ -105,7 +105,7 @@ def test_a_killed_drivers_trials_are_free_at_once_on_the_same_machine(tmp_path: 
     assert left(store) == []
 
 
-def test_a_driver_killed_before_it_claimed_anything_leaves_nothing_for_long(tmp_path: Path):
+def test_the_heartbeat_of_a_driver_killed_without_claims_is_deleted(tmp_path: Path):
     store = open_store(str(tmp_path / "store"), create=True)
     idle = HOLD.replace('one.take("a")', "True")
     with subprocess.Popen([sys.executable, "-c", idle, str(tmp_path / "store")], cwd=ROOT, stdout=subprocess.PIPE) as holder:
@@ -121,7 +121,7 @@ def test_a_driver_killed_before_it_claimed_anything_leaves_nothing_for_long(tmp_
     assert left(store) == []
 
 
-def test_a_driver_on_another_machine_is_dead_when_its_heart_has_stopped_by_the_watchers_clock(
+def test_a_driver_on_another_machine_is_dead_after_a_lease_without_heartbeat_by_the_observers_clock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     store = open_store(str(tmp_path / "store"), create=True)
@@ -142,7 +142,7 @@ def test_a_driver_on_another_machine_is_dead_when_its_heart_has_stopped_by_the_w
 
 
 @pytest.mark.parametrize("beat", [b"", b"{}", b'{"machine": 1, "process": "x"}'])
-def test_a_heartbeat_that_cannot_be_read_lives_its_lease(tmp_path: Path, beat: bytes):
+def test_a_driver_with_an_unreadable_heartbeat_lives_for_its_lease(tmp_path: Path, beat: bytes):
     store = open_store(str(tmp_path / "store"), create=True)
     store.write_file("claims/a.odd", b"")
     store.write_file("drivers/odd.json", beat)

@@ -1,4 +1,4 @@
-"""Faults, each done to a real store: nothing is lost, nothing doubled, and the same command finishes what is left."""
+"""Faults injected into a real store: nothing is lost or duplicated, and the same command finishes the rest."""
 
 import os
 import random
@@ -26,7 +26,7 @@ from bench.sweeps.rows import outcome_row
 from bench.upkeep.check import check
 from bench.upkeep.compact import compact
 from bench.worker import distances
-from bench.worker.trial import train
+from bench.worker.trial import task, train
 from tests.bench.test_check import cut, file, spoil
 from tests.bench.test_store import measurement
 from tests.conftest import s3_uri
@@ -69,7 +69,7 @@ def scattered(finished_once: Path, tmp_path: Path) -> Store:
     return store
 
 
-def test_a_compaction_killed_at_any_moment_loses_and_doubles_nothing(scattered: Store, tmp_path: Path):
+def test_a_compaction_killed_at_any_moment_loses_and_duplicates_nothing(scattered: Store, tmp_path: Path):
     dice = random.Random(6)
     before, values = table(scattered), tiny.values(scattered)
     many = len(scattered.list_parts("measurements"))
@@ -88,11 +88,11 @@ def test_a_compaction_killed_at_any_moment_loses_and_doubles_nothing(scattered: 
         began = time.perf_counter()
         process.join()
         durations.append(time.perf_counter() - began)
-    left = []
+    counts = []
     for i in range(KILLS):
         copy = tmp_path / f"copy{i}"
         process = start(copy)
-        if i % 3:  # while it publishes or deletes, which takes the least of its time
+        if i % 3:  # while it publishes or deletes, the shortest part of its run
             folder, ends = copy / "measurements" / "sweep=small", ("", ".parquet")[i % 3 - 1]
             while sum(name.endswith(ends) for name in os.listdir(folder)) == many:  # noqa: PTH208 - the quickest there is
                 pass
@@ -102,15 +102,15 @@ def test_a_compaction_killed_at_any_moment_loses_and_doubles_nothing(scattered: 
         process.kill()
         process.join()
         store = open_store(str(copy))
-        left.append(len(store.list_parts("measurements")))
+        counts.append(len(store.list_parts("measurements")))
         pd.testing.assert_frame_equal(table(store), before)
         assert faults(store) == []
         compact(store)
         assert len(store.list_parts("measurements")) == 1
         pd.testing.assert_series_equal(tiny.values(store), values, check_exact=True)
         shutil.rmtree(copy)
-    print(f"parts after each kill: {left}, of {many} and the merged one")
-    assert set(left) - {1, many}, "no kill came in the middle"
+    print(f"parts after each kill: {counts}, of {many} and the merged one")
+    assert set(counts) - {1, many}, "no kill came in the middle"
 
 
 def test_a_writer_killed_between_the_write_and_the_publishing_of_a_part_leaves_no_part(finished: Store):
@@ -131,7 +131,7 @@ def test_a_writer_killed_between_the_write_and_the_publishing_of_a_part_leaves_n
     ("trials", 0.5), ("measurements", 0), ("measurements", -1), ("environments", 0.5), ("checkpoints", 0), ("checkpoints", -1),
     ("merged", 0.5),
 ])  # fmt: skip
-def test_a_file_cut_short_is_set_aside_and_what_it_held_is_computed_again(
+def test_a_truncated_file_is_set_aside_and_its_content_is_computed_again(
     finished: Store, finished_once: Path, caplog: pytest.LogCaptureFixture, where: str, left: float
 ):
     if where == "merged":
@@ -146,8 +146,8 @@ def test_a_file_cut_short_is_set_aside_and_what_it_held_is_computed_again(
     assert len(faults(finished)) >= 1
     list(status_tables(finished))
     finished.read("distances")
-    said = tiny.run_here(tiny.make(), finished)
-    assert bool(said) == (where not in ("trials", "environments"))
+    lines = tiny.run_here(tiny.make(), finished)
+    assert bool(lines) == (where not in ("trials", "environments"))
     (aside,) = (path for path in (Path(finished.root) / "damaged").rglob("*") if path.is_file() and path.read_bytes() == short)
     assert damaged.name in aside.name
     assert sum(damaged.name in line for line in caplog.messages) == 1
@@ -156,16 +156,15 @@ def test_a_file_cut_short_is_set_aside_and_what_it_held_is_computed_again(
     assert tiny.run_here(tiny.make(), finished) == []
 
 
-def test_a_trial_whose_own_checkpoint_is_cut_short_begins_anew(finished_once: Path, tmp_path: Path):
+def test_a_trial_whose_checkpoint_is_truncated_starts_again(finished_once: Path, tmp_path: Path):
     plan, store = tiny.make(), open_store(str(tmp_path / "store"), create=True)
     trial = plan.trials[0]
-    common = {"store": store.address, "sweep": "small", "resources": plan.spec.resources.model_dump()}
-    first = train({"key": trial.key, "trial": trial.canonical_json(), **common})
+    first = train(task(plan, store, trial.key))
     assert next(first)["steps"] == 2
     first.close()
     (name,) = checkpoint_paths(store, trial.key)
     cut(store, name)
-    again = train({"key": trial.key, "trial": trial.canonical_json(), **common})
+    again = train(task(plan, store, trial.key))
     assert [report["steps"] for report in again] == [2, 4]
     expected = tiny.values(finished_once)[trial.key]
     pd.testing.assert_series_equal(tiny.values(store)[trial.key], expected, check_exact=True)
@@ -173,7 +172,7 @@ def test_a_trial_whose_own_checkpoint_is_cut_short_begins_anew(finished_once: Pa
     assert row.status == "done"
 
 
-def test_a_source_whose_checkpoint_has_another_bit_is_trained_again_before_anything_starts_from_it(
+def test_a_source_whose_checkpoint_has_a_flipped_bit_is_trained_again_before_its_children_start(
     finished: Store, finished_once: Path, caplog: pytest.LogCaptureFixture
 ):
     source, _, child = tiny.make().trials
@@ -190,7 +189,7 @@ def test_a_source_whose_checkpoint_has_another_bit_is_trained_again_before_anyth
     same_outcomes(finished, open_store(str(finished_once)))
 
 
-def test_a_checkpoint_with_another_bit_is_not_handed_out(finished: Store):
+def test_a_checkpoint_with_a_flipped_bit_is_not_returned(finished: Store):
     trial = tiny.make().trials[0]
     spoil(finished, f"checkpoints/{trial.key}/*")
     assert last_checkpoint(finished, trial.key) is None
@@ -209,7 +208,7 @@ def test_lost_distances_are_measured_again(tmp_path: Path):
 
 
 def test_a_clock_that_jumps_by_hours_changes_no_outcome(finished_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A trial fails and its child is blocked, by a clock that is fast; it is put right, and wrong again, while they run."""
+    """A source fails and its child is blocked while the clock is fast; the clock then jumps while the trials run again."""
     plan, store = tiny.make(), open_store(str(tmp_path / "store"), create=True)
     dice = random.Random(9)
 
@@ -251,7 +250,7 @@ def _at_most(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def test_a_compaction_that_finds_no_room_is_one_line_and_changes_nothing(scattered: Store):
+def test_a_compaction_on_a_full_disk_is_one_line_and_changes_nothing(scattered: Store):
     before = table(scattered)
     verb = tiny.command("store", "compact", "--store", scattered.root)
     done = subprocess.run(verb, preexec_fn=lambda: _at_most(2000), capture_output=True, text=True, timeout=60, check=False)
@@ -291,7 +290,7 @@ def test_a_full_disk_is_one_line_and_the_same_sweep_finishes_when_there_is_room(
     same_outcomes(store, open_store(str(finished_once)))
 
 
-def test_an_s3_server_that_refuses_one_request_in_five_loses_and_doubles_nothing(s3_port: int, s3_keys: None):
+def test_an_s3_server_that_refuses_one_request_in_five_loses_and_duplicates_nothing(s3_port: int, s3_keys: None):
     with refusing(s3_port, 0.2, seed=3) as (port, counts):
         store = open_store(s3_uri(port), create=True)
         for step in range(3):

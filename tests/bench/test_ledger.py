@@ -1,4 +1,4 @@
-"""The ledger and the recorder: what may start, who stops or is blocked, the same in any order and after any restart."""
+"""The ledger, and what the driver records: which trials start, stop or are blocked, in any order and after any restart."""
 
 import random
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.driver.ledger import ENDED, Ledger
-from bench.driver.recorder import Recorder
+from bench.driver.loop import Driver
 from bench.driver.stopping import GO, Action, Verdict
 from bench.store import Store, open_store
 from bench.store.trial_files import checkpoint_path, real_samples_path, samples_path
@@ -53,7 +53,7 @@ def fresh(plan: Plan = PLAN) -> Ledger:
 
 
 def known(ledger: Ledger) -> tuple[object, ...]:
-    """Return all that a ledger can tell."""
+    """Return the whole state of a ledger."""
     return ledger.status, ledger.values, ledger.reasons, [ledger.verdict(key) for key in ledger.plan.by_key]
 
 
@@ -69,7 +69,7 @@ def finish(store: Store, key: str, status: str, plan: Plan = PLAN, **columns: An
 
 
 def recorded(store: Store) -> dict[str, list[dict[str, Any]]]:
-    """Return every row of `trials` that was ever written, by key."""
+    """Return every row of `trials` that was written, by key."""
     rows: dict[str, list[dict[str, Any]]] = {}
     if Path(store.path("trials")).exists():
         for row in ds.dataset(store.path("trials"), format="parquet").to_table().to_pylist():
@@ -97,7 +97,7 @@ def test_a_child_may_start_once_its_own_source_is_done():
     assert ledger.settle() == []
 
 
-def test_what_is_open_pending_and_counted():
+def test_open_pending_and_counted_trials():
     ledger = fresh()
     ledger.start(LETTERS)
     ledger.end(SHAPES, "done")
@@ -111,11 +111,11 @@ def test_the_last_rung_is_the_furthest_that_was_measured():
     assert ledger.last_rung(SCRATCH) == 0
     ledger.reach(SCRATCH, 2, 5.0)
     ledger.reach(SCRATCH, 4, 5.0)
-    ledger.reach(SCRATCH, 2, 5.0)  # told again after a crash
+    ledger.reach(SCRATCH, 2, 5.0)  # reported again after a crash
     assert ledger.last_rung(SCRATCH) == 4
 
 
-# -- who is blocked and who is stopped ----------------------------------------------------------------------------------
+# -- which trials are blocked or stopped --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["failed", "diverged"])
@@ -153,7 +153,7 @@ def test_a_chain_waits_link_by_link_and_is_blocked_link_by_link(store: Store):
     assert again.ready() == [first, scratch]
 
 
-def test_a_blocked_trial_holds_its_cell_up_no_longer():
+def test_a_cell_does_not_wait_for_a_blocked_trial():
     ledger = fresh()
     ledger.end(SHAPES, "done")
     for key, value in ((SCRATCH, 2.0), (FROM_SHAPES, 1.0)):
@@ -194,7 +194,7 @@ def test_a_pretrain_trial_is_never_judged():
     assert ledger.settle() == []
 
 
-def test_to_settle_twice_says_and_changes_nothing_more():
+def test_settling_twice_returns_and_changes_nothing_more():
     ledger = fresh()
     ledger.end(LETTERS, "failed", "boom")
     ledger.end(SHAPES, "diverged", "nan")
@@ -211,7 +211,7 @@ def test_the_ledger_of_an_empty_store_is_that_of_a_fresh_sweep(store: Store):
     assert known(Ledger.open(PLAN, store)) == known(fresh())
 
 
-def test_outcomes_and_values_come_back_from_the_store(store: Store):
+def test_outcomes_and_values_are_read_from_the_store(store: Store):
     finish(store, LETTERS, "done", steps=4)
     finish(store, SHAPES, "failed", error="boom")
     finish(store, SCRATCH, "diverged", error="a loss is nan")
@@ -222,7 +222,7 @@ def test_outcomes_and_values_come_back_from_the_store(store: Store):
     assert ledger.reasons == {SHAPES: "boom", SCRATCH: "a loss is nan"}
 
 
-def test_only_this_plans_trials_and_this_rules_metric_count(store: Store):
+def test_only_trials_of_the_plan_and_the_metric_of_the_rule_count(store: Store):
     other = planned(seeds=[1])
     key = other.trials[-1].key
     finish(store, key, "failed", plan=other, error="boom")
@@ -240,7 +240,7 @@ def test_a_measurement_written_twice_is_one(store: Store):
     assert Ledger.open(PLAN, store).values[SCRATCH] == {2: 3.0}
 
 
-def test_a_failed_source_stays_failed_until_a_retry_which_frees_its_children(store: Store):
+def test_a_failed_source_stays_failed_until_a_retry_which_unblocks_its_children(store: Store):
     finish(store, LETTERS, "failed", error="boom")
     finish(store, FROM_LETTERS, "blocked", error="its source letters failed")
     measure(store, LETTERS, 2, 1.0)
@@ -259,7 +259,7 @@ def test_a_failed_source_stays_failed_until_a_retry_which_frees_its_children(sto
     assert FROM_LETTERS in retried.ready()
 
 
-def test_a_retry_leaves_diverged_trials_alone(store: Store):
+def test_a_retry_does_not_repeat_diverged_trials(store: Store):
     finish(store, LETTERS, "diverged", error="nan")
     ledger = Ledger.open(PLAN, store, retry_failed=True)
     assert ledger.settle() == [FROM_LETTERS]
@@ -271,7 +271,7 @@ def test_a_retry_leaves_diverged_trials_alone(store: Store):
     ((1.5, 6.0), "stopped"),
     ((float("nan"), float("inf")), "pending"),
 ])  # fmt: skip
-def test_a_trial_that_a_smaller_cell_stopped_goes_on_where_a_larger_one_keeps_it(
+def test_a_trial_that_a_smaller_cell_stopped_goes_on_if_a_larger_cell_keeps_it(
     store: Store, others: tuple[float, float], status: str
 ):
     small = planned(sources=["letters"])
@@ -308,7 +308,7 @@ def test_a_trial_that_a_smaller_cell_stopped_goes_on_where_a_larger_one_keeps_it
     assert Ledger.open(small, store).verdict(scratch) == Verdict(Action.STOP, 2)
 
 
-def test_a_trial_that_is_done_stays_done_though_a_larger_cell_would_have_stopped_it(store: Store):
+def test_a_done_trial_stays_done_even_if_a_larger_cell_would_have_stopped_it(store: Store):
     finish(store, SCRATCH, "done")
     for step in (2, 4, 8):
         measure(store, SCRATCH, step, 9.0)
@@ -323,10 +323,11 @@ def test_a_trial_that_is_done_stays_done_though_a_larger_cell_would_have_stopped
 # -- any order, any restart ---------------------------------------------------------------------------------------------
 
 WIDE = planned(
-    sources=["letters", "shapes", "textures"], sizes=[10, 20], strategies=["scratch", "finetune", "finetune-d"]
+    sources=["letters", "shapes", "textures"], sizes=[10, 20], strategies=["scratch", "finetune", "finetune-d"],
+    resources={"retries": 0},
 )  # fmt: skip
 
-#: What would become of each trial if nobody stopped it: its value at each rung, "diverged" or "failed".
+#: Each trial's course without stopping: its value at each rung, "diverged" or "failed".
 Fates = dict[str, list[float | str]]
 Event = Callable[[Ledger, str, int, float | str], Ledger]
 
@@ -338,7 +339,7 @@ def fates(draw: st.DrawFn) -> Fates:
 
 
 def note(ledger: Ledger, key: str, rung: int, fate: float | str) -> Ledger:
-    """Tell the ledger of an event, as the scheduler does."""
+    """Report an event to the ledger, as the driver does."""
     if isinstance(fate, str):
         ledger.end(key, "diverged" if fate == "diverged" else "failed", fate)
     else:
@@ -352,7 +353,7 @@ def note(ledger: Ledger, key: str, rung: int, fate: float | str) -> Ledger:
 
 
 def play(ledger: Ledger, fates: Fates, choose: Callable[[list[str]], str], event: Event = note) -> Ledger:
-    """Run a sweep to its end: again and again one of the trials that can move goes to its next rung."""
+    """Run a sweep to its end: repeatedly move one of the trials that can go on to its next rung."""
     ledger.settle()
     while ledger.open_trials():
         promoted = [k for k, status in ledger.status.items() if status == "paused" and ledger.verdict(k) == GO]
@@ -372,7 +373,7 @@ def ends(ledger: Ledger) -> dict[str, tuple[str, int, str | None]]:
 
 @settings(max_examples=150, deadline=None)
 @given(fates(), st.randoms(use_true_random=False))
-def test_a_sweep_ends_the_same_in_whatever_order_its_trials_run(fates: Fates, order: random.Random):
+def test_a_sweep_ends_the_same_in_any_order_of_its_trials(fates: Fates, order: random.Random):
     expected = ends(play(fresh(WIDE), fates, lambda movable: movable[0]))
     assert ends(play(fresh(WIDE), fates, lambda movable: movable[-1])) == expected
     assert ends(play(fresh(WIDE), fates, order.choice)) == expected
@@ -389,27 +390,23 @@ def test_a_sweep_that_is_restarted_at_any_moment_ends_the_same_and_records_every
     lost = WIDE.trials[seed % 3].key  # its children will be blocked
     for key, how in ((lost, "failed"), (adapts[1], "diverged"), (adapts[-1], "failed")):
         fates[key][order.randrange(len(fates[key]))] = how
-    recorders: dict[int, Recorder] = {}
+    drivers: dict[int, Driver] = {}
 
     def event(ledger: Ledger, key: str, rung: int, fate: float | str) -> Ledger:
-        recorder = recorders.setdefault(id(ledger), Recorder(WIDE, ledger, store, lambda key, result: None))
-        result = {"steps": rung, "environment": ENVIRONMENT}
+        driver = drivers.setdefault(id(ledger), Driver(ledger, store))
+        report = {"status": "running", "steps": rung, "environment": ENVIRONMENT}
         if fate == "failed":
-            recorder.on_failure(key, "failed")
+            driver.fail(key, "failed")
         elif fate == "diverged":
             finish(store, key, "diverged", WIDE, steps=rung, error="diverged")
-            ledger.end(key, "diverged", "diverged")
-            recorder.on_rung(key, result)
+            driver.rung(key, {**report, "status": "diverged", "error": "diverged"})
         else:
             assert isinstance(fate, float)
             measure(store, key, rung, fate)
-            ledger.reach(key, rung, fate)
             if rung == WIDE.by_key[key].rungs[-1]:
                 finish(store, key, "done", WIDE, steps=rung)
-                ledger.end(key, "done")
-            else:
-                ledger.pause(key)
-            recorder.on_rung(key, result)
+                report["status"] = "done"
+            driver.rung(key, {**report, "fid": fate})
         rebuilt = Ledger.open(WIDE, store)
         rebuilt.settle()
         assert {key: rebuilt.verdict(key) for key in WIDE.by_key} == {key: ledger.verdict(key) for key in WIDE.by_key}
@@ -432,11 +429,11 @@ def test_a_sweep_that_is_restarted_at_any_moment_ends_the_same_and_records_every
             assert row["steps"] == last
 
 
-# -- the recorder -------------------------------------------------------------------------------------------------------
+# -- what the driver records and announces ------------------------------------------------------------------------------
 
 
 class Listener:
-    """Notes what the recorder tells."""
+    """Notes what the driver announces."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, int | None]] = []
@@ -445,40 +442,40 @@ class Listener:
         self.heard.append((key, result and result["steps"]))
 
 
-def recorder_at_first_rung(store: Store) -> tuple[Ledger, Recorder, Listener]:
-    """Return the recorder of a sweep whose sources are done and whose trials have started."""
+def driver_at_first_rung(store: Store) -> tuple[Ledger, Driver, Listener]:
+    """Return the driver of a sweep whose sources are done and whose trials have started."""
     ledger, listener = fresh(), Listener()
     for key in (LETTERS, SHAPES):
         ledger.end(key, "done")
     for key in (SCRATCH, FROM_LETTERS, FROM_SHAPES):
         ledger.start(key)
-    return ledger, Recorder(PLAN, ledger, store, listener), listener
+    return ledger, Driver(ledger, store, listener), listener
 
 
-def rung(ledger: Ledger, recorder: Recorder, key: str, step: int, value: float) -> None:
-    ledger.reach(key, step, value)
-    ledger.pause(key)
-    recorder.on_rung(key, {"steps": step, "fid": value, "seconds": 0.5 * step, "environment": ENVIRONMENT})
+def rung(driver: Driver, key: str, step: int, value: float, **metrics: float) -> None:
+    report = {"status": "running", "steps": step, "seconds": 0.5 * step, "environment": ENVIRONMENT}
+    driver.rung(key, {**report, "fid": value, **metrics})
 
 
 def test_a_stopped_trial_is_recorded_once_with_its_steps_and_its_files(store: Store):
-    ledger, recorder, listener = recorder_at_first_rung(store)
+    ledger, driver, listener = driver_at_first_rung(store)
     store.write_file(checkpoint_path(SCRATCH, 2), b"checkpoint")
     store.write_file(samples_path(SCRATCH, 2), b"samples")
     store.write_file(real_samples_path(PLAN.by_key[SCRATCH]), b"real")
-    rung(ledger, recorder, SCRATCH, 2, 9.0)
-    rung(ledger, recorder, FROM_LETTERS, 2, 2.0)
+    rung(driver, SCRATCH, 2, 9.0)
+    rung(driver, FROM_LETTERS, 2, 2.0)
     assert recorded(store) == {}
     assert ledger.status[SCRATCH] == "paused"
-    rung(ledger, recorder, FROM_SHAPES, 2, 1.0)
+    rung(driver, FROM_SHAPES, 2, 1.0)
     assert listener.heard == [(SCRATCH, 2), (FROM_LETTERS, 2), (FROM_SHAPES, 2), (SCRATCH, None)]
-    # The one that completed the rung goes on at once; a waiting one when the scheduler has a place for it.
+    # The trial that completes the rung goes on immediately, a waiting one once there are resources.
     assert (ledger.status[FROM_SHAPES], ledger.status[FROM_LETTERS]) == ("running", "paused")
-    recorder.settle()
-    rung(ledger, recorder, FROM_SHAPES, 4, 1.0)
+    driver.settle()
+    rung(driver, FROM_SHAPES, 4, 1.0)
     ((row,),) = recorded(store).values()
+    report = {"seconds": 1.0, "images_per_second": None, "peak_memory_mib": None}
     expected = outcome_row(
-        PLAN.by_key[SCRATCH], "stopped", ENVIRONMENT, steps=2, seconds=1.0, images_per_second=None, peak_memory_mib=None,
+        PLAN.by_key[SCRATCH], "stopped", ENVIRONMENT, report, steps=2,
         checkpoint=checkpoint_path(SCRATCH, 2), samples=samples_path(SCRATCH, 2),
         real_samples=real_samples_path(PLAN.by_key[SCRATCH]), error=None,
     )  # fmt: skip
@@ -487,30 +484,31 @@ def test_a_stopped_trial_is_recorded_once_with_its_steps_and_its_files(store: St
 
 
 def test_the_trial_that_completes_the_rung_may_itself_be_stopped(store: Store):
-    ledger, recorder, listener = recorder_at_first_rung(store)
+    ledger, driver, listener = driver_at_first_rung(store)
     for key, value in ((FROM_LETTERS, 2.0), (FROM_SHAPES, 1.0), (SCRATCH, 9.0)):
-        rung(ledger, recorder, key, 2, value)
+        rung(driver, key, 2, value)
     assert ledger.status[SCRATCH] == "stopped"
     assert [row["status"] for row in recorded(store)[SCRATCH]] == ["stopped"]
     assert listener.heard == [(FROM_LETTERS, 2), (FROM_SHAPES, 2), (SCRATCH, 2)]
 
 
-def test_a_rung_that_is_told_again_is_no_news(store: Store):
-    ledger, recorder, listener = recorder_at_first_rung(store)
+def test_a_rung_that_is_reported_again_is_not_announced(store: Store):
+    ledger, driver, listener = driver_at_first_rung(store)
     for _ in range(3):
-        rung(ledger, recorder, SCRATCH, 2, 9.0)
+        rung(driver, SCRATCH, 2, 9.0)
     assert listener.heard == [(SCRATCH, 2)]
     assert ledger.status[SCRATCH] == "paused"
 
 
-def test_a_failure_is_recorded_once_with_its_reason_and_so_are_those_it_blocks(store: Store):
+def test_a_failure_and_the_trials_that_it_blocks_are_recorded_once_with_the_reason(store: Store):
     ledger, listener = fresh(), Listener()
-    recorder = Recorder(PLAN, ledger, store, listener)
+    driver = Driver(ledger, store, listener, back_off=0.0)
     ledger.start(LETTERS)
     ledger.reach(LETTERS, 2, 3.0)
     store.write_file(checkpoint_path(LETTERS, 2), b"checkpoint")
-    recorder.on_failure(LETTERS, "RuntimeError: out of memory")
-    recorder.settle()
+    for _ in range(1 + PLAN.spec.resources.retries):
+        driver.fail(LETTERS, "RuntimeError: out of memory")
+    driver.settle()
     rows = recorded(store)
     assert set(rows) == {LETTERS, FROM_LETTERS}
     ((failed,), (blocked,)) = rows[LETTERS], rows[FROM_LETTERS]
@@ -523,7 +521,7 @@ def test_a_failure_is_recorded_once_with_its_reason_and_so_are_those_it_blocks(s
     assert failed["environment"] == blocked["environment"] == environment
 
 
-def test_what_the_store_decides_already_is_recorded_at_the_start_and_not_again(store: Store):
+def test_ends_that_the_store_already_determines_are_recorded_once_at_the_start(store: Store):
     for key in (LETTERS, SHAPES):
         finish(store, key, "done", error=None)
     for key, value in ((SCRATCH, 9.0), (FROM_LETTERS, 2.0), (FROM_SHAPES, 1.0)):
@@ -531,14 +529,14 @@ def test_what_the_store_decides_already_is_recorded_at_the_start_and_not_again(s
     for _ in range(2):
         listener = Listener()
         ledger = Ledger.open(PLAN, store)
-        Recorder(PLAN, ledger, store, listener).settle()
+        Driver(ledger, store, listener).settle()
         assert ledger.status[SCRATCH] == "stopped"
         assert [row["steps"] for row in recorded(store)[SCRATCH]] == [2]
     assert listener.heard == []
 
 
-def test_a_collapsed_trial_is_recorded_with_the_reason_and_a_restart_says_the_same(store: Store):
-    ledger, recorder, _ = recorder_at_first_rung(store)
+def test_a_collapsed_trial_is_recorded_with_the_reason_also_after_a_restart(store: Store):
+    ledger, driver, _ = driver_at_first_rung(store)
     for key in (LETTERS, SHAPES):
         finish(store, key, "done", error=None)
     for key, steps, diversity in ((SCRATCH, (2,), 0.9), (FROM_LETTERS, (2, 4), 0.9), (FROM_SHAPES, (2,), 0.9)):
@@ -547,10 +545,8 @@ def test_a_collapsed_trial_is_recorded_with_the_reason_and_a_restart_says_the_sa
             share = diversity if step == 2 else 0.01
             measure(store, key, step, value)
             measure(store, key, step, share, "diversity")
-            ledger.reach(key, step, value, share)
-            ledger.pause(key)
-            recorder.on_rung(key, {"steps": step, "fid": value, "diversity": share, "environment": ENVIRONMENT})
-            recorder.settle()
+            rung(driver, key, step, value, diversity=share)
+            driver.settle()
     assert ledger.status[FROM_LETTERS] == "stopped"  # at rung 4, though it need not wait for the other
     (row,) = recorded(store)[FROM_LETTERS]
     assert row["error"] == "collapsed: its samples are 0.01 times as diverse as the reference images, and were 0.9 times"

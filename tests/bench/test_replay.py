@@ -1,4 +1,4 @@
-"""Replaying a stopping rule over a finished sweep: what it saves, what it changes, and which cells it cannot judge."""
+"""Replaying stopping rules over a finished sweep: what they save and change, and which cells are left out."""
 
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def test_steps_are_saved_and_a_late_winner_is_lost(tmp_path: Path):
     assert found.source_order == pytest.approx(-0.5)  # c, a, b against a, b, c
 
 
-def test_a_rule_that_keeps_all_changes_nothing(tmp_path: Path):
+def test_a_rule_that_keeps_all_methods_changes_nothing(tmp_path: Path):
     found = only(write(tmp_path, CURVES), StoppingConfig(keep=1.0))
     assert (found.stopped, found.saved, found.same_winner, found.source_order) == (0, 0.0, True, 1.0)
 
@@ -60,7 +60,7 @@ def test_a_protected_strategy_goes_on(tmp_path: Path):
     assert found.saved == pytest.approx(1 - (40 + 40 + 20 + 10) / 160)
 
 
-def test_seeds_are_trials_of_their_own_and_a_method_is_its_mean(tmp_path: Path):
+def test_seeds_are_separate_trials_and_a_method_is_ranked_by_its_mean(tmp_path: Path):
     store = write(tmp_path, {"scratch": [5, 5, 5], "finetune:a": [4, 4, 4]})
     other = {"key": "again", "kind": "adapt", "cell": "c", "strategy": "finetune", "source": "a", "status": "done", "seed": 1}
     store.append("trials", "s", [{**other, "target": "t", "size": 5, "conditional": False, "steps": 40}])
@@ -70,13 +70,13 @@ def test_seeds_are_trials_of_their_own_and_a_method_is_its_mean(tmp_path: Path):
     assert (found.trials, found.winner) == (3, "scratch"), "5 against a mean of 5.5"
 
 
-def test_a_diverged_trial_stays_where_it_ended(tmp_path: Path):
+def test_a_diverged_trial_keeps_its_last_step(tmp_path: Path):
     found = only(write(tmp_path, {**CURVES, "finetune-d:a": [9.5]}, {"finetune-d:a": "diverged"}))
     assert found.trials == 5
     assert found.winner == "finetune from c"
 
 
-def test_a_cell_that_diverged_at_once_saves_nothing_and_has_no_order(tmp_path: Path):
+def test_a_cell_that_diverged_at_the_start_saves_nothing_and_has_no_order(tmp_path: Path):
     names = ("finetune:a", "finetune:b", "finetune:c")
     lost = dict.fromkeys(names, "diverged")
     none, one = (only(write(tmp_path / str(len(curve)), dict.fromkeys(names, curve), lost)) for curve in ([], [9.0]))
@@ -88,10 +88,10 @@ def test_cells_that_were_stopped_or_have_not_ended_are_left_out(tmp_path: Path):
     store = write(tmp_path, CURVES)
     write(tmp_path, {"scratch": [9, 8, 7], "finetune:a": [9]}, {"finetune:a": "stopped"}, cell="stopped")
     store.write_sweep("s", {"spec": {}, "trials": [{"key": "later", "kind": "adapt", "cell": "planned"}]})
-    found, left_out = replay(store, "s", RULE)
-    assert ([each.cell for each in found], left_out) == (["c"], 2)
-    said = summary(found, RULE, left_out)
-    assert (said["cells"], said["left_out"], said["same_winner"]) == (1, 2, 0)
-    assert said["steps_saved"] == pytest.approx(found[0].saved)
+    replays, left_out = replay(store, "s", RULE)
+    assert ([cell.cell for cell in replays], left_out) == (["c"], 2)
+    total = summary(replays, RULE, left_out)
+    assert (total["cells"], total["left_out"], total["same_winner"]) == (1, 2, 0)
+    assert total["steps_saved"] == pytest.approx(replays[0].saved)
     with pytest.raises(UserError, match=r"no cell to replay .* stopping\.rule=none"):
         replay(store, "other", RULE)

@@ -41,7 +41,7 @@ def grid(**changes: Any) -> Plan:
 
 
 def alone(trials: int, **resources: Any) -> Plan:
-    """Return the plan of so many trials that wait for nothing and are never stopped, each of one rung."""
+    """Return the plan of a number of independent trials of one rung that are never stopped."""
     return grid(
         sources=(), strategies=("scratch",), sizes=(10,), seeds=tuple(range(trials)), evaluation={"first_rung": 8},
         stopping={"rule": "none"}, resources=resources,
@@ -49,12 +49,12 @@ def alone(trials: int, **resources: Any) -> Plan:
 
 
 def takes(plan: Plan, setup: float, leg: float) -> dict[str, Estimate]:
-    """Return estimates by which every trial takes the same."""
+    """Return estimates with the same seconds for every trial."""
     return {key: Estimate(setup, (leg,) * len(trial.rungs)) for key, trial in plan.by_key.items()}
 
 
 def uneven(plan: Plan, seed: int = 0) -> dict[str, Estimate]:
-    """Return estimates by which no two trials take the same."""
+    """Return estimates with different seconds for every trial."""
     draw = random.Random(seed).uniform
     return {key: Estimate(draw(0, 2), tuple(draw(1, 9) for _ in trial.rungs)) for key, trial in plan.by_key.items()}
 
@@ -83,8 +83,8 @@ def test_what_the_harness_adds_is_added_once_per_slot_start_and_leg():
     assert found.makespan == 100 + 3 * (10 + 2 + 1 + 8 + 1)
 
 
-def test_of_the_slots_that_idle_one_keeps_its_process():
-    """As Ray Tune does. Beside a source, three trials from scratch; then one more link alone; then three that wait for it."""
+def test_one_of_the_idle_slots_keeps_its_process():
+    """As in Ray Tune. A source and three trials from scratch; then one more link alone; then the three that wait for it."""
     plan = grid(
         sources=("letters -> shapes",), strategies=("scratch", "finetune"), sizes=(10,), training={"steps": 2},
         pretrain={"steps": 2}, stopping={"rule": "none"},
@@ -147,8 +147,8 @@ def test_each_saving_saves():
 
 
 @pytest.mark.parametrize("interruptions", [0.0, 60.0])
-def test_who_is_stopped_depends_on_neither_gpus_nor_interruptions(interruptions: float):
-    """And is who the rule stops, asked of all curves at once."""
+def test_which_trials_stop_depends_on_neither_gpus_nor_interruptions(interruptions: float):
+    """They are those that the rules stop when applied to all curves together."""
     plan = grid(resources={"retries": 1000})
     values = stopping_values(plan, seed=3)
     stopped = 0
@@ -164,7 +164,7 @@ def test_who_is_stopped_depends_on_neither_gpus_nor_interruptions(interruptions:
         assert bool(found.interruptions) == bool(interruptions)
 
 
-def test_a_seed_says_what_is_lost():
+def test_the_seed_determines_the_losses():
     plan = alone(50)
     first, again, other = (
         simulate(plan, takes(plan, 0.0, HOUR), Cluster(7, interruptions=0.3), {}, seed=seed) for seed in (1, 1, 2)

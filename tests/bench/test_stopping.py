@@ -1,12 +1,16 @@
-"""The stopping rule as a pure function: hand-made cells, and properties over random ones."""
+"""The stopping rules as a pure function: hand-made cells, and properties of random ones."""
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.driver import stopping
 from bench.driver.stopping import GO, Action, Curve, Verdict, audited, judge
 from bench.sweeps.spec import StoppingConfig
 
@@ -57,13 +61,13 @@ def test_every_strategys_best_is_protected():
     assert verdicts == {"s": GO, "f1": GO, "f2": Verdict(Action.STOP, 50), "g1": GO}
 
 
-def test_a_diverged_trial_takes_a_place_among_the_worst_and_holds_nobody_up():
+def test_a_diverged_trial_takes_a_place_among_the_worst_and_is_not_waited_for():
     curves = [*cell(a=[1.0], b=[2.0]), Curve("c", "c", {}, diverged=True), Curve("d", "d", {}, diverged=True)]
     verdicts = judge(curves, RUNGS, RULE)
     assert verdicts["a"] == verdicts["b"] == GO  # half of the four that set out
 
 
-def test_a_failed_trial_says_nothing_of_its_quality():
+def test_a_failed_trial_does_not_count():
     curves = [*cell(a=[1.0], b=[2.0]), Curve("c", "c", {}, failed=True), Curve("d", "d", {}, failed=True)]
     verdicts = judge(curves, RUNGS, RULE)
     assert verdicts["a"] == GO
@@ -76,7 +80,7 @@ def test_nan_is_the_worst_value():
 
 
 def test_the_seeds_of_a_method_go_on_or_stop_together_by_their_mean():
-    """Seed by seed, a's lucky one would go on and one of b's would stop."""
+    """Judged separately, the lucky seed of a would go on and one of b would stop."""
     values = {"a1": 1.0, "a2": 9.0, "b1": 3.0, "b2": 4.0, "c1": 4.5, "c2": 5.0, "d1": 2.0}
     curves = [Curve(key, "finetune", {50: value}, method=key[0]) for key, value in values.items()]
     verdicts = judge(curves, RUNGS, RULE)
@@ -99,7 +103,7 @@ def test_a_seed_that_crashed_or_diverged_leaves_its_method_to_the_others():
     assert judge(curves, RUNGS, RULE.model_copy(update={"keep": 0.3}))["b1"] == Verdict(Action.STOP, 50)
 
 
-def test_no_rule_stops_nobody():
+def test_without_a_rule_no_trial_stops():
     verdicts = judge(cell(a=[1.0], b=[2.0]), RUNGS, StoppingConfig(rule="none"))
     assert set(verdicts.values()) == {GO}
 
@@ -117,8 +121,8 @@ def finished_cells(draw: st.DrawFn) -> list[Curve]:
 
 
 @given(finished_cells(), st.randoms(), st.sampled_from([0.25, 0.5, 0.75]), st.booleans())
-def test_the_outcome_does_not_depend_on_who_comes_first(curves, random, keep, protect):
-    """Trials arrive in random order, each when its verdict lets it; who is stopped must be as if all were known."""
+def test_the_outcome_does_not_depend_on_the_order_of_arrival(curves, random, keep, protect):
+    """Trials arrive in random order as their verdicts allow; the same trials stop as if all values were known."""
     rule = StoppingConfig(keep=keep, protect_strategies=protect)
     final = judge(curves, RUNGS, rule)
     known: dict[str, dict[int, float]] = {curve.key: {} for curve in curves}
@@ -144,7 +148,7 @@ def test_at_least_one_trial_of_a_cell_reaches_the_budget(curves, keep):
     assert GO in verdicts.values()
 
 
-# -- what a trial has come to itself, and audited cells --------------------------------------------------------------------
+# -- rules for single trials, and audited cells ------------------------------------------------------------------------------
 
 
 def diverse(key: str, values: list[float], diversity: list[float]) -> Curve:
@@ -165,12 +169,12 @@ def test_a_trial_whose_samples_collapse_stops_at_once_and_takes_a_place_among_th
     assert [verdicts[key].rung for key in "abc"] == [100, 50, 50]
 
 
-def test_a_generator_that_never_was_diverse_has_not_collapsed():
+def test_a_generator_that_was_never_diverse_has_not_collapsed():
     verdicts = judge([diverse("a", [1.0, 1.0], [0.05, 0.03]), *cell(b=[2.0, 2.0])], RUNGS, RULE)
     assert verdicts["a"] == GO
 
 
-def test_collapse_can_be_left_out():
+def test_collapse_can_be_turned_off():
     curves = [diverse("a", [1.0, 1.0], [0.9, 0.05]), *cell(b=[2.0, 2.0])]
     assert judge(curves, RUNGS, RULE)["a"].why
     assert judge(curves, RUNGS, RULE.model_copy(update={"collapse": 0.0}))["a"] == GO
@@ -183,7 +187,7 @@ def test_a_trial_without_progress_stops_unless_it_is_the_best():
     assert verdicts == {"a": GO, "b": stopped, "c": GO, "d": stopped}
 
 
-def test_a_plateau_is_as_long_as_asked_for():
+def test_a_plateau_has_the_configured_length():
     rungs = (1, 2, 4, 8, 16)
     curves = [
         Curve("best", "s", dict.fromkeys(rungs, 0.0)),
@@ -194,7 +198,7 @@ def test_a_plateau_is_as_long_as_asked_for():
         assert verdict.rung == rung
 
 
-def test_nobody_is_stopped_in_an_audited_cell_and_the_share_of_those_is_as_asked_for():
+def test_no_trial_stops_in_an_audited_cell_and_the_share_of_audited_cells_is_as_configured():
     curves = cell(a=[1.0], b=[2.0], c=[3.0])
     names = [f"cell {i}" for i in range(2000)]
     for share in (0.0, 0.1, 0.5, 1.0):
@@ -204,7 +208,24 @@ def test_nobody_is_stopped_in_an_audited_cell_and_the_share_of_those_is_as_asked
         assert free == [name for name in names if audited(name, share)]
 
 
-def test_the_cells_that_a_smaller_audit_chooses_are_among_a_larger_ones():
+def test_the_cells_of_a_smaller_audit_are_among_those_of_a_larger_one():
     names = [f"cell {i}" for i in range(500)]
     small, large = ({name for name in names if audited(name, share)} for share in (0.1, 0.3))
     assert small < large
+
+
+# -- a further rule ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_rule_of_the_book_stops_trials_once_it_is_in_the_registry(monkeypatch: pytest.MonkeyPatch):
+    """Here its setting is fixed; a real one is a line in `StoppingConfig`."""
+    page = (Path(__file__).resolve().parents[2] / "bench" / "README.md").read_text()
+    (text,) = (text for text in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL) if "(Rule)" in text)
+    names: dict[str, Any] = {}
+    exec(text, names)
+    monkeypatch.setattr(StoppingConfig, "ceiling", 100.0, raising=False)
+    curves = cell(a=[500.0], b=[1.0, 500.0, 500.0], c=[])
+    assert judge(curves, RUNGS, RULE)["a"] == Verdict(Action.WAIT, 50)
+    monkeypatch.setattr(stopping, "RULES", (*stopping.RULES, names["Ceiling"]))
+    verdicts = judge(curves, RUNGS, RULE)
+    assert verdicts == {"a": Verdict(Action.STOP, 50, "fid above 100"), "b": Verdict(Action.WAIT, 50), "c": GO}

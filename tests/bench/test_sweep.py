@@ -1,4 +1,4 @@
-"""Whole sweeps on a real Ray, through the command line: finished, repeated, interrupted, killed, and run by two at once."""
+"""Whole sweeps on a real Ray by the command line: finished, repeated, interrupted, killed, and run by two drivers together."""
 
 import json
 import signal
@@ -37,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ray() -> Iterator[Path]:
-    """A short path for Ray's session, so that the test can tell its processes."""
+    """A short path for Ray's session, by which the test recognises its processes."""
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -81,7 +81,7 @@ def test_in_each_cell_the_rule_stops_the_worse_half_at_each_rung(finished: Path)
             assert set(cell.loc[cell["steps"] > rung, "key"]) == live
 
 
-def test_distances_are_there_for_real_images_and_for_every_generator(finished: Path):
+def test_distances_exist_for_real_images_and_for_every_generator(finished: Path):
     found = tiny.distances(finished / "store")
     pretrained = {row["key"]: row["source"] for row in planned(finished / "store") if row["kind"] == "pretrain"}
     kinds = [metric.name for metric in distances()]
@@ -145,10 +145,10 @@ def test_a_second_run_starts_nothing(finished: Path):
     assert set(after) == set(before)
 
 
-def test_a_sweep_that_is_interrupted_and_killed_ends_as_if_nothing_had_been(finished: Path, tmp_path: Path, ray: Path):
+def test_a_sweep_that_is_interrupted_and_killed_ends_as_an_undisturbed_one(finished: Path, tmp_path: Path, ray: Path):
     """SIGINT to the driver, SIGKILL to the driver, SIGKILL to a worker; then the same command again.
 
-    All of it with one trial at a time, where what had been ran two: so nothing depends on that either.
+    One trial runs at a time, where the undisturbed sweep ran two; so the outcome does not depend on that either.
     """
     store = tmp_path / "store"
     arguments = ("run", tiny.write_spec(tmp_path, conditional=[False]), "--store", store, "--cpus", 1)
@@ -165,7 +165,7 @@ def test_a_sweep_that_is_interrupted_and_killed_ends_as_if_nothing_had_been(fini
 
     second = tiny.start(*arguments, cwd=tmp_path, ray=ray)
     tiny.wait_for(lambda: tiny.trial_rows(store) > reached)
-    assert tiny.processes(str(ray)), "Ray's processes cannot be told apart, so their end would show nothing"
+    assert tiny.processes(str(ray)), "Ray's processes are not recognised, so their end would show nothing"
     tiny.kill(second.pid)
     second.communicate()
     tiny.wait_for(lambda: not tiny.processes(str(ray)), 30)
@@ -189,7 +189,22 @@ def test_a_sweep_that_is_interrupted_and_killed_ends_as_if_nothing_had_been(fini
     assert recorded.is_unique, "a finished trial ran again"
 
 
-def test_generate_writes_what_the_checkpoint_knows(finished: Path):
+def test_a_sweep_in_this_process_without_ray_has_the_same_values(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One trial at a time, with pauses and promotions, where the other run had two at a time on Ray."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # Ray sets them for its processes
+        monkeypatch.delenv(name, raising=False)
+    spec, store = tiny.write_spec(tmp_path, conditional=[False]), tmp_path / "store"
+    tiny.transfergan("run", spec, "--store", store, "--address", "here", cwd=tmp_path)
+    ended, values, distances = tiny.outcomes(store), tiny.values(store), tiny.distances(store)
+    assert len(ended) == 7
+    pd.testing.assert_frame_equal(ended, tiny.outcomes(finished / "store").loc[ended.index])
+    pd.testing.assert_series_equal(values, tiny.values(finished / "store").loc[list(ended.index)], check_exact=True)
+    pd.testing.assert_series_equal(distances, tiny.distances(finished / "store").loc[distances.index], check_exact=True)
+
+
+def test_generate_writes_images_of_conditional_and_unconditional_checkpoints(finished: Path):
     trials = open_store(str(finished / "store")).read("trials")
     for conditional in (False, True):
         key = trials.loc[(trials["kind"] == "adapt") & (trials["conditional"] == conditional), "key"].iloc[0]
@@ -203,7 +218,7 @@ def test_generate_writes_what_the_checkpoint_knows(finished: Path):
 
 
 def test_two_drivers_share_the_work_and_one_that_is_killed_is_replaced(finished: Path, tmp_path: Path, cluster: Cluster):
-    """Overlapping sweeps on one store: of some cells and of all. The driver of all is killed when both are at work."""
+    """Overlapping sweeps on one store, of some cells and of all. The driver of all cells is killed while both run."""
     cluster.add_node(num_cpus=1)
     tiny.write_spec(tmp_path, name="part", conditional=[False]).rename(tmp_path / "part.yaml")
     tiny.write_spec(tmp_path)

@@ -1,4 +1,4 @@
-"""How a sweep's run ends where not all goes well, or not all may be spent; all of these join one Ray cluster."""
+"""How the run of a sweep ends after failures or at a limit; all runs join one Ray cluster."""
 
 import subprocess
 import zipfile
@@ -31,7 +31,7 @@ def run(cluster: Cluster, tmp_path: Path) -> Run:
 
 
 def test_a_run_that_stops_at_its_limit_loses_nothing_and_the_next_goes_on(run: Run, tmp_path: Path, finished_once: Path):
-    """The first trial's first rung is all that a tiny limit lets through; the rest is done within a generous one."""
+    """A tiny limit allows only the first trial's first rung; a generous one allows the rest."""
     spec = tiny.write_spec(tmp_path, **tiny.SMALL)
     stopped = run(spec, "--max-hours", 1e-9, expect=3)
     assert "3 trials remain" in stopped.stderr
@@ -55,7 +55,7 @@ def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(run:
         tmp_path, conditional=[False], strategies=["scratch", "finetune"], stopping={"rule": "none"}, resources={"retries": 0}
     )
     (source,) = (trial.key for trial in make_plan(load_spec(str(spec))).of_kind("pretrain") if trial.domain.name == "shapes")
-    # Its samples cannot be published: where their file should be, there is a folder.
+    # Its samples cannot be published: a folder has the name of their file.
     open_store(str(tmp_path / "store"), create=True)
     obstacle = tmp_path / "store" / "samples" / f"{source}-00000000.png"
     obstacle.mkdir(parents=True)
@@ -73,7 +73,7 @@ def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(run:
     assert "failed" in call("status", "--store", tmp_path / "store").stdout
 
     again = run(spec, expect=1)
-    assert "--retry failed" in again.stderr, "a failed trial is not run again unasked"
+    assert "--retry failed" in again.stderr, "a failed trial is not run again without --retry"
     obstacle.rmdir()
     run(spec, "--retry", "failed")
     ended = tiny.outcomes(tmp_path / "store")
@@ -92,15 +92,15 @@ def test_a_trial_that_diverges_is_recorded_and_the_rest_goes_on(run: Run, tmp_pa
     assert (tmp_path / "store" / "report.html").exists()
 
 
-def test_a_trial_that_asks_for_more_than_there_is_is_the_users_mistake(run: Run, tmp_path: Path):
+def test_a_trial_that_needs_more_resources_than_exist_is_a_user_error(run: Run, tmp_path: Path):
     spec = tiny.write_spec(tmp_path)
     failed = run(spec, "--set", "resources.gpus=64", expect=2)
     assert failed.stderr.count("\n") == 1
     assert "resources.gpus" in failed.stderr
 
 
-def test_a_trial_that_hangs_is_ended_taken_up_again_and_recorded(run: Run, tmp_path: Path):
-    """Its embedding never returns for as many images as a trial samples."""
+def test_a_trial_that_hangs_is_ended_retried_and_recorded(run: Run, tmp_path: Path):
+    """Its embedding never returns for a batch of the size that a trial samples."""
 
     class Hangs(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from ray import tune
 from ray.tune import Callback, RunConfig, TuneConfig
 
 from bench.driver.ledger import Ledger
-from bench.driver.recorder import Recorder
+from bench.driver.loop import Driver
 from bench.on_ray import tuner
 from bench.on_ray.cluster import cluster
 from bench.store import Store, open_store
@@ -130,10 +130,10 @@ def run_timed(
         pass
     events: list[tuple[float, str]] = []
     began = time.perf_counter()
-    recorder = Recorder(plan, ledger, store, lambda key, result: events.append((time.perf_counter() - began, key)))
-    recorder.settle()
+    driver = Driver(ledger, store, lambda key, result: events.append((time.perf_counter() - began, key)))
+    driver.settle()
     if ledger.is_open():
-        tuner.run_trials(plan, ledger, store, recorder, trainable)
+        tuner.run_trials(driver, trainable)
     return ledger, events
 
 

@@ -44,5 +44,5 @@ def write(
         store.append("measurements", plan.spec.name, rows)
         if ended:
             took = factor(trial) * seconds(trial, rungs[-1])
-            row = outcome_row(trial, "done", device, steps=rungs[-1], seconds=took, peak_memory_mib=peak(trial))
+            row = outcome_row(trial, "done", device, {"steps": rungs[-1], "seconds": took, "peak_memory_mib": peak(trial)})
             store.append("trials", plan.spec.name, [row])

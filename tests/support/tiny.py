@@ -1,4 +1,4 @@
-"""A sweep small enough to run for real in seconds, and the command line as users call it."""
+"""A sweep that really runs in seconds, and helpers to run the command line as users do."""
 
 import os
 import signal
@@ -13,12 +13,13 @@ import pandas as pd
 import yaml
 
 from bench.driver.ledger import Ledger
+from bench.driver.loop import Driver
+from bench.run import in_process
 from bench.store import Store, open_store
 from bench.sweeps.plan import Plan, make_plan
 from bench.sweeps.rows import record
 from bench.sweeps.spec import SweepSpec
 from bench.upkeep.repair import reopen
-from bench.worker.trial import train
 
 SPEC: dict[str, Any] = {
     "name": "tiny",
@@ -34,7 +35,7 @@ SPEC: dict[str, Any] = {
     "stopping": {"protect_strategies": False},
 }
 
-#: What makes the tiny sweep one of three trials: a source, from scratch and from that source.
+#: Changes that reduce the tiny sweep to three trials: a source, scratch, and an adaptation from that source.
 SMALL: dict[str, Any] = {
     "name": "small",
     "sources": ["numerals"],
@@ -43,7 +44,7 @@ SMALL: dict[str, Any] = {
     "stopping": {"rule": "none"},
 }
 
-#: Where Ray keeps its sessions stands in the command line of each of its processes; a test that looks for them names it.
+#: Variable for the folder of Ray's sessions, whose path is in the command line of each of its processes.
 RAY_FOLDER = "RAY_TMPDIR"
 
 
@@ -60,20 +61,18 @@ def make(**changes: Any) -> Plan:
 
 
 def run_here(plan: Plan, store: Store, *, retry_failed: bool = False) -> list[str]:
-    """Run what the store lacks of a sweep's trials, one after the other in this process, with no Ray.
+    """Run the trials of a sweep that the store lacks, in this process and without Ray.
 
     Returns:
-        what was said of trials that are run again.
+        a line per trial that is run again because the store has lost results.
     """
     store.write_sweep(plan.spec.name, record(plan))
     ledger = Ledger.open(plan, store, retry_failed=retry_failed)
-    said = list(reopen(plan, ledger, store))
-    common = {"store": store.address, "sweep": plan.spec.name, "resources": plan.spec.resources.model_dump()}
-    for key in ledger.having("pending"):  # sources come first
-        for report in train({"key": key, "trial": plan.by_key[key].canonical_json(), **common}):
-            ledger.reach(key, report["steps"], report[plan.spec.stopping.metric])
-        ledger.end(key, report["status"])
-    return said
+    lines = list(reopen(plan, ledger, store))
+    driver = Driver(ledger, store)
+    in_process.run_trials(driver)
+    assert driver.unwritable is None
+    return lines
 
 
 def command(*arguments: object) -> list[str]:
@@ -89,48 +88,48 @@ def transfergan(*arguments: object, cwd: Path, expect: int = 0) -> subprocess.Co
 
 
 def start(*arguments: object, cwd: Path, ray: Path | None = None) -> "subprocess.Popen[str]":
-    """Start a verb; the processes of the Ray that it starts can be told by `ray`, a short path."""
+    """Start a verb; `ray`, a short path, marks the processes of the Ray that it starts."""
     environment = os.environ if ray is None else {**os.environ, RAY_FOLDER: str(ray)}
     return subprocess.Popen(
         command(*arguments), cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
-    """Wait until it is so."""
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait until a condition holds."""
     end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
+    while not condition():
+        assert time.monotonic() < end, "the condition did not become true"
         time.sleep(0.05)
 
 
 def trial_rows(store: Path) -> int:
-    """Return how many outcomes have been published in a store that may not be there yet."""
+    """Return the number of outcomes in a store that may not exist yet."""
     return len(list(store.glob("trials/**/*.parquet")))
 
 
 def processes(mark: str) -> dict[int, str]:
-    """Return the command lines of the live processes that bear a mark, by process id."""
-    found = {}
+    """Return the command lines of the live processes that contain a mark, by process id."""
+    marked = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             try:
                 text = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:  # it has ended meanwhile
+            except OSError:  # the process has ended meanwhile
                 continue
             if mark in text:
-                found[int(folder.name)] = text
-    return found
+                marked[int(folder.name)] = text
+    return marked
 
 
 def workers(ray: Path) -> list[int]:
-    """Return the processes that train trials under the Ray that was started with `ray`."""
+    """Return the processes that train trials under the Ray started with `ray`."""
     raylets = {pid for pid, text in processes(str(ray)).items() if "raylet/raylet" in text}
     return [pid for raylet in raylets for pid in children(raylet, "ray::ImplicitFunc")]
 
 
 def children(parent: int, mark: str) -> list[int]:
-    """Return the child processes of a process whose command lines bear a mark."""
+    """Return the child processes of a process whose command lines contain a mark."""
     return [pid for pid in processes(mark) if _parent(pid) == parent]
 
 
@@ -142,12 +141,12 @@ def _parent(pid: int) -> int | None:
 
 
 def kill(pid: int) -> None:
-    """End a process without giving it a chance to say anything."""
+    """Kill a process without warning."""
     os.kill(pid, signal.SIGKILL)
 
 
 def claimed(store: Path) -> list[str]:
-    """Return what drivers have left of claims and heartbeats; the temporary files of killed writers are not seen by anybody."""
+    """Return the claims and heartbeats in a store, without temporary files of killed writers."""
     opened = open_store(str(store))
     return [*opened.list_files("claims"), *opened.list_files("drivers")]
 

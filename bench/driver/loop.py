@@ -1,0 +1,243 @@
+"""The driver: decides which trial runs next, and what follows from every event of a sweep.
+
+A runner (Ray Tune, this process, or a simulation) reports the events to a `Driver` and carries out its answers. No rule of a
+sweep's course stands anywhere else: release order, pause and promotion, stopping, retries, blocking, the budget, the end.
+"""
+
+import heapq
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+from bench.driver.claims import Claims
+from bench.driver.ledger import ENDED, Ledger, Status
+from bench.driver.recorder import Recorder
+from bench.driver.sharing import Sharing
+from bench.driver.stopping import Action
+from bench.store import Store, StoreUnwritableError
+
+#: Seconds before a failed trial is retried for the first time; doubled for each further retry from the same rung.
+BACK_OFF = 2.0
+
+#: Called with (key, report) at a trial's new rung, or with (key, None) when it ended otherwise.
+Listener = Callable[[str, Mapping[str, Any] | None], None]
+
+
+class Limit:
+    """No limit on what a run may spend; `bench.costs.budget.Budget` is a subclass with one.
+
+    Attributes:
+        slots: number of trials that can run at the same time.
+        refused: not None once a launch was refused, after which every launch is.
+    """
+
+    slots: int = 1
+    refused: float | None = None
+
+    def look(self) -> None:
+        """Account for the time since the last call; called before the ledger changes."""
+
+    def on_rung(self, key: str) -> None:
+        """Note that a trial has reached a rung."""
+
+    def allows(self, key: str) -> bool:
+        """Return whether a trial may start, or go on from its rung."""
+        return True
+
+
+class Retries:
+    """Counts a trial's failures since its last checkpoint, so that a long trial may lose more machines than a short one."""
+
+    def __init__(self, allowed: int, back_off: float = BACK_OFF) -> None:
+        """`allowed`: retries from one checkpoint; `back_off`: seconds before the first of them."""
+        self._allowed, self._back_off = allowed, back_off
+        self._failures: Counter[tuple[str, int]] = Counter()
+
+    def wait(self, key: str, checkpoint: int) -> float | None:
+        """Count a failure after a checkpoint; return the seconds before the next attempt, or None if there is none."""
+        self._failures[key, checkpoint] += 1
+        failures = self._failures[key, checkpoint]
+        return self._back_off * 2 ** (failures - 1) if failures <= self._allowed else None
+
+
+class Driver:
+    """Drives one sweep.
+
+    Attributes:
+        ledger: the state of its trials.
+        store: where outcomes are recorded; None in a simulation, which records nothing.
+        limit: what the run may spend.
+        unwritable: why the store accepts no more writes, once it does not; the run ends then.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: Store | None = None,
+        listener: Listener = lambda key, report: None,
+        limit: Limit | None = None,
+        *,
+        back_off: float = BACK_OFF,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make one.
+
+        Args:
+            ledger: the state of the trials; from now on only the driver changes it.
+            store: where outcomes are recorded.
+            listener: called with the progress of trials.
+            limit: what the run may spend; None for no limit.
+            back_off: seconds before the first retry from a rung.
+            clock: returns seconds, for the waits before retries.
+        """
+        self.ledger, self.store = ledger, store
+        self.limit = limit or Limit()
+        self.unwritable: StoreUnwritableError | None = None
+        self._listener, self._clock = listener, clock
+        self._recorder = None if store is None else Recorder(ledger, store)
+        self._sharing: Sharing | None = None
+        self._retries = Retries(ledger.plan.spec.resources.retries, back_off)
+        self._waiting: list[tuple[float, int, str]] = []  # failed trials by the time of their retry
+        self._number = count()
+        self._last_steps: dict[str, int] = {}
+
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """Claim trials for the block, so that other drivers of the store run other ones."""
+        assert self.store is not None
+        with Claims(self.store) as claims:
+            self._sharing = Sharing(self.ledger, self.store, claims)
+            yield
+
+    # -- questions --------------------------------------------------------------------------------------------------
+
+    @property
+    def over(self) -> bool:
+        """Whether no trial will start or go on any more; trials that run still end."""
+        return self.unwritable is not None or self.limit.refused is not None or not self.ledger.is_open()
+
+    def look(self) -> None:
+        """Take in the results of other drivers; cheap to call."""
+        if self._sharing is not None and self._sharing.look():
+            self.settle()
+        assert not self.ledger.stalled(), "no open trial can move; please report this with the store's measurements"
+
+    def take(self) -> str | None:
+        """Return the next trial to run, now queued: a promoted one, because its cell is nearest to its end, else a new one."""
+        self.look()
+        promoted = self.ledger.next_promoted()
+        return promoted if promoted is not None and self.promote(promoted) else self.release()
+
+    def promote(self, key: str) -> bool:
+        """Queue a paused trial that may go on (see `Ledger.next_promoted`), and return whether the limit allows it."""
+        if not self.limit.allows(key):
+            return False
+        self.ledger.queue(key)
+        return True
+
+    def release(self) -> str | None:
+        """Return the next trial to start, now "queued": a retry that is due, else the first ready one in plan order.
+
+        Trials that the limit does not allow or that another driver has claimed are not returned. None if there is none yet.
+        """
+        self.look()
+        if self._waiting and self._waiting[0][0] <= self._clock() and self.limit.allows(self._waiting[0][2]):
+            return heapq.heappop(self._waiting)[2]
+        while (key := self.ledger.next_ready()) is not None and self.limit.allows(key):
+            if self._sharing is None or self._sharing.take(key):
+                self.ledger.queue(key)
+                return key
+        return None
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """End and record the trials that are stopped or blocked by what is known already."""
+        self._announce(self._settle())
+
+    def start(self, key: str) -> None:
+        """Note that a trial runs, for the first time or again."""
+        self.limit.look()
+        self.ledger.start(key)
+
+    def rung(self, key: str, report: Mapping[str, Any]) -> Status:
+        """Note a trial's report, record which trials stop for it, and return the trial's status.
+
+        Args:
+            key: the trial.
+            report: as `bench.worker.trial.train` yields it: "status" ("running", "done" or "diverged"), "steps", the metrics.
+
+        Returns:
+            "running" if the trial goes on, "paused" if it waits at its checkpoint, else how it ended.
+        """
+        self.limit.look()
+        ledger = self.ledger
+        if report["status"] == "diverged":
+            ledger.end(key, "diverged", report["error"])
+        else:
+            ledger.reach(key, report["steps"], report[ledger.plan.spec.stopping.metric], report.get("diversity"))
+            if report["status"] == "done":
+                ledger.end(key, "done")
+            else:
+                ledger.pause(key)  # so that its verdict is carried out like those on the waiting trials
+        if self._recorder is not None:
+            self._recorder.keep(key, report)
+        settled = self._settle()
+        if ledger.status[key] == "paused" and ledger.verdict(key).action is Action.GO:
+            ledger.start(key)
+        if self._last_steps.get(key) != report["steps"]:  # a resumed trial reports its last rung again
+            self._last_steps[key] = report["steps"]
+            self._listener(key, report)
+        self._announce(settled - {key})
+        self.limit.on_rung(key)
+        if ledger.status[key] == "running" and not self.limit.allows(key):
+            ledger.pause(key)  # at its checkpoint, for another run to resume it
+        return ledger.status[key]
+
+    def fail(self, key: str, reason: str, unwritable: StoreUnwritableError | None = None) -> None:
+        """Note that a trial's process failed: retry it later, or after too many failures since its last rung record it.
+
+        Args:
+            key: the trial.
+            reason: why it failed, in a few lines for a person.
+            unwritable: the error, if the store accepted no write. The run then ends, and no trial counts as failed.
+        """
+        self.limit.look()
+        if self.ledger.status[key] in ENDED:  # it ended while the runner was still pausing it
+            return
+        wait = self._retries.wait(key, self.ledger.last_rung(key))
+        # A full disk is full for all trials, but a server may be unreachable from one host only.
+        disk_is_full = unwritable is not None and self.store is not None and "://" not in self.store.address
+        if wait is not None and not disk_is_full:
+            self.ledger.queue(key)
+            heapq.heappush(self._waiting, (self._clock() + wait, next(self._number), key))
+        elif unwritable is not None:
+            self.unwritable = unwritable
+        else:
+            self.ledger.end(key, "failed", reason)
+            self._write(key)
+            self._listener(key, None)
+            self.settle()
+
+    # -- internals --------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> set[str]:
+        settled = self.ledger.settle()
+        for key in settled:
+            self._write(key)
+        return set(settled)
+
+    def _announce(self, keys: set[str]) -> None:
+        for key in sorted(keys):
+            self._listener(key, None)
+
+    def _write(self, key: str) -> None:
+        if self._recorder is None:
+            return
+        try:
+            self._recorder.write(key)
+        except StoreUnwritableError as error:
+            self.unwritable = error

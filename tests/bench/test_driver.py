@@ -1,0 +1,308 @@
+"""The driver by itself: what it releases, retries, pauses, promotes, refuses and ends; without Ray, on a clock of the test."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.driver.ledger import Ledger
+from bench.driver.loop import Driver, Limit, Retries
+from bench.store import Store, StoreUnwritableError, open_store
+from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.spec import SweepSpec
+
+BASE: dict[str, Any] = {
+    "name": "t",
+    "sources": ["letters", "shapes"],
+    "targets": ["digits"],
+    "sizes": [10],
+    "strategies": ["scratch", "finetune"],
+    "training": {"steps": 8},
+    "pretrain": {"steps": 4},
+    "evaluation": {"first_rung": 2},
+    "stopping": {"protect_strategies": False},
+    "resources": {"retries": 2},
+}
+
+
+def planned(**changes: Any) -> Plan:
+    return make_plan(SweepSpec.model_validate({**BASE, **changes}))
+
+
+PLAN = planned()
+LETTERS, SHAPES, SCRATCH, FROM_LETTERS, FROM_SHAPES = PLAN.by_key
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Allowance(Limit):
+    """A limit of a number of launches; it notes the calls that precede a change of the ledger."""
+
+    def __init__(self, launches: int) -> None:
+        self.launches, self.looks = launches, 0
+
+    def look(self) -> None:
+        self.looks += 1
+
+    def allows(self, key: str) -> bool:
+        if self.launches == 0:
+            self.refused = 1.0
+            return False
+        self.launches -= 1
+        return True
+
+
+def made(store: Store | None = None, plan: Plan = PLAN, **options: Any) -> tuple[Driver, Clock]:
+    clock = Clock()
+    return Driver(Ledger.fresh(plan), store, clock=clock, **options), clock
+
+
+def run(driver: Driver, key: str, *values: float, done: bool = False) -> str:
+    """Start a trial and report values at its next rungs while it runs; return its status."""
+    driver.start(key)
+    rungs = [rung for rung in driver.ledger.plan.by_key[key].rungs if rung > driver.ledger.last_rung(key)]
+    status = "running"
+    for rung, value in zip(rungs, values, strict=False):
+        last = done and rung == rungs[-1]
+        status = driver.rung(key, {"status": "done" if last else "running", "steps": rung, "fid": value})
+        if status != "running":
+            break
+    return status
+
+
+def source_done(driver: Driver, *keys: str) -> None:
+    for key in keys:
+        assert driver.take() == key
+        assert run(driver, key, 1.0, 1.0, done=True) == "done"
+
+
+# -- release --------------------------------------------------------------------------------------------------------------
+
+
+def test_trials_are_released_in_plan_order_each_once_its_source_is_done():
+    driver, _ = made()
+    assert [driver.release() for _ in range(4)] == [LETTERS, SHAPES, SCRATCH, None]
+    assert run(driver, SHAPES, 1.0, 1.0, done=True) == "done"
+    assert [driver.release(), driver.release()] == [FROM_SHAPES, None]
+    assert not driver.over
+
+
+def test_two_drivers_of_a_store_release_different_trials(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    one, two = (Driver(Ledger.open(PLAN, store), store) for _ in range(2))
+    with one.sharing(), two.sharing():
+        assert one.take() == LETTERS
+        assert two.take() == SHAPES
+        assert two.ledger.status[LETTERS] == "elsewhere"
+    assert store.list_files("claims") == []
+
+
+# -- retries ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_trial_is_retried_after_waits_that_double_and_then_recorded(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    heard: list[tuple[str, Any]] = []
+    driver, clock = made(store, listener=lambda key, report: heard.append((key, report)))
+    assert driver.take() == LETTERS
+    for wait in (2.0, 4.0):
+        driver.start(LETTERS)
+        driver.fail(LETTERS, "boom")
+        assert driver.ledger.status[LETTERS] == "queued"
+        clock.now += wait - 0.1
+        assert LETTERS not in {driver.release(), driver.release(), driver.release()}
+        clock.now += 0.1
+        assert driver.release() == LETTERS
+    driver.start(LETTERS)
+    driver.fail(LETTERS, "boom")
+    assert (driver.ledger.status[LETTERS], driver.ledger.status[FROM_LETTERS]) == ("failed", "blocked")
+    rows = store.read("trials").set_index("key")[["status", "error"]].to_dict("index")
+    assert rows == {
+        LETTERS: {"status": "failed", "error": "boom"},
+        FROM_LETTERS: {"status": "blocked", "error": f"its source letters failed ({LETTERS})"},
+    }
+    assert heard == [(LETTERS, None), (FROM_LETTERS, None)]
+
+
+def test_failures_are_counted_since_the_last_rung():
+    driver, _ = made(back_off=0.0)
+    assert driver.take() == LETTERS
+    for rung in (2, None):
+        for _ in range(2):
+            driver.start(LETTERS)
+            driver.fail(LETTERS, "boom")
+            assert driver.release() == LETTERS
+        if rung:
+            assert run(driver, LETTERS, 1.0) == "running"
+    driver.start(LETTERS)
+    driver.fail(LETTERS, "boom")
+    assert driver.ledger.status[LETTERS] == "failed"
+
+
+def test_retries_of_several_trials_come_by_the_time_they_are_due():
+    driver, clock = made()
+    for key in (LETTERS, SHAPES, SCRATCH):
+        assert driver.take() == key
+        driver.start(key)
+    for key in (LETTERS, SHAPES):
+        driver.fail(key, "boom")
+    assert driver.release() is None
+    clock.now = 2.0
+    assert [driver.release(), driver.release(), driver.release()] == [LETTERS, SHAPES, None]
+
+
+def test_a_trial_that_ended_while_it_was_being_paused_does_not_fail():
+    driver, _ = made()
+    source_done(driver, LETTERS, SHAPES)
+    for key, value in ((SCRATCH, 9.0), (FROM_LETTERS, 1.0), (FROM_SHAPES, 2.0)):
+        run(driver, key, value)
+    assert driver.ledger.status[SCRATCH] == "stopped"
+    driver.fail(SCRATCH, "boom")
+    assert driver.ledger.status[SCRATCH] == "stopped"
+    assert driver.release() is None
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_retries_are_counted_by_job_and_checkpoint(retries: int):
+    counter = Retries(retries, back_off=1.0)
+    for key, checkpoint in (("a", 0), ("a", 5), ("b", 0)):
+        assert [counter.wait(key, checkpoint) for _ in range(retries)] == [2.0**i for i in range(retries)]
+        assert counter.wait(key, checkpoint) is None
+
+
+# -- an unwritable store ---------------------------------------------------------------------------------------------------
+
+
+def test_a_full_local_disk_ends_the_run_at_the_first_error_and_no_trial_fails(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    driver, _ = made(store)
+    key = driver.take()
+    assert key is not None
+    driver.start(key)
+    driver.fail(key, "StoreUnwritableError: full", StoreUnwritableError("full"))
+    assert str(driver.unwritable) == "full"
+    assert driver.over
+    assert "failed" not in driver.ledger.status.values()
+    assert store.read("trials").empty
+
+
+def test_an_outcome_that_cannot_be_written_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    driver, _ = made(open_store(str(tmp_path / "store"), create=True), plan=planned(resources={"retries": 0}))
+
+    def refuse(*arguments: Any) -> None:
+        raise StoreUnwritableError("full")
+
+    monkeypatch.setattr(Store, "append", refuse)
+    key = driver.take()
+    assert key is not None
+    driver.fail(key, "boom")
+    assert str(driver.unwritable) == "full"
+    assert driver.over
+
+
+# -- pause, promotion, stopping ----------------------------------------------------------------------------------------------
+
+
+def test_a_trial_waits_for_its_cell_and_is_promoted_before_new_trials_start():
+    plan = planned(sizes=[10, 20])
+    driver, _ = made(plan=plan)
+    letters, shapes, scratch, from_letters, from_shapes, *others = plan.by_key
+    source_done(driver, letters, shapes)
+    assert [driver.take() for _ in range(3)] == [scratch, from_letters, from_shapes]
+    assert run(driver, scratch, 1.0) == "paused"
+    assert run(driver, from_letters, 2.0) == "paused"
+    assert driver.take() == others[0], "the paused ones may not go on yet"
+    assert run(driver, from_shapes, 9.0) == "stopped"
+    assert driver.take() == scratch
+    assert driver.take() == from_letters
+    assert driver.take() == others[1]
+    driver.start(scratch)
+    report = {"status": "running", "steps": 2, "fid": 1.0}
+    assert driver.rung(scratch, report) == "running", "it reports its rung again, and goes on"
+
+
+def test_the_trial_that_completes_the_rung_goes_on_without_a_pause():
+    driver, _ = made()
+    source_done(driver, LETTERS, SHAPES)
+    assert run(driver, SCRATCH, 9.0) == "paused"
+    assert run(driver, FROM_LETTERS, 2.0) == "paused"
+    assert run(driver, FROM_SHAPES, 1.0) == "running"
+    assert driver.ledger.status[SCRATCH] == "stopped"
+
+
+def test_a_rung_is_announced_once_and_an_end_of_another_trial_without_a_report():
+    heard: list[tuple[str, Any]] = []
+    driver, _ = made(listener=lambda key, report: heard.append((key, report and report["steps"])))
+    source_done(driver, LETTERS, SHAPES)
+    heard.clear()
+    for key, value in ((SCRATCH, 9.0), (SCRATCH, 9.0), (FROM_LETTERS, 2.0), (FROM_SHAPES, 1.0)):
+        driver.start(key)
+        driver.rung(key, {"status": "running", "steps": 2, "fid": value})
+    assert heard == [(SCRATCH, 2), (FROM_LETTERS, 2), (FROM_SHAPES, 2), (SCRATCH, None)]
+
+
+@pytest.mark.parametrize("end", ["diverged", "failed"])
+def test_the_children_of_a_lost_source_are_blocked(end: str):
+    driver, _ = made(plan=planned(resources={"retries": 0}))
+    assert driver.take() == LETTERS
+    driver.start(LETTERS)
+    if end == "diverged":
+        assert driver.rung(LETTERS, {"status": "diverged", "steps": 2, "error": "nan"}) == "diverged"
+    else:
+        driver.fail(LETTERS, "boom")
+    assert (driver.ledger.status[LETTERS], driver.ledger.status[FROM_LETTERS]) == (end, "blocked")
+    assert driver.ledger.status[FROM_SHAPES] == "pending"
+
+
+# -- the limit and the end ---------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_launch_ends_the_run_with_trials_left():
+    limit = Allowance(2)
+    driver, _ = made(limit=limit)
+    assert [driver.take(), driver.take(), driver.take()] == [LETTERS, SHAPES, None]
+    assert driver.over
+    assert driver.ledger.status[SCRATCH] == "pending"
+
+
+def test_a_running_trial_that_the_limit_refuses_is_paused_at_its_rung():
+    limit = Allowance(2)
+    driver, _ = made(limit=limit)
+    assert driver.take() == LETTERS
+    assert run(driver, LETTERS, 1.0) == "running"
+    assert driver.take() is None
+    driver.rung(LETTERS, {"status": "done", "steps": 4, "fid": 1.0})
+    assert driver.ledger.status[LETTERS] == "done", "an end needs no allowance"
+    assert limit.looks == 3, "the time is accounted for before each change"
+
+    driver, _ = made(limit=Allowance(1))
+    assert driver.take() == LETTERS
+    assert run(driver, LETTERS, 1.0) == "paused"
+    assert driver.take() is None
+
+
+def test_a_promotion_that_the_limit_refuses_leaves_the_trial_paused():
+    driver, _ = made(limit=Allowance(2 + 2 + 3))
+    source_done(driver, LETTERS, SHAPES)
+    assert [driver.take() for _ in range(3)] == [SCRATCH, FROM_LETTERS, FROM_SHAPES]
+    assert run(driver, SCRATCH, 1.0) == run(driver, FROM_LETTERS, 2.0) == "paused"
+    assert run(driver, FROM_SHAPES, 9.0) == "stopped"
+    assert driver.take() is None
+    assert driver.ledger.status[SCRATCH] == "paused"
+
+
+def test_a_sweep_is_over_when_all_trials_have_ended():
+    driver, _ = made()
+    while not driver.over:
+        key = driver.take()
+        assert key is not None
+        run(driver, key, *[float(len(key))] * 3, done=True)
+    assert set(driver.ledger.status.values()) == {"done", "stopped"}
+    assert driver.take() is None

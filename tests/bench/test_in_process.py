@@ -1,0 +1,92 @@
+"""A sweep in this process, without Ray: its values, what an exception of a trial does, and what it refuses."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench.driver.ledger import Ledger
+from bench.driver.loop import Driver
+from bench.run import in_process
+from bench.store import Store, open_store
+from bench.worker.trial import train
+from tests.support import tiny
+from tests.support.command_line import call
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "store"), create=True)
+
+
+def failing(error: Exception, after: int) -> Any:
+    """Return a `train` that raises an error after a number of reports of a trial."""
+
+    def trains(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        for number, report in enumerate(train(config), 1):
+            yield report
+            if number == after:
+                raise error
+
+    return trains
+
+
+def test_an_exception_of_a_trial_propagates_is_not_recorded_and_the_next_run_resumes(
+    store: Store, finished_once: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plan = tiny.make()
+    with monkeypatch.context() as patch:
+        patch.setattr(in_process, "train", failing(ZeroDivisionError("a bug"), after=1))
+        with pytest.raises(ZeroDivisionError, match="a bug") as caught:
+            in_process.run_trials(Driver(Ledger.open(plan, store), store))
+    assert caught.value.__notes__ == [
+        f"trial {plan.trials[0].key} raised this; it is not recorded as failed, and the same command resumes it"
+    ]
+    assert "trains" in {entry.name for entry in caught.traceback}, "the trace leads to where it was raised"
+    assert store.read("trials").empty
+    assert tiny.claimed(Path(store.root)) == []
+    assert set(tiny.values(store).index.get_level_values("step")) == {0, 2}
+
+    tiny.run_here(plan, store)
+    whole = open_store(str(finished_once))
+    pd.testing.assert_series_equal(tiny.values(store), tiny.values(whole), check_exact=True)
+    pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(whole))
+
+
+def test_an_os_error_of_a_trial_has_its_stack_trace_on_the_command_line(tmp_path: Path):
+    """The command line prints other OSErrors in one line."""
+    spec = tiny.write_spec(tmp_path, **tiny.SMALL)
+    obstacle = tmp_path / "store" / "samples" / f"{tiny.make().trials[0].key}-00000000.png"
+    open_store(str(tmp_path / "store"), create=True)
+    obstacle.mkdir(parents=True)
+    done = tiny.transfergan("run", spec, "--store", "store", "--address", "here", cwd=tmp_path, expect=1)
+    assert "Traceback" in done.stderr
+    assert "in write_file" in done.stderr
+    assert "the same command resumes it" in done.stderr.splitlines()[-1]
+
+
+def test_a_sweep_in_this_process_stops_and_promotes_trials_and_starts_no_ray(tmp_path: Path):
+    spec = tiny.write_spec(tmp_path, conditional=[False], seeds=[0])
+    script = "import sys; sys.argv[0] = 'transfergan'; from bench.cli import main; import atexit\n"
+    script += "atexit.register(lambda: print('ray:', 'ray' in sys.modules)); main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "run", str(spec), "--store", "store", "--address", "here"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "ray: False" in done.stdout
+    store = open_store(str(tmp_path / "store"))
+    trials = store.read("trials")
+    assert sorted(trials["status"]) == ["done"] * 4 + ["stopped"] * 3
+    assert not tiny.distances(tmp_path / "store").empty
+    assert (tmp_path / "store" / "report.html").exists()
+
+
+def test_cpus_make_no_sense_for_one_trial_at_a_time(tmp_path: Path):
+    spec = tiny.write_spec(tmp_path, **tiny.SMALL)
+    done = call("run", spec, "--store", tmp_path / "store", "--address", "here", "--cpus", 2)
+    assert "leave it out with --address here" in str(done.exception)
