@@ -34,9 +34,6 @@ QUIET = {"include_dashboard": False, "dashboard_port": None}
 S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
 
 
-#: Tests and files of tests that are slow: they start processes, or take more than a CPU-second.
-SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text().splitlines())
-
 #: Fixtures that start a cluster, a browser or a server, or train; the tests that use them are slow too.
 SLOW_FIXTURES = {"browser", "cluster", "finished_once", "head", "launched", "reports", "s3_port", "switch", "workplace"}
 
@@ -50,7 +47,7 @@ _quick: list[str] = []
 def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
     forks = event in ("os.fork", "os.posix_spawn")
     if _quick and (forks or (event == "subprocess.Popen" and arguments[0] not in HARMLESS)):
-        pytest.fail(f"{_quick[0]} starts a process {arguments[:1]}; add it to tests/slow.txt")
+        pytest.fail(f"{_quick[0]} starts a process {arguments[:1]}; mark it with @pytest.mark.slow")
 
 
 def pytest_configure() -> None:
@@ -60,8 +57,8 @@ def pytest_configure() -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out whole slow files from quick runs, which saves their imports."""
-    slow = collection_path.is_relative_to(config.rootpath) and str(collection_path.relative_to(config.rootpath)) in SLOW
-    return True if slow and config.option.markexpr == "not slow" else None
+    quick = config.option.markexpr == "not slow" and collection_path.suffix == ".py"
+    return True if quick and "\npytestmark = pytest.mark.slow\n" in collection_path.read_text() else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -77,10 +74,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow tests, and begin with the longest files, so that parallel processes end together."""
     for item in items:
-        test = item.nodeid.partition("[")[0]
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         uses = {*getattr(item, "fixturenames", ()), *({"s3_port"} if parameters.get("store") == "s3" else ())}
-        if uses & SLOW_FIXTURES or SLOW & {test, test.partition("::")[0]}:
+        if uses & SLOW_FIXTURES:
             item.add_marker("slow")
     longest = ("sweep", "cluster", "sweep_ends", "hosts", "faults", "benchmark", "jobs", "tuning", "deploy", "strategies")
     order = {f"test_{name}.py": number for number, name in enumerate(longest)}

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from analysis.frames import load, records
 from analysis.report.content.answers import _headline, answers
 from analysis.report.content.summary import caveats, overall
@@ -22,6 +24,7 @@ def sentences(store: Store) -> str:
     return "\n".join([*parts, *overall(analysis), *caveats(analysis, frames.trials)])
 
 
+@pytest.mark.slow
 def test_the_answer_names_winner_step_and_scratch_at_the_same_step(tmp_path: Path) -> None:
     store = build(tmp_path, keep=1.0)
     text = sentences(store)
@@ -41,6 +44,7 @@ def test_the_answer_names_winner_step_and_scratch_at_the_same_step(tmp_path: Pat
     assert "embedding builtin:1a2b3c4d5e6f from 1,000 generated images" in text
 
 
+@pytest.mark.slow
 def test_savings_have_their_intervals_and_bounds(tmp_path: Path) -> None:
     text = sentences(build(tmp_path, sources=FAR, sizes=(50, 200, 2000), seeds=(0, 1, 2), keep=1.0, images=False))
     assert "a data multiplier of at least 40.0×, at step 200." in text
@@ -52,6 +56,7 @@ def test_savings_have_their_intervals_and_bounds(tmp_path: Path) -> None:
     assert "starting from it gives ×1.00 the FID of the best source, from a random source ×1." in text
 
 
+@pytest.mark.slow
 def test_without_an_effect_the_answer_says_so(tmp_path: Path) -> None:
     """Strategies without a head start, from sources whose distance means nothing."""
     sources = {name: 1e6 + uniform(name) for name in "abcde"}
@@ -63,6 +68,7 @@ def test_without_an_effect_the_answer_says_so(tmp_path: Path) -> None:
     assert "ways to measure the distance predicts which source helps more" in text or "may well be chance" in text
 
 
+@pytest.mark.slow
 def test_the_answer_states_what_is_missing(tmp_path: Path) -> None:
     text = sentences(build(tmp_path, faults=True, seeds=(0, 1), keep=0.3))
     assert "not finished yet." in text
@@ -71,6 +77,7 @@ def test_the_answer_states_what_is_missing(tmp_path: Path) -> None:
     assert "means over 2 seeds" in text
 
 
+@pytest.mark.slow
 def test_the_answer_without_scratch_and_without_transfer(tmp_path: Path) -> None:
     assert "training from scratch does not have a result yet." in sentences(build(tmp_path / "a", strategies=("finetune",)))
     only_scratch = sentences(build(tmp_path / "b", strategies=("scratch",)))
@@ -83,6 +90,7 @@ def test_the_answer_when_transfer_does_not_help(tmp_path: Path) -> None:
     assert re.search(r"no transfer beats training from scratch, which reaches FID \d+\.\d at step 200; the best, ", text)
 
 
+@pytest.mark.slow
 def test_a_new_strategy_needs_no_change_here(tmp_path: Path) -> None:
     text = sentences(build(tmp_path, strategies=("scratch", "freeze-d", "mine"), keep=1.0))
     assert "from numerals reaches FID" in text

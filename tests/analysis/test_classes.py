@@ -72,6 +72,7 @@ def test_the_best_transfer_is_counted_against_scratch_class_by_class(tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_unconditional_trials_have_no_classes(tmp_path: Path):
     loaded = frames(tmp_path, conditional=(False,))
     assert len(table(loaded.curves)) == 0

@@ -62,6 +62,7 @@ def test_effects_that_the_sources_do_not_vary_are_not_estimated():
     assert len(knob_effects(gains(["letters", "shapes", "textures"], 0, 0, 0))) == 0
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_at_their_rate():
     truth = {"diversity": 0.1, "density": 0.0, "amount": 0.05, "exchange": 0.1, "spread": 0.0}
     covered = []

@@ -53,6 +53,7 @@ def test_line_breaks_direction_marks_and_mentions_are_neutralised() -> None:
     assert escape("https://a www.b") == "https\\://a www\\.b"
 
 
+@pytest.mark.slow
 def test_the_report_has_the_numbers_of_the_statistics_and_hostile_names_as_text(tmp_path: Path) -> None:
     sources = {"</script>|<b>": 18.0, "a\u202e`b`\n# c": 60.0, "far": 90.0}
     store = build(tmp_path, sources=sources, seeds=(0, 1), faults=True, images=False)
@@ -79,6 +80,7 @@ def test_the_report_has_the_numbers_of_the_statistics_and_hostile_names_as_text(
     assert texts[texts.index("43%") - 1 : texts.index("43%") + 3] == ["0.5", "43%", "3 of 4", "+0.80"]
 
 
+@pytest.mark.slow
 def test_each_section_names_its_embedding_if_there_are_several(tmp_path: Path) -> None:
     store = build(tmp_path, sizes=(50,), strategies=("scratch", "finetune"), embeddings=("a:1", "b:2"), images=False)
     whole, *sections = render(load(store)).split("\n## ")

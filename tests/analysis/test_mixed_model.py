@@ -92,6 +92,7 @@ def test_with_few_sources_only_distance_is_fitted_and_with_one_nothing():
     assert len(covariate_effects(gains.iloc[:0], figures, trials)) == 0
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_at_their_rate():
     random = np.random.default_rng(2)
     covered = []
@@ -102,6 +103,7 @@ def test_intervals_cover_the_truth_at_their_rate():
     assert np.mean(covered, axis=0) == pytest.approx(np.full(4, 0.95), abs=0.045)
 
 
+@pytest.mark.slow
 def test_the_model_is_fitted_to_a_store(tmp_path: Path):
     sources = {name: 20.0 * 2**place for place, name in enumerate("abcdef")}
     store = build(tmp_path, sources=sources, targets=("x", "y"), sizes=(50,), strategies=("scratch", "finetune"), images=False)

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.synthetic import build
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).resolve().parents[2] / "analysis" / "notebooks"
 NAMES = (
     "01_first_look",

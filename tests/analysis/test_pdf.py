@@ -45,6 +45,7 @@ def need_a_browser() -> None:
         pytest.skip(str(error))
 
 
+@pytest.mark.slow
 def test_every_figure_table_and_name_is_on_paper(tmp_path: Path) -> None:
     need_a_browser()
     store = build(
@@ -99,6 +100,7 @@ def test_the_browser_is_the_one_named_if_it_can_print(no_browser: Path, monkeypa
         pdf.browser()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("does", "message"), [
     ("echo '[1:2:ERROR:a.cc(3)] bus' >&2; echo '[1:2:FATAL:a.cc(3)] No usable sandbox!' >&2; exit 133",
      r"printed no PDF \(No usable sandbox! exit status 133\): name another"),
@@ -115,6 +117,7 @@ def test_a_browser_that_does_not_print_is_one_line(
         pdf.to_pdf("<p>page", str(program(tmp_path, does)))
 
 
+@pytest.mark.slow
 def test_a_program_that_cannot_be_started_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be started"):
         pdf.to_pdf("<p>page", str(tmp_path / "absent"))

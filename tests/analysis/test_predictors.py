@@ -93,6 +93,7 @@ def several(random: np.random.Generator, slope: float, targets: int, seeds: int 
     return pd.DataFrame(rows), pd.DataFrame(between)
 
 
+@pytest.mark.slow
 def test_without_an_effect_the_error_rate_holds():
     random = np.random.default_rng(4)
     covered, significant = [], []
@@ -130,6 +131,7 @@ def test_pooled_is_scipys_over_all_points():
     assert row["over"] == "targets"
 
 
+@pytest.mark.slow
 def test_p_values_are_corrected_for_the_number_of_kinds():
     random = np.random.default_rng(7)
     claims, uncorrected = [], []

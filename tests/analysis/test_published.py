@@ -77,6 +77,7 @@ def test_tables_have_a_provenance():
         assert {len(row) for row in table.rows} == {len(table.columns)}, table.name
 
 
+@pytest.mark.slow
 def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def output(*arguments: str) -> str:
         monkeypatch.setattr("sys.argv", ["published", *arguments])

@@ -67,6 +67,7 @@ def test_the_slope_of_an_uninformative_distance_is_shrunk_to_0():
     assert abs(np.mean(slopes)) < 0.05
 
 
+@pytest.mark.slow
 def test_intervals_cover_a_new_target_at_their_rate():
     inside = []
     for seed in range(150):
@@ -76,6 +77,7 @@ def test_intervals_cover_a_new_target_at_their_rate():
     assert np.mean(inside) == pytest.approx(0.95, abs=0.03)
 
 
+@pytest.mark.slow
 def test_it_beats_the_other_rules_if_distance_and_source_are_informative():
     costs = pd.concat(evaluate(simulated(np.random.default_rng(seed))) for seed in range(16))
     regret = costs.groupby("chooser")["regret"].mean()
@@ -84,6 +86,7 @@ def test_it_beats_the_other_rules_if_distance_and_source_are_informative():
     assert regret["largest"] == pytest.approx(regret["random"], abs=0.15)
 
 
+@pytest.mark.slow
 def test_with_an_uninformative_distance_it_still_beats_chance():
     costs = pd.concat(evaluate(simulated(np.random.default_rng(seed), slope=0)) for seed in range(16))
     regret = costs.groupby("chooser")["regret"].mean()
@@ -161,6 +164,7 @@ def test_points_are_means_over_seeds_and_then_cells():
     assert len(observed(gains.iloc[:0], trials)) == 0
 
 
+@pytest.mark.slow
 def test_the_report_has_the_regret_from_three_targets_on(tmp_path: Path):
     few, more = (
         write_report(

@@ -18,6 +18,7 @@ from tests.support.synthetic import build
 from trainers.common.errors import UserError
 
 
+@pytest.mark.slow
 def test_the_page_is_written_whole_and_small(tmp_path: Path) -> None:
     store = build(tmp_path / "store", targets=("digits", "faces"), resolution=64)
     out = write_report(store, tmp_path / "deep" / "report.html", "quickstart")
@@ -40,12 +41,14 @@ def test_a_page_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "store"]
 
 
+@pytest.mark.slow
 def test_import_is_light() -> None:
     code = "import sys, analysis.report; print(sorted({'torch', 'ray', 'playwright', 'matplotlib'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_the_table_of_very_many_trials_omits_those_that_have_not_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +64,7 @@ def test_the_table_of_very_many_trials_omits_those_that_have_not_started(
     assert sorted(shown) == sorted(row["key"][:10] for row in planned["trials"])
 
 
+@pytest.mark.slow
 def test_missing_and_broken_grids_are_left_out(tmp_path: Path) -> None:
     store = build(tmp_path / "store")
     for number, name in enumerate(store.list_files("samples")):
@@ -72,6 +76,7 @@ def test_missing_and_broken_grids_are_left_out(tmp_path: Path) -> None:
     assert "The grids of 26 trials are not in this page: missing in the store, or omitted" in page
 
 
+@pytest.mark.slow
 def test_strategies_are_ranked_and_differences_within_noise_are_called_so(tmp_path: Path) -> None:
     store = build(tmp_path / "store", seeds=(0, 1, 2), sizes=(50,), keep=1.0, images=False)
     frames = load(store)
@@ -85,6 +90,7 @@ def test_strategies_are_ranked_and_differences_within_noise_are_called_so(tmp_pa
     assert "strategies.csv" in page
 
 
+@pytest.mark.slow
 def test_csv_files_in_the_page_have_the_numbers_and_no_formulas(tmp_path: Path) -> None:
     store = build(tmp_path / "store", sources={"=cmd|'/c calc'!A1": 20.0, "near": 30.0, "far": 90.0}, images=False)
     page = write_report(store, tmp_path / "r.html").read_text(encoding="utf-8")

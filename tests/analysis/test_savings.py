@@ -137,6 +137,7 @@ def sweep(random: np.random.Generator, saved: float, seeds: int = 3, noise: floa
     return make(trials)
 
 
+@pytest.mark.slow
 def test_intervals_of_the_multiplier_cover_the_truth_at_their_rate():
     random = np.random.default_rng(1)
     for saved in (1.0, 2.0):
@@ -156,6 +157,7 @@ def test_intervals_are_open_where_the_truth_lies_beyond_the_sizes():
     assert result.loc[100, "high"] < math.inf
 
 
+@pytest.mark.slow
 def test_intervals_of_the_speed_up_cover_the_truth_conservatively():
     random = np.random.default_rng(3)
     steps = np.array([25, 50, 100, 150, 200, 300, 400])

@@ -41,6 +41,7 @@ def test_all_are_compared_at_the_last_step_that_all_reached():
     assert t_tests(make(trials))["step"].tolist() == [50, 50]
 
 
+@pytest.mark.slow
 def test_without_an_effect_a_false_claim_in_any_sweep_is_rare():
     random = np.random.default_rng(1)
     sweeps = [

@@ -44,6 +44,7 @@ def test_regret_of_a_choice():
     assert regret_of_chance(gain) == 0.5
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_at_their_rate():
     random = np.random.default_rng(0)
     sweeps = []

@@ -65,6 +65,7 @@ def test_a_method_whose_seeds_all_diverged_is_in_no_comparison():
     assert len(ranked(make([gone]))) == 0, "nor is there a cell of nothing else"
 
 
+@pytest.mark.slow
 def test_without_differences_the_family_wise_error_rate_holds():
     """At most one sweep in twenty has a false claim, although the first is selected by the numbers that are tested."""
     random = np.random.default_rng(2)

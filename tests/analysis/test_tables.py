@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from analysis.frames import load
 from analysis.report.content import provenance, tables
@@ -47,6 +48,7 @@ def test_errors_are_counted_and_few_of_many_different_ones_are_listed() -> None:
     assert provenance.errors(pd.DataFrame(rows[8:9], columns=["status", "error"])) == []
 
 
+@pytest.mark.slow
 def test_a_strategy_whose_best_source_diverged_has_a_row(tmp_path: Path) -> None:
     frames = load(build(tmp_path, sizes=(50, 500), keep=1.0, images=False))
     lost = (frames.curves["strategy"] == "finetune") & (frames.curves["source"] == "numerals")

@@ -92,6 +92,7 @@ with Claims(open_store(sys.argv[1])) as one:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_drivers_trials_are_free_immediately_on_the_same_machine(tmp_path: Path):
     store = open_store(str(tmp_path / "store"), create=True)
     command = [sys.executable, "-c", HOLD, str(tmp_path / "store")]
@@ -105,6 +106,7 @@ def test_a_killed_drivers_trials_are_free_immediately_on_the_same_machine(tmp_pa
     assert left(store) == []
 
 
+@pytest.mark.slow
 def test_the_heartbeat_of_a_driver_killed_without_claims_is_deleted(tmp_path: Path):
     store = open_store(str(tmp_path / "store"), create=True)
     idle = HOLD.replace('one.take("a")', "True")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from typer.testing import CliRunner
 
 from bench.cli import app
@@ -64,6 +65,7 @@ def test_old_temporary_files_are_deleted_and_recent_ones_kept(tmp_path: Path):
     assert (old.exists(), young.exists()) == (False, True)
 
 
+@pytest.mark.slow
 def test_concurrent_readers_and_a_writer_miss_no_rows(store: Store):
     """A read contains all rows that were written before it began."""
     written, done, errors = [0], threading.Event(), []

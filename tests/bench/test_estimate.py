@@ -34,6 +34,7 @@ def test_other_budgets_rungs_and_sizes_are_estimated_exactly(store: Store, ended
         assert found[trial.key].seconds(1) == pytest.approx(at[-1] - at[1])
 
 
+@pytest.mark.slow
 def test_the_interval_of_larger_networks_reaches_from_no_difference_to_the_ratio_of_operations(store: Store):
     from trainers.core.flops import step_flops
 

@@ -34,6 +34,8 @@ from tests.support import tiny
 from tests.support.proxies import refusing
 from tests.support.victims import SERVER, compacts, dies_before_publishing
 
+pytestmark = pytest.mark.slow
+
 KILLS = 24
 
 

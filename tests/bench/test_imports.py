@@ -80,6 +80,7 @@ def store(once: tuple[Path, str], tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "store"))
 
 
+@pytest.mark.slow
 def test_an_import_is_matched_measured_and_recorded(store: Store, once: tuple[Path, str]):
     ours = networks()
     generator, critic = (sum(name.startswith(prefix) for name in ours) for prefix in ("generator.", "critic."))
@@ -139,6 +140,7 @@ def test_an_import_without_its_checkpoint_must_be_imported_again(store: Store):
         tiny.run_here(plan, store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changes", "message"), [
     ({"sources": ["import:thiers"]}, "no unconditional source 'import:thiers'; see transfergan import --help"),
     ({"conditional": [True]}, "no conditional source 'import:theirs'; it is unconditional"),
@@ -152,6 +154,7 @@ def test_a_sweep_that_names_an_import_wrongly_is_refused(store: Store, changes: 
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_conditional_import_has_its_domains_classes(tmp_path: Path):
     save_file(networks(3), tmp_path / "net")
     small = [word for key, value in tiny.SPEC["gan"].items() for word in ("--set", f"gan.{key}={value}")]

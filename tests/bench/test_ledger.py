@@ -371,6 +371,7 @@ def ends(ledger: Ledger) -> dict[str, tuple[str, int, str | None]]:
     return {key: (status, ledger.last_rung(key), ledger.reasons.get(key)) for key, status in ledger.status.items()}
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(fates(), st.randoms(use_true_random=False))
 def test_a_sweep_ends_the_same_in_any_order_of_its_trials(fates: Fates, order: random.Random):
@@ -379,6 +380,7 @@ def test_a_sweep_ends_the_same_in_any_order_of_its_trials(fates: Fates, order: r
     assert ends(play(fresh(WIDE), fates, order.choice)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_a_sweep_that_is_restarted_at_any_moment_ends_the_same_and_records_every_end_once(store: Store, seed: int):
     order = random.Random(seed)

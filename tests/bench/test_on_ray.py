@@ -95,6 +95,7 @@ def test_the_driver_gets_the_class_of_a_trials_error_from_ray_and_its_text_decid
     assert failed.ledger.reasons[plan.trials[0].key].endswith("ValueError: StoreUnwritableError: not really")
 
 
+@pytest.mark.slow
 def test_tasks_that_fail_die_or_hang_are_each_reported_and_the_others_go_on():
     def task(fate: str) -> None:
         if fate == "fails":

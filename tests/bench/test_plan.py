@@ -245,6 +245,7 @@ def test_no_plan_has_more_than_its_grid_and_nothing_is_lost_unsaid(spec: SweepSp
     assert set(make_plan(spec.model_copy(update=backwards)).by_key) == set(plan.by_key)
 
 
+@pytest.mark.slow
 def test_planning_needs_neither_torch_nor_ray_and_gives_the_same_keys_in_another_process():
     script = "import json, sys; from bench.sweeps.plan import make_plan; from bench.sweeps.spec import load_spec\n"
     script += "plan = make_plan(load_spec('quickstart'))\n"

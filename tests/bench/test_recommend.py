@@ -39,6 +39,7 @@ def files(store: Store) -> list[str]:
     return sorted(store.files(below=True))
 
 
+@pytest.mark.slow
 def test_distances_are_fid_between_reference_splits_and_nothing_is_written(synthetic: Store):
     from trainers.evaluation.embeddings.loading import load_embedding
 
@@ -53,6 +54,7 @@ def test_distances_are_fid_between_reference_splits_and_nothing_is_written(synth
     assert files(synthetic) == before
 
 
+@pytest.mark.slow
 def test_the_verb_ranks_and_names_its_evidence(synthetic: Store):
     status, said = call("--target", "digits", "--store", synthetic.root, "--top", "2", "--size", "50")
     assert status == 0

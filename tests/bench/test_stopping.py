@@ -141,6 +141,7 @@ def test_the_outcome_does_not_depend_on_the_order_of_arrival(curves, random, kee
         assert max(known[key]) == (verdict.rung or RUNGS[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
 @given(curves=finished_cells())
 def test_at_least_one_trial_of_a_cell_reaches_the_budget(curves, keep):

@@ -107,6 +107,7 @@ def _write_endlessly(uri: str, ready: "multiprocessing.synchronize.Event") -> No
             ready.set()
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_no_partial_files(tmp_path: Path):
     store = open_store(str(tmp_path / "store"), create=True)
     spawn = multiprocessing.get_context("spawn")

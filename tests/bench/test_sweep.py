@@ -25,6 +25,8 @@ from trainers.config.metrics import distances
 from trainers.domains import get
 from trainers.evaluation.comparison import METRICS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

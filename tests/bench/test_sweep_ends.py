@@ -18,6 +18,8 @@ from bench.sweeps.spec import load_spec
 from tests.support import tiny
 from tests.support.command_line import call
 
+pytestmark = pytest.mark.slow
+
 PHOTOGRAPHS = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 #: Runs a sweep file.

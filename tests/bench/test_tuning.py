@@ -26,6 +26,8 @@ from trainers.common.errors import UserError
 from trainers.config.settings import TrainingConfig
 from trainers.config.trial import TUNED, TrialConfig
 
+pytestmark = pytest.mark.slow
+
 TUNING = {"target": "letters[classes=2,per_class=20]", "size": 10, "trials": 2, "learning_rate": [1e-4, 1e-3], "steps": [4]}
 CHANGES = {**tiny.SMALL, "seeds": [0, 1], "stopping": {"rule": "halving"}, "tuning": TUNING}
 TRAINING = TrainingConfig(**tiny.SPEC["training"])

@@ -142,6 +142,7 @@ def settled(name: str, *, both: bool) -> float:
     return parameter.item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_a_generator_learns_the_real_distribution_and_not_the_transformed_one(name: str):
     assert settled(name, both=True) == pytest.approx(0.5, abs=0.02)
@@ -230,6 +231,7 @@ def new_gan(family: str, name: str, seed: int = 7) -> Gan:
     return Gan(shape(family), training(family), classes=0, seed=seed, augmentation=get_augmentation(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_resuming_gives_the_same_bits(family: str, name: str):

@@ -56,6 +56,7 @@ def fingerprint(domain: Domain, resolution: int) -> str:
 # -- the contract -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("resolution", [8, 20, 32])
 def test_images_are_rgb_bytes_with_a_label_each(domain: Domain, split: Split, resolution: int):
@@ -104,6 +105,7 @@ def test_train_and_reference_share_no_image(domain: Domain):
     assert not set(train) & set(reference)
 
 
+@pytest.mark.slow
 def test_a_sample_looks_the_same_at_every_resolution(domain: Domain):
     small = domain.load("reference", 32)
     large = domain.load("reference", 64)
@@ -124,6 +126,7 @@ def test_a_sample_looks_the_same_at_every_resolution(domain: Domain):
 # -- built-in domains --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_process_draws_the_same_bytes():
     program = (
         "from tests.trainers.test_domains import builtin_names, fingerprint, get\n"

@@ -97,6 +97,7 @@ def test_inceptions_weights_may_have_any_name(inception: str, tmp_path: Path):
     assert np.abs(load_embedding(other)(images()) - load_embedding(inception)(images())).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_inception_is_in_eval_mode_and_no_image_knows_of_its_batch(inception: str):
     embed = load_embedding(inception)
     some = images(60)
@@ -108,6 +109,7 @@ def test_inception_is_in_eval_mode_and_no_image_knows_of_its_batch(inception: st
     assert np.abs(embed(some) - together).max() > 1e-2, "this test would not have noticed"
 
 
+@pytest.mark.slow
 def test_a_trial_is_measured_in_inceptions_features(inception: str):
     domain = DomainRef(name="digits", fingerprint=get("digits").fingerprint)
     settings = {"gan": {"resolution": 8, "width": 4, "latent": 8}, "training": {"steps": 2, "batch": 8, "critic_steps": 1}}
@@ -230,6 +232,7 @@ def export(network: nn.Module, file: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".pt", ".pt2"])
 def test_a_network_of_ones_own_sees_the_images_as_they_are(tmp_path: Path, suffix: str):
     file = (script if suffix == ".pt" else export)(Colours(), tmp_path / f"colours{suffix}")

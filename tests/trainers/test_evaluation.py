@@ -59,6 +59,7 @@ def test_features_do_not_depend_on_the_batch_or_on_the_neighbours(builtin: Embed
     assert np.abs(together[0] - together[1]).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 37, 1000])
 def test_no_metric_depends_on_the_batch_or_the_order(builtin: Embedding, monkeypatch: pytest.MonkeyPatch, batch: int):
     real, made = (images("digits", "reference", count=300), images("numerals", count=200))
@@ -82,6 +83,7 @@ def test_images_of_any_size_are_seen_at_the_same_scale(builtin: Embedding):
         assert (nearest == np.arange(100)).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_fid_grows_with_noise_and_with_blur(builtin: Embedding):
     clean = images("digits", "train", 32, 500)
     reference = statistics(builtin(images("digits", "reference", 32)))
@@ -106,6 +108,7 @@ def features(builtin: Embedding) -> dict[tuple[str, Split], np.ndarray]:
     return {(name, split): builtin(images(name, split)) for name in builtin_names() for split in splits}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", builtin_names())
 def test_a_domain_is_far_nearer_to_itself_than_to_any_other(name: str, features: dict[tuple[str, Split], np.ndarray]):
     train = features[name, "train"]
@@ -144,6 +147,7 @@ def test_images_are_spoilt_in_every_way_or_left_alone():
     assert (roughness[way == SPOILS.index("blur")] < 0).all()
 
 
+@pytest.mark.slow
 def test_standardised_features_have_mean_0_and_variance_1():
     torch.manual_seed(0)
     network, x = Features(), torch.rand(600, 3, 32, 32)

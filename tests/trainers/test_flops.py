@@ -23,6 +23,7 @@ def test_counted_operations_agree_with_the_formula_also_in_a_second_derivative()
     assert counter.total > 5 * one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "loss", "classes"),
     [("resnet", "wgan-gp", 0), ("resnet", "wgan-gp", 3), ("sngan", "hinge", 0), ("dcgan", "hinge", 3)],

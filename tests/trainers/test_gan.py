@@ -185,6 +185,7 @@ def test_the_gradient_penalty_of_a_linear_critic_is_known():
 # -- training -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [0, 3])
 def test_an_interrupted_and_resumed_run_takes_the_same_steps_to_the_bit(classes: int):
     images, labels = toy()
@@ -254,6 +255,7 @@ def test_both_networks_are_trained_and_the_critic_stays_trainable():
         assert all(p.requires_grad for p in network.parameters())
 
 
+@pytest.mark.slow
 def test_training_approaches_a_constant_target():
     """On images of one colour, 150 steps bring the mean of the samples near it."""
     images = np.full((8, 16, 16, 3), (220, 40, 128), np.uint8)
@@ -278,6 +280,7 @@ FAMILIES = {
 EXTRAS = {"ema": 0.9, "flip": True, "crop": 2, "precision": "bf16"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("classes", [0, 3])
 def test_every_family_trains_with_every_extra_and_resumes_to_the_bit(family: str, classes: int):
@@ -420,6 +423,7 @@ def test_classes_are_mapped_by_name_and_new_ones_start_from_the_mean():
 CLASSES = ("a", "b", "c")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("conditioning", ["batch-norm", "concat"])
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from trainers.domains import get
 from trainers.evaluation.metrics.estimate import Estimate
 from trainers.evaluation.metrics.iw import iw_distance
 
+pytestmark = pytest.mark.slow
+
 GAN = GanConfig(resolution=16, width=4)
 
 

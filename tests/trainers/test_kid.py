@@ -52,6 +52,7 @@ def test_kids_standard_error_is_the_plain_jackknifes():
     assert np.mean(found) == pytest.approx(np.mean(paired), rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, 0.3, 1.0])
 def test_kids_standard_error_is_that_of_repeated_draws(shift: float):
     random = np.random.default_rng(0)
@@ -80,6 +81,7 @@ def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a.astype(float) @ b.T.astype(float) / a.shape[1] + 1) ** 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, 30.0])
 def test_kid_over_several_tiles_equals_its_definition_in_matrices(shift: float):
     x, y = (inception_like(n, seed)[:, :64] + shift * (1 + step) for n, seed, step in ((1300, 1, 0), (2600, 2, 1e-3)))

@@ -137,6 +137,7 @@ def test_fewer_images_of_a_class_are_a_subset_of_its_images():
 # -- variation and shift ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RENDERED)
 def test_variation_within_a_class_rises_with_spread_from_zero(name: str):
     def within(spread: float) -> float:
@@ -150,6 +151,7 @@ def test_variation_within_a_class_rises_with_spread_from_zero(name: str):
     assert all(a < b for a, b in pairwise(variances))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RENDERED)
 def test_distance_rises_strictly_with_shift(name: str):
     embed = load_embedding("builtin")

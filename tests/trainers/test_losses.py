@@ -44,6 +44,7 @@ def plain_losses(name: str, generator, critic, real, labels, z, mix) -> tuple[to
     return d, g
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "name"), [
     *(("resnet", name) for name in LOSSES), *(("sngan", name) for name in LOSSES),
     ("dcgan", "hinge"), ("dcgan", "non-saturating"),

@@ -37,6 +37,7 @@ def test_the_configuration_names_every_family():
 # -- shapes and sizes ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("conditioning", ["batch-norm", "concat"])
@@ -116,6 +117,7 @@ def test_batch_norm_samples_by_the_batch_or_by_running_averages():
     assert set(batch.state_dict()) == {"scale", "shift"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_layer_norm_and_its_first_and_second_derivatives_are_pytorchs(layout: torch.memory_format):
     """Also against finite differences, which know of no formula."""
@@ -196,6 +198,7 @@ def test_second_derivatives_with_low_gradients_agree_with_pytorchs(transposed: b
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "loss", "penalty"), [
     ("resnet", "wgan-gp", 10.0), ("resnet", "non-saturating", 10.0), ("sngan", "hinge", 0.0), ("dcgan", "hinge", 0.0),
 ])  # fmt: skip

@@ -175,6 +175,7 @@ def plain_kid(x: np.ndarray, y: np.ndarray) -> float:
     return float(xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * kernel(x, y).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [
     lambda y: y,
     lambda y: 1.02 * y,
@@ -191,11 +192,13 @@ def test_of_many_features_kid_is_its_float64_definition_to_a_millionth(make: Cal
     assert found.value == pytest.approx(plain_kid(x, y), rel=1e-6, abs=1e-6 * found.standard_error)
 
 
+@pytest.mark.slow
 def test_of_many_features_prdc_equals_the_prdc_packages():
     x, y = large(2100, 1), large(2000, 2)
     assert values(kid_and_prdc(x, y)[1]) == pytest.approx(theirs(x, y), rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "change", "expected"), [
     (2100, lambda x: x, True),
     (1900, lambda x: x, False),

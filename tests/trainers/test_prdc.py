@@ -74,6 +74,7 @@ def test_balls_of_radius_nought_hold_nothing():
     assert prdc(normal(20, 300, 1), x).recall.value == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_with_its_balls_held_fixed_a_figure_varies_as_its_standard_error_says(shift: float):
     random = np.random.default_rng(0)

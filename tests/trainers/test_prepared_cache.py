@@ -41,6 +41,7 @@ def chunks(cache: Path) -> list[Path]:
     return sorted((cache / "partial").rglob("*.json"))
 
 
+@pytest.mark.slow
 def test_images_are_resized_as_by_pillow(cache: Path, tmp_path: Path):
     """There are enough images for several processes; rows and labels are in the order of the names."""
     folder = write(tmp_path / "photos", files(decode_all.SINGLE_PROCESS + decode_all.CHUNK + 7))
@@ -173,6 +174,7 @@ def start(folder: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", PREPARE, str(folder)], env=environment, start_new_session=True)
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_resumes_from_its_last_chunk_and_its_child_processes_end(cache: Path, tmp_path: Path):
     folder = write(tmp_path / "photos", files(3000, side=60))
     process = start(folder)
@@ -218,6 +220,7 @@ def test_a_damaged_chunk_is_decoded_again(cache: Path, tmp_path: Path, suffix: s
         np.testing.assert_array_equal(data.images, expected[split])
 
 
+@pytest.mark.slow
 def test_concurrent_preparations_decode_once(cache: Path, tmp_path: Path):
     folder = write(tmp_path / "photos", files(600, side=60))
     counts: list[int] = []

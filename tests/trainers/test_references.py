@@ -118,6 +118,7 @@ def test_a_stored_reference_is_read_and_not_computed_again(tmp_path: Path, monke
     assert file.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"not a reference"])
 def test_a_damaged_reference_is_computed_again(tmp_path: Path, damage: bytes):
     store, builtin = open_store(str(tmp_path / "store"), create=True), load_embedding("builtin")

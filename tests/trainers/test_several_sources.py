@@ -27,6 +27,8 @@ from trainers.evaluation.metrics.fid import fid, statistics
 from trainers.trial import checkpoints
 from trainers.trial.run import run
 
+pytestmark = pytest.mark.slow
+
 LETTERS, SHAPES = "letters[classes=3,per_class=20]", "shapes[classes=2,per_class=20]"
 MIXED = f"{LETTERS}+{SHAPES}"
 CHAIN = f"{LETTERS} -> {MIXED}"

@@ -153,6 +153,7 @@ def contract(test: Any) -> Any:
 # -- the contract -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @contract
 def test_exactly_the_declared_tensors_are_the_sources_at_first(family: str, name: str):
     gan, theirs = begun(family, name), source(family).tensors
@@ -168,6 +169,7 @@ def test_exactly_the_declared_tensors_are_the_sources_at_first(family: str, name
         np.testing.assert_array_equal(sample(gan.generator, 8, 4, 0), sample(network, latent, 4, 0))
 
 
+@pytest.mark.slow
 @contract
 def test_what_is_frozen_stays_and_what_is_trained_moves(family: str, name: str):
     states = history(family, name)
@@ -196,6 +198,7 @@ def test_a_strategy_that_leaves_nothing_to_be_trained_says_so():
         gan.train(PIXELS, None, STEPS)
 
 
+@pytest.mark.slow
 @contract
 def test_resuming_gives_the_same_bits(family: str, name: str):
     whole, _ = trained_whole(family, name)
@@ -217,6 +220,7 @@ def test_resuming_gives_the_same_bits(family: str, name: str):
                 assert torch.equal(tensor, theirs.state_dict()[key]), key
 
 
+@pytest.mark.slow
 @contract
 def test_a_checkpoint_draws_and_can_be_a_source(family: str, name: str):
     gan = begun(family, name, precision="float32")
@@ -230,6 +234,7 @@ def test_a_checkpoint_draws_and_can_be_a_source(family: str, name: str):
             assert set(match.matched) == set(fresh.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "theirs"), [("resnet", ()), ("sngan", ("b", "x")), ("dcgan", ())])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_conditional_trial_trains_what_belongs_to_its_classes(family: str, name: str, theirs: tuple[str, ...]):
@@ -292,6 +297,7 @@ def away(family: str, name: str) -> float:
     return sum(float((last[key] - first[key]).square().sum()) for key in first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["l2-sp", "ewc"])
 def test_a_heavier_penalty_keeps_nearer_to_the_source_and_none_is_finetune(strategy: str):
     assert away("resnet", f"{strategy}[weight=1000]") < 0.7 * away("resnet", f"{strategy}[weight=0]")
@@ -337,6 +343,7 @@ def scored(generator: nn.Module, critic: Critic) -> Iterator[tuple[Tensor, Tenso
     hook.remove()
 
 
+@pytest.mark.slow
 def test_fisher_information_is_the_mean_square_of_each_samples_gradient():
     """For a linear layer it is E[h^2] for the weights and 1 for the bias; elsewhere it is compared with finite differences."""
     torch.manual_seed(0)
@@ -357,6 +364,7 @@ def test_fisher_information_is_the_mean_square_of_each_samples_gradient():
         assert found[full].view(-1)[0].item() == pytest.approx(slopes.square().mean().item(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_fisher_information_leaves_the_networks_as_they_were():
     config = shape("sngan").model_copy(update={"batch_norm": "running"})
     gan = Gan(config, training("sngan"), classes=2, seed=0)
@@ -377,6 +385,7 @@ def test_relative_importance_has_mean_one():
 # -- low-rank updates ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_updates_are_of_the_rank_asked_for_and_under_the_spectral_norm(family: str):
     gan = begun(family, "lora[rank=2]")
@@ -446,6 +455,7 @@ def test_an_option_that_makes_no_sense_is_refused(text: str, said: str):
     assert said in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_names_its_work_and_is_counted(name: str):
     about = STRATEGIES[name].about()

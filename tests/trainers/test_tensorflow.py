@@ -160,6 +160,7 @@ def test_a_checkpoint_is_recognised_by_its_files(tmp_path: Path, name: str):
     assert is_checkpoint(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_a_real_checkpoint_is_read_by_its_prefix_one_of_its_files_or_its_folder(tmp_path: Path):
     """The checkpoint is written in another process, since TensorFlow and PyTorch cannot share one."""
     if find_spec("tensorflow") is None:

@@ -152,6 +152,7 @@ def damaged(domain: TorchvisionDomain) -> list[Path]:
     return files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["empty", "garbage", "cut"])
 @pytest.mark.parametrize("name", FEW)
 def test_a_damaged_file_is_reported_in_one_line(name: str, how: str):

@@ -89,6 +89,7 @@ def assert_same_weights(a: Checkpoint, b: Checkpoint, prefix: str = "") -> None:
 # -- the results of a trial ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditional", [False, True])
 def test_a_trial_yields_step_0_and_every_rung(conditional: bool):
     trial = config(conditional=conditional)
@@ -115,6 +116,7 @@ def test_a_trial_yields_step_0_and_every_rung(conditional: bool):
     assert len({rung.measurements[0].value for rung in results}) == 4, "training had no effect"
 
 
+@pytest.mark.slow
 def test_metrics_agree_with_their_functions_on_the_samples_the_reference_and_the_training_images():
     trial = config(evaluation__iw_steps=3)
     rung, embed = rungs(trial)[-1], load_embedding("builtin")
@@ -131,6 +133,7 @@ def test_metrics_agree_with_their_functions_on_the_samples_the_reference_and_the
     assert all(measurement.metric != "iw" for rung in rungs(config()) for measurement in rung.measurements)
 
 
+@pytest.mark.slow
 def test_fid_by_class_uses_the_images_of_the_class_only():
     rung = rungs(config(conditional=True, evaluation__samples=200))[-1]
     embed, data = load_embedding("builtin"), domains.get("digits").load("reference", 8)
@@ -158,6 +161,7 @@ def test_the_moving_average_starts_at_the_generator_and_is_measured_too():
     assert plain.measurements == last.measurements[:-2], "the average must not change the training"
 
 
+@pytest.mark.slow
 def test_after_a_transfer_the_moving_average_starts_at_the_source():
     source = pretrain("letters")
     parent = checkpoint(rungs(source)[-1])
@@ -184,6 +188,7 @@ def test_checkpoints_have_their_trial_step_and_report_and_only_the_last_cannot_b
         assert written.resumable is not rung.finished
 
 
+@pytest.mark.slow
 def test_training_reduces_fid_and_kid():
     results = rungs(config(size=200, training__steps=60, training__batch=16, evaluation__first_rung=60))
     before, after = ({m.metric: m.value for m in rung.measurements} for rung in (results[0], results[-1]))
@@ -194,6 +199,7 @@ def test_training_reduces_fid_and_kid():
 # -- resuming and repeating ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["scratch", "finetune", "ewc", "lora", "mine"])
 @pytest.mark.parametrize("conditional", [False, True])
 def test_resuming_from_any_rung_gives_the_same_results_to_the_bit(strategy: str, conditional: bool):

@@ -12,6 +12,8 @@ from tests.benchmarks import report as report_benchmark
 from tests.benchmarks.training import measure, quality
 from tests.support import tiny
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

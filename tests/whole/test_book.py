@@ -32,6 +32,8 @@ from tests.trainers.test_embeddings import Inception, script
 from trainers.config.settings import GanConfig
 from trainers.networks import make_critic, make_generator
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     path

@@ -158,6 +158,7 @@ def test_a_folder_has_about_ten_files():
 HEAVY = {"ray", "torch", "torchvision"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "allowed"), [
     ("analysis.report.page", set()),
     ("bench.cli", set()),
@@ -181,6 +182,7 @@ def test_a_process_that_imports_a_module_loads_no_more_than_it_needs(module: str
     assert set(done.stdout.split()) == allowed
 
 
+@pytest.mark.slow
 def test_a_trials_process_loads_none_of_what_it_does_not_use(tmp_path: Path):
     """PyTorch's compiler alone takes a second and some 150 MB, in each of a sweep's processes."""
     script = "import sys; from tests.support import tiny; from bench.store import open_store\n"

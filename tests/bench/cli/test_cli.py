@@ -75,6 +75,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "expected"), [
     ("transfergan dom", ["domains"]), ("transfergan store ", ["check", "compact", "merge"]),
     ("transfergan run --max", ["--max-hours", "--max-cost"]),
@@ -95,6 +96,7 @@ def test_the_completion_script_of_bash_calls_this_protocol():
     assert "complete -o default -F _transfergan_completion transfergan" in script
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [
     "--help", "plan --store {store}", "status --store {sweep}", "report --store {store} --out p.html",
     "store compact --store {sweep}", "store check --store {sweep}",

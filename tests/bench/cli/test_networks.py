@@ -15,6 +15,7 @@ from trainers.domains import get
 from trainers.evaluation.comparison import METRICS
 
 
+@pytest.mark.slow
 def test_evaluate_prints_every_metric_with_its_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("bench.images.evaluate.IW_STEPS", 4)
     folder = tmp_path / "images"

@@ -14,6 +14,7 @@ from tests.support.images import pictures
 from tests.support.timed import seconds, write
 
 
+@pytest.mark.slow
 def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("small.yaml").write_text(yaml.safe_dump(SPEC))

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from bench.cli.options import default_report
 from bench.store import open_store
 from tests.support.command_line import call
@@ -13,6 +15,7 @@ def test_the_report_of_a_remote_store_goes_to_the_working_directory(s3: str, tmp
     assert default_report(open_store(str(tmp_path / "store"), create=True)) == tmp_path / "store" / "report.html"
 
 
+@pytest.mark.slow
 def test_report_writes_the_page_to_out_or_into_the_store(tmp_path: Path):
     store = build(tmp_path / "store")
     page = tmp_path / "new" / "folder" / "page.html"

@@ -10,6 +10,7 @@ from tests.support.command_line import call, sweep_store
 from tests.support.timed import write
 
 
+@pytest.mark.slow
 def test_hours_are_estimated_without_data_sets_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRANSFERGAN_DATA", str(tmp_path / "none"))

@@ -20,6 +20,8 @@ from tests.support import tiny
 from tests.support.victims import SERVER, drives
 from trainers.common.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 KILLS, TRIALS = 20, 96
 
 

@@ -16,6 +16,8 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from bench.on_ray.cluster import MAX_WORKERS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "bench/deploy"
 

@@ -18,6 +18,8 @@ from tests.support.hosts import Host, NotPermittedError, Switch, network
 from tests.support.proxies import refusing
 from trainers.config.metrics import distances
 
+pytestmark = pytest.mark.slow
+
 TOKEN, WRONG = "right" * 10, "wrong" * 10
 
 #: With these, the head notices the loss of a host within seconds.

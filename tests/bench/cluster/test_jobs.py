@@ -22,6 +22,8 @@ from bench.store import open_store
 from tests.support import tiny
 from trainers.common.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def free_port() -> int:
     with socket.socket() as free:

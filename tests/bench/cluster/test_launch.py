@@ -20,6 +20,8 @@ import pytest
 from tests.conftest import S3_PYTHON
 from tests.support import remote
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "bench/deploy/README.md").read_text()
 (BLOCK,) = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
