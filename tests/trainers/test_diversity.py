@@ -74,7 +74,7 @@ def test_spacings_standard_error_is_about_that_of_repeated_draws():
 def test_what_has_no_spread_or_no_neighbours_is_refused():
     x = normal(5, 3, 1)
     for function in (lambda: diversity(np.full((9, 3), 0.1), x), lambda: spacing(np.full((9, 3), 0.1))):
-        with pytest.raises(ValueError, match="features are equal; there is no spread"):
+        with pytest.raises(ValueError, match="features are equal, so their spread is 0"):
             function()
     with pytest.raises(ValueError, match="5 features have no 5-th neighbours; take 6 or more"):
         spacing(x)
