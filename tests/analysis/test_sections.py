@@ -35,6 +35,7 @@ def flat(blocks: Iterable[Block]) -> Iterator[Block]:
             yield from flat(block.blocks)
 
 
+@pytest.mark.slow
 def test_every_table_and_heading_of_the_markdown_is_in_the_page(store: Store, frames: Frames, tmp_path: Path) -> None:
     report = Report(frames, [analyse(frames, embedding) for embedding in frames.embeddings])
     page = write_report(store, tmp_path / "page.html").read_text(encoding="utf-8")
@@ -64,6 +65,7 @@ def test_a_section_has_an_address_and_a_title_of_its_own() -> None:
         assert len(set(values)) == len(values)
 
 
+@pytest.mark.slow
 def test_a_new_section_is_a_function_and_a_line(
     store: Store, frames: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

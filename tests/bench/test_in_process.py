@@ -57,6 +57,7 @@ def test_an_exception_of_a_trial_propagates_is_not_recorded_and_the_next_run_res
     pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(whole))
 
 
+@pytest.mark.slow
 def test_an_os_error_of_a_trial_has_its_stack_trace_on_the_command_line(tmp_path: Path):
     """The command line prints other OSErrors in one line."""
     spec = tiny.write_spec(tmp_path, **tiny.SMALL)
@@ -69,6 +70,7 @@ def test_an_os_error_of_a_trial_has_its_stack_trace_on_the_command_line(tmp_path
     assert "the same command resumes it" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_sweep_in_this_process_stops_and_promotes_trials_and_starts_no_ray(tmp_path: Path):
     spec = tiny.write_spec(tmp_path, conditional=[False], seeds=[0])
     script = "import sys; sys.argv[0] = 'transfergan'; from bench.cli import main; import atexit\n"

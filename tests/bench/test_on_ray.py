@@ -71,6 +71,7 @@ def test_a_full_disk_ends_a_sweep_at_once_and_a_host_that_does_not_reach_the_ser
     assert len(store.read("trials")) == 0, "no trial has failed"
 
 
+@pytest.mark.slow
 def test_the_driver_gets_the_class_of_a_trials_error_from_ray_and_its_text_decides_nothing(tmp_path: Path):
     """An error that only names the class in its text is an ordinary failure, and is retried and recorded."""
 

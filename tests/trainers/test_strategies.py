@@ -252,6 +252,7 @@ def test_a_conditional_trial_trains_what_belongs_to_its_classes(family: str, nam
 HELD = ["l2-sp[weight=0.7]", "ewc[weight=0.7]"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", HELD)
 def test_a_penalty_is_the_formula_and_its_gradient_agrees_with_finite_differences(family: str, name: str):

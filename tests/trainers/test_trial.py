@@ -329,6 +329,7 @@ def test_a_changed_domain_is_an_error():
         next(run(config(domain__fingerprint="digits/0")))
 
 
+@pytest.mark.slow
 def test_a_folder_that_changes_between_plan_and_trial_is_detected(tmp_path: Path):
     for number, image in enumerate(domains.get("digits").load("train", 8).images[:30]):
         Image.fromarray(image).save(tmp_path / f"{number}.png")

@@ -64,6 +64,7 @@ def run(script: str, packages: Path, cwd: Path) -> subprocess.CompletedProcess[s
     return subprocess.run([sys.executable, "-c", script], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_sweep_with_a_plug_in_of_each_kind(tmp_path: Path):
     done = run(SWEEP, install_example(tmp_path / "packages"), tmp_path)
     assert done.returncode == 0, done.stderr
@@ -168,6 +169,7 @@ def test_an_embedding_is_known_by_its_version_and_its_weights(tmp_path: Path, mo
         embeddings.check_embedding("hue:x")
 
 
+@pytest.mark.slow
 def test_a_broken_plug_in_ends_a_command_in_one_line(tmp_path: Path):
     packages = install(tmp_path, "broken", "1 / 0", {"transfergan.strategies": {"hold": "broken:S"}})
     done = run("from bench.cli import main; import sys; sys.argv = ['transfergan', 'plan']; main()", packages, tmp_path)
