@@ -335,7 +335,7 @@ def test_a_folder_that_changes_between_plan_and_trial_is_detected(tmp_path: Path
     trial = config(domain=ref(f"folder:{tmp_path}"))
     assert len(training_images(trial).images) == 20
     (tmp_path / "0.png").unlink()
-    domains._own.cache_clear()  # as in another process
+    domains._in_files.cache_clear()  # as in another process
     with pytest.raises(UserError, match="has changed since the sweep was planned"):
         training_images(trial)
 

@@ -170,16 +170,12 @@ class Mine(Strategy):
     """First a miner network learns latents that suit the frozen generator; then all is trained (MineGAN, Wang et al. 2020)."""
 
     key = "mine"
+    mines = True
     share: float = option(0.25, "share of the steps in which the generator is frozen", low=0.0, high=1.0)
 
     def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
         """First the miner and the critic, then all."""
         return (Phase(until=self.share, generator=Part(names=("input.miner.*",))), Phase())
-
-    @property
-    def mines(self) -> bool:
-        """True."""
-        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,12 +221,12 @@ def strategies() -> Mapping[str, type[Strategy]]:
     Raises:
         UserError: a plug-in is not what it should be.
     """
+
+    def name_of(plugin: Any) -> str | None:
+        return getattr(plugin, "key", "") if isinstance(plugin, type) and issubclass(plugin, Strategy) else None
+
     expected = "a subclass of trainers.config.strategy.Strategy"
-    return {**STRATEGIES, **plugins.load("transfergan.strategies", expected, _name_of, STRATEGIES)}
-
-
-def _name_of(plugin: Any) -> str | None:
-    return getattr(plugin, "key", "") if isinstance(plugin, type) and issubclass(plugin, Strategy) else None
+    return {**STRATEGIES, **plugins.load("transfergan.strategies", expected, name_of, STRATEGIES)}
 
 
 @cache

@@ -55,12 +55,9 @@ def _words(patterns: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the training, and the tensors trained in it; all others are frozen.
+    """A part of the training up to a share `until` of the trial's steps, and the tensors trained in it; all others are frozen.
 
-    Attributes:
-        until: its end, as a share of the trial's steps.
-        generator, critic: the tensors trained. Those that only concern classes, such as the class head, are always trained: the
-            source may not have the classes.
+    Tensors that only concern classes, such as the class head, are always trained: the source may not have the classes.
     """
 
     until: float = 1.0
@@ -92,6 +89,8 @@ class Strategy(Optioned):
 
     copies: ClassVar[tuple[Network, ...]] = ("generator", "critic")
     """The networks that are copied from the source; the others are initialised at random."""
+    mines: ClassVar[bool] = False
+    """Whether a miner network maps the latents for the generator."""
 
     source_conditional: bool | None = option(
         None, "whether the source has labels", name="from", choices={"conditional": True, "unconditional": False}
@@ -132,11 +131,6 @@ class Strategy(Optioned):
     def update_rank(self) -> int:
         """Rank of every convolution's low-rank update; 0 if there are no updates."""
         return 0
-
-    @property
-    def mines(self) -> bool:
-        """Whether a miner network maps the latents for the generator."""
-        return False
 
     def check(self, gan: GanConfig) -> None:
         """Raise UserError if an option does not fit these networks."""

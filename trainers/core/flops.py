@@ -32,12 +32,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
 def step_flops(gan: GanConfig, training: TrainingConfig, classes: int = 0) -> int:
     """Return the operations of one generator step, including its critic steps, when every parameter is trained.
 
-    They are counted on PyTorch's meta device, where tensors have shapes but no values.
-
-    Args:
-        gan: the networks.
-        training: how they are trained; the precision makes no difference.
-        classes: number of classes; 0 for an unconditional GAN.
+    They are counted on PyTorch's meta device, where tensors have shapes but no values; the precision makes no difference.
     """
     n, size = training.batch, gan.resolution
     with torch.device("meta"):

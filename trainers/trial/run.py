@@ -139,14 +139,14 @@ def run(
 
 
 def measured(
-    gan: Gan, evaluate: Evaluator, matches: dict[str, Match], began: float, speed: float | None = None, diverged: str | None = None
+    gan: Gan, evaluate: Evaluator, matches: dict[str, Match], began: float, speed: float | None = None, fault: str | None = None
 ) -> Rung:
     """Return the rung at a GAN's present step, with the measurements of `evaluate`; `began` is as of `time.perf_counter`."""
     trial = evaluate.trial
     finished = trial.imported or gan.step >= trial.training.steps
-    measurements, samples = ((), None) if diverged else (evaluate(gan), evaluate.grid(gan))
+    measurements, samples = ((), None) if fault else (evaluate(gan), evaluate.grid(gan))
     fishers = None
-    if finished and trial.kind == "pretrain" and not diverged:
+    if finished and trial.kind == "pretrain" and not fault:
         fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed)
     rung = Rung(
         step=gan.step,
@@ -158,10 +158,10 @@ def measured(
         seconds=time.perf_counter() - began,
         images_per_second=speed,
         peak_memory_mib=peak_memory_mib(gan.device),
-        diverged=diverged,
+        diverged=fault,
         finished=finished,
     )
-    if diverged:
+    if fault:
         return rung
     checkpoint = checkpoints.save(gan, trial, matches, rung.report, resumable=not finished, fishers=fishers)
     return replace(rung, checkpoint=checkpoint)

@@ -36,6 +36,7 @@ class Arrangement:
 class Collection(Domain):
     """Images in files. Unreadable files are known only after all files have been decoded, which happens once."""
 
+    licence = "the owner's"
     fit: Fit = "crop"
 
     #: Identity of the files on disk, known without decoding them.

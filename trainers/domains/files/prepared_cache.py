@@ -34,12 +34,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Index:
-    """The result of decoding a listing.
-
-    Attributes:
-        fingerprint: identity of the readable images.
-        unreadable: indices of the unreadable items, ascending.
-    """
+    """The result of decoding a listing: the identity of the readable images, and the unreadable items' indices, ascending."""
 
     fingerprint: str
     unreadable: tuple[int, ...]
@@ -63,13 +58,7 @@ def read_index(listing: str) -> Index | None:
 
 
 def mapped(fingerprint: str, split: Split, name: str) -> np.ndarray | None:
-    """Return a split's images uint8 (N, H, W, 3), mapped from disk and read-only, or None if they are not prepared.
-
-    Args:
-        fingerprint: the domain's fingerprint.
-        split: the split.
-        name: the variant's name, see `variant`.
-    """
+    """Return a split's images uint8 (N, H, W, 3), mapped from disk and read-only, or None; `name` is that of a `variant`."""
     data = images_file(fingerprint, split, name)
     try:
         about = json.loads(data.with_suffix(".json").read_text())

@@ -49,13 +49,9 @@ class Embedding(ABC):
 
 
 def checked_features(call: str, network: Callable[[Any], Any], images: Any, count: int) -> Tensor:
-    """Return the features that a network from outside this package gives for `count` images.
+    """Return the features, a tensor or an array, that a network from outside this package gives for `count` images.
 
-    Args:
-        call: the call in words, with which error messages begin: "embedding file 'x.pt', given images uint8 (5, 3, 8, 8),".
-        network: returns a tensor or an array.
-        images: its argument.
-        count: N.
+    Messages begin with the `call` in words: "embedding file 'x.pt', given images uint8 (5, 3, 8, 8),".
 
     Raises:
         UserError: the network fails, or does not return finite features float (N, D).
