@@ -5,11 +5,9 @@ quick.
 """
 
 import fnmatch
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from trainers.common.errors import UserError
 from trainers.config.blocks import Network
 from trainers.config.options import Optioned, option
 from trainers.config.settings import GanConfig
@@ -134,13 +132,3 @@ class Strategy(Optioned):
 
     def check(self, gan: GanConfig) -> None:
         """Raise UserError if an option does not fit these networks."""
-
-    def check_blocks(self, blocks: int, most: Mapping[str, int], gan: GanConfig) -> None:
-        """Raise UserError if a network has fewer blocks; `most` has each one's number by its words, such as "the critic"."""
-        for network, limit in most.items():
-            if blocks > limit:
-                raise UserError(
-                    f"strategy {self.name!r}: blocks is {blocks}, and {network} of gan.family {gan.family} at "
-                    f"{gan.resolution} pixels has {limit} that can be kept; give at most {limit}"
-                    + ("" if limit else ", which means: another strategy, or a higher gan.resolution")
-                )

@@ -21,7 +21,6 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
     total: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Execute the operation and count it."""
         result = func(*args, **(kwargs or {}))
         if func._overloadpacket in flop_registry:
             self.total += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=result)

@@ -31,19 +31,17 @@ from trainers.trial.checkpoints import Checkpoint, Match
 
 @dataclass(frozen=True)
 class Rung:
-    """The results of a trial at step 0 or at a rung.
+    """The results of a trial at step 0 or at a rung; without measurements, checkpoint and samples if training has diverged.
 
     Attributes:
-        step: generator steps taken.
-        measurements: empty if the trial has diverged.
         embedding: identity of the embedding of the measurements.
-        checkpoint: safetensors bytes; None if the trial has diverged.
-        samples: PNG bytes of a grid of generated images; None if the trial has diverged.
+        checkpoint: safetensors bytes.
+        samples: PNG bytes of a grid of generated images.
         images_seen: real images that the critic has seen.
         seconds: duration of the trial including evaluation, over all sessions that led to this rung.
         images_per_second: real images per second of training; None before any training in this session.
         peak_memory_mib: peak memory of the process (CPU) or of the device's allocator (GPU), MiB.
-        diverged: the message of `Diverged`, if training diverged.
+        diverged: the message of `Diverged`, if training has diverged.
         finished: whether this is the last rung.
     """
 

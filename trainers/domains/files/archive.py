@@ -83,7 +83,6 @@ class Members:
     members: tuple[Member, ...]
 
     def __len__(self) -> int:
-        """Return the number of members."""
         return len(self.members)
 
     def read(self, i: int) -> bytes:

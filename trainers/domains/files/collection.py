@@ -45,8 +45,6 @@ class Collection(Domain):
     #: The resolution last checked. If images must be decoded just to be counted, they are prepared at this resolution.
     _checked = SMALLEST
 
-    # -- for subclasses ---------------------------------------------------------------------------------------------------
-
     @abstractmethod
     def records(self) -> Records:
         """Return all items; some of them may not be images."""
@@ -62,8 +60,6 @@ class Collection(Domain):
         Raises:
             UserError: a split is empty.
         """
-
-    # -- of every domain --------------------------------------------------------------------------------------------------
 
     @property
     def fingerprint(self) -> str:  # type: ignore[override]  # computed on demand

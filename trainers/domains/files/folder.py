@@ -92,7 +92,6 @@ class Files:
     names: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Return the number of files."""
         return len(self.names)
 
     def read(self, i: int) -> bytes:

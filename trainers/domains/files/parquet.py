@@ -100,7 +100,6 @@ class Rows:
     column: str
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return self.starts[-1]
 
     def read(self, i: int) -> bytes:

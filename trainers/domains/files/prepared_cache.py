@@ -45,9 +45,6 @@ def cache_root() -> Path:
     return Path(os.environ.get("TRANSFERGAN_CACHE") or "~/.cache/transfergan/prepared").expanduser().absolute()
 
 
-# -- reading ----------------------------------------------------------------------------------------------------------------
-
-
 def read_index(listing: str) -> Index | None:
     """Return the index of a listing, or None if the listing has not been decoded."""
     try:
@@ -99,9 +96,6 @@ def variant(side: int, fit: Fit) -> str:
     return f"{side}" if fit == "crop" else f"{side}-{fit}"
 
 
-# -- preparing --------------------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def preparing(listing: str, name: str) -> Iterator[Path]:
     """Yield the folder for the chunks of a preparation and hold its lock; delete the folder if the block succeeds.
@@ -124,9 +118,6 @@ def preparing(listing: str, name: str) -> Iterator[Path]:
 def write_index(listing: str, index: Index) -> None:
     """Store the index of a listing."""
     write_json(_index_file(listing), asdict(index))
-
-
-# -- files ------------------------------------------------------------------------------------------------------------------
 
 
 def _slug(identity: str) -> str:
