@@ -139,7 +139,10 @@ def run(
 def measured(
     gan: Gan, evaluate: Evaluator, matches: dict[str, Match], began: float, speed: float | None = None, fault: str | None = None
 ) -> Rung:
-    """Return the rung at a GAN's present step, with the measurements of `evaluate`; `began` is as of `time.perf_counter`."""
+    """Return the rung at a GAN's present step, with the measurements of `evaluate`; `began` is as of `time.perf_counter`.
+
+    `speed` is in real images per second of training; `fault` is the message of `Diverged`, if training has diverged.
+    """
     trial = evaluate.trial
     finished = trial.imported or gan.step >= trial.training.steps
     measurements, samples = ((), None) if fault else (evaluate(gan), evaluate.grid(gan))
