@@ -64,7 +64,7 @@ def test_features_do_not_depend_on_the_batch_or_on_the_neighbours(builtin: Embed
 def test_no_metric_depends_on_the_batch_or_the_order(builtin: Embedding, monkeypatch: pytest.MonkeyPatch, batch: int):
     real, made = (images("digits", "reference", count=300), images("numerals", count=200))
     expected = Comparison(made_reference(builtin(real)), builtin(made), builtin(real[:50]))
-    monkeypatch.setattr("trainers.evaluation.embeddings.builtin.BATCH", batch)
+    monkeypatch.setattr("trainers.evaluation.embeddings.builtin.Builtin.batch", batch)
     shuffled = np.random.default_rng(0).permutation(200)
     found = Comparison(made_reference(builtin(real[::-1])), builtin(made[shuffled]), builtin(real[:50]))
     for name, metric in METRICS.items():

@@ -10,7 +10,7 @@ from trainers.config.settings import GanConfig
 from trainers.core.gan import CHECK_EVERY
 from trainers.core.sampling import BATCH as SAMPLED
 from trainers.core.sampling import sample
-from trainers.evaluation.embeddings.builtin import BATCH as EMBEDDED
+from trainers.evaluation.embeddings.builtin import Builtin
 from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.networks import make_generator
 from trainers.trial.run import run
@@ -40,7 +40,7 @@ def test_training_sampling_and_embedding_send_one_per_batch():
         generator = make_generator(GanConfig(**tiny.SPEC["gan"]), 0)
         sample(generator, tiny.SPEC["gan"]["latent"], 2 * SAMPLED + 1, 0)
         assert count() == 3
-        load_embedding("builtin")(np.zeros((EMBEDDED + 1, 8, 8, 3), np.uint8))
+        load_embedding("builtin")(np.zeros((Builtin.batch + 1, 8, 8, 3), np.uint8))
         assert count() == 2
         (trial,) = tiny.make(sources=[], strategies=["scratch"], training={"steps": 2 * CHECK_EVERY, "batch": 2}).trials
         rungs = run(trial)

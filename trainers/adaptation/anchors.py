@@ -15,7 +15,6 @@ class Anchors:
     """Initial values of parameters and weights of their squared distances, by ``NETWORK.PARAMETER``.
 
     Attributes:
-        weight: weight of the penalty.
         starts: the parameters at the start; a parameter that is missing here has no penalty.
         importances: weights of the same shapes, with mean 1 over each network; empty for equal weights.
     """

@@ -71,11 +71,8 @@ def lines(inventory: dict[str, Any]) -> list[str]:
 def _additions(strategy: Strategy) -> str | None:
     if strategy.mines:
         return "a miner before the generator (input.miner), initially the identity"
-    return (
-        f"an update of rank {strategy.update_rank} to every convolution (lora_*), initially zero"
-        if strategy.update_rank
-        else None
-    )
+    rank = strategy.update_rank
+    return f"an update of rank {rank} to every convolution (lora_*), initially zero" if rank else None
 
 
 def _penalty(penalty: Penalty | None) -> str | None:

@@ -21,12 +21,7 @@ SAMPLES, BATCH = 128, 16
 def fisher(generator: Generator, critic: Critic, training: TrainingConfig, latent: int, seed: int) -> dict[str, Tensor]:
     """Return the diagonal of the Fisher information by ``NETWORK.PARAMETER``, zero where the loss does not depend on it.
 
-    Args:
-        generator: the source's generator; neither network is changed.
-        critic: the source's critic.
-        training: the configuration that names the loss.
-        latent: dimensions of the latent.
-        seed: decides the latents.
+    The networks are not changed; `training` names the loss, and `seed` decides the latents.
     """
     # Copies, since every pass in training updates running statistics and the power iterations of spectral norms.
     networks = {"generator": copy.deepcopy(generator).eval(), "critic": copy.deepcopy(critic).eval()}

@@ -44,9 +44,5 @@ def set_fields(model: Frozen, **values: Any) -> None:
 
 
 PositiveInt = Annotated[int, Field(strict=True, ge=1)]
-
-
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
-
-
 StrictBool = Annotated[bool, Field(strict=True)]

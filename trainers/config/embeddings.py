@@ -64,11 +64,10 @@ def plugin_embeddings() -> Mapping[str, PluginEmbedding]:
         UserError: a plug-in is not what it should be.
     """
     taken = ("builtin", "custom", *_USUAL, ANNOUNCED.removesuffix(":"))
-    return plugins.load("transfergan.embeddings", "a trainers.config.embeddings.PluginEmbedding", _name_of, taken)
-
-
-def _name_of(plugin: Any) -> str | None:
-    return plugin.name if isinstance(plugin, PluginEmbedding) else None
+    expected = "a trainers.config.embeddings.PluginEmbedding"
+    return plugins.load(
+        "transfergan.embeddings", expected, lambda plugin: plugin.name if isinstance(plugin, PluginEmbedding) else None, taken
+    )
 
 
 def check_embedding(name: str, *, announced: bool = False) -> str:

@@ -20,14 +20,11 @@ def option(
     default: Any, about: str, *, low: float | None = None, high: float | None = None, name: str | None = None,
     choices: Mapping[str, Any] | None = None,
 ) -> Any:  # fmt: skip
-    """Return a dataclass field that is an option.
+    """Return a dataclass field that is an option, described by `about`; `low` and `high` are the extreme values allowed.
+
+    If the default is an int (if it is None: if `low` is an int), the option is a whole number; otherwise any number.
 
     Args:
-        default: its value if the text does not set it. If it is an int (if it is None: if `low` is an int), the option is a
-            whole number; otherwise any number.
-        about: a description in a few words.
-        low: the smallest value allowed.
-        high: the largest value allowed.
         name: the option's name in the text, if it cannot be the field's name (a Python keyword).
         choices: the words allowed, each with its value; numbers are then not allowed.
     """
@@ -77,13 +74,9 @@ OptionedType = TypeVar("OptionedType", bound=Optioned)
 
 
 def parse(kind: str, text: str, registry: Mapping[str, type[OptionedType]], example: str) -> OptionedType:
-    """Return an instance of the class that a text names, with the options that the text sets.
+    """Return an instance of the class in a registry that a text names, with the options that the text sets in brackets.
 
-    Args:
-        kind: what the registry holds, for error messages: "strategy".
-        text: the name, with or without options in brackets.
-        registry: the classes by name.
-        example: a correct text, for error messages.
+    `kind` ("strategy") and `example`, a correct text, are for messages.
 
     Raises:
         UserError: the registry does not have the name (the message lists the nearest), or an option is not valid.

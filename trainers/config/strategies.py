@@ -7,7 +7,7 @@ Each is a small class and one line in the registry, or a plug-in. Its fields are
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from trainers.common.errors import UserError
 from trainers.config import blocks, plugins
@@ -49,42 +49,56 @@ class FinetuneD(Strategy):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FreezeD(Strategy):
+class _ByBlocks(Strategy):
+    """Base of the strategies that keep blocks of some networks."""
+
+    keeps: ClassVar[tuple[Network, ...]]
+    blocks: int
+
+    def check(self, gan: GanConfig) -> None:
+        """Refuse more blocks than such a network has."""
+        for network in self.keeps:
+            limit = blocks.count(network, gan)
+            if self.blocks > limit:
+                raise UserError(
+                    f"strategy {self.name!r}: blocks is {self.blocks}, and the {network} of gan.family {gan.family} at "
+                    f"{gan.resolution} pixels has {limit} that can be kept; give at most {limit}"
+                    + ("" if limit else ", which means: another strategy, or a higher gan.resolution")
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezeD(_ByBlocks):
     """The critic's blocks nearest to the images are frozen (FreezeD, Mo, Cho & Shin 2020)."""
 
     key = "freeze-d"
+    keeps = ("critic",)
     blocks: int = option(1, "critic blocks frozen, from the images on", low=1)
 
     def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
         """One phase, with a part of the critic frozen."""
         return (Phase(critic=Part(but=blocks.image_side("critic", gan, self.blocks))),)
 
-    def check(self, gan: GanConfig) -> None:
-        """Refuse more blocks than the critic has."""
-        self.check_blocks(self.blocks, {"the critic": blocks.count("critic", gan)}, gan)
-
 
 @dataclass(frozen=True, kw_only=True)
-class FreezeG(Strategy):
+class FreezeG(_ByBlocks):
     """The generator's blocks nearest to the latent are frozen (FreezeG, Lee et al. 2020)."""
 
     key = "freeze-g"
+    keeps = ("generator",)
     blocks: int = option(1, "generator blocks frozen, from the latent on; 0: its linear map alone", low=0)
 
     def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
         """One phase, with a part of the generator frozen."""
         return (Phase(generator=Part(but=blocks.latent_side(gan, self.blocks))),)
 
-    def check(self, gan: GanConfig) -> None:
-        """Refuse more blocks than the generator has."""
-        self.check_blocks(self.blocks, {"the generator": blocks.count("generator", gan)}, gan)
-
 
 @dataclass(frozen=True, kw_only=True)
-class FreezeLow(Strategy):
+class FreezeLow(_ByBlocks):
     """The blocks nearest to the images are copied and frozen; the others start at random (Zhao, Cong & Carin 2020)."""
 
     key = "freeze-low"
+    keeps = NETWORKS
     blocks: int = option(1, "blocks of either network kept, from the images on", low=1)
 
     def copied(self, network: Network, gan: GanConfig) -> Part:
@@ -95,10 +109,6 @@ class FreezeLow(Strategy):
         """One phase, with the copied tensors frozen."""
         kept = {network: Part(but=self.copied(network, gan).names) for network in NETWORKS}
         return (Phase(generator=kept["generator"], critic=kept["critic"]),)
-
-    def check(self, gan: GanConfig) -> None:
-        """Refuse more blocks than either network has."""
-        self.check_blocks(self.blocks, {f"the {network}": blocks.count(network, gan) for network in NETWORKS}, gan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,16 +180,12 @@ class Mine(Strategy):
     """First a miner network learns latents that suit the frozen generator; then all is trained (MineGAN, Wang et al. 2020)."""
 
     key = "mine"
+    mines = True
     share: float = option(0.25, "share of the steps in which the generator is frozen", low=0.0, high=1.0)
 
     def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
         """First the miner and the critic, then all."""
         return (Phase(until=self.share, generator=Part(names=("input.miner.*",))), Phase())
-
-    @property
-    def mines(self) -> bool:
-        """True."""
-        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,12 +231,12 @@ def strategies() -> Mapping[str, type[Strategy]]:
     Raises:
         UserError: a plug-in is not what it should be.
     """
+
+    def name_of(plugin: Any) -> str | None:
+        return getattr(plugin, "key", "") if isinstance(plugin, type) and issubclass(plugin, Strategy) else None
+
     expected = "a subclass of trainers.config.strategy.Strategy"
-    return {**STRATEGIES, **plugins.load("transfergan.strategies", expected, _name_of, STRATEGIES)}
-
-
-def _name_of(plugin: Any) -> str | None:
-    return getattr(plugin, "key", "") if isinstance(plugin, type) and issubclass(plugin, Strategy) else None
+    return {**STRATEGIES, **plugins.load("transfergan.strategies", expected, name_of, STRATEGIES)}
 
 
 @cache

@@ -5,11 +5,9 @@ quick.
 """
 
 import fnmatch
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from trainers.common.errors import UserError
 from trainers.config.blocks import Network
 from trainers.config.options import Optioned, option
 from trainers.config.settings import GanConfig
@@ -55,12 +53,9 @@ def _words(patterns: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the training, and the tensors trained in it; all others are frozen.
+    """A part of the training up to a share `until` of the trial's steps, and the tensors trained in it; all others are frozen.
 
-    Attributes:
-        until: its end, as a share of the trial's steps.
-        generator, critic: the tensors trained. Those that only concern classes, such as the class head, are always trained: the
-            source may not have the classes.
+    Tensors that only concern classes, such as the class head, are always trained: the source may not have the classes.
     """
 
     until: float = 1.0
@@ -92,6 +87,8 @@ class Strategy(Optioned):
 
     copies: ClassVar[tuple[Network, ...]] = ("generator", "critic")
     """The networks that are copied from the source; the others are initialised at random."""
+    mines: ClassVar[bool] = False
+    """Whether a miner network maps the latents for the generator."""
 
     source_conditional: bool | None = option(
         None, "whether the source has labels", name="from", choices={"conditional": True, "unconditional": False}
@@ -133,20 +130,5 @@ class Strategy(Optioned):
         """Rank of every convolution's low-rank update; 0 if there are no updates."""
         return 0
 
-    @property
-    def mines(self) -> bool:
-        """Whether a miner network maps the latents for the generator."""
-        return False
-
     def check(self, gan: GanConfig) -> None:
         """Raise UserError if an option does not fit these networks."""
-
-    def check_blocks(self, blocks: int, most: Mapping[str, int], gan: GanConfig) -> None:
-        """Raise UserError if a network has fewer blocks; `most` has each one's number by its words, such as "the critic"."""
-        for network, limit in most.items():
-            if blocks > limit:
-                raise UserError(
-                    f"strategy {self.name!r}: blocks is {blocks}, and {network} of gan.family {gan.family} at "
-                    f"{gan.resolution} pixels has {limit} that can be kept; give at most {limit}"
-                    + ("" if limit else ", which means: another strategy, or a higher gan.resolution")
-                )

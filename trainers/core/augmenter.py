@@ -45,7 +45,6 @@ class Augmenter:
         """Start at probability 0 if adaptive.
 
         Args:
-            augmentation: the transforms and the target of the signal.
             centred: whether the loss leaves the zero of the scores undetermined, as a Wasserstein critic's does.
             critic_steps: total number of critic steps.
             random: source of all random numbers, on the device of the images.

@@ -21,7 +21,6 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
     total: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Execute the operation and count it."""
         result = func(*args, **(kwargs or {}))
         if func._overloadpacket in flop_registry:
             self.total += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=result)
@@ -32,12 +31,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
 def step_flops(gan: GanConfig, training: TrainingConfig, classes: int = 0) -> int:
     """Return the operations of one generator step, including its critic steps, when every parameter is trained.
 
-    They are counted on PyTorch's meta device, where tensors have shapes but no values.
-
-    Args:
-        gan: the networks.
-        training: how they are trained; the precision makes no difference.
-        classes: number of classes; 0 for an unconditional GAN.
+    They are counted on PyTorch's meta device, where tensors have shapes but no values; the precision makes no difference.
     """
     n, size = training.batch, gan.resolution
     with torch.device("meta"):

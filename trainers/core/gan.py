@@ -82,16 +82,9 @@ class Gan:
         self, gan: GanConfig, training: TrainingConfig, *, classes: int, seed: int, device: str | torch.device = "cpu",
         graphs: bool = False, augmentation: Augmentation | None = None,
     ) -> None:  # fmt: skip
-        """Make new networks.
+        """Make new networks; `seed` decides their initialisation and their training.
 
-        Args:
-            gan: the networks.
-            training: how they are trained.
-            classes: number of classes; 0 for an unconditional GAN.
-            seed: decides the initialisation and the training.
-            device: torch device.
-            graphs: whether steps are replayed as CUDA graphs; on a GPU only.
-            augmentation: transforms of the images that the critic sees; None for none.
+        `classes` is 0 for an unconditional GAN. With `graphs`, on a GPU only, steps are replayed as CUDA graphs.
         """
         self.shape = gan
         self.config = training
@@ -149,12 +142,9 @@ class Gan:
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if self.config.ema else None
 
     def train(self, images: np.ndarray, labels: np.ndarray | None, until: int) -> None:
-        """Take generator steps until `until` of them have been taken since the start.
+        """Take generator steps on images uint8 (N, H, W, 3) until `until` of them have been taken since the start.
 
-        Args:
-            images: uint8 (N, H, W, 3), the training images.
-            labels: int64 (N,), required when conditional; the classes are then drawn with equal probability.
-            until: total number of generator steps.
+        A conditional GAN requires `labels`, int64 (N,), and draws the classes with equal probability.
 
         Raises:
             Diverged: a loss is not finite, or exceeds `EXPLODED`.
@@ -185,8 +175,8 @@ class Gan:
     def _take_step(self, data: Data) -> None:
         """Take the critic's steps and the generator's. Nothing here waits for the device."""
         for _ in range(self.config.critic_steps):
-            self._record(self._critic_step(data))
-        self._record(self._generator_step(data))
+            torch.maximum(self._worst, self._critic_step(data), out=self._worst)
+        torch.maximum(self._worst, self._generator_step(data), out=self._worst)
         if self.average is not None:
             self._update_average(self.average)
 
@@ -225,9 +215,6 @@ class Gan:
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         return loss.detach().abs()
-
-    def _record(self, loss: Tensor) -> None:
-        torch.maximum(self._worst, loss, out=self._worst)
 
     @torch.no_grad()
     def _update_average(self, average: Generator) -> None:

@@ -21,8 +21,6 @@ def critic_loss(
     """Return the critic's loss, a scalar, with its penalty and, when conditional, the real images' cross-entropy.
 
     Args:
-        config: the loss and the weight of its penalty.
-        critic: the critic.
         real: images (N, 3, H, W) in [-1, 1].
         labels: int64 (N,), the classes of the real images, or None.
         fake: generated images, detached, of the shape of `real`.

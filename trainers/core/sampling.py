@@ -16,13 +16,7 @@ def sample(generator: Generator, latent: int, n: int, seed: int, labels: np.ndar
     """Return n generated images, uint8 (n, H, W, 3).
 
     The same seed gives the same latents for every generator, so images of two generators can be compared side by side.
-
-    Args:
-        generator: maps latents (and labels) to images in [-1, 1]; has `classes`, 0 when unconditional.
-        latent: dimensions of the latent.
-        n: how many images.
-        seed: decides the latents.
-        labels: int64 (n,), the requested classes; None for round robin (conditional) or no classes.
+    `labels` are the requested classes int64 (n,), by default round robin if the generator is conditional.
     """
     device = next(generator.parameters()).device
     random = torch.Generator().manual_seed(derive_seed("latents", seed))

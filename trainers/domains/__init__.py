@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from trainers.common.errors import UserError, unknown_name
 from trainers.config import plugins
 from trainers.config.sources import mixture, parts
 from trainers.domains.base import Domain, Images, Split
-from trainers.domains.knobs import Knobs, split_name, with_knobs
+from trainers.domains.knobs import split_name, with_knobs
 from trainers.domains.subsets import subset
 
 __all__ = ["OWN", "Domain", "Images", "Split", "builtin_names", "get", "plugin_domains", "subset", "torchvision_names"]
@@ -38,11 +37,9 @@ def plugin_domains() -> Mapping[str, Domain]:
         UserError: a plug-in is not what it should be.
     """
     taken = (*builtin_names(), *torchvision_names(), *OWN)
-    return plugins.load("transfergan.domains", "a trainers.domains.Domain", _plugin_name, taken)
-
-
-def _plugin_name(plugin: Any) -> str | None:
-    return plugin.name if isinstance(plugin, Domain) else None
+    return plugins.load(
+        "transfergan.domains", "a trainers.domains.Domain", lambda p: p.name if isinstance(p, Domain) else None, taken
+    )
 
 
 def torchvision_names() -> tuple[str, ...]:
@@ -65,7 +62,7 @@ def get(name: str) -> Domain:
         members = [get(part) for part in names]
         return _mixture(mixture(member.name for member in members), frozenset(members))
     name, knobs = split_name(name)
-    return _with_knobs(_get(name), knobs)
+    return with_knobs(_get(name), knobs)
 
 
 @cache
@@ -73,11 +70,6 @@ def _mixture(name: str, members: frozenset[Domain]) -> Domain:
     from trainers.domains.mixtures import Mixture
 
     return Mixture(name, sorted(members, key=lambda member: member.name))
-
-
-@cache
-def _with_knobs(domain: Domain, knobs: Knobs) -> Domain:
-    return with_knobs(domain, knobs)
 
 
 def _get(name: str) -> Domain:

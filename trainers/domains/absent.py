@@ -15,7 +15,6 @@ class Announced(Domain):
     """A data set without images, with the counts and classes of its catalogue entry and a placeholder as its fingerprint."""
 
     def __init__(self, entry: Entry) -> None:
-        """Describe the data set of a catalogue entry."""
         self._counts: dict[Split, int] = {"train": entry.train, "reference": entry.reference}
         self.name = entry.name
         self.about = entry.about

@@ -5,6 +5,7 @@
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -123,8 +124,9 @@ class Selected(Domain):
         return self._rows[split]
 
 
+@cache
 def with_knobs(base: Domain, knobs: Knobs, name: str = "") -> Domain:
-    """Return a domain with its knobs applied.
+    """Return a domain with its knobs applied; the same object at every call.
 
     Raises:
         UserError: the domain does not have one of the knobs, or not as many classes or images.

@@ -4,6 +4,7 @@ A new metric is a line of `METRICS` and a record in `trainers.config.metrics`; o
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -24,20 +25,16 @@ NEIGHBOURS = 5
 PAIRED = 10_000
 
 
+@dataclass(eq=False)
 class Comparison:
     """Features of generated images and of a reference; intermediate results that metrics share are computed once, on demand."""
 
-    def __init__(self, reference: Reference, generated: np.ndarray, training: np.ndarray | None = None) -> None:
-        """Set the features to compare.
-
-        Args:
-            reference: features of the real images, 2 or more (KID takes 4).
-            generated: features float32 (M, D).
-            training: features float32 (L, D) of the generator's training images, if known.
-        """
-        self.reference = reference
-        self.generated = generated
-        self.training = training
+    reference: Reference
+    """Features of the real images, 2 or more (KID takes 4)."""
+    generated: np.ndarray
+    """Features float32 (M, D)."""
+    training: np.ndarray | None = None
+    """Features float32 (L, D) of the generator's training images, if known."""
 
     @cached_property
     def paired(self) -> np.ndarray:
@@ -54,14 +51,7 @@ class Comparison:
         k = min(NEIGHBOURS, len(self.paired) - 1, len(self.generated) - 1)
         return kid_and_prdc(self.paired, self.generated, k)
 
-    def fid(self) -> Estimate:
-        """See `trainers.evaluation.metrics.fid`."""
-        return fid_estimate(self.reference.features, self.generated, self.reference.statistics)
-
-    def fid_infinity(self) -> Estimate:
-        """See `trainers.evaluation.metrics.fid`."""
-        return fid_infinity(self.reference.statistics, self.generated, seed=0)
-
+    @property
     def memorisation(self) -> Estimate:
         """See `trainers.evaluation.metrics.memorisation`; needs `training`."""
         assert self.training is not None
@@ -69,15 +59,15 @@ class Comparison:
 
 
 METRICS: dict[str, Callable[[Comparison], Estimate]] = {
-    "fid": Comparison.fid,
-    "fid_infinity": Comparison.fid_infinity,
-    "kid": lambda comparison: comparison.kid_and_prdc[0],
-    "precision": lambda comparison: comparison.kid_and_prdc[1].precision,
-    "recall": lambda comparison: comparison.kid_and_prdc[1].recall,
-    "density": lambda comparison: comparison.kid_and_prdc[1].density,
-    "coverage": lambda comparison: comparison.kid_and_prdc[1].coverage,
-    "diversity": lambda comparison: diversity(comparison.paired, comparison.generated),
-    "memorisation": Comparison.memorisation,
+    "fid": lambda pair: fid_estimate(pair.reference.features, pair.generated, pair.reference.statistics),
+    "fid_infinity": lambda pair: fid_infinity(pair.reference.statistics, pair.generated, seed=0),
+    "kid": lambda pair: pair.kid_and_prdc[0],
+    "precision": lambda pair: pair.kid_and_prdc[1].precision,
+    "recall": lambda pair: pair.kid_and_prdc[1].recall,
+    "density": lambda pair: pair.kid_and_prdc[1].density,
+    "coverage": lambda pair: pair.kid_and_prdc[1].coverage,
+    "diversity": lambda pair: diversity(pair.paired, pair.generated),
+    "memorisation": lambda pair: pair.memorisation,
     **{name: metric.compute for name, metric in metrics().items() if metric.compute is not None},
 }
 

@@ -85,8 +85,6 @@ def save(
     """Return the bytes of a checkpoint.
 
     Args:
-        gan: the training run.
-        trial: its configuration.
         matches: by network, the outcome of the transfer from the source; empty without one.
         report: what the trial reports at this step; it is reported again on resume.
         resumable: whether to include the state of the optimisers and of the random generator.

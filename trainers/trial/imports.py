@@ -9,14 +9,13 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from trainers.adaptation.fisher import fisher
 from trainers.common.errors import UserError
 from trainers.config.settings import GanConfig
 from trainers.config.strategy import NETWORKS
@@ -25,9 +24,9 @@ from trainers.core.gan import Gan
 from trainers.evaluation.evaluator import Evaluator
 from trainers.evaluation.references import References
 from trainers.networks import make_critic, make_generator
-from trainers.trial import checkpoints, tensorflow
+from trainers.trial import tensorflow
 from trainers.trial.checkpoints import Match, with_prefix
-from trainers.trial.run import Rung, peak_memory_mib, training_images
+from trainers.trial.run import Rung, measured, training_images
 
 #: From a tensor's name in a file to ours; None for a tensor to be ignored.
 Names = Mapping[str, str | None]
@@ -110,13 +109,9 @@ def read_names(path: Path) -> dict[str, str | None]:
 
 
 def fit(tensors: Mapping[str, Tensor], names: Names, gan: GanConfig, classes: int) -> Fitting:
-    """Match a file's tensors with the networks of a configuration.
+    """Match a file's tensors, by name, with the networks of a configuration; `classes` is 0 for unconditional ones.
 
-    Args:
-        tensors: the file's tensors by name.
-        names: our names of some of them; names of the paper's code are translated, all others stay as they are.
-        gan: the networks.
-        classes: number of classes; 0 for unconditional networks.
+    `names` has our names of some of them; names of the paper's code are translated, all others stay as they are.
 
     Raises:
         UserError: the map names a tensor that the file lacks, or gives two tensors the same name.
@@ -155,13 +150,7 @@ def fit(tensors: Mapping[str, Tensor], names: Names, gan: GanConfig, classes: in
 
 
 def first_rung(trial: TrialConfig, fitting: Fitting, references: References) -> Rung:
-    """Return the only rung of an imported source: its measurements and checkpoint at step 0, finished.
-
-    Args:
-        trial: the pretrain trial under which it is recorded.
-        fitting: its networks, checked.
-        references: provides the reference features for the measurements.
-    """
+    """Return the only rung of an imported source, by its pretrain trial and its checked networks: step 0, finished."""
     began = time.perf_counter()
     data = training_images(trial)
     classes = trial.domain.classes if trial.conditional else ()
@@ -169,19 +158,4 @@ def first_rung(trial: TrialConfig, fitting: Fitting, references: References) -> 
     for name, network in gan.networks.items():
         network.load_state_dict(with_prefix(fitting.tensors, f"{name}."))
     gan.restart_average()
-    evaluate = Evaluator(trial, data, references, "cpu")
-    rung = Rung(
-        step=0,
-        measurements=evaluate(gan),
-        embedding=evaluate.embedding.identity,
-        checkpoint=None,
-        samples=evaluate.grid(gan),
-        images_seen=0,
-        seconds=time.perf_counter() - began,
-        images_per_second=None,
-        peak_memory_mib=peak_memory_mib(gan.device),
-        finished=True,
-    )
-    fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed)
-    checkpoint = checkpoints.save(gan, trial, fitting.matches, rung.report, resumable=False, fishers=fishers)
-    return replace(rung, checkpoint=checkpoint)
+    return measured(gan, Evaluator(trial, data, references, "cpu"), fitting.matches, began)

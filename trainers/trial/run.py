@@ -31,19 +31,17 @@ from trainers.trial.checkpoints import Checkpoint, Match
 
 @dataclass(frozen=True)
 class Rung:
-    """The results of a trial at step 0 or at a rung.
+    """The results of a trial at step 0 or at a rung; without measurements, checkpoint and samples if training has diverged.
 
     Attributes:
-        step: generator steps taken.
-        measurements: empty if the trial has diverged.
         embedding: identity of the embedding of the measurements.
-        checkpoint: safetensors bytes; None if the trial has diverged.
-        samples: PNG bytes of a grid of generated images; None if the trial has diverged.
+        checkpoint: safetensors bytes.
+        samples: PNG bytes of a grid of generated images.
         images_seen: real images that the critic has seen.
         seconds: duration of the trial including evaluation, over all sessions that led to this rung.
         images_per_second: real images per second of training; None before any training in this session.
         peak_memory_mib: peak memory of the process (CPU) or of the device's allocator (GPU), MiB.
-        diverged: the message of `Diverged`, if training diverged.
+        diverged: the message of `Diverged`, if training has diverged.
         finished: whether this is the last rung.
     """
 
@@ -77,16 +75,12 @@ def run(
 ) -> Iterator[Rung]:  # fmt: skip
     """Run a trial from the start, or from a checkpoint of it.
 
-    Args:
-        trial: the configuration.
-        parent: the last checkpoint of the source; required if the strategy needs one.
-        resume: the last checkpoint of this trial, whose rung is not yielded again; None to start from step 0.
-        device: torch device.
-        graphs: whether training steps are replayed as CUDA graphs.
-        references: provides the reference features for the measurements.
+    Yields the rung at step 0 (unless resumed), then every later rung; ends after the budget or on divergence.
 
-    Yields:
-        the rung at step 0 (unless resumed), then every later rung; ends after the budget or on divergence.
+    Args:
+        parent: the last checkpoint of the source; required if the strategy needs one.
+        resume: the last checkpoint of this trial, whose rung is not yielded again.
+        graphs: whether training steps are replayed as CUDA graphs.
 
     Raises:
         UserError: the domain or the parent does not fit the trial, or the trial is an import.
@@ -102,14 +96,14 @@ def run(
         trial.gan, trial.training, classes=len(classes), seed=trial.seed, device=device, graphs=graphs,
         augmentation=get_augmentation(trial.augmentation),
     )  # fmt: skip
-    spent = 0.0
     matches: dict[str, Match] = {}
     strategy = get_strategy(trial.strategy) if trial.strategy is not None else None
     if resume is not None:
         if strategy is not None:
             gan.follow(strategy, None if strategy.penalty is None else Anchors(strategy.penalty.weight))
         checkpoints.resume(gan, resume)
-        matches, spent = resume.matches, resume.report["seconds"] or 0.0
+        matches = resume.matches
+        began -= resume.report["seconds"] or 0.0
     elif strategy is not None:
         matches = start(gan, strategy, parent, classes)
     evaluate = Evaluator(trial, data, references, device)
@@ -120,34 +114,13 @@ def run(
     first = gan.step
 
     def rung(diverged: str | None = None) -> Rung:
-        per_step = trial.training.batch * trial.training.critic_steps
-        finished = gan.step >= trial.training.steps
-        measurements, samples = ((), None) if diverged else (evaluate(gan), evaluate.grid(gan))
-        fishers = None
-        if finished and trial.kind == "pretrain" and not diverged:
-            fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed)
-        result = Rung(
-            step=gan.step,
-            measurements=measurements,
-            embedding=evaluate.embedding.identity,
-            checkpoint=None,
-            samples=samples,
-            images_seen=gan.step * per_step,
-            seconds=spent + time.perf_counter() - began,
-            images_per_second=(gan.step - first) * per_step / trained if trained else None,
-            peak_memory_mib=peak_memory_mib(gan.device),
-            diverged=diverged,
-            finished=finished,
-        )
-        if diverged:
-            return result
-        checkpoint = checkpoints.save(gan, trial, matches, result.report, resumable=not finished, fishers=fishers)
-        return replace(result, checkpoint=checkpoint)
+        images_seen = (gan.step - first) * trial.training.batch * trial.training.critic_steps
+        return measured(gan, evaluate, matches, began, images_seen / trained if trained else None, diverged)
 
     if resume is None:
         result = rung()
         yield result
-        spent, began = result.seconds, time.perf_counter()  # the caller's time between rungs does not count
+        began = time.perf_counter() - result.seconds  # the caller's time between rungs does not count
     for step in trial.rungs:
         if step <= gan.step:
             continue
@@ -160,7 +133,39 @@ def run(
         trained += time.perf_counter() - started
         result = rung()
         yield result
-        spent, began = result.seconds, time.perf_counter()
+        began = time.perf_counter() - result.seconds
+
+
+def measured(
+    gan: Gan, evaluate: Evaluator, matches: dict[str, Match], began: float, speed: float | None = None, fault: str | None = None
+) -> Rung:
+    """Return the rung at a GAN's present step, with the measurements of `evaluate`; `began` is as of `time.perf_counter`.
+
+    `speed` is in real images per second of training; `fault` is the message of `Diverged`, if training has diverged.
+    """
+    trial = evaluate.trial
+    finished = trial.imported or gan.step >= trial.training.steps
+    measurements, samples = ((), None) if fault else (evaluate(gan), evaluate.grid(gan))
+    fishers = None
+    if finished and trial.kind == "pretrain" and not fault:
+        fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed)
+    rung = Rung(
+        step=gan.step,
+        measurements=measurements,
+        embedding=evaluate.embedding.identity,
+        checkpoint=None,
+        samples=samples,
+        images_seen=gan.step * trial.training.batch * trial.training.critic_steps,
+        seconds=time.perf_counter() - began,
+        images_per_second=speed,
+        peak_memory_mib=peak_memory_mib(gan.device),
+        diverged=fault,
+        finished=finished,
+    )
+    if fault:
+        return rung
+    checkpoint = checkpoints.save(gan, trial, matches, rung.report, resumable=not finished, fishers=fishers)
+    return replace(rung, checkpoint=checkpoint)
 
 
 def training_images(trial: TrialConfig) -> Images:
@@ -181,16 +186,9 @@ def training_images(trial: TrialConfig) -> Images:
 
 
 def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tuple[str, ...]) -> dict[str, Match]:
-    """Transfer a source's networks into a new GAN as a strategy requires, and let its training follow the strategy.
+    """Transfer a source's networks into a GAN before its first step, and let its training follow the strategy.
 
-    Args:
-        gan: a GAN before its first step.
-        strategy: the strategy.
-        parent: the source; None for a strategy that needs none.
-        classes: names of the GAN's classes; empty when unconditional.
-
-    Returns:
-        the outcome of the transfer, by network that was copied.
+    `classes` are the names of the GAN's classes, empty when unconditional. Returns the outcome by network that was copied.
 
     Raises:
         UserError: the strategy needs a source, and `parent` is None or does not fit.

@@ -17,7 +17,9 @@ from trainers.trial.checkpoints import Checkpoint, Match, with_prefix
 
 @torch.no_grad()
 def transfer(source: Checkpoint, name: str, network: nn.Module, classes: tuple[str, ...], part: Part = ALL) -> Match:
-    """Copy the tensors of a source's network into another network.
+    """Copy a part of a source's network, the "generator" or the "critic", into a network; its other tensors stay unchanged.
+
+    `classes` are the names of the network's classes, empty when unconditional.
 
     - Conditional to conditional: tensors with a row per class are mapped by class name. A class that the source lacks starts
       from the mean of the source's rows.
@@ -27,13 +29,6 @@ def transfer(source: Checkpoint, name: str, network: nn.Module, classes: tuple[s
     - Conditional to unconditional: tensors with a row per class become their mean. The class head is not copied.
 
     A miner is never copied.
-
-    Args:
-        source: the pre-trained source.
-        name: "generator" or "critic".
-        network: the network to copy into, changed in place.
-        classes: names of the network's classes; empty when unconditional.
-        part: the tensors to copy; the others stay unchanged.
 
     Raises:
         UserError: a tensor of either network has no counterpart of the same shape.
@@ -77,14 +72,9 @@ def anchors_at(
     source: Checkpoint, networks: Mapping[str, nn.Module], matches: Mapping[str, Match], classes: tuple[str, ...],
     penalty: Penalty,
 ) -> Anchors:  # fmt: skip
-    """Return anchors at the copied parameters of networks, right after the transfer.
+    """Return anchors at the copied parameters of networks, right after the transfer with the outcome `matches`.
 
-    Args:
-        source: the pre-trained source.
-        networks: the networks after the transfer, by name.
-        matches: its outcome, by name of the network.
-        classes: names of the networks' classes; empty when unconditional.
-        penalty: the weight, and whether parameters are weighted by the source's Fisher information, mapped as they are.
+    If the penalty weights parameters by the source's Fisher information, it is mapped to `classes` as they are.
     """
     anchors = Anchors(penalty.weight)
     fishers = _fishers(source) if penalty.fisher else {}

@@ -20,13 +20,7 @@ LARGEST = 2**28
 
 @dataclass(frozen=True)
 class Member:
-    """An image file in an archive.
-
-    Attributes:
-        archive: the archive's file.
-        name: the member's name in the archive.
-        start, size: position and number of its bytes in a tar archive.
-    """
+    """An image file in an archive; `start` and `size` are the position and number of its bytes in a tar archive."""
 
     archive: Path
     name: str
@@ -40,8 +34,6 @@ class Archive(Collection):
     Members are named as files in a folder: SPLIT/CLASS/FILE. A folder that all members share is ignored. The fingerprint
     covers names and contents; it equals that of a folder with the same files.
     """
-
-    licence = "the owner's"
 
     def __init__(self, kind: str, path: Path) -> None:
         """List the archives of a kind ("zip" or "tar") at an absolute path.
@@ -91,7 +83,6 @@ class Members:
     members: tuple[Member, ...]
 
     def __len__(self) -> int:
-        """Return the number of members."""
         return len(self.members)
 
     def read(self, i: int) -> bytes:

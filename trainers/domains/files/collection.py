@@ -36,6 +36,7 @@ class Arrangement:
 class Collection(Domain):
     """Images in files. Unreadable files are known only after all files have been decoded, which happens once."""
 
+    licence = "the owner's"
     fit: Fit = "crop"
 
     #: Identity of the files on disk, known without decoding them.
@@ -43,8 +44,6 @@ class Collection(Domain):
 
     #: The resolution last checked. If images must be decoded just to be counted, they are prepared at this resolution.
     _checked = SMALLEST
-
-    # -- for subclasses ---------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def records(self) -> Records:
@@ -61,8 +60,6 @@ class Collection(Domain):
         Raises:
             UserError: a split is empty.
         """
-
-    # -- of every domain --------------------------------------------------------------------------------------------------
 
     @property
     def fingerprint(self) -> str:  # type: ignore[override]  # computed on demand

@@ -84,9 +84,6 @@ def publish(records: Records, side: int, fit: Fit, partial: Path, fingerprint: s
         write_json(data.with_suffix(".json"), {"count": len(rows), "side": side, "sha256": digest.hexdigest()})
 
 
-# -- one chunk --------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class _Job:
     records: Records

@@ -14,8 +14,6 @@ from trainers.domains.files.split_names import SUFFIXES, encoded, is_image, spli
 class Folder(Collection):
     """The images in a folder and its sub-folders. The fingerprint covers file names and contents, not the folder's path."""
 
-    licence = "the owner's"
-
     def __init__(self, path: Path) -> None:
         """List the folder at an absolute path.
 
@@ -94,7 +92,6 @@ class Files:
     names: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Return the number of files."""
         return len(self.names)
 
     def read(self, i: int) -> bytes:

@@ -24,11 +24,8 @@ SIDE = 8
 def near_duplicates(train: np.ndarray, reference: np.ndarray) -> NDArray[np.int64]:
     """Return the index of each reference image's near-duplicate among the train images, or -1; int64 (M,).
 
-    For each reference image only the train image with the nearest thumbnail of 8 x 8 pixels is compared in full.
-
-    Args:
-        train: uint8 (N, H, W, 3), 8 pixels a side or more. It may be mapped from disk; it is read in blocks.
-        reference: uint8 (M, H, W, 3).
+    For each reference image only the train image with the nearest thumbnail of 8 x 8 pixels is compared in full. Images are
+    uint8 (., H, W, 3), 8 pixels a side or more. `train` may be mapped from disk; it is read in blocks.
     """
     thumbnails = np.concatenate([_thumbnails(reference[start : start + BLOCK]) for start in range(0, len(reference), BLOCK)])
     norms = np.square(thumbnails).sum(1)

@@ -28,8 +28,6 @@ class Parquet(Collection):
     ``train-00000-of-00002.parquet``.
     """
 
-    licence = "the owner's"
-
     def __init__(self, name: str, path: Path, columns: dict[str, str]) -> None:
         """List the files at an absolute path.
 
@@ -93,20 +91,15 @@ class Parquet(Collection):
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a column over the row groups of several files. Rows read in order read each group once.
-
-    Attributes:
-        groups: file, and number in the file, of each row group.
-        starts: the first row of each group, followed by the total number of rows.
-        column: the column of the images' bytes.
-    """
+    """The rows of a column over the row groups of several files. Rows read in order read each group once."""
 
     groups: tuple[tuple[Path, int], ...]
+    """File, and number in the file, of each row group."""
     starts: tuple[int, ...]
+    """The first row of each group, followed by the total number of rows."""
     column: str
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return self.starts[-1]
 
     def read(self, i: int) -> bytes:

@@ -34,12 +34,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Index:
-    """The result of decoding a listing.
-
-    Attributes:
-        fingerprint: identity of the readable images.
-        unreadable: indices of the unreadable items, ascending.
-    """
+    """The result of decoding a listing: the identity of the readable images, and the unreadable items' indices, ascending."""
 
     fingerprint: str
     unreadable: tuple[int, ...]
@@ -48,9 +43,6 @@ class Index:
 def cache_root() -> Path:
     """Return the folder of the cache."""
     return Path(os.environ.get("TRANSFERGAN_CACHE") or "~/.cache/transfergan/prepared").expanduser().absolute()
-
-
-# -- reading ----------------------------------------------------------------------------------------------------------------
 
 
 def read_index(listing: str) -> Index | None:
@@ -63,13 +55,7 @@ def read_index(listing: str) -> Index | None:
 
 
 def mapped(fingerprint: str, split: Split, name: str) -> np.ndarray | None:
-    """Return a split's images uint8 (N, H, W, 3), mapped from disk and read-only, or None if they are not prepared.
-
-    Args:
-        fingerprint: the domain's fingerprint.
-        split: the split.
-        name: the variant's name, see `variant`.
-    """
+    """Return a split's images uint8 (N, H, W, 3), mapped from disk and read-only, or None; `name` is that of a `variant`."""
     data = images_file(fingerprint, split, name)
     try:
         about = json.loads(data.with_suffix(".json").read_text())
@@ -110,9 +96,6 @@ def variant(side: int, fit: Fit) -> str:
     return f"{side}" if fit == "crop" else f"{side}-{fit}"
 
 
-# -- preparing --------------------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def preparing(listing: str, name: str) -> Iterator[Path]:
     """Yield the folder for the chunks of a preparation and hold its lock; delete the folder if the block succeeds.
@@ -135,9 +118,6 @@ def preparing(listing: str, name: str) -> Iterator[Path]:
 def write_index(listing: str, index: Index) -> None:
     """Store the index of a listing."""
     write_json(_index_file(listing), asdict(index))
-
-
-# -- files ------------------------------------------------------------------------------------------------------------------
 
 
 def _slug(identity: str) -> str:

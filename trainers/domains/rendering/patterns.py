@@ -75,14 +75,13 @@ def render_shapes(labels: np.ndarray, resolution: int, random: Draws) -> np.ndar
     n = len(labels)
     parameters = {"radius": random.uniform(0.22, 0.45, n), "turn": random.uniform(0, 2 * np.pi, n)}
     centre = 0.5 + random.uniform(-0.12, 0.12, (n, 2))
-    front, back = _contrasting(n, random)
     fields = list(SHAPES.values())
 
     def mask(label: int, x: np.ndarray, y: np.ndarray, p: dict[str, np.ndarray]) -> np.ndarray:
         field = fields[label](x / p["radius"], y / p["radius"], p)
         return (field < 1).astype(np.float32)
 
-    return _paint(labels, resolution, mask, parameters, centre, front, back)
+    return _paint(labels, resolution, random, mask, parameters, centre)
 
 
 def render_textures(labels: np.ndarray, resolution: int, random: Draws) -> np.ndarray:
@@ -95,13 +94,12 @@ def render_textures(labels: np.ndarray, resolution: int, random: Draws) -> np.nd
         "turn": random.uniform(0, 2 * np.pi, n),
     }
     centre = np.full((n, 2), 0.5)
-    front, back = _contrasting(n, random)
     fields = list(TEXTURES.values())
 
     def mask(label: int, x: np.ndarray, y: np.ndarray, p: dict[str, np.ndarray]) -> np.ndarray:
         return 0.5 + 0.5 * fields[label](x, y, p).astype(np.float32)
 
-    return _paint(labels, resolution, mask, parameters, centre, front, back)
+    return _paint(labels, resolution, random, mask, parameters, centre)
 
 
 def _contrasting(n: int, random: Draws) -> tuple[np.ndarray, np.ndarray]:
@@ -115,12 +113,12 @@ def _contrasting(n: int, random: Draws) -> tuple[np.ndarray, np.ndarray]:
 def _paint(
     labels: np.ndarray,
     resolution: int,
+    random: Draws,
     mask: Callable[[int, np.ndarray, np.ndarray, dict[str, np.ndarray]], np.ndarray],
     parameters: dict[str, np.ndarray],
     centre: np.ndarray,
-    front: np.ndarray,
-    back: np.ndarray,
 ) -> np.ndarray:
+    front, back = _contrasting(len(labels), random)
     images = np.empty((len(labels), resolution, resolution, 3), np.uint8)
     fine = resolution * SUPERSAMPLE
     axis = ((np.arange(fine) + 0.5) / fine).astype(np.float32)

@@ -183,7 +183,6 @@ class BothSplits:
     path: Path
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return sum(split.count for split in self._splits)
 
     def read(self, i: int) -> Image.Image:

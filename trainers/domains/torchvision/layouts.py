@@ -117,7 +117,7 @@ def _celeba(entry: Entry, root: Path, split: Split) -> Opened:
         return _files([root / entry.needs[1] / name for name, partition in rows if partition == part])
 
 
-def _flowers102(entry: Entry, root: Path, split: Split) -> Opened:
+def _flowers102_or_dtd(entry: Entry, root: Path, split: Split) -> Opened:
     data = _trusting(entry, root, split)
     return _files(data._image_files, data.classes, data._labels)
 
@@ -147,11 +147,6 @@ def _pets(entry: Entry, root: Path, split: Split) -> Opened:
     # `classes` omits classes without images, so the labels are renumbered.
     labels = np.unique(data._labels, return_inverse=True)[1]
     return _files(data._images, data.classes, labels.tolist())
-
-
-def _dtd(entry: Entry, root: Path, split: Split) -> Opened:
-    data = _trusting(entry, root, split)
-    return _files(data._image_files, data.classes, data._labels)
 
 
 # -- all images in one array ----------------------------------------------------------------------------------------------
@@ -258,7 +253,7 @@ _LAYOUTS: dict[str, Callable[[Entry, Path, Split], Opened]] = {
     "Places365": _places365,
     "LSUN": _lsun,
     "CelebA": _celeba,
-    "Flowers102": _flowers102,
+    "Flowers102": _flowers102_or_dtd,
     "LFWPeople": _lfw,
     "Cityscapes": _cityscapes,
     "CIFAR10": _cifar,
@@ -271,5 +266,5 @@ _LAYOUTS: dict[str, Callable[[Entry, Path, Split], Opened]] = {
     "Omniglot": _omniglot,
     "SVHN": _svhn,
     "OxfordIIITPet": _pets,
-    "DTD": _dtd,
+    "DTD": _flowers102_or_dtd,
 }

@@ -13,12 +13,10 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from trainers.config.embeddings import BUILTIN_WEIGHTS
-from trainers.evaluation.embeddings.embedding import in_batches
+from trainers.evaluation.embeddings.embedding import Embedding
 
 #: Side that every image is resized to, pixels.
 SIDE = 32
-
-BATCH = 250
 
 CHANNELS = (32, 64, 96)
 
@@ -53,22 +51,18 @@ def prepare(images: Tensor) -> Tensor:
     return F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True)
 
 
-class Builtin:
-    """The built-in embedding on a device; see :class:`trainers.evaluation.embeddings.embedding.Embedding`."""
+class Builtin(Embedding):
+    """The built-in embedding on a device."""
 
     licence = "Apache-2.0"
+    batch = 250
 
     def __init__(self, identity: str, device: str) -> None:
-        self.identity = identity
-        self.device = torch.device(device)
+        super().__init__(identity, device)
         weights = load_tensors((files("trainers.evaluation.embeddings") / BUILTIN_WEIGHTS).read_bytes())
         self.network = Features()
         self.network.load_state_dict(weights)
         self.network.to(self.device).to(memory_format=torch.channels_last).eval()
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return features float32 (N, 64) of images uint8 (N, H, W, 3)."""
-        return in_batches(self._features, images, BATCH)
 
     def _features(self, images: np.ndarray) -> Tensor:
         x = prepare(torch.tensor(images.copy(), device=self.device)).contiguous(memory_format=torch.channels_last)

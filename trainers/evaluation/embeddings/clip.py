@@ -6,15 +6,14 @@ from torch import Tensor
 
 from trainers.common.errors import UserError
 from trainers.config.embeddings import weights_file
-from trainers.evaluation.embeddings.embedding import in_batches
-
-BATCH = 50
+from trainers.evaluation.embeddings.embedding import Embedding
 
 
-class Clip:
-    """CLIP ViT-B/32's image features on a device; see :class:`trainers.evaluation.embeddings.embedding.Embedding`."""
+class Clip(Embedding):
+    """CLIP ViT-B/32's image features on a device."""
 
     licence = "MIT (CLIP by OpenAI)"
+    batch = 50
 
     def __init__(self, name: str, identity: str, device: str) -> None:
         """Load the weights.
@@ -22,6 +21,7 @@ class Clip:
         Raises:
             UserError: the file is missing, or the `clip` package is not installed.
         """
+        super().__init__(identity, device)
         file = weights_file(name)
         try:
             from cleanfid.clip_features import CLIP_fx, img_preprocess_clip
@@ -29,17 +29,11 @@ class Clip:
             raise UserError(
                 "embedding 'clip' needs the clip package: pip install git+https://github.com/openai/CLIP.git"
             ) from error
-        self.identity = identity
-        self._device = torch.device(device)
         self._network = CLIP_fx(name=str(file), device=device)
         self._network.model.float()  # the package uses float16 on a GPU; a metric must not depend on the device
         self._prepare = img_preprocess_clip
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return features float32 (N, 512) of images uint8 (N, H, W, 3)."""
-        return in_batches(self._features, images, BATCH)
-
     def _features(self, images: np.ndarray) -> Tensor:
         prepared = np.stack([self._prepare(image) for image in images])
-        features: Tensor = self._network(torch.from_numpy(prepared.transpose(0, 3, 1, 2)).to(self._device))
+        features: Tensor = self._network(torch.from_numpy(prepared.transpose(0, 3, 1, 2)).to(self.device))
         return features

@@ -16,15 +16,11 @@ from torch import Tensor
 
 from trainers.common.errors import UserError
 from trainers.config.embeddings import CUSTOM, weights_file
-from trainers.evaluation.embeddings.embedding import checked_features, in_batches, last_line
-
-BATCH = 100
+from trainers.evaluation.embeddings.embedding import Embedding, checked_features, last_line
 
 
-class Custom:
-    """The user's network on a device; see :class:`trainers.evaluation.embeddings.embedding.Embedding`."""
-
-    licence = "the owner's"
+class Custom(Embedding):
+    """The user's network on a device."""
 
     def __init__(self, name: str, identity: str, device: str) -> None:
         """Load the network.
@@ -32,25 +28,16 @@ class Custom:
         Raises:
             UserError: the file is missing, or not of the format that its suffix names.
         """
-        self.identity = identity
+        super().__init__(identity, device)
         self._file = weights_file(name)
-        self._device = torch.device(device)
         try:
-            self._network = _load(self._file, self._device)
+            self._network = _load(self._file, self.device)
         except Exception as error:  # a parser may raise anything on an invalid file
             what = CUSTOM[self._file.suffix]
             raise UserError(f"embedding file {str(self._file)!r} cannot be read as {what}: {last_line(error)}") from error
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return features float32 (N, D) of images uint8 (N, H, W, 3).
-
-        Raises:
-            UserError: the network does not take such images, or does not return finite features (N, D).
-        """
-        return in_batches(self._features, images, BATCH)
-
     def _features(self, images: np.ndarray) -> Tensor:
-        x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(self._device)
+        x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(self.device)
         call = f"embedding file {str(self._file)!r}, given images uint8 {tuple(x.shape)},"
         return checked_features(call, self._network, x, len(x))
 

@@ -1,7 +1,8 @@
-"""The interface of an embedding, and functions that its implementations share."""
+"""The base class of the embeddings, and the check of what a network from outside this package returns."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,42 +12,46 @@ from trainers.common.errors import UserError
 from trainers.common.heartbeat import beat
 
 
-class Embedding(Protocol):
+class Embedding(ABC):
     """Maps images to features.
 
     Attributes:
         identity: part of every metric's key; embeddings with equal identities give equal features.
         licence: of the weights.
+        batch: images whose features are computed at a time.
     """
 
-    identity: str
-    licence: str
+    licence = "the owner's"
+    batch = 100
+
+    def __init__(self, identity: str, device: str) -> None:
+        self.identity = identity
+        self.device = torch.device(device)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return features float32 (N, D) of images uint8 (N, H, W, 3); they do not depend on the batches."""
+        """Return features float32 (N, D) of images uint8 (N, H, W, 3); they do not depend on the batches.
 
+        In full float32 on a GPU too, where convolutions would round to TF32: a metric must not depend on the device.
 
-def in_batches(compute: Callable[[np.ndarray], Tensor], images: np.ndarray, batch: int) -> np.ndarray:
-    """Return the features float32 (N, D) that `compute` gives for images uint8 (n, H, W, 3), a batch at a time.
+        Raises:
+            UserError: a network from outside this package fails, or does not return finite features (N, D).
+        """
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
+            features = []
+            for start in range(0, len(images), self.batch):
+                features.append(self._features(images[start : start + self.batch]).float().cpu())
+                beat()
+        return torch.cat(features).numpy()
 
-    In full float32 on a GPU too, where convolutions would round to TF32: a metric must not depend on the device.
-    """
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
-        features = []
-        for start in range(0, len(images), batch):
-            features.append(compute(images[start : start + batch]).float().cpu())
-            beat()
-    return torch.cat(features).numpy()
+    @abstractmethod
+    def _features(self, images: np.ndarray) -> Tensor:
+        """Return features (N, D) of at most `batch` images uint8 (N, H, W, 3)."""
 
 
 def checked_features(call: str, network: Callable[[Any], Any], images: Any, count: int) -> Tensor:
-    """Return the features that a network from outside this package gives for `count` images.
+    """Return the features, a tensor or an array, that a network from outside this package gives for `count` images.
 
-    Args:
-        call: the call in words, with which error messages begin: "embedding file 'x.pt', given images uint8 (5, 3, 8, 8),".
-        network: returns a tensor or an array.
-        images: its argument.
-        count: N.
+    Messages begin with the `call` in words: "embedding file 'x.pt', given images uint8 (5, 3, 8, 8),".
 
     Raises:
         UserError: the network fails, or does not return finite features float (N, D).

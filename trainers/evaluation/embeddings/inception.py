@@ -10,23 +10,20 @@ from torch import Tensor
 
 from trainers.common.errors import UserError
 from trainers.config.embeddings import weights_file
-from trainers.evaluation.embeddings.embedding import in_batches
-
-BATCH = 50
-
-DIMENSIONS = 2048
+from trainers.evaluation.embeddings.embedding import Embedding
 
 #: The file name that clean-fid expects.
 NAME = "inception-2015-12-05.pt"
 
 
-class Inception:
-    """Inception's pool features on a device; see :class:`trainers.evaluation.embeddings.embedding.Embedding`.
+class Inception(Embedding):
+    """Inception's pool features on a device.
 
     Each image is resized to 299x299, bicubic and antialiased, in float32 without rounding.
     """
 
     licence = "Apache-2.0 (Inception v3 by Google, as distributed by NVIDIA)"
+    batch = 50
 
     def __init__(self, name: str, identity: str, device: str) -> None:
         """Load the weights.
@@ -37,6 +34,7 @@ class Inception:
         from cleanfid.inception_torchscript import InceptionV3W
         from cleanfid.resize import build_resizer
 
+        super().__init__(identity, device)
         file = weights_file(name)
         try:
             with TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -45,16 +43,10 @@ class Inception:
                 self._network = InceptionV3W(folder, download=False)
         except (RuntimeError, AttributeError) as error:
             raise UserError(f"{str(file)!r} is not clean-fid's {NAME}, or it is damaged; replace it") from error
-        self.identity = identity
-        self._device = torch.device(device)
-        self._network.to(self._device).eval()
+        self._network.to(self.device).eval()
         self._resize = build_resizer("clean")
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return features float32 (N, 2048) of images uint8 (N, H, W, 3)."""
-        return in_batches(self._features, images, BATCH)
 
     def _features(self, images: np.ndarray) -> Tensor:
         resized = np.stack([self._resize(image) for image in images])
-        features: Tensor = self._network(torch.from_numpy(resized.transpose(0, 3, 1, 2)).to(self._device))
+        features: Tensor = self._network(torch.from_numpy(resized.transpose(0, 3, 1, 2)).to(self.device))
         return features

@@ -1,9 +1,18 @@
 """Loads embeddings by name."""
 
+from collections.abc import Callable
 from functools import cache
 
 from trainers.config.embeddings import embedding_identity, plugin_embeddings
+from trainers.evaluation.embeddings.builtin import Builtin
+from trainers.evaluation.embeddings.clip import Clip
+from trainers.evaluation.embeddings.custom import Custom
 from trainers.evaluation.embeddings.embedding import Embedding
+from trainers.evaluation.embeddings.inception import Inception
+from trainers.evaluation.embeddings.plugin import Plugin
+
+#: The embeddings that take a name, as it may have the path of the weights.
+_WITH_WEIGHTS: dict[str, Callable[[str, str, str], Embedding]] = {"inception": Inception, "clip": Clip, "custom": Custom}
 
 
 @cache
@@ -14,22 +23,8 @@ def load_embedding(name: str, device: str = "cpu") -> Embedding:
         UserError: the embedding is unknown, or its file is missing or invalid.
     """
     identity, kind = embedding_identity(name), name.partition(":")[0]
-    if kind == "inception":
-        from trainers.evaluation.embeddings.inception import Inception
-
-        return Inception(name, identity, device)
-    if kind == "clip":
-        from trainers.evaluation.embeddings.clip import Clip
-
-        return Clip(name, identity, device)
-    if kind == "custom":
-        from trainers.evaluation.embeddings.custom import Custom
-
-        return Custom(name, identity, device)
     if kind == "builtin":
-        from trainers.evaluation.embeddings.builtin import Builtin
-
         return Builtin(identity, device)
-    from trainers.evaluation.embeddings.plugin import Plugin
-
+    if kind in _WITH_WEIGHTS:
+        return _WITH_WEIGHTS[kind](name, identity, device)
     return Plugin(plugin_embeddings()[name], identity, device)

@@ -66,11 +66,7 @@ def fid_estimate(x: np.ndarray, y: np.ndarray, of_x: Statistics | None = None) -
 
     The standard error is the infinitesimal jackknife's, from each sample's influence on the distance in closed form. It
     estimates the spread over repeated draws, not the bias: FID is too large by about a constant over N. If both sets come from
-    one distribution, FID is mostly bias, and the standard error is only of that order.
-
-    Args:
-        x, y: the features.
-        of_x: the statistics of x, if known.
+    one distribution, FID is mostly bias, and the standard error is only of that order. `of_x`: statistics of x, if known.
     """
     a, b = of_x or statistics(x), statistics(y)
     to_b, to_a = _transports(a, b)

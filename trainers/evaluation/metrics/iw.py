@@ -39,8 +39,6 @@ def iw_distance(
         fake: uint8 (M, H, W, 3), generated images; M >= 4.
         gan: the size of the critic.
         seed: decides the halves, the critic's initialisation and its batches.
-        steps: critic steps.
-        device: of the critic.
 
     Raises:
         ValueError: there are fewer images.
