@@ -93,20 +93,16 @@ def default_report(store: "Store", suffix: str = "html") -> Path:
     return Path(name) if "://" in store.uri else Path(store.root) / name
 
 
-def write_report(store: "Store", out: Path, sweep: str | None) -> Path:
+def write_report(store: "Store", out: Path | None = None, sweep: str | None = None) -> Path:
     """Write the report of a store, or of one of its sweeps, in the format of the suffix of `out`; return its path."""
     from analysis.report.page import write_report
     from bench.driver.replay import audit
 
-    return write_report(store, out, sweep, audit(store, sweep))
+    return write_report(store, out or default_report(store), sweep, audit(store, sweep))
 
 
 def hours_limit(max_hours: float | None, max_cost: float | None, price: float | None) -> float:
-    """Return the limit in hours, infinite for none.
-
-    Raises:
-        UserError: only one of `max_cost` and `price` is given.
-    """
+    """Return the limit in hours, infinite for none. Raises UserError if only one of `max_cost` and `price` is given."""
     if max_cost is not None and not price:
         raise UserError("--max-cost needs --price, the price of one hour")
     if price is not None and max_cost is None:

@@ -18,7 +18,6 @@ from bench.cli.options import (
     SetOption,
     SpecArgument,
     StoreOption,
-    default_report,
     hours_limit,
     open_at,
     run_there,
@@ -61,7 +60,7 @@ def run(
     if address.startswith(FROM_OUTSIDE):
         status = run_there("run", spec, overrides, store, address, _options(cpus, retry, limit))
         if "://" in store and status != 2:  # the cluster wrote the report to a folder of its own
-            write_report(open_at(store), default_report(open_at(store)), None)
+            write_report(open_at(store))
         raise typer.Exit(status)
     from bench.run.launch import Launcher
     from bench.run.planning import plan_of, search_of
@@ -95,7 +94,7 @@ def tune(
     limit = hours_limit(max_hours, max_cost, price)
     if address.startswith(FROM_OUTSIDE):
         raise typer.Exit(run_there("tune", spec, overrides, store, address, _options(cpus, retry, limit)))
-    from bench.run.launch import Launcher
+    from bench.run.launch import Launcher, Outcome
     from bench.run.planning import plan_of, search_of
     from bench.run.tuning import lines
 
@@ -106,12 +105,11 @@ def tune(
             f"{spec}: there is nothing to tune; add `tuning: {{target: NAME, size: 100, learning_rate: [1.0e-5, 1.0e-3]}}`"
         )
     opened = open_at(store, create=True)
-    outcome = Launcher(opened, console, cpus, address, retry is not None, limit).tune(search)
-    if outcome is not None:
-        _end(opened, outcome)
-    settings = search.recorded(opened)
-    assert settings is not None
-    typer.echo("\n".join(lines(settings)))
+    result = Launcher(opened, console, cpus, address, retry is not None, limit).tune(search)
+    if isinstance(result, Outcome):
+        _end(opened, result)
+    else:
+        typer.echo("\n".join(lines(result)))
 
 
 def _options(cpus: int | None, retry: Retry | None, limit: float) -> list[str]:
@@ -124,7 +122,7 @@ def _end(store: "Store", outcome: "Outcome") -> None:
     """Write the report, print the cells, and exit with status 130, 3 or 1 unless the run is complete."""
     from bench.run.progress import cell_table
 
-    report = write_report(store, default_report(store), None)
+    report = write_report(store)
     progress_console().print(cell_table(outcome.ledger))
     typer.echo(f"report: {report}")
     if outcome.over_limit is not None:

@@ -31,7 +31,7 @@ class Bill:
     """Hours (see `bench.costs.budget.hours`) on one device.
 
     Attributes:
-        device: the device's name; None if the store does not record it.
+        device: None if the store does not record it.
         measured: the number of measured trials that the hours are estimated from.
         scaled: whether some of the plan's trials are estimated in proportion to their work, as no trial like them was measured.
         at_most: all trials, to their budgets.
@@ -56,8 +56,7 @@ class Bill:
 def bills(plan: Plan, store: Store | None) -> list[Bill]:
     """Return a plan's bill on each device that the store has measurements from, the device with most trials first.
 
-    Raises:
-        UserError: the store has no such measurements; names the fix.
+    Raises UserError if the store has no such measurements.
     """
     gpu = bool(plan.spec.resources.gpus)
     timings = [] if store is None else measured(store)

@@ -32,8 +32,7 @@ class Budget(Limit):
     """Decides which trials may start, or continue past a rung.
 
     Attributes:
-        limit: slot seconds that may be spent; infinite for no limit.
-        spent: slot seconds that have been spent.
+        limit, spent: slot seconds that may be spent (infinite for no limit), and that have been spent.
         refused: the slot seconds that the first refused start would have led to; all later ones are refused. None before.
         slots: the number of trials that can run concurrently.
     """
@@ -46,15 +45,10 @@ class Budget(Limit):
         clock: Callable[[], float] = time.monotonic,
         spent: float = 0.0,
     ) -> None:
-        """Create a budget.
+        """`limit` and `spent` are slot seconds; `clock` returns seconds.
 
-        Args:
-            ledger: the state of the run's trials.
-            limit: slot seconds that may be spent.
-            estimates: returns the estimate of every trial; raises UserError or returns none while they are unknown. It is
-                called at the start, and again at the first, second, fourth, eighth, ... rung, as estimates improve.
-            clock: returns seconds.
-            spent: slot seconds that have been spent before.
+        `estimates` returns the estimate of every trial, and raises UserError or returns none while they are unknown. It is
+        called at the start, and again at the first, second, fourth, eighth, ... rung, as estimates improve.
         """
         self.limit = limit
         self.spent = spent

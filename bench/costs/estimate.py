@@ -88,10 +88,7 @@ class Estimate:
 def estimates(plan: Plan, store: Store | None, device: str | None = None) -> dict[str, Estimate]:
     """Return the estimate of every trial of a plan, by key, for the whole trial even if the store has a part of it.
 
-    Args:
-        plan: the sweep.
-        store: the store with measured trials; None for no store.
-        device: a device as in `Measured`; None for the GPU, or without GPUs the processor, with most trials in the store.
+    `device` is one of `Measured`; None is the GPU, or without GPUs the processor, with most trials in the store.
 
     Raises:
         UserError: no trial with this embedding has been measured on the device; names the fix.
@@ -285,10 +282,7 @@ def together(parts: Iterable[tuple[Estimate, float]]) -> Interval:
     """Return the total seconds of trials with a 95 % interval.
 
     Errors of the means are treated as common to all trials, as when the machine was busy during the measurements; deviations of
-    a trial from its mean as independent.
-
-    Args:
-        parts: trials' estimates, each with the seconds of it that count.
+    a trial from its mean as independent. `parts` are trials' estimates, each with the seconds of it that count.
     """
     parts = list(parts)
     total = sum(seconds for _, seconds in parts)

@@ -31,11 +31,9 @@ class Cluster:
     """The machines that jobs run on.
 
     Attributes:
-        gpus: the number of GPUs.
         share: GPUs per job, or the share of one; jobs that share a GPU are lost together.
         interruptions: mean losses per hour and GPU.
-        restart_seconds: seconds until a lost GPU is replaced.
-        overhead: what the harness adds.
+        restart_seconds: until a lost GPU is replaced.
     """
 
     gpus: int
@@ -70,7 +68,6 @@ class Outcome:
     """The result of a simulation.
 
     Attributes:
-        cluster: the machines.
         makespan: seconds until the last job ended.
         busy: seconds with a job, summed over the slots.
         lost: the part of them whose work was lost by interruptions.

@@ -23,9 +23,7 @@ class Measured:
     """The measured times of a trial in a store.
 
     Attributes:
-        trial: the trial's configuration.
         device: the name of the GPU or processor that it ran on; None if the store does not record it.
-        gpu: whether the device is a GPU.
         setup_seconds: seconds until step 0 had been measured; None if step 0 is not recorded.
         legs: for every rung whose predecessor is recorded too: its steps since that one, whether it is the last, its seconds.
     """

@@ -50,8 +50,7 @@ def simulate(
     """Simulate a sweep from an empty store to its last trial.
 
     Args:
-        plan: the sweep.
-        estimates: the estimated seconds of each trial, by key.
+        plan, estimates: the sweep, and the estimate of each of its trials.
         cluster: the GPUs.
         values: values of the stopping metric, see `stopping_values`; not needed without stopping.
         schedule: how the work is ordered.
@@ -70,11 +69,7 @@ def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Va
 
     A drawn value is the sum of two standard normal merits, of the strategy and of the source in the cell, which are the same at
     every rung, and of normal noise with standard deviation 0.2. So a rule keeps its share of the methods, whichever these are.
-
-    Args:
-        plan: the sweep.
-        store: the store with measurements; only cells of which every trial has ended there are used.
-        seed: seed of the drawn values.
+    Measured values are used only of cells of which every trial has ended in the store.
     """
     measured = {} if store is None else _measured(plan, store)
     values: dict[str, dict[int, float]] = {}
@@ -107,12 +102,7 @@ def compare(
     interruptions: float = 0.0,
     seed: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row per number of GPUs and schedule, in this order.
-
-    Args:
-        plan, estimates, values, seed: as in `simulate`.
-        gpus: the numbers of GPUs.
-        interruptions: interruptions per GPU-hour.
+    """Yield a row per number of GPUs and schedule, in this order; `interruptions` are per GPU-hour, the rest as in `simulate`.
 
     Raises:
         UserError: a trial takes more GPUs than the cluster has.

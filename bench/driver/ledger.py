@@ -1,14 +1,12 @@
 """The ledger: the state of every planned trial, and which trials may start or go on.
 
-Plain data without Ray. It is built from the plan and the store and updated at every event. Nothing in it depends on time or
-order, so a ledger rebuilt from the store after a restart gives the same answers.
-
-What a sweep asks at every step is updated at every event, so that the cost per trial does not grow with the sweep: an event
-costs time proportional to the trials of its cell, or to the children of its source.
+Plain data without Ray, built from the plan and the store and updated at every event. Nothing in it depends on time or order, so
+a ledger rebuilt from the store after a restart gives the same answers. The cost per trial does not grow with the sweep: an
+event costs time proportional to the trials of its cell, or to the children of its source.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -23,10 +21,7 @@ Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", 
 #: Final statuses in this run.
 ENDED: frozenset[Status] = frozenset({"done", "stopped", "diverged", "failed", "blocked"})
 
-#: Ends that change the verdicts on the rest of the cell.
-_AFFECT_CELL: frozenset[Status] = frozenset({"diverged", "failed", "blocked"})
-
-#: Ends of a source that block its children.
+#: Ends that change the verdicts on the rest of the cell; those of a source block its children.
 _LOST: frozenset[Status] = frozenset({"failed", "diverged", "blocked"})
 
 
@@ -35,10 +30,8 @@ class Ledger:
     """The state of a sweep; make one with :meth:`open`.
 
     Attributes:
-        plan: the sweep's trials.
         status: status of each trial by key; only events change it.
-        values: the stopping metric by trial key and rung.
-        diversity: diversity of the samples by trial key and rung.
+        values, diversity: the stopping metric, and the diversity of the samples, by trial key and rung.
         reasons: why a trial failed, diverged, stopped or is blocked, by key.
         ends: keys of the trials that have ended since the ledger was opened, in the order of their ends.
         steps_left: generator steps up to the budgets of the trials that have not ended.
@@ -72,9 +65,8 @@ class Ledger:
     @classmethod
     def fresh(cls, plan: Plan) -> "Ledger":
         """Return the ledger of a plan of which nothing has run; imported sources are done."""
-        return cls(
-            plan, {key: "done" if t.imported else "pending" for key, t in plan.by_key.items()}, {k: {} for k in plan.by_key}
-        )
+        status: dict[str, Status] = {key: "done" if trial.imported else "pending" for key, trial in plan.by_key.items()}
+        return cls(plan, status, {key: {} for key in plan.by_key})
 
     @classmethod
     def open(cls, plan: Plan, store: Store, *, retry_failed: bool = False) -> "Ledger":
@@ -105,7 +97,7 @@ class Ledger:
 
     def ready(self) -> list[str]:
         """Return the pending trials that may start now, in plan order: their source is done and their cell does not wait."""
-        return list(self._ready)
+        return sorted(self._ready.members, key=self._order.__getitem__)
 
     def next_ready(self) -> str | None:
         """Return the first trial of `ready`, or None."""
@@ -134,7 +126,7 @@ class Ledger:
 
     def stalled(self) -> bool:
         """Return whether trials are open but none of them can move, which is a bug."""
-        moving = self.count("queued", "running", "elsewhere") or self._ready or self._promoted
+        moving = self.count("queued", "running", "elsewhere") or self.next_ready() or self.next_promoted()
         return self.is_open() and not moving
 
     def count(self, *statuses: Status) -> int:
@@ -151,7 +143,7 @@ class Ledger:
 
     def curves(self, cell: str) -> list[Curve]:
         """Return the curves of a cell's trials, in plan order, for the stopping rules."""
-        rungs, trials = self.rungs(cell), map(self.plan.by_key.__getitem__, self.plan.cells[cell])
+        rungs = self.rungs(cell)
         return [
             Curve(
                 trial.key,
@@ -162,7 +154,7 @@ class Ledger:
                 diversity=self.diversity.get(trial.key, {}),
                 method=_method(trial),
             )
-            for trial in trials
+            for trial in map(self.plan.by_key.__getitem__, self.plan.cells[cell])
         ]
 
     # -- events -----------------------------------------------------------------------------------------------------
@@ -192,7 +184,7 @@ class Ledger:
         if reason:
             self.reasons[key] = reason
         self._set(key, status)
-        if status in _AFFECT_CELL:
+        if status in _LOST:
             self._judge(self.plan.by_key[key].cell)
 
     def hand_over(self, key: str) -> None:
@@ -226,10 +218,7 @@ class Ledger:
         self._refresh(key)
 
     def settle(self) -> list[str]:
-        """End the trials that the rules stop or that a lost source blocks; return those not yet recorded so in the store.
-
-        Call it after every event, and once at the start.
-        """
+        """End the trials that the rules stop or that a lost source blocks; return those not yet recorded so in the store."""
         settled = []
         while (key := self._due.first()) is not None:
             parent = self.plan.by_key[key].parent
@@ -240,8 +229,6 @@ class Ledger:
                 self.end(key, "stopped", self.verdict(key).why)
             settled.append(key)
         return [key for key in sorted(settled, key=self._order.__getitem__) if self._recorded.get(key) != self.status[key]]
-
-    # -- internals ---------------------------------------------------------------------------------------------------
 
     def _set(self, key: str, status: Status) -> None:
         former = self.status[key]
@@ -280,9 +267,7 @@ class Ledger:
 
 def held(values: dict[int, float], budget: int, rungs: Iterable[int]) -> dict[int, float]:
     """Return a trial's values by rung; the value at its budget, if reached, stands for the later rungs of its cell."""
-    if budget not in values:
-        return values
-    return values | {rung: values[budget] for rung in rungs if rung > budget}
+    return values | {rung: values[budget] for rung in rungs if rung > budget and budget in values}
 
 
 def _method(trial: TrialConfig) -> str:
@@ -296,25 +281,19 @@ class _Ordered:
 
     def __init__(self, order: dict[str, int]) -> None:
         self._order = order
-        self._members: set[str] = set()
+        self.members: set[str] = set()
         self._heap: list[tuple[int, str]] = []  # every member, and some former ones
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._members, key=self._order.__getitem__))
 
     def keep(self, key: str, wanted: bool) -> None:
         """Make a name a member if it is wanted, else remove it."""
         if not wanted:
-            self._members.discard(key)
-        elif key not in self._members:
-            self._members.add(key)
+            self.members.discard(key)
+        elif key not in self.members:
+            self.members.add(key)
             heapq.heappush(self._heap, (self._order[key], key))
 
     def first(self) -> str | None:
         """Return the first member, or None."""
-        while self._heap and self._heap[0][1] not in self._members:
+        while self._heap and self._heap[0][1] not in self.members:
             heapq.heappop(self._heap)
         return self._heap[0][1] if self._heap else None

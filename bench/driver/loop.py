@@ -83,15 +83,9 @@ class Driver:
         back_off: float = BACK_OFF,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make one.
+        """From now on only the driver changes `ledger`.
 
-        Args:
-            ledger: the state of the trials; from now on only the driver changes it.
-            store: where outcomes are recorded.
-            listener: called with the progress of trials.
-            limit: what the run may spend; None for no limit.
-            back_off: seconds before the first retry from a rung.
-            clock: returns seconds, for the waits before retries.
+        `back_off` is the wait before the first retry from a rung, in the seconds that `clock` returns.
         """
         self.ledger, self.store = ledger, store
         self.limit = limit or Limit()
@@ -166,12 +160,8 @@ class Driver:
     def rung(self, key: str, report: Mapping[str, Any]) -> Status:
         """Note a trial's report, record which trials stop for it, and return the trial's status.
 
-        Args:
-            key: the trial.
-            report: as `bench.worker.trial.train` yields it: "status" ("running", "done" or "diverged"), "steps", the metrics.
-
-        Returns:
-            "running" if the trial goes on, "paused" if it waits at its checkpoint, else how it ended.
+        `report` is what `bench.worker.trial.train` yields: "status" ("running", "done" or "diverged"), "steps", metrics. The
+        returned status is "running" if the trial goes on, "paused" if it waits at its checkpoint, else how it ended.
         """
         self.limit.look()
         ledger = self.ledger
@@ -200,10 +190,7 @@ class Driver:
     def fail(self, key: str, reason: str, unwritable: StoreUnwritableError | None = None) -> None:
         """Note that a trial's process failed: retry it later, or after too many failures since its last rung record it.
 
-        Args:
-            key: the trial.
-            reason: why it failed, in a few lines for a person.
-            unwritable: the error, if the store accepted no write. The run then ends, and no trial counts as failed.
+        `reason` is for a person. If the store accepted no write (`unwritable`), the run ends, and no trial counts as failed.
         """
         self.limit.look()
         if self.ledger.status[key] in ENDED:  # it ended while the runner was still pausing it

@@ -26,11 +26,7 @@ class Recorder:
         self._reports[key] = report
 
     def write(self, key: str) -> None:
-        """Write a trial's outcome.
-
-        Raises:
-            StoreUnwritableError: the store accepts no more writes.
-        """
+        """Write a trial's outcome. Raises StoreUnwritableError."""
         ledger, store, sweep = self._ledger, self._store, self._ledger.plan.spec.name
         trial, report, step = ledger.plan.by_key[key], self._reports.get(key, {}), ledger.last_rung(key)
         checkpoints, samples, real = checkpoint_paths(store, key), samples_path(key, step), real_samples_path(trial)

@@ -23,9 +23,6 @@ class Replay:
     """One cell under other stopping rules.
 
     Attributes:
-        cell: its key.
-        target, size, conditional: shared by its trials.
-        trials: number of its trials.
         stopped: number of trials that would have stopped before their budget.
         saved: share of the generator steps that would not have been taken.
         winner: strategy and source with the lowest mean at the budget.

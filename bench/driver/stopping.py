@@ -28,8 +28,6 @@ class Curve:
     """What the rules know of one trial of a cell.
 
     Attributes:
-        key: the trial's key.
-        strategy: its strategy.
         values: the stopping metric (smaller is better) by rung, in generator steps.
         diverged: it ended by divergence and reaches no further rung: it counts as the worst at the next one.
         failed: it ended for a reason unrelated to its quality (a crash, a source that failed): it counts at no further rung.
@@ -203,13 +201,9 @@ RULES: tuple[type[Rule], ...] = (
 
 
 def judge(curves: Sequence[Curve], rungs: Sequence[int], config: StoppingConfig, cell: str = "") -> dict[str, Verdict]:
-    """Return the verdict on every trial of a cell.
+    """Return the verdict on every trial of a cell, given in any order; the cell's key decides whether it is audited.
 
-    Args:
-        curves: the cell's trials, in any order.
-        rungs: all rungs, ascending; the last is the budget, where nothing is decided.
-        config: the settings of the rules.
-        cell: the cell's key, which decides whether it is audited.
+    `rungs` are all rungs, ascending; the last is the budget, where nothing is decided.
     """
     verdicts = {curve.key: GO for curve in curves}
     rules = [rule(config) for rule in RULES]

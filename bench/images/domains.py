@@ -27,8 +27,7 @@ def rows() -> list[tuple[str, ...]]:
 def described(name: str) -> dict[str, str]:
     """Return the properties of a domain by label: contents, splits, folder and origin of its files, licence, state.
 
-    Raises:
-        UserError: the domain is unknown.
+    Raises UserError for an unknown domain.
     """
     domain = get(name)
     train, reference, classes, state = _counted(domain)
@@ -45,16 +44,9 @@ def described(name: str) -> dict[str, str]:
 
 
 def prepared(name: str, download: bool, resolution: int | None, console: Console) -> str:
-    """Check, download or prepare a domain, and return one line on its state.
+    """Check, download or prepare a domain, and return one line on its state. Raises UserError if it is not ready.
 
-    Args:
-        name: the domain's name.
-        download: whether to download missing files.
-        resolution: pixels at which to decode its images and to search for near-duplicates; None: neither.
-        console: where progress is printed.
-
-    Raises:
-        UserError: the domain is unknown or not ready; names the fix.
+    Its images are decoded, and near-duplicates searched for, at `resolution` pixels; neither if that is None.
     """
     domain = get(name)
     if download and isinstance(domain, TorchvisionDomain):
@@ -63,9 +55,7 @@ def prepared(name: str, download: bool, resolution: int | None, console: Console
     if resolution is not None:
         if isinstance(domain, Collection):
             for split in domain.verify(resolution):
-                console.print(
-                    f"{name}: its prepared {split} split is damaged and will be prepared again", highlight=False, markup=False
-                )
+                console.print(f"{name}: its prepared {split} split is damaged and will be prepared again")
         make_ready(domain, resolution, console)
         state = f"ready at {resolution} pixels"
     state += f", {domain.count('train'):,} images to train on, {domain.count('reference'):,} for reference"
@@ -77,11 +67,7 @@ def prepared(name: str, download: bool, resolution: int | None, console: Console
 
 
 def make_ready(domain: Domain, resolution: int, console: Console) -> None:
-    """Prepare a domain's images, with a progress bar.
-
-    Raises:
-        UserError: the images cannot be read, or the cache cannot be written.
-    """
+    """Prepare a domain's images, with a progress bar. Raises UserError if they cannot be read, or the cache not be written."""
     began, prepared_files = time.monotonic(), 0
     with Progress(
         TextColumn("preparing {task.description}", markup=False),
@@ -102,8 +88,7 @@ def make_ready(domain: Domain, resolution: int, console: Console) -> None:
         domain.prepare(resolution, tell)
     if prepared_files:
         seconds = time.monotonic() - began
-        line = f"prepared {domain.name}: {prepared_files:,} files, {seconds:.1f} s"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(f"prepared {domain.name}: {prepared_files:,} files, {seconds:.1f} s", soft_wrap=True)
 
 
 def near_duplicates(domain: Domain, resolution: int) -> str:

@@ -26,12 +26,9 @@ def evaluate(
     metrics: Sequence[str],
     tell: Callable[[str], None],
 ) -> dict[str, dict[str, Any]]:
-    """Measure all images in a folder against a domain's reference split.
+    """Measure all images in a folder and its sub-folders against a domain's reference split, for memorisation its train split.
 
     Args:
-        folder: the generated images, flat or in sub-folders.
-        against: a domain's name. Memorisation is measured against its train split.
-        embedding: an embedding's name.
         resolution: height and width to which all images are resized, pixels.
         metrics: names; if empty, all except the independent critic's.
         tell: called with a line on progress.

@@ -8,17 +8,9 @@ from trainers.common.errors import UserError
 
 
 def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
-    """Write n generated images (00000.png, ...) and a contact sheet (grid.png) into a directory.
+    """Write n generated images (00000.png, ...) and a contact sheet (grid.png) into a directory; return the trial's full key.
 
-    Args:
-        store: the store with the checkpoint.
-        trial: a trial's key, or an unambiguous prefix of it.
-        n: how many images.
-        seed: seed of the latents.
-        out: the directory; created if missing.
-
-    Returns:
-        The trial's full key.
+    `trial` is a trial's key or an unambiguous prefix of it, `seed` that of the latents; a missing directory is created.
 
     Raises:
         UserError: `trial` matches no trial or several, the trial has no checkpoint, or `out` cannot be written.

@@ -38,11 +38,10 @@ def as_trial(fitting: "Fitting", source: str, domain: Domain, spec: SweepSpec, *
     """Return the trial that an import is recorded as.
 
     Args:
-        fitting: the networks.
-        source: its source name in sweeps.
-        domain: the domain that it was trained on and is measured against.
-        spec: the sweep with its networks and evaluation.
-        conditional: whether it is conditional on the domain's classes, in their order.
+        fitting, source: the networks, and their source name in sweeps.
+        domain: the domain that they were trained on and are measured against.
+        spec: the sweep with the same networks, and the evaluation.
+        conditional: whether they are conditional on the domain's classes, in their order.
     """
     classes = domain.classes if conditional else ()
     return TrialConfig(

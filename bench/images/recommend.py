@@ -23,9 +23,7 @@ _BASE, _SECTIONS = "quickstart", ("gan", "training", "evaluation")
 def embedding_name(identity: str, sweeps: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Return the name of an embedding on this machine, or None if it is absent.
 
-    Args:
-        identity: the embedding's identity, e.g. ``builtin:1f3a9c0d2b4e``.
-        sweeps: the plans of the store's sweeps, which name the paths of custom embeddings.
+    `identity` is e.g. ``builtin:1f3a9c0d2b4e``; the plans of the store's sweeps name the paths of custom embeddings.
     """
     planned = [plan["spec"].get("evaluation", {}).get("embedding") for plan in sweeps.values()]
     for name in dict.fromkeys((*planned, "builtin", "inception", "clip")):
@@ -40,15 +38,9 @@ def embedding_name(identity: str, sweeps: Mapping[str, Mapping[str, Any]]) -> st
 def distances_to(
     target: str, sources: Iterable[str], store: Store, embedding: str, resolution: int, tell: Callable[[str], None]
 ) -> tuple[dict[str, float], list[str]]:
-    """Measure FID between the reference splits of sources and of a target. Writes nothing to the store.
+    """Measure FID between the reference splits of sources and of a target, images of `resolution` pixels.
 
-    Args:
-        target: a domain's name.
-        sources: names of domains.
-        store: a store, whose references are used.
-        embedding: an embedding's name.
-        resolution: height and width of the images, pixels.
-        tell: called with a line on progress.
+    The store's references are used, and nothing is written to it. `tell` is called with a line on progress.
 
     Returns:
         The FID by source, and for each source that cannot be measured one line with the reason.
@@ -83,12 +75,9 @@ def command(
     Args:
         planned: the spec of the sweep that the recommendation is based on; if None or of another version, the preset's
             settings are used except for the resolution.
-        source: a domain's name; if the store has a GAN pre-trained on it with these settings, the command uses that.
-        strategy: a strategy's name.
-        target: a domain's name.
-        size: training images.
+        source: a domain; if the store has a GAN pre-trained on it with these settings, the command uses that.
+        strategy, target, size, conditional: those of the recommendation.
         resolution: height and width of the images, pixels.
-        conditional: whether the networks are conditional on class labels.
         store: the store's path or URI.
     """
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{strategy}-{source[-20:]}-{target[-20:]}").strip("-.")

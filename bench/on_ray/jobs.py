@@ -53,13 +53,7 @@ ACCESS = "set RAY_AUTH_MODE=token, with the cluster's token in ~/.ray/auth_token
 
 @dataclass(frozen=True)
 class Job:
-    """A job that runs, or ran, a sweep.
-
-    Attributes:
-        sweep: name of the sweep.
-        id: id of the job.
-        address: of the cluster's job server, http://HOST:8265.
-    """
+    """A job that runs, or ran, a sweep, at the `address` of a cluster's job server, http://HOST:8265."""
 
     sweep: str
     id: str
@@ -73,10 +67,9 @@ def submit(spec: SweepSpec, store: Store, address: str, *, retry_failed: bool = 
     """Submit a sweep as a job to a cluster, and record the job in the store. Return once the cluster has accepted it.
 
     Args:
-        spec: the sweep.
+        spec, retry_failed: the sweep, and whether its failed trials run again.
         store: where the job's results go; the cluster opens it by the same address, with its own credentials.
         address: of the cluster's job server, http://HOST:8265.
-        retry_failed: whether to run failed trials again.
         max_hours: hours that the job may spend, see `bench.costs.budget`; infinite for no limit.
 
     Raises:
@@ -146,11 +139,7 @@ def recorded(store: Store) -> dict[str, Job]:
 
 
 def find(store: Store, sweep: str | None = None) -> Job:
-    """Return the last job of a sweep, which must be named if the store has jobs of several.
-
-    Raises:
-        UserError: there is no such job, or there are several.
-    """
+    """Return the last job of a sweep, which must be named if the store has jobs of several. Raises UserError."""
     jobs = recorded(store)
     if not jobs:
         raise UserError(f"store {store.uri!r} has no job; start one with `transfergan submit`")

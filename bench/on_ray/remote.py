@@ -42,10 +42,8 @@ def run(
 
     Args:
         address: of the head's client server, ray://HOST:10001.
-        verb: the verb, as in `transfergan VERB`.
-        spec: the sweep.
+        verb, spec, options: as in `transfergan VERB SPEC OPTIONS`.
         store: the store; the cluster opens it by the same address, with its own credentials.
-        options: the other options of the verb.
         write: called with "stdout" or "stderr" and each piece of output.
 
     Raises:

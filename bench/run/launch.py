@@ -8,7 +8,7 @@ from bench.costs.budget import Budget, hours
 from bench.costs.estimate import estimates
 from bench.driver.ledger import Ledger
 from bench.run import sweep
-from bench.run.tuning import Search
+from bench.run.tuning import Record, Search
 from bench.store import Store
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import record
@@ -28,24 +28,14 @@ class Outcome:
     ledger: Ledger
     failures: list[str]
     interrupted: bool
-    over_limit: str | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether every trial ended without failing, and every distance was measured."""
-        return not (self.failures or self.interrupted or self.ledger.count("failed", "blocked"))
+    over_limit: str | None
 
 
 @dataclass
 class Launcher:
-    """Runs plans.
+    """Runs plans, with the arguments of `bench.run.sweep.run_sweep` and `Ledger.open`.
 
     Attributes:
-        store: where results go.
-        console: where progress goes.
-        cpus: CPU cores to use in all; None for every core.
-        address: of a Ray cluster; "local" starts one on this machine.
-        retry_failed: whether failed trials run again.
         limit: hours (see `bench.costs.budget.hours`) that all plans may spend together; infinite for no limit.
         spent: slot-seconds that the plans before have spent.
     """
@@ -58,40 +48,30 @@ class Launcher:
     limit: float
     spent: float = 0.0
 
-    def run(self, plan: Plan, search: Search | None = None) -> Outcome:
-        """Run what the store lacks of a plan, tuned by its search if it has one.
-
-        Returns:
-            the outcome of the plan, or of the search if that did not complete.
-        """
+    def run(self, plan: Plan, search: Search | None) -> Outcome:
+        """Run what the store lacks of a plan, tuned by its search if it has one; return the search's outcome if that failed."""
         if search is not None:
-            outcome = self.tune(search)
-            if outcome is not None:
-                return outcome
-            settings = search.recorded(self.store)
-            assert settings is not None
-            plan = search.tuned(settings)
+            result = self.tune(search)
+            if isinstance(result, Outcome):
+                return result
+            plan = search.tuned(result)
         return self._run(plan)
 
-    def tune(self, search: Search) -> Outcome | None:
-        """Run what the store lacks of a search, and record what it found.
-
-        Returns:
-            None once the result is in the store; else the outcome of a search that did not complete.
-        """
-        if search.recorded(self.store) is not None:
-            return None
+    def tune(self, search: Search) -> Record | Outcome:
+        """Run what the store lacks of a search; return its result, recorded in the store, or how it ended without one."""
+        if (recorded := search.recorded(self.store)) is not None:
+            return recorded
         plan = search.plan()
         outcome = self._run(plan)
-        if not outcome.complete:
+        if outcome.failures or outcome.interrupted or outcome.ledger.count("failed", "blocked"):
             return outcome
-        settings = search.choose(plan, outcome.ledger, self.store)
-        self.store.write_sweep(plan.spec.name, {**record(plan), "tuning": settings})
-        return None
+        result = search.choose(plan, outcome.ledger, self.store)
+        self.store.write_sweep(plan.spec.name, {**record(plan), "tuning": result})
+        return result
 
     def _run(self, plan: Plan) -> Outcome:
         for note in plan.notes:
-            self.console.print(f"note: {note}", highlight=False, markup=False)
+            self.console.print(f"note: {note}")
         self.store.write_sweep(plan.spec.name, record(plan))
         ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed)
         limit = self.limit / hours(1, plan.spec.resources)

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from rich.console import Console
 
 from bench.costs.bill import Bill, bills
 from bench.costs.budget import unit
@@ -12,9 +14,6 @@ from bench.run.tuning import Search
 from bench.store import Store, open_store, store_exists
 from bench.sweeps.plan import Plan
 from trainers.common.errors import UserError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 class Planned(NamedTuple):
@@ -33,11 +32,8 @@ class Planned(NamedTuple):
     store: Store | None
 
 
-def planned(spec: str, overrides: list[str] | None, store: str, console: "Console") -> Planned:
-    """Return a sweep's plan, tuned if the store has the result of its search; needs neither data sets nor weights.
-
-    The arguments are those of `plan_of`.
-    """
+def planned(spec: str, overrides: list[str] | None, store: str, console: Console) -> Planned:
+    """Return a sweep's plan (see `plan_of`), tuned if the store has the result of its search; needs no data sets or weights."""
     plan = plan_of(spec, overrides, store, console, plan_only=True)
     search = search_of(plan, store, plan_only=True)
     opened = open_store(store) if store_exists(store) else None
@@ -53,9 +49,8 @@ class Preview:
         plan: every trial: those of the search, if it is still to be done, then those of the sweep.
         search: the search of the sweep file's `tuning`, or None.
         searching: whether that search is still to be done, so that the keys of the adaptations are not known yet.
-        cells: number of cells of the sweep.
+        cells: number of cells of the sweep, without those of the search.
         absent: data sets and weights that are not on this machine, so that no key is known.
-        notes: what the user should know of the domains.
         done: number of trials that the store has as done, stopped or diverged.
         bills: hours on each device that the store has timings of.
         unknown: why there are no bills, or None.
@@ -73,7 +68,7 @@ class Preview:
 
     @property
     def unit(self) -> str:
-        """What the hours are hours of."""
+        """The unit of the hours."""
         return unit(self.plan.spec.resources)
 
     def counts(self) -> dict[str, int]:
@@ -95,13 +90,12 @@ class Preview:
 
 def preview(planned: Planned) -> Preview:
     """Return what `run` would do with a plan."""
-    plan, search, store = planned.plan, planned.search, planned.store
+    whole = plan = planned.plan
+    search, store, done = planned.search, planned.store, 0
     plans = (plan, search.held_out) if search else (plan,)
-    whole = plan
     if search is not None and not planned.tuned:
         adaptations = (trial for trial in plan.trials if trial.key not in search.held_out.by_key)
         whole = replace(plan, trials=(*search.plan().trials, *adaptations))
-    done = 0
     if store is not None:
         ledger = Ledger.open(whole, store)
         ledger.settle()
@@ -111,14 +105,6 @@ def preview(planned: Planned) -> Preview:
         hours = bills(whole, store)
     except UserError as error:
         unknown = str(error)
-    return Preview(
-        plan=whole,
-        search=search,
-        searching=whole is not plan,
-        cells=len(plan.cells),
-        absent=list(dict.fromkeys(name for each in plans for name in each.absent)),
-        notes=list(dict.fromkeys(note for each in plans for note in each.notes)),
-        done=done,
-        bills=hours,
-        unknown=unknown,
-    )
+    absent = list(dict.fromkeys(name for each in plans for name in each.absent))
+    notes = list(dict.fromkeys(note for each in plans for note in each.notes))
+    return Preview(whole, search, whole is not plan, len(plan.cells), absent, notes, done, hours, unknown)

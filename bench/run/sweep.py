@@ -38,10 +38,8 @@ def run_sweep(
     Returns early, with trials still open in the ledger, if it is interrupted (SIGINT) or the budget is spent.
 
     Args:
-        plan: the sweep.
-        ledger: the state of its trials in the store; kept up to date.
-        store: where results go.
-        console: where progress is printed.
+        plan, ledger: the sweep, and the state of its trials in the store, which is kept up to date.
+        store, console: where results and progress go.
         cpus: CPU cores to use in total; None for every core.
         address: of a running Ray cluster; "local" starts one on this machine; "here" runs everything in this process.
         budget: what the trials may spend; None for no limit.
@@ -55,7 +53,7 @@ def run_sweep(
         Exception: with "here", any exception of a trial.
     """
     for line in reopen(plan, ledger, store):
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
     progress = Progress(ledger, console, live=address != HERE)  # a live table would get in the way of a debugger
     driver = Driver(ledger, store, progress.update, budget)
     driver.settle()
@@ -70,7 +68,7 @@ def run_sweep(
             with progress:
                 run_trials(driver)
             for name in sorted(set(store.list_files("damaged")) - damaged):  # by other processes, whose logs are off
-                console.print(f"note: a damaged file was set aside: {name}", highlight=False, markup=False, soft_wrap=True)
+                console.print(f"note: a damaged file was set aside: {name}", soft_wrap=True)
         if driver.unwritable:
             raise driver.unwritable
         if ledger.open_trials():
@@ -96,7 +94,7 @@ def prepare_domains(plan: Plan, console: Console) -> None:
         make_ready(domain, resolution, console)
         for part in parts_of(domain):
             if note := near_duplicates(part, resolution):
-                console.print(f"note: {part.name}: {note}", highlight=False, markup=False, soft_wrap=True)
+                console.print(f"note: {part.name}: {note}", soft_wrap=True)
 
 
 #: Runs the open trials of a driver.
@@ -121,11 +119,7 @@ def _runner(needed: ResourcesConfig, cpus: int | None, address: str) -> Iterator
 
 
 def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Console, map_calls: MapCalls) -> list[str]:
-    """Measure the distances between a plan's domains that the store lacks, by `map_calls`.
-
-    Returns:
-        which could not be measured, and why.
-    """
+    """Measure the distances between a plan's domains that the store lacks; return which could not be measured, and why."""
     spec, failures = plan.spec, []
     common = (store.address, spec.name, spec.evaluation.embedding, spec.gan.resolution)
 
@@ -133,7 +127,7 @@ def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Consol
         for ended, (i, error) in enumerate(map_calls(function, arguments), 1):
             if error:
                 failures.append(f"{names[i]} failed: {error}")
-            console.print(f"[{ended}/{len(arguments)}] {names[i]}", highlight=False, markup=False)
+            console.print(f"[{ended}/{len(arguments)}] {names[i]}")
 
     domains = distances.unembedded(plan, store)
     run(distances.embed, [(*common, name) for name in domains], [f"embedding of {name}" for name in domains])

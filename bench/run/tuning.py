@@ -49,11 +49,7 @@ class Search:
     def of(
         cls, sweep: Plan, imports: Imports = MappingProxyType({}), find: Callable[[str], Domain] = get
     ) -> "Search":  # fmt: skip
-        """Return the search of a sweep with `tuning`; the other arguments are those of `make_plan`.
-
-        Raises:
-            UserError: the target is not held out; or as `make_plan`.
-        """
+        """Return the search of a sweep with `tuning`; see `make_plan`. Raises UserError if its target is one of the sweep's."""
         spec = sweep.spec
         tuning = spec.tuning
         assert tuning is not None
@@ -88,10 +84,7 @@ class Search:
     def choose(self, search: Plan, ledger: Ledger, store: Store) -> Record:
         """Return the result of a search: for each method the setting with the lowest mean over its seeds, and the cost.
 
-        Args:
-            search: the search's plan.
-            ledger: the ledger of that plan; every trial has ended.
-            store: the store with its measurements.
+        Every trial of `ledger`, which is that of the plan `search`, must have ended.
 
         Returns:
             "search": the identity; "target", "source", "size", "metric"; "tried": the number of settings; "cost": "trials",
@@ -108,19 +101,20 @@ class Search:
         methods = []
         for (strategy, conditional), by_setting in runs.items():
             values = {
-                setting: fmean(ledger.values[trial.key][setting.steps] for trial in trials)
-                for setting, trials in by_setting.items()
+                training: mean
+                for training, trials in by_setting.items()
                 if all(ledger.status[trial.key] == "done" for trial in trials)
+                and math.isfinite(mean := fmean(ledger.values[trial.key][training.steps] for trial in trials))
             }
-            values = {setting: value for setting, value in values.items() if math.isfinite(value)}
             if not values:
                 raise UserError(
                     f"tuning: of strategy {strategy!r} no setting ran to its end on {spec.targets[0]!r}; lower "
                     "tuning.learning_rate, or raise tuning.trials"
                 )
             best = min(values, key=values.__getitem__)
+            setting = {name: getattr(best, name) for name in TUNED}
             scores = {"value": values[best], "own": values.get(self.sweep.spec.training)}
-            methods.append({"strategy": strategy, "conditional": conditional, **_setting(best), **scores})
+            methods.append({"strategy": strategy, "conditional": conditional, **setting, **scores})
         return {
             "search": self.identity,
             "target": spec.targets[0],
@@ -142,9 +136,10 @@ class Search:
 
     def recorded(self, store: Store) -> Record | None:
         """Return the result of this search from the store, or None if it lacks a method."""
+        methods = set(map(_method, self.held_out.of_kind("adapt")))
         for planned in store.read_sweeps().values():
             record: Record = planned.get("tuning") or {}
-            if record.get("search") == self.identity and _chosen(record).keys() >= set(map(_method, self._adapts)):
+            if record.get("search") == self.identity and _chosen(record).keys() >= methods:
                 return record
         return None
 
@@ -162,10 +157,6 @@ class Search:
         return replace(
             self.sweep, trials=tuple(tuned.values()), grid=tuple(tuned[key].key for key in self.sweep.grid)
         )  # fmt: skip
-
-    @property
-    def _adapts(self) -> tuple[TrialConfig, ...]:
-        return self.held_out.of_kind("adapt")
 
 
 def lines(record: Record) -> list[str]:
@@ -199,10 +190,6 @@ def _digest(spec: SweepSpec, plan: Plan) -> str:
 
 def _method(trial: TrialConfig) -> Method:
     return trial.strategy or "", trial.conditional
-
-
-def _setting(training: TrainingConfig) -> dict[str, Any]:
-    return {name: getattr(training, name) for name in TUNED}
 
 
 def _chosen(record: Record) -> Mapping[Method, dict[str, Any]]:

@@ -17,11 +17,7 @@ PACKAGES = ("transfergan", "torch", "torchvision", "ray", "numpy", "pillow", "sc
 
 @cache
 def machine_details(*, gpu: bool = False) -> dict[str, Any]:
-    """Return the package versions, platform, processor, device and git commit of this process.
-
-    Args:
-        gpu: whether trials run on this process's GPU; its name and memory (MiB) are then included.
-    """
+    """Return package versions, platform, processor, device and git commit; with `gpu`, the GPU's name and memory (MiB)."""
     details: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -36,10 +36,7 @@ def read(filesystem: pafs.FileSystem, path: str, size: int | None = None) -> byt
     """Return a file's bytes, or the first `size` of them.
 
     pyarrow does not repeat a request if the server's error response is longer than the requested file; this function does.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        OSError: the file cannot be read.
+    Raises FileNotFoundError, or OSError if the file cannot be read.
     """
     for attempt in range(ATTEMPTS):
         try:

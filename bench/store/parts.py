@@ -33,11 +33,6 @@ def is_merged(name: str) -> bool:
 def unpack(name: str, data: bytes, schema: pa.Schema) -> pa.Table:
     """Return a part's rows in a table's schema; columns that the part lacks are null.
 
-    Args:
-        name: the part's file name.
-        data: its bytes.
-        schema: the table's schema.
-
     Raises:
         DamagedError: the bytes have changed since they were written, are not Parquet, or have types that do not fit the schema.
     """

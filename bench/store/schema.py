@@ -115,11 +115,7 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
     """Return one row per key, the one recorded last, in the order of recording.
 
     Clocks differ and jump, so outcomes of a trial are ordered by progress first: "done" is last, then the outcome with more
-    steps; the time only decides between equal ones.
-
-    Args:
-        rows: rows of the table, with all of its columns and possibly more.
-        table: the table's name.
+    steps; the time only decides between equal ones. `rows` has all columns of the table and possibly more.
     """
     recorded = rows["recorded_at"].cast(pa.int64()).to_numpy()
     if (np.diff(recorded) < 0).any():
@@ -140,13 +136,7 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
 
 
 def by_step(measured: pd.DataFrame, metric: str, keys: Iterable[str]) -> dict[str, dict[int, float]]:
-    """Return a metric's values by trial key and step.
-
-    Args:
-        measured: rows of table `measurements`.
-        metric: the metric.
-        keys: trial keys that are present in the result even if they have no values.
-    """
+    """Return a metric's values in rows of table `measurements` by trial key, also of `keys` without values, and step."""
     values: dict[str, dict[int, float]] = {key: {} for key in keys}
     rows = measured[measured["metric"] == metric]
     for trial, step, value in zip(rows["trial"], rows["step"], rows["value"], strict=True):

@@ -69,11 +69,7 @@ class Store:
     # -- files ------------------------------------------------------------------------------------------------------
 
     def write_file(self, name: str, data: bytes) -> None:
-        """Publish a file whole: a reader sees either the previous state or the complete file.
-
-        Raises:
-            StoreUnwritableError: the disk is full, or the server refuses.
-        """
+        """Publish a file whole: a reader sees either the previous state or the complete file. Raises StoreUnwritableError."""
         try:
             write(self.filesystem, self.path(name), data)
         except OSError as error:
@@ -98,12 +94,9 @@ class Store:
         return list(self.files(folder))
 
     def files(self, folder: str = "", *, below: bool = False, hidden: bool = False) -> dict[str, pafs.FileInfo]:
-        """Return the size and modification time of each file in a folder, by sorted path in the store.
+        """Return the size and modification time of each file in a folder (by default the store), by sorted path in the store.
 
-        Args:
-            folder: path in the store; by default the store itself.
-            below: whether to include the folders below it.
-            hidden: whether to return the temporary files instead of the published ones.
+        With `below`, the folders below it are included. With `hidden`, temporary files are returned instead of published ones.
         """
         selector = pafs.FileSelector(self.path(folder).rstrip("/"), allow_not_found=True, recursive=below)
         for attempt in range(10):
@@ -178,9 +171,7 @@ class Store:
     def read_parts(self, table: Table, on_damage: Callable[[str, str], None] | None = None) -> dict[str, pa.Table]:
         """Return the rows of a table's parts by name: every row once or, during a compaction, several times.
 
-        Args:
-            table: the table.
-            on_damage: called with the name of each damaged part and the reason; by default such parts are set aside.
+        `on_damage` is called with the name of each damaged part and the reason; by default such parts are set aside.
         """
         rows: dict[str, pa.Table] = {}
         damaged: dict[str, str] = {}
@@ -229,11 +220,7 @@ class Store:
 
 
 def open_store(uri: str, *, create: bool = False) -> Store:
-    """Open a store at a local path or a URI (``file://``, ``s3://``, ``gs://``).
-
-    Args:
-        uri: the store's path or URI.
-        create: whether to create a missing store; otherwise it is an error.
+    """Open a store at a local path or a URI (``file://``, ``s3://``, ``gs://``); create a missing one if `create`.
 
     Raises:
         UserError: the path is a file, cannot be written, or contains no store or one with another schema version.

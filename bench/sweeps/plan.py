@@ -28,7 +28,6 @@ class Plan:
     """The trials of a sweep.
 
     Attributes:
-        spec: the sweep.
         trials: every trial once; pretrain trials first, then the adaptations cell by cell.
         grid: the trial's key for each grid point; several points may share a trial.
         notes: remarks for the user, one line each.
@@ -67,12 +66,7 @@ class Plan:
 
 
 def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Callable[[str], Domain] = get) -> Plan:
-    """Expand a sweep's grid into trials.
-
-    Args:
-        spec: the sweep.
-        imports: the imported sources of the store.
-        find: returns a domain by name.
+    """Expand a sweep's grid into trials; `imports` are the imported sources of the store, `find` returns a domain by name.
 
     Raises:
         UserError: a domain is unknown, missing or empty, has too few reference images, or lacks the labels or the resolution

@@ -23,8 +23,7 @@ def outcome_row(
     """Return the row of table `trials` that records how a trial ended.
 
     Args:
-        trial: the trial.
-        status: how it ended.
+        trial, status: the trial, and how it ended.
         environment: hash of the machine and software that it ran on.
         report: of its last rung (see `Rung.report`); empty if it has none.
         steps: generator steps reached; by default those of the report.
@@ -70,11 +69,7 @@ def record(plan: Plan) -> dict[str, Any]:
 
 
 def recorded(planned: Mapping[str, Any]) -> Plan:
-    """Return a plan without its grid from the data that `record` returned. Needs neither domains nor weights.
-
-    Raises:
-        ValidationError: another version of transfergan planned it.
-    """
+    """Return a plan without its grid from the data of `record`. Raises ValidationError if another version planned it."""
     spec = SweepSpec.model_validate(planned["spec"], context=PLAN_ONLY)
     return Plan(spec, tuple(map(recorded_trial, planned["trials"])), (), ())
 

@@ -1,7 +1,4 @@
-"""The sweep file: its keys as frozen, validated models, and its loading from YAML.
-
-Errors name the file, the key and the fix.
-"""
+"""The sweep file: its keys as frozen, validated models, and its loading from YAML."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -217,15 +214,12 @@ def preset_names() -> tuple[str, ...]:
 
 
 def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = False) -> SweepSpec:
-    """Load a sweep from a YAML file or a preset's name.
+    """Load a sweep from a YAML file or a preset's name. Raises UserError, which names the file, the key and the fix.
 
     Args:
         name: a preset, a path ending in .yaml or .yml, or any existing file.
         overrides: "key=value" or "section.key=value" with values in YAML; they replace values of the file.
         plan_only: whether the sweep is not run on this machine, so the embedding's weights may be absent.
-
-    Raises:
-        UserError: the sweep is not valid; one line with the file, the key and the fix.
     """
     path = Path(name)
     if path.suffix in {".yaml", ".yml"} or path.is_file():

@@ -16,12 +16,7 @@ _MESSAGES = {
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return the first problem in one line: key, what is wrong, value, fix.
-
-    Args:
-        error: the error.
-        model: the validated model; the fix of an unknown key is one of its keys.
-    """
+    """Return the first problem in one line: key, what is wrong, value, fix (for an unknown key, the model's nearest keys)."""
     problems = error.errors(include_url=False)
     wrong = {problem["loc"] for problem in problems}
     # Pydantic reports a list with wrong entries as too short as well.

@@ -45,10 +45,7 @@ class Fault:
 
 
 def check(store: Store) -> list[Fault]:
-    """Return all faults of a store.
-
-    While a sweep runs, files that are being written or deleted may be reported.
-    """
+    """Return all faults of a store. While a sweep runs, files that are being written or deleted may be reported."""
     return list(_Check(store).faults())
 
 

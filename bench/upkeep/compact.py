@@ -31,11 +31,8 @@ class Compaction:
 def compact(store: Store) -> list[Compaction]:
     """Merge the parts of each table and sweep, and delete the temporary files of killed writers.
 
-    May be killed at any time, and may run beside writers, readers and other compactions. Of rows with equal keys the one
-    recorded last is kept. Damaged parts are set aside.
-
-    Returns:
-        One entry per table and sweep that had more than one part.
+    May be killed at any time, and may run during writes, reads and other compactions. Of rows with equal keys the one recorded
+    last is kept. Damaged parts are set aside. Returns one entry per table and sweep that had more than one part.
     """
     compactions = []
     for table in SCHEMAS:

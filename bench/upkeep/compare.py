@@ -42,11 +42,7 @@ def compare_stores(a: Store, b: Store) -> dict[str, Any]:
 
 
 def differing_winners(a: Mapping[tuple[str, str], str], b: Mapping[tuple[str, str], str]) -> dict[str, Any]:
-    """Compare the winning methods of two stores.
-
-    Args:
-        a: the winner in the first store, by cell and embedding.
-        b: the same in the second.
+    """Compare the winning methods of two stores, given by cell and embedding.
 
     Returns:
         `cells`, the number of cells that both have, and `differ`, for each with different winners its `cell`, `embedding`, and

@@ -25,14 +25,11 @@ _BEFORE_TRIALS: tuple[Table, ...] = ("environments", "domains", "distances", "me
 
 @dataclass
 class Merged:
-    """What a merge copied and left out."""
+    """What a merge copied: rows by table, and files; and a line for each damaged file or trial with lost measurements."""
 
     rows: dict[str, int] = field(default_factory=dict)
-    """Rows copied, by table."""
     files: int = 0
-    """Files copied."""
     left_out: list[str] = field(default_factory=list)
-    """One line per damaged file, and per trial whose measurements are lost."""
 
     def leave_out(self, name: str, why: str) -> None:
         """Record that a file or trial is not copied."""
@@ -125,9 +122,8 @@ def _same_plan(a: dict[str, Any], b: dict[str, Any]) -> bool:
 def _lacking(theirs: pa.Table, ours: pa.Table, table: Table) -> pa.Table:
     """Return the rows of `theirs` whose key is not in `ours`."""
     known = {tuple(row.values()) for row in ours.select(KEYS[table]).to_pylist()}
-    return theirs.filter(
-        pa.array([tuple(row.values()) not in known for row in theirs.select(KEYS[table]).to_pylist()], pa.bool_())
-    )
+    keys = [tuple(row.values()) for row in theirs.select(KEYS[table]).to_pylist()]
+    return theirs.filter(pa.array([key not in known for key in keys], pa.bool_()))
 
 
 def _later_outcomes(theirs: pa.Table, ours: pa.Table) -> pa.Table:
@@ -147,12 +143,7 @@ def _whole_outcomes(
 ) -> Iterator[dict[str, Any]]:
     """Yield the outcomes whose measurements are complete, without the names of files and environments that are missing.
 
-    Args:
-        trials: rows of table `trials`.
-        measured: the steps with measurements, by trial key.
-        environments: the known environments.
-        files: the target's files.
-        merged: where trials that are left out are recorded.
+    `measured` are the measured steps by trial key, `files` those of the target; `merged` records the trials that are left out.
     """
     checkpoints = checkpoints_by_trial(files)
     for row in trials.to_pylist():

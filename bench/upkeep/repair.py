@@ -19,10 +19,7 @@ def reopen(plan: Plan, ledger: Ledger, store: Store) -> Iterator[str]:
     """Reopen the trials of a plan whose measurements or last checkpoint the store has lost. To be called before a run.
 
     A trial resumes from its last checkpoint if no measurement up to it is lost; otherwise it restarts, and its checkpoints are
-    set aside. On the same kind of machine the repeated measurements are equal to the lost ones.
-
-    Yields:
-        One line per reopened trial.
+    set aside. On the same kind of machine the repeated measurements are equal to the lost ones. Yields a line per trial.
     """
     trials = store.read("trials")
     if set(trials["environment"].dropna()) - set(store.read("environments")["environment"]):

@@ -8,9 +8,12 @@ target that the source covers.
 from collections.abc import Iterator
 from typing import Any
 
+import pandas as pd
+
 from bench.driver.ledger import Ledger
 from bench.store import Store, open_store
 from bench.store.references import StoredReferences, reference_path
+from bench.store.schema import Table
 from bench.store.trial_files import last_checkpoint
 from bench.sweeps.plan import Plan
 from trainers.common.errors import UserError
@@ -23,7 +26,6 @@ from trainers.domains import get
 #: A source's name, the key of its pretrain trial (None: its real images), and the targets: arguments of `measure`.
 Task = tuple[str, str | None, tuple[str, ...]]
 
-
 #: The figures that describe a domain by itself.
 FIGURES = ("diversity", "spacing")
 
@@ -31,8 +33,7 @@ FIGURES = ("diversity", "spacing")
 def unembedded(plan: Plan, store: Store) -> list[str]:
     """Return the domains of a plan whose reference or figures the store lacks."""
     identity, resolution = embedding_identity(plan.spec.evaluation.embedding), plan.spec.gan.resolution
-    rows = store.read("domains")
-    rows = rows[(rows["embedding"] == identity) & (rows["resolution"] == resolution)]
+    rows = _rows(plan, store, "domains")
     done = set(zip(rows["domain"], rows["figure"], strict=True))
     names = dict.fromkeys(trial.domain.name for trial in plan.trials)
     return [
@@ -45,9 +46,7 @@ def unembedded(plan: Plan, store: Store) -> list[str]:
 
 def missing(plan: Plan, ledger: Ledger, store: Store) -> list[Task]:
     """Return the tasks whose distances the store lacks."""
-    rows = store.read("distances")
-    identity = embedding_identity(plan.spec.evaluation.embedding)
-    rows = rows[(rows["embedding"] == identity) & (rows["resolution"] == plan.spec.gan.resolution)]
+    rows = _rows(plan, store, "distances")
     done = {
         (source, None if trial is None or trial != trial else trial, target, kind)  # a missing string may read as NaN
         for source, trial, target, kind in zip(rows["source"], rows["trial"], rows["target"], rows["kind"], strict=True)
@@ -96,17 +95,13 @@ def measure(
     store_uri: str, sweep: str, embedding_name: str, resolution: int, samples: int, source: str, key: str | None,
     targets: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Measure one source's distances to the targets and publish them, each with its interval.
+    """Measure one source's distances to the targets' reference splits and publish them, each with its interval.
 
     Args:
-        store_uri: the store.
-        sweep: the sweep's name.
-        embedding_name: the embedding.
         resolution: of the images, in pixels.
         samples: images to draw from a generator.
         source: the source's name. Its real images are those of the reference split, for a chain that of its last link.
         key: key of the pretrain trial whose generator is measured; None for the real images.
-        targets: the targets' names; their reference splits are compared.
 
     Raises:
         UserError: the trial has no checkpoint.
@@ -147,15 +142,20 @@ def measure(
 
 def between(plan: Plan, store: Store) -> list[dict[str, Any]]:
     """Return the distances between a plan's sources and targets: rows of table `distances` by target, in plan order."""
-    known = store.read("distances").drop(columns=["recorded_at", "sweep"])
-    identity = embedding_identity(plan.spec.evaluation.embedding)
-    known = known[(known["embedding"] == identity) & (known["resolution"] == plan.spec.gan.resolution)]
+    known = _rows(plan, store, "distances").drop(columns=["recorded_at", "sweep"])
     sources = {name: i for i, name in enumerate(dict.fromkeys(trial.as_source.name for trial in _sources(plan)))}
     targets = {trial.domain.name for trial in plan.of_kind("adapt")}
     rows: list[Any] = known.astype(object).where(known.notna(), None).to_dict("records")
     kinds = [metric.name for metric in distances()]
     chosen = [row for row in rows if row["source"] in sources and row["target"] in targets and row["kind"] in kinds]
     return sorted(chosen, key=lambda row: (row["target"], row["trial"] or "", sources[row["source"]], kinds.index(row["kind"])))
+
+
+def _rows(plan: Plan, store: Store, table: Table) -> pd.DataFrame:
+    """Return the rows of a table in a plan's embedding and resolution."""
+    rows = store.read(table)
+    identity = embedding_identity(plan.spec.evaluation.embedding)
+    return rows[(rows["embedding"] == identity) & (rows["resolution"] == plan.spec.gan.resolution)]
 
 
 def _prepare(store_uri: str) -> Store:
