@@ -16,12 +16,7 @@ from analysis.statistics import analyse
 
 
 def render(frames: Frames, replayed: pd.DataFrame | None = None) -> str:
-    """Return the report of `frames` in Markdown.
-
-    Args:
-        frames: the store's contents.
-        replayed: what stopping would have saved in cells where no trial was stopped, see `panels.stopping`; None for nothing.
-    """
+    """Return the report of `frames` in Markdown; `replayed` as in `Report`."""
     report = Report(frames, [analyse(frames, embedding) for embedding in frames.embeddings], replayed)
     names, counts = sections.meta(report)
     parts = [f"# {sections.TITLE}", f"Sweep {escape(names)}: {counts}." if names else f"{counts}."]

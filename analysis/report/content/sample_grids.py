@@ -78,13 +78,7 @@ def embed(cells: Sequence[Wall], album: Album) -> tuple[list[Wall], int]:
 
 
 def blocks(embedded: Sequence[Wall], left_out: int, compressed: bool) -> Iterator[Block]:
-    """Yield the walls, and how their grids differ from those of the store.
-
-    Args:
-        embedded: see `embed`.
-        left_out: grids that are not in the page.
-        compressed: whether those in the page are compressed.
-    """
+    """Yield the walls from `embed`, and how their grids differ from those of the store."""
     for wall in embedded:
         rows: list[Block] = [Heading(wall.cell_label)]
         for heading, grids in wall.rows:

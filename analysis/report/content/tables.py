@@ -5,16 +5,13 @@ from typing import Any
 
 from analysis.frames import records
 from analysis.report.blocks import Block, Column, Fold, Group, Heading, Report, Row, Span, Table, Text, marked, numbers
-from analysis.report.content import panels
+from analysis.report.content import answers, panels
 from analysis.statistics import Analysis
 from analysis.transfer.strategies import BEHIND
 from analysis.words import counted, number, predictor, probability, saved, saved_interval, signed, start, times
 from trainers.config.metrics import metrics
 
 NONE, _INTERVAL, _P = "–", "95 % interval", "p, corrected"
-
-#: With more cells than this, the table of each is folded.
-_UNFOLDED = 4
 
 
 def ranking(_: Report, analysis: Analysis) -> Iterator[Block]:
@@ -148,7 +145,7 @@ def strategies(_: Report, analysis: Analysis) -> Iterator[Block]:
         lines = [Row([str(name), *(texts.get((name, source), NONE) for source in heads)], {"strategy": name}) for name in order]
         label = str(group["cell_label"].iloc[0])
         table = Table(f"Strategies, {label}", [Column("Strategy"), *heads.values()], lines, style="strategies")
-        titled: list[Block] = [Fold(label, [table], level=4)] if len(cells) > _UNFOLDED else [Heading(label), table]
+        titled: list[Block] = [Fold(label, [table], level=4)] if len(cells) > answers.UNFOLDED else [Heading(label), table]
         yield Group("table", titled, {"cell_label": label})
 
 

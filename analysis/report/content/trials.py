@@ -42,10 +42,7 @@ def table(report: Report) -> Iterator[Block]:
         "FID and KID are those of the last step measured; values of stopped and finished trials are not comparable.",
     )
     if planned > len(report.trials):
-        text = (
-            *text,
-            f" These are {len(report.trials):,} of {planned:,} trials: all are in the file trials.csv of the HTML page.",
-        )
+        text += (f" These are {len(report.trials):,} of {planned:,} trials: all are in the file trials.csv of the HTML page.",)
     yield Paragraph(text)
     values = [f"{metric} {name}" if several else metric for name in report.frames.embeddings for metric in ("FID", "KID")]
     errors = any(row["error"] for row in report.trials)
@@ -107,11 +104,7 @@ def view(report: Report) -> Iterator[Block]:
 
 
 def details(frames: Frames, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the details of trials, ready for JSON.
-
-    Args:
-        frames: the store's contents.
-        rows: rows of `Frames.trials`, in the order in which to list them.
+    """Return the details of trials (`rows` of `Frames.trials`, in the order in which to list them), ready for JSON.
 
     Returns:
         `trials`, each with its `key`; `values`, the parts of configs, which trials refer to by index; `environments`, by name;
@@ -154,13 +147,8 @@ class Grids:
 def grids(rows: Sequence[dict[str, Any]], store: Store, elsewhere: set[str], budget: int) -> Grids:
     """Return the last grids of trials, and their real images.
 
-    If not all fit, one seed of every method comes before a second seed of any.
-
-    Args:
-        rows: as for `details`.
-        store: where to read the grids.
-        elsewhere: paths of grids that the page contains already.
-        budget: bytes.
+    If not all fit into `budget` bytes, one seed of every method comes before a second seed of any. Grids at the paths
+    `elsewhere` are in the page already.
     """
     real = {row["real_samples"]: None for row in rows if row["real_samples"]}
     samples = [row["samples"] for row in sorted(rows, key=lambda row: row["seed"]) if row["samples"]]
