@@ -55,9 +55,8 @@ def _text(text: Text, first: bool = True) -> str:
     if style == "screen":
         return ""
     mark = "**" if style == "b" else ""
-    escaped = (
-        escape(words) if first else escape(f"x{words}")[1:]
-    )  # a later span does not begin a line, but may begin with a space
+    # A later span does not begin a line, but may begin with a space.
+    escaped = escape(words) if first else escape(f"x{words}")[1:]
     return f"{mark}{escaped}{mark}{' ' * words.endswith(' ')}"
 
 

@@ -82,7 +82,7 @@ def answers(analysis: Analysis, trials: pd.DataFrame) -> list[Answer]:
         methods = records(group)
         transfers = [row for row in methods if row["strategy"] != SCRATCH]
         details = [
-            *(_first_rung(analysis, cell, transfers[0]) + _saved(analysis, transfers[0]) if transfers else []),
+            *(_first_rung(analysis, transfers[0]) + _saved(analysis, transfers[0]) if transfers else []),
             *_nearest(analysis, cell, transfers),
             *_beaten(analysis, cell),
             *_kid(analysis, cell, methods[0]),
@@ -149,10 +149,8 @@ def _fids(curves: pd.DataFrame, row: Row) -> pd.DataFrame:
     return rows
 
 
-def _first_rung(analysis: Analysis, cell: Any, best: Row) -> list[str]:
-    gains = analysis.gains
-    of_method = (gains["cell"] == cell) & (gains["strategy"] == best["strategy"]) & (gains["source"] == best["source"])
-    rows = gains[of_method & (gains["at"] == "first")]
+def _first_rung(analysis: Analysis, best: Row) -> list[str]:
+    rows = _rows_of(analysis.gains[analysis.gains["at"] == "first"], best, ["cell", "strategy", "source"])
     if len(rows) == 0 or best["step"] == rows["step"].iloc[0]:
         return []
     ours, theirs = rows["value"].mean(), rows["scratch"].mean()
@@ -165,13 +163,13 @@ def _first_rung(analysis: Analysis, cell: Any, best: Row) -> list[str]:
 def _saved(analysis: Analysis, best: Row) -> list[str]:
     """Return the factors in images and in steps that scratch needs to be as good as the best transfer."""
     lines = []
-    for row in _rows_of(analysis.multipliers, best, ["family", "size", "strategy", "source"]):
+    for row in records(_rows_of(analysis.multipliers, best, ["family", "size", "strategy", "source"])):
         images = f"{row['equivalent']:,.0f} images" + (" or more" if row["bound"] == "at least" else "")
         images += " or fewer" if row["bound"] == "at most" else ""
         lines.append(
             f"As good as scratch with {images}: a data multiplier of {saved(row)}{_interval(row)}, at step {row['step']:,}."
         )
-    for row in _rows_of(analysis.speed_ups, best, ["cell", "strategy", "source"]):
+    for row in records(_rows_of(analysis.speed_ups, best, ["cell", "strategy", "source"])):
         when = {"": "was reached by", "at least": "was reached by the first rung,"}.get(row["bound"], "was not reached by")
         lines.append(
             f"Scratch's best FID, at step {row['scratch_step']:,}, {when} step {row['step']:,.0f}: "
@@ -180,8 +178,8 @@ def _saved(analysis: Analysis, best: Row) -> list[str]:
     return lines
 
 
-def _rows_of(table: pd.DataFrame, best: Row, names: list[str]) -> list[Row]:
-    return records(table[pd.DataFrame({name: table[name] == best[name] for name in names}).all(axis=1)])
+def _rows_of(table: pd.DataFrame, best: Row, names: list[str]) -> pd.DataFrame:
+    return table[pd.DataFrame({name: table[name] == best[name] for name in names}).all(axis=1)]
 
 
 def _interval(row: Row) -> str:

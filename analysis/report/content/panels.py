@@ -142,11 +142,9 @@ def heat_maps(report: Report, analysis: Analysis) -> Iterator[Block]:
             )
             means["censored"] &= at == "matched"
             figure = figures.heat_map(means, limit, cells=cells, sources=sources)
-            steps = (
-                f"step {rows['step'].min():,}"
-                if rows["step"].nunique() == 1
-                else "steps differ; @ precedes the step at which a trial was stopped"
-            )
+            steps = f"step {rows['step'].min():,}"
+            if rows["step"].nunique() > 1:
+                steps = "steps differ; @ precedes the step at which a trial was stopped"
             caption = f"FID from scratch / FID of transfer; {steps}."
             panels.append(Panel.of(f"{strategy}, {title}", caption, figure, min_width=width))
     if panels:
@@ -192,15 +190,11 @@ def stopping(replayed: pd.DataFrame) -> Figures:
     `replayed` has a row per share kept at a rung: `keep`, `cells`, `saved`, `same_winner` and `source_order`.
     """
     half = min(records(replayed), key=lambda row: abs(row["keep"] - 0.5))
-    order = (
-        ""
-        if half["source_order"] is None
-        else f" and a rank correlation of the sources' order of {signed(half['source_order'])}"
-    )
+    rho = half["source_order"]
+    order = "" if rho is None else f" and a rank correlation of the sources' order of {signed(rho)}"
     caption = (
         f"Keeping {half['keep']:g} of the methods at each rung would have saved {half['saved']:.0%} of the steps, with the "
-        f"same winner in {half['same_winner']} of {half['cells']} cells{order}. "
-        "Labels: the share kept."
+        f"same winner in {half['same_winner']} of {half['cells']} cells{order}. Labels: the share kept."
     )
     return Figures([Panel.of("Saved against unchanged", caption, figures.stopping_audit(replayed))])
 

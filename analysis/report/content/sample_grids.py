@@ -89,10 +89,8 @@ def blocks(embedded: Sequence[Wall], left_out: int, compressed: bool) -> Iterato
     elif compressed:
         yield Paragraph("The grids are compressed in this page; the store has the originals.", "small")
     if left_out:
-        lacking = (
-            f"{counted(left_out, 'grid is', 'grids are')} not in this page: missing in the store, or omitted to limit its size."
-        )
-        yield Paragraph(lacking, "small")
+        lacking = counted(left_out, "grid is", "grids are")
+        yield Paragraph(f"{lacking} not in this page: missing in the store, or omitted to limit its size.", "small")
 
 
 def _heading(step: int, last: dict[str, int]) -> str:

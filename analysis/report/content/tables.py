@@ -46,10 +46,7 @@ def savings(_: Report, analysis: Analysis) -> Iterator[Block]:
     ]  # fmt: skip
     yield from _table(
         "What a pre-trained start saves", columns,
-        [
-            Row([row[name] for name in ("cell_label", "name", *_OF_IMAGES, *_OF_STEPS)], row)
-            for row in savings_rows(analysis)
-        ],
+        [Row([row[name] for name in ("cell_label", "name", *_OF_IMAGES, *_OF_STEPS)], row) for row in savings_rows(analysis)],
         "The data multiplier is read off scratch's FID by number of images, at one step that all trials reached, by linear "
         "interpolation between scratch's sizes on logarithmic axes. It is not extrapolated: beyond these sizes it is a bound. "
         "The speed-up compares the first steps at which each has scratch's best FID. Below 1× a pre-trained start is worse "
@@ -205,13 +202,8 @@ def _predictors(rows: Sequence[dict[str, Any]]) -> Iterator[Block]:
         return
     first = rows[0]
     fewest, most = first["least"], first["most"]
-    interval = (
-        f"The interval is by bootstrap over {first['over']}"
-        if first["over"]
-        else ("The interval is by bootstrap over targets; one target with one seed gives none")
-    )
-    if first["over"] == "seeds":
-        interval += " and holds for this target alone"
+    over = first["over"] or "targets; one target with one seed gives none"
+    interval = f"The interval is by bootstrap over {over}" + (" and holds for this target alone" if over == "seeds" else "")
     yield from _titled(
         "Which distance predicts transfer best",
         [

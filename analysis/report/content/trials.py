@@ -125,7 +125,7 @@ def details(frames: Frames, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             or (_IMPORTED if row["status"] == "done" and row["steps"] == 0 else _REASONS.get(row["status"])),
         }
         fields |= {name: row[name] for name in ("steps", "budget", "cell", "parent", "sweep", "environment", "samples")}
-        fields |= {"real": row["real_samples"], "cost": _cost(row), "config": config, "curves": curves[row["key"]]}
+        fields |= {"real": row["real_samples"], "cost": _cost(row), "config": config, "curves": curves.get(row["key"], {})}
         trials.append({name: value for name, value in fields.items() if value is not None})
     environments = {
         row["environment"]: [list(pair) for pair in flatten(row["details"])] for row in records(frames.environments)
@@ -168,10 +168,7 @@ def _curves(frames: Frames, keys: set[str]) -> dict[str, dict[str, Any]]:
     for trial, embedding, metric, step, value in zip(*(rows[name].tolist() for name in rows), strict=True):
         finite = abs(value) < float("inf")  # NaN is not
         values[trial].setdefault(embedding, {}).setdefault(metric, {})[step] = float(f"{value:.4g}") if finite else None
-    return defaultdict(
-        dict,
-        {trial: {name: _by_step(metrics) for name, metrics in embeddings.items()} for trial, embeddings in values.items()},
-    )
+    return {trial: {name: _by_step(metrics) for name, metrics in embeddings.items()} for trial, embeddings in values.items()}
 
 
 def _by_step(metrics: dict[str, dict[int, float | None]]) -> dict[str, Any]:
@@ -188,14 +185,12 @@ def _name(row: dict[str, Any]) -> str:
 
 def _cost(row: dict[str, Any]) -> str | None:
     """Return a trial's time, speed and memory, in words."""
-    words = []
-    if row["seconds"] is not None:
-        words.append(f"{row['seconds']:,.1f} s with evaluation")
-    if row["images_per_second"] is not None:
-        words.append(f"{row['images_per_second']:,.0f} images/s in training")
-    if row["peak_memory_mib"] is not None:
-        words.append(f"{row['peak_memory_mib']:,.0f} MiB at most")
-    return ", ".join(words) or None
+    formats = {
+        "seconds": "{:,.1f} s with evaluation",
+        "images_per_second": "{:,.0f} images/s in training",
+        "peak_memory_mib": "{:,.0f} MiB at most",
+    }
+    return ", ".join(text.format(row[name]) for name, text in formats.items() if row[name] is not None) or None
 
 
 def flatten(details: dict[str, Any]) -> Iterable[tuple[str, str]]:
