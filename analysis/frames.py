@@ -73,11 +73,7 @@ class Frames:
 
 
 def load(store: Store, sweep: str | None = None) -> Frames:
-    """Read a store into frames.
-
-    Args:
-        store: the store.
-        sweep: load only the trials that this sweep planned or ran, and the distances between their domains; None loads all.
+    """Read a store into frames: all of it, or what a sweep planned or ran, with the distances between its domains.
 
     Raises:
         UserError: the store has no such sweep.

@@ -12,41 +12,31 @@ from analysis.transfer import transferability as tf
 
 @dataclass(frozen=True)
 class Analysis:
-    """All statistics in one embedding. Values in different embeddings are not comparable."""
+    """All statistics in one embedding. Values in different embeddings are not comparable.
+
+    `analyse` shows which function computes each table; one with too few trials for its statistic is empty.
+    """
 
     embedding: str
     curves: pd.DataFrame
     gains: pd.DataFrame
     """`transfer_gain` with `distance` (NaN if unknown)."""
     ranked: pd.DataFrame
-    """`ranking` by FID."""
     ranked_by_kid: pd.DataFrame
     nearest: pd.DataFrame
     correlations: pd.DataFrame
-    """`distance_correlation` at the common step, with distances from the source's real images (`rho`) and from samples of its
-    generator (`rho_generator`)."""
+    """`distance_correlation`, from the source's real images (`rho`) and from samples of its generator (`rho_generator`)."""
     by_class: pd.DataFrame
-    """`classes.class_fid`; empty without conditional trials."""
     predictors: pd.DataFrame
-    """`predictors.compare_predictors`; empty if no group has three sources."""
     quality: pd.DataFrame
-    """`quality.metrics_of_best`."""
     multipliers: pd.DataFrame
-    """`savings.data_multiplier`; empty if scratch has fewer than two sizes."""
     speed_ups: pd.DataFrame
-    """`savings.speed_up`."""
     significance: pd.DataFrame
-    """`significance.t_tests`."""
     strategies: pd.DataFrame
-    """`strategies.strategy_ranking`; empty if no source of a cell has two strategies."""
     sources: pd.DataFrame
-    """`sources.over_targets`; empty if no cell has two sources."""
     advice: pd.DataFrame
-    """`recommender.evaluate`; empty with fewer than three targets."""
     drivers: pd.DataFrame
-    """`mixed_model.covariate_effects`; empty with too few sources or targets."""
     knobs: pd.DataFrame
-    """`knobs.knob_effects`; empty if no sources are one domain at different knob settings."""
 
 
 def analyse(frames: Frames, embedding: str) -> Analysis:

@@ -19,7 +19,6 @@ def fid_by_size(
 
     Args:
         rows: one row per (strategy, size): `value`, `note` (the hover text) and, if it has one source, `source_label`.
-        style: colours.
         span: minimum and maximum FID of the axis, shared by figures side by side.
         saved: one row per multiplier to draw: `strategy`, `source_label`, `size`, `value`, `bound`, `equivalent` and `words`
             (the hover text).

@@ -12,10 +12,8 @@ from analysis.figures.style import NEUTRAL, Style, about, blank, escape, ratio, 
 def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
     """Draw the gain against the distance between source and target, with a least-squares line per strategy.
 
-    Args:
-        points: one row per (source, target, strategy): `distance`, `gain` (log2 ratio), `name` (the label, drawn once per
-            distance), `source_label`, `target_label`, `size`.
-        style: colours and symbols.
+    `points` has a row per (source, target, strategy): `distance`, `gain` (log2 ratio), `name` (the label, drawn once per
+    distance), `source_label`, `target_label`, `size`.
     """
     figure = blank(height=360)
     low, high = points["distance"].min(), points["distance"].max()

@@ -24,7 +24,6 @@ def heat_map(gains: pd.DataFrame, limit: float, *, cells: pd.DataFrame, sources:
             `censored` (bool) and `seeds`.
         limit: the absolute gain at which the colour scale ends.
         cells: all rows from top to bottom, shared by figures side by side: `cell_label`, `target_label`, `size`.
-        sources: labels of all columns.
     """
     columns = [escape(source).replace(" ", "<br>") for source in sources]
     lines = max(column.count("<br>") for column in columns)
@@ -73,8 +72,7 @@ def _cell_hover(row: dict[Any, Any]) -> str:
 def fid_by_class(rows: pd.DataFrame) -> go.Figure:
     """Draw FID by class as numbers: a row per method, a column per class; blue where it is lower than scratch's.
 
-    Args:
-        rows: of one cell, in display order: `strategy`, `source_label`, `class`, `value`, `step`.
+    `rows` of one cell, in display order, have `strategy`, `source_label`, `class` and `value`.
     """
     rows = rows.assign(source_label=rows["source_label"].fillna(""))
     methods = list(dict.fromkeys(zip(rows["strategy"], rows["source_label"], strict=True)))

@@ -19,12 +19,7 @@ def learning_curves(curves: pd.DataFrame, style: Style, metric: str = "fid") -> 
     Rungs are equally spaced on the step axis: they are spaced geometrically, and a logarithmic axis has no step 0. Each method
     (strategy and source) is a thick line, the mean over seeds at the steps that all of them reached. With several seeds a band
     spans their minimum and maximum, and each seed is a thin line. A mark ends the curve of a trial that ended before its
-    budget.
-
-    Args:
-        curves: rows of `Frames.curves` of one cell and one embedding.
-        style: colours and symbols.
-        metric: ``fid`` or ``kid``; positive values that span more than a factor of three get a logarithmic axis.
+    budget. Positive values that span more than a factor of three get a logarithmic axis. All curves have one embedding.
     """
     figure = blank(height=380)
     rows = curves[(curves["metric"] == metric) & np.isfinite(curves["value"])]

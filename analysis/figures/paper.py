@@ -16,10 +16,7 @@ _SYMBOLS = ("circle-open", "square-open", "diamond-open", "triangle-up-open")
 def gain_by_size(rows: pd.DataFrame, paper: pd.DataFrame, style: Style) -> go.Figure:
     """Draw the gain against the number of training images: one line per strategy, in front of the paper's.
 
-    Args:
-        rows: one row per (strategy, size): `gain` (log2 ratio), `source_label`, `target_label`.
-        paper: the paper's `size` and `gain`.
-        style: colours.
+    `rows` has a row per (strategy, size): `gain` (log2 ratio), `source_label`, `target_label`. `paper` has `size` and `gain`.
     """
     figure = blank(height=320)
     texts = [f"{PAPER}, {size:,} images: {ratio(gain)}" for size, gain in zip(paper["size"], paper["gain"], strict=True)]
@@ -53,8 +50,7 @@ def gain_by_size(rows: pd.DataFrame, paper: pd.DataFrame, style: Style) -> go.Fi
 def paper_gain_by_distance(points: pd.DataFrame) -> go.Figure:
     """Draw the paper's gain against distance: one line per target, from its nearest to its farthest source.
 
-    Args:
-        points: one row per source and target: `source`, `target`, `distance`, `gain` (log2 ratio).
+    `points` has a row per source and target: `source`, `target`, `distance`, `gain` (log2 ratio).
     """
     figure = blank(height=360)
     for symbol, (target, rows) in zip(_SYMBOLS, points.sort_values("distance").groupby("target"), strict=True):

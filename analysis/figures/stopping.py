@@ -9,8 +9,7 @@ from analysis.figures.style import NEUTRAL, blank
 def stopping_audit(rows: pd.DataFrame) -> go.Figure:
     """Draw the share of cells with an unchanged winner against the share of steps saved, labelled with the share kept.
 
-    Args:
-        rows: one row per share kept at a rung: `keep`, `cells`, `same_winner` (number of cells) and `saved` (0 to 1).
+    `rows` has a row per share kept at a rung: `keep`, `cells`, `same_winner` (number of cells) and `saved` (0 to 1).
     """
     figure = blank(height=300)
     rows = rows.sort_values("saved")

@@ -37,9 +37,6 @@ def evidence(frames: Frames) -> Evidence:
     A part has one embedding, one resolution, and either conditional or unconditional trials. The part with the most targets is
     taken; of several, an unconditional one is preferred, then the one with the most results.
 
-    Args:
-        frames: the store.
-
     Raises:
         UserError: the store has no transfer that can be compared with training from scratch.
     """
@@ -70,14 +67,7 @@ def at_size(results: Evidence, size: int) -> Evidence:
 
 
 def doubts(results: Evidence, ranked: pd.DataFrame, target: str, unmeasured: Sequence[str]) -> list[str]:
-    """Return the limitations of a recommendation, as sentences.
-
-    Args:
-        results: its evidence.
-        ranked: `recommender.ranked`.
-        target: the new target's name.
-        unmeasured: reasons why distances could not be measured.
-    """
+    """Return the limitations of a recommendation, as sentences, after the reasons why distances are `unmeasured`."""
     lines = list(unmeasured)
     targets = sorted(results.gains["target"].unique())
     if len(targets) < recommender.FEWEST_TARGETS:

@@ -44,10 +44,7 @@ def parse(source: str) -> dict[str, float | str] | None:
 
 
 def knob_effects(gains: pd.DataFrame) -> pd.DataFrame:
-    """Return the effects of the knobs on the gain at the cell's common step, per cell and strategy.
-
-    Args:
-        gains: `transferability.transfer_gain` in one embedding.
+    """Return the effects of the knobs on the gain at the cell's common step, per cell and strategy, in one embedding.
 
     Returns:
         One row per cell, strategy and estimable effect of `EFFECTS`: `value`, the change of log2 gain, with its 95 % interval

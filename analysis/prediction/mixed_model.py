@@ -35,12 +35,7 @@ def covariate_effects(gains: pd.DataFrame, domain_statistics: pd.DataFrame, tria
     All covariates are log2, so effects are gains per doubling. Signs are chosen so that nearer, denser, more diverse and more
     images are positive. A covariate that varies mainly between sources has only as many observations as there are sources; its
     degrees of freedom are counted accordingly (containment method). With too few sources for all of these covariates only
-    distance is fitted.
-
-    Args:
-        gains: `transferability.transfer_gain` in one embedding, with `distance` (NaN if unknown).
-        domain_statistics: `Frames.domain_statistics`.
-        trials: `Frames.trials`, for the number of images that each source was pre-trained on.
+    distance is fitted. The gains have one embedding, and `distance` (NaN if unknown).
 
     Returns:
         One row per strategy and estimable covariate: `value` (log2) with its 95 % interval `low` to `high`, `p`, `p_holm`
@@ -97,12 +92,10 @@ def _points(gains: pd.DataFrame, domain_statistics: pd.DataFrame, trials: pd.Dat
 
 
 def fit(y: np.ndarray, fixed: np.ndarray, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fit a linear model with random intercepts by restricted maximum likelihood.
+    """Fit a linear model of y (N,) with random intercepts by restricted maximum likelihood.
 
-    Args:
-        y: (N,).
-        fixed: the design matrix of the fixed effects, (N, K), of full column rank.
-        groups: per random effect, the group of each observation as an integer from 0, (N,); effects may be crossed.
+    `fixed` (N, K) is the design matrix of the fixed effects, of full column rank. `groups` has, per random effect, the group of
+    each observation as an integer from 0, (N,); effects may be crossed.
 
     Returns:
         Fixed effects (K,), their standard errors (K,), and the variances of the random effects followed by that of the noise.

@@ -21,11 +21,7 @@ def compare_predictors(gains: pd.DataFrame, distances: pd.DataFrame) -> pd.DataF
     A group is one cell and strategy with at least three sources, at the cell's common step; within it Spearman's rank
     correlation of nearness with gain is computed. Groups of one target share their sources and are not independent. Intervals
     are therefore from a bootstrap over whole targets, or with one target over seeds (`over`; they then hold for that target
-    only), and p-values from permuting each target's sources.
-
-    Args:
-        gains: `transferability.transfer_gain` in one embedding.
-        distances: `Frames.distances`.
+    only), and p-values from permuting each target's sources. All gains have one embedding.
 
     Returns:
         One row per kind and `via` (``real`` images of the source, or samples of its ``generator``) with values: `rho`, the mean

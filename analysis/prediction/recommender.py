@@ -8,8 +8,7 @@ expectation 0. Estimates that few data would overstate are shrunk:
 * the slope by ``1 - variance / slope**2``, not below 0 (James & Stein 1961). Its variance is clustered by source (Liang & Zeger
   1986), as sources, not points, are independent. With fewer than three sources the slope is 0.
 * the source effects towards 0, and so predictions towards the strategy's mean gain, by the variances between and within
-sources,
-  estimated from moments (Henderson 1953).
+  sources, estimated from moments (Henderson 1953).
 
 The 95 % interval of a prediction is from **leave-one-target-out** cross-validation: the root mean square of the prediction
 errors times the quantile of Student's t with one degree of freedom fewer than there are targets is the margin, the same for all
@@ -50,15 +49,12 @@ CHOOSERS = {
 
 
 def observed(gains: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the data that the recommender is fitted to: one row per strategy, target and source.
-
-    Args:
-        gains: `transferability.transfer_gain` in one embedding, with `distance` (NaN if unknown).
-        trials: `Frames.trials`, for the number of images that each source was pre-trained on.
+    """Return the data that the recommender is fitted to, in one embedding: one row per strategy, target and source.
 
     Returns:
         Mean `gain` (log2) at the cells' common step, over seeds and then cells; `distance` (FID of the real images) and
-        `images` of the source, NaN if unknown; and the numbers of `cells`, `seeds` (maximum over cells) and `trials`.
+        `images` that the source was trained on, NaN if unknown; and the numbers of `cells`, `seeds` (maximum over cells) and
+        `trials`.
     """
     rows = tf.points(gains)
     if len(rows) == 0:
@@ -74,9 +70,7 @@ def observed(gains: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
 def ranked(points: pd.DataFrame, distances: Mapping[str, float]) -> pd.DataFrame:
     """Return every source and strategy with its predicted gain on a new target, the highest first.
 
-    Args:
-        points: `observed`.
-        distances: FID from each source's real images to the new target's, by source; a missing source gets average nearness.
+    `distances` are FIDs from each source's real images to the new target's; a missing source gets average nearness.
 
     Returns:
         Predicted `gain` (log2 of scratch's FID over this one's) with its 95 % interval `low` to `high`, NaN with fewer than
@@ -113,9 +107,6 @@ def evaluate(points: pd.DataFrame) -> pd.DataFrame:
     The regret of a choice is the gain (log2) of the target's best source and strategy minus that of the chosen pair. Rules that
     choose only a source use the strategy with the highest mean gain over the other targets. Ties count with their mean.
 
-    Args:
-        points: `observed`.
-
     Returns:
         One row per rule of `CHOOSERS` that applies to every target: its mean `regret` (log2) with Student's 95 % interval `low`
         to `high` over targets; `best_in`, the number of `targets` where it chose the best. Empty below `FEWEST_TARGETS`
@@ -142,11 +133,8 @@ def evaluate(points: pd.DataFrame) -> pd.DataFrame:
 def _regrets(tried: pd.DataFrame, means: "pd.Series[float]", tables: "Mapping[str, _Table]", target: str) -> dict[str, float]:
     """Return the regret on one target of each rule that applies to it.
 
-    Args:
-        tried: the target's points by strategy and source.
-        means: mean gain on the other targets, by strategy.
-        tables: the gains of all targets, by strategy.
-        target: the target, left out of the fits.
+    `tried` are the target's points by strategy and source, and `means` the mean gains on the other targets. The target is left
+    out of the fits to `tables`.
     """
     gain = tried["gain"].astype(float)
     informed: dict[tuple[str, str], float] = {}

@@ -20,10 +20,8 @@ def interval(estimate: float, draws: np.ndarray, clusters: int) -> tuple[float, 
     (Hesterberg 2015, "What teachers should know about the bootstrap", 4.4). The interval is symmetric on Fisher's scale
     (artanh), as the distribution of a correlation near 1 is skewed.
 
-    Args:
-        estimate: the correlation over all clusters.
-        draws: (D,), NaN for draws without a defined correlation.
-        clusters: n; with fewer than two the interval is NaN.
+    `estimate` is the correlation over all clusters; `draws` (D,) are NaN without a defined correlation. With fewer than two
+    clusters the interval is NaN.
     """
     finite = draws[np.isfinite(draws)]
     spread = finite.std() if clusters > 1 and len(finite) > 1 else 0.0
@@ -35,15 +33,9 @@ def interval(estimate: float, draws: np.ndarray, clusters: int) -> tuple[float, 
 
 
 def weighted_spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlation of repeated points, for several vectors of counts.
+    """Return Spearman's rank correlation (D,) of x and y (N,) with each point repeated by its count in `weights` (D, N).
 
-    Args:
-        x: (N,).
-        y: (N,).
-        weights: (D, N), the count of each point.
-
-    Returns:
-        (D,), NaN if either variable is constant over the points counted.
+    It is NaN if either variable is constant over the points counted.
     """
     a, b = _weighted_ranks(x, weights), _weighted_ranks(y, weights)
     total = weights.sum(axis=1, keepdims=True)
@@ -65,15 +57,7 @@ def _weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def row_spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlation of each row of `x` with each row of `y`, 0 if either row is constant.
-
-    Args:
-        x: (D, S).
-        y: (G, S).
-
-    Returns:
-        (D, G).
-    """
+    """Return Spearman's rank correlations (D, G) of the rows of x (D, S) with those of y (G, S), 0 if a row is constant."""
     correlations: np.ndarray = _standard_ranks(x) @ _standard_ranks(y).T
     return correlations
 
@@ -87,21 +71,19 @@ def _standard_ranks(rows: np.ndarray) -> np.ndarray:
     return standard
 
 
-def permutation_p(blocks: list[tuple[np.ndarray, np.ndarray]], draws: int = DRAWS) -> float:
+def permutation_p(blocks: list[tuple[np.ndarray, np.ndarray]]) -> float:
     """Return the two-sided p-value of the mean within-group rank correlation under the null hypothesis of no association.
 
     Under the null hypothesis the sources of a target are exchangeable. Nearness is therefore permuted within each block, in the
     same way for all its groups, as they share the sources. Valid for any number of sources (Phipson & Smyth 2010), though with
     few of them p cannot be small.
 
-    Args:
-        blocks: per target, nearness (S,) and the gains (G, S) of its groups; NaN if a group lacks a source.
-        draws: number of permutations.
+    A block is the nearness (S,) of one target's sources and the gains (G, S) of its groups; NaN if a group lacks a source.
     """
     random = np.random.default_rng(_SEED)
-    total, groups = np.zeros(draws + 1), 0
+    total, groups = np.zeros(DRAWS + 1), 0
     for nearness, gains in blocks:
-        order = np.argsort(random.random((draws, len(nearness))), axis=1)
+        order = np.argsort(random.random((DRAWS, len(nearness))), axis=1)
         permuted = np.vstack([nearness, nearness[order]])
         present = np.isfinite(gains)
         for pattern in np.unique(present, axis=0):

@@ -33,14 +33,13 @@ def in_script(data: Any) -> Markup:
 
 @dataclass(frozen=True)
 class Span:
-    """Text that is set apart: emphasised, code, a trial's status, or a link (within the page, or to a file that it saves)."""
+    """Text that is set apart: emphasised, code, a trial's status, or a link (within the page, or to a `file` that it saves)."""
 
     text: str
     style: Literal["", "b", "i", "code", "zero", "status", "error", "screen"] = "code"
     """`zero` is a count of 0; `screen` is left out on paper and in Markdown."""
     href: str = ""
     file: str = ""
-    """Name of the file that the link saves."""
 
 
 Text = str | Span | tuple[str | Span, ...]
@@ -133,17 +132,15 @@ class Table:
     note: Text = ""
     sortable: bool = False
     style: str = ""
-    """Its class in the page."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure with its title and caption; Markdown leaves figures out."""
+    """A figure, as plotly's JSON, with its title and caption; Markdown leaves figures out."""
 
     title: str
     caption: str
     figure: Markup
-    """Plotly's JSON, safe within a script element."""
     min_width: int = 0
     """Pixels; a narrower screen scrolls the figure sideways."""
     subject: Subject = field(default_factory=dict)
@@ -190,10 +187,9 @@ class Images:
 
 @dataclass(frozen=True)
 class TrialView:
-    """The place where the page lays out the trial that is chosen; Markdown leaves it out."""
+    """The place where `trial.js` lays out the trial that is chosen, and the JSON that it reads; Markdown leaves it out."""
 
     details: Markup
-    """What `trial.js` reads: JSON, safe within a script element."""
 
 
 @dataclass(frozen=True)

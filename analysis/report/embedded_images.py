@@ -24,13 +24,9 @@ class Album:
     """The grids of a page, by path."""
 
     def __init__(self, store: Store, wanted: Sequence[str], budget: int, forms: Sequence[Form] = FORMS) -> None:
-        """Embed all grids in the first of `forms` in which they fit into `budget`, or in the last as many as fit.
+        """Embed all grids in the first of `forms` in which they fit into `budget` bytes, or in the last as many as fit.
 
-        Args:
-            store: where to read the grids; missing files and files that are no images are left out.
-            wanted: paths; one that is in the page twice counts twice.
-            budget: bytes of data URIs.
-            forms: best quality first.
+        Missing files and files that are no images are left out. A path that is `wanted` twice counts twice.
         """
         self._uris: dict[str, str] = {}
         times = Counter(wanted)
@@ -82,12 +78,9 @@ def _uri(data: bytes, form: Form) -> str:
 
 
 def at_step(path: str, last: int, step: int) -> str | None:
-    """Return the path of a trial's grid at a step; None if the store keeps only the last grid.
+    """Return the path of a trial's grid at `step`, from that of its grid at step `last`; None if the store keeps only that one.
 
-    Args:
-        path: the trial's last grid; its name has the step if the store keeps all grids.
-        last: the step of that grid.
-        step: the step of the grid to return.
+    The name of a grid contains its step if the store keeps all grids.
     """
     if step == last:
         return path

@@ -16,12 +16,7 @@ from analysis.statistics import analyse
 
 
 def render(frames: Frames, replayed: pd.DataFrame | None = None) -> str:
-    """Return the report of `frames` in Markdown.
-
-    Args:
-        frames: the store's contents.
-        replayed: what stopping would have saved in cells where no trial was stopped, see `panels.stopping`; None for nothing.
-    """
+    """Return the report of `frames` in Markdown; `replayed` as in `Report`."""
     report = Report(frames, [analyse(frames, embedding) for embedding in frames.embeddings], replayed)
     names, counts = sections.meta(report)
     parts = [f"# {sections.TITLE}", f"Sweep {escape(names)}: {counts}." if names else f"{counts}."]
@@ -60,9 +55,8 @@ def _text(text: Text, first: bool = True) -> str:
     if style == "screen":
         return ""
     mark = "**" if style == "b" else ""
-    escaped = (
-        escape(words) if first else escape(f"x{words}")[1:]
-    )  # a later span does not begin a line, but may begin with a space
+    # A later span does not begin a line, but may begin with a space.
+    escaped = escape(words) if first else escape(f"x{words}")[1:]
     return f"{mark}{escaped}{mark}{' ' * words.endswith(' ')}"
 
 

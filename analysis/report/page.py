@@ -57,13 +57,7 @@ def write_report(store: Store, out: Path, sweep: str | None = None, replayed: pd
 
 
 def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -> str:
-    """Return the page for `frames`.
-
-    Args:
-        frames: the store's contents.
-        store: where to read the sample grids.
-        replayed: what stopping would have saved in cells where no trial was stopped, see `panels.stopping`; None for nothing.
-    """
+    """Return the page for `frames`, with sample grids from their store; `replayed` as in `Report`."""
     analyses = [analyse(frames, embedding) for embedding in frames.embeddings]
     walls = [sample_grids.walls(analysis, frames.trials) for analysis in analyses]
     album = Album(store, [path for cells in walls for path in sample_grids.paths(cells)], _WALLS)

@@ -23,11 +23,8 @@ def class_fid(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
     """Return FID by class of scratch and of each strategy with its best source, per cell.
 
     All methods of a cell are compared at one step, the last that every seed of every method shown reached, so that no stopped
-    trial is compared with a later value of a longer one. Cells without such a step are omitted.
-
-    Args:
-        curves: `Frames.curves` in one embedding.
-        ranked: `transferability.ranking` of them, which gives each strategy's best source.
+    trial is compared with a later value of a longer one. Cells without such a step are omitted. `curves` have one embedding;
+    `ranked` is their `transferability.ranking`.
 
     Returns:
         One row per cell, method and class, in the order of `ranked` and then by class, with the mean over classes (`class` is
@@ -55,10 +52,7 @@ def _order(value: object) -> tuple[bool, str]:
 
 
 def compare_with_scratch(rows: pd.DataFrame) -> tuple[dict[str, float], int, int] | None:
-    """Compare the best transfer with scratch, class by class.
-
-    Args:
-        rows: `class_fid` of one cell.
+    """Compare the best transfer with scratch, class by class, given `class_fid` of one cell.
 
     Returns:
         Mean FIDs and step as ``{"transfer", "scratch", "step"}``; the number of classes where the transfer's FID is lower; the

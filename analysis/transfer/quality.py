@@ -20,9 +20,7 @@ _COLUMNS = ["cell", "cell_label", "strategy", "source", "source_label", "step", 
 def metrics_of_best(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
     """Return every metric of scratch and of each strategy with its best source, per cell, at the method's last step.
 
-    Args:
-        curves: `Frames.curves` in one embedding.
-        ranked: `transferability.ranking` of them.
+    `curves` have one embedding, and `ranked` is their `transferability.ranking`.
 
     Returns:
         One row per cell, method and metric, in the order of `ranked` and of `metrics()`: `step`; `value`, the mean over
@@ -44,11 +42,7 @@ def metrics_of_best(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 def warnings(metrics: pd.DataFrame) -> list[str]:
-    """Return warnings about the best methods: copies of training images, or a loss of diversity.
-
-    Args:
-        metrics: from `metrics_of_best`.
-    """
+    """Return warnings about the methods of `metrics_of_best`: copies of training images, or a loss of diversity."""
     best = metrics.drop_duplicates(["cell", "strategy", "metric"])
     lines = []
     for metric, limit, side, text in _WARNINGS:

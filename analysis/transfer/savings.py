@@ -35,16 +35,12 @@ _DATA_COLUMNS = ["embedding", *_NAMES, *_METHOD, "size", "step", *_SAVED, "equiv
 _STEP_COLUMNS = ["embedding", *_NAMES, "cell", "cell_label", *_METHOD, "size", "scratch_step", "step", *_SAVED]
 
 
-def data_multiplier(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
+def data_multiplier(curves: pd.DataFrame) -> pd.DataFrame:
     """Return the data multiplier of each transfer, per family (cells that differ only in size).
 
     A transfer is compared with scratch at every size at one matched step: the last that all their seeds reached. Scratch's
     means are made non-increasing in the number of images by isotonic regression first: an apparent loss from more images is
     treated as noise.
-
-    Args:
-        curves: `Frames.curves`.
-        metric: a positive metric, lower is better.
 
     Returns:
         One row per family, embedding, strategy, source and size, in families where scratch was measured at two or more sizes:
@@ -54,7 +50,7 @@ def data_multiplier(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
         out of `planned` sizes of the family.
     """
     rows: list[dict[str, Any]] = []
-    for _, family in measured(curves, metric).groupby(["family", "embedding"], sort=False):
+    for _, family in measured(curves, "fid").groupby(["family", "embedding"], sort=False):
         methods = [method for method in _methods(family, ["size", "strategy", "source"]) if method.means]
         scratch = {method.first["size"]: method for method in methods if method.first["strategy"] == SCRATCH}
         if len(scratch) < 2:
@@ -87,7 +83,7 @@ def data_multiplier(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
     return multipliers.assign(planned=multipliers["family"].map(planned))
 
 
-def speed_up(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
+def speed_up(curves: pd.DataFrame) -> pd.DataFrame:
     """Return the speed-up of each transfer, per cell.
 
     Scratch's best is the minimum of its mean over seeds, at the steps that all of them reached. The transfer reaches it between
@@ -95,17 +91,13 @@ def speed_up(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
     did not reach that value before it ended or was stopped, the bound is ``at most``. A seed's deviation is assumed to shift
     its whole curve, which makes intervals conservative (wide).
 
-    Args:
-        curves: `Frames.curves`.
-        metric: a positive metric, lower is better.
-
     Returns:
         One row per cell, embedding, strategy and source: `scratch_step` and `value` of scratch's best; `step`, at which the
         transfer reached it (the bound if censored); `seeds` of the transfer; `multiplier`, `bound`, `low` and `high` as in
         `data_multiplier`.
     """
     rows: list[dict[str, Any]] = []
-    for _, cell in measured(curves, metric).groupby(["cell", "embedding"], sort=False):
+    for _, cell in measured(curves, "fid").groupby(["cell", "embedding"], sort=False):
         methods = [method for method in _methods(cell, ["strategy", "source"]) if method.means]
         scratch = next((method for method in methods if method.first["strategy"] == SCRATCH), None)
         if scratch is None:
@@ -131,16 +123,10 @@ def speed_up(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
 
 
 def crossing(x: np.ndarray, curves: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each piecewise linear curve first falls to its level.
+    """Return where each piecewise linear curve (D, S) over increasing `x` (S,) first falls to its level (D,).
 
-    Args:
-        x: increasing positions, (S,).
-        curves: values at these positions, (D, S).
-        levels: (D,).
-
-    Returns:
-        Positions (D,), clipped to the ends of `x`; and sides (D,): -1 if the crossing lies before the first position, 1 if
-        after the last, else 0.
+    Positions (D,) are clipped to the ends of `x`. Sides (D,) are -1 if the crossing lies before the first position, 1 if after
+    the last, else 0.
     """
     slack = 1e-9 * (1 + np.abs(levels))  # tolerance for rounding
     reached = curves <= (levels + slack)[:, None]
@@ -160,17 +146,10 @@ def crossing(x: np.ndarray, curves: np.ndarray, levels: np.ndarray) -> tuple[np.
 
 
 def non_increasing(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the antitonic (non-increasing) weighted least-squares regression of each row.
+    """Return the antitonic (non-increasing) weighted least-squares regression (D, S) of each row, with positive weights (S,).
 
     The min-max formula of Robertson, Wright & Dykstra (1988, 1.4), vectorised over rows: 2,000 rows take 5 ms, against 170 ms
     with `scipy.optimize.isotonic_regression` in a loop.
-
-    Args:
-        values: (D, S).
-        weights: (S,), positive.
-
-    Returns:
-        (D, S).
     """
     count = values.shape[1]
     sums = np.cumsum(np.pad(values * weights, ((0, 0), (1, 0))), axis=1)

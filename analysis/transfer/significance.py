@@ -17,8 +17,7 @@ _COLUMNS = ["cell", "cell_label", "strategy", "source", "source_label", "step", 
 def holm(p: "pd.Series[float]") -> "pd.Series[float]":
     """Return p-values adjusted by Holm's step-down method (1979), which controls the family-wise error rate.
 
-    Args:
-        p: p-values; NaN marks what was not tested and is not counted.
+    NaN marks what was not tested and is not counted.
     """
     tested = p.dropna().sort_values(kind="stable")
     factors = len(tested) - np.arange(len(tested))
@@ -35,15 +34,12 @@ def pooled_variance(groups: Iterable[np.ndarray]) -> tuple[float, int]:
     return (squares / freedom if freedom else np.nan), freedom
 
 
-def t_tests(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
+def t_tests(curves: pd.DataFrame) -> pd.DataFrame:
     """Test each transfer against scratch at its cell's common step, the last that all non-diverged trials reached.
 
     Student's two-sided t-test of the difference of mean log2. The variance between seeds is pooled over all methods of the cell
-    (as in an analysis of variance). p-values are corrected by Holm's method over all tests returned.
-
-    Args:
-        curves: `Frames.curves` in one embedding.
-        metric: a positive metric, lower is better.
+    (as in an analysis of variance). p-values are corrected by Holm's method over all tests returned. All curves have one
+    embedding.
 
     Returns:
         One row per cell, strategy and source: `step`, mean `gain` (log2) with its uncorrected 95 % interval `low` to `high`,
@@ -51,7 +47,7 @@ def t_tests(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
         is then unknown.
     """
     rows = []
-    for cell, trials in measured(curves, metric).groupby("cell", sort=False):
+    for cell, trials in measured(curves, "fid").groupby("cell", sort=False):
         reached = trials.groupby("step")["trial"].nunique()
         common = reached.index[reached == trials["trial"].nunique()]
         if len(common) == 0:

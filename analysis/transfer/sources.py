@@ -20,10 +20,7 @@ def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
     """Return each source's mean gain and regret over all targets, by strategy, the highest mean gain first.
 
     Only cells where every source of the strategy has a gain at the cell's common step are used, so that sources are compared
-    on the same targets. Cells of one target are averaged first, so that targets have equal weight.
-
-    Args:
-        gains: `transferability.transfer_gain` in one embedding.
+    on the same targets. Cells of one target are averaged first, so that targets have equal weight. `gains` have one embedding.
 
     Returns:
         One row per strategy and source: mean `gain` (log2) with its 95 % interval `low` to `high` (Student's t over targets;
@@ -64,12 +61,7 @@ def mean_and_margin(values: "pd.Series[float]") -> tuple[float, float]:
 
 
 def regret(nearness: "pd.Series[float]", gain: "pd.Series[float]") -> float:
-    """Return the regret (log2) of choosing the nearest source; the mean regret of tied ones.
-
-    Args:
-        nearness: of each source; greater is nearer.
-        gain: of each source, at one step.
-    """
+    """Return the regret (log2) of choosing the nearest source (greatest `nearness`); the mean regret of tied ones."""
     nearest = nearness.to_numpy(float) == nearness.max()
     return float(gain.max() - gain.to_numpy(float)[nearest].mean())
 

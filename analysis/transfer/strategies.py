@@ -22,26 +22,22 @@ _Logs = dict[tuple[str, str | None], dict[int, np.ndarray]]  # by (strategy, sou
 BEST, BEHIND, NOISE, UNTESTED = "best", "behind", "within noise", "untested"
 
 
-def strategy_ranking(curves: pd.DataFrame, ranked: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
-    """Rank the strategies of each cell and source, and test each against the first.
+def strategy_ranking(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
+    """Rank the strategies of each cell and source, and test each against the first, in one embedding.
 
-    The order is that of `transferability.ranking`. Scratch is compared with the strategies of every source; a method whose
-    seeds all diverged is left out. Two methods are compared at the last step that all seeds of both reached, by the difference
-    of mean log2, with the variance between seeds pooled over all methods of the cell at that step. The first is selected by the
-    same numbers, so the test is Tukey's, valid for any pair of a source's strategies (in Kramer's form of 1956, for unequal
-    group sizes), at a level divided by the number of sources and cells (Bonferroni).
-
-    Args:
-        curves: `Frames.curves` in one embedding.
-        ranked: `ranking` of them, with `distance`, by which sources are ordered.
-        metric: a positive metric, lower is better.
+    The order is that of `transferability.ranking`, given as `ranked` with `distance`, by which sources are ordered. Scratch is
+    compared with the strategies of every source; a method whose seeds all diverged is left out. Two methods are compared at the
+    last step that all seeds of both reached, by the difference of mean log2, with the variance between seeds pooled over all
+    methods of the cell at that step. The first is selected by the same numbers, so the test is Tukey's, valid for any pair of a
+    source's strategies (in Kramer's form of 1956, for unequal group sizes), at a level divided by the number of sources and
+    cells (Bonferroni).
 
     Returns:
         One row per cell, source (nearest first) and strategy (best first), for sources with two or more strategies: `rank` from
-        1; `step`; `behind`, log2 of the ratio of the metric to the first's, with its simultaneous 95 % interval `low` to `high`
-        over the source's strategies; `seeds`; `verdict`. `behind`, `low` and `high` of the first are NaN.
+        1; `step`; `behind`, log2 of the ratio of FID to the first's, with its simultaneous 95 % interval `low` to `high` over
+        the source's strategies; `seeds`; `verdict`. `behind`, `low` and `high` of the first are NaN.
     """
-    by_cell = dict(iter(measured(curves, metric).groupby("cell", sort=False)))
+    by_cell = dict(iter(measured(curves, "fid").groupby("cell", sort=False)))
     rows: list[dict[str, Any]] = []
     for cell, order in ranked.groupby("cell", sort=False):
         logs = _logs_of_seeds(by_cell[cell]) if cell in by_cell else {}

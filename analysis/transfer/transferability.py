@@ -27,7 +27,6 @@ SCRATCH = "scratch"
 #: Statuses of the trials that take part in comparisons.
 COMPARABLE = (*FINISHED, "unfinished")
 
-At = Literal["first", "common", "matched"]
 Via = Literal["real", "generator"]
 
 _CELL_ORDER = ["target", "conditional", "family", "size", "cell"]
@@ -46,26 +45,17 @@ def comparable(curves: pd.DataFrame) -> "pd.Series[bool]":
 def measured(curves: pd.DataFrame, metric: str, *, positive: bool = True, diverged: bool = False) -> pd.DataFrame:
     """Return the comparable rows of a metric with a finite value.
 
-    Args:
-        curves: `Frames.curves`.
-        metric: its name.
-        positive: drop values of 0 and below, which have no logarithm.
-        diverged: keep the trials that diverged, up to their last finite value.
+    Values of 0 and below, which have no logarithm, are dropped if `positive`; trials that diverged are kept, up to their last
+    finite value, if `diverged`.
     """
     rows: pd.DataFrame = curves[comparable(curves) & (curves["metric"] == metric) & np.isfinite(curves["value"])]
     return rows[(diverged | (rows["status"] != "diverged")) & ((not positive) | (rows["value"] > 0))]
 
 
 def of_best_sources(rows: pd.DataFrame, ranked: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Return the rows of each cell's strategies with their best source, scratch included.
+    """Return the rows of each cell's strategies with their best source by `ranking`, scratch included.
 
-    Args:
-        rows: to choose from.
-        ranked: `ranking`.
-        by: columns of both frames that must agree.
-
-    Returns:
-        The chosen rows with `place`, the method's position in `ranked`.
+    The columns `by` of both frames must agree. `place` is added, the method's position in `ranked`.
     """
     best = ranked.drop_duplicates(["cell", "strategy"])
     place = {key: number for number, key in enumerate(_keys(best, by))}
@@ -77,7 +67,7 @@ def _keys(rows: pd.DataFrame, by: Sequence[str]) -> list[tuple[Any, ...]]:
     return list(zip(*(rows[name].fillna("") if name == "source" else rows[name] for name in by), strict=True))
 
 
-def transfer_gain(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
+def transfer_gain(curves: pd.DataFrame) -> pd.DataFrame:
     """Return the gain over scratch of every transfer trial, at three steps.
 
     The reference is the scratch trial of the same cell and seed. Without one it is the mean of the cell's scratch trials, at
@@ -87,16 +77,12 @@ def transfer_gain(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
     * ``common``: the last step that every trial of the cell reached, diverged ones aside; gains may be ranked there;
     * ``matched``: the last step that this trial and its reference reached.
 
-    Args:
-        curves: `Frames.curves`.
-        metric: a positive metric (not KID, whose unbiased estimate can be negative).
-
     Returns:
         Trial columns with `at`, `step`, `value`, `scratch` (the reference's value), `gain` (log2 ratio) and `reference`
         (``seed`` or ``mean``).
     """
     rows = []
-    for _, group in measured(curves, metric, diverged=True).groupby(["cell", "embedding"], sort=False):
+    for _, group in measured(curves, "fid", diverged=True).groupby(["cell", "embedding"], sort=False):
         values = group.pivot(index="step", columns="trial", values="value").sort_index()
         trials = group.drop_duplicates("trial").set_index("trial")
         scratch = trials[trials["strategy"] == SCRATCH]
@@ -177,13 +163,8 @@ def with_distance(
 ) -> pd.DataFrame:
     """Add the column `distance` from source to target, in each row's own embedding and resolution.
 
-    Args:
-        rows: gains or rankings.
-        distances: `Frames.distances`.
-        kind: the kind of distance.
-        via: ``real``, from the source's real images; ``generator``, from samples of its pre-trained generators (the mean over
-            generators).
-        keep: keep rows without a distance, with NaN.
+    With `via` ``real`` it is measured from the source's real images, with ``generator`` from samples of its pre-trained
+    generators (the mean over generators). Rows (gains or rankings) without a distance are dropped, or with `keep` have NaN.
     """
     chosen = distances[(distances["kind"] == kind) & distances["trial"].isna().eq(via == "real")]
     on = ["source", "target", "resolution", "embedding"]
@@ -195,32 +176,24 @@ def with_distance(
 
 
 def nearest_source(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return, per cell and embedding, the nearest of the sources that have a trial there.
-
-    Args:
-        rows: from `with_distance`.
-    """
+    """Return, per cell and embedding, the nearest of the sources that have a trial there, from rows of `with_distance`."""
     transfers = rows[rows["source"].notna()].sort_values("distance", kind="stable")
     nearest = transfers.drop_duplicates(["cell", "embedding"])
     return nearest[["cell", "embedding", "source", "source_label", "distance"]].reset_index(drop=True)
 
 
-def distance_correlation(rows: pd.DataFrame, at: At = "common") -> pd.DataFrame:
-    """Return Spearman's rank correlation between distance and gain over sources.
+def distance_correlation(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return Spearman's rank correlation between distance and gain over sources, from gains of `with_distance`.
 
-    A point is the mean gain over seeds of one (source, cell, strategy). A negative correlation means that nearer sources
-    help more. The correlation pooled over targets shows whether distances of different targets are comparable. In the paper
-    they are not: -0.07 pooled, 0.8 within most targets (with FID in place of gain, hence the opposite sign).
-
-    Args:
-        rows: gains from `with_distance`.
-        at: one of `transfer_gain`'s steps; only at ``first`` and ``common`` are all gains of a cell at the same step.
+    A point is the mean gain over seeds of one (source, cell, strategy) at the common step. A negative correlation means that
+    nearer sources help more. The correlation pooled over targets shows whether distances of different targets are comparable.
+    In the paper they are not: -0.07 pooled, 0.8 within most targets (with FID in place of gain, hence the opposite sign).
 
     Returns:
         Rows by `scope`: ``cell`` (one target, size, strategy), ``strategy`` (pooled over cells), ``all`` (pooled over
         both), with `n` (points), `pairs` (distinct source and target), `rho` (None where n < 3 or all values are equal).
     """
-    means = points(rows, at)
+    means = points(rows)
     result = []
     scopes: list[tuple[str, list[str]]] = [
         ("cell", ["embedding", "cell", "cell_label", "target", "size", "strategy"]),
@@ -237,22 +210,18 @@ def distance_correlation(rows: pd.DataFrame, at: At = "common") -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series([row.get(name) for row in result], dtype="object") for name in columns})
 
 
-def points(rows: pd.DataFrame, at: At = "common") -> pd.DataFrame:
-    """Return one row per (cell, embedding, strategy, source): `distance`, mean `gain` over `seeds` seeds, `step` and labels."""
+def points(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per cell, embedding, strategy, source: `distance`, mean `gain` over `seeds` at the common `step`, labels."""
     by = [*_METHOD, *_CELL_COLUMNS, "source_label"]
     means = {"distance": ("distance", "first"), "gain": ("gain", "mean"), "seeds": ("gain", "size"), "step": ("step", "min")}
-    chosen = rows[rows["at"] == at]
+    chosen = rows[rows["at"] == "common"]
     if len(chosen) == 0:
         return pd.DataFrame(columns=[*by, *means])
     return chosen.groupby(by, sort=False, as_index=False).agg(**means)
 
 
 def coverage(trials: pd.DataFrame, statuses: Iterable[str]) -> pd.DataFrame:
-    """Count trials by status: one row for all pretrain trials, then one row per cell.
-
-    Returns:
-        `cell_label` (None for the pretrain trials), `planned`, and one column per status.
-    """
+    """Count trials by status: one row for all pretrain trials (`cell_label` is None), then one row per cell."""
     rows: list[dict[str, Any]] = []
     for _, group in trials.sort_values(["kind", *_CELL_ORDER], ascending=[False] + [True] * len(_CELL_ORDER)).groupby(
         "cell", sort=False, dropna=False

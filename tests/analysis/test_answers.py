@@ -7,7 +7,7 @@ import pytest
 
 from analysis.frames import load, records
 from analysis.report.content.answers import _headline, answers
-from analysis.report.content.summary import caveats, overall
+from analysis.report.content.summary import by_question, caveats
 from analysis.statistics import analyse
 from analysis.transfer.transferability import ranking
 from bench.store import Store
@@ -21,7 +21,8 @@ def sentences(store: Store) -> str:
     analysis = analyse(frames, frames.embeddings[0])
     cells = answers(analysis, frames.trials)
     parts = [line for answer in cells for line in (answer.headline, *answer.details)]
-    return "\n".join([*parts, *overall(analysis), *caveats(analysis, frames.trials)])
+    overall = [line for _, lines in by_question(analysis) for line in lines]
+    return "\n".join([*parts, *overall, *caveats(analysis, frames.trials)])
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.frames import load
 from analysis.prediction.mixed_model import covariate_effects, fit
-from analysis.report.content.summary import overall
+from analysis.report.content.summary import by_question
 from analysis.statistics import analyse
 from tests.support.synthetic import EMBEDDING, build, uniform
 
@@ -118,6 +118,6 @@ def test_the_model_is_fitted_to_a_store(tmp_path: Path):
     result = analysis.drivers
     assert result["covariate"].tolist() == ["distance", "density", "diversity"], "all have as many images"
     assert result[["points", "targets", "sources"]].iloc[0].tolist() == [12, 2, 6]
-    (line,) = [line for line in overall(analysis) if line.startswith("With finetune, ")]
+    (line,) = [line for _, lines in by_question(analysis) for line in lines if line.startswith("With finetune, ")]
     assert "diversity" in line
     assert "can be distinguished from noise" in line

@@ -21,7 +21,7 @@ from analysis.transfer.transferability import SCRATCH
 from analysis.words import Row, as_high, counted, method, number, saved, saved_interval
 
 #: With more cells than this, the details of each are folded.
-_UNFOLDED = 4
+UNFOLDED = 4
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,16 @@ class Answer:
 
 def no_answer(report: Report) -> Iterator[Block]:
     """Yield why a report without measurements has no answer."""
-    planned = len(report.frames.trials)
     if report.analyses:
         return
-    if not planned:
+    trials = report.frames.trials
+    text = "Nothing has been measured yet, so there is no answer."
+    if len(trials) == 0:
         text = "This store holds no trial yet. Run a sweep with `transfergan run`, then write the report again."
-        yield Paragraph(marked(text), "notice")
-    elif report.frames.trials["status"].isin(["failed", "blocked"]).all():
-        text = (
-            f"All {planned:,} trials failed or were blocked, so nothing was measured. Their errors are listed under Coverage."
-        )
-        yield Paragraph(text, "notice")
-    else:
-        yield Paragraph("Nothing has been measured yet, so there is no answer.", "notice")
+    elif trials["status"].isin(["failed", "blocked"]).all():
+        text = f"All {len(trials):,} trials failed or were blocked, so nothing was measured. "
+        text += "Their errors are listed under Coverage."
+    yield Paragraph(marked(text), "notice")
 
 
 def answer(report: Report, analysis: Analysis) -> Iterator[Block]:
@@ -62,7 +59,7 @@ def answer(report: Report, analysis: Analysis) -> Iterator[Block]:
         yield Heading("Target by target", 3)
     cells = answers(analysis, report.frames.trials)
     if cells:
-        yield Group("answers", [_box(cell, len(cells) > _UNFOLDED) for cell in cells])
+        yield Group("answers", [_box(cell, len(cells) > UNFOLDED) for cell in cells])
     else:
         yield Paragraph("No adapt trial has a result in this embedding yet, so there is no answer.", "notice")
     if doubts := caveats(analysis, report.frames.trials_in(analysis.embedding)):
@@ -85,8 +82,7 @@ def answers(analysis: Analysis, trials: pd.DataFrame) -> list[Answer]:
         methods = records(group)
         transfers = [row for row in methods if row["strategy"] != SCRATCH]
         details = [
-            *_first_rung(analysis, cell, transfers[0] if transfers else None),
-            *_saved(analysis, cell, transfers[0] if transfers else None),
+            *(_first_rung(analysis, transfers[0]) + _saved(analysis, transfers[0]) if transfers else []),
             *_nearest(analysis, cell, transfers),
             *_beaten(analysis, cell),
             *_kid(analysis, cell, methods[0]),
@@ -153,12 +149,8 @@ def _fids(curves: pd.DataFrame, row: Row) -> pd.DataFrame:
     return rows
 
 
-def _first_rung(analysis: Analysis, cell: Any, best: Row | None) -> list[str]:
-    gains = analysis.gains
-    if best is None:
-        return []
-    of_method = (gains["cell"] == cell) & (gains["strategy"] == best["strategy"]) & (gains["source"] == best["source"])
-    rows = gains[of_method & (gains["at"] == "first")]
+def _first_rung(analysis: Analysis, best: Row) -> list[str]:
+    rows = _rows_of(analysis.gains[analysis.gains["at"] == "first"], best, ["cell", "strategy", "source"])
     if len(rows) == 0 or best["step"] == rows["step"].iloc[0]:
         return []
     ours, theirs = rows["value"].mean(), rows["scratch"].mean()
@@ -168,19 +160,16 @@ def _first_rung(analysis: Analysis, cell: Any, best: Row | None) -> list[str]:
     ]
 
 
-def _saved(analysis: Analysis, cell: Any, best: Row | None) -> list[str]:
+def _saved(analysis: Analysis, best: Row) -> list[str]:
     """Return the factors in images and in steps that scratch needs to be as good as the best transfer."""
-    if best is None:
-        return []
     lines = []
-    names = ("target", "conditional", "resolution", "family", "size", "strategy", "source")
-    for row in _rows_of(analysis.multipliers, best, [name for name in names if name in best]):
+    for row in records(_rows_of(analysis.multipliers, best, ["family", "size", "strategy", "source"])):
         images = f"{row['equivalent']:,.0f} images" + (" or more" if row["bound"] == "at least" else "")
         images += " or fewer" if row["bound"] == "at most" else ""
         lines.append(
             f"As good as scratch with {images}: a data multiplier of {saved(row)}{_interval(row)}, at step {row['step']:,}."
         )
-    for row in _rows_of(analysis.speed_ups, best, ["cell", "strategy", "source"]):
+    for row in records(_rows_of(analysis.speed_ups, best, ["cell", "strategy", "source"])):
         when = {"": "was reached by", "at least": "was reached by the first rung,"}.get(row["bound"], "was not reached by")
         lines.append(
             f"Scratch's best FID, at step {row['scratch_step']:,}, {when} step {row['step']:,.0f}: "
@@ -189,8 +178,8 @@ def _saved(analysis: Analysis, cell: Any, best: Row | None) -> list[str]:
     return lines
 
 
-def _rows_of(table: pd.DataFrame, best: Row, names: list[str]) -> list[Row]:
-    return records(table[pd.DataFrame({name: table[name] == best[name] for name in names}).all(axis=1)])
+def _rows_of(table: pd.DataFrame, best: Row, names: list[str]) -> pd.DataFrame:
+    return table[pd.DataFrame({name: table[name] == best[name] for name in names}).all(axis=1)]
 
 
 def _interval(row: Row) -> str:

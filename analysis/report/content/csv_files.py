@@ -46,24 +46,20 @@ def _tables(analysis: Analysis) -> dict[str, tuple[str, pd.DataFrame]]:
     return {
         "gains": ("gain over scratch of each transfer, at three steps", analysis.gains[_GAINS]),
         "ranking": ("methods of each cell, best first", analysis.ranked[_RANKED]),
-        "data-multiplier": ("factor in images that scratch needs", _without_labels(analysis.multipliers)),
-        "speed-up": ("factor in steps that scratch needs", _without_labels(analysis.speed_ups)),
-        "significance": ("each transfer against scratch, with p-values", _without_labels(analysis.significance)),
-        "strategies": ("strategies of each cell and source, best first", _without_labels(analysis.strategies)),
-        "sources": ("sources over all targets", _without_labels(analysis.sources)),
+        "data-multiplier": ("factor in images that scratch needs", analysis.multipliers),
+        "speed-up": ("factor in steps that scratch needs", analysis.speed_ups),
+        "significance": ("each transfer against scratch, with p-values", analysis.significance),
+        "strategies": ("strategies of each cell and source, best first", analysis.strategies),
+        "sources": ("sources over all targets", analysis.sources),
         "advice": ("regret of following the recommender, and of simpler rules", analysis.advice),
         "predictors": ("kinds of distance by how well they predict the gain", analysis.predictors),
         "drivers": ("effects of distance, density, diversity and amount", analysis.drivers),
     }
 
 
-def _without_labels(table: pd.DataFrame) -> pd.DataFrame:
-    return table.drop(columns=_LABELS, errors="ignore")
-
-
 def _link(name: str, about: str, table: pd.DataFrame) -> Text:
-    """Return a link that saves a table, and its description."""
-    text = table.apply(_harmless).to_csv(index=False, float_format="%.6g")
+    """Return a link that saves a table, without labels, and its description."""
+    text = table.drop(columns=_LABELS, errors="ignore").apply(_harmless).to_csv(index=False, float_format="%.6g")
     uri = f"data:text/csv;charset=utf-8,{quote(text, safe=_PLAIN)}"
     return Span(f"{name}.csv", "", uri, f"{name}.csv"), f": {about} ({counted(len(table), 'row')})"
 

@@ -142,11 +142,9 @@ def heat_maps(report: Report, analysis: Analysis) -> Iterator[Block]:
             )
             means["censored"] &= at == "matched"
             figure = figures.heat_map(means, limit, cells=cells, sources=sources)
-            steps = (
-                f"step {rows['step'].min():,}"
-                if rows["step"].nunique() == 1
-                else "steps differ; @ precedes the step at which a trial was stopped"
-            )
+            steps = f"step {rows['step'].min():,}"
+            if rows["step"].nunique() > 1:
+                steps = "steps differ; @ precedes the step at which a trial was stopped"
             caption = f"FID from scratch / FID of transfer; {steps}."
             panels.append(Panel.of(f"{strategy}, {title}", caption, figure, min_width=width))
     if panels:
@@ -189,19 +187,14 @@ def _subject(rows: pd.DataFrame) -> dict[str, Any]:
 def stopping(replayed: pd.DataFrame) -> Figures:
     """Return the figure of what stopping would have saved and changed.
 
-    Args:
-        replayed: a row per share kept at a rung, with `keep`, `cells`, `saved`, `same_winner` and `source_order`.
+    `replayed` has a row per share kept at a rung: `keep`, `cells`, `saved`, `same_winner` and `source_order`.
     """
     half = min(records(replayed), key=lambda row: abs(row["keep"] - 0.5))
-    order = (
-        ""
-        if half["source_order"] is None
-        else f" and a rank correlation of the sources' order of {signed(half['source_order'])}"
-    )
+    rho = half["source_order"]
+    order = "" if rho is None else f" and a rank correlation of the sources' order of {signed(rho)}"
     caption = (
         f"Keeping {half['keep']:g} of the methods at each rung would have saved {half['saved']:.0%} of the steps, with the "
-        f"same winner in {half['same_winner']} of {half['cells']} cells{order}. "
-        "Labels: the share kept."
+        f"same winner in {half['same_winner']} of {half['cells']} cells{order}. Labels: the share kept."
     )
     return Figures([Panel.of("Saved against unchanged", caption, figures.stopping_audit(replayed))])
 
@@ -221,15 +214,14 @@ def key(style: Style, trials: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _ends(trials: pd.DataFrame) -> list[tuple[str, str]]:
     """Return the marks of curves that end before their budget, for statuses that occur: an SVG path, and its meaning."""
-    words = {"stopped": "stopped early", "diverged": "diverged", "failed": "failed", "unfinished": "not finished yet"}
-    return [(_END_PATHS[status], words[status]) for status in figures.ENDS if status in set(trials["status"])]
+    return [_ENDS[status] for status in figures.ENDS if status in set(trials["status"])]
 
 
-_END_PATHS = {  # as figures.ENDS, to be stroked
-    "stopped": "M-6-6L6 6M-6 6L6-6",
-    "diverged": "M-7 0H7M0-7V7M-5-5L5 5M-5 5L5-5",
-    "failed": "M-7 0H7M0-7V7",
-    "unfinished": "M-5-6L6 0L-5 6Z",
+_ENDS = {  # the marks of figures.ENDS as paths to be stroked, and their meanings
+    "stopped": ("M-6-6L6 6M-6 6L6-6", "stopped early"),
+    "diverged": ("M-7 0H7M0-7V7M-5-5L5 5M-5 5L5-5", "diverged"),
+    "failed": ("M-7 0H7M0-7V7", "failed"),
+    "unfinished": ("M-5-6L6 0L-5 6Z", "not finished yet"),
 }
 _PATHS = {  # plotly's symbols as SVG paths in a box from -8 to 8
     "circle": "M6 0A6 6 0 1 1-6 0A6 6 0 1 1 6 0Z",

@@ -78,13 +78,7 @@ def embed(cells: Sequence[Wall], album: Album) -> tuple[list[Wall], int]:
 
 
 def blocks(embedded: Sequence[Wall], left_out: int, compressed: bool) -> Iterator[Block]:
-    """Yield the walls, and how their grids differ from those of the store.
-
-    Args:
-        embedded: see `embed`.
-        left_out: grids that are not in the page.
-        compressed: whether those in the page are compressed.
-    """
+    """Yield the walls from `embed`, and how their grids differ from those of the store."""
     for wall in embedded:
         rows: list[Block] = [Heading(wall.cell_label)]
         for heading, grids in wall.rows:
@@ -95,10 +89,8 @@ def blocks(embedded: Sequence[Wall], left_out: int, compressed: bool) -> Iterato
     elif compressed:
         yield Paragraph("The grids are compressed in this page; the store has the originals.", "small")
     if left_out:
-        lacking = (
-            f"{counted(left_out, 'grid is', 'grids are')} not in this page: missing in the store, or omitted to limit its size."
-        )
-        yield Paragraph(lacking, "small")
+        lacking = counted(left_out, "grid is", "grids are")
+        yield Paragraph(f"{lacking} not in this page: missing in the store, or omitted to limit its size.", "small")
 
 
 def _heading(step: int, last: dict[str, int]) -> str:

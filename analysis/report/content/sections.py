@@ -9,15 +9,7 @@ from dataclasses import dataclass
 
 from analysis.frames import STATUSES
 from analysis.report.blocks import Block, Heading, Paragraph, Report, Text
-from analysis.report.content import (
-    answers,
-    csv_files,
-    panels,
-    provenance,
-    tables,
-    trials,
-    tuning,
-)
+from analysis.report.content import answers, csv_files, panels, provenance, tables, trials, tuning
 from analysis.statistics import Analysis
 from analysis.words import counted
 
@@ -183,12 +175,7 @@ SECTIONS = (
 
 
 def walk(report: Report, page: bool) -> Iterator[tuple[Section, Sequence[Block]]]:
-    """Yield the sections with their blocks; with several embeddings, each has a heading.
-
-    Args:
-        report: what the sections are made from.
-        page: include figures, and what else only the page shows.
-    """
+    """Yield the sections with their blocks; with several embeddings, each has a heading. Only the page shows figures."""
     for section in SECTIONS:
         text = [section.text, *([section.legend] if page else [])]
         blocks: list[Block] = [*section.whole(report)]

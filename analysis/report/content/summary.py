@@ -21,11 +21,6 @@ _INCEPTION_DIMENSIONS = 2048
 _SOME_ORDER = 0.3
 
 
-def overall(analysis: Analysis) -> list[str]:
-    """Return what holds over all cells, in one list; see `by_question`."""
-    return [line for _, lines in by_question(analysis) for line in lines]
-
-
 def by_question(analysis: Analysis) -> list[tuple[str, list[str]]]:
     """Return what holds over all cells by the question that it answers, without questions that have no answer."""
     lines_of = {

@@ -5,16 +5,13 @@ from typing import Any
 
 from analysis.frames import records
 from analysis.report.blocks import Block, Column, Fold, Group, Heading, Report, Row, Span, Table, Text, marked, numbers
-from analysis.report.content import panels
+from analysis.report.content import answers, panels
 from analysis.statistics import Analysis
 from analysis.transfer.strategies import BEHIND
 from analysis.words import counted, number, predictor, probability, saved, saved_interval, signed, start, times
 from trainers.config.metrics import metrics
 
 NONE, _INTERVAL, _P = "–", "95 % interval", "p, corrected"
-
-#: With more cells than this, the table of each is folded.
-_UNFOLDED = 4
 
 
 def ranking(_: Report, analysis: Analysis) -> Iterator[Block]:
@@ -49,10 +46,7 @@ def savings(_: Report, analysis: Analysis) -> Iterator[Block]:
     ]  # fmt: skip
     yield from _table(
         "What a pre-trained start saves", columns,
-        [
-            Row([row[name] for name in ("cell_label", "name", *_OF_IMAGES, *_OF_STEPS)], row)
-            for row in savings_rows(analysis)
-        ],
+        [Row([row[name] for name in ("cell_label", "name", *_OF_IMAGES, *_OF_STEPS)], row) for row in savings_rows(analysis)],
         "The data multiplier is read off scratch's FID by number of images, at one step that all trials reached, by linear "
         "interpolation between scratch's sizes on logarithmic axes. It is not extrapolated: beyond these sizes it is a bound. "
         "The speed-up compares the first steps at which each has scratch's best FID. Below 1× a pre-trained start is worse "
@@ -148,7 +142,7 @@ def strategies(_: Report, analysis: Analysis) -> Iterator[Block]:
         lines = [Row([str(name), *(texts.get((name, source), NONE) for source in heads)], {"strategy": name}) for name in order]
         label = str(group["cell_label"].iloc[0])
         table = Table(f"Strategies, {label}", [Column("Strategy"), *heads.values()], lines, style="strategies")
-        titled: list[Block] = [Fold(label, [table], level=4)] if len(cells) > _UNFOLDED else [Heading(label), table]
+        titled: list[Block] = [Fold(label, [table], level=4)] if len(cells) > answers.UNFOLDED else [Heading(label), table]
         yield Group("table", titled, {"cell_label": label})
 
 
@@ -208,13 +202,8 @@ def _predictors(rows: Sequence[dict[str, Any]]) -> Iterator[Block]:
         return
     first = rows[0]
     fewest, most = first["least"], first["most"]
-    interval = (
-        f"The interval is by bootstrap over {first['over']}"
-        if first["over"]
-        else ("The interval is by bootstrap over targets; one target with one seed gives none")
-    )
-    if first["over"] == "seeds":
-        interval += " and holds for this target alone"
+    over = first["over"] or "targets; one target with one seed gives none"
+    interval = f"The interval is by bootstrap over {over}" + (" and holds for this target alone" if over == "seeds" else "")
     yield from _titled(
         "Which distance predicts transfer best",
         [

@@ -42,10 +42,7 @@ def table(report: Report) -> Iterator[Block]:
         "FID and KID are those of the last step measured; values of stopped and finished trials are not comparable.",
     )
     if planned > len(report.trials):
-        text = (
-            *text,
-            f" These are {len(report.trials):,} of {planned:,} trials: all are in the file trials.csv of the HTML page.",
-        )
+        text += (f" These are {len(report.trials):,} of {planned:,} trials: all are in the file trials.csv of the HTML page.",)
     yield Paragraph(text)
     values = [f"{metric} {name}" if several else metric for name in report.frames.embeddings for metric in ("FID", "KID")]
     errors = any(row["error"] for row in report.trials)
@@ -107,11 +104,7 @@ def view(report: Report) -> Iterator[Block]:
 
 
 def details(frames: Frames, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the details of trials, ready for JSON.
-
-    Args:
-        frames: the store's contents.
-        rows: rows of `Frames.trials`, in the order in which to list them.
+    """Return the details of trials (`rows` of `Frames.trials`, in the order in which to list them), ready for JSON.
 
     Returns:
         `trials`, each with its `key`; `values`, the parts of configs, which trials refer to by index; `environments`, by name;
@@ -132,7 +125,7 @@ def details(frames: Frames, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             or (_IMPORTED if row["status"] == "done" and row["steps"] == 0 else _REASONS.get(row["status"])),
         }
         fields |= {name: row[name] for name in ("steps", "budget", "cell", "parent", "sweep", "environment", "samples")}
-        fields |= {"real": row["real_samples"], "cost": _cost(row), "config": config, "curves": curves[row["key"]]}
+        fields |= {"real": row["real_samples"], "cost": _cost(row), "config": config, "curves": curves.get(row["key"], {})}
         trials.append({name: value for name, value in fields.items() if value is not None})
     environments = {
         row["environment"]: [list(pair) for pair in flatten(row["details"])] for row in records(frames.environments)
@@ -154,13 +147,8 @@ class Grids:
 def grids(rows: Sequence[dict[str, Any]], store: Store, elsewhere: set[str], budget: int) -> Grids:
     """Return the last grids of trials, and their real images.
 
-    If not all fit, one seed of every method comes before a second seed of any.
-
-    Args:
-        rows: as for `details`.
-        store: where to read the grids.
-        elsewhere: paths of grids that the page contains already.
-        budget: bytes.
+    If not all fit into `budget` bytes, one seed of every method comes before a second seed of any. Grids at the paths
+    `elsewhere` are in the page already.
     """
     real = {row["real_samples"]: None for row in rows if row["real_samples"]}
     samples = [row["samples"] for row in sorted(rows, key=lambda row: row["seed"]) if row["samples"]]
@@ -180,10 +168,7 @@ def _curves(frames: Frames, keys: set[str]) -> dict[str, dict[str, Any]]:
     for trial, embedding, metric, step, value in zip(*(rows[name].tolist() for name in rows), strict=True):
         finite = abs(value) < float("inf")  # NaN is not
         values[trial].setdefault(embedding, {}).setdefault(metric, {})[step] = float(f"{value:.4g}") if finite else None
-    return defaultdict(
-        dict,
-        {trial: {name: _by_step(metrics) for name, metrics in embeddings.items()} for trial, embeddings in values.items()},
-    )
+    return {trial: {name: _by_step(metrics) for name, metrics in embeddings.items()} for trial, embeddings in values.items()}
 
 
 def _by_step(metrics: dict[str, dict[int, float | None]]) -> dict[str, Any]:
@@ -200,14 +185,12 @@ def _name(row: dict[str, Any]) -> str:
 
 def _cost(row: dict[str, Any]) -> str | None:
     """Return a trial's time, speed and memory, in words."""
-    words = []
-    if row["seconds"] is not None:
-        words.append(f"{row['seconds']:,.1f} s with evaluation")
-    if row["images_per_second"] is not None:
-        words.append(f"{row['images_per_second']:,.0f} images/s in training")
-    if row["peak_memory_mib"] is not None:
-        words.append(f"{row['peak_memory_mib']:,.0f} MiB at most")
-    return ", ".join(words) or None
+    formats = {
+        "seconds": "{:,.1f} s with evaluation",
+        "images_per_second": "{:,.0f} images/s in training",
+        "peak_memory_mib": "{:,.0f} MiB at most",
+    }
+    return ", ".join(text.format(row[name]) for name, text in formats.items() if row[name] is not None) or None
 
 
 def flatten(details: dict[str, Any]) -> Iterable[tuple[str, str]]:
