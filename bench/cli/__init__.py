@@ -13,7 +13,7 @@ app = typer.Typer(
     name="transfergan",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 for verbs in (run, plan, simulate, cluster, results, networks):
     app.add_typer(verbs.app)

@@ -31,7 +31,7 @@ def plan(
     price: PriceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print counts, hours and costs as JSON.")] = False,
 ) -> None:
-    """List the trials of a sweep, how many the store has already, and the hours that the rest takes. Starts nothing.
+    """List the trials of a sweep, how many the store has already, and the hours that the rest will take. Starts nothing.
 
     The hours are those of the trials times their share of a GPU (resources.gpus); without GPUs, those of the trials. They are
     estimated from the store's timings on each device, with 95 % intervals: "at most" if every trial uses its budget, and

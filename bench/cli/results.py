@@ -43,7 +43,7 @@ def recommend(
     target: Annotated[str, typer.Option(help="The domain of your images, e.g. folder:PATH.")],
     store: StoreOption = "store",
     size: Annotated[int | None, typer.Option(min=1, help="Number of images to train on; all by default.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="Number of recommendations.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Number of recommendations to print.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; gains are log2.")] = False,
 ) -> None:
     """Rank sources and strategies for your images by the gain that the store's results predict. Trains nothing."""
@@ -179,7 +179,7 @@ def compare(
     store_b: Annotated[str, typer.Argument(metavar="STORE_B", help="Another store.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the trials that two stores have in common: their values, their ends, and the winner of each cell."""
+    """Compare the trials that two stores have in common: their values, their final statuses, and the winner of each cell."""
     from analysis.frames import load, records
     from analysis.transfer.transferability import best_per_cell, ranking
     from analysis.words import method

@@ -59,7 +59,7 @@ def run(
     limit = hours_limit(max_hours, max_cost, price)
     if address.startswith(FROM_OUTSIDE):
         status = run_there("run", spec, overrides, store, address, _options(cpus, retry, limit))
-        if "://" in store and status != 2:  # the cluster wrote the report to a folder of its own
+        if "://" in store and status != 2:  # the cluster wrote the report to its own folder
             write_report(open_at(store))
         raise typer.Exit(status)
     from bench.run.launch import Launcher

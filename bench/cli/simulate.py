@@ -20,8 +20,8 @@ def simulate(
     store: StoreOption = "store",
     overrides: SetOption = None,
     gpus: Annotated[str, typer.Option(metavar="N,...", help="Numbers of GPUs.")] = "1,8,64,1000",
-    interruptions: Annotated[float, typer.Option(min=0, metavar="RATE", help="How often a spot GPU is lost, per hour.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the losses, and of values that are not measured yet.")] = 0,
+    interruptions: Annotated[float, typer.Option(min=0, metavar="RATE", help="Losses of spot GPUs per GPU-hour.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the spot losses, and of values not measured yet.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate how long a sweep takes on given numbers of GPUs, compared with a naive grid. Starts nothing.
