@@ -6,6 +6,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from bench.driver.loop import Driver
+from bench.on_ray.trainable import UNWRITABLE
+from bench.store import StoreUnwritableError
 
 #: Ray's decision for a trial's status after a report; it stops a trial of any other status.
 DECISIONS = {"running": TrialScheduler.CONTINUE, "paused": TrialScheduler.PAUSE}
@@ -32,8 +34,11 @@ class CellHalving(FIFOScheduler):
         """Report a rung to the driver, and return whether the trial goes on, waits or ends."""
         if "status" not in result:  # Ray's own notice that the function has returned
             return str(TrialScheduler.STOP)
-        status = self._driver.rung(trial.config["key"], result)
-        return str(DECISIONS.get(status, TrialScheduler.STOP))
+        key = trial.config["key"]
+        if result["status"] == UNWRITABLE:
+            self._driver.fail(key, result["error"], StoreUnwritableError(result["error"]))
+            return str(TrialScheduler.STOP)
+        return str(DECISIONS.get(self._driver.rung(key, result), TrialScheduler.STOP))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return a promoted trial if there is one, because its cell is nearest to its end, else a queued one."""

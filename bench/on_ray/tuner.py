@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray import cloudpickle, tune
+from ray import tune
 from ray.tune import Callback, RunConfig, TuneConfig
 from ray.tune.experiment import Trial
 
@@ -24,7 +24,6 @@ from bench.on_ray.scheduler import CellHalving
 from bench.on_ray.searcher import PlanSearcher
 from bench.on_ray.tasks import reason
 from bench.on_ray.trainable import train_on_ray
-from bench.store import StoreUnwritableError
 from bench.worker.trial import task
 
 
@@ -48,7 +47,7 @@ class Events(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Report a failed trial."""
         stall_minutes = self._driver.ledger.plan.spec.resources.stall_minutes
-        self._driver.fail(trial.config["key"], reason(_text(trial), stall_minutes), _unwritable(trial))
+        self._driver.fail(trial.config["key"], reason(_text(trial), stall_minutes))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """End the experiment, as an interrupt does, once the store is unwritable or the limit is reached and no trial runs."""
@@ -97,11 +96,3 @@ def _text(trial: Any) -> str:
     """Return the text of a trial's error; not by `trial.get_error()`, which looks where the file is copied only later."""
     file = trial.error_file
     return Path(file).read_text(errors="replace") if file and Path(file).is_file() else ""
-
-
-def _unwritable(trial: Any) -> StoreUnwritableError | None:
-    """Return the exception that a trial's process raised if it is that of an unwritable store."""
-    file = trial.pickled_error_file
-    error = cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).is_file() else None
-    cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, StoreUnwritableError) else None

@@ -1,7 +1,7 @@
 """Explanations of real errors, failed and hanging tasks, and what the driver learns of an unwritable store."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from ray import cloudpickle
-from ray.exceptions import RayTaskError
+from ray.tune.schedulers import TrialScheduler
 
 from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
 from bench.on_ray.cluster import cluster
+from bench.on_ray.scheduler import CellHalving
 from bench.on_ray.tasks import map_tasks, reason
-from bench.on_ray.tuner import Events, run_trials
+from bench.on_ray.trainable import UNWRITABLE, report
+from bench.on_ray.tuner import run_trials
 from bench.store import Store, StoreUnwritableError, open_store
 from bench.sweeps.spec import ResourcesConfig
 from tests.support import tiny
@@ -51,32 +52,29 @@ def test_a_full_disk_ends_a_sweep_at_once_and_a_host_that_does_not_reach_the_ser
     plan = tiny.make()
     ledger = Ledger.open(plan, store)
     driver = Driver(ledger, store)
-    events = Events(driver)
+    scheduler = CellHalving(driver)
     why = "store 'a' takes no more: why"
-    text = f"Traceback\nbench.store.StoreUnwritableError: {why}\n"
-    (tmp_path / "error.txt").write_text(text)
-    error = RayTaskError("train", text, StoreUnwritableError(why))  # type: ignore[no-untyped-call]
-    (tmp_path / "error.pkl").write_bytes(cloudpickle.dumps(error))
-    trial = SimpleNamespace(
-        config={"key": plan.trials[0].key},
-        error_file=str(tmp_path / "error.txt"),
-        pickled_error_file=str(tmp_path / "error.pkl"),
-    )
+    trial = SimpleNamespace(config={"key": plan.trials[0].key})
+    result = {"status": UNWRITABLE, "error": why}
     for _ in range(plan.spec.resources.retries if "://" in store.address else 0):
-        events.on_trial_error(1, [], trial)
+        assert scheduler.on_trial_result(None, trial, result) == TrialScheduler.STOP
         assert driver.unwritable is None
-    events.on_trial_error(1, [], trial)
+    assert scheduler.on_trial_result(None, trial, result) == TrialScheduler.STOP
     assert str(driver.unwritable) == why
     assert ledger.is_open()
     assert len(store.read("trials")) == 0, "no trial has failed"
 
 
 @pytest.mark.slow
-def test_the_driver_gets_the_class_of_a_trials_error_from_ray_and_its_text_decides_nothing(tmp_path: Path):
+def test_an_unwritable_store_is_reported_as_data_and_the_text_of_an_error_decides_nothing(tmp_path: Path):
     """An error that only names the class in its text is an ordinary failure, and is retried and recorded."""
 
     def full(config: Mapping[str, Any]) -> None:
-        raise StoreUnwritableError("store 'a' takes no more: why")
+        def rungs() -> Iterator[dict[str, Any]]:
+            raise StoreUnwritableError("store 'a' takes no more: why")
+            yield {}
+
+        report(rungs())
 
     def mentions(config: Mapping[str, Any]) -> None:
         raise ValueError("StoreUnwritableError: not really")
