@@ -8,9 +8,6 @@ from scipy import stats
 
 from analysis.transfer.transferability import SCRATCH, measured
 
-#: The family-wise error rate: the probability of at least one false claim among all that are made together.
-LEVEL = 0.05
-
 _COLUMNS = ["cell", "cell_label", "strategy", "source", "source_label", "step", "gain", "low", "high", "seeds", "p", "p_holm"]
 
 

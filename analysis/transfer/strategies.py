@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.claims import LEVEL
 from analysis.frames import records
-from analysis.transfer.significance import LEVEL, pooled_variance
+from analysis.transfer.significance import pooled_variance
 from analysis.transfer.transferability import measured
 
 _NAMES = ["cell", "cell_label", "size", "source", "source_label", "distance", "strategy"]

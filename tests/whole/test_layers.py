@@ -33,7 +33,7 @@ FLOORS = {
         ("bench.cli",),
     ),
     "analysis": (
-        ("analysis.words", "analysis.labels"),
+        ("analysis.words", "analysis.labels", "analysis.claims"),
         ("analysis.frames",),
         ("analysis.transfer",),
         ("analysis.prediction", "analysis.figures"),

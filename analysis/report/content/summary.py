@@ -5,11 +5,11 @@ Every sentence is computed from the same statistics as the figures and states it
 
 import pandas as pd
 
+from analysis.claims import LEVEL
 from analysis.frames import records
 from analysis.statistics import Analysis
 from analysis.transfer import quality
 from analysis.transfer import transferability as tf
-from analysis.transfer.significance import LEVEL
 from analysis.transfer.strategies import BEHIND, BEST, NOISE
 from analysis.transfer.transferability import SCRATCH
 from analysis.words import Row, chance, counted, method, multiple, predictor, signed, span, times
