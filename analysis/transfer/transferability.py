@@ -210,11 +210,11 @@ def distance_correlation(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series([row.get(name) for row in result], dtype="object") for name in columns})
 
 
-def points(rows: pd.DataFrame) -> pd.DataFrame:
+def points(rows: pd.DataFrame, at: str = "final") -> pd.DataFrame:
     """Return a row per cell, embedding, strategy, source: `distance`, mean `gain` over `seeds` at the common `step`, labels."""
     by = [*_METHOD, *_CELL_COLUMNS, "source_label"]
     means = {"distance": ("distance", "first"), "gain": ("gain", "mean"), "seeds": ("gain", "size"), "step": ("step", "min")}
-    chosen = rows[rows["at"] == "common"]
+    chosen = rows[rows["at"] == at]
     if len(chosen) == 0:
         return pd.DataFrame(columns=[*by, *means])
     return chosen.groupby(by, sort=False, as_index=False).agg(**means)
