@@ -2,8 +2,8 @@
 
 Under early stopping most methods end before the budget, so at a cell's final step only a few sources of a strategy are left.
 Whatever compares sources (their order by distance, the mixed model, the knobs, the means over targets) then uses the **early
-gains** at the first rung, where every source is measured, and says so. In 60 simulated sweeps (five sources, four targets, three
-strategies, halving) a distance that mattered was told apart in 65 % by early gains, and in none by the survivors' final gains.
+gains** at the first rung, where every source is measured, and says so. In 60 simulated sweeps (five sources, four targets,
+halving) a distance that mattered was told apart in 65 % by early gains, and in none by the final gains of the survivors.
 """
 
 import pandas as pd

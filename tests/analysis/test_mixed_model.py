@@ -63,7 +63,17 @@ def sweep(
             gain += truth["diversity"] * np.log2(diversity[source]) - truth["density"] * np.log2(spacing[source])
             gain += truth["amount"] * np.log2(amount[source])
             ends = {"source": f"s{source}", "target": f"t{target}", "resolution": 8, "embedding": "e", "parent": f"p{source}"}
-            rows.append({**ends, "strategy": "finetune", "at": "final", "step": 10, "cell": f"c{target}", "gain": gain, "distance": distance})
+            rows.append(
+                {
+                    **ends,
+                    "strategy": "finetune",
+                    "at": "final",
+                    "step": 10,
+                    "cell": f"c{target}",
+                    "gain": gain,
+                    "distance": distance,
+                }
+            )
     figures = [
         {"domain": f"s{k}", "resolution": 8, "embedding": "e", "figure": figure, "value": values[k]}
         for figure, values in (("spacing", spacing), ("diversity", diversity)) for k in range(sources)
