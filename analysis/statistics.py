@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.claims import COLUMNS
 from analysis.frames import Frames
-from analysis.prediction import knobs, mixed_model, predictors, recommender
+from analysis.prediction import knobs, mixed_model, predictors, recommender, rules
 from analysis.transfer import best, classes, quality, savings, significance, sources, strategies
 from analysis.transfer import transferability as tf
 from analysis.transfer.cells import Cell, cells
@@ -86,7 +86,7 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         order=order,
         strategies=by_source,
         sources=sources.over_targets(gains),
-        advice=recommender.evaluate(recommender.observed(gains, frames.trials)),
+        advice=rules.evaluate(recommender.observed(gains, frames.trials)),
         drivers=mixed_model.covariate_effects(gains, frames.domain_statistics, frames.trials),
         knobs=knobs.knob_effects(gains),
         claims=pd.concat(

@@ -88,7 +88,8 @@ def _numbers(gains: pd.DataFrame, nearness: pd.DataFrame) -> dict[str, Any]:
 def _at(nearness: pd.DataFrame, rows: pd.DataFrame) -> "pd.Series[float]":
     """Return the nearness by source to the target of rows of one cell."""
     end = rows["target"].iloc[0], rows["resolution"].iloc[0]
-    return nearness.xs(end).astype(float)
+    of_end: pd.Series[float] = nearness.loc[[end]].iloc[0].astype(float)
+    return of_end
 
 
 def _blocks(gains: pd.DataFrame, nearness: pd.DataFrame) -> tuple[_Blocks, list[str]]:
@@ -110,7 +111,7 @@ def _tests(blocks: list[tuple[_Blocks, list[str]]]) -> list[tuple[float, ...]]:
         places = [names.index(name) for name in sources_of_kind]
         permuted.append(resampling.mean_correlations(of_kind, np.argsort(keys[:, places], axis=1)))
     largest = np.abs(permuted).max(axis=0, initial=0)
-    tests = []
+    tests: list[tuple[float, ...]] = []
     for rhos, (_, sources_of_kind) in zip(permuted, blocks, strict=True):
         strength = np.abs(rhos)
         smallest, p = ((largest >= value - 1e-9).mean() for value in (strength.max(), strength[0]))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
-from analysis.prediction import recommender
+from analysis.prediction import recommender, rules
 from analysis.published import paper_frames as paper
 from analysis.published import paper_tables
 from analysis.published.paper_tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, READING_ERROR, SIZE, SOURCE_TARGET
@@ -24,7 +24,7 @@ def results() -> dict[str, Any]:
     # The paper has one training per number, so the regrets are against the best one as it is.
     targets = [rows for _, rows in tf.points(gains).groupby("target")]
     amounts = DOMAINS.frame().rename(columns={"domain": "source", "images": "size"}).assign(kind="pretrain")
-    advice = recommender.evaluate(recommender.observed(gains, amounts))
+    advice = rules.choices(recommender.observed(gains, amounts))
     exact, low, high = (savings.speed_up(paper.figure_curves(error)).iloc[0] for error in (0, -READING_ERROR, READING_ERROR))
     by_class = classes.compare_with_scratch(classes.class_fid(paper.class_curves(), tf.ranking(cells(paper.class_curves()))))
     assert by_class is not None
@@ -42,7 +42,9 @@ def results() -> dict[str, Any]:
         "nearest_was_best": [sum(sources.regret(-rows["distance"], rows["gain"]) == 0 for rows in targets), len(targets)],
         "regret_of_nearest": 2 ** fmean(sources.regret(-rows["distance"], rows["gain"]) for rows in targets),
         "regret_of_chance": 2 ** fmean(sources.regret_of_chance(rows["gain"]) for rows in targets),
-        "regret_of_advice": {row["chooser"]: float(2 ** row["regret"]) for row in advice.to_dict("records")},
+        "regret_of_advice": {
+            rule: float(2 ** (advice["best"] - advice[rule]).mean()) for rule in rules.CHOOSERS if advice[rule].notna().all()
+        },
         "speed_up": {"value": exact["multiplier"], "low": low["multiplier"], "high": high["multiplier"]},
         "data_multiplier": by_size[0],
         "data_multiplier_conditional": by_size[1],
@@ -62,7 +64,7 @@ def describe(values: dict[str, Any]) -> list[str]:
         "source (geometric means).",
         "Leaving out each target in turn and choosing its source from the results on the others and from distance "
         f"({_from(DISTANCE, SOURCE_TARGET)}), FID relative to the best source is:",
-        *(f"  {regret:.2f}x {recommender.CHOOSERS[chooser]}" for chooser, regret in values["regret_of_advice"].items()),
+        *(f"  {regret:.2f}x {rules.CHOOSERS[chooser]}" for chooser, regret in values["regret_of_advice"].items()),
         f"Mean FID over the targets, by source ({_from(SOURCE_TARGET)}):",
         *(f"  {source:12}{value:.1f}" for source, value in sorted(values["mean_fid"].items(), key=lambda item: item[1])),
         f"  {SCRATCH:12}{values['mean_fid_scratch']:.1f}   {_of(values['transfers_ahead_of_scratch'])} transfers are better",

@@ -1,5 +1,7 @@
 """Student's tests of several estimates together, with intervals that agree with them, and the interval of one mean."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -30,6 +32,12 @@ def levels(p: "pd.Series[float]") -> "pd.Series[float]":
     factors = p.notna().sum() - p.rank(method="first") + 1
     rejected = holm(p) < LEVEL
     return (LEVEL / factors).where(rejected | p.isna(), LEVEL / max(1, int((p.notna() & ~rejected).sum())))
+
+
+def pairs(rows: pd.DataFrame) -> "pd.Series[Any]":
+    """Return the strategy and source of each row as one value, the subject of a claim."""
+    values: list[Any] = list(zip(rows["strategy"].tolist(), rows["source"].tolist(), strict=True))
+    return pd.Series(values, index=rows.index, dtype="object")
 
 
 def mean_and_margin(values: "pd.Series[float]") -> tuple[float, float]:

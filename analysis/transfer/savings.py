@@ -27,6 +27,7 @@ from scipy import stats
 
 from analysis.claims import COLUMNS, LEVEL, outcome
 from analysis.transfer.cells import Cell, Method, cells, pooled_variance, reference_variance
+from analysis.transfer.intervals import pairs
 from analysis.transfer.significance import holm
 from analysis.words import counted
 
@@ -197,7 +198,7 @@ def claims(table: pd.DataFrame, kind: Literal["multiplier", "speed_up"]) -> pd.D
         log2 = np.log2(rows[["multiplier", "low", "high"]].astype(float))
     step = rows["scratch_step"] if kind == "speed_up" else rows["step"]
     return rows.assign(
-        kind=kind, subject=list(zip(rows["strategy"], rows["source"], strict=True)), versus="1", value=log2["multiplier"],
+        kind=kind, subject=pairs(rows), versus="1", value=log2["multiplier"],
         low=log2["low"], high=log2["high"], simultaneous=True, step=step,
     )[COLUMNS]  # fmt: skip
 
