@@ -118,8 +118,9 @@ def expected_shares(ledger: Ledger) -> dict[str, tuple[float, ...]]:
     """Return the probability that each trial continues to each of its rungs.
 
     The stopping rule is applied to random orders of merit: see `drawn_merit`, of a method's strategy and source, or of a tried
-    setting. The order is the same at all rungs, and no trial collapses, fails or ceases to improve. Measured values replace
-    drawn ones; ended trials have the rungs that they reached.
+    setting. The order is the same at all rungs, and no trial fails or ceases to improve. Measured values replace drawn ones;
+    ended trials have the rungs that they reached. The diversity of samples is never drawn, so a trial collapses only at a rung
+    where it was measured, as in the run.
     """
     plan = ledger.plan
     rule = plan.spec.stopping.model_copy(update={"plateau": 0})
