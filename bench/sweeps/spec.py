@@ -60,7 +60,7 @@ class StoppingConfig(Frozen):
     collapse: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """A trial stops at a rung where its samples' diversity has fallen below this share of the real images'; 0: never."""
     plateau: Annotated[int, Field(ge=0)] = 0
-    """Rungs without a better mean of its seeds after which a method stops, unless it is scratch or its cell's best; 0: never."""
+    """Rungs without a better mean of its seeds after which a method stops, unless it is scratch or the best; 0: never."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0
     """Share of the cells in which no trial is stopped, so that the cost of stopping can be measured; 0 to 1."""
 
