@@ -104,6 +104,13 @@ class TuningConfig(Frozen):
         return bounds
 
 
+class ConfirmConfig(Frozen):
+    """Trials after the sweep on fresh seeds: the best two transfers of each cell, and scratch. None of them stops early."""
+
+    seeds: Annotated[int, Field(strict=True, ge=2)]
+    """Fresh seeds of each of these methods, 2 or more."""
+
+
 class ResourcesConfig(Frozen):
     """Resources of one trial. Not part of its key."""
 
@@ -168,6 +175,7 @@ class SweepSpec(Frozen):
     evaluation: EvaluationConfig = EvaluationConfig()
     stopping: StoppingConfig = StoppingConfig()
     tuning: TuningConfig | None = None
+    confirm: ConfirmConfig | None = None
     resources: ResourcesConfig = ResourcesConfig()
 
     @field_validator("strategies")
