@@ -62,8 +62,8 @@ def choices(points: pd.DataFrame) -> pd.DataFrame:
     Rules that choose only a source use the strategy with the highest mean gain over the other targets. A rule that does not
     apply to a target has NaN there.
     """
+    gains: dict[str, dict[str, float]] = {}
     tables = {str(strategy): Table.of(group) for strategy, group in points.groupby("strategy", sort=False)}
-    gains = {}
     for target, tried in points.groupby("target", sort=True):
         others = points[points["target"] != target]
         tried = tried[tried["strategy"].isin(others["strategy"])].set_index(["strategy", "source"])

@@ -64,10 +64,10 @@ def data_multiplier(curves: pd.DataFrame, *, tested: bool = True) -> pd.DataFram
     Returns:
         One row per cell, strategy and source, in families where scratch was measured at two or more sizes: `step`; `value`, the
         transfer's geometric mean over `seeds`; `multiplier` with `bound` (``at least`` beyond scratch's largest size, ``at
-        most`` below its smallest, else empty), interval `low` to `high` (0 and inf if open; NaN if unknown) that holds for the
-        `methods` of the cell together (the stopped ones counted), `p` (corrected) and `outcome`; `why` there is none, or ""; `equivalent`, multiplier
-        times size; `largest`, whether scratch has no larger size; `sizes`, the number of sizes at which scratch was measured,
-        out of `planned` sizes of the family.
+        most`` below its smallest, else empty) and interval `low` to `high` (0 and inf if open; NaN if unknown), which holds for
+        all `methods` of the cell together, those that were stopped included; `p` (corrected) and `outcome`; `why` there is
+        none, or ""; `equivalent`, multiplier times size; `largest`, whether scratch has no larger size; `sizes`, the number of
+        sizes at which scratch was measured, out of `planned` sizes of the family.
     """
     rows: list[dict[str, Any]] = []
     by_family = sorted(cells(curves), key=_family)

@@ -91,7 +91,7 @@ def distances(_: Report, analysis: Analysis) -> Iterator[Block]:
         f"same for all targets, and corrected for all {len(rows)} rows by the largest correlation of each permutation "
         "(Westfall and Young). The interval is Fisher's, with the spread of the permutations; it is conservative with few "
         "sources, so it may include 0 where p is small. Precision, recall, density and coverage are the source's for the "
-        "target. Regret is FID with the nearest (or a random) source divided by FID with the source that the other seeds choose."
+        "target. Regret is FID with the nearest (or a random) source divided by FID with the source that other seeds choose."
         f"{seeds}{_EARLY if tested['early'].any() else ''}",
         style="predictors",
     )  # fmt: skip

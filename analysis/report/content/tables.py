@@ -67,8 +67,8 @@ def savings(_: Report, analysis: Analysis) -> Iterator[Block]:
         "between scratch's sizes on logarithmic axes. It is not extrapolated: beyond these sizes it is a bound. It is given "
         "only where more images help scratch by more than the spread between seeds explains. The speed-up compares the first "
         "steps at which each has scratch's best FID. Below 1× a pre-trained start is worse than scratch. An interval is from "
-        "the spread between seeds (one seed gives none) and holds for all starts of its cell together, so also for the one that "
-        "was chosen. The outcomes, against 1×, are corrected for all starts of the report by Holm's method.",
+        "the spread between seeds (one seed gives none) and holds for all starts of its cell together, so also for the chosen "
+        "one. The outcomes, against 1×, are corrected for all starts of the report by Holm's method.",
         style="savings",
     )  # fmt: skip
 
