@@ -6,6 +6,7 @@ Python environment (support/s3-server.txt), since its packages conflict with tho
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -51,8 +52,13 @@ def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def pytest_configure() -> None:
-    """Install the check that quick tests start no process."""
+    """Install the check that quick tests start no process, and let child processes be interrupted.
+
+    A shell starts background jobs with SIGINT ignored, e.g. `nohup make test &`, and child processes inherit that.
+    """
     sys.addaudithook(_refuse_processes)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
