@@ -101,7 +101,8 @@ def test_distances_exist_for_real_images_and_for_every_generator(finished: Path)
 
 def test_distances_alone_train_nothing_and_agree_with_the_sweeps(finished: Path, cluster: Cluster):
     takes_none = "--set", "resources.gpus=1"
-    tiny.transfergan("distances", "tiny.yaml", "--store", "alone", *takes_none, "--address", cluster.address, cwd=finished)
+    spec, store = finished / "tiny.yaml", finished / "alone"
+    assert call("distances", spec, "--store", store, *takes_none, "--address", cluster.address).exit_code == 0
     whole, alone = tiny.distances(finished / "store"), tiny.distances(finished / "alone")
     real = whole[whole.index.get_level_values("trial") == ""]
     pd.testing.assert_series_equal(alone, real, check_exact=True)
@@ -232,7 +233,7 @@ def test_two_drivers_share_the_work_and_one_that_is_killed_is_replaced(finished:
     whole.communicate()
     output, _ = part.communicate(timeout=200)
     assert part.returncode == 0, output
-    tiny.transfergan("run", "tiny.yaml", *arguments, cwd=tmp_path)
+    assert call("run", tmp_path / "tiny.yaml", *arguments).exit_code == 0
     assert tiny.claimed(store) == []
     assert [fault for fault in check(open_store(str(store))) if fault.kind != "temporary"] == []
     pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(finished / "store"))
