@@ -84,7 +84,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         uses = {*getattr(item, "fixturenames", ()), *({"s3_port"} if parameters.get("store") == "s3" else ())}
         if uses & SLOW_FIXTURES:
             item.add_marker("slow")
-    longest = ("sweep", "cluster", "sweep_ends", "hosts", "faults", "benchmark", "jobs", "tuning", "deploy", "strategies")
+    longest = (
+        "sweep", "sweep_ends", "faults", "cluster", "hosts", "benchmark", "jobs", "launch", "tuning", "on_ray", "in_process",
+        "book", "trial", "strategies", "layers", "plugins", "embeddings",
+    )  # fmt: skip
     order = {f"test_{name}.py": number for number, name in enumerate(longest)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
