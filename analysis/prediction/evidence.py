@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from analysis.claims import LEVEL
 from analysis.frames import Frames, records
-from analysis.prediction import recommender
+from analysis.prediction.gain_model import FEWEST_TARGETS
 from analysis.transfer import transferability as tf
-from analysis.words import Row, counted, method, span
+from analysis.words import Row, chance, counted, method, span, times
 from trainers.common.errors import UserError
 
 
@@ -21,7 +22,7 @@ class Evidence:
     resolution: int
     conditional: bool
     gains: pd.DataFrame
-    """`transferability.transfer_gain` at the cells' common step, with `distance` and the `sweep` of the trial."""
+    """`transferability.transfer_gain` at the first rung and at the final step, with `distance` and the `sweep` of the trial."""
     notes: tuple[str, ...]
     """Notes on results that were left out or differ from what was asked for."""
 
@@ -29,6 +30,11 @@ class Evidence:
     def sources(self) -> list[str]:
         """Return the names of the sources, sorted."""
         return sorted(self.gains["source"].unique())
+
+    def cell_of(self, target: str) -> str | None:
+        """Return the cell with the results on a target, None without any; of several sizes, the smallest."""
+        rows = self.gains[(self.gains["target"] == target) & (self.gains["at"] == "final")]
+        return None if len(rows) == 0 else str(rows.sort_values("size", kind="stable")["cell"].iloc[0])
 
 
 def evidence(frames: Frames) -> Evidence:
@@ -40,9 +46,10 @@ def evidence(frames: Frames) -> Evidence:
     Raises:
         UserError: the store has no transfer that can be compared with training from scratch.
     """
-    gains = tf.with_distance(tf.transfer_gain(frames.curves), frames.distances, keep=True)
-    gains = gains[gains["at"] == "final"]
-    if len(gains) == 0:
+    curves = frames.curves[~frames.curves["confirmation"]]
+    gains = tf.with_distance(tf.transfer_gain(curves), frames.distances, keep=True)
+    gains = gains[gains["at"].isin(["first", "final"])]
+    if not (gains["at"] == "final").any():
         raise UserError(
             "nothing to base a recommendation on: the store has no transfer trial with a result at the same step as a trial "
             "from scratch; run a sweep first (`transfergan run`)"
@@ -66,37 +73,44 @@ def at_size(results: Evidence, size: int) -> Evidence:
     return replace(results, gains=gains, notes=(*results.notes, note) if (gains["size"] != size).any() else results.notes)
 
 
-def doubts(results: Evidence, ranked: pd.DataFrame, target: str, unmeasured: Sequence[str]) -> list[str]:
-    """Return the limitations of a recommendation, as sentences, after the reasons why distances are `unmeasured`."""
+def doubts(ranked: pd.DataFrame, unmeasured: Sequence[str]) -> list[str]:
+    """Return the limitations of a recommendation for a new target, as sentences, after the reasons for missing distances."""
     lines = list(unmeasured)
-    targets = sorted(results.gains["target"].unique())
-    if len(targets) < recommender.FEWEST_TARGETS:
+    best = records(ranked.head(1))[0]
+    if best["basis"] == "distance alone":
         lines.append(
-            f"The store has results on {counted(len(targets), 'target')}; at least {recommender.FEWEST_TARGETS} are needed to "
-            "estimate the effect of distance and the error of a prediction. The order is by mean gain, without intervals."
+            f"No gain can be predicted: the store has results on {counted(best['targets'], 'target')}, and at least "
+            f"{FEWEST_TARGETS} are needed. The order is by distance alone, nearest first; whether a near source helps more is "
+            "not known from this store."
         )
-    elif (ranked["basis"] == "mean gain").all():
+        return lines
+    if (ranked["basis"] == "mean gain").all():
         lines.append("Too few sources have a known distance: the order is by mean gain.")
     elif (ranked["slope"].fillna(0) == 0).all():
         lines.append("In this store distance does not predict the gain: the order is by mean gain.")
-    if target in targets:
-        lines.append("The store has results on this target itself; its report says more than this prediction.")
-    best = records(ranked.head(1))[0]
-    if best["gain"] <= 0:
-        lines.append("No start is predicted to be better than training from scratch.")
-    elif best["low"] is not None and best["low"] <= 0:
-        lines.append("The best start is not significantly better than training from scratch: its interval includes 1.")
+    if best["estimated"]:
+        lines.append(
+            f"{counted(int(ranked['estimated'].sum()), 'gain')} at step {best['step']:,} behind these predictions are "
+            "estimated from early gains, as the trials were stopped."
+        )
+    if best["p"] is None or best["p"] >= LEVEL:
+        lines.append("The first start is not told apart from training from scratch.")
+    elif best["gain"] < 0:
+        lines.append("Training from scratch is predicted to be better than every start.")
     return lines
 
 
 def in_words(row: Row) -> str:
-    """Return one row of `recommender.ranked` as a sentence, with its basis."""
-    interval = "" if row["low"] is None else f" (95 % interval {2 ** row['low']:.2f} to {2 ** row['high']:.2f})"
-    basis = "distance and mean gain" if row["basis"] == "distance" else "the mean gain"
+    """Return the first row of `recommender.ranked` as a sentence, with its basis."""
     name = method(row)
+    if row["basis"] == "distance alone":
+        return f"{name[:1].upper()}{name[1:]} is the start from the nearest source (distance {row['distance']:.4g})."
+    basis = "distance and mean gain" if row["basis"] == "distance" else "the mean gain"
+    p = "" if row["p"] is None else f", {chance(row['p'])}"
     return (
-        f"{name[:1].upper()}{name[1:]}: FID from scratch is predicted to be {2 ** row['gain']:.2f} times this start's"
-        f"{interval}, from {basis} of {counted(row['trials'], 'trial')} on {counted(row['targets'], 'target')}."
+        f"{name[:1].upper()}{name[1:]}: the gain over scratch at step {row['step']:,} is predicted to be {times(row['gain'])} "
+        f"(95 % interval {times(row['low'])} to {times(row['high'])}{p}), from {basis} of {counted(row['trials'], 'trial')} on "
+        f"{counted(row['targets'], 'target')}."
     )
 
 

@@ -2,15 +2,16 @@
 
 Sources that are one domain at different knob settings (``letters[classes=4,per_class=100]``) form an experiment on these. The
 model is ``gain = a log2(classes) + b log2(per_class) + c spread + constant of the domain``, fitted by least squares to the mean
-gains of the sources, with Student's intervals from the residuals. The amount is classes times images per class, so the effect
+gains of the sources, with Student's t-tests from the residuals. The amount is classes times images per class, so the effect
 of exchanging one for the other at equal amount is a - b, and that of more of both in equal parts (a + b) / 2.
 """
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from analysis.transfer import transferability as tf
+from analysis.claims import COLUMNS
+from analysis.transfer.intervals import with_tests
+from analysis.transfer.steps import compared_points
 from trainers.config import sources
 from trainers.config.options import split
 
@@ -24,7 +25,8 @@ EFFECTS = {
     "spread": ("full variation within a class instead of none", (0.0, 0.0, 1.0)),
 }
 
-_COLUMNS = ["cell", "cell_label", "strategy", "effect", "about", "value", "low", "high", "sources", "step"]
+_NAMES = ["cell", "cell_label", "strategy"]
+_COLUMNS = [*_NAMES, "effect", "about", "value", "low", "high", "p", "outcome", "sources", "seeds", "step", "early"]
 
 
 def parse(source: str) -> dict[str, float | str] | None:
@@ -44,29 +46,37 @@ def parse(source: str) -> dict[str, float | str] | None:
 
 
 def knob_effects(gains: pd.DataFrame) -> pd.DataFrame:
-    """Return the effects of the knobs on the gain at the cell's common step, per cell and strategy, in one embedding.
+    """Return the effects of the knobs on the gain at the step of `steps.compared`, per cell and strategy, in one embedding.
 
     Returns:
-        One row per cell, strategy and estimable effect of `EFFECTS`: `value`, the change of log2 gain, with its 95 % interval
-        `low` to `high`; `sources`, the number of sources compared, each by its mean over seeds.
+        One row per cell, strategy and estimable effect of `EFFECTS`: `value`, the change of log2 gain, `p` (corrected by Holm's
+        method for all rows), `outcome`, and the interval `low` to `high` at the level of the corrected test; `sources`, the
+        number of sources compared, each by its mean over `seeds`; `step` and `early` of the gains.
     """
     rows = []
-    for (cell, strategy), group in tf.points(gains.assign(distance=0.0)).groupby(["cell", "strategy"], sort=False):
+    for (_cell, _strategy), group in compared_points(gains).groupby(["cell", "strategy"], sort=False):
         parsed = [parse(source) for source in group["source"]]
         with_knobs = [i for i, knobs in enumerate(parsed) if knobs is not None]
         if not with_knobs:
             continue
         table = pd.DataFrame([parsed[i] for i in with_knobs])
         gain = group["gain"].to_numpy(float)[with_knobs]
-        first = group.iloc[0]
-        for effect, estimate in _effects(table, gain).items():
-            names = (cell, first["cell_label"], strategy, effect, EFFECTS[effect][0])
-            rows.append((*names, *estimate, len(with_knobs), int(first["step"])))
-    return pd.DataFrame(rows, columns=_COLUMNS)
+        names = {name: group.iloc[0][name] for name in [*_NAMES, "step", "early"]}
+        names |= {"sources": len(with_knobs), "seeds": int(group["seeds"].min())}
+        for effect, (value, error, freedom) in _effects(table, gain).items():
+            numbers = {"value": value, "error": error, "freedom": freedom}
+            rows.append({**names, "effect": effect, "about": EFFECTS[effect][0], **numbers})
+    return with_tests(pd.DataFrame(rows, columns=[*_COLUMNS, "error", "freedom"]))[_COLUMNS]
 
 
-def _effects(table: pd.DataFrame, gain: np.ndarray) -> dict[str, tuple[float, float, float]]:
-    """Return (value, low, high) of every estimable effect."""
+def claims(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of `knob_effects` as claims."""
+    subject = table["effect"] + ", " + table["strategy"]
+    return table.assign(kind="knob", subject=subject, versus="no effect", simultaneous=True)[COLUMNS]
+
+
+def _effects(table: pd.DataFrame, gain: np.ndarray) -> dict[str, tuple[float, float, int]]:
+    """Return every estimable effect, its standard error and the degrees of freedom."""
     covariates = table[_COVARIATES].assign(classes=np.log2(table["classes"]), per_class=np.log2(table["per_class"]))
     design = np.column_stack([covariates, pd.get_dummies(table["base"]).to_numpy(float)])
     rank = int(np.linalg.matrix_rank(design))
@@ -76,7 +86,6 @@ def _effects(table: pd.DataFrame, gain: np.ndarray) -> dict[str, tuple[float, fl
     inverse = np.linalg.pinv(design.T @ design)
     coefficients = inverse @ design.T @ gain
     variance = float(np.square(gain - design @ coefficients).sum()) / freedom
-    quantile = stats.t.ppf(0.975, freedom)
     effects = {}
     for effect, (_, of_covariates) in EFFECTS.items():
         weights = np.pad(of_covariates, (0, design.shape[1] - len(of_covariates)))
@@ -84,6 +93,5 @@ def _effects(table: pd.DataFrame, gain: np.ndarray) -> dict[str, tuple[float, fl
         if not np.allclose(weights @ inverse @ (design.T @ design), weights, atol=1e-8):
             continue
         value = float(weights @ coefficients)
-        margin = float(quantile * np.sqrt(variance * (weights @ inverse @ weights)))
-        effects[effect] = (value, value - margin, value + margin)
+        effects[effect] = (value, float(np.sqrt(variance * (weights @ inverse @ weights))), freedom)
     return effects

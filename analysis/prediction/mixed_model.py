@@ -3,21 +3,24 @@
 The model of one strategy's gains is ``gain = constant + covariates + target + source + noise`` with random effects of target
 and source, fitted by restricted maximum likelihood (Patterson & Thompson 1971). Some targets are harder than others for every
 source, and some sources better for reasons that no covariate describes. Without the two random effects, four sources would be
-counted as many independent observations.
+counted as many independent observations. Distances are centred within each target (Mundlak 1978), as those to different targets
+are not comparable: the effect of distance is that within a target.
 """
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import linalg, optimize, stats
+from scipy import linalg, optimize
 from threadpoolctl import ThreadpoolController
 
-from analysis.transfer.significance import holm
+from analysis.claims import COLUMNS
+from analysis.transfer.intervals import with_tests
+from analysis.transfer.steps import compared, step_of
 
 #: Covariates, with the change whose effect is reported.
 COVARIATES = {
-    "distance": "half the distance (FID of the real images)",
+    "distance": "half the distance (FID of the real images) to the same target",
     "density": "half the distance to the nearest neighbours within the source",
     "diversity": "twice the spread of the source's images",
     "amount": "twice the source's images",
@@ -26,11 +29,12 @@ COVARIATES = {
 #: The threads of the linear algebra libraries: a fit's matrices are too small for more than one.
 _THREADS = ThreadpoolController()
 
-_COLUMNS = ["strategy", "covariate", "about", "value", "low", "high", "p", "p_holm", "points", "targets", "sources"]
+_COLUMNS = ["strategy", "covariate", "about", "value", "low", "high", "p", "outcome", "points", "targets", "sources", "seeds"]
+_COLUMNS += ["step", "early"]
 
 
 def covariate_effects(gains: pd.DataFrame, domain_statistics: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the effect of each covariate on the gain at the cells' common step, by strategy.
+    """Return the effect of each covariate on the gain at the step of `steps.compared`, by strategy.
 
     All covariates are log2, so effects are gains per doubling. Signs are chosen so that nearer, denser, more diverse and more
     images are positive. A covariate that varies mainly between sources has only as many observations as there are sources; its
@@ -38,11 +42,12 @@ def covariate_effects(gains: pd.DataFrame, domain_statistics: pd.DataFrame, tria
     distance is fitted. The gains have one embedding, and `distance` (NaN if unknown).
 
     Returns:
-        One row per strategy and estimable covariate: `value` (log2) with its 95 % interval `low` to `high`, `p`, `p_holm`
-        (corrected over all rows), and the numbers of `points` (pairs of source and target, averaged over cells and seeds),
-        `targets` and `sources`.
+        One row per strategy and estimable covariate: `value` (log2), `p` (corrected by Holm's method for all rows), `outcome`,
+        and the interval `low` to `high` at the level of the corrected test; the numbers of `points` (pairs of source and
+        target, averaged over cells and seeds), `targets`, `sources` and `seeds`; `step` and `early` of the gains.
     """
-    rows: list[tuple[Any, ...]] = []
+    rows: list[dict[str, Any]] = []
+    gains = compared(gains)
     points = _points(gains, domain_statistics, trials)
     for strategy, group in points.groupby("strategy", sort=False):
         table = group[["target", "source", "gain", *COVARIATES]].dropna(axis=1, how="all").dropna()
@@ -60,14 +65,25 @@ def covariate_effects(gains: pd.DataFrame, domain_statistics: pd.DataFrame, tria
         if not varied or within < 1 or np.linalg.matrix_rank(fixed) < fixed.shape[1]:
             continue
         values, errors, _ = fit(table["gain"].to_numpy(float), fixed, groups)
+        of_strategy = gains[gains["strategy"] == strategy]
+        counts = {"points": len(table), "targets": targets, "sources": sources, "seeds": _seeds(of_strategy)}
+        counts |= {"step": step_of(of_strategy), "early": bool(of_strategy["early"].any())}
         for name, value, error in zip(varied, values[1:], errors[1:], strict=True):
-            freedom = between if name in of_source else within
-            margin, p = stats.t.ppf(0.975, freedom) * error, 2 * stats.t.sf(abs(value) / error, freedom)
-            numbers = (value, value - margin, value + margin, p, np.nan, len(table), targets, sources)
-            rows.append((strategy, name, COVARIATES[name], *numbers))
-    effects = pd.DataFrame(rows, columns=_COLUMNS)
-    effects["p_holm"] = holm(effects["p"].astype(float))
-    return effects
+            numbers = {"value": value, "error": error, "freedom": between if name in of_source else within}
+            rows.append({"strategy": strategy, "covariate": name, "about": COVARIATES[name], **numbers, **counts})
+    return with_tests(pd.DataFrame(rows, columns=[*_COLUMNS, "error", "freedom"]))[_COLUMNS]
+
+
+def claims(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of `covariate_effects` as claims."""
+    return table.assign(
+        kind="driver", cell=None, subject=table["covariate"] + ", " + table["strategy"], versus="no effect", simultaneous=True
+    )[COLUMNS]  # fmt: skip
+
+
+def _seeds(gains: pd.DataFrame) -> int:
+    """Return the smallest number of trials that a method has in a cell."""
+    return int(gains.groupby(["target", "source"]).size().min())
 
 
 def _share_between(values: "pd.Series[float]", source: "pd.Series[str]") -> float:
@@ -76,19 +92,19 @@ def _share_between(values: "pd.Series[float]", source: "pd.Series[str]") -> floa
 
 
 def _points(gains: pd.DataFrame, domain_statistics: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per strategy, source and target with the gain and the signed log2 covariates."""
-    common = gains[gains["at"] == "final"]
+    """Return one row per strategy, source and target with the gain and the signed log2 covariates, distance centred."""
     amounts = trials[trials["kind"] == "pretrain"].set_index("key")["size"]
-    rows = common.assign(
-        distance=-np.log2(common["distance"].astype(float).where(lambda values: values > 0)),
-        amount=np.log2(common["parent"].map(amounts).astype(float).where(lambda values: values > 0)),
+    rows = gains.assign(
+        distance=-np.log2(gains["distance"].astype(float).where(lambda values: values > 0)),
+        amount=np.log2(gains["parent"].map(amounts).astype(float).where(lambda values: values > 0)),
     )
     keys = pd.MultiIndex.from_frame(rows[["source", "resolution", "embedding"]])
     for name, statistic, sign in (("density", "spacing", -1), ("diversity", "diversity", 1)):
         of_name = domain_statistics[domain_statistics["figure"] == statistic]
         values = of_name.set_index(["domain", "resolution", "embedding"])["value"]
         rows[name] = sign * np.log2(values[values > 0].reindex(keys).to_numpy(float))
-    return rows.groupby(["strategy", "target", "source"], sort=False, as_index=False)[["gain", *COVARIATES]].mean()
+    means = rows.groupby(["strategy", "target", "source"], sort=False, as_index=False)[["gain", *COVARIATES]].mean()
+    return means.assign(distance=means["distance"] - means.groupby(["strategy", "target"])["distance"].transform("mean"))
 
 
 def fit(y: np.ndarray, fixed: np.ndarray, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

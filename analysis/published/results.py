@@ -1,9 +1,10 @@
 """Our statistics of the paper's tables, as numbers and as text."""
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import Any
 
-from analysis.prediction import predictors, recommender
+from analysis.prediction import recommender, rules
 from analysis.published import paper_frames as paper
 from analysis.published import paper_tables
 from analysis.published.paper_tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, READING_ERROR, SIZE, SOURCE_TARGET
@@ -19,27 +20,34 @@ def results() -> dict[str, Any]:
     # The paper relates distance to FID, the report to gain; within a target the two have opposite signs.
     against_fid = tf.distance_correlation(gains.assign(gain=gains["value"])).set_index("scope")
     within = against_fid.loc[["cell"]]
-    by_source = sources.over_targets(gains)
-    nearest = predictors.compare_predictors(gains, paper.distances()).iloc[0]
+    transfers = curves[curves["strategy"] != SCRATCH]
+    # The paper has one training per number, so the regrets are against the best one as it is.
+    targets = [rows for _, rows in tf.points(gains).groupby("target")]
     amounts = DOMAINS.frame().rename(columns={"domain": "source", "images": "size"}).assign(kind="pretrain")
-    advice = recommender.evaluate(recommender.observed(gains, amounts))
+    advice = rules.choices(recommender.observed(gains, amounts))
     exact, low, high = (savings.speed_up(paper.figure_curves(error)).iloc[0] for error in (0, -READING_ERROR, READING_ERROR))
     by_class = classes.compare_with_scratch(classes.class_fid(paper.class_curves(), tf.ranking(cells(paper.class_curves()))))
     assert by_class is not None
     columns = ["size", "multiplier", "bound", "equivalent"]
+    by_size = [
+        savings.data_multiplier(of_paper, tested=False)[columns].to_dict("records")
+        for of_paper in (paper.size_curves(), paper.per_class_curves())
+    ]
     return {
         "distance_against_fid": dict(zip(within["target"], within["rho"].astype(float), strict=True)),
         "distance_against_fid_pooled": float(against_fid["rho"]["all"]),
-        "mean_fid": dict(zip(by_source["source"], by_source["value"], strict=True)),
+        "mean_fid": transfers.groupby("source")["value"].mean().to_dict(),
         "mean_fid_scratch": float(curves.loc[curves["strategy"] == SCRATCH, "value"].mean()),
         "transfers_ahead_of_scratch": [int((gains[gains["at"] == "final"]["gain"] > 0).sum()), len(gains) // 3],
-        "nearest_was_best": [int(nearest["hits"]), int(nearest["groups"])],
-        "regret_of_nearest": float(2 ** nearest["regret"]),
-        "regret_of_chance": float(2 ** nearest["chance"]),
-        "regret_of_advice": {row["chooser"]: float(2 ** row["regret"]) for row in advice.to_dict("records")},
+        "nearest_was_best": [sum(sources.regret(-rows["distance"], rows["gain"]) == 0 for rows in targets), len(targets)],
+        "regret_of_nearest": 2 ** fmean(sources.regret(-rows["distance"], rows["gain"]) for rows in targets),
+        "regret_of_chance": 2 ** fmean(sources.regret_of_chance(rows["gain"]) for rows in targets),
+        "regret_of_advice": {
+            rule: float(2 ** (advice["best"] - advice[rule]).mean()) for rule in rules.CHOOSERS if advice[rule].notna().all()
+        },
         "speed_up": {"value": exact["multiplier"], "low": low["multiplier"], "high": high["multiplier"]},
-        "data_multiplier": savings.data_multiplier(paper.size_curves())[columns].to_dict("records"),
-        "data_multiplier_conditional": savings.data_multiplier(paper.per_class_curves())[columns].to_dict("records"),
+        "data_multiplier": by_size[0],
+        "data_multiplier_conditional": by_size[1],
         "mean_fid_of_a_class": {"scratch": by_class[0]["scratch"], "finetune": by_class[0]["transfer"]},
         "classes_ahead_of_scratch": list(by_class[1:]),
     }
@@ -56,7 +64,7 @@ def describe(values: dict[str, Any]) -> list[str]:
         "source (geometric means).",
         "Leaving out each target in turn and choosing its source from the results on the others and from distance "
         f"({_from(DISTANCE, SOURCE_TARGET)}), FID relative to the best source is:",
-        *(f"  {regret:.2f}x {recommender.CHOOSERS[chooser]}" for chooser, regret in values["regret_of_advice"].items()),
+        *(f"  {regret:.2f}x {rules.CHOOSERS[chooser]}" for chooser, regret in values["regret_of_advice"].items()),
         f"Mean FID over the targets, by source ({_from(SOURCE_TARGET)}):",
         *(f"  {source:12}{value:.1f}" for source, value in sorted(values["mean_fid"].items(), key=lambda item: item[1])),
         f"  {SCRATCH:12}{values['mean_fid_scratch']:.1f}   {_of(values['transfers_ahead_of_scratch'])} transfers are better",

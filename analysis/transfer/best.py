@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.claims import COLUMNS
+from analysis.frames import records
 from analysis.transfer.cells import Cell, Method, reference_variance
+from analysis.transfer.intervals import pairs
 from analysis.transfer.power import smallest_effect
 
 #: What the gain of the named method is computed from.
@@ -48,7 +50,7 @@ def named(cells: Sequence[Cell], tests: pd.DataFrame, basis: str = CHOSEN) -> pd
         `scratch_seeds`; `smallest`, the smallest ratio that these seeds tell from 1 with a power of 80 % (NaN if the noise is
         unknown); `basis`; `provisional`, whether `step` is before the budget.
     """
-    by_method = {(row["cell"], row["strategy"], row["source"]): row for row in tests.to_dict("records")}
+    by_method = {(row["cell"], row["strategy"], row["source"]): row for row in records(tests)}
     rows = []
     for cell in cells:
         best = next((method for method in cell.transfers if method.final), None)
@@ -74,7 +76,5 @@ def _smallest(cell: Cell, scratch: Method, method: Method, comparisons: int) -> 
 
 def claims(best: pd.DataFrame) -> pd.DataFrame:
     """Return rows of `named` as claims."""
-    subject = list(zip(best["strategy"], best["source"], strict=True))
-    return best.assign(
-        kind="best", subject=subject, versus="scratch", value=best["gain"], p=best["p_holm"], simultaneous=True
-    )[COLUMNS]  # fmt: skip
+    claims = best.assign(kind="best", subject=pairs(best), versus="scratch", value=best["gain"], simultaneous=True)
+    return claims.assign(p=best["p_holm"])[COLUMNS]

@@ -76,7 +76,7 @@ class Method:
     @property
     def is_scratch(self) -> bool:
         """Whether it has no source."""
-        return self.names["strategy"] == SCRATCH
+        return bool(self.names["strategy"] == SCRATCH)
 
     @property
     def is_whole(self) -> bool:

@@ -8,118 +8,219 @@ axes logarithmic, where a power law is a straight line. The transfer's FID by st
 curves are convex, so a straight line never overstates the speed-up. Beyond the measured points k is *censored*: it is reported
 as ``at least`` or ``at most`` a bound and never extrapolated.
 
-**Intervals** (95 %) are over seeds. The logarithm of FID is modelled as normal around its method's mean, with one variance for
-all methods compared, pooled because a few seeds of one method estimate it poorly. Means are drawn from their generalised
-pivotal quantity (Weerahandi 1993; Student's t, since the variance is estimated too) and k is computed for each draw. If no
-method has two seeds there is no interval.
+A data multiplier means something only where more images help scratch. It is therefore given only if scratch's FID falls with
+the number of images by more than the spread between seeds explains, in a one-sided test of the slope over log2 of the size.
+
+**Intervals** are over seeds. The logarithm of FID is modelled as normal around its method's mean. Scratch has its own variance,
+and the transfers share one. Means are drawn from their generalised pivotal quantity (Weerahandi 1993; Student's t, since the
+variance is estimated too), and k is computed for each draw. An interval holds for all transfers of its cell together
+(Bonferroni), so it holds for the one that was chosen as the best. Without two seeds of both sides there is none.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from analysis.transfer.cells import SCRATCH, pooled_variance
-from analysis.transfer.transferability import measured
+from analysis.claims import COLUMNS, LEVEL, outcome
+from analysis.transfer.cells import Cell, Method, cells, pooled_variance, reference_variance
+from analysis.transfer.intervals import pairs
+from analysis.transfer.significance import holm
+from analysis.words import counted
 
 Bound = Literal["", "at least", "at most"]
 
-_DRAWS = 2000
+#: Why a data multiplier is not given.
+NO_TREND = "more images did not help scratch at this budget; train longer"
+UNTESTED = "with one seed of scratch per size it is unknown whether more images help"
+
+_DRAWS = 10_000
 _SEED = 20180508  # fixed, so the same store gives the same page
 
-_NAMES = ["target", "conditional", "resolution", "family", "target_label"]
-_METHOD = ["strategy", "source", "source_label"]
-_SAVED = ["value", "seeds", "multiplier", "bound", "low", "high"]
-_DATA_COLUMNS = ["embedding", *_NAMES, *_METHOD, "size", "step", *_SAVED, "equivalent", "sizes", "planned"]
-_STEP_COLUMNS = ["embedding", *_NAMES, "cell", "cell_label", *_METHOD, "size", "scratch_step", "step", *_SAVED]
+_NAMES = ["embedding", "target", "conditional", "resolution", "family", "target_label", "cell", "cell_label"]
+_METHOD = ["strategy", "source", "source_label", "size"]
+_SAVED = ["value", "seeds", "multiplier", "bound", "low", "high", "p", "outcome", "methods", "why"]
+_DATA_COLUMNS = [*_NAMES, *_METHOD, "step", *_SAVED, "equivalent", "largest", "sizes", "planned"]
+_STEP_COLUMNS = [*_NAMES, *_METHOD, "scratch_step", "step", *_SAVED]
+
+_Spread = tuple[float, int]  # the variance between seeds and its degrees of freedom
 
 
-def data_multiplier(curves: pd.DataFrame) -> pd.DataFrame:
+def data_multiplier(curves: pd.DataFrame, *, tested: bool = True) -> pd.DataFrame:
     """Return the data multiplier of each transfer, per family (cells that differ only in size).
 
-    A transfer is compared with scratch at every size at one matched step: the last that all their seeds reached. Scratch's
-    means are made non-increasing in the number of images by isotonic regression first: an apparent loss from more images is
-    treated as noise.
+    A transfer that its cell compares at the final step is compared with scratch at every size at that step. Scratch's means are
+    made non-increasing in the number of images by isotonic regression first: an apparent loss from more images is treated as
+    noise. A multiplier differs from 1 if the transfer differs from scratch with as many images; p-values of that
+    (`Cell.difference`) are corrected by Holm's method.
+
+    Args:
+        curves: the curves of `analysis.frames`.
+        tested: give multipliers only where more images help scratch by more than noise explains.
 
     Returns:
-        One row per family, embedding, strategy, source and size, in families where scratch was measured at two or more sizes:
-        `step`; `value`, the transfer's geometric mean over `seeds`; `multiplier` with `bound` (``at least`` beyond scratch's
-        largest size, ``at most`` below its smallest, else empty) and interval `low` to `high` (0 and inf if open; NaN if no
-        method has two seeds); `equivalent`, multiplier times size; `sizes`, the number of sizes at which scratch was measured,
+        One row per cell, strategy and source, in families where scratch was measured at two or more sizes: `step`; `value`, the
+        transfer's geometric mean over `seeds`; `multiplier` with `bound` (``at least`` beyond scratch's largest size, ``at
+        most`` below its smallest, else empty), interval `low` to `high` (0 and inf if open; NaN if unknown) that holds for the
+        `methods` of the cell together, `p` (corrected) and `outcome`; `why` there is none, or ""; `equivalent`, multiplier
+        times size; `largest`, whether scratch has no larger size; `sizes`, the number of sizes at which scratch was measured,
         out of `planned` sizes of the family.
     """
     rows: list[dict[str, Any]] = []
-    for _, family in measured(curves, "fid").groupby(["family", "embedding"], sort=False):
-        methods = [method for method in _methods(family, ["size", "strategy", "source"]) if method.means]
-        scratch = {method.first["size"]: method for method in methods if method.first["strategy"] == SCRATCH}
-        if len(scratch) < 2:
-            continue
-        shared = set.intersection(*(set(method.means) for method in scratch.values()))
-        variances = _variances(methods)
-        sizes = np.log2(np.array(list(scratch), float))
-        counts = np.array([method.seeds for method in scratch.values()])
-        noise: dict[int, np.ndarray] = {}
-        scratch_curves: dict[int, np.ndarray] = {}  # by step: scratch's curve by size and draws of it, shared by all transfers
-        for method in methods:
-            steps = shared & set(method.means)
-            if method.first["strategy"] == SCRATCH or not steps:
-                continue
-            step = max(steps)
-            if step not in noise:
-                means = np.array([of_size.means[step] for of_size in scratch.values()])
-                noise[step] = _noise(*variances[step], len(means) + 1)
-                drawn = np.vstack([means, means + noise[step][:, :-1] / np.sqrt(counts)])
-                scratch_curves[step] = non_increasing(drawn, counts)
-            level, size = method.means[step], np.log2(method.first["size"])
-            levels = np.append(level, level + noise[step][:, -1] / np.sqrt(method.seeds))
-            at, beyond = crossing(sizes, scratch_curves[step], levels)
-            saved = _multiplier(at - size, beyond, (sizes[0] - size, sizes[-1] - size))
-            row = {name: method.first[name] for name in ["embedding", *_NAMES, *_METHOD, "size"]}
-            row |= {"step": step, "value": 2**level, "seeds": method.seeds, **saved}
-            rows.append({**row, "equivalent": saved["multiplier"] * row["size"], "sizes": len(scratch)})
-    multipliers = pd.DataFrame(rows, columns=_DATA_COLUMNS)
+    by_family = sorted(cells(curves), key=_family)
+    for _, members in groupby(by_family, key=_family):
+        family = list(members)
+        for step in sorted({cell.step for cell in family if cell.step is not None}):
+            rows += _multipliers(family, step, tested)
     planned = curves[curves["kind"] == "adapt"].groupby("family")["size"].nunique()
-    return multipliers.assign(planned=multipliers["family"].map(planned))
+    table = _with_outcomes(rows, _DATA_COLUMNS)
+    return table.assign(planned=table["family"].map(planned))
+
+
+def _family(cell: Cell) -> tuple[str, str]:
+    return cell.names["family"], cell.names["embedding"]
+
+
+def _multipliers(family: Sequence[Cell], step: int, tested: bool) -> list[dict[str, Any]]:
+    """Return the rows of the cells whose final step this is."""
+    family = sorted(family, key=lambda cell: int(cell.names["size"]))
+    scratch = {cell.names["size"]: cell.scratch for cell in family if cell.scratch is not None and not cell.scratch.lost}
+    logs = {size: method.by_step[step].logs for size, method in scratch.items() if step in method.by_step}
+    if len(logs) < 2:
+        return []
+    sizes, counts = np.log2(np.array(list(logs), float)), np.array([len(of_size) for of_size in logs.values()])
+    means = np.array([of_size.mean() for of_size in logs.values()])
+    transfers = [method for cell in family if cell.step == step for method in cell.transfers if method.is_whole]
+    spreads = pooled_variance(logs.values()), pooled_variance(method.logs for method in transfers)
+    drawn_scratch, drawn = _draws(spreads, len(sizes), 1)
+    smooth = non_increasing(np.vstack([means, means + drawn_scratch / np.sqrt(counts)]), counts)
+    missing = _no_trend(sizes, means, counts, spreads[0]) if tested else ""
+    rows = []
+    for cell in [cell for cell in family if cell.step == step and cell.names["size"] in logs]:
+        for method in _compared(cell):
+            names = {**cell.names, **method.names}
+            row = {name: names[name] for name in [*_NAMES, *_METHOD]} | {"step": step, "sizes": len(logs)}
+            row |= {"largest": names["size"] >= max(logs), "methods": len(_compared(cell)), **_unknown(method, missing)}
+            if not row["why"] and cell.scratch is not None:
+                size, error = np.log2(names["size"]), np.sqrt(reference_variance(cell.scratch, method))
+                levels = method.mean + np.append(0, drawn[:, 0] / np.sqrt(row["seeds"]) + error * drawn[:, 1])
+                at, beyond = crossing(sizes, smooth, levels)
+                row |= _multiplier(at - size, beyond, (sizes[0] - size, sizes[-1] - size), row["methods"])
+                row |= {"equivalent": row["multiplier"] * names["size"], "p": cell.difference(cell.scratch, method).p}
+            rows.append(row)
+    return rows
+
+
+def _no_trend(sizes: np.ndarray, means: np.ndarray, counts: np.ndarray, spread: _Spread) -> str:
+    """Return why scratch is not known to improve with the number of images, or ""."""
+    variance, freedom = spread
+    if not freedom:
+        return UNTESTED
+    centred = sizes - np.average(sizes, weights=counts)
+    information = float((counts * centred**2).sum())
+    slope, error = float((counts * centred * means).sum()) / information, float(np.sqrt(variance / information))
+    p = float(stats.t.cdf(slope / error, freedom)) if error else float(slope >= 0)
+    return "" if p < LEVEL else NO_TREND
 
 
 def speed_up(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return the speed-up of each transfer, per cell.
+    """Return the speed-up of each transfer that its cell compares at the final step.
 
-    Scratch's best is the minimum of its mean over seeds, at the steps that all of them reached. The transfer reaches it between
-    its first measured step with a value as low and the step before. If that is its first step, the bound is ``at least``; if it
-    did not reach that value before it ended or was stopped, the bound is ``at most``. A seed's deviation is assumed to shift
-    its whole curve, which makes intervals conservative (wide).
+    Scratch's best is the minimum of its mean over seeds. The transfer reaches it between its first measured step with a value
+    as low and the step before. If that is its first step, the bound is ``at least``; if it did not reach that value before it
+    ended, the bound is ``at most``. A seed's deviation is assumed to shift its whole curve, which makes intervals conservative
+    (wide). A speed-up differs from 1 if the transfer differs from scratch at the step of scratch's best (Welch's t-test). That
+    step was chosen as scratch's lowest, so the p-value of a transfer that is worse there is multiplied by the number of steps.
+    p-values are corrected by Holm's method.
 
     Returns:
-        One row per cell, embedding, strategy and source: `scratch_step` and `value` of scratch's best; `step`, at which the
-        transfer reached it (the bound if censored); `seeds` of the transfer; `multiplier`, `bound`, `low` and `high` as in
-        `data_multiplier`.
+        One row per cell, strategy and source: `scratch_step` and `value` of scratch's best; `step`, at which the transfer
+        reached it (the bound if censored); `seeds` of the transfer; the other columns as in `data_multiplier`.
     """
     rows: list[dict[str, Any]] = []
-    for _, cell in measured(curves, "fid").groupby(["cell", "embedding"], sort=False):
-        methods = [method for method in _methods(cell, ["strategy", "source"]) if method.means]
-        scratch = next((method for method in methods if method.first["strategy"] == SCRATCH), None)
-        if scratch is None:
+    for cell in cells(curves):
+        if cell.scratch is None or cell.scratch.lost:
             continue
-        best = min(scratch.means, key=lambda step: scratch.means[step])
-        variances = _variances(methods)
-        for method in methods:
-            if method is scratch:
-                continue
-            freedom = min(variances[step][1] for step in {*method.means, best})
-            noise = _noise(1.0, freedom, 2) / np.sqrt([scratch.seeds, method.seeds])
-            level = scratch.means[best] + np.append(0, noise[:, 0] * np.sqrt(variances[best][0]))
-            steps = np.array(list(method.means), float)
-            deviations = np.sqrt([variances[step][0] for step in method.means])
-            drawn = np.array(list(method.means.values())) + np.vstack([np.zeros_like(deviations), noise[:, 1:] * deviations])
-            at, beyond = crossing(steps, 2**drawn, 2**level)
-            # The speed-up falls as the step rises, so the bounds swap sides.
-            saved = _multiplier(np.log2(best / at), -beyond, (np.log2(best / steps[-1]), np.log2(best / steps[0])))
-            row = {name: method.first[name] for name in ["embedding", *_NAMES, "cell", "cell_label", *_METHOD, "size"]}
-            row |= {"scratch_step": best, "value": 2 ** scratch.means[best], "step": float(at[0]), "seeds": method.seeds}
-            rows.append({**row, **saved})
-    return pd.DataFrame(rows, columns=_STEP_COLUMNS)
+        scratch = {step: seeds.logs for step, seeds in cell.scratch.by_step.items() if cell.step is None or step <= cell.step}
+        best = min(scratch, key=lambda step: float(scratch[step].mean()))
+        whole = [method for method in cell.transfers if method.is_whole]
+        for method in _compared(cell):
+            names = {**cell.names, **method.names}
+            row = {name: names[name] for name in [*_NAMES, *_METHOD]} | {"methods": len(_compared(cell)), **_unknown(method)}
+            row |= {"scratch_step": best, "value": float(2 ** scratch[best].mean())}
+            if not row["why"]:
+                of_step = {step: seeds.logs for step, seeds in method.by_step.items()}
+                spread = {step: pooled_variance(m.by_step[step].logs for m in whole if step in m.by_step) for step in of_step}
+                row |= _faster(scratch[best], best, of_step, spread, row["methods"])
+                row["p"] = _difference(scratch[best], of_step.get(best), spread.get(best), len(scratch))
+            rows.append(row)
+    return _with_outcomes(rows, _STEP_COLUMNS)
+
+
+def _faster(
+    scratch: np.ndarray, best: int, of_step: dict[int, np.ndarray], spread: dict[int, _Spread], methods: int
+) -> dict[str, Any]:
+    """Return the speed-up of a transfer over scratch's seeds at its best step, with its interval."""
+    steps, means = np.array(list(of_step), float), np.array([logs.mean() for logs in of_step.values()])
+    deviations = np.sqrt([spread[step][0] for step in of_step])
+    shared = (1.0, min(freedom for _, freedom in spread.values()))
+    drawn_scratch, drawn = _draws((pooled_variance([scratch]), shared), 1, 1)
+    level = scratch.mean() + np.append(0, drawn_scratch[:, 0] / np.sqrt(len(scratch)))
+    seeds = min(len(logs) for logs in of_step.values())
+    shifts = np.vstack([np.zeros_like(deviations), drawn[:, :1] * (deviations / np.sqrt(seeds))]) if len(drawn) else 0.0
+    at, beyond = crossing(steps, 2 ** (means + shifts) * np.ones((len(level), 1)), 2**level)
+    # The speed-up falls as the step rises, so the bounds swap sides.
+    saved = _multiplier(np.log2(best / at), -beyond, (np.log2(best / steps[-1]), np.log2(best / steps[0])), methods)
+    return {**saved, "step": float(at[0])}
+
+
+def _difference(scratch: np.ndarray, logs: np.ndarray | None, spread: _Spread | None, steps: int) -> float:
+    """Return the p-value of Welch's t-test at scratch's best of `steps` steps; NaN if unknown."""
+    own = pooled_variance([scratch])
+    if logs is None or spread is None or not own[1] or not spread[1]:
+        return np.nan
+    parts = np.array([own[0] / len(scratch), spread[0] / len(logs)])
+    if not parts.sum() > 0:
+        return np.nan
+    freedom = float(parts.sum() ** 2 / (parts**2 / [own[1], spread[1]]).sum())
+    difference = float(logs.mean() - scratch.mean())
+    p = float(2 * stats.t.sf(abs(difference) / np.sqrt(parts.sum()), freedom))
+    return min(1.0, p * steps) if difference > 0 else p
+
+
+def claims(table: pd.DataFrame, kind: Literal["multiplier", "speed_up"]) -> pd.DataFrame:
+    """Return rows of `data_multiplier` or `speed_up` that have a value as claims."""
+    rows = table[table["why"] == ""]
+    with np.errstate(divide="ignore"):  # an open interval begins at 0
+        log2 = np.log2(rows[["multiplier", "low", "high"]].astype(float))
+    step = rows["scratch_step"] if kind == "speed_up" else rows["step"]
+    return rows.assign(
+        kind=kind, subject=pairs(rows), versus="1", value=log2["multiplier"],
+        low=log2["low"], high=log2["high"], simultaneous=True, step=step,
+    )[COLUMNS]  # fmt: skip
+
+
+def _compared(cell: Cell) -> list[Method]:
+    """Return the transfers that are compared at the final step, with those that lost a seed."""
+    return [method for method in cell.transfers if method.final]
+
+
+def _unknown(method: Method, missing: str = "") -> dict[str, Any]:
+    """Return the columns of a row without a multiplier."""
+    lost = f"lost {counted(method.lost, 'seed')}" if method.lost else ""
+    value = np.nan if method.lost else float(2**method.mean)
+    nothing = dict.fromkeys(("multiplier", "low", "high", "p", "equivalent"), np.nan)
+    return {**nothing, "bound": "", "value": value, "seeds": len(method.logs), "why": lost or missing}
+
+
+def _with_outcomes(rows: Iterable[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+    """Return rows as a table with corrected p-values and outcomes."""
+    table = pd.DataFrame(rows, columns=columns)
+    corrected = holm(table["p"].astype(float))
+    return table.assign(p=corrected, outcome=outcome(corrected))
 
 
 def crossing(x: np.ndarray, curves: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,58 +265,35 @@ def non_increasing(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return fitted
 
 
-@dataclass(frozen=True)
-class _Method:
-    """The trials of a method (strategy, source and size), which differ only in seed."""
+def _draws(spreads: tuple[_Spread, _Spread], scratch: int, transfer: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return draws of one seed's deviation from the mean of scratch (D, scratch), and of a transfer (D, transfer).
 
-    first: dict[str, Any]
-    """A row of its first trial."""
-    seeds: int
-    logs: dict[int, np.ndarray]
-    """By step in increasing order, log2 of the value of each seed that reached it."""
-    means: dict[int, float]
-    """The mean of `logs`, at the steps that all seeds reached."""
-
-
-def _noise(variance: float, freedom: int, columns: int) -> np.ndarray:
-    """Return draws (D, columns) of one seed's deviation from the mean; D is 0 without degrees of freedom."""
-    if freedom < 1:
-        return np.empty((0, columns))
+    The second has one more column, standard normal. D is 0 without degrees of freedom of both.
+    """
+    if min(freedom for _, freedom in spreads) < 1:
+        return np.empty((0, scratch)), np.empty((0, transfer + 1))
     random = np.random.default_rng(_SEED)
-    scale = np.sqrt(variance * freedom / random.chisquare(freedom, _DRAWS))
-    drawn: np.ndarray = scale[:, None] * random.standard_normal((_DRAWS, columns))
-    return drawn
+    drawn = []
+    for (variance, freedom), columns in zip(spreads, (scratch, transfer), strict=True):
+        scale = np.sqrt(variance * freedom / random.chisquare(freedom, _DRAWS))
+        drawn.append(scale[:, None] * random.standard_normal((_DRAWS, columns)))
+    return drawn[0], np.column_stack([drawn[1], random.standard_normal(_DRAWS)])
 
 
-def _multiplier(log2: np.ndarray, beyond: np.ndarray, ends: tuple[float, float]) -> dict[str, Any]:
-    """Return the multiplier, its bound and interval from log2 of its estimate (first) and draws (rest), censored at `ends`."""
+def _multiplier(log2: np.ndarray, beyond: np.ndarray, ends: tuple[float, float], methods: int) -> dict[str, Any]:
+    """Return the multiplier, its bound and interval from log2 of its estimate (first) and draws (rest), censored at `ends`.
+
+    The interval is one of as many as there are `methods`, which hold together.
+    """
     bound: Bound = "at least" if beyond[0] > 0 else "at most" if beyond[0] < 0 else ""
     low = high = np.nan
     if len(log2) > 1:
-        draws, sides = log2[1:], beyond[1:]
-        low = _order_statistic(np.where(sides > 0, ends[1], np.where(sides < 0, -np.inf, draws)), 0.025)
-        high = _order_statistic(np.where(sides > 0, np.inf, np.where(sides < 0, ends[0], draws)), 0.975)
+        draws, sides, tail = log2[1:], beyond[1:], LEVEL / 2 / methods
+        low = _order_statistic(np.where(sides > 0, ends[1], np.where(sides < 0, -np.inf, draws)), tail)
+        high = _order_statistic(np.where(sides > 0, np.inf, np.where(sides < 0, ends[0], draws)), 1 - tail)
     return {"multiplier": float(2 ** log2[0]), "bound": bound, "low": float(2**low), "high": float(2**high)}
 
 
 def _order_statistic(values: np.ndarray, share: float) -> float:
     """Return a quantile without interpolation, as values may be infinite."""
     return float(np.sort(values)[round(share * (len(values) - 1))])
-
-
-def _methods(rows: pd.DataFrame, by: list[str]) -> list[_Method]:
-    """Return the methods of a family or a cell, sorted by `by`."""
-    methods = []
-    for _, group in rows.groupby([rows[name].fillna("") if name == "source" else rows[name] for name in by], sort=True):
-        steps, seeds = group["step"].to_numpy(), group["trial"].nunique()
-        values = np.log2(group["value"].to_numpy(float))
-        logs = {int(step): values[steps == step] for step in np.unique(steps)}
-        means = {step: float(at_step.mean()) for step, at_step in logs.items() if len(at_step) == seeds}
-        methods.append(_Method({str(name): value for name, value in group.iloc[0].items()}, seeds, logs, means))
-    return methods
-
-
-def _variances(methods: list[_Method]) -> dict[int, tuple[float, int]]:
-    """Return, by step, the variance between seeds pooled over the methods, and its degrees of freedom."""
-    steps = {step for method in methods for step in method.logs}
-    return {step: pooled_variance(method.logs[step] for method in methods if step in method.logs) for step in steps}

@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.claims import COLUMNS, LEVEL, outcome
 from analysis.transfer.cells import Cell
+from analysis.transfer.intervals import pairs
 
 _NAMES = ["cell", "cell_label", "strategy", "source", "source_label"]
 _COLUMNS = [*_NAMES, "step", "early", "gain", "low", "high", "seeds", "lost", "p", "p_holm", "outcome"]
@@ -74,6 +75,6 @@ def claims(tests: pd.DataFrame) -> pd.DataFrame:
     """Return rows of `t_tests` at the final step as claims."""
     rows = tests[~tests["early"].astype(bool)]
     return rows.assign(
-        kind="scratch", subject=list(zip(rows["strategy"], rows["source"], strict=True)), versus="scratch", value=rows["gain"],
+        kind="scratch", subject=pairs(rows), versus="scratch", value=rows["gain"],
         p=rows["p_holm"], simultaneous=True,
     )[COLUMNS]  # fmt: skip

@@ -1,71 +1,129 @@
 """The sources compared over all targets, and the regret of choosing a source by its distance.
 
-The **regret** of a choice is the gain (log2) of the best source tried minus that of the chosen one: 0 if the choice is the
-best, 1 if its FID is twice the best one's.
+The **regret** of a choice is the gain (log2) of the best source minus that of the chosen one: 0 if the choice is the best, 1 if
+its FID is twice the best one's. The highest of several noisy gains overstates the true one, so a regret against it is positive
+even where all sources are equal. Each seed is therefore left out in turn: the best source is chosen by the other seeds, and its
+gain is measured on the one left out. With one seed there is no such regret.
 """
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from analysis.transfer import transferability as tf
+from analysis.claims import COLUMNS
+from analysis.transfer.intervals import mean_and_margin, with_tests
+from analysis.transfer.steps import compared, compared_points, step_of
 
 _COLUMNS = ["strategy", "source", "source_label", "gain", "low", "high", "value", "regret"]
-_COLUMNS += ["best_in", "cells", "targets", "left"]
+_COLUMNS += ["behind", "behind_low", "behind_high", "p", "outcome", "cells", "targets", "left", "seeds", "step", "early"]
 
 
 def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
     """Return each source's mean gain and regret over all targets, by strategy, the highest mean gain first.
 
-    Only cells where every source of the strategy has a gain at the cell's common step are used, so that sources are compared
-    on the same targets. Cells of one target are averaged first, so that targets have equal weight. `gains` have one embedding.
+    Only cells where every source of the strategy has a gain at the step of `steps.compared` are used, so that sources are
+    compared on the same targets. Cells of one target are averaged first, so that targets have equal weight. The first source of
+    a strategy is compared with every other by a t-test of the differences on the same target. As the first is chosen by the
+    same gains, p-values are corrected by Holm's method for all pairs of sources of all strategies. `gains` have one embedding.
 
     Returns:
         One row per strategy and source: mean `gain` (log2) with its 95 % interval `low` to `high` (Student's t over targets;
-        NaN with one target); `value`, the mean of the metric; mean `regret`; `best_in`, the number of `cells` where the source
-        is best; `targets`; `left`, the number of cells left out because a source has no gain there.
+        NaN with one target); `value`, the geometric mean of the metric; mean `regret` against the source that the other seeds
+        choose; `behind`, the mean difference from the first source (log2) with the interval `behind_low` to `behind_high` at
+        the level of the corrected test, `p` (corrected) and `outcome`, none for the first; the numbers of `cells`, `targets`
+        and `seeds`; `left`, the number of cells left out because a source has no gain there; `step` and `early` of the gains.
     """
-    points = tf.points(gains.assign(distance=0.0))
+    chosen, points = compared(gains), compared_points(gains)
     rows: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
     for strategy, group in points.groupby("strategy", sort=False):
         table = group.pivot(index=["target", "cell"], columns="source", values="gain")
         complete = table.dropna()
         if len(complete) == 0 or table.shape[1] < 2:
             continue
-        common = gains[(gains["at"] == "final") & (gains["strategy"] == strategy)]
-        values = common.pivot_table(index=["target", "cell"], columns="source", values="value").loc[complete.index]
+        seeds = chosen[(chosen["strategy"] == strategy) & chosen["cell"].isin(complete.index.get_level_values("cell"))]
+        logs = seeds.assign(log=np.log2(seeds["value"].astype(float))).groupby(["target", "cell", "source"])["log"].mean()
+        values = logs.groupby(level=["target", "source"]).mean().groupby(level="source").mean()
+        regrets = pd.DataFrame({cell: _regrets(trials) for cell, trials in seeds.groupby("cell")}).mean(axis=1, skipna=False)
         by_target = complete.groupby(level="target").mean()
+        order = list(by_target.mean().sort_values(ascending=False, kind="stable").index)
         labels = dict(zip(group["source"], group["source_label"], strict=True))
-        means: list[dict[str, Any]] = []
-        for source in complete:
+        for source in order:
             mean, margin = mean_and_margin(by_target[source])
-            means.append({
+            rows.append({
                 "strategy": strategy, "source": source, "source_label": labels[source],
                 "gain": mean, "low": mean - margin, "high": mean + margin,
-                "value": float(values[source].groupby(level="target").mean().mean()),
-                "regret": float((complete.max(axis=1) - complete[source]).groupby(level="target").mean().mean()),
-                "best_in": int((complete.idxmax(axis=1) == source).sum()), "cells": len(complete), "targets": len(by_target),
-                "left": len(table) - len(complete),
+                "value": float(2 ** values[source]), "regret": float(regrets[source]),
+                "cells": len(complete), "targets": len(by_target), "left": len(table) - len(complete),
+                "seeds": int(seeds.groupby(["cell", "source"]).size().min()), "step": step_of(seeds),
+                "early": bool(seeds["early"].any()),
             })  # fmt: skip
-        rows += sorted(means, key=lambda row: -row["gain"])
-    return pd.DataFrame(rows, columns=_COLUMNS)
+        for first, other in combinations(order, 2):
+            difference = by_target[first] - by_target[other]
+            numbers = {"value": difference.mean(), "error": difference.sem(), "freedom": len(difference) - 1}
+            pairs.append({"strategy": strategy, "first": first, "source": other, **numbers})
+    return _with_tests(pd.DataFrame(rows), pd.DataFrame(pairs)).reindex(columns=_COLUMNS)
 
 
-def mean_and_margin(values: "pd.Series[float]") -> tuple[float, float]:
-    """Return the mean and half the width of its 95 % interval by Student's t; NaN with one value."""
-    n = len(values)
-    margin = stats.t.ppf(0.975, n - 1) * values.std() / np.sqrt(n) if n > 1 else np.nan
-    return float(values.mean()), float(margin)
+def _with_tests(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Add the comparison of each source with the first of its strategy."""
+    if len(pairs) == 0:
+        return rows
+    tests = with_tests(pairs).rename(columns={"value": "behind", "low": "behind_low", "high": "behind_high"})
+    first = rows.drop_duplicates("strategy").set_index("strategy")["source"]
+    tests = tests[tests["first"] == tests["strategy"].map(first)]
+    columns = ["strategy", "source", "behind", "behind_low", "behind_high", "p", "outcome"]
+    return rows.merge(tests[columns], on=["strategy", "source"], how="left")
+
+
+def claims(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of `over_targets` as claims: the first source of a strategy against each other one."""
+    first = table.drop_duplicates("strategy").set_index("strategy")["source"]
+    rows = table[table["outcome"].notna()]
+    return rows.assign(
+        kind="source", cell=None, subject=rows["strategy"].map(first) + ", " + rows["strategy"], versus=rows["source"],
+        value=rows["behind"], low=rows["behind_low"], high=rows["behind_high"], simultaneous=True,
+    )[COLUMNS]  # fmt: skip
+
+
+def _regrets(rows: pd.DataFrame) -> "pd.Series[float]":
+    """Return the regret of each source in a cell against the source that the other seeds choose; NaN with one seed."""
+    seeds = rows.pivot_table(index="seed", columns="source", values="gain").dropna()
+    return pd.Series(_gain_of_chosen(seeds) - seeds.mean(), index=seeds.columns, dtype=float)
+
+
+def _gain_of_chosen(seeds: pd.DataFrame) -> float:
+    """Return the mean gain, on each seed (row), of the source (column) that the other seeds choose; NaN with one seed."""
+    if len(seeds) < 2:
+        return float("nan")
+    values = seeds.to_numpy(float)
+    others = values.sum(axis=0) - values
+    return float(values[np.arange(len(values)), others.argmax(axis=1)].mean())
+
+
+def regrets_of_nearest(seeds: pd.DataFrame, nearness: "pd.Series[float]") -> tuple[float, float]:
+    """Return the regrets (log2) of choosing the nearest source and a random one, by gains of seeds (rows) and sources.
+
+    They are against the source that the other seeds choose; NaN if fewer than two seeds have a gain from every source. Sources
+    that are equally near count with their mean.
+    """
+    seeds = seeds.dropna()
+    near = nearness.reindex(seeds.columns)
+    chosen, means = _gain_of_chosen(seeds), seeds.mean()
+    return chosen - float(means[near == near.max()].mean()), chosen - float(means.mean())
 
 
 def regret(nearness: "pd.Series[float]", gain: "pd.Series[float]") -> float:
-    """Return the regret (log2) of choosing the nearest source (greatest `nearness`); the mean regret of tied ones."""
+    """Return the regret (log2) of choosing the nearest source (greatest `nearness`) against the highest gain of all.
+
+    It is for gains without noise; tied sources count with their mean.
+    """
     nearest = nearness.to_numpy(float) == nearness.max()
     return float(gain.max() - gain.to_numpy(float)[nearest].mean())
 
 
 def regret_of_chance(gain: "pd.Series[float]") -> float:
-    """Return the expected regret (log2) of a source chosen uniformly at random."""
+    """Return the expected regret (log2) of a source chosen uniformly at random, for gains without noise."""
     return float(gain.max() - gain.mean())

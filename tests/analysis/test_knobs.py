@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.prediction.knobs import EFFECTS, knob_effects, parse
+from analysis.claims import Outcome
+from analysis.prediction.knobs import EFFECTS, claims, knob_effects, parse
 
 NAMES = [f"letters[classes={c},per_class={m}]" for c, m in product((4, 8, 16), (50, 200))]
 NAMES += [f"letters[classes={c},per_class={m},spread={s}]" for c, m, s in ((4, 50, 0.3), (16, 50, 0.3), (8, 200, 0.6))]
@@ -16,7 +17,7 @@ def gains(names: list[str], a: float, b: float, c: float, noise: float = 0.0, se
     """Return simulated gains: `a` per doubling of the classes, `b` of the images of each, `c` per unit of spread."""
     random = np.random.default_rng(seed)
     common = {"cell": "c", "cell_label": "c", "target": "t", "size": 5, "conditional": False, "resolution": 8, "family": "t"}
-    common |= {"target_label": "t", "embedding": "e", "strategy": "finetune", "at": "common", "step": 10}
+    common |= {"target_label": "t", "embedding": "e", "strategy": "finetune", "at": "final", "step": 10}
     rows = []
     for name in names:
         knobs = parse(name) or {"classes": 1.0, "per_class": 1.0, "spread": 1.0}
@@ -63,10 +64,27 @@ def test_effects_that_the_sources_do_not_vary_are_not_estimated():
 
 
 @pytest.mark.slow
-def test_intervals_cover_the_truth_at_their_rate():
+def test_intervals_cover_the_truth_together():
     truth = {"diversity": 0.1, "density": 0.0, "amount": 0.05, "exchange": 0.1, "spread": 0.0}
     covered = []
     for seed in range(300):
         result = knob_effects(gains(NAMES, 0.1, 0.0, 0.0, noise=0.2, seed=seed)).set_index("effect")
         covered.append([result["low"][name] <= value <= result["high"][name] for name, value in truth.items()])
-    assert np.mean(covered, axis=0) == pytest.approx(np.full(5, 0.95), abs=0.04)
+    assert np.mean(np.all(covered, axis=1)) >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / 300), "together"
+    assert np.mean(covered) < 0.999
+
+
+def test_an_effect_is_told_apart_at_its_corrected_level_and_is_a_claim():
+    table = knob_effects(gains(NAMES, 0.3, 0.0, 0.0, noise=0.05)).set_index("effect", drop=False)
+    assert table["outcome"]["diversity"] == Outcome.APART
+    assert ((table["low"] > 0) | (table["high"] < 0)).equals(table["outcome"] == Outcome.APART)
+    assert table["outcome"]["density"] == Outcome.NOT_APART
+    claim = claims(table).loc["diversity"]
+    assert (claim["kind"], claim["subject"], claim["cell"], claim["step"]) == ("knob", "diversity, finetune", "c", 10)
+
+
+@pytest.mark.slow
+def test_without_an_effect_few_sweeps_have_one():
+    frames = [gains(NAMES, 0.0, 0.0, 0.0, noise=0.2, seed=seed) for seed in range(200)]
+    apart = [(knob_effects(frame)["outcome"] == Outcome.APART).any() for frame in frames]
+    assert np.mean(apart) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200)

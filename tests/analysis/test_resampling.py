@@ -1,22 +1,10 @@
-"""Resampling of rank correlations against scipy and exhaustive permutations."""
-
-from itertools import permutations
+"""Rank correlations and their permutations against scipy."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.prediction.resampling import cluster_counts, interval, permutation_p, row_spearman, weighted_spearman
-
-
-def test_weighted_spearman_is_that_of_repeated_points():
-    random = np.random.default_rng(0)
-    x, y = random.integers(0, 6, 12).astype(float), random.normal(size=12)  # with ties
-    weights = random.integers(0, 4, (20, 12))
-    for counts, result in zip(weights, weighted_spearman(x, y, weights), strict=True):
-        assert result == pytest.approx(stats.spearmanr(np.repeat(x, counts), np.repeat(y, counts)).statistic)
-    alone = np.eye(12, dtype=int)[:1]
-    assert np.isnan(weighted_spearman(x, y, alone)).all()
+from analysis.prediction.resampling import DRAWS, interval, mean_correlations, orders, row_spearman
 
 
 def test_row_spearman_is_scipys_and_0_where_all_are_equal():
@@ -28,45 +16,36 @@ def test_row_spearman_is_scipys_and_0_where_all_are_equal():
     assert row_spearman(np.ones((1, 4)), x[:1, :4]).tolist() == [[0.0]]
 
 
-def test_permutation_p_is_that_of_all_permutations():
-    nearness, gain = np.arange(5.0), np.array([[0.0, 2.0, 1.0, 3.0, 4.0]])
-    strength = [abs(stats.spearmanr(order, gain[0]).statistic) for order in permutations(nearness)]
-    exact = np.mean(np.array(strength) >= abs(stats.spearmanr(nearness, gain[0]).statistic) - 1e-9)
-    assert permutation_p([(nearness, gain)]) == pytest.approx(exact, abs=0.015)
-    assert permutation_p([(np.ones(4), gain[:, :4])]) == 1.0, "all sources are as near"
+def test_orders_are_all_permutations_of_few_labels_with_the_identity_first():
+    few, many = orders(4), orders(9)
+    assert len(np.unique(few, axis=0)) == len(few) == 24
+    assert (few[0] == range(4)).all()
+    assert many.shape == (DRAWS, 9)
+    assert (np.sort(many, axis=1) == range(9)).all()
+    assert (many[0] == range(9)).all()
 
 
-def test_groups_that_lack_a_source_are_ranked_without_it():
-    whole = np.array([[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, np.nan, 4.0]])
-    p = permutation_p([(np.arange(4.0), whole)] * 3)
-    assert p < 0.01, "six groups in order"
+def test_mean_correlations_permute_all_targets_alike_and_skip_missing_sources():
+    random = np.random.default_rng(2)
+    blocks = [(random.normal(size=4), random.normal(size=(2, 4))) for _ in range(3)]
+    blocks[1][1][0, 2] = np.nan
+    order = orders(4)
+    for permutation, result in zip(order, mean_correlations(blocks, order), strict=True):
+        rhos = [
+            stats.spearmanr(nearness[permutation][np.isfinite(gains)], gains[np.isfinite(gains)]).statistic
+            for nearness, table in blocks for gains in table
+        ]  # fmt: skip
+        assert result == pytest.approx(np.mean(rhos))
 
 
-def test_interval_of_a_small_correlation_is_students():
-    values = np.array([0.01, 0.05, -0.02, 0.04, -0.03, 0.06])  # where Fisher's scale is straight
-    counts = cluster_counts(len(values), 20_000)
-    low, high = interval(values.mean(), counts @ values / len(values), len(values))
-    exact = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
-    assert [low, high] == pytest.approx(exact, abs=0.001)
-
-
-@pytest.mark.parametrize(("estimate", "draws", "clusters"), [
-    (0.3, [0.3, 0.4], 1), (0.4, [0.4] * 9, 4), (1.0, [1.0] * 9, 4), (0.3, [np.nan] * 9, 3), (0.3, [], 3)
-])  # fmt: skip
-def test_no_spread_is_no_interval(estimate: float, draws: list[float], clusters: int):
-    assert np.isnan(interval(estimate, np.array(draws), clusters)).all()
-
-
-@pytest.mark.parametrize("slope", [0.0, 1.0])
-@pytest.mark.parametrize("targets", [4, 8])
-def test_intervals_cover_the_truth_at_their_rate(slope: float, targets: int):
-    random = np.random.default_rng(4)
-    x = random.normal(size=(20_000, 5))
-    y = slope * x + random.normal(size=x.shape)
-    rhos = 1 - np.square(x.argsort(1).argsort(1) - y.argsort(1).argsort(1)).sum(axis=1) / 20
-    counts = cluster_counts(targets)
-    covered = []
-    for sample in rhos[: 1000 * targets].reshape(1000, targets):
-        low, high = interval(sample.mean(), counts @ sample / targets, targets)
-        covered.append(low <= rhos.mean() <= high)
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.025)
+def test_interval_of_one_group_is_fishers_and_never_vanishes():
+    nearness, gain = np.arange(7.0), np.array([[0.0, 1.0, 4.0, 3.0, 2.0, 6.0, 5.0]])
+    permuted = mean_correlations([(nearness, gain)], orders(7))
+    rho = stats.spearmanr(nearness, gain[0]).statistic
+    exact = np.tanh(np.arctanh(rho) + np.array([-1.96, 1.96]) * np.sqrt(1.06 / 4))
+    assert interval(permuted, 7) == pytest.approx(exact, abs=1e-3)
+    low, high = interval(mean_correlations([(nearness, nearness[None])], orders(7)), 7)
+    assert low < 0.97 < high == 1
+    assert interval(mean_correlations([(nearness, -nearness[None])], orders(7)), 7) == (-1, pytest.approx(-low))
+    assert np.isnan(interval(np.array([0.5, -0.5]), 3)).all()
+    assert np.isnan(interval(np.zeros(24), 4)).all(), "all sources are equally near"

@@ -5,12 +5,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.transfer.sources import over_targets, regret, regret_of_chance
+from analysis.claims import Outcome
+from analysis.transfer.significance import holm
+from analysis.transfer.sources import claims, over_targets, regret, regret_of_chance
 
 
 def gains(table: dict[str, dict[str, float]]) -> pd.DataFrame:
     """Return gains from {target: {source: gain}}."""
-    common = {"strategy": "finetune", "embedding": "e", "at": "common", "step": 10, "size": 5, "conditional": False}
+    common = {"strategy": "finetune", "embedding": "e", "at": "final", "seed": 0, "step": 10, "size": 5, "conditional": False}
     common |= {"resolution": 8}
     return pd.DataFrame([
         {**common, "target": target, "cell": target, "cell_label": target, "family": target, "target_label": target,
@@ -23,12 +25,48 @@ def test_means_and_regret_by_hand():
     result = over_targets(gains({"x": {"a": 1.0, "b": 0.0}, "y": {"a": 0.5, "b": 0.75}, "z": {"a": 9.0}})).set_index("source")
     assert list(result.index) == ["a", "b"], "the best mean first"
     assert result["gain"].tolist() == [0.75, 0.375]
-    assert result["regret"].tolist() == [0.125, 0.5]
-    assert result["best_in"].tolist() == [1, 1]
+    assert result["regret"].isna().all(), "one seed"
     assert result[["cells", "targets", "left"]].iloc[0].tolist() == [2, 2, 1], "z has no gain from b"
-    assert result.loc["a", "value"] == pytest.approx((50 + 100 / 2**0.5) / 2)
+    assert result.loc["a", "value"] == pytest.approx((50 * 100 / 2**0.5) ** 0.5), "the geometric mean"
     exact = stats.t.interval(0.95, 1, 0.75, stats.sem([1.0, 0.5]))
     assert result.loc["a", ["low", "high"]].tolist() == pytest.approx(exact)
+    assert result["step"].tolist() == [10, 10]
+
+
+def test_the_first_source_is_compared_with_each_other_on_the_same_targets():
+    random = np.random.default_rng(0)
+    table = {f"t{n}": dict(zip("abc", random.normal() + random.normal([2.0, 1.9, 0.0], 0.2), strict=True)) for n in range(6)}
+    result = over_targets(gains(table)).set_index("source")
+    frame = pd.DataFrame(table).T
+    p = [stats.ttest_rel(frame[x], frame[y]).pvalue for x, y in (("a", "b"), ("a", "c"), ("b", "c"))]
+    assert result["behind"]["c"] == pytest.approx((frame["a"] - frame["c"]).mean())
+    assert result["p"][["b", "c"]].tolist() == pytest.approx(holm(pd.Series(p))[:2].tolist()), "all pairs, as a was chosen"
+    assert pd.isna(result["outcome"]["a"])
+    assert result["outcome"][["b", "c"]].tolist() == ["not told apart", "told apart"]
+    rows = claims(over_targets(gains(table)))
+    assert list(zip(rows["subject"], rows["versus"], strict=True)) == [("a, finetune", "b"), ("a, finetune", "c")]
+    assert rows["low"].iloc[1] > 0 > rows["low"].iloc[0]
+
+
+def test_regret_is_measured_on_seeds_that_did_not_choose():
+    seeds = pd.concat([
+        gains({"x": {"a": 1.0, "b": 0.0}}), gains({"x": {"a": 0.0, "b": 0.5}}).assign(seed=1)
+    ])  # fmt: skip
+    # The other seed chooses a for seed 1, where it has 0, and b for seed 0, where it has 0.
+    assert over_targets(seeds).set_index("source")["regret"].to_dict() == {"a": -0.5, "b": -0.25}
+
+
+@pytest.mark.slow
+def test_without_an_effect_there_is_no_regret_and_few_sources_differ():
+    random = np.random.default_rng(1)
+    regrets, apart = [], []
+    for _ in range(200):
+        table = [gains({f"t{k}": dict(zip("abcd", random.normal(size=4), strict=True)) for k in range(4)}) for _ in range(3)]
+        result = over_targets(pd.concat([frame.assign(seed=seed) for seed, frame in enumerate(table)]))
+        regrets.append(result["regret"].mean())
+        apart.append((result["outcome"] == Outcome.APART).any())
+    assert abs(np.mean(regrets)) < 3 * np.std(regrets) / np.sqrt(200)
+    assert np.mean(apart) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200)
 
 
 def test_one_target_has_no_interval_and_one_source_no_rank():

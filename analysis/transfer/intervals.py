@@ -1,0 +1,47 @@
+"""Student's tests of several estimates together, with intervals that agree with them, and the interval of one mean."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.claims import LEVEL, outcome
+from analysis.transfer.significance import holm
+
+
+def with_tests(estimates: pd.DataFrame) -> pd.DataFrame:
+    """Test against 0 every `value` with its standard `error` and degrees of `freedom`, and add `low`, `high`, `p`, `outcome`.
+
+    p-values are two-sided and corrected for all rows by Holm's method. NaN is not testable.
+    """
+    value, error, freedom = (estimates[name].astype(float) for name in ("value", "error", "freedom"))
+    error = error.where(error > 0)
+    p = pd.Series(2 * stats.t.sf(value.abs() / error, freedom), index=estimates.index)
+    margin = error * stats.t.ppf(1 - levels(p) / 2, freedom)
+    corrected = holm(p)
+    return estimates.assign(low=value - margin, high=value + margin, p=corrected, outcome=outcome(corrected))
+
+
+def levels(p: "pd.Series[float]") -> "pd.Series[float]":
+    """Return the error probability of the interval that belongs to each test of Holm's method; NaN if untested.
+
+    An interval of this level excludes 0 exactly where the corrected p-value is below `claims.LEVEL`: it is the level at which
+    the hypothesis was rejected, or that of the first hypothesis that was not. All intervals hold together.
+    """
+    factors = p.notna().sum() - p.rank(method="first") + 1
+    rejected = holm(p) < LEVEL
+    return (LEVEL / factors).where(rejected | p.isna(), LEVEL / max(1, int((p.notna() & ~rejected).sum())))
+
+
+def pairs(rows: pd.DataFrame) -> "pd.Series[Any]":
+    """Return the strategy and source of each row as one value, the subject of a claim."""
+    values: list[Any] = list(zip(rows["strategy"].tolist(), rows["source"].tolist(), strict=True))
+    return pd.Series(values, index=rows.index, dtype="object")
+
+
+def mean_and_margin(values: "pd.Series[float]") -> tuple[float, float]:
+    """Return the mean and half the width of its 95 % interval by Student's t; NaN with one value."""
+    n = len(values)
+    margin = stats.t.ppf(1 - LEVEL / 2, n - 1) * values.std() / np.sqrt(n) if n > 1 else np.nan
+    return float(values.mean()), float(margin)
