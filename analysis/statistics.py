@@ -76,8 +76,8 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
     of_knobs = knobs.knob_effects(gains)
     claims = [
         significance.claims(tests), best.claims(named), strategies.claims(order, "order"),
-        strategies.claims(by_source, "strategy"), sources.claims(over_targets), predictors.claims(by_kind), mixed_model.claims(drivers), knobs.claims(of_knobs),
-        savings.claims(multipliers, "multiplier"), savings.claims(speed_ups, "speed_up"),
+        strategies.claims(by_source, "strategy"), sources.claims(over_targets), predictors.claims(by_kind),
+        mixed_model.claims(drivers), knobs.claims(of_knobs), savings.claims(multipliers, "multiplier"), savings.claims(speed_ups, "speed_up"),
     ]  # fmt: skip
     return Analysis(
         embedding=embedding,
