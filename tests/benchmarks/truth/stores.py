@@ -1,0 +1,106 @@
+"""A simulated sweep as a store, as a real sweep would leave it: its plan, and trials stopped by the real rule."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from bench.driver.ledger import Ledger, Status
+from bench.driver.stopping import Action
+from bench.store import SCHEMAS, Store, open_store
+from bench.sweeps.rows import outcome_row, record
+from tests.benchmarks.truth.worlds import BUDGET, RESOLUTION, RUNGS, Sweep
+
+EMBEDDING, ENVIRONMENT = "simulated:1", "simulated"
+
+#: A folder in memory, where there is one: a store has some files, and there are hundreds of stores.
+_MEMORY = Path("/dev/shm")
+
+
+@contextmanager
+def stored(sweep: Sweep) -> Iterator[Store]:
+    """Yield a store with the results of a sweep; it is deleted when the block ends."""
+    with TemporaryDirectory(prefix="transfergan-truth-", dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+        store, name = open_store(str(Path(folder) / "store"), create=True), sweep.plan.spec.name
+        store.write_sweep(name, record(sweep.plan))
+        trials, measurements = _results(sweep)
+        store.append("trials", name, trials)
+        store.append("measurements", name, measurements)
+        store.append("distances", name, _distances(sweep))
+        store.append("domains", name, _figures(sweep))
+        store.append("environments", name, [{"environment": ENVIRONMENT, "details": "{}"}])
+        yield store
+
+
+def ends(sweep: Sweep) -> dict[str, tuple[Status, int]]:
+    """Return how each adapt trial ends, by the real rules, and the last rung where it has a value."""
+    adapts = sweep.plan.of_kind("adapt")
+    status: dict[str, Status] = {trial.key: "done" for trial in sweep.plan.trials}
+    values: dict[str, dict[int, float]] = {trial.key: {} for trial in sweep.plan.trials}
+    for trial in adapts:
+        lost = sweep.diverges(trial.strategy, trial.seed)
+        status[trial.key] = "diverged" if lost else "pending"
+        reached = RUNGS[:1] if lost else RUNGS
+        values[trial.key] = dict(zip(reached, 2.0 ** sweep.curves[trial.key], strict=False))
+    ledger, ended = Ledger(sweep.plan, status, values), {}
+    for trial in adapts:
+        verdict = ledger.verdict(trial.key)
+        assert verdict.action is not Action.WAIT
+        if verdict.action is Action.STOP and verdict.rung is not None:
+            ended[trial.key] = ("stopped", verdict.rung)
+        else:
+            ended[trial.key] = ("diverged", RUNGS[0]) if status[trial.key] == "diverged" else ("done", BUDGET)
+    return ended
+
+
+def _results(sweep: Sweep) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of tables `trials` and `measurements`."""
+    trials = [outcome_row(trial, "done", ENVIRONMENT, steps=trial.training.steps) for trial in sweep.plan.of_kind("pretrain")]
+    measurements, ended = [], ends(sweep)
+    replicated, drawn = "replicates" in SCHEMAS["measurements"].names, {}
+    for trial in sweep.plan.of_kind("adapt"):
+        status, steps = ended[trial.key]
+        trials.append(outcome_row(trial, status, ENVIRONMENT, steps=steps))
+        method = (trial.domain.name, trial.size, trial.strategy, trial.source and trial.source.name)
+        if replicated and method not in drawn:
+            drawn[method] = 2.0 ** sweep.replicates(*method)
+        for step, log in zip(RUNGS, sweep.curves[trial.key], strict=True):
+            if step > steps:
+                break
+            row = {
+                "trial": trial.key, "step": step, "metric": "fid", "embedding": EMBEDDING, "value": float(2**log),
+                "samples": 1000, "images_seen": 64 * step, "seconds": 0.1 * step,
+            }  # fmt: skip
+            measurements.append({**row, "replicates": (row["value"] * drawn[method]).tolist()} if replicated else row)
+    return trials, measurements
+
+
+def _distances(sweep: Sweep) -> list[dict[str, Any]]:
+    """Return the rows of table `distances`: FID and KID of the real images, FID of generated ones."""
+    generators = {trial.as_source.name: trial.key for trial in sweep.plan.of_kind("pretrain")}
+    random, rows = sweep.random("other distances"), []
+    for target, of_target in zip(sweep.world.layout.targets, sweep.distances, strict=False):
+        for source, log in zip(sweep.world.layout.sources, of_target, strict=True):
+            pair = {"source": source, "target": target, "resolution": RESOLUTION, "embedding": EMBEDDING}
+            pair |= {"source_samples": 1000, "target_samples": 1000}
+            kid, generated = 2.0 ** (log + random.normal(0, 0.3, 2))
+            rows.append({**pair, "kind": "fid", "value": float(2**log)})
+            rows.append({**pair, "kind": "kid", "value": kid / 900, "low": kid / 1000, "high": kid / 800})
+            rows.append({**pair, "kind": "fid", "value": generated, "trial": generators[source]})
+    return rows
+
+
+def _figures(sweep: Sweep) -> list[dict[str, Any]]:
+    """Return the rows of table `domains`: diversity and spacing of the sources, which have no effect."""
+    random = sweep.random("figures")
+    common = {"resolution": RESOLUTION, "embedding": EMBEDDING, "samples": 1000}
+    return [
+        {**common, "domain": source, "figure": figure, "value": float(value)}
+        for figure in ("diversity", "spacing")
+        for source, value in zip(
+            sweep.world.layout.sources, np.exp2(random.normal(0, 0.5, len(sweep.world.layout.sources))), strict=True
+        )
+    ]
