@@ -53,10 +53,9 @@ def _best(analysis):
         best, scratch = transfers[0], scratch[0]
         step = min(best["step"], scratch["step"])
         curves = analysis.curves[(analysis.curves["cell"] == cell) & (analysis.curves["step"] == step)]
+        sources = curves["source"].fillna("")
         values = [
-            curves.loc[
-                (curves["strategy"] == r["strategy"]) & (curves["source"].fillna("") == (r["source"] or "")), "value"
-            ].mean()
+            curves.loc[(curves["strategy"] == r["strategy"]) & (sources == (r["source"] or "")), "value"].mean()
             for r in (best, scratch)
         ]
         gain = float(np.log2(values[1] / values[0]))
@@ -121,11 +120,6 @@ def _predictor(analysis):
             "p": p,
             "outcome": _outcome(p < LEVEL),
         }
-    rows = analysis.correlations[analysis.correlations["scope"] == "cell"]
-    known = rows[rows["rho"].notna()]
-    if len(known):
-        median = known["rho"].astype(float).median()
-        yield {"kind": "nearer help more", "subject": "fid real", "value": -median, "outcome": _outcome(abs(median) > 0.3)}
 
 
 def _driver(analysis):

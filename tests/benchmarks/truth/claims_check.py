@@ -14,7 +14,8 @@ from analysis.statistics import Analysis, analyse
 from analysis.words import method, start
 from tests.benchmarks.truth.adapter import claims_of
 from tests.benchmarks.truth.stores import EMBEDDING
-from tests.benchmarks.truth.worlds import APART, BUDGET, FAR, NOISE, RUNGS, Sweep, World
+from tests.benchmarks.truth.worlds import APART, BUDGET, FAR, NOISE, OTHER, RUNGS, Sweep, World
+from trainers.config.trial import TrialConfig
 
 #: Differences of log2 gains below this are rounding.
 _EQUAL = 1e-9
@@ -97,65 +98,62 @@ class Truth:
             for source in (None,) if strategy == "scratch" else self.world.layout.sources:
                 row = {"strategy": strategy, "source_label": source and frames.domains[source]}
                 self._methods |= dict.fromkeys((start(row), method(row)), (strategy, source))
-        self._sources = {label: name for name, label in frames.domains.items()}
 
     def of(self, claim: dict[str, Any]) -> float | None:
         """Return the true value of a claim; None if it has none in this world."""
-        kind = claim["kind"]
-        if kind in ("scratch", "best", "order", "strategy", "recommended"):
-            return self._difference(claim)
+        kind, subject, world = claim["kind"], claim["subject"], self.world
+        step = int(claim["step"] or BUDGET)
+        if kind in ("scratch", "best", "order", "strategy"):
+            first, other = (self._gain(claim["cell"], claim[name], step) for name in ("subject", "versus"))
+            return 0.0 if first == other else first - other
         if kind == "source":
-            return self._source(self._methods_of(claim["subject"])) - self._source(self._methods_of(claim["versus"]))
-        if kind in ("multiplier", "speed_up"):
-            if kind == "speed_up":
-                return self._speed_up(claim)
-            step = int(claim["step"] or BUDGET)
-            gain = self._gain(claim["cell"], claim["subject"], step)
-            return gain / self.world.power if self.world.power else math.copysign(math.inf, gain) if gain else 0.0
-        if kind in ("predictor", "nearer help more"):
-            return expected_correlation(self.world, "fid real" if claim["subject"] == "fid real" else "")
+            first, other = (self._source(claim[name]) for name in ("subject", "versus"))
+            return self.sweep.over_targets(first) - self.sweep.over_targets(other)
+        if kind == "multiplier":
+            gain = self._gain(claim["cell"], subject, step)
+            return gain / world.power if world.power else 0.0 if abs(gain) < _EQUAL else math.copysign(math.inf, gain)
+        if kind == "speed_up":
+            return self._speed_up(claim["cell"], subject)
+        if kind == "predictor":
+            return expected_correlation(world, exact={"fid", "real"} <= {*subject.split()})
         if kind == "driver":
-            return self.world.slope if "distance" in claim["subject"] else None if any(self.world.knobs) else 0.0
+            others = 0.0 if not any(world.knobs) else None
+            return world.slope if subject.startswith("distance") else others
         if kind == "knob":
-            weights = EFFECTS[claim["subject"]][1]
-            return float(np.dot(weights[:2], self.world.knobs))
+            weights = next(weights for effect, (_, weights) in EFFECTS.items() if subject.startswith(effect))
+            return float(np.dot(weights[:2], world.knobs))
         raise ValueError(f"no truth for claims of kind {kind!r}")
 
-    def _methods_of(self, name: str) -> tuple[str | None, str | None]:
-        return self._methods[name] if name in self._methods else (None, self._sources[name])
+    def _source(self, name: str) -> str:
+        """Return the source in a subject such as ``amber, finetune``, ``finetune from amber`` or ``amber``."""
+        return next(source for source in self.world.layout.sources if source in name)
 
-    def _gain(self, cell: str, name: str, step: int) -> float:
-        trial = self.sweep.plan.by_key[self.sweep.plan.cells[cell][0]]
-        strategy, source = self._methods[name]
-        return self.sweep.gain(trial.domain.name, strategy, source, step)
+    def _gain(self, cell: str, name: Any, step: int) -> float:
+        strategy, source = name if isinstance(name, tuple) else self._methods[name]
+        return self.sweep.gain(self._trial(cell).domain.name, strategy, source, step)
 
-    def _difference(self, claim: dict[str, Any]) -> float:
-        step = int(claim["step"] or BUDGET)
-        subject, versus = (self._gain(claim["cell"], claim[name], step) for name in ("subject", "versus"))
-        return 0.0 if subject == versus else subject - versus
+    def _trial(self, cell: str) -> TrialConfig:
+        return self.sweep.plan.by_key[self.sweep.plan.cells[cell][0]]
 
-    def _source(self, name: tuple[str | None, str | None]) -> float:
-        return self.sweep.over_targets(str(name[1]))
-
-    def _speed_up(self, claim: dict[str, Any]) -> float:
-        """Return log2 of the speed-up between rungs on straight lines; inf or -inf if it lies beyond the rungs."""
-        trial = self.sweep.plan.by_key[self.sweep.plan.cells[claim["cell"]][0]]
-        target, size = trial.domain.name, trial.size
-        best = self.sweep.level(target, size, BUDGET)
-        curve = [self.sweep.level(target, size, r) - self._gain(claim["cell"], claim["subject"], r) for r in RUNGS]
-        if curve[-1] > best + _EQUAL:
+    def _speed_up(self, cell: str, name: Any) -> float:
+        """Return log2 of the speed-up, on straight lines between rungs; inf or -inf if it lies beyond the rungs."""
+        trial = self._trial(cell)
+        levels = [self.sweep.level(trial.domain.name, trial.size, rung) for rung in RUNGS]
+        curve = [level - self._gain(cell, name, rung) for level, rung in zip(levels, RUNGS, strict=True)]
+        if curve[-1] > levels[-1] + _EQUAL:
             return -math.inf
-        if curve[0] < best:
+        if curve[0] < levels[-1]:
             return math.inf
-        step = np.interp(-(2**best), -np.exp2(curve), RUNGS)
+        step = np.interp(-np.exp2(levels[-1]), -np.exp2(curve), RUNGS)
         return float(np.log2(BUDGET / step))
 
 
 @cache
-def expected_correlation(world: World, kind: str) -> float:
+def expected_correlation(world: World, *, exact: bool) -> float:
     """Return the expected rank correlation of nearness and gain over a target's sources, seeds included.
 
-    This is what the mean over groups estimates; noise makes it smaller than that of the true gains.
+    This is what the mean over groups estimates; noise makes it smaller than that of the true gains. Only FID of the real images
+    is the `exact` distance on which the gain depends.
     """
     if not world.slope:
         return 0.0
@@ -164,7 +162,7 @@ def expected_correlation(world: World, kind: str) -> float:
     other = random.normal(0, math.hypot(world.sources, world.pairs), shape) if world.sources or world.pairs else 0.0
     noise = random.normal(0, math.hypot(NOISE / math.sqrt(world.seeds), world.references), shape)
     gains = other + noise - world.slope * distance
-    measured = distance if kind == "fid real" else distance + random.normal(0, 0.3, shape)
+    measured = distance if exact else distance + random.normal(0, OTHER, shape)
     ranks = [np.argsort(np.argsort(values, axis=1), axis=1) for values in (gains, -measured)]
     centred = [values - values.mean() for values in ranks]
     correlations = (centred[0] * centred[1]).sum(axis=1) / (centred[0] ** 2).sum(axis=1)

@@ -12,7 +12,7 @@ from bench.driver.ledger import Ledger, Status
 from bench.driver.stopping import Action
 from bench.store import SCHEMAS, Store, open_store
 from bench.sweeps.rows import outcome_row, record
-from tests.benchmarks.truth.worlds import BUDGET, RESOLUTION, RUNGS, Sweep
+from tests.benchmarks.truth.worlds import BUDGET, OTHER, RESOLUTION, RUNGS, Sweep
 
 EMBEDDING, ENVIRONMENT = "simulated:1", "simulated"
 
@@ -86,7 +86,7 @@ def _distances(sweep: Sweep) -> list[dict[str, Any]]:
         for source, log in zip(sweep.world.layout.sources, of_target, strict=True):
             pair = {"source": source, "target": target, "resolution": RESOLUTION, "embedding": EMBEDDING}
             pair |= {"source_samples": 1000, "target_samples": 1000}
-            kid, generated = 2.0 ** (log + random.normal(0, 0.3, 2))
+            kid, generated = 2.0 ** (log + random.normal(0, OTHER, 2))
             rows.append({**pair, "kind": "fid", "value": float(2**log)})
             rows.append({**pair, "kind": "kid", "value": kid / 900, "low": kid / 1000, "high": kid / 800})
             rows.append({**pair, "kind": "fid", "value": generated, "trial": generators[source]})

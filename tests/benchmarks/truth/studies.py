@@ -30,12 +30,11 @@ _NULL = {
     "other reasons": {"sources": 0.25},
     "few references": {"references": 0.1},
 }
-_COMBINATIONS = tuple(
-    (layout, seeds, rule) for seeds, rule, layout in product((3, 2, 5, 1), ("halving", "none"), (GRID, KNOBS, SIZES))
-)
+#: Seeds, stopping rules and layouts of the null worlds, in turn.
+_COMBINATIONS = tuple(product((3, 2, 5, 1), ("halving", "none"), (GRID, KNOBS, SIZES)))
 
 #: Worlds with known effects.
-_PLANTED = (
+PLANTED = (
     World(name="sources and distance", layout=GRID, gains=_STEADY, slope=0.1, sources=0.1, pairs=0.05),
     World(name="sizes", layout=SIZES, gains=_STEADY, slope=0.1),
     World(name="slow starters", layout=STRATEGIES, gains=_SLOW, sources=0.15),
@@ -79,9 +78,9 @@ def cases(sweeps: int) -> Iterator[Case]:
     """Yield all sweeps of the benchmark; `sweeps` is the number of each null world."""
     for name, settings in _NULL.items():
         for number in range(sweeps):
-            layout, seeds, rule = _COMBINATIONS[number % len(_COMBINATIONS)]
+            seeds, rule, layout = _COMBINATIONS[number % len(_COMBINATIONS)]
             yield Case("null", World(name=name, layout=layout, seeds=seeds, rule=rule, **settings), number)
-    for number, world in product(range(-(-sweeps // 2)), _PLANTED):
+    for number, world in product(range(-(-sweeps // 2)), PLANTED):
         yield Case("planted", world.with_rule(("halving", "none")[number % 2]), number)
     for number, rule in product(range(-(-sweeps // 2)), ("halving", "none")):
         yield Case("order", SLOW.with_rule(rule), number)

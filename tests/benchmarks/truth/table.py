@@ -24,7 +24,7 @@ LOSS = 0.05
 
 @dataclass(frozen=True)
 class Row:
-    """A figure with its 95 % interval, in percent or log2 as `text` shows; it holds if the interval is compatible with the goal."""
+    """A figure (a share, or log2) with its 95 % interval; it holds if the interval is compatible with the goal."""
 
     name: str
     figure: float
@@ -53,14 +53,14 @@ def rows(results: Sequence[Result]) -> Iterator[Row]:
     by_study: dict[str, list[Result]] = defaultdict(list)
     for result in results:
         by_study[result.case.study].append(result)
-    yield from _false(by_study["null"])
+    yield from false_claims(by_study["null"])
     yield from _diverging(by_study["diverging"])
-    yield from _coverage(by_study["planted"])
+    yield from coverage(by_study["planted"])
     yield from _order(by_study["order"])
     yield from _advice(by_study["advice"])
 
 
-def _false(results: Sequence[Result]) -> Iterator[Row]:
+def false_claims(results: Sequence[Result]) -> Iterator[Row]:
     """Yield the shares of sweeps with a false claim, by kind, over all null worlds and for each of them."""
     by_kind: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for result in results:
@@ -91,7 +91,7 @@ def _at_most(name: str, false: Sequence[bool]) -> Row:
     )  # fmt: skip
 
 
-def _coverage(results: Sequence[Result]) -> Iterator[Row]:
+def coverage(results: Sequence[Result]) -> Iterator[Row]:
     """Yield the share of intervals that contain the truth, by kind and stopping rule."""
     tallies: dict[tuple[str, str], list[Tally]] = defaultdict(list)
     for result in results:
@@ -117,7 +117,7 @@ def clustered(covered: Sequence[int], intervals: Sequence[int]) -> tuple[float, 
     effective = float(len(counts))
     if 0 < share < 1 and len(counts) > 1:
         variance = float(np.square(hits - share * counts).sum()) / counts.sum() ** 2 * len(counts) / (len(counts) - 1)
-        effective = min(float(counts.sum()), share * (1 - share) / variance)
+        effective = min(float(counts.sum()), share * (1 - share) / max(variance, 1e-12))
     z = stats.norm.ppf(0.975)
     centre = (share + z**2 / (2 * effective)) / (1 + z**2 / effective)
     margin = z / (1 + z**2 / effective) * math.sqrt(share * (1 - share) / effective + z**2 / (4 * effective**2))

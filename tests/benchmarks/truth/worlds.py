@@ -29,6 +29,9 @@ NOISE, COMMON = 0.12, 0.7
 #: Standard deviations of log2 of the distance: between sources, over all targets; and between the pairs with a target.
 FAR, APART = 0.8, 0.6
 
+#: Standard deviation of log2 of the other distances, relative to FID of the real images.
+OTHER = 0.3
+
 #: Bootstrap draws of the reference behind the replicates of a value.
 REPLICATES = 50
 
