@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 from os import cpu_count
 
 from threadpoolctl import threadpool_limits
 
-from analysis.frames import Frames, load, records
+from analysis.frames import load, records
 from analysis.statistics import Analysis
 from tests.benchmarks.truth import worlds
 from tests.benchmarks.truth.advice import Advice, advised
@@ -59,9 +59,9 @@ class Order:
     """How the printed order of a sweep agrees with the truth at the budget."""
 
     best: tuple[bool, ...]
-    """By cell: whether the named best method is the best, scratch included."""
-    strategies: tuple[bool, ...]
-    """By cell and source: whether the whole order of its strategies is right."""
+    """By cell: whether the named best transfer is the best."""
+    pairs: tuple[bool, ...]
+    """By cell, source and pair of its strategies that are compared at the last step: whether their order is right."""
 
 
 @dataclass(frozen=True)
@@ -102,17 +102,21 @@ def measured(case: Case) -> Result:
         frames = load(store)
     analysis, tallies = check(sweep, frames)
     advice = advised(sweep, frames) if case.study == "advice" else None
-    return Result(case, tuple(tallies), _order(sweep, analysis, frames), advice)
+    return Result(case, tuple(tallies), _order(sweep, analysis), advice)
 
 
-def _order(sweep: worlds.Sweep, analysis: Analysis, frames: Frames) -> Order:
+def _order(sweep: worlds.Sweep, analysis: Analysis) -> Order:
     targets = {cell: sweep.plan.by_key[keys[0]].domain.name for cell, keys in sweep.plan.cells.items()}
-    best, strategies = [], []
-    for cell, ranked in analysis.ranked.groupby("cell", sort=False):
-        gains = [sweep.gain(targets[cell], row["strategy"], row["source"]) for row in records(ranked)]
-        best.append(gains[0] >= max(gains) - 1e-9)
-    for (cell, source), ranked in analysis.strategies.groupby(["cell", "source"], sort=False):
+    layout, best, pairs = sweep.world.layout, [], []
+    transfers = analysis.ranked[analysis.ranked["strategy"] != "scratch"].drop_duplicates("cell")
+    for row in records(transfers):
+        methods = product(layout.strategies, layout.sources)
+        most = max(sweep.gain(targets[row["cell"]], *method) for method in methods)
+        best.append(sweep.gain(targets[row["cell"]], row["strategy"], row["source"]) >= most - 1e-9)
+    table = analysis.strategies
+    compared = table[~table["early"].astype(bool)] if "early" in table else table
+    for (cell, source), ranked in compared.groupby(["cell", "source"], sort=False):
         order = ranked.sort_values("rank")["strategy"]
         gains = [sweep.gain(targets[cell], name, None if name == "scratch" else source) for name in order]
-        strategies.append(gains == sorted(gains, reverse=True))
-    return Order(tuple(best), tuple(strategies))
+        pairs += [first > second for first, second in combinations(gains, 2)]
+    return Order(tuple(best), tuple(pairs))

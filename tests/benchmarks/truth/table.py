@@ -127,11 +127,10 @@ def clustered(covered: Sequence[int], intervals: Sequence[int]) -> tuple[float, 
 def _order(results: Sequence[Result]) -> Iterator[Row]:
     """Yield how much less often the printed order is right with default stopping, and where its headline compares."""
     by_rule = {rule: [r for r in results if r.case.world.rule == rule] for rule in ("halving", "none")}
-    for name in ("best", "strategies"):
+    for name, what in (("best", "the named best is right"), ("pairs", "the order of two strategies is right")):
         right = {rule: [float(np.mean(getattr(r.order, name))) for r in of_rule] for rule, of_rule in by_rule.items()}
         lost = np.array(right["none"]) - np.array(right["halving"])
         mean, low, high = _mean(lost)
-        what = f"the {'named best' if name == 'best' else 'order of strategies'} is right"
         label = f"slow starters: {what} in {np.mean(right['none']):.0%}, stopped {np.mean(right['halving']):.0%}; loss"
         yield Row(label, mean, low, high, len(lost), f"at most {LOSS:.0%}", low <= LOSS)
     tallies = [t for r in by_rule["halving"] for t in r.tallies if t.kind == "best"]
