@@ -21,12 +21,15 @@ from trainers.config.trial import TUNED
 #: Every status, in display order. The last two are set by this module, for planned trials that are not recorded yet.
 STATUSES = ("done", "stopped", "diverged", "failed", "blocked", "unfinished", "pending")
 
+#: The beginning of the reason why the stopping rule ended a trial that collapsed (`bench.driver.stopping`).
+COLLAPSED = "collapsed"
+
 _INTEGERS = ("size", "seed", "resolution", "steps", "budget")
 _FLOATS = ("seconds", "images_per_second", "peak_memory_mib")
 _TRIAL_COLUMNS = [*SCHEMAS["trials"].names, "sweep"]
 _LABEL_COLUMNS = ["source_label", "target_label", "cell_label", "family"]
 _JOINED = ["kind", "source", "target", "size", "strategy", "conditional", "seed", "cell", "parent", "resolution"]
-_JOINED += ["status", "censored", "budget", *_LABEL_COLUMNS]
+_JOINED += ["status", "censored", "lost", "cut", "lost_seeds", "confirmation", "budget", *_LABEL_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,9 @@ class Frames:
 
     trials: pd.DataFrame
     """One row per planned or recorded trial: the columns of the store's table; `status`, one of `STATUSES`; `steps`, the last
-    known step; `censored` (bool), whether the stopping rule ended it before its budget; the labels `source_label`,
+    known step; `censored` (bool), whether the stopping rule ended it before its budget; `cut` (bool), whether it did so for the
+    trial's rank; `lost` (bool), whether the trial diverged, failed or collapsed, and `lost_seeds`, the number of such trials of
+    its method; `confirmation` (bool), whether it has a fresh seed to confirm a choice; the labels `source_label`,
     `target_label`, `cell_label` and `family` (the cell's label without its size)."""
     curves: pd.DataFrame
     """One row per trial, step, metric and embedding: the table `measurements` joined with its trial's columns. A tuned strategy
@@ -87,7 +92,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         names = {*planned, *recorded["sweep"]}
         if sweep not in names:
             raise unknown_name("sweep", sweep, names)
-        planned = {name: plan for name, plan in planned.items() if name == sweep}
+        planned = {name: plan for name, plan in planned.items() if sweep in (name, plan.get("confirms"))}
         # A planned trial belongs to this sweep even if another sweep ran it first.
         keys = {row["key"] for plan in planned.values() for row in plan["trials"]}
         keys |= set(recorded.loc[recorded["sweep"] == sweep, "key"])
@@ -95,6 +100,9 @@ def load(store: Store, sweep: str | None = None) -> Frames:
     measurements = store.read("measurements").drop(columns=["recorded_at", "sweep"])
     trials = _merge(planned, recorded, keys)
     _set_progress(trials, measurements)
+    fresh = {row["key"] for plan in planned.values() if plan.get("confirms") for row in plan["trials"]}
+    trials["confirmation"] = trials["key"].isin(fresh) & (trials["kind"] == "adapt")
+    _set_fate(trials)
     domains = label_domains({*trials["source"].dropna(), *trials["target"].dropna()})
     _set_labels(trials, domains)
 
@@ -151,6 +159,14 @@ def _set_progress(trials: pd.DataFrame, measurements: pd.DataFrame) -> None:
     trials.loc[unfinished, "status"] = "unfinished"
     trials.loc[unfinished, "steps"] = last[unfinished].astype("int64")
     trials["censored"] = (trials["status"] == "stopped") & (trials["steps"] < trials["budget"])
+
+
+def _set_fate(trials: pd.DataFrame) -> None:
+    """Add the columns `cut`, `lost` and `lost_seeds`: what became of trials that did not finish."""
+    stopped, reason = trials["status"] == "stopped", trials["error"].fillna("").astype(str)
+    trials["cut"] = trials["censored"] & (reason == "")
+    trials["lost"] = trials["status"].isin(["diverged", "failed"]) | (stopped & reason.str.startswith(COLLAPSED))
+    trials["lost_seeds"] = trials.groupby(["cell", "strategy", "source", "confirmation"], dropna=False)["lost"].transform("sum")
 
 
 def _held(curves: pd.DataFrame) -> pd.DataFrame:

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.claims import COLUMNS
 from analysis.frames import Frames
 from analysis.prediction import knobs, mixed_model, predictors, recommender
-from analysis.transfer import classes, quality, savings, significance, sources, strategies
+from analysis.transfer import best, classes, quality, savings, significance, sources, strategies
 from analysis.transfer import transferability as tf
+from analysis.transfer.cells import Cell, cells
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Analysis:
 
     embedding: str
     curves: pd.DataFrame
+    """The curves in the embedding, without the trials of a confirmation."""
+    cells: list[Cell]
     gains: pd.DataFrame
     """`transfer_gain` with `distance` (NaN if unknown)."""
     ranked: pd.DataFrame
@@ -32,16 +36,24 @@ class Analysis:
     multipliers: pd.DataFrame
     speed_ups: pd.DataFrame
     significance: pd.DataFrame
+    best: pd.DataFrame
+    """`best.named`, from fresh seeds for the cells that have a confirmation."""
+    order: pd.DataFrame
+    """`strategies.best_against_others`."""
     strategies: pd.DataFrame
     sources: pd.DataFrame
     advice: pd.DataFrame
     drivers: pd.DataFrame
     knobs: pd.DataFrame
+    claims: pd.DataFrame
+    """Every claim of the report, with the columns of `analysis.claims`."""
 
 
 def analyse(frames: Frames, embedding: str) -> Analysis:
     """Compute every statistic in one embedding."""
-    curves = frames.curves[frames.curves["embedding"] == embedding]
+    measured = frames.curves[frames.curves["embedding"] == embedding]
+    curves, fresh = measured[~measured["confirmation"]], measured[measured["confirmation"]]
+    table = cells(curves)
     gains = tf.with_distance(tf.transfer_gain(curves), frames.distances, keep=True)
     real = gains[gains["distance"].notna()]
     generator = tf.with_distance(gains.drop(columns="distance"), frames.distances, via="generator")
@@ -49,13 +61,19 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
     correlations = tf.distance_correlation(real).merge(
         tf.distance_correlation(generator)[[*by, "rho"]], on=by, how="left", suffixes=("", "_generator")
     )
-    ranked = tf.ranking(curves)
+    ranked = tf.ranking(table)
+    tests = significance.t_tests(table)
+    named = _named(table, tests, fresh)
+    order = strategies.best_against_others(table)
+    distances = {(row["cell"], row["source"]): row["distance"] for row in real.to_dict("records")}
+    by_source = strategies.strategy_ranking(table, distances)
     return Analysis(
         embedding=embedding,
         curves=curves,
+        cells=table,
         gains=gains,
         ranked=ranked,
-        ranked_by_kid=tf.ranking(curves, "kid"),
+        ranked_by_kid=tf.ranking(cells(curves, "kid")),
         nearest=tf.nearest_source(real),
         correlations=correlations,
         by_class=classes.class_fid(curves, ranked),
@@ -63,10 +81,30 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         quality=quality.metrics_of_best(curves, ranked),
         multipliers=savings.data_multiplier(curves),
         speed_ups=savings.speed_up(curves),
-        significance=significance.t_tests(curves),
-        strategies=strategies.strategy_ranking(curves, tf.with_distance(ranked, frames.distances, keep=True)),
+        significance=tests,
+        best=named,
+        order=order,
+        strategies=by_source,
         sources=sources.over_targets(gains),
         advice=recommender.evaluate(recommender.observed(gains, frames.trials)),
         drivers=mixed_model.covariate_effects(gains, frames.domain_statistics, frames.trials),
         knobs=knobs.knob_effects(gains),
+        claims=pd.concat(
+            [
+                significance.claims(tests),
+                best.claims(named),
+                strategies.claims(order, "order"),
+                strategies.claims(by_source, "strategy"),
+            ],
+            ignore_index=True,
+        )[COLUMNS],
     )
+
+
+def _named(table: list[Cell], tests: pd.DataFrame, fresh: pd.DataFrame) -> pd.DataFrame:
+    """Return the named method of each cell, from fresh seeds where these have scratch and a transfer."""
+    confirming = cells(fresh)
+    confirmed = best.named(confirming, significance.t_tests(confirming), best.FRESH)
+    chosen = best.named(table, tests)
+    chosen = chosen[~chosen["cell"].isin(confirmed["cell"])]
+    return pd.concat([part for part in (confirmed, chosen) if len(part)] or [chosen], ignore_index=True)

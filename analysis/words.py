@@ -44,11 +44,6 @@ def predictor(row: Row) -> str:
     return f"{label(row['kind'])} of {'the real images' if row['via'] == 'real' else 'generated images'}"
 
 
-def as_high(higher: float, lower: float) -> str:
-    """Return the ratio of two FIDs in words, e.g. ``1.5 times as high``."""
-    return f"{higher / lower:.1f} times as high" if higher >= lower else f"{lower / higher:.1f} times lower"
-
-
 def number(value: float) -> str:
     """Return a positive number: whole from 1,000, one decimal place from 1, else three significant digits."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 1 else f"{value:.3g}"

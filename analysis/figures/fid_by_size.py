@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.style import Style, about, blank, escape, log_ticks, short, spaced
-from analysis.transfer.transferability import SCRATCH
+from analysis.transfer.cells import SCRATCH
 
 
 def fid_by_size(

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.style import about, blank, escape, method_name, ratio, short
-from analysis.transfer.transferability import SCRATCH
+from analysis.figures.style import about, blank, escape, method_name, ratio
+from analysis.transfer.cells import SCRATCH
 
 _DIVERGING = [[0.0, "#E08214"], [0.5, "#F2F2F2"], [1.0, "#4393C3"]]  # light enough for dark text
 
@@ -20,8 +20,8 @@ def heat_map(gains: pd.DataFrame, limit: float, *, cells: pd.DataFrame, sources:
     """Draw the gain of one strategy: a row per cell (target and size), a column per source; orange is worse, blue better.
 
     Args:
-        gains: rows of one strategy with `source_label`, `cell_label`, `gain` (log2 ratio, averaged over seeds), `step`,
-            `censored` (bool) and `seeds`.
+        gains: rows of one strategy with `source_label`, `cell_label`, `gain` (log2 ratio, averaged over seeds), `step`
+            and `seeds`.
         limit: the absolute gain at which the colour scale ends.
         cells: all rows from top to bottom, shared by figures side by side: `cell_label`, `target_label`, `size`.
     """
@@ -35,7 +35,7 @@ def heat_map(gains: pd.DataFrame, limit: float, *, cells: pd.DataFrame, sources:
         figure,
         [[row["gain"] if row else None for row in line] for line in grid],
         limit,
-        text=[[_cell_text(row) if row else "" for row in line] for line in grid],
+        text=[[ratio(row["gain"]) if row else "" for row in line] for line in grid],
         hovertext=[[_cell_hover(row) if row else "" for row in line] for line in grid],
         hoverongaps=False,
         meta={"strategy": gains["strategy"].iloc[0], "grid": filters},
@@ -58,15 +58,10 @@ def _label_axes(figure: go.Figure, columns: list[str], rows: list[str]) -> None:
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=rows, autorange="reversed", **bare)
 
 
-def _cell_text(row: dict[Any, Any]) -> str:
-    return ratio(row["gain"]) + (f"<br>@{short(row['step'])}" if row["censored"] else "")
-
-
 def _cell_hover(row: dict[Any, Any]) -> str:
     seeds = f", mean of {row['seeds']} seeds" if row["seeds"] > 1 else ""
-    stopped = ", then stopped" if row["censored"] else ""
     gain = f"FID from scratch / transfer: {ratio(row['gain'])}"
-    return f"{escape(row['source_label'])} to {escape(row['cell_label'])}<br>{gain}<br>at step {row['step']:,}{stopped}{seeds}"
+    return f"{escape(row['source_label'])} to {escape(row['cell_label'])}<br>{gain}<br>at step {row['step']:,}{seeds}"
 
 
 def fid_by_class(rows: pd.DataFrame) -> go.Figure:

@@ -41,7 +41,7 @@ def evidence(frames: Frames) -> Evidence:
         UserError: the store has no transfer that can be compared with training from scratch.
     """
     gains = tf.with_distance(tf.transfer_gain(frames.curves), frames.distances, keep=True)
-    gains = gains[gains["at"] == "common"]
+    gains = gains[gains["at"] == "final"]
     if len(gains) == 0:
         raise UserError(
             "nothing to base a recommendation on: the store has no transfer trial with a result at the same step as a trial "

@@ -77,7 +77,7 @@ def _share_between(values: "pd.Series[float]", source: "pd.Series[str]") -> floa
 
 def _points(gains: pd.DataFrame, domain_statistics: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     """Return one row per strategy, source and target with the gain and the signed log2 covariates."""
-    common = gains[gains["at"] == "common"]
+    common = gains[gains["at"] == "final"]
     amounts = trials[trials["kind"] == "pretrain"].set_index("key")["size"]
     rows = common.assign(
         distance=-np.log2(common["distance"].astype(float).where(lambda values: values > 0)),

@@ -32,7 +32,7 @@ def compare_predictors(gains: pd.DataFrame, distances: pd.DataFrame) -> pd.DataF
         whose nearest source was the best; `regret` of starting from the nearest source (log2, mean over groups) and `chance`,
         that of a random one; `groups`; `least` and `most` sources of a group; `targets`.
     """
-    gains = gains[gains["at"] == "common"].drop(columns="distance", errors="ignore")
+    gains = gains[gains["at"] == "final"].drop(columns="distance", errors="ignore")
     available = set(zip(distances["kind"], distances["trial"].isna(), strict=True))
     rows = []
     for via in get_args(tf.Via):

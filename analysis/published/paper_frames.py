@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.published.paper_tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, SIZE, SOURCE_TARGET
 from analysis.transfer import classes
-from analysis.transfer.transferability import SCRATCH
+from analysis.transfer.cells import SCRATCH
 
 _EMBEDDING = "the paper's"
 
@@ -71,5 +71,5 @@ def _curves(rows: Iterable[tuple[str, str | None, str, int, int, str, float]]) -
         trial=cell + table["strategy"] + table["source"].fillna(""), kind="adapt", embedding=_EMBEDDING, cell=cell,
         cell_label=cell, family=table["target"], target_label=table["target"], source_label=table["source"], seed=0,
         status="done", censored=False, budget=table["step"].max(), conditional=False, resolution=64, parent=table["source"],
-        samples=None,
+        samples=None, cut=False, lost=False, lost_seeds=0, confirmation=False,
     )  # fmt: skip

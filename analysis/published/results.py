@@ -9,7 +9,7 @@ from analysis.published import paper_tables
 from analysis.published.paper_tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, READING_ERROR, SIZE, SOURCE_TARGET
 from analysis.transfer import classes, savings, sources
 from analysis.transfer import transferability as tf
-from analysis.transfer.transferability import SCRATCH
+from analysis.transfer.cells import SCRATCH, cells
 
 
 def results() -> dict[str, Any]:
@@ -24,7 +24,7 @@ def results() -> dict[str, Any]:
     amounts = DOMAINS.frame().rename(columns={"domain": "source", "images": "size"}).assign(kind="pretrain")
     advice = recommender.evaluate(recommender.observed(gains, amounts))
     exact, low, high = (savings.speed_up(paper.figure_curves(error)).iloc[0] for error in (0, -READING_ERROR, READING_ERROR))
-    by_class = classes.compare_with_scratch(classes.class_fid(paper.class_curves(), tf.ranking(paper.class_curves())))
+    by_class = classes.compare_with_scratch(classes.class_fid(paper.class_curves(), tf.ranking(cells(paper.class_curves()))))
     assert by_class is not None
     columns = ["size", "multiplier", "bound", "equivalent"]
     return {
@@ -32,7 +32,7 @@ def results() -> dict[str, Any]:
         "distance_against_fid_pooled": float(against_fid["rho"]["all"]),
         "mean_fid": dict(zip(by_source["source"], by_source["value"], strict=True)),
         "mean_fid_scratch": float(curves.loc[curves["strategy"] == SCRATCH, "value"].mean()),
-        "transfers_ahead_of_scratch": [int((gains[gains["at"] == "common"]["gain"] > 0).sum()), len(gains) // 3],
+        "transfers_ahead_of_scratch": [int((gains[gains["at"] == "final"]["gain"] > 0).sum()), len(gains) // 3],
         "nearest_was_best": [int(nearest["hits"]), int(nearest["groups"])],
         "regret_of_nearest": float(2 ** nearest["regret"]),
         "regret_of_chance": float(2 ** nearest["chance"]),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.frames import records
 from analysis.transfer import transferability as tf
-from analysis.transfer.transferability import SCRATCH
+from analysis.transfer.cells import SCRATCH
 
 PREFIX = "fid/"
 

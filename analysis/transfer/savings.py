@@ -20,8 +20,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.transfer.significance import pooled_variance
-from analysis.transfer.transferability import SCRATCH, measured
+from analysis.transfer.cells import SCRATCH, pooled_variance
+from analysis.transfer.transferability import measured
 
 Bound = Literal["", "at least", "at most"]
 

@@ -1,69 +1,79 @@
-"""Tests of differences between methods: pooled variance, t-tests against scratch, and Holm's correction."""
+"""Tests of each transfer against scratch, and Holm's correction."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from analysis.transfer.transferability import SCRATCH, measured
+from analysis.claims import COLUMNS, LEVEL, outcome
+from analysis.transfer.cells import Cell
 
-_COLUMNS = ["cell", "cell_label", "strategy", "source", "source_label", "step", "gain", "low", "high", "seeds", "p", "p_holm"]
+_NAMES = ["cell", "cell_label", "strategy", "source", "source_label"]
+_COLUMNS = [*_NAMES, "step", "early", "gain", "low", "high", "seeds", "lost", "p", "p_holm", "outcome"]
 
 
-def holm(p: "pd.Series[float]") -> "pd.Series[float]":
+def holm(p: "pd.Series[float]", family: int | None = None) -> "pd.Series[float]":
     """Return p-values adjusted by Holm's step-down method (1979), which controls the family-wise error rate.
 
-    NaN marks what was not tested and is not counted.
+    NaN marks what was not tested. `family` is the number of hypotheses if it is larger than that of p-values: those that might
+    have been tested had the rule not stopped them, and so count as not rejected.
     """
     tested = p.dropna().sort_values(kind="stable")
-    factors = len(tested) - np.arange(len(tested))
-    corrected = pd.Series(np.minimum(np.maximum.accumulate(tested.to_numpy() * factors), 1.0), index=tested.index)
-    return corrected.reindex(p.index)
+    corrected = np.minimum(np.maximum.accumulate(tested.to_numpy() * holm_factors(tested, family)), 1.0)
+    return pd.Series(corrected, index=tested.index, dtype=float).reindex(p.index)
 
 
-def pooled_variance(groups: Iterable[np.ndarray]) -> tuple[float, int]:
-    """Return the variance within groups, pooled over them, and its degrees of freedom; NaN if these are 0."""
-    squares, freedom = 0.0, 0
-    for group in groups:
-        squares += float(np.square(group - group.mean()).sum())
-        freedom += len(group) - 1
-    return (squares / freedom if freedom else np.nan), freedom
+def holm_factors(sorted_p: "pd.Series[float]", family: int | None = None) -> np.ndarray:
+    """Return the factors of ascending p-values in Holm's method."""
+    factors: np.ndarray = max(family or 0, len(sorted_p)) - np.arange(len(sorted_p))
+    return factors
 
 
-def t_tests(curves: pd.DataFrame) -> pd.DataFrame:
-    """Test each transfer against scratch at its cell's common step, the last that all non-diverged trials reached.
+def t_tests(cells: Sequence[Cell]) -> pd.DataFrame:
+    """Test each transfer against scratch at its cell's final step, in one embedding.
 
-    Student's two-sided t-test of the difference of mean log2. The variance between seeds is pooled over all methods of the cell
-    (as in an analysis of variance). p-values are corrected by Holm's method over all tests returned. All curves have one
-    embedding.
+    Welch's two-sided t-test of the difference of mean log2 (Satterthwaite's degrees of freedom): scratch has a variance of its
+    own, and that of the transfers is pooled. The error of the reference images is added (`Cell.difference`). A method with a
+    lost seed is tested by ranks. All p-values are corrected together by Holm's method, and an interval has the level at which
+    its p-value was tested, so that it excludes 0 where the difference is significant; it is wider than one for this method
+    alone. Methods that were stopped before the final step are not tested, but count in the correction.
 
     Returns:
-        One row per cell, strategy and source: `step`, mean `gain` (log2) with its uncorrected 95 % interval `low` to `high`,
-        `seeds`, `p`, `p_holm`. `low`, `high`, `p` and `p_holm` are NaN if no method of the cell has two seeds, as the variance
-        is then unknown.
+        One row per cell, strategy and source: `step`; `early`, whether that is before the final step; mean `gain` (log2; NaN
+        with a lost seed) with its interval `low` to `high`; the transfer's `seeds` and `lost` seeds; `p`, `p_holm`, `outcome`.
     """
     rows = []
-    for cell, trials in measured(curves, "fid").groupby("cell", sort=False):
-        reached = trials.groupby("step")["trial"].nunique()
-        common = reached.index[reached == trials["trial"].nunique()]
-        if len(common) == 0:
-            continue
-        at_step = trials[trials["step"] == common.max()].assign(log=lambda frame: np.log2(frame["value"].astype(float)))
-        by = ["strategy", "source", "source_label", "cell_label"]
-        methods = at_step.groupby(by, sort=False, dropna=False)["log"].agg(["mean", "var", "size"]).reset_index()
-        scratch = methods[methods["strategy"] == SCRATCH]
-        freedom = int((methods["size"] - 1).sum())
-        if len(scratch) == 0:
-            continue
-        variance = float((methods["var"].fillna(0) * (methods["size"] - 1)).sum()) / freedom if freedom else np.nan
-        for _, row in methods[methods["strategy"] != SCRATCH].iterrows():
-            gain = float(scratch["mean"].iloc[0] - row["mean"])
-            error = float(np.sqrt(variance * (1 / scratch["size"].iloc[0] + 1 / row["size"])))
-            margin = stats.t.ppf(0.975, freedom) * error if freedom else np.nan
-            p = float(2 * stats.t.sf(abs(gain) / error, freedom)) if freedom and error > 0 else np.nan
-            names = (cell, row["cell_label"], row["strategy"], row["source"], row["source_label"], int(common.max()))
-            rows.append((*names, gain, gain - margin, gain + margin, int(row["size"]), p, np.nan))
-    tests = pd.DataFrame(rows, columns=_COLUMNS)
-    tests["p_holm"] = holm(tests["p"].astype(float))
-    return tests
+    for cell in cells:
+        for method in cell.transfers if cell.scratch else ():
+            row = {**{name: {**cell.names, **method.names}[name] for name in _NAMES}, "lost": method.lost}
+            row |= {"seeds": len(method.logs), "step": method.step, "early": not method.final, "gain": np.nan, "p": np.nan}
+            row |= {"difference": None}
+            if method.final and cell.scratch is not None and cell.scratch.final:
+                difference = cell.difference(cell.scratch, method)
+                row |= {"gain": difference.value, "p": difference.p, "difference": difference}
+            elif (early := cell.early(method)) is not None:
+                row |= {"step": early[0], "gain": early[1]}
+            rows.append(row)
+    table = pd.DataFrame(rows, columns=[*_COLUMNS, "difference"])
+    p = table["p"].astype(float)
+    family = int(p.notna().sum() + table["early"].astype(bool).sum())
+    table["p_holm"] = holm(p, family)
+    tested = p.dropna().sort_values(kind="stable")
+    levels = pd.Series(LEVEL / holm_factors(tested, family), index=tested.index).reindex(table.index)
+    margin = pd.Series(
+        [difference.margin(level) if np.isfinite(level) else np.nan
+         for difference, level in zip(table["difference"], levels, strict=True)],
+        index=table.index, dtype=float,
+    )  # fmt: skip
+    table["low"], table["high"] = table["gain"].astype(float) - margin, table["gain"].astype(float) + margin
+    table["outcome"] = outcome(table["p_holm"])
+    return table[_COLUMNS]
+
+
+def claims(tests: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of `t_tests` at the final step as claims."""
+    rows = tests[~tests["early"].astype(bool)]
+    return rows.assign(
+        kind="scratch", subject=list(zip(rows["strategy"], rows["source"], strict=True)), versus="scratch", value=rows["gain"],
+        p=rows["p_holm"], simultaneous=True,
+    )[COLUMNS]  # fmt: skip

@@ -34,7 +34,7 @@ def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
         complete = table.dropna()
         if len(complete) == 0 or table.shape[1] < 2:
             continue
-        common = gains[(gains["at"] == "common") & (gains["strategy"] == strategy)]
+        common = gains[(gains["at"] == "final") & (gains["strategy"] == strategy)]
         values = common.pivot_table(index=["target", "cell"], columns="source", values="value").loc[complete.index]
         by_target = complete.groupby(level="target").mean()
         labels = dict(zip(group["source"], group["source_label"], strict=True))

@@ -1,7 +1,7 @@
-"""The strategies of each source, ranked and compared by Tukey's test."""
+"""Methods compared with the first of their group by Tukey's test: strategies of a source, and all methods of a cell."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -9,61 +9,101 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.claims import LEVEL
-from analysis.frames import records
-from analysis.transfer.significance import pooled_variance
-from analysis.transfer.transferability import measured
+from analysis.claims import COLUMNS, LEVEL, outcome
+from analysis.transfer.cells import Cell, Difference, Method
 
 _NAMES = ["cell", "cell_label", "size", "source", "source_label", "distance", "strategy"]
-_COLUMNS = [*_NAMES, "rank", "step", "behind", "low", "high", "seeds", "verdict"]
+_COLUMNS = [*_NAMES, "rank", "step", "early", "behind", "low", "high", "seeds", "lost", "p", "outcome"]
+_COLUMNS += ["first", "method"]
 
-_Logs = dict[tuple[str, str | None], dict[int, np.ndarray]]  # by (strategy, source) and step, log2 of each seed's value
-
-#: Verdicts on a strategy: ranked first; significantly behind the first; not significantly behind; not testable (one seed each).
-BEST, BEHIND, NOISE, UNTESTED = "best", "behind", "within noise", "untested"
+#: Degrees of freedom above which Student's distribution is taken as normal.
+_MANY = 10_000
 
 
-def strategy_ranking(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
-    """Rank the strategies of each cell and source, and test each against the first, in one embedding.
+def strategy_ranking(cells: Sequence[Cell], distances: Mapping[tuple[str, str], float]) -> pd.DataFrame:
+    """Compare the strategies of each cell and source with the first of them, in one embedding.
 
-    The order is that of `transferability.ranking`, given as `ranked` with `distance`, by which sources are ordered. Scratch is
-    compared with the strategies of every source; a method whose seeds all diverged is left out. Two methods are compared at the
-    last step that all seeds of both reached, by the difference of mean log2, with the variance between seeds pooled over all
-    methods of the cell at that step. The first is selected by the same numbers, so the test is Tukey's, valid for any pair of a
-    source's strategies (in Kramer's form of 1956, for unequal group sizes), at a level divided by the number of sources and
-    cells (Bonferroni).
+    Scratch is compared with the strategies of every source. The first is selected by the values that are tested, so the test
+    is Tukey's, valid for any pair of a group's methods, with the errors of `Cell.difference` (Kramer 1956 for unequal group
+    sizes, Games & Howell 1976 for unequal variances). p-values are multiplied by the number of groups (Bonferroni), and
+    intervals hold for all groups together. Methods that were stopped before the final step count as methods of the group but
+    are not tested.
+
+    Args:
+        cells: the cells of one embedding.
+        distances: by cell and source, for the order of the sources.
 
     Returns:
         One row per cell, source (nearest first) and strategy (best first), for sources with two or more strategies: `rank` from
-        1; `step`; `behind`, log2 of the ratio of FID to the first's, with its simultaneous 95 % interval `low` to `high` over
-        the source's strategies; `seeds`; `verdict`. `behind`, `low` and `high` of the first are NaN.
+        1; `step`; `early`, whether that is before the cell's final step; `behind`, log2 of the ratio of FID to the first's,
+        with its interval `low` to `high`; `seeds`; `lost`; `p`, corrected; `outcome`; `first` and `method`, the strategy and
+        source of both. The numbers of the first are NaN.
     """
-    by_cell = dict(iter(measured(curves, "fid").groupby("cell", sort=False)))
+    groups: list[tuple[Cell, dict[str, Any], list[Method]]] = []
+    for cell in cells:
+        of_source = {method.names["source"]: method.names["source_label"] for method in cell.transfers}
+        known = {source: distances.get((cell.names["cell"], source), math.inf) for source in of_source}
+        for source in sorted(of_source, key=lambda name: (known[name], name)):
+            names = {"source": source, "source_label": of_source[source], "distance": known[source]}
+            methods = [method for method in cell.methods if method.is_scratch or method.names["source"] == source]
+            if sum(not method.is_scratch for method in methods) > 1:
+                groups.append((cell, names, methods))
+    table = _compared(groups)
+    table["distance"] = table["distance"].astype(float).replace(math.inf, np.nan)
+    return table
+
+
+def best_against_others(cells: Sequence[Cell]) -> pd.DataFrame:
+    """Compare the first method of each cell with every other one that is final, by the test of `strategy_ranking`.
+
+    Returns:
+        One row per cell and method but the first: `behind`, log2 of the ratio of FID to the first's, and the other columns of
+        `strategy_ranking`.
+    """
+    table = _compared([(cell, {"distance": np.nan}, list(cell.methods)) for cell in cells if len(cell.methods) > 1])
+    return table[(table["rank"] > 1) & ~table["early"].astype(bool)]
+
+
+def _compared(groups: Sequence[tuple[Cell, Mapping[str, Any], Sequence[Method]]]) -> pd.DataFrame:
+    """Return one row per method of each group: its cell's and group's names, and its comparison with the first."""
     rows: list[dict[str, Any]] = []
-    for cell, order in ranked.groupby("cell", sort=False):
-        logs = _logs_of_seeds(by_cell[cell]) if cell in by_cell else {}
-        methods = [row for row in records(order) if (row["strategy"], row["source"]) in logs]
-        sources = {
-            row["source"]: {name: row[name] for name in ("source", "source_label", "distance")}
-            for row in methods
-            if row["source"] is not None
-        }
-        for source in sorted(
-            sources.values(), key=lambda row: (row["distance"] is None, row["distance"] or 0.0, row["source"])
-        ):
-            group = [row for row in methods if row["source"] in (source["source"], None)]
-            if sum(row["source"] is not None for row in group) > 1:
-                rows.extend({**row, **source, **comparison} for row, comparison in _compare_with_first(group, logs))
-    table = pd.DataFrame(rows, columns=[*_COLUMNS, "error", "methods", "freedom"])
-    groups = max(1, int((table["rank"] == 1).sum()))
-    tested = table["error"].notna()
-    cases = list(zip(table.loc[tested, "methods"].astype(int), table.loc[tested, "freedom"].astype(int), strict=True))
-    behind, error = table.loc[tested, "behind"].astype(float), table.loc[tested, "error"].astype(float)
-    margin = error * [_critical_value(LEVEL, *case) for case in cases]
-    table.loc[tested, "low"], table.loc[tested, "high"] = behind - margin, behind + margin
-    significant = behind.abs() > error * [_critical_value(LEVEL / groups, *case) for case in cases]
-    table.loc[tested, "verdict"] = np.where(significant, BEHIND, NOISE)
-    return table[_COLUMNS]
+    for cell, names, methods in groups:
+        first, count = methods[0], len(methods)
+        for rank, method in enumerate(methods, start=1):
+            row = {**cell.names, **method.names, **names, "strategy": method.names["strategy"], "rank": rank}
+            row |= {
+                "first": _key(first),
+                "method": _key(method),
+                "step": method.step,
+                "early": not method.final,
+                "seeds": len(method.logs),
+                "lost": method.lost,
+            }
+            row |= dict.fromkeys(("behind", "low", "high", "p"), np.nan)
+            if rank > 1 and first.final and method.final:
+                row |= _comparison(cell.difference(method, first), count, len(groups))
+            rows.append(row)
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    table["outcome"] = outcome(table["p"].astype(float))
+    return table
+
+
+def _comparison(difference: Difference, methods: int, groups: int) -> dict[str, float]:
+    """Return `behind` with its interval and corrected p-value, of one of `methods` with the first in one of `groups`."""
+    if np.isfinite(difference.rank_p):
+        pairs = methods * (methods - 1) // 2
+        return {"p": min(1.0, difference.rank_p * pairs * groups)}
+    if not difference.error > 0:
+        return {"behind": difference.value}
+    freedom = _MANY if difference.freedom > _MANY else max(1, int(difference.freedom))
+    margin = _critical_value(LEVEL / groups, methods, freedom) * difference.error
+    statistic = abs(difference.value) / difference.error * math.sqrt(2)
+    p = min(1.0, groups * float(stats.studentized_range.sf(statistic, methods, freedom)))
+    return {"behind": difference.value, "low": difference.value - margin, "high": difference.value + margin, "p": p}
+
+
+def _key(method: Method) -> tuple[str, str | None]:
+    return method.names["strategy"], method.names["source"]
 
 
 @cache
@@ -72,32 +112,8 @@ def _critical_value(level: float, methods: int, freedom: int) -> float:
     return float(stats.studentized_range.ppf(1 - level, methods, freedom)) / math.sqrt(2)
 
 
-def _logs_of_seeds(rows: pd.DataFrame) -> _Logs:
-    """Return, by method and step, log2 of the value of each seed, at the steps that all seeds of the method reached."""
-    table = rows.pivot(index="step", columns="trial", values="value").astype(float)
-    trials_of: dict[tuple[str, str | None], list[str]] = {}
-    for row in rows.drop_duplicates("trial").to_dict("records"):
-        source = row["source"] if isinstance(row["source"], str) else None
-        trials_of.setdefault((row["strategy"], source), []).append(row["trial"])
-    logs: _Logs = {}
-    for method, trials in trials_of.items():
-        steps = zip(table.index, table[trials].to_numpy(), strict=True)
-        logs[method] = {int(step): np.log2(values) for step, values in steps if np.isfinite(values).all()}
-    return logs
-
-
-def _compare_with_first(methods: list[dict[str, Any]], logs: _Logs) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield each method's row with its comparison with the first; `error` is the standard error of `behind`."""
-    first = logs[methods[0]["strategy"], methods[0]["source"]]
-    unknown = dict.fromkeys(("behind", "low", "high", "error"), np.nan)
-    yield methods[0], {**unknown, "rank": 1, "step": max(first), "seeds": len(next(iter(first.values()))), "verdict": BEST}
-    for rank, row in enumerate(methods[1:], start=2):
-        of_row = logs[row["strategy"], row["source"]]
-        step = max(of_row.keys() & first.keys(), default=None)
-        if step is None:
-            continue
-        values, best = of_row[step], first[step]
-        variance, freedom = pooled_variance(others[step] for others in logs.values() if step in others)
-        error = math.sqrt(variance * (1 / len(values) + 1 / len(best)))
-        comparison = {**unknown, "rank": rank, "step": step, "seeds": len(values), "verdict": UNTESTED, "error": error}
-        yield row, {**comparison, "behind": float(values.mean() - best.mean()), "methods": len(methods), "freedom": freedom}
+def claims(table: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Return rows of `strategy_ranking` or `best_against_others` as claims of a kind: the first is compared with each other."""
+    rows = table[(table["rank"] > 1) & ~table["early"].astype(bool)]
+    claims = rows.assign(kind=kind, subject=rows["first"], versus=rows["method"], value=rows["behind"], simultaneous=True)
+    return claims[COLUMNS]

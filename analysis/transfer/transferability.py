@@ -2,10 +2,10 @@
 
 Two rules keep comparisons valid under early stopping, where a stopped trial is *censored* (it ended before its budget):
 
-* Two trials are compared at a **matched step**: the last step that both reached, never at their respective last steps. Several
-  trials are ranked by gain only at a **common step**, which all of them reached.
-* Only trials of one cell and one embedding are compared. Unfinished trials take part up to their last rung; otherwise a
-  stopped trial would look best while its better peers still run. Failed trials are excluded.
+* Two trials are compared at a **matched step**: one that both reached, never at their respective last steps. Methods are
+  ranked at the cell's **final step** only, and those that stopped before it are ranked last (see `analysis.transfer.cells`).
+* Only trials of one cell and one embedding are compared. Unfinished trials take part up to their last rung. Failed trials are
+  excluded.
 
 The **transfer gain** is ``log2(FID from scratch / FID of the transfer)``: at 1 transfer halved the FID, at -1 it doubled it. On
 this scale halving and doubling weigh the same, a mean over seeds is the logarithm of a geometric mean ratio, and cells whose
@@ -21,20 +21,18 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bench.store import FINISHED
-
-SCRATCH = "scratch"
-#: Statuses of the trials that take part in comparisons.
-COMPARABLE = (*FINISHED, "unfinished")
+from analysis.transfer.cells import COMPARABLE, Cell, cells
 
 Via = Literal["real", "generator"]
+At = Literal["first", "final", "matched"]
 
 _CELL_ORDER = ["target", "conditional", "family", "size", "cell"]
 _METHOD = ["cell", "embedding", "strategy", "source"]
 _CELL_COLUMNS = ["target", "size", "conditional", "resolution", "cell_label", "family", "target_label"]
 _GAIN_COLUMNS = ["trial", *_METHOD, *_CELL_COLUMNS, "source_label", "parent", "seed", "status", "censored", "budget"]
-_MEASURED_COLUMNS = ["at", "step", "value", "scratch", "gain", "reference"]
-_RANK_COLUMNS = [*_METHOD, *_CELL_COLUMNS, "source_label", "wins", "step", "value", "low", "high", "seeds", "budget", "trial"]
+_MEASURED_COLUMNS = ["at", "step", "value", "scratch", "gain"]
+_RANK_COLUMNS = [*_METHOD, *_CELL_COLUMNS, "source_label", "step", "value", "low", "high", "seeds", "final", "lost", "budget"]
+_RANK_COLUMNS += ["trial"]
 
 
 def comparable(curves: pd.DataFrame) -> "pd.Series[bool]":
@@ -70,91 +68,63 @@ def _keys(rows: pd.DataFrame, by: Sequence[str]) -> list[tuple[Any, ...]]:
 def transfer_gain(curves: pd.DataFrame) -> pd.DataFrame:
     """Return the gain over scratch of every transfer trial, at three steps.
 
-    The reference is the scratch trial of the same cell and seed. Without one it is the mean of the cell's scratch trials, at
-    the steps that all of them reached. Rows, up to three per trial, by `at`:
+    The reference is the geometric mean of the cell's scratch trials. Rows, up to three per trial, by `at`:
 
-    * ``first``: the cell's first rung;
-    * ``common``: the last step that every trial of the cell reached, diverged ones aside; gains may be ranked there;
-    * ``matched``: the last step that this trial and its reference reached.
+    * ``final``: the cell's final step (see `analysis.transfer.cells`), for methods that are compared there;
+    * ``first``: the cell's first rung, where all methods are. On the report this is the *early gain*;
+    * ``matched``: the last step that this trial and scratch reached.
 
     Returns:
-        Trial columns with `at`, `step`, `value`, `scratch` (the reference's value), `gain` (log2 ratio) and `reference`
-        (``seed`` or ``mean``).
+        Trial columns with `at`, `step`, `value`, `scratch` (the reference's value) and `gain` (log2 ratio).
     """
     rows = []
-    for _, group in measured(curves, "fid", diverged=True).groupby(["cell", "embedding"], sort=False):
-        values = group.pivot(index="step", columns="trial", values="value").sort_index()
-        trials = group.drop_duplicates("trial").set_index("trial")
-        scratch = trials[trials["strategy"] == SCRATCH]
-        complete = values[list(trials.index[trials["status"] != "diverged"])].dropna()
-        common = complete.index[-1] if len(complete) else None
-        if len(scratch) == 0:
+    trials = measured(curves, "fid", diverged=True)
+    values = {key: dict(zip(of["step"], of["value"], strict=True)) for key, of in trials.groupby(["embedding", "trial"])}
+    of_cell = dict(iter(trials.drop_duplicates(["embedding", "trial"]).groupby(["cell", "embedding"], sort=False)))
+    for cell in cells(curves):
+        if cell.scratch is None:
             continue
-        # Arrays, because selecting rows of frames dominates the run time for thousands of trials.
-        steps, table = values.index.to_numpy(), values.to_numpy(float)
-        places = {trial: place for place, trial in enumerate(values.columns)}
-        of_seed = scratch.groupby("seed").groups
-        references = {
-            seed: table[:, [places[trial] for trial in trials_of_seed]].mean(axis=1)  # NaN where a trial has no value
-            for seed, trials_of_seed in {**of_seed, None: scratch.index}.items()
-        }
-        transfers = trials[trials["source"].notna()].reset_index()
-        for row, names in zip(transfers.to_dict("records"), transfers[_GAIN_COLUMNS].to_numpy(object), strict=True):
-            same_seed = row["seed"] in of_seed
-            trial_values, reference = table[:, places[row["trial"]]], references[row["seed"] if same_seed else None]
-            both = np.flatnonzero(np.isfinite(trial_values) & np.isfinite(reference))
-            matched = steps[both[-1]] if len(both) else None
-            for at, step in (("first", steps[0]), ("common", common), ("matched", matched)):
-                place = int(np.searchsorted(steps, step)) if step is not None else -1
-                if place in both:
-                    value, scratch_value = float(trial_values[place]), float(reference[place])
-                    gain = float(np.log2(scratch_value / value))
-                    rows.append([*names, at, int(steps[place]), value, scratch_value, gain, "seed" if same_seed else "mean"])
+        scratch = {step: float(seeds.logs.mean()) for step, seeds in cell.scratch.by_step.items()}
+        final = {trial for method in cell.transfers if method.is_whole for trial in method.by_step[method.step].trials}
+        transfers = of_cell[cell.names["cell"], cell.names["embedding"]]
+        transfers = transfers[transfers["source"].notna()]
+        for names in transfers[_GAIN_COLUMNS].to_numpy(object):
+            of_trial = values[cell.names["embedding"], names[0]]
+            shared = sorted(set(of_trial) & set(scratch))
+            steps = {
+                "first": min(scratch),
+                "final": cell.step if names[0] in final else None,
+                "matched": max(shared, default=None),
+            }
+            for at, step in steps.items():
+                if step in shared:
+                    value = float(of_trial[step])
+                    rows.append([*names, at, int(step), value, 2 ** scratch[step], scratch[step] - np.log2(value)])
     gains = pd.DataFrame(rows, columns=[*_GAIN_COLUMNS, *_MEASURED_COLUMNS])
     return gains.sort_values([*_CELL_ORDER, "strategy", "source", "seed"], kind="stable").reset_index(drop=True)
 
 
-def ranking(curves: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
-    """Rank the methods (strategy and source) of each cell, best first.
-
-    A method's curve is the mean over its seeds at the steps that all of them reached. Two methods are compared at the last step
-    that both curves have, and methods are ranked by their number of pairwise wins (Copeland's rule). The last step itself is no
-    criterion, as a stopping rule may protect a trial for its strategy. Without stopping this is the order of final values.
+def ranking(table: Iterable[Cell]) -> pd.DataFrame:
+    """Return the methods (strategy and source) of each cell, best first, as in `Cell.methods`.
 
     Returns:
-        One row per cell, embedding and method, sorted by rank within the cell: `wins`; the curve's last `step` and `value`;
-        `low` and `high`, the extremes over seeds there; `seeds` (their number); `trial` (the key of the best seed).
+        One row per cell, embedding and method: `step` and `value`, the geometric mean over `seeds` there; `low` and `high`, the
+        extremes over them; `final`, whether `step` is the cell's final step; `lost`, the number of further seeds that diverged,
+        failed or collapsed; `trial` (the key of the best seed).
     """
     rows = []
-    finite = measured(curves, metric, positive=False, diverged=True)
-    for _, cell in finite.groupby(["cell", "embedding"], sort=False):
-        groups = [group for _, group in cell.groupby(["strategy", "source"], sort=False, dropna=False)]
-        seeds = [group.pivot(index="step", columns="trial", values="value").sort_index().dropna() for group in groups]
-        wins = _wins(pd.DataFrame({number: values.mean(axis=1) for number, values in enumerate(seeds)}).sort_index())
-        for number, (group, values) in enumerate(zip(groups, seeds, strict=True)):
-            if len(values):
-                last, first = values.iloc[-1], group.iloc[0]
-                names = {name: first[name] for name in [*_METHOD, *_CELL_COLUMNS, "source_label", "budget"]}
-                spread = {"value": float(last.mean()), "low": float(last.min()), "high": float(last.max()), "seeds": len(last)}
-                rows.append({**names, **spread, "wins": wins[number], "step": int(values.index[-1]), "trial": last.idxmin()})
-    order = {**dict.fromkeys(_CELL_ORDER, True), "embedding": True, "wins": False, "step": False, "value": True}
-    ranked = pd.DataFrame(rows, columns=_RANK_COLUMNS)
-    return ranked.sort_values(list(order), ascending=list(order.values()), kind="stable").reset_index(drop=True)
-
-
-def _wins(means: pd.DataFrame) -> list[int]:
-    """Return, per column, the number of columns with a higher value in the last row where both are finite."""
-    curves = means.to_numpy(float).T
-    wins = []
-    for curve in curves:
-        both = np.isfinite(curve) & np.isfinite(curves)
-        last = both.shape[1] - 1 - np.argmax(both[:, ::-1], axis=1)
-        wins.append(int((both.any(axis=1) & (curve[last] < curves[range(len(curves)), last])).sum()))
-    return wins
+    for cell in table:
+        for method in cell.methods:
+            seeds = method.by_step[method.step]
+            low, mean, high = 2 ** np.array([seeds.logs.min(), seeds.logs.mean(), seeds.logs.max()])
+            numbers = {"step": method.step, "value": float(mean), "low": float(low), "high": float(high)}
+            numbers |= {"seeds": len(seeds.logs), "final": method.final, "lost": method.lost}
+            rows.append({**cell.names, **method.names, **numbers, "trial": seeds.trials[int(seeds.logs.argmin())]})
+    return pd.DataFrame(rows, columns=_RANK_COLUMNS)
 
 
 def best_per_cell(ranked: pd.DataFrame) -> pd.DataFrame:
-    """Return the best method of each cell (scratch included): the first row of `ranking`."""
+    """Return the first method of each cell in rows of `ranking` (scratch included)."""
     return ranked.drop_duplicates(["cell", "embedding"]).reset_index(drop=True)
 
 
@@ -185,7 +155,7 @@ def nearest_source(rows: pd.DataFrame) -> pd.DataFrame:
 def distance_correlation(rows: pd.DataFrame) -> pd.DataFrame:
     """Return Spearman's rank correlation between distance and gain over sources, from gains of `with_distance`.
 
-    A point is the mean gain over seeds of one (source, cell, strategy) at the common step. A negative correlation means that
+    A point is the mean gain over seeds of one (source, cell, strategy) at the final step. A negative correlation means that
     nearer sources help more. The correlation pooled over targets shows whether distances of different targets are comparable.
     In the paper they are not: -0.07 pooled, 0.8 within most targets (with FID in place of gain, hence the opposite sign).
 
@@ -210,11 +180,11 @@ def distance_correlation(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series([row.get(name) for row in result], dtype="object") for name in columns})
 
 
-def points(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per cell, embedding, strategy, source: `distance`, mean `gain` over `seeds` at the common `step`, labels."""
+def points(rows: pd.DataFrame, at: At = "final") -> pd.DataFrame:
+    """Return a row per cell, embedding, strategy, source: `distance`, mean `gain` over `seeds` at one `step`, labels."""
     by = [*_METHOD, *_CELL_COLUMNS, "source_label"]
     means = {"distance": ("distance", "first"), "gain": ("gain", "mean"), "seeds": ("gain", "size"), "step": ("step", "min")}
-    chosen = rows[rows["at"] == "common"]
+    chosen = rows[rows["at"] == at]
     if len(chosen) == 0:
         return pd.DataFrame(columns=[*by, *means])
     return chosen.groupby(by, sort=False, as_index=False).agg(**means)

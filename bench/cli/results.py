@@ -181,6 +181,7 @@ def compare(
 ) -> None:
     """Compare the trials that two stores have in common: their values, their final statuses, and the winner of each cell."""
     from analysis.frames import load, records
+    from analysis.transfer.cells import cells
     from analysis.transfer.transferability import best_per_cell, ranking
     from analysis.words import method
     from bench.upkeep.compare import compare_stores, differing_winners
@@ -190,7 +191,7 @@ def compare(
     winners: list[dict[tuple[str, str], str]] = []
     labels: dict[str, str] = {}
     for store in stores:
-        best = records(best_per_cell(ranking(load(store).curves)))
+        best = records(best_per_cell(ranking(cells(load(store).curves))))
         winners.append({(row["cell"], row["embedding"]): method(row) for row in best})
         labels |= {row["cell"]: row["cell_label"] for row in best}
     result["winners"] = differing_winners(*winners)

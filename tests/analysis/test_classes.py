@@ -9,6 +9,7 @@ import pytest
 from analysis.frames import load
 from analysis.report.content.answers import answers
 from analysis.statistics import analyse
+from analysis.transfer.cells import cells
 from analysis.transfer.classes import MEAN, class_fid, compare_with_scratch
 from analysis.transfer.transferability import ranking
 from analysis.words import method
@@ -22,13 +23,13 @@ def frames(root: Path, **changes: Any) -> Any:
 
 
 def table(curves: pd.DataFrame) -> pd.DataFrame:
-    return class_fid(curves, ranking(curves))
+    return class_fid(curves, ranking(cells(curves)))
 
 
 def test_each_strategy_is_shown_once_with_its_best_source_and_the_mean_comes_first(tmp_path: Path):
     curves = frames(tmp_path).curves
     rows = table(curves)
-    best = ranking(curves).drop_duplicates("strategy")
+    best = ranking(cells(curves)).drop_duplicates("strategy")
     methods = rows.drop_duplicates(["strategy", "source"])
     assert list(methods["strategy"]) == list(best["strategy"])
     assert list(methods["source"].fillna("")) == list(best["source"].fillna(""))
@@ -52,7 +53,7 @@ def test_values_are_the_means_over_seeds_at_the_last_step_that_all_reached(tmp_p
 
 def test_a_stopped_trial_takes_the_comparison_back_to_its_last_step(tmp_path: Path):
     curves = frames(tmp_path, keep=1).curves
-    ranked = ranking(curves)
+    ranked = ranking(cells(curves))
     assert set(class_fid(curves, ranked)["step"]) == {200}
     early = curves["trial"].eq(ranked[ranked["strategy"] == "finetune-d"]["trial"].iloc[0]) & (curves["step"] > 50)
     assert set(class_fid(curves[~early], ranked)["step"]) == {50}

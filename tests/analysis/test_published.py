@@ -9,7 +9,7 @@ from scipy import stats
 from analysis.published import __main__ as command
 from analysis.published import paper_tables as tables
 from analysis.published.results import results
-from analysis.transfer.transferability import SCRATCH
+from analysis.transfer.cells import SCRATCH
 
 RESULTS = results()
 

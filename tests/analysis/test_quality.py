@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.transfer.cells import cells
 from analysis.transfer.quality import metrics_of_best, warnings
 from analysis.transfer.transferability import ranking
 
@@ -12,6 +13,7 @@ def curves(values: dict[str, float], seeds: int = 2, error: float = 0.1) -> pd.D
     """Return the curves of scratch (FID 9) and of finetune from a source (FID 4), with other metrics as given."""
     common = {"cell": "c", "cell_label": "cats, 5 images", "embedding": "e", "kind": "adapt", "status": "done", "size": 5}
     common |= {"target": "t", "target_label": "t", "conditional": False, "resolution": 8, "family": "t", "budget": 20}
+    common |= {"lost": False, "cut": False, "lost_seeds": 0, "confirmation": False}
     rows = []
     for strategy, source, fid in (("scratch", None, 9.0), ("finetune", "dogs", 4.0)):
         for seed in range(seeds):
@@ -26,7 +28,7 @@ def curves(values: dict[str, float], seeds: int = 2, error: float = 0.1) -> pd.D
 
 def test_every_metric_of_each_method_at_its_last_step():
     frame = curves({"recall": 0.5, "kid": 0.1, "fid/cats": 1.0, "fid_ema": 2.0})
-    result = metrics_of_best(frame, ranking(frame))
+    result = metrics_of_best(frame, ranking(cells(frame)))
     assert list(result["metric"]) == ["fid", "kid", "recall"] * 2
     assert list(result["strategy"]) == ["finetune"] * 3 + ["scratch"] * 3
     assert set(result["step"]) == {20}
@@ -37,8 +39,8 @@ def test_every_metric_of_each_method_at_its_last_step():
 
 def test_without_a_standard_error_there_is_none():
     frame = curves({}, error=np.nan)
-    assert metrics_of_best(frame, ranking(frame))["error"].isna().all()
-    assert len(metrics_of_best(frame.iloc[:0], ranking(frame.iloc[:0]))) == 0
+    assert metrics_of_best(frame, ranking(cells(frame)))["error"].isna().all()
+    assert len(metrics_of_best(frame.iloc[:0], ranking(cells(frame.iloc[:0])))) == 0
 
 
 @pytest.mark.parametrize(("values", "texts"), [
@@ -49,7 +51,7 @@ def test_without_a_standard_error_there_is_none():
 ])  # fmt: skip
 def test_warnings_of_copies_and_collapse(values: dict[str, float], texts: list[str]):
     frame = curves(values, seeds=1, error=0.01)
-    lines = warnings(metrics_of_best(frame, ranking(frame)))
+    lines = warnings(metrics_of_best(frame, ranking(cells(frame))))
     assert len(lines) == (2 if texts else 0)
     if texts:
         assert all(texts[1] in line and line.startswith("cats, 5 images: ") for line in lines)

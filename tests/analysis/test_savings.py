@@ -22,8 +22,16 @@ def make(trials: Iterable[Trial]) -> pd.DataFrame:
         common |= {"conditional": False, "resolution": 16, "budget": 200, "censored": status == "stopped", "parent": None}
         common |= {"strategy": strategy, "source": source, "source_label": source, "size": size, "seed": seed}
         common |= {"status": status, "trial": f"k{number}", "cell": f"c{size}", "cell_label": f"t, {size} images"}
+        common |= {"lost": status in ("diverged", "failed"), "cut": status == "stopped", "confirmation": False}
         rows += [{**common, "step": step, "value": value} for step, value in curve.items()]
-    return pd.DataFrame(rows)
+    return with_lost_seeds(pd.DataFrame(rows))
+
+
+def with_lost_seeds(curves: pd.DataFrame) -> pd.DataFrame:
+    """Add the number of lost seeds of each method, as `analysis.frames` does."""
+    trials = curves.drop_duplicates("trial")
+    lost = trials.groupby(["cell", "strategy", "source"], dropna=False)["lost"].transform("sum")
+    return curves.assign(lost_seeds=curves["trial"].map(dict(zip(trials["trial"], lost, strict=True))))
 
 
 def at_200(strategy: str, source: str | None, values: dict[int, float], status: str = "done") -> list[Trial]:

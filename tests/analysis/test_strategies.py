@@ -5,14 +5,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.transfer.strategies import BEHIND, BEST, NOISE, UNTESTED, strategy_ranking
-from analysis.transfer.transferability import ranking
+from analysis.claims import Outcome
+from analysis.transfer.cells import cells
+from analysis.transfer.strategies import best_against_others, claims, strategy_ranking
 from tests.analysis.test_savings import make, run
 
 
 def ranked(curves: pd.DataFrame, **distances: float) -> pd.DataFrame:
-    methods = ranking(curves)
-    return strategy_ranking(curves, methods.assign(distance=methods["source"].map(distances).astype(float)))
+    keys = curves["cell"].unique()
+    return strategy_ranking(cells(curves), {(cell, name): value for cell in keys for name, value in distances.items()})
 
 
 def test_one_seed_ranks_and_tests_nothing():
@@ -20,27 +21,47 @@ def test_one_seed_ranks_and_tests_nothing():
     result = ranked(curves)
     assert result["strategy"].tolist() == ["other", "finetune", "scratch"]
     assert result["rank"].tolist() == [1, 2, 3]
-    assert result["verdict"].tolist() == [BEST, UNTESTED, UNTESTED]
+    assert result["outcome"].tolist() == [Outcome.UNTESTABLE] * 3
     assert result["behind"].tolist() == pytest.approx([np.nan, 1.0, 2.0], nan_ok=True)
     assert result[["low", "high"]].isna().all(axis=None)
 
 
-def test_the_intervals_are_tukeys_as_scipy_has_them_at_the_last_step_of_both():
+def test_the_intervals_are_tukeys_as_scipy_has_them():
     random = np.random.default_rng(0)
     logs = {name: random.normal(mean, 0.1, 3) for name, mean in (("finetune", 3), ("close", 3.05), ("other", 3.6))}
-    trials = [
-        run({50: float(2**value)} | ({100: 1.0} if name == "finetune" else {}), name, seed=k)
-        for name, values in logs.items() for k, value in enumerate(values)
-    ]  # fmt: skip
+    trials = [run({50: float(2**value)}, name, seed=k) for name, values in logs.items() for k, value in enumerate(values)]
     first, *others = ranked(make(trials)).to_dict("records")
-    assert (first["strategy"], first["step"], first["verdict"]) == ("finetune", 100, BEST)
+    assert (first["strategy"], first["step"]) == ("finetune", 50)
     expected = stats.tukey_hsd(*logs.values())
     interval = expected.confidence_interval()
-    for row, place, verdict in zip(others, (1, 2), (NOISE, BEHIND), strict=True):
-        assert row["step"] == 50
+    for row, place in zip(others, (1, 2), strict=True):
         assert row["behind"] == pytest.approx(expected.statistic[place, 0])
         assert [row["low"], row["high"]] == pytest.approx([interval.low[place, 0], interval.high[place, 0]], rel=1e-4)
-        assert row["verdict"] == verdict == (BEHIND if expected.pvalue[place, 0] < 0.05 else NOISE)
+        assert row["p"] == pytest.approx(expected.pvalue[place, 0], rel=1e-4)
+        assert row["outcome"] == (Outcome.APART if place == 2 else Outcome.NOT_APART)
+
+
+def test_a_strategy_that_was_stopped_counts_but_is_not_tested():
+    trials = [run({50: 40.0, 100: value}, name, seed=k) for name, value in (("a", 20.0), ("b", 30.0)) for k in (0, 1)]
+    trials[1] = run({50: 40.0, 100: 21.0}, "a", seed=1)
+    alone = ranked(make(trials))
+    result = ranked(make([*trials, *(run({50: 10.0}, "other", "stopped", seed=k) for k in (0, 1))]))
+    assert result["strategy"].tolist() == ["a", "b", "other"]
+    assert result["early"].tolist() == [False, False, True]
+    assert result["p"].iloc[1] > alone["p"].iloc[1]
+    assert len(claims(result, "strategy")) == 1
+
+
+def test_the_first_of_a_cell_is_compared_with_scratch_by_the_variance_of_both():
+    random = np.random.default_rng(3)
+    trials = [
+        run({50: float(2 ** random.normal(mean, sd))}, name, seed=k)
+        for name, mean, sd in (("scratch", 5, 0.4), ("a", 4, 0.05), ("b", 4.1, 0.05)) for k in range(3)
+    ]  # fmt: skip
+    others = best_against_others(cells(make(trials)))
+    assert others["first"].tolist() == [("a", "s")] * 2
+    width = dict(zip(others["strategy"], others["high"] - others["low"], strict=True))
+    assert width["scratch"] > 3 * width["b"]
 
 
 def test_the_nearest_source_comes_first_and_each_has_its_own_best():
@@ -76,8 +97,8 @@ def test_without_differences_the_family_wise_error_rate_holds():
         )
         for _ in range(300)
     ]  # fmt: skip
-    false = [(ranked(sweep)["verdict"] == BEHIND).any() for sweep in sweeps]
+    false = [(ranked(sweep)["outcome"] == Outcome.APART).any() for sweep in sweeps]
     assert np.mean(false) == pytest.approx(0.05, abs=0.03)
     together = ranked(pd.concat(sweep.assign(cell=f"cell {k}") for k, sweep in enumerate(sweeps[:60])))
     assert (together["rank"] == 1).sum() == 60
-    assert (together["verdict"] == BEHIND).sum() <= 1, "corrected for all cells"
+    assert (together["outcome"] == Outcome.APART).sum() <= 1, "corrected for all cells"

@@ -10,6 +10,8 @@ from scipy import stats
 
 from analysis.frames import STATUSES, load
 from analysis.transfer import transferability as tf
+from analysis.transfer.cells import cells
+from tests.analysis.test_savings import with_lost_seeds
 from tests.support.synthetic import build
 
 Curve = dict[int, float]
@@ -26,10 +28,11 @@ def make_curves(*trials: tuple[str, str | None, int, str, Curve], cell: str = "c
                     **{"kind": "adapt", "cell": cell, "strategy": strategy, "source": source, "source_label": source},
                     **{"seed": seed, "status": status, "censored": status == "stopped", "target": "t", "size": 50},
                     **{"conditional": False, "resolution": 16, "cell_label": cell, "family": "t", "target_label": "t"},
-                    **{"parent": None, "budget": 200},
+                    **{"parent": None, "budget": 200, "lost": status in ("diverged", "failed"), "cut": status == "stopped"},
+                    "confirmation": False,
                 }
             )
-    return pd.DataFrame(rows)
+    return with_lost_seeds(pd.DataFrame(rows)) if rows else pd.DataFrame(rows)
 
 
 SCRATCH = ("scratch", None, 0, "done", {0: 400.0, 50: 100.0, 100: 64.0, 200: 32.0})
@@ -45,11 +48,10 @@ def gains_of(curves: pd.DataFrame) -> dict[tuple[str, str], tuple[int, float]]:
 def test_gain_is_log2_of_the_ratio_at_matched_steps() -> None:
     assert gains_of(make_curves(SCRATCH, GOOD, STOPPED)) == {
         ("near", "first"): (50, 2.0),  # 100 / 25
-        ("near", "common"): (100, 2.0),  # 64 / 16, where all three are
-        ("near", "matched"): (200, 1.0),  # 32 / 16
+        ("near", "final"): (200, 1.0),  # 32 / 16
+        ("near", "matched"): (200, 1.0),
         ("far", "first"): (50, 1.0),
-        ("far", "common"): (100, 0.0),
-        ("far", "matched"): (100, 0.0),  # never 32 / 64: scratch's final value against a stopped one
+        ("far", "matched"): (100, 0.0),  # never 32 / 64: scratch's final value against a stopped one; nor a final gain
     }
 
 
@@ -58,19 +60,10 @@ def test_a_stopped_scratch_is_compared_where_it_stopped() -> None:
     assert gains_of(make_curves(stopped, GOOD))["near", "matched"] == (50, 2.0)
 
 
-@pytest.mark.parametrize(
-    ("others", "expected", "reference"),
-    [
-        ([("scratch", None, 1, "done", {50: 50.0})], 1.0, "seed"),  # same seed goes first
-        ([("scratch", None, 2, "done", {50: 60.0})], 1.678071905112638, "mean"),  # (100 + 60) / 2 = 80, over 25
-    ],
-)
-def test_reference_is_the_same_seed_or_else_the_mean(others: list[Any], expected: float, reference: str) -> None:
+def test_the_reference_is_the_geometric_mean_of_all_seeds_from_scratch() -> None:
     transfer = ("finetune", "near", 1, "done", {50: 25.0})
-    gains = tf.transfer_gain(make_curves(SCRATCH, transfer, *others))
-    matched = gains[gains["at"] == "matched"]
-    assert list(matched["gain"]) == pytest.approx([expected])
-    assert list(matched["reference"]) == [reference]
+    gains = tf.transfer_gain(make_curves(SCRATCH, transfer, ("scratch", None, 1, "done", {50: 64.0})))
+    assert gains.loc[gains["at"] == "matched", "gain"].tolist() == pytest.approx([math.log2(80 / 25)])  # sqrt(100 * 64) = 80
 
 
 def test_what_cannot_be_compared_has_no_gain() -> None:
@@ -89,31 +82,10 @@ def test_cells_and_embeddings_never_mix() -> None:
     assert len(tf.transfer_gain(pd.concat([make_curves(SCRATCH), foreign]))) == 0
 
 
-def test_ranking_of_full_trials_is_by_final_value() -> None:
-    worse = ("finetune-d", "near", 0, "done", {50: 10.0, 200: 20.0})
-    ranked = tf.ranking(make_curves(SCRATCH, worse, GOOD))
-    assert list(ranked["strategy"]) == ["finetune", "finetune-d", "scratch"]
-    assert list(ranked["wins"]) == [2, 1, 0]
-    assert list(ranked["value"]) == [16.0, 20.0, 32.0]
-
-
-def test_ranking_does_not_reward_a_trial_that_was_not_stopped() -> None:
-    spared = ("scratch", None, 0, "done", {50: 100.0, 100: 90.0, 200: 80.0})
-    stopped = ("finetune", "near", 0, "stopped", {50: 50.0})
-    assert list(tf.ranking(make_curves(spared, stopped))["strategy"]) == ["finetune", "scratch"]
-
-
-def test_ranking_averages_over_seeds_only_where_all_of_them_are() -> None:
-    lucky = ("finetune", "near", 1, "done", {50: 35.0, 100: 30.0, 200: 1.0})
-    cut = ("finetune", "near", 2, "stopped", {50: 65.0, 100: 50.0})
-    row = tf.best_per_cell(tf.ranking(make_curves(lucky, cut))).iloc[0]
-    assert (row["step"], row["value"], row["low"], row["high"], row["seeds"], row["trial"]) == (100, 40.0, 30.0, 50.0, 2, "c0")
-
-
 def make_points(pairs: list[tuple[float, float]], strategy: str = "finetune", cell: str = "c") -> pd.DataFrame:
     return pd.DataFrame(
         {
-            **{"at": "common", "embedding": "e", "cell": cell, "cell_label": cell, "target": cell, "size": 50, "step": 50},
+            **{"at": "final", "embedding": "e", "cell": cell, "cell_label": cell, "target": cell, "size": 50, "step": 50},
             **{"conditional": False, "resolution": 16, "family": "t", "target_label": "t", "strategy": strategy},
             "source": f"s{number}",
             "source_label": f"s{number}",
@@ -185,7 +157,7 @@ def test_coverage_counts_every_trial_once(tmp_path: Path) -> None:
 
 def test_a_simulated_sweep_has_the_expected_best_method(tmp_path: Path) -> None:
     frames = load(build(tmp_path, keep=1.0))
-    ranked = tf.ranking(frames.curves)
+    ranked = tf.ranking(cells(frames.curves))
     best = tf.best_per_cell(ranked)
     assert set(zip(best["strategy"], best["source"], strict=True)) == {("finetune", "numerals")}
     result = tf.distance_correlation(tf.with_distance(tf.transfer_gain(frames.curves), frames.distances))

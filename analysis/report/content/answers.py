@@ -1,7 +1,7 @@
-"""The answer of each cell in plain sentences: which source and strategy won, by how much, and what it saves.
+"""The answer of each cell in plain sentences: which start is first, whether it is told apart from scratch, and what it saves.
 
-Every sentence is computed from the same statistics as the figures, states the step of every number, compares matched steps
-only, and states the number of seeds.
+The gain is FID from scratch divided by FID of the start. Every number stands with its step, and every claim with its outcome,
+interval and seeds (see `analysis.claims`).
 """
 
 import math
@@ -11,14 +11,15 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.claims import Outcome
 from analysis.frames import records
 from analysis.report.blocks import Block, Bullets, Fold, Group, Heading, Paragraph, Report, marked
 from analysis.report.content.summary import by_question, caveats
 from analysis.statistics import Analysis
 from analysis.transfer import classes
-from analysis.transfer import transferability as tf
-from analysis.transfer.transferability import SCRATCH
-from analysis.words import Row, as_high, counted, method, number, saved, saved_interval
+from analysis.transfer.best import FRESH
+from analysis.transfer.cells import SCRATCH, Cell, Method
+from analysis.words import Row, chance, counted, method, number, saved, saved_interval, times
 
 #: With more cells than this, the details of each are folded.
 UNFOLDED = 4
@@ -75,95 +76,118 @@ def _box(answer: Answer, folded: bool) -> Group:
 
 
 def answers(analysis: Analysis, trials: pd.DataFrame) -> list[Answer]:
-    """Return the answer of each cell that has a result, in the order of `ranking`."""
-    cells = []
-    curves = dict(iter(analysis.curves[analysis.curves["metric"] == "fid"].groupby("cell")))
-    for cell, group in analysis.ranked.groupby("cell", sort=False):
-        methods = records(group)
-        transfers = [row for row in methods if row["strategy"] != SCRATCH]
+    """Return the answer of each cell that has a result, in the order of the cells."""
+    best = {row["cell"]: row for row in records(analysis.best)}
+    comparisons = len(analysis.significance)
+    results = []
+    for cell in analysis.cells:
+        key, label = cell.names["cell"], cell.names["cell_label"]
+        named = best.get(key)
         details = [
-            *(_first_rung(analysis, transfers[0]) + _saved(analysis, transfers[0]) if transfers else []),
-            *_nearest(analysis, cell, transfers),
-            *_beaten(analysis, cell),
-            *_kid(analysis, cell, methods[0]),
-            *_classes(analysis, cell),
-            *_incomplete(trials[trials["cell"] == cell]),
+            *_details(analysis, key, named),
+            *_kid(analysis, cell, named),
+            *_lost(cell),
+            *_stopped(cell),
+            *_classes(analysis, key),
+            *_incomplete(trials[trials["cell"] == key]),
         ]
-        cells.append(Answer(methods[0]["cell_label"], _headline(curves[cell], methods), tuple(details)))
-    return cells
+        headline = _without_comparison(cell) if named is None else _headline(analysis, cell, named, comparisons)
+        results.append(Answer(label, headline, tuple(details)))
+    return results
 
 
-def _headline(curves: pd.DataFrame, ranked: list[Row]) -> str:
-    transfers = [row for row in ranked if row["strategy"] != SCRATCH]
-    scratch = next((row for row in ranked if row["strategy"] == SCRATCH), None)
-    if scratch is None or not transfers:
-        row = ranked[0]
-        missing = "no transfer has" if scratch else "training from scratch does not have"
-        return (
-            f"{_with(row)}, {method(row)} reaches FID {number(row['value'])} at step {row['step']:,}; {missing} a result yet."
-        )
-    best = transfers[0]
-    step = min(best["step"], scratch["step"])
-    ours, theirs = _value_at(curves, best, step), _value_at(curves, scratch, step)
-    if ours is None or theirs is None:
-        return f"{_with(best)}, {method(best)} and training from scratch have no rung in common, so they cannot be compared."
-    means = f", means over {best['seeds']} seeds" if best["seeds"] > 1 else ""
-    ratio = f"({as_high(max(ours, theirs), min(ours, theirs))}{means})"
-    reaches = f"reaches FID {number(min(ours, theirs))} at step {step:,}"
-    if ours < theirs:
-        text = f"{method(best)} {reaches}; from scratch {number(theirs)} {ratio}."
-    else:
-        text = f"no transfer beats training from scratch, which {reaches}; the best, {method(best)}, {number(ours)} {ratio}."
-    sides = ((best, "The transfer", scratch, "scratch"), (scratch, "Scratch", best, "the transfer"))
-    later = [_later(name, row, its_name, _fids(curves, other)) for row, name, other, its_name in sides if row["step"] > step]
-    return f"{_with(best)}, {text}{''.join(later)}{_diverged(curves, best)}"
-
-
-def _later(name: str, row: Row, others_name: str, other: pd.DataFrame) -> str:
-    """Return a method's FID after the last step that all seeds of both methods reached, and of the other's longer seeds."""
-    also = other[other["step"] == row["step"]]
-    text = f" {name} continued{'' if len(also) else ' alone'} to FID {number(row['value'])} at step {row['step']:,}"
-    if len(also):  # the stopping rule may spare one seed of a strategy
-        text += f", and {len(also)} of {other['trial'].nunique()} seeds of {others_name} to FID {number(also['value'].mean())}"
-    return text + "."
-
-
-def _diverged(curves: pd.DataFrame, best: Row) -> str:
-    trials = _fids(curves, best).drop_duplicates("trial")
-    count = int((trials["status"] == "diverged").sum())
-    return f" The transfer diverged later, in {count} of {counted(len(trials), 'seed')}." if count else ""
-
-
-def _value_at(curves: pd.DataFrame, row: Row, step: int) -> float | None:
-    """Return a method's FID at a step, the mean over its seeds; None if it was not measured."""
-    fids = _fids(curves, row)
-    values = fids.loc[fids["step"] == step, "value"]
-    return float(values.mean()) if len(values) else None
-
-
-def _fids(curves: pd.DataFrame, row: Row) -> pd.DataFrame:
-    """Return the rows of a cell's FIDs that are finite and belong to a method's comparable trials."""
-    source = curves["source"].isna() if row["strategy"] == SCRATCH else curves["source"] == row["source"]
-    comparable = curves["status"].isin(tf.COMPARABLE) & (curves["value"].abs() < math.inf)
-    rows: pd.DataFrame = curves[(curves["strategy"] == row["strategy"]) & source & comparable]
-    return rows
-
-
-def _first_rung(analysis: Analysis, best: Row) -> list[str]:
-    rows = _rows_of(analysis.gains[analysis.gains["at"] == "first"], best, ["cell", "strategy", "source"])
-    if len(rows) == 0 or best["step"] == rows["step"].iloc[0]:
+def _details(analysis: Analysis, cell: Any, named: Row | None) -> list[str]:
+    if named is None:
         return []
-    ours, theirs = rows["value"].mean(), rows["scratch"].mean()
-    return [
-        f"At the first rung, step {rows['step'].iloc[0]:,}: FID {number(ours)} with the transfer, {number(theirs)} from "
-        f"scratch ({as_high(theirs, ours)})."
-    ]
+    return [*_others(analysis, cell, named), *_saved(analysis, named), *_nearest(analysis, cell, named)]
+
+
+def _without_comparison(cell: Cell) -> str:
+    """Return the headline of a cell without scratch or without a transfer at a step of both."""
+    method_, scratch = cell.methods[0], cell.scratch
+    if scratch is not None and cell.transfers:
+        return f"{_with(cell)}, no start and training from scratch have a step in common, so they cannot be compared."
+    missing = "no transfer has" if scratch else "training from scratch does not have"
+    value = number(2 ** float(method_.logs.mean()))
+    return f"{_with(cell)}, {method(method_.names)} reaches FID {value} at step {method_.step:,}; {missing} a result yet."
+
+
+def _headline(analysis: Analysis, cell: Cell, best: Row, comparisons: int) -> str:
+    """Return what is known of the named method's gain over scratch, with its step, interval and seeds."""
+    name, fid = method(best), f"FID {number(best['value'])} at step {best['step']:,}"
+    values = f"{fid}, from scratch {number(best['scratch'])}"
+    if best["lost"] or best["gain"] is None:
+        return f"{_with(cell)}, every start lost a seed, so none is named; {name} lost the fewest, {best['lost']}."
+    gain = f"gain {times(best['gain'])}"
+    if best["outcome"] == Outcome.UNTESTABLE:
+        few = "one seed" if min(best["seeds"], best["scratch_seeds"]) == 1 else "these seeds"
+        error = _evaluation_error(analysis.curves, cell, best)
+        text = f"{name} has {values}: {gain}, which {few} cannot test{error}"
+    else:
+        test = f"95 % interval {times(best['low'])} to {times(best['high'])}, {chance(best['p_holm'])}, {_seeds(best)}"
+        if best["outcome"] == Outcome.NOT_APART:
+            text = f"no start is told apart from scratch. First is {name}: {values}; {gain} ({test})"
+        elif best["gain"] > 0:
+            text = f"{name} is better than scratch: {values}; {gain} ({test})"
+        else:
+            text = f"training from scratch is better than every start. The first, {name}, has {values}; {gain} ({test})"
+        if best["basis"] == FRESH:
+            text += ", from seeds that no choice has seen"
+        elif comparisons > 1:
+            text += f", corrected for {comparisons} comparisons"
+    early = (
+        f" Provisional: step {best['step']:,} is before the budget of {cell.names['budget']:,}." if best["provisional"] else ""
+    )
+    return f"{_with(cell)}, {text}.{early}"
+
+
+def _seeds(best: Row) -> str:
+    ours, theirs = best["seeds"], best["scratch_seeds"]
+    return counted(ours, "seed") if ours == theirs else f"{counted(ours, 'seed')} and {theirs} from scratch"
+
+
+def _evaluation_error(curves: pd.DataFrame, cell: Cell, best: Row) -> str:
+    """Return whether two FIDs differ by more than the error of their own evaluation, in words; "" if it is unknown."""
+    if cell.scratch is None:
+        return ""
+    errors = []
+    for method_ in (next(m for m in cell.methods if _is(m, best)), cell.scratch):
+        trials = method_.by_step[method_.step].trials
+        rows = curves[curves["trial"].isin(trials) & (curves["step"] == method_.step) & (curves["metric"] == "fid")]
+        errors.append(math.sqrt(float((rows["standard_error"].astype(float) ** 2).sum(skipna=False))) / len(trials))
+    margin = 1.96 * math.hypot(*errors)
+    if not math.isfinite(margin):
+        return ""
+    within = "within" if abs(best["value"] - best["scratch"]) <= margin else "beyond"
+    return f"; the FIDs differ {within} their evaluation error (±{number(margin)})"
+
+
+def _is(method_: Method, row: Row) -> bool:
+    return bool(method_.names["strategy"] == row["strategy"] and method_.names["source"] == row["source"])
+
+
+def _others(analysis: Analysis, cell: Any, best: Row) -> list[str]:
+    """Return which other methods the first method of a cell is told apart from."""
+    rows = records(analysis.order[analysis.order["cell"] == cell])
+    transfers = [row for row in rows if row["method"][0] != SCRATCH]
+    if not transfers or rows[0]["first"] != (best["strategy"], best["source"]):
+        return []
+    close = [row for row in transfers if row["outcome"] == Outcome.NOT_APART]
+    apart = sum(row["outcome"] == Outcome.APART for row in transfers)
+    if not close and not apart:
+        return []
+    step = f"at step {rows[0]['step']:,}"
+    if not close:
+        return [f"It is told apart from all {counted(apart, 'other start')} {step}."]
+    names = ", ".join(method(row) for row in close[:3]) + (f" and {len(close) - 3} more" if len(close) > 3 else "")
+    more = f"; {apart} of {len(transfers)} are told apart from it" if apart else ""
+    return [f"It is not told apart from {counted(len(close), 'other start')} {step}: {names}{more}."]
 
 
 def _saved(analysis: Analysis, best: Row) -> list[str]:
-    """Return the factors in images and in steps that scratch needs to be as good as the best transfer."""
+    """Return the factors in images and in steps that scratch needs to be as good as the named start."""
     lines = []
-    for row in records(_rows_of(analysis.multipliers, best, ["family", "size", "strategy", "source"])):
+    for row in records(_rows_of(analysis.multipliers, best, ["cell_label", "strategy", "source"])):
         images = f"{row['equivalent']:,.0f} images" + (" or more" if row["bound"] == "at least" else "")
         images += " or fewer" if row["bound"] == "at most" else ""
         lines.append(
@@ -179,6 +203,8 @@ def _saved(analysis: Analysis, best: Row) -> list[str]:
 
 
 def _rows_of(table: pd.DataFrame, best: Row, names: list[str]) -> pd.DataFrame:
+    if not set(names) <= set(table.columns):
+        return table.iloc[:0]
     return table[pd.DataFrame({name: table[name] == best[name] for name in names}).all(axis=1)]
 
 
@@ -187,33 +213,58 @@ def _interval(row: Row) -> str:
     return f" (95 % interval: {interval})" if interval and interval != saved(row) else ""
 
 
-def _nearest(analysis: Analysis, cell: Any, transfers: list[Row]) -> list[str]:
-    rows = records(analysis.nearest[analysis.nearest["cell"] == cell])
-    if not rows or len({row["source"] for row in transfers}) < 2:
+def _nearest(analysis: Analysis, cell: Any, best: Row) -> list[str]:
+    """Return how the start from the nearest source compares with the named one, if there is one nearest source."""
+    known = analysis.gains[(analysis.gains["cell"] == cell) & analysis.gains["distance"].notna()]
+    distances = known.drop_duplicates("source").set_index("source_label")["distance"].astype(float).sort_values()
+    if len(distances) < 2 or distances.iloc[0] == distances.iloc[1]:
         return []
-    nearest = rows[0]
-    name = f"The nearest source, {nearest['source_label']} (distance {number(nearest['distance'])}),"
-    if transfers[0]["source"] == nearest["source"]:
-        return [f"{name} was also the best."]
-    best = next((row for row in transfers if row["source"] == nearest["source"]), None)
-    if best is None:
-        return [f"{name} has no result yet."]
-    return [f"{name} was not the best: {method(best)} had FID {number(best['value'])} at step {best['step']:,}."]
+    source = f"The nearest source, {distances.index[0]} (distance {number(distances.iloc[0])}),"
+    if distances.index[0] == best["source_label"]:
+        return [f"{source} is also the source of this start."]
+    rows = records(analysis.order[(analysis.order["cell"] == cell) & (analysis.order["source_label"] == distances.index[0])])
+    if not rows:
+        return [f"{source} has no start at step {best['step']:,}."]
+    row = rows[0]
+    interval = "" if row["low"] is None else f", 95 % interval {times(row['low'])} to {times(row['high'])}"
+    verdict = {Outcome.APART: "is told apart from it", Outcome.NOT_APART: "is not told apart from it"}.get(
+        row["outcome"], "cannot be compared with it by a test"
+    )
+    behind = "" if row["behind"] is None else f" (FID {times(row['behind'])} at step {row['step']:,}{interval})"
+    return [f"{source} {verdict}: its best start is {row['strategy']}{behind}."]
 
 
-def _beaten(analysis: Analysis, cell: Any) -> list[str]:
-    matched = analysis.gains[(analysis.gains["cell"] == cell) & (analysis.gains["at"] == "matched")]
-    if len(matched) < 2:
+def _kid(analysis: Analysis, cell: Cell, named: Row | None) -> list[str]:
+    """Return which method is first by KID at the cell's final step, by its mean over seeds."""
+    trials = {t: m for m in cell.methods if m.is_whole for t in m.by_step[m.step].trials}
+    kid = analysis.curves[(analysis.curves["metric"] == "kid") & (analysis.curves["step"] == cell.step)]
+    kid = kid[kid["trial"].isin(trials)]
+    means = {m: kid.loc[kid["trial"].isin(m.by_step[m.step].trials), "value"].mean() for m in cell.methods if m.is_whole}
+    means = {m: value for m, value in means.items() if math.isfinite(value) and not m.is_scratch}
+    if named is None or len(means) < 2:
         return []
-    ahead = int((matched["gain"] > 0).sum())
-    return [f"{ahead} of {len(matched)} transfer trials had a lower FID than scratch at the last step that both reached."]
+    first = min(means, key=lambda m: means[m])
+    if _is(first, named):
+        return [f"By KID the same start is first at step {cell.step:,} (mean over seeds, not tested)."]
+    return [f"By KID another start is first at step {cell.step:,}: {method(first.names)} (mean over seeds, not tested)."]
 
 
-def _kid(analysis: Analysis, cell: Any, best: Row) -> list[str]:
-    rows = records(analysis.ranked_by_kid[analysis.ranked_by_kid["cell"] == cell])
-    if len(rows) < 2:
+def _lost(cell: Cell) -> list[str]:
+    """Return the methods of which a seed diverged, failed or collapsed."""
+    rows = [m for m in cell.methods if m.lost]
+    if not rows:
         return []
-    return ["KID names the same winner."] if method(rows[0]) == method(best) else [f"By KID, {method(rows[0])} wins instead."]
+    names = "; ".join(f"{method(m.names)}, {m.lost} of {counted(m.lost + len(m.logs), 'seed')}" for m in rows)
+    unusable = "A lost seed counts as the worst, so these are ranked below all others"
+    return [f"Seeds that diverged, failed or collapsed: {names}. {unusable}."]
+
+
+def _stopped(cell: Cell) -> list[str]:
+    early = [m.step for m in cell.transfers if not m.final]
+    if not early:
+        return []
+    steps = f"step {early[0]:,}" if len(set(early)) == 1 else f"steps {min(early):,} to {max(early):,}"
+    return [f"{counted(len(early), 'start')} ended before the final step, at {steps}; only early gains are known of these."]
 
 
 def _classes(analysis: Analysis, cell: Any) -> list[str]:
@@ -222,8 +273,8 @@ def _classes(analysis: Analysis, cell: Any) -> list[str]:
         return []
     means, ahead, count = comparison
     return [
-        f"By class, at step {means['step']:,.0f}: mean FID {number(means['transfer'])} with the best transfer and "
-        f"{number(means['scratch'])} from scratch; transfer is better in {ahead} of {counted(count, 'class', 'classes')}."
+        f"By class, at step {means['step']:,.0f}: mean FID {number(means['transfer'])} with the first start and "
+        f"{number(means['scratch'])} from scratch; it is lower in {ahead} of {counted(count, 'class', 'classes')} (not tested)."
     ]
 
 
@@ -234,7 +285,7 @@ def _incomplete(trials: pd.DataFrame) -> list[str]:
     return [*lines, f"{lost} of {counted(len(trials), 'trial')} failed, diverged or were blocked."] if lost else lines
 
 
-def _with(row: Row) -> str:
-    target = row["target_label"]  # which may contain commas
-    rest = row["cell_label"].removeprefix(target).removesuffix(f", {row['size']:,} images").removeprefix(", ")
-    return f"With {counted(row['size'], 'image')} of {target}" + (f" ({rest})" if rest else "")
+def _with(cell: Cell) -> str:
+    target, size = cell.names["target_label"], cell.names["size"]  # the label may contain commas
+    rest = str(cell.names["cell_label"]).removeprefix(target).removesuffix(f", {size:,} images").removeprefix(", ")
+    return f"With {counted(size, 'image')} of {target}" + (f" ({rest})" if rest else "")

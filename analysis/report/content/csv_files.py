@@ -19,7 +19,7 @@ _GAINS = [
     "distance",
 ]  # fmt: skip
 _RANKED = [
-    "cell", "target", "size", "conditional", "strategy", "source", "wins", "step", "value", "low", "high", "seeds",
+    "cell", "target", "size", "conditional", "strategy", "source", "step", "value", "low", "high", "seeds", "final", "lost",
 ]  # fmt: skip
 _LABELS = ["source_label", "target_label", "cell_label", "family"]
 

@@ -13,7 +13,7 @@ from analysis.report.blocks import Block, Figures, Panel, Report
 from analysis.report.content import paper_panels
 from analysis.statistics import Analysis
 from analysis.transfer import classes, transferability
-from analysis.transfer.transferability import SCRATCH
+from analysis.transfer.cells import SCRATCH
 from analysis.words import saved, signed, span
 
 #: Pixels of a figure on a phone (a wider one scrolls in its own box), and of a letter of its labels.
@@ -122,7 +122,7 @@ def _saved(analysis: Analysis, methods: pd.DataFrame) -> pd.DataFrame:
 
 
 def heat_maps(report: Report, analysis: Analysis) -> Iterator[Block]:
-    """Yield two figures per strategy: at the first rung, and at the last matched step."""
+    """Yield two figures per strategy: at the first rung, and at the final step."""
     gains = analysis.gains
     cells = gains.drop_duplicates("cell_label")[["cell_label", "target_label", "size"]]
     sources = sorted(gains["source_label"].unique())
@@ -133,18 +133,17 @@ def heat_maps(report: Report, analysis: Analysis) -> Iterator[Block]:
     width = needed if needed > _PHONE else 0
     panels = []
     for strategy in report.style.strategies:
-        for at, title in (("first", "first rung"), ("matched", "last matched step")):
+        for at, title in (("first", "early gain at the first rung"), ("final", "gain at the final step")):
             rows = gains[(gains["strategy"] == strategy) & (gains["at"] == at)]
             if len(rows) == 0:
                 continue
             means = rows.groupby(["strategy", "source_label", "cell_label"], as_index=False).agg(
-                gain=("gain", "mean"), step=("step", "min"), censored=("censored", "any"), seeds=("gain", "size")
+                gain=("gain", "mean"), step=("step", "min"), seeds=("gain", "size")
             )
-            means["censored"] &= at == "matched"
             figure = figures.heat_map(means, limit, cells=cells, sources=sources)
             steps = f"step {rows['step'].min():,}"
             if rows["step"].nunique() > 1:
-                steps = "steps differ; @ precedes the step at which a trial was stopped"
+                steps = f"steps {rows['step'].min():,} to {rows['step'].max():,}"
             caption = f"FID from scratch / FID of transfer; {steps}."
             panels.append(Panel.of(f"{strategy}, {title}", caption, figure, min_width=width))
     if panels:
@@ -159,7 +158,7 @@ def gain_by_distance(report: Report, analysis: Analysis) -> Iterator[Block]:
     panels = []
     for cell, group in rows.groupby("cell", sort=False):
         of_cell = correlations[(correlations["scope"] == "cell") & (correlations["cell"] == cell)]
-        caption = f"At step {group['step'].min():,}, which all trials reached. {_rank_words(of_cell)}"
+        caption = f"At step {group['step'].min():,}. {_rank_words(of_cell)}"
         figure = figures.gain_by_distance(group, report.style)
         panels.append(Panel.of(group["cell_label"].iloc[0], caption, figure, subject=_subject(group)))
     if rows["target"].nunique() > 1:

@@ -14,7 +14,7 @@ from analysis.published.paper_tables import DISTANCE, SIZE, SOURCE_TARGET
 from analysis.report.blocks import Panel
 from analysis.statistics import Analysis
 from analysis.transfer import transferability as tf
-from analysis.transfer.transferability import SCRATCH
+from analysis.transfer.cells import SCRATCH
 
 _CITED = "Wang et al. (Transferring GANs, ECCV 2018)"
 

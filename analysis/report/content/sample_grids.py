@@ -9,7 +9,7 @@ from analysis.frames import records
 from analysis.report.blocks import Block, Group, Heading, Image, Images, Paragraph
 from analysis.report.embedded_images import Album, at_step
 from analysis.statistics import Analysis
-from analysis.transfer.transferability import SCRATCH
+from analysis.transfer.cells import SCRATCH
 from analysis.words import counted, number, start
 
 

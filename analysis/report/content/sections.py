@@ -54,10 +54,11 @@ SECTIONS = (
     Section(
         "ranking",
         "Ranking and gain",
-        "The methods of each cell, best first. Two methods are compared at the last step that both reached; a method ranks by "
-        "how many others it beats. FID is the mean over seeds at the method's own last step. Gain is FID from scratch divided "
-        "by FID of the transfer, at one step for the whole cell, with its 95 % interval; p is corrected for all comparisons by "
-        "Holm's method.",
+        "The methods of each cell by FID at the cell's final step, its geometric mean over seeds. Gain is FID from scratch "
+        "divided by FID of the transfer. Each transfer is compared with scratch by Welch's t-test of log FID: scratch has a "
+        "variance of its own, the transfers share one, and the error of the reference images is included where it is stored. "
+        "p is corrected for all comparisons of the report by Holm's method, and so are the 95 % intervals: they are wider than "
+        "for one comparison alone.",
         each=tables.ranking,
         nav="Ranking",
     ),
@@ -91,10 +92,10 @@ SECTIONS = (
     Section(
         "heat",
         "Transfer gain by source and target",
-        "Gain is FID from scratch divided by FID of the transfer, in the same cell, with the same seed if possible, at the "
-        "same step. Above ×1 transfer helps, below it hurts.",
-        "Blue is a gain above 1×, orange below. Each strategy is shown at its cell's first rung and at the last step that "
-        "transfer and scratch both reached.",
+        "Gain is FID from scratch divided by FID of the transfer, in the same cell at the same step. Above ×1 transfer has the "
+        "lower FID. The table Ranking says which gains are told apart from ×1.",
+        "Blue is a gain above 1×, orange below. Each strategy is shown at its cell's first rung (early gain) and at its final "
+        "step.",
         figures=panels.heat_maps,
         each=tables.sources,
         nothing="No transfer trial and scratch trial were measured at the same step yet.",
@@ -104,10 +105,9 @@ SECTIONS = (
     Section(
         "strategies",
         "Strategies side by side",
-        "For each source, nearest first, every strategy against the best one: the ratio of their FIDs at the last step that "
-        "both reached, with its 95 % interval from the spread between seeds, which holds for all strategies of a source "
-        "together (Tukey). In bold: behind by more than noise explains, corrected for all comparisons of the report; all "
-        "others cannot be distinguished from the best.",
+        "For each source, nearest first, every strategy against the first one: the ratio of their FIDs at the cell's final "
+        "step, with its 95 % interval, which holds for all sources and strategies of the report together (Tukey's test, "
+        "corrected for the number of sources and cells). In bold: told apart from the first; no other one is.",
         each=tables.strategies,
         nav="Strategies",
     ),
@@ -124,7 +124,7 @@ SECTIONS = (
         "distance",
         "Transfer gain against domain distance",
         "Does the distance between the source's and the target's real images, known before any training, predict the gain?",
-        "All points of a figure are taken at one step, the last that every trial of the cell reached. Dashed: scratch.",
+        "All points of a figure are taken at one step. Dashed: scratch.",
         figures=panels.gain_by_distance,
         each=tables.distances,
         nothing="No distance has a gain to compare it with yet.",

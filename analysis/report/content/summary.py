@@ -5,13 +5,12 @@ Every sentence is computed from the same statistics as the figures and states it
 
 import pandas as pd
 
-from analysis.claims import LEVEL
+from analysis.claims import LEVEL, Outcome
 from analysis.frames import records
 from analysis.statistics import Analysis
 from analysis.transfer import quality
 from analysis.transfer import transferability as tf
-from analysis.transfer.strategies import BEHIND, BEST, NOISE
-from analysis.transfer.transferability import SCRATCH
+from analysis.transfer.cells import SCRATCH
 from analysis.words import Row, chance, counted, method, multiple, predictor, signed, span, times
 
 #: Below this many samples the covariance of Inception's 2,048 features is rank-deficient.
@@ -24,7 +23,7 @@ _SOME_ORDER = 0.3
 def by_question(analysis: Analysis) -> list[tuple[str, list[str]]]:
     """Return what holds over all cells by the question that it answers, without questions that have no answer."""
     lines_of = {
-        "Which source, which strategy?": [*_winners(analysis), *_sources(analysis), *_strategies(analysis)],
+        "Which source, which strategy?": [*_starts(analysis), *_sources(analysis), *_strategies(analysis)],
         "What does it save?": _savings(analysis),
         "Is that more than chance?": _significance(analysis),
         "Can it be predicted?": [
@@ -38,13 +37,20 @@ def by_question(analysis: Analysis) -> list[tuple[str, list[str]]]:
     return [(question, lines) for question, lines in lines_of.items() if lines]
 
 
-def _winners(analysis: Analysis) -> list[str]:
-    """Return how often each method is the best, given several cells."""
-    best = records(tf.best_per_cell(analysis.ranked))
+def _starts(analysis: Analysis) -> list[str]:
+    """Return in how many cells a start is told apart from scratch, by name, given several cells."""
+    best = records(analysis.best)
     if len(best) < 2:
         return []
-    wins = pd.Series([method(row) for row in best]).value_counts()
-    return [f"Best method over {len(best)} cells: {'; '.join(f'{name} in {count}' for name, count in wins.items())}."]
+    better = [row for row in best if row["outcome"] == Outcome.APART and row["gain"] > 0]
+    untested = sum(row["outcome"] == Outcome.UNTESTABLE for row in best)
+    rest = f"; {untested} of them cannot be tested" if untested else ""
+    if not better:
+        return [f"In none of {len(best)} cells is the first start told apart from scratch as better{rest}."]
+    names = pd.Series([method(row) for row in better]).value_counts()
+    listed = "; ".join(f"{name} in {count}" for name, count in names.items())
+    cells = f"In {len(better)} of {len(best)} cells the first start is told apart from scratch as better"
+    return [f"{cells}: {listed}{rest}."]
 
 
 def _nearest(analysis: Analysis) -> list[str]:
@@ -79,41 +85,36 @@ def _distance(analysis: Analysis) -> list[str]:
 
 
 def _significance(analysis: Analysis) -> list[str]:
-    """Return how many transfers differ from scratch by more than noise; nothing if one seed each gives no estimate of it."""
-    tested = analysis.significance[analysis.significance["p_holm"].notna()]
+    """Return how many transfers are told apart from scratch at their cell's final step."""
+    final = analysis.significance[~analysis.significance["early"].astype(bool)]
+    tested = final[final["outcome"] != Outcome.UNTESTABLE]
     if len(tested) == 0:
         return []
-    different = tested[tested["p_holm"] < LEVEL]
-    better = int((different["gain"] > 0).sum())
-    level = f"at the {LEVEL:.0%} level, corrected for {counted(len(tested), 'comparison')}"
-    if len(different) == 0:
-        return [f"No transfer differs from training from scratch by more than the spread between seeds explains, {level}."]
+    apart = tested[tested["outcome"] == Outcome.APART]
+    better = int((apart["gain"] > 0).sum())
+    steps = f"step {final['step'].iloc[0]:,}" if final["step"].nunique() == 1 else "their final steps"
+    untested = f"; {len(final) - len(tested)} cannot be tested" if len(final) > len(tested) else ""
+    stopped = len(analysis.significance) - len(final)
+    early = f" {counted(stopped, 'other')} ended before that step." if stopped else ""
     return [
-        f"Of {counted(len(tested), 'transfer')}, {better} {'is' if better == 1 else 'are'} better than scratch and "
-        f"{len(different) - better} worse by more than the spread between seeds explains, {level}; "
-        f"{len(tested) - len(different)} cannot be distinguished from scratch."
+        f"Of {counted(len(final), 'transfer')} compared with scratch at {steps}, {better} {'is' if better == 1 else 'are'} "
+        f"told apart as better and {len(apart) - better} as worse; {len(tested) - len(apart)} are not told apart{untested} "
+        f"(Holm's correction at {LEVEL:.0%}).{early}"
     ]
 
 
 def _strategies(analysis: Analysis) -> list[str]:
-    """Return which strategies are most often the best from their source, or cannot be distinguished from the best."""
+    """Return how many strategies are told apart from the first one of their source."""
     ranked = analysis.strategies
-    tested = ranked[ranked["verdict"].isin([BEHIND, NOISE])]
+    tested = ranked[(ranked["rank"] > 1) & (ranked["outcome"] != Outcome.UNTESTABLE)]
     if len(tested) == 0:
         return []
-    behind = int((tested["verdict"] == BEHIND).sum())
-    groups = ranked[["cell", "source"]].drop_duplicates()
-    good = ranked[ranked["verdict"].isin([BEST, NOISE])]
-    counts = good.groupby("strategy")["cell"].size().sort_values(ascending=False, kind="stable")
-    first = [str(name) for name in counts.index[counts == counts.iloc[0]]]
-    shown = ", ".join(first[:4]) + (f" and {len(first) - 4} more" if len(first) > 4 else "")
-    verb, each = ("are", " each") if len(first) > 1 else ("is", "")
-    return [
-        f"Of {counted(len(tested), 'comparison')} of a strategy with the best one from the same source, {behind} "
-        f"{'is' if behind == 1 else 'are'} behind by more than the spread between seeds explains; {shown} {verb} "
-        f"the best or cannot be distinguished from it in {counts.iloc[0]} of "
-        f"{counted(len(groups), 'pair')} of cell and source{each}."
-    ]
+    apart = tested[tested["outcome"] == Outcome.APART]
+    lines = f"Of {counted(len(tested), 'comparison')} of a strategy with the first of its source, {len(apart)} "
+    lines += f"{'is' if len(apart) == 1 else 'are'} told apart as worse"
+    names = apart["strategy"].value_counts()
+    listed = f": {', '.join(f'{name} ({count})' for name, count in names.items())}" if len(names) else ""
+    return [f"{lines}{listed}; {len(tested) - len(apart)} are not told apart."]
 
 
 def _savings(analysis: Analysis) -> list[str]:
@@ -214,9 +215,7 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
     adapt = trials[trials["kind"] == "adapt"]
     seeds = analysis.ranked["seeds"]
     if len(seeds) and seeds.max() == 1:
-        lines.append("One seed per method: small differences between methods may be chance.")
-    elif len(seeds):
-        lines.append(f"Values are means over {span(seeds)} seeds per method; a small difference may still be chance.")
+        lines.append("One seed per method: no difference between methods can be tested.")
     samples = analysis.curves.loc[analysis.curves["metric"] == "fid", "samples"]
     if len(samples):
         lines.append(
@@ -233,8 +232,8 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
     lines += quality.warnings(analysis.quality)
     if adapt["censored"].any():
         lines.append(
-            f"{counted(int(adapt['censored'].sum()), 'trial was', 'trials were')} stopped early by the stopping rule and "
-            "compared only at steps that both sides reached; their values at the full budget are unknown."
+            f"The stopping rule stopped {counted(int(adapt['censored'].sum()), 'trial')} early. Their values at the budget are "
+            "unknown, so they are in no comparison there."
         )
     if analysis.curves["held"].any():
         lines.append(

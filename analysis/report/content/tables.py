@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from analysis.claims import Outcome
 from analysis.frames import records
 from analysis.report.blocks import Block, Column, Fold, Group, Heading, Report, Row, Span, Table, Text, marked, numbers
 from analysis.report.content import answers, panels
 from analysis.statistics import Analysis
-from analysis.transfer.strategies import BEHIND
 from analysis.words import counted, number, predictor, probability, saved, saved_interval, signed, start, times
 from trainers.config.metrics import metrics
 
@@ -20,7 +20,7 @@ def ranking(_: Report, analysis: Analysis) -> Iterator[Block]:
     distances = {(row["cell"], row["source"]): row["distance"] for row in records(analysis.gains)}
     columns = [
         *numbers(""), Column("strategy"), Column("source"),
-        *numbers("distance", "FID", "over seeds", "seeds", "step", "gain", _INTERVAL, _P, "at step"),
+        *numbers("distance", "FID", "over seeds", "seeds", "lost", "step", "gain", _INTERVAL, _P), Column("against scratch"),
     ]  # fmt: skip
     for cell, methods in analysis.ranked.groupby("cell", sort=False):
         rows = []
@@ -28,14 +28,31 @@ def ranking(_: Report, analysis: Analysis) -> Iterator[Block]:
             distance = distances.get((cell, row["source"]))
             seeds = f"{number(row['low'])} to {number(row['high'])}" if row["seeds"] > 1 else NONE
             gain = gains.get((cell, row["strategy"], row["source"]))
-            gained = [NONE] * 4 if gain is None else [*_factor(gain), probability(gain["p_holm"]), f"{gain['step']:,}"]
             cells = [
-                str(place), row["strategy"], row["source_label"] or NONE, NONE if distance is None else number(distance),
-                number(row["value"]), seeds, str(row["seeds"]), f"{row['step']:,}", *gained,
+                str(place) if row["final"] else NONE, row["strategy"], row["source_label"] or NONE,
+                NONE if distance is None else number(distance), number(row["value"]), seeds, str(row["seeds"]),
+                str(row["lost"]) if row["lost"] else NONE, f"{row['step']:,}", *_gained(gain),
             ]  # fmt: skip
             rows.append(Row(cells, row))
         label = str(methods["cell_label"].iloc[0])
-        yield Group("table", [Fold(label, [Table(f"Ranking, {label}", columns, rows)], level=4)], {"cell_label": label})
+        note = ""
+        if not methods["final"].all():
+            note = (
+                "Rows without a place ended before the cell's final step: their gains are early gains, at the step in the row, "
+                "and are not compared with others."
+            )
+        table = Table(f"Ranking, {label}", columns, rows, note)
+        yield Group("table", [Fold(label, [table], level=4)], {"cell_label": label})
+
+
+def _gained(row: dict[str, Any] | None) -> list[Text]:
+    """Return the gain of a row of `t_tests`, its interval, corrected p-value and outcome."""
+    if row is None:
+        return [NONE] * 4
+    gain = NONE if row["gain"] is None else times(row["gain"])
+    if row["early"]:
+        return [f"early {gain} at {row['step']:,}", NONE, NONE, "ended early"]
+    return [gain, _range(row["low"], row["high"], times), probability(row["p_holm"]), row["outcome"]]
 
 
 def savings(_: Report, analysis: Analysis) -> Iterator[Block]:
@@ -148,10 +165,14 @@ def strategies(_: Report, analysis: Analysis) -> Iterator[Block]:
 
 def _behind(row: dict[str, Any]) -> Text:
     if row["rank"] == 1:
-        return f"best, to step {row['step']:,}"
+        return f"first, at step {row['step']:,}"
+    if row["early"]:
+        return f"ended at step {row['step']:,}"
+    if row["behind"] is None:
+        return f"lost {counted(row['lost'], 'seed')}" if row["lost"] else NONE
     interval = "" if row["low"] is None else f" ({2 ** row['low']:.2f} to {2 ** row['high']:.2f})"
-    words = f"{times(row['behind'])}{interval} at {row['step']:,}"
-    return Span(words, "b") if row["verdict"] == BEHIND else words
+    words = f"{times(row['behind'])}{interval}"
+    return Span(words, "b") if row["outcome"] == Outcome.APART else words
 
 
 def distances(_: Report, analysis: Analysis) -> Iterator[Block]:

@@ -1,0 +1,52 @@
+"""The method that a cell's headline names, and what is known about its gain over scratch.
+
+The named method is the first of the cell's transfers at its final step. It was chosen by the same values that its gain is
+computed from, so its interval holds for all transfers of the cell together (`significance.t_tests`). Where fresh seeds confirm
+the choice (`transfergan confirm`), the headline is made from those alone.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.claims import COLUMNS
+from analysis.transfer.cells import Cell
+
+#: What the gain of the named method is computed from.
+FRESH, CHOSEN = "fresh seeds", "the seeds it was chosen by"
+
+_COLUMNS = ["cell", "cell_label", "strategy", "source", "source_label", "step", "gain", "low", "high", "seeds", "lost"]
+_COLUMNS += ["scratch_seeds", "value", "scratch", "p_holm", "outcome", "basis", "provisional"]
+
+
+def named(cells: Sequence[Cell], tests: pd.DataFrame, basis: str = CHOSEN) -> pd.DataFrame:
+    """Return the named method of each cell that has scratch and a final transfer, in one embedding.
+
+    Args:
+        cells: the cells.
+        tests: their `significance.t_tests`.
+        basis: what the values come from, `FRESH` or `CHOSEN`.
+
+    Returns:
+        One row per cell: the method; the columns of `t_tests`; `value` and `scratch`, the geometric means of both at `step`;
+        `scratch_seeds`; `basis`; `provisional`, whether `step` is before the budget.
+    """
+    by_method = {(row["cell"], row["strategy"], row["source"]): row for row in tests.to_dict("records")}
+    rows = []
+    for cell in cells:
+        best = next((method for method in cell.transfers if method.final), None)
+        if best is None or cell.scratch is None or not cell.scratch.final:
+            continue
+        row = by_method[cell.names["cell"], best.names["strategy"], best.names["source"]]
+        row = {**row, "value": 2 ** float(best.logs.mean()), "scratch": 2 ** float(cell.scratch.logs.mean())}
+        row |= {"scratch_seeds": len(cell.scratch.logs), "basis": basis, "provisional": best.step < cell.names["budget"]}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def claims(best: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of `named` as claims."""
+    subject = list(zip(best["strategy"], best["source"], strict=True))
+    return best.assign(
+        kind="best", subject=subject, versus="scratch", value=best["gain"], p=best["p_holm"], simultaneous=True
+    )[COLUMNS]  # fmt: skip
