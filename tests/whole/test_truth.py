@@ -14,11 +14,10 @@ from scipy import stats
 from analysis.frames import load, records
 from analysis.statistics import analyse
 from tests.benchmarks.truth import studies, table, worlds
-from tests.benchmarks.truth.adapter import claims_of
 from tests.benchmarks.truth.claims_check import Tally, Truth
 from tests.benchmarks.truth.stores import EMBEDDING, ends, stored
 from tests.benchmarks.truth.studies import Case, Order, Result
-from tests.benchmarks.truth.worlds import STRATEGIES, World
+from tests.benchmarks.truth.worlds import BUDGET, STRATEGIES, World
 
 pytestmark = pytest.mark.slow
 
@@ -31,24 +30,24 @@ def test_without_noise_a_claims_value_is_the_truth(world: World, monkeypatch: py
     sweep = replace(world, rule="none", pairs=0.0).drawn(1)
     with stored(sweep) as store:
         frames = load(store)
-    truth, kinds = Truth(sweep, frames), set()
-    for claim in records(claims_of(analyse(frames, EMBEDDING), frames)):
+    truth, kinds = Truth(sweep), set()
+    for claim in records(analyse(frames, EMBEDDING).claims):
         expected = truth.of(claim)
         # Sources, covariates and correlations are estimates over a sample of targets and sources, whatever the noise.
-        if claim["kind"] in ("scratch", "best", "strategy", "knob", "speed_up") and math.isfinite(expected):
+        if claim["kind"] in ("scratch", "best", "order", "strategy", "knob", "speed_up") and math.isfinite(expected):
             assert claim["value"] == pytest.approx(expected, abs=1e-4), claim
             kinds.add(claim["kind"])
         if claim["kind"] == "multiplier":  # at the largest size only a bound is known
             assert claim["low"] - 1e-4 <= expected <= claim["high"] + 1e-4
-    assert {"scratch", "best", "strategy", "speed_up"} <= kinds
+    assert {"scratch", "best", "order", "strategy"} <= kinds
 
 
 def test_a_sweep_has_the_same_curves_under_every_rule_and_another_number_has_others():
     world = World(name="one", layout=STRATEGIES)
-    curves = world.drawn(3).curves
-    assert curves.keys() == world.with_rule("none").drawn(3).curves.keys()
-    assert all(np.array_equal(curves[key], value) for key, value in world.with_rule("none").drawn(3).curves.items())
-    assert not any(np.array_equal(curves[key], value) for key, value in world.drawn(4).curves.items())
+    sweep = world.drawn(3)
+    for trial in sweep.plan.of_kind("adapt"):
+        assert np.array_equal(sweep.curve(trial), world.with_rule("none").drawn(3).curve(trial))
+        assert not np.array_equal(sweep.curve(trial), world.drawn(4).curve(trial))
 
 
 def test_trials_stop_by_the_real_rule():
@@ -58,7 +57,7 @@ def test_trials_stop_by_the_real_rule():
         ended = ends(sweep)
         assert any(status == "stopped" for status, _ in ended.values()) is stopped
         of_best = [ended[trial.key] for trial in sweep.plan.of_kind("adapt") if trial.strategy == "finetune"]
-        assert ("done", worlds.BUDGET) in of_best
+        assert ("done", BUDGET) in of_best
     diverging = replace(world, diverging=("finetune",)).drawn(0)
     counts = [status for status, _ in ends(diverging).values()].count("diverged")
     assert counts == 2 * len(STRATEGIES.sources) * len(STRATEGIES.targets)

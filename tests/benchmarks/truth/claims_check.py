@@ -11,8 +11,6 @@ from analysis.claims import Outcome
 from analysis.frames import Frames, records
 from analysis.prediction.knobs import EFFECTS
 from analysis.statistics import Analysis, analyse
-from analysis.words import method, start
-from tests.benchmarks.truth.adapter import claims_of
 from tests.benchmarks.truth.stores import EMBEDDING
 from tests.benchmarks.truth.worlds import APART, BUDGET, FAR, NOISE, OTHER, RUNGS, Sweep, World
 from trainers.config.trial import TrialConfig
@@ -50,9 +48,9 @@ class Tally:
 def check(sweep: Sweep, frames: Frames) -> tuple[Analysis, list[Tally]]:
     """Analyse a sweep, and compare each of its claims with the truth."""
     analysis = analyse(frames, EMBEDDING)
-    truth = Truth(sweep, frames)
+    truth = Truth(sweep)
     by_kind: dict[str, list[dict[str, Any]]] = {}
-    for claim in records(claims_of(analysis, frames)):
+    for claim in records(analysis.claims):
         by_kind.setdefault(claim["kind"], []).append({**claim, "truth": truth.of(claim)})
     return analysis, [_tally(sweep, kind, claims) for kind, claims in by_kind.items()]
 
@@ -91,13 +89,8 @@ def _same_sign(value: float, truth: float) -> bool:
 class Truth:
     """The true values of claims about a sweep."""
 
-    def __init__(self, sweep: Sweep, frames: Frames) -> None:
+    def __init__(self, sweep: Sweep) -> None:
         self.sweep, self.world = sweep, sweep.world
-        self._methods: dict[str, tuple[str, str | None]] = {}
-        for strategy in ("scratch", *self.world.layout.strategies):
-            for source in (None,) if strategy == "scratch" else self.world.layout.sources:
-                row = {"strategy": strategy, "source_label": source and frames.domains[source]}
-                self._methods |= dict.fromkeys((start(row), method(row)), (strategy, source))
 
     def of(self, claim: dict[str, Any]) -> float | None:
         """Return the true value of a claim; None if it has none in this world."""
@@ -129,7 +122,7 @@ class Truth:
         return next(source for source in self.world.layout.sources if source in name)
 
     def _gain(self, cell: str, name: Any, step: int) -> float:
-        strategy, source = name if isinstance(name, tuple) else self._methods[name]
+        strategy, source = (name, None) if isinstance(name, str) else name
         return self.sweep.gain(self._trial(cell).domain.name, strategy, source, step)
 
     def _trial(self, cell: str) -> TrialConfig:

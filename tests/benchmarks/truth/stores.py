@@ -1,6 +1,6 @@
 """A simulated sweep as a store, as a real sweep would leave it: its plan, and trials stopped by the real rule."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from bench.driver.ledger import Ledger, Status
-from bench.driver.stopping import Action
+from bench.driver.stopping import Action, Verdict
 from bench.store import SCHEMAS, Store, open_store
 from bench.sweeps.rows import outcome_row, record
-from tests.benchmarks.truth.worlds import BUDGET, OTHER, RESOLUTION, RUNGS, Sweep
+from tests.benchmarks.truth.worlds import OTHER, RESOLUTION, RUNGS, Sweep
+from trainers.config.trial import TrialConfig
 
 EMBEDDING, ENVIRONMENT = "simulated:1", "simulated"
 
@@ -26,9 +27,7 @@ def stored(sweep: Sweep) -> Iterator[Store]:
     with TemporaryDirectory(prefix="transfergan-truth-", dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
         store, name = open_store(str(Path(folder) / "store"), create=True), sweep.plan.spec.name
         store.write_sweep(name, record(sweep.plan))
-        trials, measurements = _results(sweep)
-        store.append("trials", name, trials)
-        store.append("measurements", name, measurements)
+        _write(store, name, sweep, ends(sweep))
         store.append("distances", name, _distances(sweep))
         store.append("domains", name, _figures(sweep))
         store.append("environments", name, [{"environment": ENVIRONMENT, "details": "{}"}])
@@ -36,38 +35,38 @@ def stored(sweep: Sweep) -> Iterator[Store]:
 
 
 def ends(sweep: Sweep) -> dict[str, tuple[Status, int]]:
-    """Return how each adapt trial ends, by the real rules, and the last rung where it has a value."""
-    adapts = sweep.plan.of_kind("adapt")
+    """Return how each trial ends, by the real rules, and the last step where it is measured."""
     status: dict[str, Status] = {trial.key: "done" for trial in sweep.plan.trials}
     values: dict[str, dict[int, float]] = {trial.key: {} for trial in sweep.plan.trials}
-    for trial in adapts:
+    for trial in sweep.plan.of_kind("adapt"):
         lost = sweep.diverges(trial.strategy, trial.seed)
         status[trial.key] = "diverged" if lost else "pending"
         reached = RUNGS[:1] if lost else RUNGS
-        values[trial.key] = dict(zip(reached, 2.0 ** sweep.curves[trial.key], strict=False))
-    ledger, ended = Ledger(sweep.plan, status, values), {}
-    for trial in adapts:
-        verdict = ledger.verdict(trial.key)
-        assert verdict.action is not Action.WAIT
-        if verdict.action is Action.STOP and verdict.rung is not None:
-            ended[trial.key] = ("stopped", verdict.rung)
-        else:
-            ended[trial.key] = ("diverged", RUNGS[0]) if status[trial.key] == "diverged" else ("done", BUDGET)
-    return ended
+        values[trial.key] = dict(zip(reached, np.exp2(sweep.curve(trial)).tolist(), strict=False))
+    ledger = Ledger(sweep.plan, status, values)
+    return {trial.key: _end(trial, status[trial.key], ledger.verdict(trial.key)) for trial in sweep.plan.trials}
 
 
-def _results(sweep: Sweep) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the rows of tables `trials` and `measurements`."""
-    trials = [outcome_row(trial, "done", ENVIRONMENT, steps=trial.training.steps) for trial in sweep.plan.of_kind("pretrain")]
-    measurements, ended = [], ends(sweep)
+def _end(trial: TrialConfig, status: Status, verdict: Verdict) -> tuple[Status, int]:
+    assert verdict.action is not Action.WAIT
+    if verdict.action is Action.STOP and verdict.rung is not None:
+        return "stopped", verdict.rung
+    return ("diverged", RUNGS[0]) if status == "diverged" else ("done", trial.training.steps)
+
+
+def _write(store: Store, name: str, sweep: Sweep, ended: Mapping[str, tuple[Status, int]]) -> None:
+    """Write the outcomes and measurements of trials, one part of each table."""
+    trials, measurements = [], []
     replicated, drawn = "replicates" in SCHEMAS["measurements"].names, {}
-    for trial in sweep.plan.of_kind("adapt"):
+    for trial in sweep.plan.trials:
         status, steps = ended[trial.key]
         trials.append(outcome_row(trial, status, ENVIRONMENT, steps=steps))
+        if trial.kind == "pretrain":
+            continue
         method = (trial.domain.name, trial.size, trial.strategy, trial.source and trial.source.name)
         if replicated and method not in drawn:
-            drawn[method] = 2.0 ** sweep.replicates(*method)
-        for step, log in zip(RUNGS, sweep.curves[trial.key], strict=True):
+            drawn[method] = np.exp2(sweep.replicates(*method))
+        for step, log in zip(RUNGS, sweep.curve(trial), strict=True):
             if step > steps:
                 break
             row = {
@@ -75,7 +74,8 @@ def _results(sweep: Sweep) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
                 "samples": 1000, "images_seen": 64 * step, "seconds": 0.1 * step,
             }  # fmt: skip
             measurements.append({**row, "replicates": (row["value"] * drawn[method]).tolist()} if replicated else row)
-    return trials, measurements
+    store.append("trials", name, trials)
+    store.append("measurements", name, measurements)
 
 
 def _distances(sweep: Sweep) -> list[dict[str, Any]]:

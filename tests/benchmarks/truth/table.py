@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from analysis.claims import KINDS
 from tests.benchmarks.truth.claims_check import Tally
 from tests.benchmarks.truth.studies import Result
 
@@ -53,11 +54,20 @@ def rows(results: Sequence[Result]) -> Iterator[Row]:
     by_study: dict[str, list[Result]] = defaultdict(list)
     for result in results:
         by_study[result.case.study].append(result)
+    yield from _silent(results)
     yield from false_claims(by_study["null"])
     yield from _diverging(by_study["diverging"])
     yield from coverage(by_study["planted"])
     yield from _order(by_study["order"])
     yield from _advice(by_study["advice"])
+
+
+def _silent(results: Sequence[Result]) -> Iterator[Row]:
+    """Yield a row for each kind of claim that no sweep makes, which no other row would show."""
+    made = {tally.kind for result in results for tally in result.tallies if tally.tested}
+    for kind in KINDS:
+        if kind not in made and kind != "recommended":
+            yield Row(f"sweeps with a {kind!r} claim that is tested", 0.0, 0.0, 0.0, len(results), "more than 0", holds=False)
 
 
 def false_claims(results: Sequence[Result]) -> Iterator[Row]:

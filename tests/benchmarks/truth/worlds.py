@@ -15,6 +15,7 @@ import numpy as np
 from bench.sweeps.plan import Plan, make_plan
 from bench.sweeps.spec import SweepSpec
 from trainers.config.options import split
+from trainers.config.trial import TrialConfig
 from trainers.domains.base import Domain, Images, Split
 
 #: Steps at which a trial is measured, and the part of log2 FID that is left to fall at each of them.
@@ -225,20 +226,17 @@ class Sweep:
         hard = 0.3 * self.targets.index(target)
         return 6 + hard + FALL[RUNGS.index(step)] - self.world.power * math.log2(size / self.world.layout.sizes[0])
 
-    @cached_property
-    def curves(self) -> dict[str, np.ndarray]:
-        """log2 of the measured FID of every adapt trial at its rungs, by key."""
-        world, curves = self.world, {}
-        for trial in self.plan.of_kind("adapt"):
-            target, source = trial.domain.name, trial.source and trial.source.name
-            method = (target, trial.size, trial.strategy, source)
-            random = self.random("seed", *method, trial.seed)
-            deviations = self._deviations(random) * (1 if source else world.scratch_noise)
-            reference = self.random("reference", target).normal(0, 0.1)
-            reference += world.references * self.random("reference", *method).normal()
-            truth = [self.level(target, trial.size, r) - _finite(self.gain(target, trial.strategy, source, r)) for r in RUNGS]
-            curves[trial.key] = np.array(truth) + deviations + reference
-        return curves
+    def curve(self, trial: TrialConfig) -> np.ndarray:
+        """Return log2 of the measured FID of an adapt trial at the rungs."""
+        world, target, source = self.world, trial.domain.name, trial.source and trial.source.name
+        method = (target, trial.size, trial.strategy, source)
+        noise = self._deviations(self.random("seed", *method, trial.seed)) * (1 if source else world.scratch_noise)
+        noise += self.random("reference", target).normal(0, 0.1)
+        noise += world.references * self.random("reference", *method).normal()
+        gains = [_finite(self.gain(target, str(trial.strategy), source, rung)) for rung in RUNGS]
+        truth = [self.level(target, trial.size, rung) - gain for rung, gain in zip(RUNGS, gains, strict=True)]
+        curve: np.ndarray = np.array(truth) + noise
+        return curve
 
     def _deviations(self, random: np.random.Generator) -> np.ndarray:
         freedom, count = self.world.freedom, len(RUNGS) + 1
