@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_scalar
 
 from analysis.labels import label_domains
 from bench.store import SCHEMAS, Store
@@ -45,11 +46,12 @@ class Frames:
     curves: pd.DataFrame
     """One row per trial, step, metric and embedding: the table `measurements` joined with its trial's columns. A tuned strategy
     may have a smaller budget than others of its cell; its last values are then repeated at their later steps, in rows with
-    `held` true."""
+    `held` true. `replicates` has arrays float32 (B,): FID or KID on other draws of the reference images, the same draws for all
+    trials of a cell; None where the store has none."""
     distances: pd.DataFrame
     """The table `distances` with `source_label` and `target_label`."""
     domain_statistics: pd.DataFrame
-    """The table `domains`: the `diversity` and `spacing` of each domain by resolution and embedding."""
+    """The table `domains`: figures of each domain, such as its `diversity`, by resolution and embedding."""
     environments: pd.DataFrame
     """One row per environment: `environment`, `details` (a dict), `trials` (the number of trials that ran there)."""
     sweeps: dict[str, dict[str, Any]]
@@ -97,7 +99,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         keys = {row["key"] for plan in planned.values() for row in plan["trials"]}
         keys |= set(recorded.loc[recorded["sweep"] == sweep, "key"])
 
-    measurements = store.read("measurements").drop(columns=["recorded_at", "sweep"])
+    measurements = store.read("measurements", large=True).drop(columns=["recorded_at", "sweep"])
     trials = _merge(planned, recorded, keys)
     _set_progress(trials, measurements)
     fresh = {row["key"] for plan in planned.values() if plan.get("confirms") for row in plan["trials"]}
@@ -126,7 +128,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a frame's rows as plain dicts, with None for missing values."""
-    return [{str(k): None if pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
+    return [{str(k): None if is_scalar(v) and pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
 def _merge(planned: Mapping[str, dict[str, Any]], recorded: pd.DataFrame, keys: set[str] | None) -> pd.DataFrame:

@@ -15,7 +15,21 @@ from analysis.transfer.cells import Cell
 #: What the gain of the named method is computed from.
 FRESH, CHOSEN = "fresh seeds", "the seeds it was chosen by"
 
-_COLUMNS = ["cell", "cell_label", "strategy", "source", "source_label", "step", "gain", "low", "high", "seeds", "lost"]
+_COLUMNS = [
+    "cell",
+    "cell_label",
+    "family",
+    "size",
+    "strategy",
+    "source",
+    "source_label",
+    "step",
+    "gain",
+    "low",
+    "high",
+    "seeds",
+    "lost",
+]
 _COLUMNS += ["scratch_seeds", "value", "scratch", "p_holm", "outcome", "basis", "provisional"]
 
 
@@ -38,7 +52,7 @@ def named(cells: Sequence[Cell], tests: pd.DataFrame, basis: str = CHOSEN) -> pd
         if best is None or cell.scratch is None or not cell.scratch.final:
             continue
         row = by_method[cell.names["cell"], best.names["strategy"], best.names["source"]]
-        row = {**row, "value": 2 ** float(best.logs.mean()), "scratch": 2 ** float(cell.scratch.logs.mean())}
+        row = {**cell.names, **row, "value": 2 ** float(best.logs.mean()), "scratch": 2 ** float(cell.scratch.logs.mean())}
         row |= {"scratch_seeds": len(cell.scratch.logs), "basis": basis, "provisional": best.step < cell.names["budget"]}
         rows.append(row)
     return pd.DataFrame(rows, columns=_COLUMNS)

@@ -69,6 +69,8 @@ def _print_trials(preview: "Preview") -> None:
         f"{counts['trials']} trials: {counts['pretrain']} sources to pre-train,{tune} {counts['adapt']} adaptations in "
         f"{preview.cells} cells ({counts['collapsed']} duplicates collapsed); {counts['done']} are in the store already"
     )
+    if "confirm" in counts:
+        typer.echo(f"then {counts['confirm']} trials confirm the best of each cell on fresh seeds; the hours include them")
 
 
 def _print_bill(bill: "Bill", unit: str, price: float | None) -> None:

@@ -122,7 +122,7 @@ def replay(
     store: StoreOption = "store",
     sweep: OneSweepOption = None,
     keep: Annotated[float, typer.Option(help="Share of a cell's methods that continue at each rung.")] = 0.5,
-    protect: Annotated[bool, typer.Option(help="Keep one trial of every strategy.")] = True,
+    protect: Annotated[bool, typer.Option(help="Keep two seeds of each strategy's best method.")] = True,
     metric: Annotated[str, typer.Option(help="The metric that methods are compared by.")] = "fid",
     collapse: Annotated[
         float, typer.Option(help="Stop a trial whose samples are less diverse than this share of real ones; 0: never.")

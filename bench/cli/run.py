@@ -1,6 +1,7 @@
-"""`transfergan run` and `transfergan tune`."""
+"""`transfergan run`, `transfergan tune` and `transfergan confirm`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -46,7 +47,8 @@ def run(
 ) -> None:
     """Run the trials that the store lacks, then write the report. Safe to interrupt and to repeat.
 
-    If the sweep file has `tuning`, the search runs first (see `transfergan tune --help`).
+    If the sweep file has `tuning`, the search runs first (see `transfergan tune --help`); if it has `confirm`, the confirmation
+    runs afterwards (see `transfergan confirm --help`).
 
     For debugging, --address here runs everything in this process, one trial at a time and without Ray. An exception in a trial
     then ends the run with its stack trace and exit status 1. It is neither retried nor recorded: the same command resumes that
@@ -107,9 +109,53 @@ def tune(
     opened = open_at(store, create=True)
     result = Launcher(opened, console, cpus, address, retry is not None, limit).tune(search)
     if isinstance(result, Outcome):
-        _end(opened, result)
+        _end(opened, [result])
     else:
         typer.echo("\n".join(lines(result)))
+
+
+#: Fresh seeds of a confirmation, where neither the sweep file nor the command line says how many.
+SEEDS = 5
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: transfergan confirm sweep.yaml --seeds 5 --store store")
+def confirm(
+    spec: SpecArgument,
+    seeds: Annotated[
+        int | None, typer.Option(min=2, help=f"Fresh seeds of each method; by default as in the sweep file, or {SEEDS}.")
+    ] = None,
+    store: StoreOption = "store",
+    overrides: SetOption = None,
+    cpus: CpusOption = None,
+    address: AddressOption = "local",
+    retry: RetryOption = None,
+    max_hours: MaxHoursOption = None,
+    max_cost: MaxCostOption = None,
+    price: PriceOption = None,
+) -> None:
+    """Run the best two transfers of each cell, and scratch, on fresh seeds, once the trials of the sweep have ended.
+
+    The best of many methods is partly the luckiest one: only seeds that neither the choice nor the stopping rule has seen show
+    what it gains. The best have the lowest mean log FID at the budget; methods with a diverged or failed seed come last. The
+    seeds are the smallest that no trial of the cell has, and no trial stops early. The trials form the sweep NAME-confirm. With
+    `confirm: {seeds: 5}` in the sweep file, `transfergan run` does this itself. Safe to interrupt and to repeat; with a larger
+    --seeds, seeds are added.
+
+    (*) See `transfergan run --help`.
+    """
+    limit = hours_limit(max_hours, max_cost, price)
+    if address.startswith(FROM_OUTSIDE):
+        options = [*_options(cpus, retry, limit), *(["--seeds", str(seeds)] if seeds else [])]
+        raise typer.Exit(run_there("confirm", spec, overrides, store, address, options))
+    from bench.run.launch import Launcher
+    from bench.run.planning import plan_of, search_of
+
+    console = progress_console()
+    plan = plan_of(spec, overrides, store, console)
+    number = seeds or (plan.spec.confirm.seeds if plan.spec.confirm else SEEDS)
+    opened = open_at(store)
+    launcher = Launcher(opened, console, cpus, address, retry is not None, limit)
+    _end(opened, [launcher.confirm(plan, search_of(plan, store), number)])
 
 
 def _options(cpus: int | None, retry: Retry | None, limit: float) -> list[str]:
@@ -118,21 +164,25 @@ def _options(cpus: int | None, retry: Retry | None, limit: float) -> list[str]:
     return [*run_options(retry_failed=retry is not None, max_hours=limit), *(["--cpus", str(cpus)] if cpus else [])]
 
 
-def _end(store: "Store", outcome: "Outcome") -> None:
-    """Write the report, print the cells, and exit with status 130, 3 or 1 unless the run is complete."""
+def _end(store: "Store", outcomes: "Sequence[Outcome]") -> None:
+    """Write the report, print the cells of each plan that ran, and exit with status 130, 3 or 1 unless all is complete."""
     from bench.run.progress import cell_table
 
     report = write_report(store)
-    progress_console().print(cell_table(outcome.ledger))
+    for outcome in outcomes:
+        table = cell_table(outcome.ledger)
+        table.title, table.title_justify = outcome.ledger.plan.spec.name if len(outcomes) > 1 else None, "left"
+        progress_console().print(table)
     typer.echo(f"report: {report}")
-    if outcome.over_limit is not None:
-        typer.echo(outcome.over_limit, err=True)
-        raise typer.Exit(3)
-    if outcome.interrupted:
+    for outcome in outcomes:
+        if outcome.over_limit is not None:
+            typer.echo(outcome.over_limit, err=True)
+            raise typer.Exit(3)
+    if any(outcome.interrupted for outcome in outcomes):
         typer.echo("interrupted: the same command continues from here", err=True)
         raise typer.Exit(130)
-    failed, blocked = outcome.ledger.count("failed"), outcome.ledger.count("blocked")
-    failures = outcome.failures
+    failed, blocked = (sum(outcome.ledger.count(status) for outcome in outcomes) for status in ("failed", "blocked"))
+    failures = [failure for outcome in outcomes for failure in outcome.failures]
     if failed or blocked:
         hint = "--retry failed runs them again" if failed else "their sources diverged"
         failures = [*failures, f"trials: {failed} failed, {blocked} blocked; {hint}"]

@@ -13,6 +13,7 @@ import numpy as np
 from bench.costs.budget import hours
 from bench.costs.estimate import Estimate, Interval, estimate, together
 from bench.costs.measured import devices, measured, on_device
+from bench.driver.choice import BEST, comparable, transfers_and_scratch
 from bench.driver.ledger import ENDED, Ledger, held
 from bench.driver.stopping import Action, judge
 from bench.store import Store
@@ -29,6 +30,8 @@ Shares = Mapping[str, Sequence[float]]
 @dataclass(frozen=True)
 class Bill:
     """Hours (see `bench.costs.budget.hours`) on one device.
+
+    The trials of a confirmation are part of all of them; they never stop early.
 
     Attributes:
         device: None if the store does not record it.
@@ -53,10 +56,17 @@ class Bill:
         return {name: asdict(getattr(self, name).times(factor)) for name in names}
 
 
-def bills(plan: Plan, store: Store | None) -> list[Bill]:
+def bills(plan: Plan, store: Store | None, seeds: int = 0, confirming: Plan | None = None) -> list[Bill]:
     """Return a plan's bill on each device that the store has measurements from, the device with most trials first.
 
-    Raises UserError if the store has no such measurements.
+    Args:
+        plan, store: the plan, and where trials were measured.
+        seeds: of the confirmation that follows the plan, 0 for none.
+        confirming: the plan of the confirmation. None while it is not known: then its methods are the transfers of each cell
+            that take the most time.
+
+    Raises:
+        UserError: the store has no measurements.
     """
     gpu = bool(plan.spec.resources.gpus)
     timings = [] if store is None else measured(store)
@@ -64,11 +74,14 @@ def bills(plan: Plan, store: Store | None) -> list[Bill]:
     now = fresh if store is None else Ledger.open(plan, store)
     now.settle()
     from_start, from_now = expected_shares(fresh), expected_shares(now)
+    then = None if confirming is None or store is None else Ledger.open(confirming, store)
     result, unknown = [], None
     for device in devices(timings, gpu=gpu) or (None,):
         on_it = on_device(timings, device, gpu=gpu)
         try:
-            result.append(_bill(estimate(plan, on_it), now, from_start, from_now, device, len(on_it)))
+            estimates = estimate(plan, on_it)
+            after = _of(then, estimate(then.plan, on_it)) if then else _dearest(plan, estimates, seeds)
+            result.append(_bill(estimates, now, from_start, from_now, after, device, len(on_it)))
         except UserError as error:
             unknown = error
     if unknown and not result:
@@ -76,26 +89,62 @@ def bills(plan: Plan, store: Store | None) -> list[Bill]:
     return result
 
 
+#: The estimates of some trials, each with the seconds of it that count.
+Parts = Sequence[tuple[Estimate, float]]
+
+
+@dataclass(frozen=True)
+class _Confirmation:
+    """The trials of a confirmation, in all and as far as the store lacks them."""
+
+    all: Parts
+    left: Parts
+
+
+def _of(ledger: Ledger, estimates: Mapping[str, Estimate]) -> _Confirmation:
+    """Return the parts of a planned confirmation; its sources are those of the sweep."""
+    parts, left = [], []
+    for trial in ledger.plan.of_kind("adapt"):
+        estimated, reached = estimates[trial.key], sum(rung <= ledger.last_rung(trial.key) for rung in trial.rungs)
+        parts.append((estimated, estimated.seconds()))
+        if ledger.status[trial.key] not in ENDED:
+            left.append((estimated, _seconds(estimated, (1.0,) * len(trial.rungs), reached)))
+    return _Confirmation(parts, left)
+
+
+def _dearest(plan: Plan, estimates: Mapping[str, Estimate], seeds: int) -> _Confirmation:
+    """Return the parts of a confirmation with the two transfers of each cell that take the most time, and with scratch."""
+    parts: list[tuple[Estimate, float]] = []
+    for cell in plan.cells:
+        transfers, scratch = ([estimates[trial.key] for trial in trials] for trials in transfers_and_scratch(plan, cell))
+        best = sorted(transfers, key=Estimate.seconds)[-BEST:]
+        if comparable(best, scratch):
+            parts += [(estimated, estimated.seconds()) for estimated in (*best, *scratch)] * seeds
+    return _Confirmation(parts, parts)
+
+
 def _bill(
-    estimates: Mapping[str, Estimate], now: Ledger, from_start: Shares, from_now: Shares, device: str | None, count: int
+    estimates: Mapping[str, Estimate], now: Ledger, from_start: Shares, from_now: Shares, after: _Confirmation,
+    device: str | None, count: int,
 ) -> Bill:  # fmt: skip
-    """Return a bill from the trials' estimates and their shares, from an empty store and from the present one."""
+    """Return a bill from the trials' estimates, their shares from an empty store and from the present one, and what follows."""
     by_key, one = now.plan.by_key, hours(1, now.plan.spec.resources)
     certain = {key: (1.0,) * len(trial.rungs) for key, trial in by_key.items()}
     reached = {key: sum(rung <= now.last_rung(key) for rung in by_key[key].rungs) for key in now.open_trials()}
 
-    def total(shares: Shares, after: Mapping[str, int]) -> Interval:
-        return together((estimates[key], _seconds(estimates[key], shares[key], done)) for key, done in after.items()).times(one)
+    def total(shares: Shares, reached: Mapping[str, int], then: Parts) -> Interval:
+        trials = [(estimates[key], _seconds(estimates[key], shares[key], done)) for key, done in reached.items()]
+        return together([*trials, *then]).times(one)
 
     begin = dict.fromkeys(by_key, 0)
     return Bill(
         device=device,
         measured=count,
         scaled=any(trial.scaled for trial in estimates.values()),
-        at_most=total(certain, begin),
-        expected=total(from_start, begin),
-        left_at_most=total(certain, reached),
-        left_expected=total(from_now, reached),
+        at_most=total(certain, begin, after.all),
+        expected=total(from_start, begin, after.all),
+        left_at_most=total(certain, reached, after.left),
+        left_expected=total(from_now, reached, after.left),
     )
 
 
@@ -118,8 +167,9 @@ def expected_shares(ledger: Ledger) -> dict[str, tuple[float, ...]]:
     """Return the probability that each trial continues to each of its rungs.
 
     The stopping rule is applied to random orders of merit: see `drawn_merit`, of a method's strategy and source, or of a tried
-    setting. The order is the same at all rungs, and no trial collapses, fails or ceases to improve. Measured values replace
-    drawn ones; ended trials have the rungs that they reached.
+    setting. The order is the same at all rungs, and no trial fails or ceases to improve. Measured values replace drawn ones;
+    ended trials have the rungs that they reached. The diversity of samples is never drawn, so a trial collapses only at a rung
+    where it was measured, as in the run.
     """
     plan = ledger.plan
     rule = plan.spec.stopping.model_copy(update={"plateau": 0})

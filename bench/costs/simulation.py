@@ -24,6 +24,9 @@ from bench.store.schema import FINISHED, by_step
 from bench.sweeps.plan import Plan
 from trainers.common.errors import UserError
 
+#: By how much drawn values fall from rung to rung: much more than their noise.
+FALL = 10.0
+
 #: A value of the stopping metric by trial key and rung.
 Values = Mapping[str, Mapping[int, float]]
 
@@ -52,7 +55,8 @@ def simulate(
     Args:
         plan, estimates: the sweep, and the estimate of each of its trials.
         cluster: the GPUs.
-        values: values of the stopping metric, see `stopping_values`; not needed without stopping.
+        values: values of the stopping metric, see `stopping_values`; not needed without stopping. The diversity of samples is
+            not simulated, so no trial collapses.
         schedule: how the work is ordered.
         seed: seed of the interruptions.
     """
@@ -69,7 +73,8 @@ def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Va
 
     A drawn value is the sum of two standard normal merits, of the strategy and of the source in the cell, which are the same at
     every rung, and of normal noise with standard deviation 0.2. So a rule keeps its share of the methods, whichever these are.
-    Measured values are used only of cells of which every trial has ended in the store.
+    From rung to rung all drawn values fall by `FALL`, so that no trial ceases to improve. Measured values are used only of
+    cells of which every trial has ended in the store.
     """
     measured = {} if store is None else _measured(plan, store)
     values: dict[str, dict[int, float]] = {}
@@ -82,7 +87,7 @@ def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Va
                 continue
             merit = drawn_merit((trial.strategy, trial.parent), f"{seed} {cell}")
             noise = random.Random(f"{seed} {key}")  # noqa: S311 - no secret
-            values[key] = {rung: merit + noise.gauss(0, 0.2) for rung in trial.rungs}
+            values[key] = {rung: merit + noise.gauss(0, 0.2) - FALL * i for i, rung in enumerate(trial.rungs)}
     return values
 
 

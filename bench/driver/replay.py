@@ -1,18 +1,21 @@
 """Replays stopping rules over cells that ran without stopping: the compute saved, and the conclusions changed."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bench.driver.stopping import Action, Curve, judge
+from bench.driver.stopping import FEWEST_SEEDS, Action, Curve, judge
 from bench.store import Store
 from bench.store.schema import by_step
 from bench.sweeps.spec import StoppingConfig
 from trainers.common.errors import UserError
+from trainers.config.metrics import EMA, metrics
 
 #: Shares of methods kept at a rung, compared by `audit`.
 SHARES = (0.25, 0.33, 0.5, 0.67, 0.75)
@@ -25,9 +28,10 @@ class Replay:
     Attributes:
         stopped: number of trials that would have stopped before their budget.
         saved: share of the generator steps that would not have been taken.
-        winner: strategy and source with the lowest mean at the budget.
-        same_winner: whether the winner would have been the same.
-        source_order: Spearman's correlation of the order of the sources, by the best trial of each, with and without stopping;
+        winner: strategy and source with the lowest mean of its seeds at the budget; see `average`.
+        same_winner: whether the winner would have been the same, among the methods of which two seeds (all of fewer) would have
+            reached the budget.
+        source_order: Spearman's correlation of the order of the sources, by the best method of each, with and without stopping;
             None for fewer than three sources, or if all are equal.
     """
 
@@ -150,11 +154,10 @@ def _replay(cell: _Cell, rule: StoppingConfig) -> Replay:
     ]
     verdicts = judge(curves, rungs, rule, cell.key)
     taken = dict(zip(trials["key"], trials["steps"].astype(int), strict=True))
-    ends = {
-        key: min(taken[key], verdict.rung) if verdict.action is Action.STOP and verdict.rung else taken[key]
-        for key, verdict in verdicts.items()
-    }
-    before, after = _methods(trials, values, taken), _methods(trials, values, ends)
+    stops = {key: verdict.rung for key, verdict in verdicts.items() if verdict.action is Action.STOP and verdict.rung}
+    ends = {key: min(steps, stops.get(key, steps)) for key, steps in taken.items()}
+    before, after = _standings(cell, rule.metric, {}), _standings(cell, rule.metric, stops)
+    (strategy, source), now_first = min(before, key=before.__getitem__), min(after, key=after.__getitem__)
     first = trials.iloc[0]
     return Replay(
         cell=cell.key,
@@ -164,40 +167,59 @@ def _replay(cell: _Cell, rule: StoppingConfig) -> Replay:
         trials=len(trials),
         stopped=sum(ends[key] < taken[key] for key in ends),
         saved=1 - sum(ends.values()) / sum(taken.values()) if any(taken.values()) else 0.0,
-        winner=before[0],
-        same_winner=before[0] == after[0],
-        source_order=_order(trials, values, taken, ends),
+        winner=f"{strategy} from {source}" if source else strategy,
+        same_winner=now_first == (strategy, source),
+        source_order=_order(before, after),
     )
 
 
-def _methods(trials: pd.DataFrame, values: dict[str, dict[int, float]], ends: dict[str, int]) -> list[str]:
-    """Return strategy and source of every method, best first: by the last step of its furthest seed, then by the mean there."""
-    ranked = []
-    for names, group in trials.assign(source=trials["source"].fillna("")).groupby(["strategy", "source"], sort=False):
+#: How methods end, by strategy and source ("" for none): minus the step of the comparison, and the mean there; less is better.
+Standings = dict[tuple[str, str], tuple[int, float]]
+
+
+def _standings(cell: _Cell, metric: str, stops: Mapping[str, int]) -> Standings:
+    """Return how the methods of a cell end if trials stop at the given steps, by key.
+
+    A method is compared at the furthest step that two of its seeds reach, or all if it has fewer, so a method that reaches the
+    budget is better than one that does not. A diverged seed counts there as the worst.
+    """
+    trials = cell.trials.assign(source=cell.trials["source"].fillna(""))
+    budget = int(trials["steps"].max())
+    standings: Standings = {}
+    for names, group in trials.groupby(["strategy", "source"], sort=False):
+        seeds: list[tuple[int, Mapping[int, float]]] = []
+        for row in group.to_dict("records"):
+            lost = row["status"] == "diverged" and row["key"] not in stops
+            last = budget if lost else min(int(row["steps"]), stops.get(row["key"], budget))
+            seeds.append((last, {} if lost else cell.values.get(row["key"], {})))
+        step = sorted((last for last, _ in seeds), reverse=True)[min(FEWEST_SEEDS, len(seeds)) - 1]
         strategy, source = (str(name) for name in names)
-        reached = max(ends[key] for key in group["key"])
-        last = [values.get(key, {}).get(reached, np.inf) for key in group["key"] if ends[key] == reached]
-        ranked.append((-reached, float(np.mean(last)), f"{strategy} from {source}" if source else strategy))
-    return [name for *_, name in sorted(ranked)]
+        standings[strategy, source] = (-step, average((v.get(step, math.inf) for last, v in seeds if last >= step), metric))
+    return standings
 
 
-def _order(
-    trials: pd.DataFrame, values: dict[str, dict[int, float]], taken: dict[str, int], ends: dict[str, int]
-) -> float | None:
+def average(values: Iterable[float], metric: str) -> float:
+    """Return the mean of a method's seeds, infinite if one of them has no finite value.
+
+    The mean is geometric for a metric that is never negative, such as FID, of which ratios are compared.
+    """
+    seeds = list(values)
+    if not all(map(math.isfinite, seeds)):
+        return math.inf
+    if metrics()[metric.removesuffix(EMA)].low < 0:
+        return fmean(seeds)
+    return math.exp(fmean(map(math.log, seeds))) if min(seeds) > 0 else 0.0
+
+
+def _order(before: Standings, after: Standings) -> float | None:
     """Return the rank correlation of the sources' order with and without stopping; see `Replay.source_order`."""
-    sources = list(trials["source"].dropna().unique())
+    sources = dict.fromkeys(source for _, source in before if source)
     if len(sources) < 3:
         return None
     places = []
-    for until in (taken, ends):
-        best = {source: min(_merit(trials[trials["source"] == source], values, until)) for source in sources}
+    for standings in (before, after):
+        best = {source: min(standing for (_, other), standing in standings.items() if other == source) for source in sources}
         places.append([sorted(best.values()).index(best[source]) for source in sources])
     if any(len(set(ranks)) < 2 for ranks in places):
         return None  # all sources are equal, or all trials diverged at the start
     return float(stats.spearmanr(*places).statistic)
-
-
-def _merit(trials: pd.DataFrame, values: dict[str, dict[int, float]], ends: dict[str, int]) -> Iterator[tuple[int, float]]:
-    """Yield for each trial its last step, negative so that the furthest sorts first, and its value there."""
-    for key in trials["key"]:
-        yield -ends[key], values.get(key, {}).get(ends[key], np.inf)

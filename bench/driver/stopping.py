@@ -2,13 +2,17 @@
 
 `judge` applies the rules in `RULES`, each a class with one subject:
 
-* `Halving`: synchronous successive halving (Jamieson & Talwalkar 2016) within a cell. Once every live trial of the cell has
+* `Halving`: synchronous successive halving (Jamieson & Talwalkar 2016) within a cell. Once every live transfer of the cell has
   reached a rung or ended, the best share of the methods goes on. Asynchronous halving would decide by order of arrival; this
   rule sees only results, so neither order, nor cluster size, nor a restart changes which trials stop.
 * `Divergence`: a trial that diverged takes a place among the worst at its next rung.
 * `Collapse`: a trial stops at its own rung when its samples have lost their diversity.
-* `Plateau`: a trial stops when it has not improved for several rungs, unless it belongs to the best method.
+* `Plateau`: a method stops when it has not improved for several rungs, unless it is the best.
 * `Audit`: in a share of the cells no trial stops, so that the cost of stopping can be measured afterwards.
+
+Training from scratch is the reference that all transfers are compared with at the budget. No comparison stops it: it neither
+waits at a rung, nor is waited for, nor counts among the methods. Only a reason of its own stops it, such as a collapse. In a
+cell of nothing else, such as a search for its settings, its trials are compared like any others.
 
 A further rule is one more subclass of `Rule`, its line in `RULES`, and its setting in `bench.sweeps.spec.StoppingConfig`.
 """
@@ -21,6 +25,10 @@ from enum import Enum
 from statistics import fmean
 
 from bench.sweeps.spec import StoppingConfig
+from trainers.config.strategies import Scratch
+
+#: The fewest seeds of a method that go on together, where it has as many: one alone shows no spread.
+FEWEST_SEEDS = 2
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ GO = Verdict(Action.GO)
 
 @dataclass(frozen=True)
 class Contest:
-    """The live trials of a cell at a rung.
+    """The live trials of a cell at a rung that are compared: the transfers, without training from scratch.
 
     Attributes:
         steps: the rungs up to and including this one, ascending.
@@ -93,7 +101,7 @@ class Contest:
     def ranked(self) -> list[str]:
         """Return the methods that arrived, best first, by the mean of their seeds."""
         seeds = self.methods()
-        return sorted(seeds, key=lambda method: (fmean(_sortable(c.values[self.rung]) for c in seeds[method]), method))
+        return sorted(seeds, key=lambda method: (_mean(seeds[method], self.rung), method))
 
 
 class Rule:
@@ -157,7 +165,7 @@ class Halving(Rule):
     """The best share `keep` of the methods goes on, rounded up; all seeds of a method go on or stop together.
 
     Were seeds stopped separately, a method of which only the luckiest seed remained would look better at the budget than it is.
-    With `protect_strategies` one seed of each strategy's best method goes on, and does not count unless it catches up.
+    With `protect_strategies` two seeds of each strategy's best method go on, and do not count unless they catch up.
     """
 
     def __init__(self, config: StoppingConfig) -> None:
@@ -170,24 +178,24 @@ class Halving(Rule):
         kept = ranked[: max(1, math.ceil(self.config.keep * len(contest.entered - self._protected)))]
         best = {seeds[method][0].strategy: method for method in reversed(ranked)} if self.config.protect_strategies else {}
         self._protected = set(best.values()) - set(kept)
-        # Not a protected method's best seed, which would make the method look better than it is.
-        watched = {min(curve.key for curve in seeds[method]) for method in self._protected}
+        # Not a protected method's best seeds, which would make the method look better than it is.
+        watched = {key for method in self._protected for key in sorted(curve.key for curve in seeds[method])[:FEWEST_SEEDS]}
         return {c.key: "" for c in contest.arrived if _method(c) not in kept and c.key not in watched}
 
 
 class Plateau(Rule):
-    """A trial that is not of its cell's best method stops after `plateau` rungs without a better value; 0: never."""
+    """A method that is not its cell's best stops after `plateau` rungs without a better mean of its seeds; 0: never."""
 
     def compared(self, contest: Contest) -> Mapping[str, str]:
-        """Return the trials without progress."""
+        """Return the trials of the methods without progress."""
         n = self.config.plateau
         if not n or len(contest.steps) <= n:
             return {}
-        best = contest.ranked()[:1]
-        others = [curve for curve in contest.arrived if _method(curve) not in best]
-        values = {curve.key: [_sortable(curve.values[rung]) for rung in contest.steps] for curve in others}
+        best, seeds = contest.ranked()[:1], contest.methods()
+        means = {m: [_mean(curves, rung) for rung in contest.steps] for m, curves in seeds.items() if m not in best}
         why = f"plateau: no better {self.config.metric} for {n} rungs"
-        return {key: why for key, of_trial in values.items() if min(of_trial[:-n]) <= min(of_trial[-n:])}
+        stale = [method for method, values in means.items() if min(values[:-n]) <= min(values[-n:])]
+        return {curve.key: why for method in stale for curve in seeds[method]}
 
 
 #: All rules. Where several stop a trial at one rung, the reason of the first is recorded.
@@ -209,12 +217,16 @@ def judge(curves: Sequence[Curve], rungs: Sequence[int], config: StoppingConfig,
     rules = [rule(config) for rule in RULES]
     if config.rule == "none" or any(rule.exempts(cell) for rule in rules):
         return verdicts
-    live = tuple(curves)
+    reference = _reference(curves)
+    for rung in rungs[:-1]:
+        going = [curve for curve in curves if curve.key in reference and rung in curve.values and verdicts[curve.key] == GO]
+        verdicts.update((key, Verdict(Action.STOP, rung, why)) for key, why in _alone(rules, going, rung).items())
+    live = tuple(curve for curve in curves if curve.key not in reference)
     for number, rung in enumerate(rungs[:-1], 1):
         arrived = tuple(curve for curve in live if rung in curve.values)
         missing = [curve for curve in live if rung not in curve.values]
         last = [curve for curve in missing if any(rule.counts_last(curve) for rule in rules)]
-        stopped = _first({c.key: why for c in arrived if (why := rule.alone(c, rung)) is not None} for rule in rules)
+        stopped = _alone(rules, arrived, rung)
         contest = Contest(
             rungs[:number], tuple(c for c in arrived if c.key not in stopped), frozenset(map(_method, (*arrived, *last)))
         )
@@ -228,6 +240,18 @@ def judge(curves: Sequence[Curve], rungs: Sequence[int], config: StoppingConfig,
             break
         live = tuple(curve for curve in arrived if curve.key not in stopped)
     return verdicts
+
+
+def _reference(curves: Sequence[Curve]) -> frozenset[str]:
+    """Return the trials from scratch of a cell that has transfers too; none of them if it has no transfers."""
+    scratch = frozenset(curve.key for curve in curves if curve.strategy == Scratch.key)
+    return scratch if any(curve.key not in scratch for curve in curves) else frozenset()
+
+
+def _alone(rules: Iterable[Rule], curves: Iterable[Curve], rung: int) -> dict[str, str]:
+    """Return the trials that stop at a rung whatever the others do, and why, by key."""
+    arrived = tuple(curves)
+    return _first({c.key: why for c in arrived if (why := rule.alone(c, rung)) is not None} for rule in rules)
 
 
 def audited(cell: str, share: float) -> bool:
@@ -247,6 +271,6 @@ def _method(curve: Curve) -> str:
     return curve.method or curve.key
 
 
-def _sortable(value: float) -> float:
-    """Return a value that sorts: NaN becomes infinity, the worst value."""
-    return math.inf if math.isnan(value) else value
+def _mean(seeds: Iterable[Curve], rung: int) -> float:
+    """Return the mean of a method's values at a rung. NaN counts as infinity, the worst value, so that means can be sorted."""
+    return fmean(math.inf if math.isnan(value := curve.values[rung]) else value for curve in seeds)

@@ -1,6 +1,8 @@
-"""Runs plans, a search before its sweep, within one limit of hours, and returns how they ended."""
+"""Runs plans, a search before its sweep and a confirmation after it, within one limit of hours; returns how they ended."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 
@@ -8,10 +10,12 @@ from bench.costs.budget import Budget, hours
 from bench.costs.estimate import estimates
 from bench.driver.ledger import Ledger
 from bench.run import sweep
+from bench.run.confirmation import confirmation, name_of
 from bench.run.tuning import Record, Search
 from bench.store import Store
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import record
+from trainers.common.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,46 @@ class Launcher:
     limit: float
     spent: float = 0.0
 
-    def run(self, plan: Plan, search: Search | None) -> Outcome:
-        """Run what the store lacks of a plan, tuned by its search if it has one; return the search's outcome if that failed."""
+    def run(self, plan: Plan, search: Search | None) -> list[Outcome]:
+        """Run what the store lacks of a plan, tuned by its search if it has one, and of its confirmation if its spec says so.
+
+        Returns:
+            how the search ended, if it failed; else how the sweep did, and its confirmation unless the sweep was interrupted.
+        """
+        if plan.spec.confirm is not None:
+            name_of(plan.spec, self.store)
         if search is not None:
             result = self.tune(search)
             if isinstance(result, Outcome):
-                return result
+                return [result]
             plan = search.tuned(result)
-        return self._run(plan)
+        explored = self._run(plan)
+        if plan.spec.confirm is None or explored.interrupted:
+            return [explored]
+        return [explored, self._confirm(plan, explored.ledger, plan.spec.confirm.seeds)]
+
+    def confirm(self, plan: Plan, search: Search | None, seeds: int) -> Outcome:
+        """Run what the store lacks of the confirmation of a sweep that has ended. Raises UserError if it has not."""
+        result = search.recorded(self.store) if search is not None else None
+        if search is not None and result is not None:
+            plan = search.tuned(result)
+        ledger = Ledger.open(plan, self.store)
+        ledger.settle()
+        left = len(ledger.open_trials())
+        if left or (search is not None and result is None):
+            what = (
+                "its tuning has" if search is not None and result is None else f"{left} of its {len(plan.trials)} trials have"
+            )
+            raise UserError(f"sweep {plan.spec.name}: {what} not ended; finish it with `transfergan run`")
+        return self._confirm(plan, ledger, seeds)
+
+    def _confirm(self, plan: Plan, ledger: Ledger, seeds: int) -> Outcome:
+        confirming = confirmation(plan, ledger, self.store, seeds)
+        if confirming.plan.trials:
+            return self._run(confirming.plan, confirming.record)
+        for note in confirming.plan.notes:
+            self.console.print(f"note: {note}")
+        return Outcome(Ledger.fresh(confirming.plan), [], interrupted=False, over_limit=None)
 
     def tune(self, search: Search) -> Record | Outcome:
         """Run what the store lacks of a search; return its result, recorded in the store, or how it ended without one."""
@@ -69,10 +105,11 @@ class Launcher:
         self.store.write_sweep(plan.spec.name, {**record(plan), "tuning": result})
         return result
 
-    def _run(self, plan: Plan) -> Outcome:
+    def _run(self, plan: Plan, recorded: Mapping[str, Any] | None = None) -> Outcome:
+        """Run what the store lacks of a plan; `recorded` is what the store keeps of it, by default `record(plan)`."""
         for note in plan.notes:
             self.console.print(f"note: {note}")
-        self.store.write_sweep(plan.spec.name, record(plan))
+        self.store.write_sweep(plan.spec.name, recorded or record(plan))
         ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed)
         limit = self.limit / hours(1, plan.spec.resources)
         budget = Budget(ledger, limit, lambda: estimates(plan, self.store), spent=self.spent)

@@ -8,7 +8,9 @@ from rich.console import Console
 
 from bench.costs.bill import Bill, bills
 from bench.costs.budget import unit
+from bench.driver.choice import confirmed_methods
 from bench.driver.ledger import Ledger
+from bench.run.confirmation import confirmation, name_of
 from bench.run.planning import plan_of, search_of
 from bench.run.tuning import Search
 from bench.store import Store, open_store, store_exists
@@ -52,6 +54,8 @@ class Preview:
         cells: number of cells of the sweep, without those of the search.
         absent: data sets and weights that are not on this machine, so that no key is known.
         done: number of trials that the store has as done, stopped or diverged.
+        confirming: number of trials that confirm the sweep afterwards; they are not among those of `plan`, but their hours are
+            among the bills.
         bills: hours on each device that the store has timings of.
         unknown: why there are no bills, or None.
     """
@@ -63,6 +67,7 @@ class Preview:
     absent: list[str]
     notes: list[str]
     done: int
+    confirming: int
     bills: list[Bill]
     unknown: str | None
 
@@ -76,7 +81,8 @@ class Preview:
         kinds = Counter(trial.kind for trial in self.plan.trials)
         tune = {"tune": kinds["tune"]} if self.search else {}
         trials = {"trials": len(self.plan.trials), "pretrain": kinds["pretrain"], **tune, "adapt": kinds["adapt"]}
-        return {**trials, "collapsed": self.plan.collapsed, "done": self.done}
+        confirm = {"confirm": self.confirming} if self.plan.spec.confirm else {}
+        return {**trials, "collapsed": self.plan.collapsed, "done": self.done, **confirm}
 
     def as_data(self, price: float | None = None) -> dict[str, Any]:
         """Return counts, hours and, at a price per hour, costs as plain data."""
@@ -96,15 +102,22 @@ def preview(planned: Planned) -> Preview:
     if search is not None and not planned.tuned:
         adaptations = (trial for trial in plan.trials if trial.key not in search.held_out.by_key)
         whole = replace(plan, trials=(*search.plan().trials, *adaptations))
+    seeds = plan.spec.confirm.seeds if plan.spec.confirm else 0
+    confirming, confirmed = None, sum(confirmed_methods(plan, cell) for cell in plan.cells) * seeds
+    if seeds:
+        name_of(plan.spec, store)
     if store is not None:
         ledger = Ledger.open(whole, store)
         ledger.settle()
         done = ledger.count("done", "stopped", "diverged")
+        if seeds and not ledger.open_trials():
+            confirming = confirmation(plan, ledger, store, seeds).plan
+            confirmed = len(confirming.of_kind("adapt"))
     hours, unknown = [], None
     try:
-        hours = bills(whole, store)
+        hours = bills(whole, store, seeds, confirming)
     except UserError as error:
         unknown = str(error)
     absent = list(dict.fromkeys(name for each in plans for name in each.absent))
     notes = list(dict.fromkeys(note for each in plans for note in each.notes))
-    return Preview(whole, search, whole is not plan, len(plan.cells), absent, notes, done, hours, unknown)
+    return Preview(whole, search, whole is not plan, len(plan.cells), absent, notes, done, confirmed, hours, unknown)

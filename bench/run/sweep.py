@@ -130,7 +130,7 @@ def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Consol
             console.print(f"[{ended}/{len(arguments)}] {names[i]}")
 
     domains = distances.unembedded(plan, store)
-    run(distances.embed, [(*common, name) for name in domains], [f"embedding of {name}" for name in domains])
+    run(distances.embed, [(*common, *task) for task in domains], [f"embedding of {name}" for name, _ in domains])
     tasks = distances.missing(plan, ledger, store)
     names = [f"distances from {source} ({'real' if key is None else 'generated'} images)" for source, key, _ in tasks]
     run(distances.measure, [(*common, spec.evaluation.samples, *task) for task in tasks], names)

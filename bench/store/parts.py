@@ -31,7 +31,7 @@ def is_merged(name: str) -> bool:
 
 
 def unpack(name: str, data: bytes, schema: pa.Schema) -> pa.Table:
-    """Return a part's rows in a table's schema; columns that the part lacks are null.
+    """Return a part's rows in a table's schema, or one with fewer columns; columns that the part lacks are null.
 
     Raises:
         DamagedError: the bytes have changed since they were written, are not Parquet, or have types that do not fit the schema.
@@ -41,7 +41,7 @@ def unpack(name: str, data: bytes, schema: pa.Schema) -> pa.Table:
         raise DamagedError(f"the hash of its {len(data):,} bytes is not the one in its name")
     try:
         # The bytes are in memory, so every error here is due to their contents.
-        rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+        rows = pq.ParquetFile(pa.BufferReader(data)).read(schema.names, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"not a complete Parquet file: {first_line(error)}") from error
     names = set(rows.column_names)

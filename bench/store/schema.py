@@ -52,6 +52,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
             "embedding": pa.string(),  # identity of the embedding that features are computed in
             "value": pa.float64(),
             "standard_error": pa.float64(),  # null if the metric has none
+            "replicates": pa.list_(pa.float32()),  # FID and KID on other draws of the reference images; null in older parts
             "samples": pa.int64(),  # generated images that the value is computed from
             "images_seen": pa.int64(),  # real images seen by the critic up to this step
             "seconds": pa.float64(),  # since the trial began, including evaluations
@@ -75,17 +76,17 @@ SCHEMAS: dict[Table, pa.Schema] = {
             "recorded_at": _TIME,
         }
     ),
-    # One figure of a domain's reference images.
+    # One figure of a domain's reference images, in an embedding.
     "domains": pa.schema(
         {
             "domain": pa.string(),
             "resolution": pa.int64(),
-            "figure": pa.string(),  # diversity | spacing
+            "figure": pa.string(),  # diversity | spacing | dimensions (of the embedding) | fid_floor | kid_floor
             "embedding": pa.string(),
             "value": pa.float64(),
             "low": pa.float64(),  # 95% interval
             "high": pa.float64(),
-            "samples": pa.int64(),
+            "samples": pa.int64(),  # reference images; of a floor, the training images in each draw
             "recorded_at": _TIME,
         }
     ),
@@ -107,15 +108,24 @@ KEYS: dict[Table, list[str]] = {
     "environments": ["environment"],
 }
 
+#: Columns that parts of older stores lack. They are large, so `Store.read` omits them unless asked.
+LARGE: dict[Table, tuple[str, ...]] = {"measurements": ("replicates",)}
+
 #: Statuses of trials that ended with a result.
 FINISHED = ("done", "stopped", "diverged")
+
+
+def small(table: Table) -> pa.Schema:
+    """Return the schema of a table without its large columns."""
+    return pa.schema([field for field in SCHEMAS[table] if field.name not in LARGE.get(table, ())])
 
 
 def newest(rows: pa.Table, table: Table) -> pa.Table:
     """Return one row per key, the one recorded last, in the order of recording.
 
     Clocks differ and jump, so outcomes of a trial are ordered by progress first: "done" is last, then the outcome with more
-    steps; the time only decides between equal ones. `rows` has all columns of the table and possibly more.
+    steps; the time only decides between equal ones. `rows` has the columns of the key, `recorded_at`, for trials `steps` and
+    `status`, and possibly more.
     """
     recorded = rows["recorded_at"].cast(pa.int64()).to_numpy()
     if (np.diff(recorded) < 0).any():

@@ -32,7 +32,7 @@ import pyarrow.fs as pafs
 
 from bench.store import parts
 from bench.store.filesystems import connect, read, write
-from bench.store.schema import SCHEMA_VERSION, SCHEMAS, Table, newest
+from bench.store.schema import SCHEMA_VERSION, SCHEMAS, Table, newest, small
 from trainers.common.errors import DamagedError, UserError, first_line
 
 #: Files read concurrently; on an object store each read is a round trip.
@@ -147,17 +147,23 @@ class Store:
         name, data = parts.pack(rows)
         self.write_file(f"{table}/sweep={sweep}/{name}", data)
 
-    def read(self, table: Table) -> pd.DataFrame:
-        """Return a table over all sweeps, one row per key (the one recorded last), with its `sweep` column."""
-        frame: pd.DataFrame = self.read_rows(table).to_pandas()
+    def read(self, table: Table, *, large: bool = False) -> pd.DataFrame:
+        """Return a table over all sweeps, one row per key (the one recorded last), with its `sweep` column.
+
+        Without `large` the columns in `schema.LARGE` are left out.
+        """
+        frame: pd.DataFrame = self.read_rows(table, schema=SCHEMAS[table] if large else small(table)).to_pandas()
         return frame
 
-    def read_rows(self, table: Table, on_damage: Callable[[str, str], None] | None = None) -> pa.Table:
-        """Return the same as `read` in Arrow's form; for `on_damage` see `read_parts`."""
-        schema = SCHEMAS[table].append(pa.field("sweep", pa.string()))
+    def read_rows(
+        self, table: Table, on_damage: Callable[[str, str], None] | None = None, schema: pa.Schema | None = None
+    ) -> pa.Table:
+        """Return the same as `read` in Arrow's form, with the columns of `schema` or all; for `on_damage` see `read_parts`."""
+        columns = schema or SCHEMAS[table]
+        schema = columns.append(pa.field("sweep", pa.string()))
         with_sweep = [
             rows.append_column(schema.field("sweep"), pa.repeat(name.split("/")[1].removeprefix("sweep="), len(rows)))
-            for name, rows in sorted(self.read_parts(table, on_damage).items())
+            for name, rows in sorted(self.read_parts(table, on_damage, columns).items())
         ]
         return newest(pa.concat_tables([schema.empty_table(), *with_sweep]), table)
 
@@ -168,10 +174,13 @@ class Store:
             return sorted(str(path.relative_to(self.root)) for path in Path(self.root).glob(f"{table}/*/[!.]*.parquet"))
         return [name for name in self.files(table, below=True) if name.endswith(".parquet")]
 
-    def read_parts(self, table: Table, on_damage: Callable[[str, str], None] | None = None) -> dict[str, pa.Table]:
+    def read_parts(
+        self, table: Table, on_damage: Callable[[str, str], None] | None = None, schema: pa.Schema | None = None
+    ) -> dict[str, pa.Table]:
         """Return the rows of a table's parts by name: every row once or, during a compaction, several times.
 
-        `on_damage` is called with the name of each damaged part and the reason; by default such parts are set aside.
+        `on_damage` is called with the name of each damaged part and the reason; by default such parts are set aside. `schema`
+        has the columns to read, by default all of the table.
         """
         rows: dict[str, pa.Table] = {}
         damaged: dict[str, str] = {}
@@ -179,7 +188,7 @@ class Store:
         def read_part(name: str) -> None:
             with suppress(FileNotFoundError):  # deleted since it was listed
                 try:
-                    rows[name] = parts.unpack(Path(name).name, self.read_file(name), SCHEMAS[table])
+                    rows[name] = parts.unpack(Path(name).name, self.read_file(name), schema or SCHEMAS[table])
                 except DamagedError as error:
                     damaged[name] = str(error)
 

@@ -55,6 +55,7 @@ def measurement_rows(key: str, rung: "Rung") -> list[dict[str, Any]]:
             "embedding": rung.embedding,
             "value": measured.value,
             "standard_error": measured.standard_error,
+            "replicates": measured.replicates,
             "samples": measured.samples,
             "images_seen": rung.images_seen,
             "seconds": rung.seconds,

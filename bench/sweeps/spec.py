@@ -49,18 +49,18 @@ class StoppingConfig(Frozen):
     """Which trials stop early: by successive halving in each cell, and by their own curves (see `bench.driver.stopping`)."""
 
     rule: Literal["halving", "none"] = "halving"
-    """`halving`: at each rung the best share of each cell's methods continues. `none`: every trial runs to its budget."""
+    """`halving`: at each rung scratch and the best share of each cell's methods continue. `none`: every trial continues."""
     keep: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of a cell's methods (a strategy from a source, with all seeds) that continues at each rung, rounded up; above 0, at
-    most 1."""
+    most 1. Scratch, the reference, always continues and is not counted."""
     metric: str = "fid"
     """A metric that is measured at every rung and of which lower is better, e.g. kid or fid_ema."""
     protect_strategies: StrictBool = True
-    """Whether one trial of each strategy's best method in a cell always continues, as some strategies improve late."""
+    """Whether two seeds of each strategy's best method in a cell always continue, as some strategies improve late."""
     collapse: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """A trial stops at a rung where its samples' diversity has fallen below this share of the real images'; 0: never."""
     plateau: Annotated[int, Field(ge=0)] = 0
-    """Rungs without a better value after which a trial stops, unless its method is its cell's best; 0: never."""
+    """Rungs without a better mean of its seeds after which a method stops, unless it is scratch or the best; 0: never."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0
     """Share of the cells in which no trial is stopped, so that the cost of stopping can be measured; 0 to 1."""
 
@@ -102,6 +102,13 @@ class TuningConfig(Frozen):
         if bounds[0] >= bounds[1]:
             raise ValueError(f"the bounds are [low, high], such as [1.0e-5, 1.0e-3], got {list(bounds)}")
         return bounds
+
+
+class ConfirmConfig(Frozen):
+    """Trials after the sweep on fresh seeds: the best two transfers of each cell, and scratch. None of them stops early."""
+
+    seeds: Annotated[int, Field(strict=True, ge=2)]
+    """Fresh seeds of each of these methods, 2 or more."""
 
 
 class ResourcesConfig(Frozen):
@@ -168,6 +175,7 @@ class SweepSpec(Frozen):
     evaluation: EvaluationConfig = EvaluationConfig()
     stopping: StoppingConfig = StoppingConfig()
     tuning: TuningConfig | None = None
+    confirm: ConfirmConfig | None = None
     resources: ResourcesConfig = ResourcesConfig()
 
     @field_validator("strategies")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from bench.store import Store, parts
-from bench.store.schema import FINISHED, KEYS, SCHEMAS, Table, newest
+from bench.store.schema import FINISHED, KEYS, LARGE, SCHEMAS, Table, newest
 from bench.store.trial_files import checkpoints_by_trial
 from bench.sweeps.rows import trial_of
 from trainers.common import sealed_tensors
@@ -87,7 +87,8 @@ class _Check:
             except DamagedError as error:
                 self._damaged.append(Fault("part", name, str(error)))
                 continue
-            differing = set(pq.read_schema(pa.BufferReader(data)).names) ^ set(SCHEMAS[table].names)
+            present = {*pq.read_schema(pa.BufferReader(data)).names, *LARGE.get(table, ())}  # older parts lack these
+            differing = present ^ set(SCHEMAS[table].names)
             if differing:
                 columns = ", ".join(sorted(differing))
                 self._damaged.append(Fault("schema", name, f"does not have this table's schema: {columns} missing or unknown"))

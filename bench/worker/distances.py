@@ -26,21 +26,22 @@ from trainers.domains import get
 #: A source's name, the key of its pretrain trial (None: its real images), and the targets: arguments of `measure`.
 Task = tuple[str, str | None, tuple[str, ...]]
 
-#: The figures that describe a domain by itself.
-FIGURES = ("diversity", "spacing")
+#: The figures that describe a domain by itself, and those of a target (see `trainers.evaluation.floor`).
+FIGURES, FLOORS = ("diversity", "spacing", "dimensions"), ("fid_floor", "kid_floor")
 
 
-def unembedded(plan: Plan, store: Store) -> list[str]:
-    """Return the domains of a plan whose reference or figures the store lacks."""
+def unembedded(plan: Plan, store: Store) -> list[tuple[str, int]]:
+    """Return the domains of a plan whose reference or figures the store lacks, each with the samples for its floor or 0."""
     identity, resolution = embedding_identity(plan.spec.evaluation.embedding), plan.spec.gan.resolution
     rows = _rows(plan, store, "domains")
     done = set(zip(rows["domain"], rows["figure"], strict=True))
     names = dict.fromkeys(trial.domain.name for trial in plan.trials)
+    targets = {trial.domain.name for trial in plan.of_kind("adapt")}
     return [
-        name
+        (name, plan.spec.evaluation.samples if name in targets else 0)
         for name in names
         if not store.has_file(reference_path(get(name).fingerprint, resolution, identity))
-        or any((name, figure) not in done for figure in FIGURES)
+        or any((name, figure) not in done for figure in (*FIGURES, *(FLOORS if name in targets else ())))
     ]
 
 
@@ -76,19 +77,30 @@ def _sources(plan: Plan) -> list[TrialConfig]:
     return [trial for trial in plan.of_kind("pretrain") if trial.key in wanted]
 
 
-def embed(store_uri: str, sweep: str, embedding_name: str, resolution: int, domain: str) -> None:
-    """Publish a domain's reference, if the store lacks it, and the domain's figures."""
+def embed(store_uri: str, sweep: str, embedding_name: str, resolution: int, domain: str, samples: int) -> None:
+    """Publish a domain's reference, if the store lacks it, and the domain's figures; with `samples` also its floors."""
     from trainers.evaluation.comparison import NEIGHBOURS, interval
     from trainers.evaluation.embeddings.loading import load_embedding
+    from trainers.evaluation.floor import floor
     from trainers.evaluation.metrics.diversity import spacing, spread
+    from trainers.evaluation.metrics.estimate import Estimate
 
     store = _prepare(store_uri)
     embedding = load_embedding(embedding_name)
-    features = StoredReferences(store)(domain, resolution, embedding).features
-    common = {"domain": domain, "resolution": resolution, "embedding": embedding.identity, "samples": len(features)}
+    reference = StoredReferences(store)(domain, resolution, embedding)
+    features = reference.features
+    common = {"domain": domain, "resolution": resolution, "embedding": embedding.identity}
     k = min(NEIGHBOURS, len(features) - 1)
-    values = {"diversity": spread(features), "spacing": spacing(features, k)}
-    store.append("domains", sweep, [{**common, "figure": figure, **interval(figure, values[figure])} for figure in FIGURES])
+    values = {"diversity": spread(features), "spacing": spacing(features, k), "dimensions": Estimate(features.shape[1], 0)}
+    rows = [{**common, "figure": name, **interval(name, values[name]), "samples": len(features)} for name in FIGURES]
+    if samples:
+        used = min(samples, get(domain).count("train"))
+        floors = floor(domain, resolution, embedding, reference, samples)
+        rows += [
+            {**common, "figure": f"{name}_floor", **interval(name, estimate), "samples": used}
+            for name, estimate in floors.items()
+        ]
+    store.append("domains", sweep, rows)
 
 
 def measure(

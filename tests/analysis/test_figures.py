@@ -79,15 +79,15 @@ def test_fid_by_size(frames: Frames) -> None:
     assert "from &lt;b&gt;" in figure.data[0].hovertext[0]
 
 
-def test_heat_map_marks_stopped_trials_and_leaves_gaps(frames: Frames) -> None:
-    row = {"cell_label": "digits, 50 images", "source_label": "near", "gain": 1.0, "step": 2500, "censored": True, "seeds": 1}
+def test_heat_map_shows_ratios_and_leaves_gaps(frames: Frames) -> None:
+    row = {"cell_label": "digits, 50 images", "source_label": "near", "gain": 1.0, "step": 2500, "seeds": 1}
     row["strategy"] = "finetune"
     figure = figures.heat_map(
         pd.DataFrame([row]), 2.0, cells=pd.DataFrame({"cell_label": ["digits, 50 images"]}), sources=["near", "far"]
     )
     (heat,) = figure.data
     assert [list(line) for line in heat.z] == [[1.0, None]]
-    assert [list(line) for line in heat.text] == [["2.0×<br>@2.5k", ""]]
+    assert [list(line) for line in heat.text] == [["2.0×", ""]]
     assert (heat.zmin, heat.zmax) == (-2.0, 2.0)
     assert list(figure.layout.yaxis.ticktext) == ["digits<br>50 images"]
 

@@ -74,7 +74,7 @@ def test_the_report_has_the_numbers_of_the_statistics_and_hostile_names_as_text(
     gain = analysis.significance.set_index(["cell", "strategy", "source"]).loc[(best["cell"], best["strategy"], best["source"])]
     start = texts.index("1", texts.index("Ranking and gain"))
     assert texts[start : start + 5] == ["1", "finetune", "script>|<b>", texts[start + 3], number(best["value"])]
-    assert texts[start + 8 : start + 10] == [times(gain["gain"]), f"{times(gain['low'])} to {times(gain['high'])}"]
+    assert texts[start + 9 : start + 11] == [times(gain["gain"]), f"{times(gain['low'])} to {times(gain['high'])}"]
     assert "a\\u202e`b` # c" in texts
     assert "1 failed: RuntimeError: out of memory while allocating 512 MiB" in texts
     assert texts[texts.index("43%") - 1 : texts.index("43%") + 3] == ["0.5", "43%", "3 of 4", "+0.80"]

@@ -53,6 +53,7 @@ def test_a_strategy_whose_best_source_diverged_has_a_row(tmp_path: Path) -> None
     frames = load(build(tmp_path, sizes=(50, 500), keep=1.0, images=False))
     lost = (frames.curves["strategy"] == "finetune") & (frames.curves["source"] == "numerals")
     curves = frames.curves.assign(status=frames.curves["status"].mask(lost, "diverged"))
+    curves = curves.assign(lost=lost, lost_seeds=lost.astype(int))
     analysis = analyse(replace(frames, curves=curves[~(lost & (curves["step"] > 100))]), EMBEDDING)
     rows = {(row["cell_label"], row["name"]): row for row in tables.savings_rows(analysis)}
     assert len(rows) == 6, "three strategies in two cells"

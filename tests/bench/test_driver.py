@@ -32,6 +32,10 @@ def planned(**changes: Any) -> Plan:
 PLAN = planned()
 LETTERS, SHAPES, SCRATCH, FROM_LETTERS, FROM_SHAPES = PLAN.by_key
 
+#: One cell of three transfers, two of them those of `PLAN`: at rung 2 two go on, at rung 4 one of the two.
+THREE = planned(sources=["textures", "letters", "shapes"], strategies=["finetune"])
+TEXTURES, _, _, FROM_TEXTURES, _, _ = THREE.by_key
+
 
 class Clock:
     """A clock that the test sets."""
@@ -159,13 +163,13 @@ def test_retries_of_several_trials_come_by_the_time_they_are_due():
 
 
 def test_a_trial_that_ended_while_it_was_being_paused_does_not_fail():
-    driver, _ = made()
-    source_done(driver, LETTERS, SHAPES)
-    for key, value in ((SCRATCH, 9.0), (FROM_LETTERS, 1.0), (FROM_SHAPES, 2.0)):
+    driver, _ = made(plan=THREE)
+    source_done(driver, TEXTURES, LETTERS, SHAPES)
+    for key, value in ((FROM_TEXTURES, 9.0), (FROM_LETTERS, 1.0), (FROM_SHAPES, 2.0)):
         run(driver, key, value)
-    assert driver.ledger.status[SCRATCH] == "stopped"
-    driver.fail(SCRATCH, "boom")
-    assert driver.ledger.status[SCRATCH] == "stopped"
+    assert driver.ledger.status[FROM_TEXTURES] == "stopped"
+    driver.fail(FROM_TEXTURES, "boom")
+    assert driver.ledger.status[FROM_TEXTURES] == "stopped"
     assert driver.release() is None
 
 
@@ -211,41 +215,52 @@ def test_an_outcome_that_cannot_be_written_ends_the_run(tmp_path: Path, monkeypa
 
 
 def test_a_trial_waits_for_its_cell_and_is_promoted_before_new_trials_start():
-    plan = planned(sizes=[10, 20])
+    plan = planned(sources=THREE.spec.sources, strategies=["finetune"], sizes=[10, 20])
     driver, _ = made(plan=plan)
-    letters, shapes, scratch, from_letters, from_shapes, *others = plan.by_key
-    source_done(driver, letters, shapes)
-    assert [driver.take() for _ in range(3)] == [scratch, from_letters, from_shapes]
-    assert run(driver, scratch, 1.0) == "paused"
-    assert run(driver, from_letters, 2.0) == "paused"
+    *sources, first, second, third = list(plan.by_key)[:6]
+    others = list(plan.by_key)[6:]
+    source_done(driver, *sources)
+    assert [driver.take() for _ in range(3)] == [first, second, third]
+    assert run(driver, first, 1.0) == "paused"
+    assert run(driver, second, 2.0) == "paused"
     assert driver.take() == others[0], "the paused ones may not go on yet"
-    assert run(driver, from_shapes, 9.0) == "stopped"
-    assert driver.take() == scratch
-    assert driver.take() == from_letters
+    assert run(driver, third, 9.0) == "stopped"
+    assert driver.take() == first
+    assert driver.take() == second
     assert driver.take() == others[1]
-    driver.start(scratch)
+    driver.start(first)
     report = {"status": "running", "steps": 2, "fid": 1.0}
-    assert driver.rung(scratch, report) == "running", "it reports its rung again, and goes on"
+    assert driver.rung(first, report) == "running", "it reports its rung again, and goes on"
+
+
+def test_scratch_goes_on_without_its_cell():
+    driver, _ = made()
+    source_done(driver, LETTERS, SHAPES)
+    assert run(driver, SCRATCH, 9.0, 9.0) == "running"
+    assert run(driver, FROM_LETTERS, 2.0) == "paused"
+    assert run(driver, FROM_SHAPES, 1.0) == "running"
+    assert driver.ledger.status[FROM_LETTERS] == "stopped", "one of the two transfers"
+    assert run(driver, SCRATCH, 9.0, done=True) == "done"
 
 
 def test_the_trial_that_completes_the_rung_goes_on_without_a_pause():
-    driver, _ = made()
-    source_done(driver, LETTERS, SHAPES)
-    assert run(driver, SCRATCH, 9.0) == "paused"
+    driver, _ = made(plan=THREE)
+    source_done(driver, TEXTURES, LETTERS, SHAPES)
+    assert run(driver, FROM_TEXTURES, 9.0) == "paused"
     assert run(driver, FROM_LETTERS, 2.0) == "paused"
     assert run(driver, FROM_SHAPES, 1.0) == "running"
-    assert driver.ledger.status[SCRATCH] == "stopped"
+    assert driver.ledger.status[FROM_TEXTURES] == "stopped"
 
 
 def test_a_rung_is_announced_once_and_an_end_of_another_trial_without_a_report():
     heard: list[tuple[str, Any]] = []
-    driver, _ = made(listener=lambda key, report: heard.append((key, report and report["steps"])))
-    source_done(driver, LETTERS, SHAPES)
+    driver, _ = made(plan=THREE, listener=lambda key, report: heard.append((key, report and report["steps"])))
+    source_done(driver, TEXTURES, LETTERS, SHAPES)
     heard.clear()
-    for key, value in ((SCRATCH, 9.0), (SCRATCH, 9.0), (FROM_LETTERS, 2.0), (FROM_SHAPES, 1.0)):
+    for key, value in ((FROM_TEXTURES, 9.0), (FROM_TEXTURES, 9.0), (FROM_LETTERS, 2.0), (FROM_SHAPES, 1.0)):
         driver.start(key)
         driver.rung(key, {"status": "running", "steps": 2, "fid": value})
-    assert heard == [(SCRATCH, 2), (FROM_LETTERS, 2), (FROM_SHAPES, 2), (SCRATCH, None)]
+    assert heard == [(FROM_TEXTURES, 2), (FROM_LETTERS, 2), (FROM_SHAPES, 2), (FROM_TEXTURES, None)]
 
 
 @pytest.mark.parametrize("end", ["diverged", "failed"])
@@ -289,13 +304,13 @@ def test_a_running_trial_that_the_limit_refuses_is_paused_at_its_rung():
 
 
 def test_a_promotion_that_the_limit_refuses_leaves_the_trial_paused():
-    driver, _ = made(limit=Allowance(2 + 2 + 3))
-    source_done(driver, LETTERS, SHAPES)
-    assert [driver.take() for _ in range(3)] == [SCRATCH, FROM_LETTERS, FROM_SHAPES]
-    assert run(driver, SCRATCH, 1.0) == run(driver, FROM_LETTERS, 2.0) == "paused"
+    driver, _ = made(plan=THREE, limit=Allowance(3 + 3 + 3))
+    source_done(driver, TEXTURES, LETTERS, SHAPES)
+    assert [driver.take() for _ in range(3)] == [FROM_TEXTURES, FROM_LETTERS, FROM_SHAPES]
+    assert run(driver, FROM_TEXTURES, 1.0) == run(driver, FROM_LETTERS, 2.0) == "paused"
     assert run(driver, FROM_SHAPES, 9.0) == "stopped"
     assert driver.take() is None
-    assert driver.ledger.status[SCRATCH] == "paused"
+    assert driver.ledger.status[FROM_TEXTURES] == "paused"
 
 
 def test_a_sweep_is_over_when_all_trials_have_ended():

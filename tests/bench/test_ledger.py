@@ -37,9 +37,13 @@ def planned(**changes: Any) -> Plan:
     return make_plan(SweepSpec.model_validate({**BASE, **changes}))
 
 
-#: One cell of three: at rung 2 two go on, at rung 4 one of the two.
+#: One cell of scratch, which never stops, and two transfers: at rung 2 one of the two goes on.
 PLAN = planned()
 LETTERS, SHAPES, SCRATCH, FROM_LETTERS, FROM_SHAPES = PLAN.by_key
+
+#: One cell of three transfers, two of them those of `PLAN`: at rung 2 two go on, at rung 4 one of the two.
+THREE = planned(sources=["textures", "letters", "shapes"], strategies=["finetune"])
+TEXTURES, _, _, FROM_TEXTURES, _, _ = THREE.by_key
 
 
 @pytest.fixture
@@ -154,25 +158,25 @@ def test_a_chain_waits_link_by_link_and_is_blocked_link_by_link(store: Store):
 
 
 def test_a_cell_does_not_wait_for_a_blocked_trial():
-    ledger = fresh()
+    ledger = fresh(THREE)
     ledger.end(SHAPES, "done")
-    for key, value in ((SCRATCH, 2.0), (FROM_SHAPES, 1.0)):
+    for key, value in ((FROM_TEXTURES, 2.0), (FROM_SHAPES, 1.0)):
         ledger.start(key)
         ledger.reach(key, 2, value)
         ledger.pause(key)
     assert ledger.settle() == []
-    assert ledger.verdict(SCRATCH) == Verdict(Action.WAIT, 2)
+    assert ledger.verdict(FROM_TEXTURES) == Verdict(Action.WAIT, 2)
     ledger.end(LETTERS, "failed", "boom")
-    assert ledger.settle() == [SCRATCH, FROM_LETTERS]  # one of the two that can still be compared
-    assert (ledger.status[SCRATCH], ledger.status[FROM_SHAPES]) == ("stopped", "paused")
+    assert ledger.settle() == [FROM_TEXTURES, FROM_LETTERS]  # one of the two that can still be compared
+    assert (ledger.status[FROM_TEXTURES], ledger.status[FROM_SHAPES]) == ("stopped", "paused")
     assert ledger.verdict(FROM_SHAPES) == GO
 
 
 def test_the_worst_stop_once_their_cell_is_complete_at_the_rung():
-    ledger = fresh()
-    for key in (LETTERS, SHAPES):
+    ledger = fresh(THREE)
+    for key in (TEXTURES, LETTERS, SHAPES):
         ledger.end(key, "done")
-    for key, value in ((SCRATCH, 3.0), (FROM_LETTERS, 2.0)):
+    for key, value in ((FROM_TEXTURES, 3.0), (FROM_LETTERS, 2.0)):
         ledger.start(key)
         ledger.reach(key, 2, value)
         ledger.pause(key)
@@ -181,9 +185,22 @@ def test_the_worst_stop_once_their_cell_is_complete_at_the_rung():
     ledger.start(FROM_SHAPES)
     ledger.reach(FROM_SHAPES, 2, 1.0)
     ledger.pause(FROM_SHAPES)
-    assert ledger.settle() == [SCRATCH]
-    assert ledger.verdict(SCRATCH) == Verdict(Action.STOP, 2)
+    assert ledger.settle() == [FROM_TEXTURES]
+    assert ledger.verdict(FROM_TEXTURES) == Verdict(Action.STOP, 2)
     assert ledger.verdict(FROM_LETTERS) == ledger.verdict(FROM_SHAPES) == GO
+
+
+def test_scratch_neither_waits_nor_stops_and_takes_no_place():
+    ledger = fresh()
+    for key in (LETTERS, SHAPES):
+        ledger.end(key, "done")
+    for key, value in ((SCRATCH, 9.0), (FROM_LETTERS, 2.0), (FROM_SHAPES, 1.0)):
+        ledger.start(key)
+        ledger.reach(key, 2, value)
+        assert ledger.verdict(SCRATCH) == GO
+        ledger.pause(key)
+    assert ledger.settle() == [FROM_LETTERS]  # one of the two transfers goes on
+    assert ledger.verdict(FROM_SHAPES) == GO
 
 
 def test_a_pretrain_trial_is_never_judged():
@@ -274,25 +291,25 @@ def test_a_retry_does_not_repeat_diverged_trials(store: Store):
 def test_a_trial_that_a_smaller_cell_stopped_goes_on_if_a_larger_cell_keeps_it(
     store: Store, others: tuple[float, float], status: str
 ):
-    small = planned(sources=["letters"])
-    large = planned(sources=["letters", "shapes", "textures"])
-    scratch, letters, shapes, textures = (trial.key for trial in large.of_kind("adapt"))
-    assert set(small.by_key) == {LETTERS, scratch, letters}
+    small = planned(sources=["letters", "numerals"], strategies=["finetune"])
+    large = planned(sources=["letters", "numerals", "shapes", "textures"], strategies=["finetune"])
+    letters, numerals, shapes, textures = (trial.key for trial in large.of_kind("adapt"))
+    assert set(small.by_key) > {LETTERS, letters, numerals}
     for trial in large.of_kind("pretrain"):
         finish(store, trial.key, "done", plan=large)
     measure(store, letters, 2, 1.0)
-    measure(store, scratch, 2, 2.0)
+    measure(store, numerals, 2, 2.0)
     finish(store, letters, "done", plan=large)
     for step in (4, 8):
         measure(store, letters, step, 1.0)
     first = Ledger.open(small, store)
-    assert first.settle() == [scratch]
-    finish(store, scratch, "stopped", plan=large, steps=2)
+    assert first.settle() == [numerals]
+    finish(store, numerals, "stopped", plan=large, steps=2)
 
     waiting = Ledger.open(large, store)
     assert waiting.settle() == []
-    assert waiting.status[scratch] == "pending"
-    assert waiting.verdict(scratch) == Verdict(Action.WAIT, 2)
+    assert waiting.status[numerals] == "pending"
+    assert waiting.verdict(numerals) == Verdict(Action.WAIT, 2)
     assert waiting.ready() == [shapes, textures]
 
     for key, value in zip((shapes, textures), others, strict=True):
@@ -302,22 +319,22 @@ def test_a_trial_that_a_smaller_cell_stopped_goes_on_if_a_larger_cell_keeps_it(
         measure(store, key, 2, value)
     again = Ledger.open(large, store)
     for ledger in (waiting, again):
-        assert scratch not in ledger.settle()  # if it is stopped, the store knows
-        assert ledger.status[scratch] == status
-        assert (scratch in ledger.ready()) == (status == "pending")
-    assert Ledger.open(small, store).verdict(scratch) == Verdict(Action.STOP, 2)
+        assert numerals not in ledger.settle()  # if it is stopped, the store knows
+        assert ledger.status[numerals] == status
+        assert (numerals in ledger.ready()) == (status == "pending")
+    assert Ledger.open(small, store).verdict(numerals) == Verdict(Action.STOP, 2)
 
 
 def test_a_done_trial_stays_done_even_if_a_larger_cell_would_have_stopped_it(store: Store):
-    finish(store, SCRATCH, "done")
+    finish(store, FROM_TEXTURES, "done", THREE)
     for step in (2, 4, 8):
-        measure(store, SCRATCH, step, 9.0)
+        measure(store, FROM_TEXTURES, step, 9.0)
     measure(store, FROM_LETTERS, 2, 1.0)
     measure(store, FROM_SHAPES, 2, 2.0)
-    ledger = Ledger.open(PLAN, store)
-    assert ledger.verdict(SCRATCH) == Verdict(Action.STOP, 2)
-    assert SCRATCH not in ledger.settle()
-    assert ledger.status[SCRATCH] == "done"
+    ledger = Ledger.open(THREE, store)
+    assert ledger.verdict(FROM_TEXTURES) == Verdict(Action.STOP, 2)
+    assert FROM_TEXTURES not in ledger.settle()
+    assert ledger.status[FROM_TEXTURES] == "done"
 
 
 # -- any order, any restart ---------------------------------------------------------------------------------------------
@@ -446,10 +463,10 @@ class Listener:
 
 def driver_at_first_rung(store: Store) -> tuple[Ledger, Driver, Listener]:
     """Return the driver of a sweep whose sources are done and whose trials have started."""
-    ledger, listener = fresh(), Listener()
-    for key in (LETTERS, SHAPES):
+    ledger, listener = fresh(THREE), Listener()
+    for key in (TEXTURES, LETTERS, SHAPES):
         ledger.end(key, "done")
-    for key in (SCRATCH, FROM_LETTERS, FROM_SHAPES):
+    for key in (FROM_TEXTURES, FROM_LETTERS, FROM_SHAPES):
         ledger.start(key)
     return ledger, Driver(ledger, store, listener), listener
 
@@ -461,15 +478,15 @@ def rung(driver: Driver, key: str, step: int, value: float, **metrics: float) ->
 
 def test_a_stopped_trial_is_recorded_once_with_its_steps_and_its_files(store: Store):
     ledger, driver, listener = driver_at_first_rung(store)
-    store.write_file(checkpoint_path(SCRATCH, 2), b"checkpoint")
-    store.write_file(samples_path(SCRATCH, 2), b"samples")
-    store.write_file(real_samples_path(PLAN.by_key[SCRATCH]), b"real")
-    rung(driver, SCRATCH, 2, 9.0)
+    store.write_file(checkpoint_path(FROM_TEXTURES, 2), b"checkpoint")
+    store.write_file(samples_path(FROM_TEXTURES, 2), b"samples")
+    store.write_file(real_samples_path(THREE.by_key[FROM_TEXTURES]), b"real")
+    rung(driver, FROM_TEXTURES, 2, 9.0)
     rung(driver, FROM_LETTERS, 2, 2.0)
     assert recorded(store) == {}
-    assert ledger.status[SCRATCH] == "paused"
+    assert ledger.status[FROM_TEXTURES] == "paused"
     rung(driver, FROM_SHAPES, 2, 1.0)
-    assert listener.heard == [(SCRATCH, 2), (FROM_LETTERS, 2), (FROM_SHAPES, 2), (SCRATCH, None)]
+    assert listener.heard == [(FROM_TEXTURES, 2), (FROM_LETTERS, 2), (FROM_SHAPES, 2), (FROM_TEXTURES, None)]
     # The trial that completes the rung goes on immediately, a waiting one once there are resources.
     assert (ledger.status[FROM_SHAPES], ledger.status[FROM_LETTERS]) == ("running", "paused")
     driver.settle()
@@ -477,9 +494,9 @@ def test_a_stopped_trial_is_recorded_once_with_its_steps_and_its_files(store: St
     ((row,),) = recorded(store).values()
     report = {"seconds": 1.0, "images_per_second": None, "peak_memory_mib": None}
     expected = outcome_row(
-        PLAN.by_key[SCRATCH], "stopped", ENVIRONMENT, report, steps=2,
-        checkpoint=checkpoint_path(SCRATCH, 2), samples=samples_path(SCRATCH, 2),
-        real_samples=real_samples_path(PLAN.by_key[SCRATCH]), error=None,
+        THREE.by_key[FROM_TEXTURES], "stopped", ENVIRONMENT, report, steps=2,
+        checkpoint=checkpoint_path(FROM_TEXTURES, 2), samples=samples_path(FROM_TEXTURES, 2),
+        real_samples=real_samples_path(THREE.by_key[FROM_TEXTURES]), error=None,
     )  # fmt: skip
     assert {name: row[name] for name in expected} == expected
     assert row["budget"] == 8
@@ -487,19 +504,19 @@ def test_a_stopped_trial_is_recorded_once_with_its_steps_and_its_files(store: St
 
 def test_the_trial_that_completes_the_rung_may_itself_be_stopped(store: Store):
     ledger, driver, listener = driver_at_first_rung(store)
-    for key, value in ((FROM_LETTERS, 2.0), (FROM_SHAPES, 1.0), (SCRATCH, 9.0)):
+    for key, value in ((FROM_LETTERS, 2.0), (FROM_SHAPES, 1.0), (FROM_TEXTURES, 9.0)):
         rung(driver, key, 2, value)
-    assert ledger.status[SCRATCH] == "stopped"
-    assert [row["status"] for row in recorded(store)[SCRATCH]] == ["stopped"]
-    assert listener.heard == [(FROM_LETTERS, 2), (FROM_SHAPES, 2), (SCRATCH, 2)]
+    assert ledger.status[FROM_TEXTURES] == "stopped"
+    assert [row["status"] for row in recorded(store)[FROM_TEXTURES]] == ["stopped"]
+    assert listener.heard == [(FROM_LETTERS, 2), (FROM_SHAPES, 2), (FROM_TEXTURES, 2)]
 
 
 def test_a_rung_that_is_reported_again_is_not_announced(store: Store):
     ledger, driver, listener = driver_at_first_rung(store)
     for _ in range(3):
-        rung(driver, SCRATCH, 2, 9.0)
-    assert listener.heard == [(SCRATCH, 2)]
-    assert ledger.status[SCRATCH] == "paused"
+        rung(driver, FROM_TEXTURES, 2, 9.0)
+    assert listener.heard == [(FROM_TEXTURES, 2)]
+    assert ledger.status[FROM_TEXTURES] == "paused"
 
 
 def test_a_failure_and_the_trials_that_it_blocks_are_recorded_once_with_the_reason(store: Store):
@@ -524,26 +541,26 @@ def test_a_failure_and_the_trials_that_it_blocks_are_recorded_once_with_the_reas
 
 
 def test_ends_that_the_store_already_determines_are_recorded_once_at_the_start(store: Store):
-    for key in (LETTERS, SHAPES):
-        finish(store, key, "done", error=None)
-    for key, value in ((SCRATCH, 9.0), (FROM_LETTERS, 2.0), (FROM_SHAPES, 1.0)):
+    for key in (TEXTURES, LETTERS, SHAPES):
+        finish(store, key, "done", THREE, error=None)
+    for key, value in ((FROM_TEXTURES, 9.0), (FROM_LETTERS, 2.0), (FROM_SHAPES, 1.0)):
         measure(store, key, 2, value)
     for _ in range(2):
         listener = Listener()
-        ledger = Ledger.open(PLAN, store)
+        ledger = Ledger.open(THREE, store)
         Driver(ledger, store, listener).settle()
-        assert ledger.status[SCRATCH] == "stopped"
-        assert [row["steps"] for row in recorded(store)[SCRATCH]] == [2]
+        assert ledger.status[FROM_TEXTURES] == "stopped"
+        assert [row["steps"] for row in recorded(store)[FROM_TEXTURES]] == [2]
     assert listener.heard == []
 
 
 def test_a_collapsed_trial_is_recorded_with_the_reason_also_after_a_restart(store: Store):
     ledger, driver, _ = driver_at_first_rung(store)
-    for key in (LETTERS, SHAPES):
-        finish(store, key, "done", error=None)
-    for key, steps, diversity in ((SCRATCH, (2,), 0.9), (FROM_LETTERS, (2, 4), 0.9), (FROM_SHAPES, (2,), 0.9)):
+    for key in (TEXTURES, LETTERS, SHAPES):
+        finish(store, key, "done", THREE, error=None)
+    for key, steps, diversity in ((FROM_TEXTURES, (2,), 0.9), (FROM_LETTERS, (2, 4), 0.9), (FROM_SHAPES, (2,), 0.9)):
         for step in steps:
-            value = {SCRATCH: 9.0, FROM_LETTERS: 2.0, FROM_SHAPES: 1.0}[key]
+            value = {FROM_TEXTURES: 9.0, FROM_LETTERS: 2.0, FROM_SHAPES: 1.0}[key]
             share = diversity if step == 2 else 0.01
             measure(store, key, step, value)
             measure(store, key, step, share, "diversity")
@@ -552,7 +569,7 @@ def test_a_collapsed_trial_is_recorded_with_the_reason_also_after_a_restart(stor
     assert ledger.status[FROM_LETTERS] == "stopped"  # at rung 4, though it need not wait for the other
     (row,) = recorded(store)[FROM_LETTERS]
     assert row["error"] == "collapsed: its samples are 0.01 times as diverse as the reference images, and were 0.9 times"
-    again = Ledger.open(PLAN, store)
+    again = Ledger.open(THREE, store)
     again.settle()
-    assert [again.status[key] for key in (SCRATCH, FROM_LETTERS)] == ["stopped", "stopped"]
+    assert [again.status[key] for key in (FROM_TEXTURES, FROM_LETTERS)] == ["stopped", "stopped"]
     assert again.reasons == ledger.reasons

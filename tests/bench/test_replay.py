@@ -1,11 +1,12 @@
 """Replaying stopping rules over a finished sweep: what they save and change, and which cells are left out."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.driver.replay import Replay, replay, summary
+from bench.driver.replay import Replay, average, replay, summary
 from bench.store import Store, open_store
 from bench.sweeps.spec import StoppingConfig
 from trainers.common.errors import UserError
@@ -19,10 +20,13 @@ def write(folder: Path, curves: dict[str, list[float]], statuses: dict[str, str]
     rows: list[dict[str, Any]] = []
     measured: list[dict[str, Any]] = []
     for name, values in curves.items():
-        strategy, _, source = name.partition(":")
+        method, _, seed = name.partition(" ")
+        strategy, _, source = method.partition(":")
         key, status = f"{cell}-{name}", (statuses or {}).get(name, "done")
         common = {"key": key, "kind": "adapt", "cell": cell, "strategy": strategy, "source": source or None, "status": status}
-        rows.append({**common, "target": "t", "size": 5, "conditional": False, "seed": 0, "steps": STEPS[len(values)]})
+        rows.append(
+            {**common, "target": "t", "size": 5, "conditional": False, "seed": int(seed or 0), "steps": STEPS[len(values)]}
+        )
         for step, value in zip((10, 20, 40), values, strict=False):
             measured.append({"trial": key, "step": step, "metric": "fid", "embedding": "e", "value": value})
     store.append("trials", "s", rows)
@@ -34,6 +38,12 @@ STEPS = (0, 10, 20, 40)
 CURVES = {"scratch": [9, 8, 7], "finetune:a": [3, 2, 1], "finetune:b": [4, 3, 6], "finetune:c": [8, 1, 0.5]}
 
 
+def seeded(folder: Path, curves: dict[str, list[list[float]]], statuses: dict[str, str] | None = None) -> Store:
+    """Write a cell as `write` does, with a trial for each seed of a method, named "strategy:source seed"."""
+    named = {f"{name} {seed}": row for name, rows in curves.items() for seed, row in enumerate(rows)}
+    return write(folder, named, statuses)
+
+
 def only(store: Store, rule: StoppingConfig = RULE) -> Replay:
     (found,), left_out = replay(store, None, rule)
     assert left_out == 0
@@ -41,10 +51,10 @@ def only(store: Store, rule: StoppingConfig = RULE) -> Replay:
 
 
 def test_steps_are_saved_and_a_late_winner_is_lost(tmp_path: Path):
-    """At 10 scratch and c stop, at 20 b does; c would have won."""
+    """At 10 c stops, the worst of three transfers, at 20 b; c would have won. Scratch runs to the budget."""
     found = only(write(tmp_path, CURVES))
-    assert (found.trials, found.stopped) == (4, 3)
-    assert found.saved == pytest.approx(1 - (10 + 10 + 20 + 40) / 160)
+    assert (found.trials, found.stopped) == (4, 2)
+    assert found.saved == pytest.approx(1 - (40 + 40 + 20 + 10) / 160)
     assert (found.winner, found.same_winner) == ("finetune from c", False)
     assert found.source_order == pytest.approx(-0.5)  # c, a, b against a, b, c
 
@@ -55,19 +65,45 @@ def test_a_rule_that_keeps_all_methods_changes_nothing(tmp_path: Path):
 
 
 def test_a_protected_strategy_goes_on(tmp_path: Path):
-    found = only(write(tmp_path, CURVES), StoppingConfig(keep=0.5, protect_strategies=True))
-    assert found.stopped == 2  # not scratch, the only one of its strategy, which takes no other's place
-    assert found.saved == pytest.approx(1 - (40 + 40 + 20 + 10) / 160)
+    store = write(tmp_path, {**CURVES, "finetune-d:a": [20, 20, 20], "finetune-d:b": [30, 30, 30]})
+    found = only(store, StoppingConfig(keep=0.5, protect_strategies=True))
+    assert found.stopped == 2  # of five transfers b from finetune-d, and b from finetune at 20; finetune-d from a is protected
+    assert found.saved == pytest.approx(1 - (40 * 4 + 20 + 10) / 240)
 
 
-def test_seeds_are_separate_trials_and_a_method_is_ranked_by_its_mean(tmp_path: Path):
-    store = write(tmp_path, {"scratch": [5, 5, 5], "finetune:a": [4, 4, 4]})
-    other = {"key": "again", "kind": "adapt", "cell": "c", "strategy": "finetune", "source": "a", "status": "done", "seed": 1}
-    store.append("trials", "s", [{**other, "target": "t", "size": 5, "conditional": False, "steps": 40}])
-    rows = [{"trial": "again", "step": step, "metric": "fid", "embedding": "e", "value": 7.0} for step in (10, 20, 40)]
-    store.append("measurements", "s", rows)
+def test_seeds_are_separate_trials_and_a_method_is_ranked_by_its_geometric_mean(tmp_path: Path):
+    store = seeded(tmp_path, {"scratch": [[5, 5, 5]], "finetune:a": [[2, 2, 2], [9, 9, 9]]})
     found = only(store, StoppingConfig(keep=1.0))
-    assert (found.trials, found.winner) == (3, "scratch"), "5 against a mean of 5.5"
+    assert (found.trials, found.winner) == (3, "finetune from a"), "5 against the root of 18; the arithmetic mean is 5.5"
+
+
+def test_a_winner_has_two_seeds_at_the_budget_or_all(tmp_path: Path):
+    """One method is kept and two are protected: two of the three seeds of one of them, the only seed of the other.
+
+    The third seed of d stops, without which its mean is the root of 3.
+    """
+    curves = {
+        "finetune:a": [[1, 1, 4]] * 3,
+        "finetune-d:a": [[2, 2, 1], [2, 2, 3], [2, 2, 1000]],
+        "finetune-g:a": [[3, 3, 5]],
+        "scratch": [[9, 9, 9]],
+    }
+    found = only(seeded(tmp_path, curves), StoppingConfig(keep=0.3))
+    assert found.stopped == 1
+    assert (found.winner, found.same_winner) == ("finetune from a", False)
+
+
+def test_a_method_of_which_one_seed_diverged_loses_to_all_without(tmp_path: Path):
+    curves = {"finetune:a": [[1, 1, 1], [1]], "scratch": [[9, 9, 9], [9, 9, 9]]}
+    store = seeded(tmp_path, curves, {"finetune:a 1": "diverged"})
+    assert only(store, StoppingConfig(keep=1.0)).winner == "scratch"
+
+
+def test_the_mean_of_seeds_is_geometric_for_a_metric_that_is_never_negative():
+    assert average([1.0, 4.0], "fid") == average([1.0, 4.0], "fid_ema") == pytest.approx(2.0)
+    assert average([-1.0, 4.0], "kid") == pytest.approx(1.5)
+    assert average([0.0, 4.0], "fid") == 0.0
+    assert average([1.0, math.nan], "fid") == average([1.0, math.inf], "kid") == math.inf
 
 
 def test_a_diverged_trial_keeps_its_last_step(tmp_path: Path):

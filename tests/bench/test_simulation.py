@@ -146,6 +146,13 @@ def test_each_saving_saves():
     assert rows[1, "ours"]["idle"] == pytest.approx(0)
 
 
+def test_no_trial_with_drawn_values_ceases_to_improve():
+    """So a plateau, which is judged by values and not by ranks, stops none of them."""
+    plan = grid(stopping={"keep": 1.0, "plateau": 1})
+    found = simulate(plan, takes(plan, 1.0, 1.0), Cluster(4), stopping_values(plan))
+    assert found.ends == {"done": len(plan.trials)}
+
+
 @pytest.mark.parametrize("interruptions", [0.0, 60.0])
 def test_which_trials_stop_depends_on_neither_gpus_nor_interruptions(interruptions: float):
     """They are those that the rules stop when applied to all curves together."""

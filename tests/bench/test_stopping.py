@@ -61,6 +61,68 @@ def test_every_strategys_best_is_protected():
     assert verdicts == {"s": GO, "f1": GO, "f2": Verdict(Action.STOP, 50), "g1": GO}
 
 
+@pytest.mark.parametrize("strategies", ["finetune", "freeze-d"])
+@pytest.mark.parametrize(("seeds", "watched"), [("c", "c"), ("bd", "bd"), ("abcd", "ab")])
+def test_a_protected_method_keeps_two_seeds_by_their_keys_or_all_if_it_has_fewer(strategies: str, seeds: str, watched: str):
+    """The method is the worse one of its strategy or the only one of another; its best seed is d."""
+    kept = [Curve(f"k{i}", "finetune", {50: float(i)}, method="kept") for i in range(3)]
+    worst = [Curve(key, "finetune-g", {50: 100.0 - ord(key) / 10}, method="watched") for key in seeds]
+    third = [Curve("x", strategies, {50: 200.0}, method="third")]
+    verdicts = judge([*kept, *worst, *third], RUNGS, StoppingConfig(keep=0.3))
+    assert {key for key in seeds if verdicts[key] == GO} == set(watched)
+    assert all(verdicts[f"k{i}"] == GO for i in range(3)), "all seeds of a method within the share"
+    assert verdicts["x"] == (GO if strategies == "freeze-d" else Verdict(Action.STOP, 50))
+
+
+def test_protected_seeds_stay_together_to_the_budget_and_take_no_place():
+    """Of four methods two are kept at 50, one of them at 100; the protected one counts at neither."""
+
+    def method(name: str, strategy: str, *values: float) -> list[Curve]:
+        return [Curve(f"{name}{i}", strategy, dict(zip(RUNGS, values, strict=False)), method=name) for i in range(3)]
+
+    curves = [*method("a", "f", 1, 2), *method("b", "f", 2, 1), *method("c", "f", 3, 3), *method("d", "g", 9, 9)]
+    verdicts = judge(curves, RUNGS, StoppingConfig(keep=0.5))
+    assert {key for key, verdict in verdicts.items() if verdict == GO} == {"b0", "b1", "b2", "d0", "d1"}
+    assert {verdicts[f"a{i}"].rung for i in range(3)} == {100}
+
+
+# -- scratch, the reference ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0.0, 2.5, 99.0, math.nan])
+@pytest.mark.parametrize("rule", [RULE, StoppingConfig(keep=0.5, plateau=1, protect_strategies=False)])
+def test_scratch_never_stops_by_comparison_and_takes_no_place(value: float, rule: StoppingConfig):
+    """At 50 two of the four transfers go on, at 100 one of the two; scratch stays where it is, best or worst, at every rung."""
+    transfers = cell(a=[1.0, 0.5], b=[2.0, 0.6], c=[3.0], d=[4.0])
+    scratch = [Curve(f"s{i}", "scratch", {50: value, 100: value}, method="scratch") for i in range(3)]
+    stopped = {"c": Verdict(Action.STOP, 50), "d": Verdict(Action.STOP, 50), "b": Verdict(Action.STOP, 100)}
+    assert judge([*transfers, *scratch], RUNGS, rule) == {"a": GO, **stopped, "s0": GO, "s1": GO, "s2": GO}
+
+
+def test_the_best_transfer_is_not_stopped_for_a_plateau_though_scratch_is_better():
+    curves = [*cell(a=[2.0, 2.0], b=[3.0, 3.0]), Curve("s", "scratch", {50: 1.0, 100: 1.0})]
+    verdicts = judge(curves, RUNGS, StoppingConfig(keep=1.0, plateau=1))
+    assert verdicts == {"a": GO, "b": Verdict(Action.STOP, 100, "plateau: no better fid for 1 rungs"), "s": GO}
+
+
+def test_scratch_neither_waits_nor_is_waited_for():
+    transfers = cell(a=[1.0], b=[2.0])
+    assert judge([*transfers, Curve("s", "scratch", {})], RUNGS, RULE) == {"a": GO, "b": Verdict(Action.STOP, 50), "s": GO}
+    early = judge([*cell(a=[1.0], b=[]), Curve("s", "scratch", {50: 3.0, 100: 3.0})], RUNGS, RULE)
+    assert early == {"a": Verdict(Action.WAIT, 50), "b": GO, "s": GO}
+
+
+def test_scratch_stops_by_its_own_curve_at_its_own_rung():
+    scratch = Curve("s", "scratch", {50: 3.0, 100: 3.0}, diversity={50: 0.9, 100: 0.05})
+    verdict = judge([*cell(a=[1.0], b=[]), scratch], RUNGS, RULE)["s"]
+    assert (verdict.action, verdict.rung, verdict.why[:9]) == (Action.STOP, 100, "collapsed")
+
+
+def test_scratch_without_transfers_is_compared_as_in_a_search_for_its_settings():
+    curves = [Curve(key, "scratch", {50: value}, method=key) for key, value in (("fast", 1.0), ("slow", 2.0))]
+    assert judge(curves, RUNGS, RULE) == {"fast": GO, "slow": Verdict(Action.STOP, 50)}
+
+
 def test_a_diverged_trial_takes_a_place_among_the_worst_and_is_not_waited_for():
     curves = [*cell(a=[1.0], b=[2.0]), Curve("c", "c", {}, diverged=True), Curve("d", "d", {}, diverged=True)]
     verdicts = judge(curves, RUNGS, RULE)
@@ -111,11 +173,14 @@ def test_without_a_rule_no_trial_stops():
 @st.composite
 def finished_cells(draw: st.DrawFn) -> list[Curve]:
     """Return cells whose trials have all values that full training would give, whether stopped or not."""
-    methods = st.sampled_from(("", "m", "n"))
+    methods, strategies = st.sampled_from(("", "m", "n")), st.sampled_from(("a", "b", "scratch"))
     n = draw(st.integers(1, 9))
-    value = st.floats(0, 100) | st.just(math.nan)
+    value, share = st.floats(0, 100) | st.just(math.nan), st.sampled_from((0.05, 0.9, 1.0))
     return [
-        Curve(f"t{i}", draw(st.sampled_from("abc")), {rung: draw(value) for rung in RUNGS}, method=draw(methods))
+        Curve(
+            f"t{i}", draw(strategies), {rung: draw(value) for rung in RUNGS},
+            diversity={rung: draw(share) for rung in RUNGS}, method=draw(methods),
+        )
         for i in range(n)
     ]  # fmt: skip
 
@@ -145,7 +210,7 @@ def test_the_outcome_does_not_depend_on_the_order_of_arrival(curves, random, kee
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
 @given(curves=finished_cells())
 def test_at_least_one_trial_of_a_cell_reaches_the_budget(curves, keep):
-    verdicts = judge(curves, RUNGS, StoppingConfig(keep=keep, protect_strategies=False))
+    verdicts = judge(curves, RUNGS, StoppingConfig(keep=keep, protect_strategies=False, collapse=0.0))
     assert GO in verdicts.values()
 
 
@@ -186,6 +251,17 @@ def test_a_trial_without_progress_stops_unless_it_is_the_best():
     verdicts = judge(cell(a=[1.0, 1.0], b=[2.0, 2.0], c=[3.0, 2.5], d=[3.0, math.nan]), RUNGS, rule)
     stopped = Verdict(Action.STOP, 100, "plateau: no better fid for 1 rungs")
     assert verdicts == {"a": GO, "b": stopped, "c": GO, "d": stopped}
+
+
+def test_the_seeds_of_a_method_without_progress_stop_together_by_their_mean():
+    """The mean of b falls from 3 to 2.5, though one of its seeds does not improve; that of c does not fall, though one does."""
+    values = {"a": [[1.0, 1.0]], "b": [[2.0, 3.0], [4.0, 2.0]], "c": [[5.0, 4.0], [5.0, 6.0]]}
+    curves = [
+        Curve(f"{method}{i}", "s", dict(zip(RUNGS, row, strict=False)), method=method)
+        for method, rows in values.items() for i, row in enumerate(rows)
+    ]  # fmt: skip
+    verdicts = judge(curves, RUNGS, StoppingConfig(keep=1.0, plateau=1))
+    assert {key for key, verdict in verdicts.items() if verdict.action is Action.STOP} == {"c0", "c1"}
 
 
 def test_a_plateau_has_the_configured_length():

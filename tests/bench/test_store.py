@@ -6,11 +6,17 @@ import os
 import signal
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from bench.store import SCHEMA_VERSION, Store, open_store
+from bench.store.schema import small
+from bench.upkeep.check import check
 from bench.upkeep.compact import compact
 from trainers.common.errors import UserError
 
@@ -31,6 +37,31 @@ def test_the_same_result_written_twice_reads_as_one_row_and_the_newest_wins(stor
     frame = store.read("measurements").sort_values("step")
     assert list(frame["value"]) == [2.0, 1.0]
     assert list(frame["sweep"]) == ["b", "a"]
+
+
+def test_large_columns_are_read_on_request_alone(store: Store):
+    values = np.linspace(1, 2, 50, dtype=np.float32)
+    store.append("measurements", "a", [{**measurement(), "replicates": values}, measurement(step=50)])
+    assert "replicates" not in store.read("measurements")
+    large = store.read("measurements", large=True)
+    np.testing.assert_array_equal(large["replicates"][0], values)
+    assert large["replicates"][1] is None
+
+
+def test_parts_without_a_large_column_are_whole(store: Store):
+    """As older versions wrote them. Compaction and merging keep the values of newer parts."""
+    old = pa.Table.from_pylist([{**measurement("old"), "recorded_at": datetime.now(UTC)}], schema=small("measurements"))
+    store.append_part("measurements", "a", old)
+    values = np.linspace(1, 2, 50, dtype=np.float32)
+    store.append("measurements", "a", [{**measurement("new"), "replicates": values}])
+    assert not [fault for fault in check(store) if fault.kind == "schema"]
+    before = store.read("measurements", large=True).sort_values("trial", ignore_index=True)
+    np.testing.assert_array_equal(before["replicates"][0], values)
+    assert before["replicates"][1] is None
+    assert len(pd.read_parquet(f"{store.root}/measurements", filesystem=store.filesystem)) == 2
+    compact(store)
+    after = store.read("measurements", large=True).sort_values("trial", ignore_index=True)
+    pd.testing.assert_frame_equal(after, before)
 
 
 def test_listing_a_folder_while_it_is_created_raises_no_error(tmp_path: Path):

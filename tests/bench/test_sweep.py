@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 
 from bench.store import open_store
 from bench.upkeep.check import check
-from bench.worker.distances import FIGURES
+from bench.worker.distances import FIGURES, FLOORS
 from tests.support import tiny
 from tests.support.command_line import call
 from trainers.config.metrics import distances
@@ -94,8 +94,11 @@ def test_distances_exist_for_real_images_and_for_every_generator(finished: Path)
     assert ((rows["low"] <= rows["value"]) & (rows["value"] <= rows["high"])).all()
     figures = store.read("domains")
     expected = {(domain, figure) for domain in ("digits", "numerals", "shapes") for figure in FIGURES}
+    expected |= {("digits", figure) for figure in FLOORS}
     assert set(zip(figures["domain"], figures["figure"], strict=True)) == expected
-    assert (figures["low"] < figures["value"]).all()
+    dimensions = figures["figure"] == "dimensions"
+    assert (figures["value"][dimensions] == 64).all()
+    assert (figures["low"] < figures["value"])[~dimensions].all()
     assert len(store.list_files("references")) == 3
 
 

@@ -10,6 +10,7 @@ import torch
 from tests.support.features import ill_conditioned, inception_like, normal
 from trainers.evaluation.metrics.estimate import Estimate
 from trainers.evaluation.metrics.fid import Statistics, fid, fid_estimate, fid_infinity, statistics
+from trainers.evaluation.metrics.reference_draws import replicates, weights
 
 
 @pytest.mark.parametrize(("means", "variances", "expected"), [
@@ -167,6 +168,57 @@ def test_two_standard_errors_cover_the_mean_of_repeated_draws(n: int, m: int, di
     values = np.array([each.value for each in drawn])
     inside = np.abs(values - values.mean()) < 2 * np.array([each.standard_error for each in drawn])
     assert 0.9 < inside.mean() < 0.99
+
+
+# -- its replicates -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "dimensions"), [(60, 10), (120, 130)])
+def test_replicates_are_the_derivatives_along_a_bootstraps_weights(n: int, dimensions: int):
+    x, y = normal(n, dimensions, 1), normal(400, dimensions, 2, shift=0.5)
+    found, of_y = fid_estimate(x, y), statistics(y)
+    assert found.replicates is not None
+    for replicate, weights_of in zip(found.replicates[:5], n * weights(n), strict=False):
+        ends = [fid(weighted(x, 1 + sign * 1e-4 * weights_of), of_y) for sign in (1, -1)]
+        assert float(replicate) - found.value == pytest.approx(np.subtract(*ends) / 2e-4, rel=1e-3, abs=1e-5 * found.value)
+
+
+def test_replicates_of_few_images_are_those_of_the_jackknife():
+    x, y = normal(30, 40, 1), normal(300, 40, 2, shift=0.5)
+    without = np.array([fid(statistics(np.delete(x, i, 0)), statistics(y)) for i in range(30)])
+    found = fid_estimate(x, y)
+    expected = found.value - 29 * weights(30) @ without
+    np.testing.assert_allclose(found.replicates, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "dimensions"), [(40, 64), (300, 64)])
+def test_the_replicates_of_two_generators_vary_together_as_over_draws_of_the_reference(n: int, dimensions: int):
+    random, variances = np.random.default_rng(0), np.logspace(0, -2.5, dimensions)
+    sides = [random.normal(shift, np.sqrt(scale * variances), (1000, dimensions)) for shift, scale in ((0.1, 0.6), (0.05, 0.9))]
+    of_sides, found, true = [statistics(side) for side in sides], [], []
+    for draw in range(200):
+        x = random.normal(0, np.sqrt(variances), (n, dimensions))
+        if draw < 20:
+            a, b = (fid_estimate(x, side).replicates for side in sides)
+            assert a is not None
+            assert b is not None
+            found.append(np.var(np.log(a) - np.log(b), ddof=1))
+        true.append(np.subtract(*(np.log(fid(statistics(x), side)) for side in of_sides)))
+    assert np.sqrt(np.mean(found)) == pytest.approx(np.std(true), rel=0.15)
+
+
+def test_the_weights_are_those_of_a_bootstrap_and_depend_on_the_number_of_images_alone():
+    first = weights(200).copy()
+    weights.cache_clear()
+    np.testing.assert_array_equal(weights(200), first)
+    assert first.shape == (50, 200)
+    np.testing.assert_allclose(first.sum(0), 0, atol=1e-12)
+    np.testing.assert_allclose(first.sum(1), 0, atol=1e-12)
+    some = np.random.default_rng(0).normal(size=200)
+    estimate = replicates(5.0, some)
+    assert estimate.mean() == pytest.approx(5, rel=1e-6)
+    expected = [np.var(replicates(0.0, np.random.default_rng(seed).permutation(some)), ddof=1) for seed in range(100)]
+    assert np.mean(expected) == pytest.approx(some.var(ddof=1) / 200, rel=0.05)
 
 
 # -- its extrapolation --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import torch
 from tests.support.features import ill_conditioned, inception_like, normal
 from trainers.evaluation.metrics.estimate import Estimate
 from trainers.evaluation.metrics.kid import kid
+from trainers.evaluation.metrics.reference_draws import weights
 
 
 def plain_kid(x: np.ndarray, y: np.ndarray) -> float:
@@ -60,6 +61,17 @@ def test_kids_standard_error_is_that_of_repeated_draws(shift: float):
     scatter = np.std([each.value for each in drawn])
     told = np.median([each.standard_error for each in drawn])
     assert scatter / 2 < told < scatter * 2
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 60), (1500, 300)])
+def test_replicates_are_the_derivatives_along_a_bootstraps_weights(n: int, m: int):
+    """Also over several tiles, of single precision."""
+    x, y = (inception_like(size, seed)[:, :64] for size, seed in ((n, 1), (m, 2)))
+    found, within = kid(x, y), kernel(x, x)
+    np.fill_diagonal(within, 0)
+    influences = 2 * within.sum(1) / (n - 1) - 2 * kernel(x, y).mean(1)
+    assert found.replicates is not None
+    np.testing.assert_allclose(found.replicates, found.value + weights(n) @ influences, rtol=1e-4, atol=1e-6)
 
 
 def test_kid_of_equal_distributions_is_nought_on_average_and_below_at_times():

@@ -44,8 +44,8 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert tiny.run_here(PLAN, store) == []
     ledger = Ledger.open(PLAN, store)
     common = (store.address, "small", "builtin", 8)
-    for name in distances.unembedded(PLAN, store):
-        distances.embed(*common, name)
+    for embedding in distances.unembedded(PLAN, store):
+        distances.embed(*common, *embedding)
     for task in distances.missing(PLAN, ledger, store):
         distances.measure(*common, 64, *task)
     return folder

@@ -1,6 +1,6 @@
 """Measures a trial: every metric of its generator against the target's whole reference split, never the training subset."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from trainers.domains import Images, get
 from trainers.evaluation.comparison import METRICS, Comparison
 from trainers.evaluation.embeddings.embedding import Embedding
 from trainers.evaluation.embeddings.loading import load_embedding
+from trainers.evaluation.metrics.estimate import Estimate
 from trainers.evaluation.metrics.fid import fid, statistics
 from trainers.evaluation.metrics.iw import iw_distance
 from trainers.evaluation.references import References
@@ -30,12 +31,21 @@ MEMORISABLE = 10_000
 
 @dataclass(frozen=True)
 class Measurement:
-    """The value of a metric, its standard error if it has one, and the number of generated images that it is computed from."""
+    """The value of a metric, its standard error if it has one, and the number of generated images that it is computed from.
+
+    `replicates` are its values on other draws of the reference images, float32 (B,), if it has them.
+    """
 
     metric: str
     value: float
     standard_error: float | None
     samples: int
+    replicates: np.ndarray | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, metric: str, estimate: Estimate, samples: int) -> "Measurement":
+        """Return the measurement of an estimate."""
+        return cls(metric, estimate.value, estimate.standard_error, samples, estimate.replicates)
 
 
 class Evaluator:
@@ -71,15 +81,13 @@ class Evaluator:
         for name, compute in METRICS.items():
             record = records[name]
             if (last or not record.last_rung_only) and (self.training is not None or not record.needs_training):
-                estimate = compute(comparison)
-                measurements.append(Measurement(name, estimate.value, estimate.standard_error, len(features)))
+                measurements.append(Measurement.of(name, compute(comparison), len(features)))
         if gan.classes:
             measurements += self._by_class(features, gan.classes)
         if gan.average is not None:
             averaged = Comparison(self.reference, self.embedding(self._sample(gan, gan.average)))
             for name in (name for name, record in records.items() if record.of_average):
-                estimate = METRICS[name](averaged)
-                measurements.append(Measurement(name + EMA, estimate.value, estimate.standard_error, len(features)))
+                measurements.append(Measurement.of(name + EMA, METRICS[name](averaged), len(features)))
         if gan.augment.target is not None:
             signal, probability = float(gan.augment.signal), float(gan.augment.probability)
             state = {"signal": signal, "target": gan.augment.target, "probability": probability}
@@ -114,7 +122,7 @@ class Evaluator:
         real = get(self.trial.domain.name).load("reference", self.trial.gan.resolution).images
         steps = self.trial.evaluation.iw_steps
         estimate = iw_distance(real, images, self.trial.gan, EVALUATION_SEED, steps, self.device)
-        return Measurement("iw", estimate.value, estimate.standard_error, len(images))
+        return Measurement.of("iw", estimate, len(images))
 
 
 def real_grid(name: str, resolution: int) -> bytes:

@@ -187,7 +187,7 @@ def _others(analysis: Analysis, cell: Any, best: Row) -> list[str]:
 def _saved(analysis: Analysis, best: Row) -> list[str]:
     """Return the factors in images and in steps that scratch needs to be as good as the named start."""
     lines = []
-    for row in records(_rows_of(analysis.multipliers, best, ["cell_label", "strategy", "source"])):
+    for row in records(_rows_of(analysis.multipliers, best, ["family", "size", "strategy", "source"])):
         images = f"{row['equivalent']:,.0f} images" + (" or more" if row["bound"] == "at least" else "")
         images += " or fewer" if row["bound"] == "at most" else ""
         lines.append(
@@ -203,8 +203,6 @@ def _saved(analysis: Analysis, best: Row) -> list[str]:
 
 
 def _rows_of(table: pd.DataFrame, best: Row, names: list[str]) -> pd.DataFrame:
-    if not set(names) <= set(table.columns):
-        return table.iloc[:0]
     return table[pd.DataFrame({name: table[name] == best[name] for name in names}).all(axis=1)]
 
 

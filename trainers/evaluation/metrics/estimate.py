@@ -1,6 +1,9 @@
 """The result of every metric."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -9,3 +12,5 @@ class Estimate:
 
     value: float
     standard_error: float
+    replicates: NDArray[np.float32] | None = field(default=None, compare=False)
+    """The value on other draws of the reference images, see `reference_draws`; None if the metric has none."""

@@ -17,6 +17,7 @@ from scipy.linalg.lapack import dpstrf
 
 from trainers.common.seeds import derive_seed
 from trainers.evaluation.metrics.estimate import Estimate
+from trainers.evaluation.metrics.reference_draws import replicates
 
 #: Features that are added to a covariance at a time: a float64 copy of all of them would take long to page in.
 AT_A_TIME = 1024
@@ -29,6 +30,9 @@ PARTS = 4
 
 #: Fewest features for `fid_infinity`: two in each part.
 FEWEST = 2 * PARTS
+
+#: Most reference features that are left out one by one for the replicates.
+FEW = 100
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,18 @@ def fid_estimate(x: np.ndarray, y: np.ndarray, of_x: Statistics | None = None) -
     The standard error is the infinitesimal jackknife's, from each sample's influence on the distance in closed form. It
     estimates the spread over repeated draws, not the bias: FID is too large by about a constant over N. If both sets come from
     one distribution, FID is mostly bias, and the standard error is only of that order. `of_x`: statistics of x, if known.
+
+    The replicates are over draws of x, the reference. If it has fewer features than dimensions, the infinitesimal jackknife is
+    too small; up to `FEW` features the replicates are from the plain one.
     """
     a, b = of_x or statistics(x), statistics(y)
     to_b, to_a = _transports(a, b)
-    variance = _influences(x, a, b, to_b).var(ddof=1) / len(x) + _influences(y, b, a, to_a).var(ddof=1) / len(y)
-    return Estimate(fid(a, b), float(np.sqrt(variance)))
+    of_reference = _influences(x, a, b, to_b)
+    variance = of_reference.var(ddof=1) / len(x) + _influences(y, b, a, to_a).var(ddof=1) / len(y)
+    value = fid(a, b)
+    if 2 < len(x) <= min(FEW, len(a.mean)):
+        of_reference = _jackknife(x, a, b)
+    return Estimate(value, float(np.sqrt(variance)), replicates(value, of_reference))
 
 
 def fid_infinity(reference: Statistics, features: np.ndarray, seed: int) -> Estimate:
@@ -154,4 +165,22 @@ def _influences(
     strain = np.square(centred).sum(1) - np.square(centred @ transport).sum(1)
     unbiased = statistics_of.samples / (statistics_of.samples - 1)  # as in the covariance
     influences: NDArray[np.float64] = 2 * centred @ (statistics_of.mean - other.mean) + unbiased * strain
+    return influences
+
+
+def _jackknife(features: np.ndarray, a: Statistics, b: Statistics) -> NDArray[np.float64]:
+    """Return the influence (N,) of each sample on the distance from that without it (Tukey 1958), up to a constant; N >= 3.
+
+    With centred features X, tr (A B)^(1/2) is the sum of the roots of the eigenvalues of X B X' / (N - 1), which is small.
+    """
+    n, centred = len(features), features - a.mean
+    gaps = a.mean - centred / (n - 1) - b.mean
+    norms = np.square(centred).sum(1)
+    traces = (norms.sum() - n / (n - 1) * norms) / (n - 2) + np.trace(b.covariance)
+    products = centred @ b.covariance @ centred.T
+    without = np.stack([np.delete(np.delete(products, i, 0), i, 1) for i in range(n)])
+    without -= without.mean(1, keepdims=True)
+    without -= without.mean(2, keepdims=True)
+    roots = np.sqrt(np.linalg.eigvalsh(without / (n - 2)).clip(0)).sum(1)
+    influences: NDArray[np.float64] = -(n - 1) * (np.square(gaps).sum(1) + traces - 2 * roots)
     return influences

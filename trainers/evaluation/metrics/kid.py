@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from trainers.common.seeds import derive_seed
 from trainers.evaluation.metrics.estimate import Estimate
 from trainers.evaluation.metrics.pairs import Of, Pairs, Tile, slices
+from trainers.evaluation.metrics.reference_draws import replicates
 
 #: Blocks of the jackknife that estimates the standard error; fewer if a set has less than two samples for each.
 BLOCKS = 10
@@ -23,7 +24,8 @@ def kid(x: np.ndarray, y: np.ndarray) -> Estimate:
     """Return the KID between features (N, D) and (M, D), N and M at least 4; near 0 or below for equal distributions.
 
     The value is over all pairs. The standard error is from the delete-a-block jackknife (Kunsch 1989) over ten blocks of both
-    sets (fewer for fewer than twenty samples), to which the features are assigned in a fixed pseudo-random order.
+    sets (fewer for fewer than twenty samples), to which the features are assigned in a fixed pseudo-random order. The
+    replicates are over draws of x, the reference.
     """
     pairs = Pairs(x, y)
     sums = KernelSums(pairs)
@@ -56,6 +58,7 @@ class KernelSums:
         sides = {name: _Side(pairs, name, self._members[name]) for name in sizes}
         self._heights = {name: side.heights for name, side in sides.items()}
         self._sums = {of: sides[of[0]].paired(sides[of[1]]) for of in self.of}
+        self._rows = {of: sides["x"].rows(sides[of[1]], pairs) for of in ("xx", "xy")}
 
     def add(self, tile: Tile) -> None:
         """Add a tile; values of single pairs have the type of its products, and sums are float64."""
@@ -73,6 +76,10 @@ class KernelSums:
             by_block += members[:, part] @ kernel[part]
         sums = by_block @ self._members[y][:, tile.columns].T
         self._sums[tile.of] += sums
+        if x == "x":
+            self._rows[tile.of][tile.rows] += kernel.sum(1)
+            if tile.of == "xx" and not tile.symmetric:
+                self._rows["xx"][tile.columns] += kernel.sum(0)
         if tile.of != "xy" and not tile.symmetric:
             self._sums[tile.of] += sums.T
 
@@ -80,7 +87,9 @@ class KernelSums:
         """Return the KID, after all tiles have been added."""
         jackknife = np.array([self._mmd(block) for block in range(self._blocks)])
         variance = (self._blocks - 1) / self._blocks * np.square(jackknife - jackknife.mean()).sum()
-        return Estimate(self._mmd(None), float(np.sqrt(variance)))
+        value, (n, m) = self._mmd(None), (self._members[name].shape[1] for name in "xy")
+        influences = 2 * (self._rows["xx"] / (n - 1) - self._rows["xy"] / m)
+        return Estimate(value, float(np.sqrt(variance)), replicates(value, influences))
 
     def _mmd(self, without: int | None) -> float:
         """Return the unbiased MMD^2 without the features of one block; None: of all features."""
@@ -95,6 +104,7 @@ class _Side:
 
     def __init__(self, pairs: Pairs, name: str, members: NDArray[np.float64]) -> None:
         norms, dimensions = pairs.norms[name], len(pairs.centre)
+        self._name = name
         self.heights = np.empty(len(norms))
         self._powers = np.zeros((4, len(members)))
         self._moments = np.zeros((3, len(members), dimensions))
@@ -105,7 +115,8 @@ class _Side:
             self._powers += weights.sum(2)
             self._moments += (weights[:3].reshape(-1, len(features)) @ features).reshape(self._moments.shape)
         self._moments /= np.sqrt(dimensions)
-        self._with_itself = members @ ((2 * self.heights) ** 3 + 3 * (2 * self.heights) ** 2 * norms / dimensions)
+        self._diagonal = (2 * self.heights) ** 3 + 3 * (2 * self.heights) ** 2 * norms / dimensions
+        self._with_itself = members @ self._diagonal
 
     def paired(self, other: "_Side") -> NDArray[np.float64]:
         """Return the sums (B, B) of h^3 + 3 h^2 q over the pairs with another set, or within this one without equal indices."""
@@ -115,3 +126,15 @@ class _Side:
         for i in range(3):
             sums += 3 * comb(2, i) * self._moments[i] @ other._moments[2 - i].T
         return sums - np.diag(self._with_itself) if other is self else sums
+
+    def rows(self, other: "_Side", pairs: Pairs) -> NDArray[np.float64]:
+        """Return the sum (N,) of the same terms over the pairs of each feature."""
+        powers, moments = other._powers.sum(1), other._moments.sum(1) / np.sqrt(len(pairs.centre))
+        sums = -self._diagonal if other is self else np.zeros(len(self.heights))
+        for i in range(4):
+            sums += comb(3, i) * self.heights**i * powers[3 - i]
+        for part in slices(len(sums)):
+            products = pairs.features(self._name, part) @ moments.T
+            for i in range(3):
+                sums[part] += 3 * comb(2, i) * self.heights[part] ** i * products[:, 2 - i]
+        return sums

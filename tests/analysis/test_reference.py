@@ -1,0 +1,40 @@
+"""What each target is measured against."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.frames import load
+from analysis.transfer.reference import references
+from tests.support.synthetic import EMBEDDING, build
+
+
+def test_the_reference_images_samples_and_floors_of_each_target(tmp_path: Path):
+    store = build(tmp_path / "store", targets=["digits", "letters"])
+    known = {"domain": "digits", "resolution": 16, "embedding": EMBEDDING}
+    figures = {"diversity": (9.0, 40), "dimensions": (256.0, 40), "fid_floor": (2.5, 160), "kid_floor": (-0.001, 160)}
+    store.append("domains", "quickstart", [
+        {**known, "figure": name, "value": value, "low": value - 1, "high": value + 1, "samples": count}
+        for name, (value, count) in figures.items()
+    ])  # fmt: skip
+    found = references(load(store), EMBEDDING).set_index("target")
+    digits, letters = found.loc["digits"], found.loc["letters"]
+    assert (digits["reference"], digits["samples"], digits["dimensions"]) == (40, 1000, 256)
+    assert (digits["fid_floor"], digits["fid_floor_low"], digits["fid_floor_high"]) == (2.5, 1.5, 3.5)
+    assert (digits["kid_floor"], digits["floor_samples"]) == (-0.001, 160)
+    assert digits["few"]
+    assert digits["narrow"]
+    assert letters["samples"] == 1000
+    assert np.isnan(letters[["reference", "dimensions", "fid_floor"]].astype(float)).all()
+    assert not letters["few"]
+    assert not letters["narrow"]
+
+
+@pytest.mark.parametrize(("count", "few"), [(499, True), (500, False)])
+def test_below_five_hundred_reference_images_there_are_few(tmp_path: Path, count: int, few: bool):
+    store = build(tmp_path / "store", sizes=[50])
+    row = {"domain": "digits", "resolution": 16, "embedding": EMBEDDING, "figure": "diversity", "value": 9.0, "samples": count}
+    store.append("domains", "quickstart", [row])
+    assert list(references(load(store), EMBEDDING)["few"]) == [few]
+    assert len(references(load(store), "another")) == 0
