@@ -46,14 +46,14 @@ def test_a_sweep_has_the_same_curves_under_every_rule_and_another_number_has_oth
     world = World(name="one", layout=STRATEGIES)
     sweep = world.drawn(3)
     for trial in sweep.plan.of_kind("adapt"):
-        assert np.array_equal(sweep.curve(trial), world.with_rule("none").drawn(3).curve(trial))
+        assert np.array_equal(sweep.curve(trial), world.run("none").drawn(3).curve(trial))
         assert not np.array_equal(sweep.curve(trial), world.drawn(4).curve(trial))
 
 
 def test_trials_stop_by_the_real_rule():
     world = World(name="one", layout=STRATEGIES, gains=(("finetune", (2.0, 2.0, 2.0)),))
     for rule, stopped in (("none", False), ("halving", True)):
-        sweep = world.with_rule(rule).drawn(0)
+        sweep = world.run(rule).drawn(0)
         ended = ends(sweep)
         assert any(status == "stopped" for status, _ in ended.values()) is stopped
         of_best = [ended[trial.key] for trial in sweep.plan.of_kind("adapt") if trial.strategy == "finetune"]

@@ -10,7 +10,9 @@ import numpy as np
 
 from bench.driver.ledger import Ledger, Status
 from bench.driver.stopping import Action, Verdict
-from bench.store import SCHEMAS, Store, open_store
+from bench.run.confirmation import confirmation
+from bench.store import Store, open_store
+from bench.sweeps.plan import Plan
 from bench.sweeps.rows import outcome_row, record
 from tests.benchmarks.truth.worlds import OTHER, RESOLUTION, RUNGS, Sweep
 from trainers.config.trial import TrialConfig
@@ -27,10 +29,12 @@ def stored(sweep: Sweep) -> Iterator[Store]:
     with TemporaryDirectory(prefix="transfergan-truth-", dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
         store, name = open_store(str(Path(folder) / "store"), create=True), sweep.plan.spec.name
         store.write_sweep(name, record(sweep.plan))
-        _write(store, name, sweep, ends(sweep))
+        _write(store, sweep, sweep.plan, ends(sweep))
         store.append("distances", name, _distances(sweep))
         store.append("domains", name, _figures(sweep))
         store.append("environments", name, [{"environment": ENVIRONMENT, "details": "{}"}])
+        if sweep.world.confirm:
+            _confirm(store, sweep)
         yield store
 
 
@@ -54,17 +58,27 @@ def _end(trial: TrialConfig, status: Status, verdict: Verdict) -> tuple[Status, 
     return ("diverged", RUNGS[0]) if status == "diverged" else ("done", trial.training.steps)
 
 
-def _write(store: Store, name: str, sweep: Sweep, ended: Mapping[str, tuple[Status, int]]) -> None:
-    """Write the outcomes and measurements of trials, one part of each table."""
+def _confirm(store: Store, sweep: Sweep) -> None:
+    """Write the confirmation of a sweep that has ended, planned by the real choice."""
+    ledger = Ledger.open(sweep.plan, store)
+    ledger.settle()
+    confirming = confirmation(sweep.plan, ledger, store, sweep.world.confirm)
+    store.write_sweep(confirming.plan.spec.name, confirming.record)
+    ended = {trial.key: ("done", trial.training.steps) for trial in confirming.plan.trials}
+    _write(store, sweep, confirming.plan, ended)
+
+
+def _write(store: Store, sweep: Sweep, plan: Plan, ended: Mapping[str, tuple[str, int]]) -> None:
+    """Write the outcomes and measurements of the trials of a plan, one part of each table."""
     trials, measurements = [], []
-    replicated, drawn = "replicates" in SCHEMAS["measurements"].names, {}
-    for trial in sweep.plan.trials:
+    drawn: dict[tuple[Any, ...], np.ndarray] = {}
+    for trial in plan.trials:
         status, steps = ended[trial.key]
         trials.append(outcome_row(trial, status, ENVIRONMENT, steps=steps))
         if trial.kind == "pretrain":
             continue
         method = (trial.domain.name, trial.size, trial.strategy, trial.source and trial.source.name)
-        if replicated and method not in drawn:
+        if method not in drawn:
             drawn[method] = np.exp2(sweep.replicates(*method))
         for step, log in zip(RUNGS, sweep.curve(trial), strict=True):
             if step > steps:
@@ -73,9 +87,9 @@ def _write(store: Store, name: str, sweep: Sweep, ended: Mapping[str, tuple[Stat
                 "trial": trial.key, "step": step, "metric": "fid", "embedding": EMBEDDING, "value": float(2**log),
                 "samples": 1000, "images_seen": 64 * step, "seconds": 0.1 * step,
             }  # fmt: skip
-            measurements.append({**row, "replicates": (row["value"] * drawn[method]).tolist()} if replicated else row)
-    store.append("trials", name, trials)
-    store.append("measurements", name, measurements)
+            measurements.append({**row, "replicates": (row["value"] * drawn[method]).tolist()})
+    store.append("trials", plan.spec.name, trials)
+    store.append("measurements", plan.spec.name, measurements)
 
 
 def _distances(sweep: Sweep) -> list[dict[str, Any]]:

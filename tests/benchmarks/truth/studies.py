@@ -1,5 +1,6 @@
 """The simulated sweeps of the benchmark, and what is measured on each."""
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from tests.benchmarks.truth import worlds
 from tests.benchmarks.truth.advice import Advice, advised
 from tests.benchmarks.truth.claims_check import Tally, check
 from tests.benchmarks.truth.stores import stored
-from tests.benchmarks.truth.worlds import GRID, KNOBS, MANY, SIZES, STRATEGIES, World
+from tests.benchmarks.truth.worlds import FOUR, GRID, KNOBS, MANY, ONE, SIZES, STRATEGIES, World
 
 #: log2 of x1.31, x1.18 and x1.39 at the budget.
 _GAINS = {"finetune": 0.390, "finetune-g": 0.239, "finetune-d": 0.475}
@@ -29,9 +30,13 @@ _NULL = {
     "heavy tails": {"freedom": 3.0},
     "other reasons": {"sources": 0.25},
     "few references": {"references": 0.1},
+    "confirmed": {"confirm": 3},
 }
 #: Seeds, stopping rules and layouts of the null worlds, in turn.
 _COMBINATIONS = tuple(product((3, 2, 5, 1), ("halving", "none"), (GRID, KNOBS, SIZES)))
+
+#: Rules, and fresh seeds that confirm.
+_COURSES = (("halving", 0), ("none", 0), ("halving", 3))
 
 #: Worlds with known effects.
 PLANTED = (
@@ -43,11 +48,18 @@ PLANTED = (
 SLOW = World(name="slow starters, again", layout=STRATEGIES, gains=_SLOW, sources=0.15)
 DIVERGING = World(name="diverging", layout=STRATEGIES, gains=_STEADY, diverging=("finetune-g",))
 REALISTIC = World(name="realistic", layout=MANY, gains=_STEADY, slope=0.15, sources=0.15, pairs=0.1, seeds=2)
+#: One method has an effect, among one or four that are compared with scratch.
+_EFFECT = (("finetune", (math.log2(1.3),) * 3),)
+POWER = (
+    World(name="one comparison", layout=ONE, gains=_EFFECT, rule="none"),
+    World(name="noisy scratch", layout=ONE, gains=_EFFECT, rule="none", scratch_noise=2.0, seeds=5),
+    World(name="four comparisons", layout=FOUR, gains=_EFFECT, rule="none", seeds=5),
+)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One sweep of a world, for one study: null, planted, order, diverging or advice."""
+    """One sweep of a world, for one study: null, planted, order, diverging, advice or power."""
 
     study: str
     world: World
@@ -80,13 +92,16 @@ def cases(sweeps: int) -> Iterator[Case]:
         for number in range(sweeps):
             seeds, rule, layout = _COMBINATIONS[number % len(_COMBINATIONS)]
             yield Case("null", World(name=name, layout=layout, seeds=seeds, rule=rule, **settings), number)
-    for number, world in product(range(-(-sweeps // 2)), PLANTED):
-        yield Case("planted", world.with_rule(("halving", "none")[number % 2]), number)
-    for number, rule in product(range(-(-sweeps // 2)), ("halving", "none")):
-        yield Case("order", SLOW.with_rule(rule), number)
-    for number in range(-(-sweeps // 3)):
+    half, third = -(-sweeps // 2), -(-sweeps // 3)
+    for number, world in product(range(half), PLANTED):
+        yield Case("planted", world.run(*_COURSES[number % len(_COURSES)]), number)
+    for number, rule in product(range(half), ("halving", "none")):
+        yield Case("order", SLOW.run(rule), number)
+    for number in range(third):
         yield Case("diverging", DIVERGING, number)
-        yield Case("advice", REALISTIC.with_rule(("halving", "none")[number % 2]), number)
+        yield Case("advice", REALISTIC.run(("halving", "none")[number % 2]), number)
+    for world, number in product(POWER, range(sweeps)):
+        yield Case("power", world, number)
 
 
 def measure(chosen: Sequence[Case]) -> Iterator[Result]:

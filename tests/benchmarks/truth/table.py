@@ -4,14 +4,17 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from analysis.claims import KINDS
+from analysis.transfer.power import power
 from tests.benchmarks.truth.claims_check import Tally
 from tests.benchmarks.truth.studies import Result
+from tests.benchmarks.truth.worlds import NOISE
 
 #: A family of claims may be false in this share of sweeps.
 LEVEL = 0.05
@@ -42,7 +45,7 @@ class Row:
         scale, unit = (100, "%") if self.percent else (1, "")
         figure, low, high = (f"{scale * value:.{1 if self.percent else 3}f}" for value in (self.figure, self.low, self.high))
         numbers = f"{figure + unit:>8}  {low:>6} to {high:>6}  of {self.number:<5}"
-        return f"{self.name:62} {numbers} {self.goal:32} {'holds' if self.holds else 'MISSED'}"
+        return f"{self.name:80} {numbers} {self.goal:32} {'holds' if self.holds else 'MISSED'}"
 
     def as_data(self) -> dict[str, Any]:
         """Return the row as plain data."""
@@ -60,6 +63,7 @@ def rows(results: Sequence[Result]) -> Iterator[Row]:
     yield from coverage(by_study["planted"])
     yield from _order(by_study["order"])
     yield from _advice(by_study["advice"])
+    yield from _power(by_study["power"])
 
 
 def _silent(results: Sequence[Result]) -> Iterator[Row]:
@@ -102,18 +106,18 @@ def _at_most(name: str, false: Sequence[bool]) -> Row:
 
 
 def coverage(results: Sequence[Result]) -> Iterator[Row]:
-    """Yield the share of intervals that contain the truth, by kind and stopping rule."""
+    """Yield the share of intervals that contain the truth, by kind and course of the sweep."""
     tallies: dict[tuple[str, str], list[Tally]] = defaultdict(list)
     for result in results:
         for tally in result.tallies:
             if tally.intervals:
-                tallies[tally.kind, result.case.world.rule].append(tally)
-    for (kind, rule), of_kind in sorted(tallies.items()):
+                tallies[tally.kind, result.case.world.course].append(tally)
+    for (kind, course), of_kind in sorted(tallies.items()):
         conservative = any(tally.simultaneous for tally in of_kind)
         share, low, high = clustered([t.covered for t in of_kind], [t.intervals for t in of_kind])
         goal = f"{COVERAGE[0]:.0%} {'or more' if conservative else f'to {COVERAGE[1]:.0%}'}"
         holds = high >= COVERAGE[0] and (conservative or low <= COVERAGE[1])
-        name = f"effects, {'default' if rule == 'halving' else 'no'} stopping: {kind!r} intervals cover"
+        name = f"effects, {course}: {kind!r} intervals cover"
         yield Row(name, share, low, high, sum(t.intervals for t in of_kind), goal, holds)
 
 
@@ -165,6 +169,19 @@ def _advice(results: Sequence[Result]) -> Iterator[Row]:
         share, low, high = clustered([int(c) for c in printed], [1] * len(printed))
         goal, holds = f"{COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}", high >= COVERAGE[0] and low <= COVERAGE[1]
         yield Row("recommend: its first interval covers", share, low, high, len(printed), goal, holds)
+
+
+def _power(results: Sequence[Result]) -> Iterator[Row]:
+    """Yield the promised power minus the simulated, for one method with an effect."""
+    for world, of_world in groupby(results, key=lambda result: result.case.world):
+        told = [tally.apart > tally.false for result in of_world for tally in result.tallies if tally.kind == "scratch"]
+        comparisons, ratio = len(world.layout.strategies), 2 ** dict(world.gains)["finetune"][-1]
+        promised = power(ratio, NOISE, NOISE * world.scratch_noise, world.seeds, comparisons)
+        interval = stats.binomtest(sum(told), len(told)).proportion_ci(0.95)
+        low, high = promised - interval.high, promised - interval.low
+        name = f"plan --detect {ratio:.3g}, {world.seeds} seeds, {world.name}: {promised:.0%} promised, more than simulated by"
+        goal, holds = f"within {LOSS:.0%}", low <= LOSS and high >= -LOSS
+        yield Row(name, promised - sum(told) / len(told), low, high, len(told), goal, holds)
 
 
 def _mean(values: np.ndarray) -> tuple[float, float, float]:

@@ -106,6 +106,8 @@ GRID = Layout(_SOURCES, _TARGETS[:3], (100,), ("finetune", "finetune-d"))
 KNOBS = Layout(_KNOBS, _TARGETS[:1], (100,), ("finetune", "finetune-g", "finetune-d"))
 STRATEGIES = Layout(_SOURCES[:2], _TARGETS[:3], (100,), ("finetune", "finetune-g", "finetune-d"))
 SIZES = Layout(_SOURCES[:2], _TARGETS[:2], (50, 200, 800), ("finetune", "finetune-d"))
+ONE = Layout(_SOURCES[:1], _TARGETS[:1], (100,), ("finetune",))
+FOUR = Layout(_SOURCES[:1], _TARGETS[:1], (100,), ("finetune", "finetune-g", "finetune-d", "freeze-d"))
 MANY = Layout(_SOURCES, _TARGETS[:6], (100,), ("finetune", "finetune-d"))
 
 
@@ -117,6 +119,8 @@ class World:
     layout: Layout
     seeds: int = 3
     rule: str = "halving"
+    confirm: int = 0
+    """Fresh seeds on which the best of each cell are confirmed; 0 for no confirmation."""
     gains: tuple[tuple[str, tuple[float, ...]], ...] = ()
     """Gain at each rung by strategy; 0 for others."""
     slope: float = 0.0
@@ -142,9 +146,14 @@ class World:
         """Return a sweep of this world."""
         return Sweep(self, number)
 
-    def with_rule(self, rule: str) -> "World":
+    def run(self, rule: str, confirm: int = 0) -> "World":
         """Return the same world under another stopping rule; its sweeps have the same curves."""
-        return replace(self, rule=rule)
+        return replace(self, rule=rule, confirm=confirm)
+
+    @property
+    def course(self) -> str:
+        """How its sweeps run, in words."""
+        return "confirmed" if self.confirm else "default stopping" if self.rule == "halving" else "no stopping"
 
 
 @dataclass(frozen=True)
