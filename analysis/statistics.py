@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.claims import COLUMNS
 from analysis.frames import Frames
 from analysis.prediction import knobs, mixed_model, predictors, recommender
-from analysis.transfer import best, classes, quality, savings, significance, sources, strategies
+from analysis.transfer import best, classes, quality, reference, savings, significance, sources, strategies
 from analysis.transfer import transferability as tf
 from analysis.transfer.cells import Cell, cells
 
@@ -35,6 +35,8 @@ class Analysis:
     quality: pd.DataFrame
     multipliers: pd.DataFrame
     speed_ups: pd.DataFrame
+    references: pd.DataFrame
+    """`reference.references`: what each target is measured against."""
     significance: pd.DataFrame
     best: pd.DataFrame
     """`best.named`, from fresh seeds for the cells that have a confirmation."""
@@ -81,6 +83,7 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         quality=quality.metrics_of_best(curves, ranked),
         multipliers=savings.data_multiplier(curves),
         speed_ups=savings.speed_up(curves),
+        references=reference.references(frames, embedding),
         significance=tests,
         best=named,
         order=order,
