@@ -108,6 +108,7 @@ STRATEGIES = Layout(_SOURCES[:2], _TARGETS[:3], (100,), ("finetune", "finetune-g
 SIZES = Layout(_SOURCES[:2], _TARGETS[:2], (50, 200, 800), ("finetune", "finetune-d"))
 ONE = Layout(_SOURCES[:1], _TARGETS[:1], (100,), ("finetune",))
 FOUR = Layout(_SOURCES[:1], _TARGETS[:1], (100,), ("finetune", "finetune-g", "finetune-d", "freeze-d"))
+PAIRS = Layout(_SOURCES, _TARGETS[:6], (100,), ("finetune",))
 MANY = Layout(_SOURCES, _TARGETS[:6], (100,), ("finetune", "finetune-d"))
 
 
