@@ -77,7 +77,8 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
     claims = [
         significance.claims(tests), best.claims(named), strategies.claims(order, "order"),
         strategies.claims(by_source, "strategy"), sources.claims(over_targets), predictors.claims(by_kind),
-        mixed_model.claims(drivers), knobs.claims(of_knobs), savings.claims(multipliers, "multiplier"), savings.claims(speed_ups, "speed_up"),
+        mixed_model.claims(drivers), knobs.claims(of_knobs),
+        savings.claims(multipliers, "multiplier"), savings.claims(speed_ups, "speed_up"),
     ]  # fmt: skip
     return Analysis(
         embedding=embedding,
