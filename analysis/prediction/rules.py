@@ -1,6 +1,7 @@
 """What following a rule would have gained on the store's own targets, each predicted from the others."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,8 @@ def evaluate(points: pd.DataFrame) -> pd.DataFrame:
     table = choices(points)
     if len(table) < FEWEST_TARGETS:
         return pd.DataFrame(columns=_COLUMNS)
-    rows, differences = [], []
+    rows: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
     for name in [name for name in CHOOSERS if name in table and table[name].notna().all()]:
         mean, margin = mean_and_margin(table[name])
         row = {"chooser": name, "about": CHOOSERS[name], "gain": mean, "low": mean - margin, "high": mean + margin}
@@ -66,7 +68,7 @@ def choices(points: pd.DataFrame) -> pd.DataFrame:
         others = points[points["target"] != target]
         tried = tried[tried["strategy"].isin(others["strategy"])].set_index(["strategy", "source"])
         if len(tried) > 1:
-            gains[target] = _chosen(tried, others.groupby("strategy")["gain"].mean(), tables, str(target))
+            gains[str(target)] = _chosen(tried, others.groupby("strategy")["gain"].mean(), tables, str(target))
     return pd.DataFrame(gains).T
 
 

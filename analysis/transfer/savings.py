@@ -64,7 +64,7 @@ def data_multiplier(curves: pd.DataFrame, *, tested: bool = True) -> pd.DataFram
         One row per cell, strategy and source, in families where scratch was measured at two or more sizes: `step`; `value`, the
         transfer's geometric mean over `seeds`; `multiplier` with `bound` (``at least`` beyond scratch's largest size, ``at
         most`` below its smallest, else empty), interval `low` to `high` (0 and inf if open; NaN if unknown) that holds for the
-        `methods` of the cell together, `p` (corrected) and `outcome`; `why` there is none, or ""; `equivalent`, multiplier
+        `methods` of the cell together (the stopped ones counted), `p` (corrected) and `outcome`; `why` there is none, or ""; `equivalent`, multiplier
         times size; `largest`, whether scratch has no larger size; `sizes`, the number of sizes at which scratch was measured,
         out of `planned` sizes of the family.
     """
@@ -102,7 +102,7 @@ def _multipliers(family: Sequence[Cell], step: int, tested: bool) -> list[dict[s
         for method in _compared(cell):
             names = {**cell.names, **method.names}
             row = {name: names[name] for name in [*_NAMES, *_METHOD]} | {"step": step, "sizes": len(logs)}
-            row |= {"largest": names["size"] >= max(logs), "methods": len(_compared(cell)), **_unknown(method, missing)}
+            row |= {"largest": names["size"] >= max(logs), "methods": len(cell.transfers), **_unknown(method, missing)}
             if not row["why"] and cell.scratch is not None:
                 size, error = np.log2(names["size"]), np.sqrt(reference_variance(cell.scratch, method))
                 levels = method.mean + np.append(0, drawn[:, 0] / np.sqrt(row["seeds"]) + error * drawn[:, 1])
@@ -148,7 +148,7 @@ def speed_up(curves: pd.DataFrame) -> pd.DataFrame:
         whole = [method for method in cell.transfers if method.is_whole]
         for method in _compared(cell):
             names = {**cell.names, **method.names}
-            row = {name: names[name] for name in [*_NAMES, *_METHOD]} | {"methods": len(_compared(cell)), **_unknown(method)}
+            row = {name: names[name] for name in [*_NAMES, *_METHOD]} | {"methods": len(cell.transfers), **_unknown(method)}
             row |= {"scratch_step": best, "value": float(2 ** scratch[best].mean())}
             if not row["why"]:
                 of_step = {step: seeds.logs for step, seeds in method.by_step.items()}

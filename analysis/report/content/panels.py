@@ -114,7 +114,8 @@ def _saved(analysis: Analysis, methods: pd.DataFrame) -> pd.DataFrame:
     """Return the data multipliers of methods (rows of the ranking) that were measured at the step of their values."""
     on = ["family", "size", "strategy", "source", "step"]
     columns = [*on, "equivalent", "multiplier", "bound", "low", "high"]
-    rows = methods[[*on, "source_label", "value"]].merge(analysis.multipliers[columns], on=on)
+    given = analysis.multipliers[analysis.multipliers["why"] == ""]
+    rows = methods[[*on, "source_label", "value"]].merge(given[columns], on=on)
     rows = rows[rows["equivalent"] != rows["size"]].reset_index(drop=True)  # a line of no length
     words = [
         f"{row['strategy']}, {row['size']:,} images: as good as scratch with {row['equivalent']:,.0f}, {saved(row)}"
