@@ -39,7 +39,7 @@ def test_without_noise_a_claims_value_is_the_truth(world: World, monkeypatch: py
             kinds.add(claim["kind"])
         if claim["kind"] == "multiplier":  # at the largest size only a bound is known
             assert claim["low"] - 1e-4 <= expected <= claim["high"] + 1e-4
-    assert {"scratch", "best", "order", "strategy"} <= kinds
+    assert {"scratch", "best", "order", "strategy", "speed_up"} <= kinds
 
 
 def test_a_sweep_has_the_same_curves_under_every_rule_and_another_number_has_others():

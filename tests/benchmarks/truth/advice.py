@@ -7,7 +7,8 @@ import numpy as np
 
 from analysis.frames import Frames, records
 from analysis.prediction.evidence import at_size, evidence
-from analysis.prediction.recommender import CHOOSERS, observed, ranked
+from analysis.prediction.recommender import observed, ranked
+from analysis.prediction.rules import CHOOSERS
 from tests.benchmarks.truth.worlds import Sweep
 
 
