@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.claims import COLUMNS
 from analysis.frames import Frames
 from analysis.prediction import knobs, mixed_model, predictors, recommender, rules
-from analysis.transfer import best, classes, quality, savings, significance, sources, strategies
+from analysis.transfer import best, classes, quality, reference, savings, significance, sources, strategies
 from analysis.transfer import transferability as tf
 from analysis.transfer.cells import Cell, cells
 
@@ -35,6 +35,8 @@ class Analysis:
     quality: pd.DataFrame
     multipliers: pd.DataFrame
     speed_ups: pd.DataFrame
+    references: pd.DataFrame
+    """`reference.references`: what each target is measured against."""
     significance: pd.DataFrame
     best: pd.DataFrame
     """`best.named`, from fresh seeds for the cells that have a confirmation."""
@@ -67,6 +69,17 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
     order = strategies.best_against_others(table)
     distances = {(row["cell"], row["source"]): row["distance"] for row in real.to_dict("records")}
     by_source = strategies.strategy_ranking(table, distances)
+    multipliers, speed_ups = savings.data_multiplier(curves), savings.speed_up(curves)
+    by_kind = predictors.compare_predictors(gains, frames.distances)
+    over_targets = sources.over_targets(gains)
+    drivers = mixed_model.covariate_effects(gains, frames.domain_statistics, frames.trials)
+    of_knobs = knobs.knob_effects(gains)
+    claims = [
+        significance.claims(tests), best.claims(named), strategies.claims(order, "order"),
+        strategies.claims(by_source, "strategy"), sources.claims(over_targets), predictors.claims(by_kind),
+        mixed_model.claims(drivers), knobs.claims(of_knobs),
+        savings.claims(multipliers, "multiplier"), savings.claims(speed_ups, "speed_up"),
+    ]  # fmt: skip
     return Analysis(
         embedding=embedding,
         curves=curves,
@@ -77,27 +90,20 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         nearest=tf.nearest_source(real),
         correlations=correlations,
         by_class=classes.class_fid(curves, ranked),
-        predictors=predictors.compare_predictors(gains, frames.distances),
+        predictors=by_kind,
         quality=quality.metrics_of_best(curves, ranked),
-        multipliers=savings.data_multiplier(curves),
-        speed_ups=savings.speed_up(curves),
+        multipliers=multipliers,
+        speed_ups=speed_ups,
+        references=reference.references(frames, embedding),
         significance=tests,
         best=named,
         order=order,
         strategies=by_source,
-        sources=sources.over_targets(gains),
+        sources=over_targets,
         advice=rules.evaluate(recommender.observed(gains, frames.trials)),
-        drivers=mixed_model.covariate_effects(gains, frames.domain_statistics, frames.trials),
-        knobs=knobs.knob_effects(gains),
-        claims=pd.concat(
-            [
-                significance.claims(tests),
-                best.claims(named),
-                strategies.claims(order, "order"),
-                strategies.claims(by_source, "strategy"),
-            ],
-            ignore_index=True,
-        )[COLUMNS],
+        drivers=drivers,
+        knobs=of_knobs,
+        claims=pd.concat([table for table in claims if len(table)] or claims[:1], ignore_index=True)[COLUMNS],
     )
 
 

@@ -6,6 +6,7 @@ Python environment (support/s3-server.txt), since its packages conflict with tho
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -51,8 +52,13 @@ def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def pytest_configure() -> None:
-    """Install the check that quick tests start no process."""
+    """Install the check that quick tests start no process, and let child processes be interrupted.
+
+    A shell starts background jobs with SIGINT ignored, e.g. `nohup make test &`, and child processes inherit that.
+    """
     sys.addaudithook(_refuse_processes)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -78,7 +84,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         uses = {*getattr(item, "fixturenames", ()), *({"s3_port"} if parameters.get("store") == "s3" else ())}
         if uses & SLOW_FIXTURES:
             item.add_marker("slow")
-    longest = ("sweep", "cluster", "sweep_ends", "hosts", "faults", "benchmark", "jobs", "tuning", "deploy", "strategies")
+    longest = (
+        "sweep", "sweep_ends", "faults", "cluster", "hosts", "benchmark", "jobs", "launch", "tuning", "on_ray", "in_process",
+        "book", "trial", "strategies", "layers", "plugins", "embeddings",
+    )  # fmt: skip
     order = {f"test_{name}.py": number for number, name in enumerate(longest)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 

@@ -5,12 +5,16 @@ computed from, so its interval holds for all transfers of the cell together (`si
 the choice (`transfergan confirm`), the headline is made from those alone.
 """
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
 
 from analysis.claims import COLUMNS
-from analysis.transfer.cells import Cell
+from analysis.frames import records
+from analysis.transfer.cells import Cell, Method, reference_variance
+from analysis.transfer.intervals import pairs
+from analysis.transfer.power import smallest_effect
 
 #: What the gain of the named method is computed from.
 FRESH, CHOSEN = "fresh seeds", "the seeds it was chosen by"
@@ -30,7 +34,7 @@ _COLUMNS = [
     "seeds",
     "lost",
 ]
-_COLUMNS += ["scratch_seeds", "value", "scratch", "p_holm", "outcome", "basis", "provisional"]
+_COLUMNS += ["scratch_seeds", "value", "scratch", "p_holm", "outcome", "smallest", "basis", "provisional"]
 
 
 def named(cells: Sequence[Cell], tests: pd.DataFrame, basis: str = CHOSEN) -> pd.DataFrame:
@@ -43,9 +47,10 @@ def named(cells: Sequence[Cell], tests: pd.DataFrame, basis: str = CHOSEN) -> pd
 
     Returns:
         One row per cell: the method; the columns of `t_tests`; `value` and `scratch`, the geometric means of both at `step`;
-        `scratch_seeds`; `basis`; `provisional`, whether `step` is before the budget.
+        `scratch_seeds`; `smallest`, the smallest ratio that these seeds tell from 1 with a power of 80 % (NaN if the noise is
+        unknown); `basis`; `provisional`, whether `step` is before the budget.
     """
-    by_method = {(row["cell"], row["strategy"], row["source"]): row for row in tests.to_dict("records")}
+    by_method = {(row["cell"], row["strategy"], row["source"]): row for row in records(tests)}
     rows = []
     for cell in cells:
         best = next((method for method in cell.transfers if method.final), None)
@@ -54,13 +59,22 @@ def named(cells: Sequence[Cell], tests: pd.DataFrame, basis: str = CHOSEN) -> pd
         row = by_method[cell.names["cell"], best.names["strategy"], best.names["source"]]
         row = {**cell.names, **row, "value": 2 ** float(best.logs.mean()), "scratch": 2 ** float(cell.scratch.logs.mean())}
         row |= {"scratch_seeds": len(cell.scratch.logs), "basis": basis, "provisional": best.step < cell.names["budget"]}
+        row["smallest"] = _smallest(cell, cell.scratch, best, len(tests))
         rows.append(row)
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
+def _smallest(cell: Cell, scratch: Method, method: Method, comparisons: int) -> float:
+    (of_scratch, freedom), (of_transfers, more) = cell.variance(scratch), cell.variance(method)
+    if not freedom or not more:
+        return math.nan
+    seeds = min(len(scratch.logs), len(method.logs))
+    # The error of the reference does not fall with more seeds; here it is spread over those that there are.
+    with_reference = of_scratch + seeds * reference_variance(scratch, method)
+    return smallest_effect(math.sqrt(of_transfers), math.sqrt(with_reference), seeds, comparisons)
+
+
 def claims(best: pd.DataFrame) -> pd.DataFrame:
     """Return rows of `named` as claims."""
-    subject = list(zip(best["strategy"], best["source"], strict=True))
-    return best.assign(
-        kind="best", subject=subject, versus="scratch", value=best["gain"], p=best["p_holm"], simultaneous=True
-    )[COLUMNS]  # fmt: skip
+    claims = best.assign(kind="best", subject=pairs(best), versus="scratch", value=best["gain"], simultaneous=True)
+    return claims.assign(p=best["p_holm"])[COLUMNS]

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.transfer.reference_error import log_variance
 from analysis.words import Row
 from bench.store import FINISHED
 
@@ -41,12 +42,12 @@ class Seeds:
     Attributes:
         trials: their keys.
         logs: log2 of their values, (N,).
-        replicates: log2 of their values under other draws of the reference images, (N, B); None where not stored.
+        replicates: their values on other draws of the reference images, (B,) of each seed; empty where not stored.
     """
 
     trials: tuple[str, ...]
     logs: np.ndarray
-    replicates: np.ndarray | None
+    replicates: list[np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ class Method:
     @property
     def is_scratch(self) -> bool:
         """Whether it has no source."""
-        return self.names["strategy"] == SCRATCH
+        return bool(self.names["strategy"] == SCRATCH)
 
     @property
     def is_whole(self) -> bool:
@@ -203,10 +204,8 @@ def reference_variance(first: Method, second: Method) -> float:
 
     Both are measured with the same draws, so what a draw does to both cancels.
     """
-    of_first, of_second = (method.by_step[method.step].replicates for method in (first, second))
-    if of_first is None or of_second is None:
-        return 0.0
-    return float((of_first.mean(axis=0) - of_second.mean(axis=0)).var(ddof=1))
+    variance = log_variance(*(method.by_step[method.step].replicates for method in (first, second)))
+    return variance if np.isfinite(variance) else 0.0
 
 
 def rank_test(first: Method, second: Method) -> float:
@@ -280,17 +279,9 @@ def _method(rows: pd.DataFrame) -> tuple[Method | None, int]:
     by_step = {}
     for step in steps:
         trials = tuple(trial for trial in table if step in table[trial])
-        by_step[step] = Seeds(
-            trials, np.array([table[trial][step] for trial in trials]), _log2([draws[trial, step] for trial in trials])
-        )
+        replicates = [draws[trial, step] for trial in trials]
+        known = [] if any(values is None for values in replicates) else replicates
+        by_step[step] = Seeds(trials, np.array([table[trial][step] for trial in trials]), known)
     first = rows.iloc[0]
     names = {name: None if pd.isna(first[name]) else first[name] for name in _METHOD}
     return Method(names, by_step, steps[-1], int(first["lost_seeds"])), unusable
-
-
-def _log2(replicates: list[Any]) -> np.ndarray | None:
-    """Return log2 of the replicates of all seeds (N, B), None if a seed has none or one has no logarithm."""
-    if any(values is None for values in replicates):
-        return None
-    table = np.array(replicates, float)
-    return np.log2(table) if (table > 0).all() else None

@@ -7,7 +7,18 @@ import pandas as pd
 from scipy import stats
 
 from analysis.claims import LEVEL, outcome
-from analysis.transfer.significance import holm
+
+
+def holm(p: "pd.Series[float]", family: int = 0) -> "pd.Series[float]":
+    """Return p-values adjusted by Holm's step-down method (1979), which controls the family-wise error rate.
+
+    NaN marks what was not tested. `family` is the number of hypotheses if it is larger than that of p-values: those that might
+    have been tested had the rule not stopped them, and so count as not rejected.
+    """
+    tested = p.dropna().sort_values(kind="stable")
+    factors = max(family, len(tested)) - np.arange(len(tested))
+    corrected = np.minimum(np.maximum.accumulate(tested.to_numpy() * factors), 1.0)
+    return pd.Series(corrected, index=tested.index, dtype=float).reindex(p.index)
 
 
 def with_tests(estimates: pd.DataFrame) -> pd.DataFrame:
@@ -23,15 +34,16 @@ def with_tests(estimates: pd.DataFrame) -> pd.DataFrame:
     return estimates.assign(low=value - margin, high=value + margin, p=corrected, outcome=outcome(corrected))
 
 
-def levels(p: "pd.Series[float]") -> "pd.Series[float]":
+def levels(p: "pd.Series[float]", family: int = 0) -> "pd.Series[float]":
     """Return the error probability of the interval that belongs to each test of Holm's method; NaN if untested.
 
     An interval of this level excludes 0 exactly where the corrected p-value is below `claims.LEVEL`: it is the level at which
     the hypothesis was rejected, or that of the first hypothesis that was not. All intervals hold together.
     """
-    factors = p.notna().sum() - p.rank(method="first") + 1
-    rejected = holm(p) < LEVEL
-    return (LEVEL / factors).where(rejected | p.isna(), LEVEL / max(1, int((p.notna() & ~rejected).sum())))
+    count = max(family, int(p.notna().sum()))
+    rejected = holm(p, family) < LEVEL
+    factors = (count - p.rank(method="first") + 1).where(rejected | p.isna(), count - int(rejected.sum()))
+    return LEVEL / factors
 
 
 def pairs(rows: pd.DataFrame) -> "pd.Series[Any]":

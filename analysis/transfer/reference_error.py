@@ -28,7 +28,7 @@ def log_variance(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:
     their tails. It does not include the variance between seeds. NaN if either has no replicates, another number of them, or a
     value that is not positive.
     """
-    if not a or not b or len({len(values) for values in (*a, *b)}) > 1:
+    if min(len(a), len(b)) == 0 or len({len(values) for values in (*a, *b)}) > 1:
         return np.nan
     sides = [np.stack(side).astype(float) for side in (a, b)]
     means = [side.mean(1, keepdims=True) for side in sides]

@@ -27,8 +27,7 @@ from scipy import stats
 
 from analysis.claims import COLUMNS, LEVEL, outcome
 from analysis.transfer.cells import Cell, Method, cells, pooled_variance, reference_variance
-from analysis.transfer.intervals import pairs
-from analysis.transfer.significance import holm
+from analysis.transfer.intervals import holm, pairs
 from analysis.words import counted
 
 Bound = Literal["", "at least", "at most"]

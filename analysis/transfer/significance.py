@@ -1,32 +1,16 @@
-"""Tests of each transfer against scratch, and Holm's correction."""
+"""Tests of each transfer against scratch."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from analysis.claims import COLUMNS, LEVEL, outcome
+from analysis.claims import COLUMNS, outcome
 from analysis.transfer.cells import Cell
+from analysis.transfer.intervals import holm, levels, pairs
 
 _NAMES = ["cell", "cell_label", "strategy", "source", "source_label"]
 _COLUMNS = [*_NAMES, "step", "early", "gain", "low", "high", "seeds", "lost", "p", "p_holm", "outcome"]
-
-
-def holm(p: "pd.Series[float]", family: int | None = None) -> "pd.Series[float]":
-    """Return p-values adjusted by Holm's step-down method (1979), which controls the family-wise error rate.
-
-    NaN marks what was not tested. `family` is the number of hypotheses if it is larger than that of p-values: those that might
-    have been tested had the rule not stopped them, and so count as not rejected.
-    """
-    tested = p.dropna().sort_values(kind="stable")
-    corrected = np.minimum(np.maximum.accumulate(tested.to_numpy() * holm_factors(tested, family)), 1.0)
-    return pd.Series(corrected, index=tested.index, dtype=float).reindex(p.index)
-
-
-def holm_factors(sorted_p: "pd.Series[float]", family: int | None = None) -> np.ndarray:
-    """Return the factors of ascending p-values in Holm's method."""
-    factors: np.ndarray = max(family or 0, len(sorted_p)) - np.arange(len(sorted_p))
-    return factors
 
 
 def t_tests(cells: Sequence[Cell]) -> pd.DataFrame:
@@ -58,11 +42,9 @@ def t_tests(cells: Sequence[Cell]) -> pd.DataFrame:
     p = table["p"].astype(float)
     family = int(p.notna().sum() + table["early"].astype(bool).sum())
     table["p_holm"] = holm(p, family)
-    tested = p.dropna().sort_values(kind="stable")
-    levels = pd.Series(LEVEL / holm_factors(tested, family), index=tested.index).reindex(table.index)
     margin = pd.Series(
-        [difference.margin(level) if np.isfinite(level) else np.nan
-         for difference, level in zip(table["difference"], levels, strict=True)],
+        [d.margin(level) if np.isfinite(level) else np.nan
+         for d, level in zip(table["difference"], levels(p, family), strict=True)],
         index=table.index, dtype=float,
     )  # fmt: skip
     table["low"], table["high"] = table["gain"].astype(float) - margin, table["gain"].astype(float) + margin
@@ -74,6 +56,6 @@ def claims(tests: pd.DataFrame) -> pd.DataFrame:
     """Return rows of `t_tests` at the final step as claims."""
     rows = tests[~tests["early"].astype(bool)]
     return rows.assign(
-        kind="scratch", subject=list(zip(rows["strategy"], rows["source"], strict=True)), versus="scratch", value=rows["gain"],
+        kind="scratch", subject=pairs(rows), versus="scratch", value=rows["gain"],
         p=rows["p_holm"], simultaneous=True,
     )[COLUMNS]  # fmt: skip

@@ -91,15 +91,15 @@ def transfer_gain(curves: pd.DataFrame) -> pd.DataFrame:
         for names in transfers[_GAIN_COLUMNS].to_numpy(object):
             of_trial = values[cell.names["embedding"], names[0]]
             shared = sorted(set(of_trial) & set(scratch))
-            steps = {
+            steps: dict[str, int | None] = {
                 "first": min(scratch),
                 "final": cell.step if names[0] in final else None,
                 "matched": max(shared, default=None),
             }
             for at, step in steps.items():
-                if step in shared:
+                if step is not None and step in shared:
                     value = float(of_trial[step])
-                    rows.append([*names, at, int(step), value, 2 ** scratch[step], scratch[step] - np.log2(value)])
+                    rows.append([*names, at, step, value, 2 ** scratch[step], scratch[step] - np.log2(value)])
     gains = pd.DataFrame(rows, columns=[*_GAIN_COLUMNS, *_MEASURED_COLUMNS])
     return gains.sort_values([*_CELL_ORDER, "strategy", "source", "seed"], kind="stable").reset_index(drop=True)
 

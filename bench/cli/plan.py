@@ -1,7 +1,11 @@
 """`transfergan plan` and `transfergan status`: what a sweep would run, and what it has run."""
 
 import json
-from typing import TYPE_CHECKING, Annotated
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import count, islice
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,12 +19,16 @@ from bench.cli.options import (
     StoreOption,
     open_at,
 )
+from trainers.common.errors import UserError
 
 if TYPE_CHECKING:
     from bench.costs.bill import Bill
     from bench.run.preview import Preview
 
 app = typer.Typer()
+
+#: The most seeds that `plan --detect` plans a sweep with.
+MOST_SEEDS = 1000
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: transfergan plan sweep.yaml --set 'sizes=[50, 500]' --json")
@@ -29,6 +37,9 @@ def plan(
     store: StoreOption = "store",
     overrides: SetOption = None,
     price: PriceOption = None,
+    detect: Annotated[
+        float | None, typer.Option(metavar="RATIO", help="How many seeds tell a ratio of FIDs such as 1.2, and their cost.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print counts, hours and costs as JSON.")] = False,
 ) -> None:
     """List the trials of a sweep, how many the store has already, and the hours that the rest will take. Starts nothing.
@@ -37,14 +48,89 @@ def plan(
     estimated from the store's timings on each device, with 95 % intervals: "at most" if every trial uses its budget, and
     "expected" if the stopping rule acts on rankings that are drawn at random. Needs neither the data sets nor the weights of
     the embedding; without them the keys, and the trials that are done, are unknown.
-    """
-    from bench.run.preview import planned, preview
 
-    result = preview(planned(spec, overrides, store, progress_console()))
+    --detect 1.2 says how many seeds tell a transfer whose FID is 1.2 times lower than that of scratch, or higher, with a power
+    of 80 %: by a two-sided Welch t-test on log FID, at the 5 % level corrected for the number of comparisons (Bonferroni). The
+    spread between seeds is that of the store, else that of the quickstart. The hours are those of the sweep with so many seeds.
+    They count at the budget: a method that stops early is not compared there, and one that is only protected has two.
+    """
+    from bench.run.preview import Preview, planned, preview
+
+    def made(*further: str) -> Preview:
+        return preview(planned(spec, [*(overrides or ()), *further], store, progress_console()))
+
+    if detect is not None and not (math.isfinite(detect) and detect > 0 and detect != 1):
+        raise UserError(f"--detect {detect:g}: give a ratio of FIDs above 0 that is not 1, e.g. --detect 1.2")
+    result = made()
+    detection = None if detect is None else _detection(detect, result, lambda seeds: made(f"seeds={list(seeds)}"))
     if as_json:
-        typer.echo(json.dumps(result.as_data(price)))
+        detected = {} if detection is None else {"detect": {**detection[0], **_costs(detection[1], price)}}
+        typer.echo(json.dumps({**result.as_data(price), **detected}))
         return
     _print_trials(result)
+    _print_bills(result, price)
+    if detection is not None:
+        _print_detection(*detection, price)
+
+
+def _detection(
+    ratio: float, result: "Preview", again: "Callable[[Sequence[int]], Preview]"
+) -> "tuple[dict[str, Any], Preview | None]":
+    """Return which seeds tell a ratio, as plain data, and the sweep with so many; None if they are too many to plan."""
+    from analysis.transfer.power import LEVEL, power, seeds_needed, smallest_effect
+    from bench.costs.noise import noise
+    from bench.driver.choice import transfers_and_scratch
+
+    plan = result.plan
+    compared = [transfers_and_scratch(plan, cell) for cell in plan.cells]
+    comparisons = sum(len(transfers) for transfers, scratch in compared if scratch)
+    if not comparisons:
+        raise UserError("--detect compares transfers with scratch, and no cell of the sweep has both; add them to strategies")
+    spread = noise(result.store)
+    deviations = spread.transfer.value, spread.scratch.value
+    needed, now = seeds_needed(ratio, *deviations, comparisons), len(plan.spec.seeds)
+    data = {
+        "ratio": ratio,
+        "seeds": needed,
+        "power": power(ratio, *deviations, needed, comparisons),
+        "comparisons": comparisons,
+        "level": LEVEL,
+        "sd_transfer": asdict(spread.transfer),
+        "sd_scratch": asdict(spread.scratch),
+        "present_seeds": now,
+        "smallest_ratio": smallest if math.isfinite(smallest := smallest_effect(*deviations, now, comparisons)) else None,
+    }
+    if needed > MOST_SEEDS:
+        return data, None
+    further = (seed for seed in count() if seed not in plan.spec.seeds)
+    return data, again([*plan.spec.seeds, *islice(further, max(0, needed - now))][:needed])
+
+
+def _costs(result: "Preview | None", price: float | None) -> dict[str, Any]:
+    """Return the hours and the costs of a sweep as plain data."""
+    if result is None:
+        return {"estimates": [], "unknown": f"more than {MOST_SEEDS:,} seeds are not planned"}
+    return {name: value for name, value in result.as_data(price).items() if name in ("trials", "unit", "estimates", "unknown")}
+
+
+def _print_detection(data: "dict[str, Any]", result: "Preview | None", price: float | None) -> None:
+    from bench.costs.noise import Spread
+
+    transfer, scratch = Spread(**data["sd_transfer"]), Spread(**data["sd_scratch"])
+    tested = f"two-sided Welch t-test, level {data['level']:g} divided by {data['comparisons']:,} comparisons with scratch"
+    typer.echo(f"{data['seeds']:,} seeds tell a ratio of FIDs of {data['ratio']:g} with {data['power']:.0%} power ({tested})")
+    typer.echo(f"  by the standard deviation of log2 FID between seeds: transfers {transfer}, scratch {scratch}")
+    smallest, seeds = data["smallest_ratio"], data["present_seeds"]
+    told = "one seed tells none" if seeds == 1 else "they tell none" if smallest is None else f"they tell one of {smallest:.3g}"
+    typer.echo(f"  the sweep has {seeds}; {told} with 80 % power")
+    if result is None:
+        typer.echo(f"  hours unknown: {_costs(None, price)['unknown']}")
+        return
+    typer.echo(f"with {data['seeds']:,} seeds, {len(result.plan.trials):,} trials:")
+    _print_bills(result, price)
+
+
+def _print_bills(result: "Preview", price: float | None) -> None:
     for bill in result.bills:
         _print_bill(bill, result.unit, price)
     if result.unknown:

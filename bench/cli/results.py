@@ -77,33 +77,45 @@ def recommend(
 def replay(
     store: StoreOption = "store",
     sweep: OneSweepOption = None,
-    keep: Annotated[float, typer.Option(help="Share of a cell's methods that continue at each rung.")] = 0.5,
-    protect: Annotated[bool, typer.Option(help="Keep two seeds of each strategy's best method.")] = True,
-    metric: Annotated[str, typer.Option(help="The metric that methods are compared by.")] = "fid",
-    collapse: Annotated[
-        float, typer.Option(help="Stop a trial whose samples are less diverse than this share of real ones; 0: never.")
-    ] = 0.1,
-    plateau: Annotated[int, typer.Option(help="Stop a trial after this many rungs without a better value; 0: never.")] = 0,
-    audit: Annotated[float, typer.Option(help="Share of the cells in which no trial is stopped.")] = 0.0,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of section stopping, e.g. stopping.plateau=3. Repeatable."),
+    ] = None,
+    keep: Annotated[float | None, typer.Option(help="Same as --set stopping.keep=...")] = None,
+    protect: Annotated[bool | None, typer.Option(help="Same as --set stopping.protect_strategies=...")] = None,
+    metric: Annotated[str | None, typer.Option(help="Same as --set stopping.metric=...")] = None,
+    collapse: Annotated[float | None, typer.Option(help="Same as --set stopping.collapse=...")] = None,
+    plateau: Annotated[int | None, typer.Option(help="Same as --set stopping.plateau=...")] = None,
+    audit: Annotated[float | None, typer.Option(help="Same as --set stopping.audit=...")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every cell.")] = False,
 ) -> None:
-    """Apply a stopping rule to a sweep that ran without one: the steps that it saves, and the winners that it changes."""
-    from pydantic import ValidationError
+    """Apply a stopping rule to a sweep that ran without one: the steps that it saves, and the winners that it changes.
+
+    Keys that are not set have the defaults of a sweep file.
+    """
+    from pydantic import BaseModel, ValidationError
 
     from bench.driver.replay import replay as apply
     from bench.driver.replay import summary
-    from bench.sweeps.spec import StoppingConfig
+    from bench.sweeps.spec import StoppingConfig, apply_override
     from bench.sweeps.spec_errors import explain
 
+    class Settings(BaseModel, extra="forbid"):
+        stopping: StoppingConfig
+
+    options = {
+        "keep": keep, "protect_strategies": protect, "metric": metric, "collapse": collapse, "plateau": plateau, "audit": audit,
+    }  # fmt: skip
+    given = {key: value for key, value in options.items() if value is not None}
+    data: dict[str, Any] = {"stopping": dict(given)}
+    for override in overrides or ():
+        apply_override(data, override)
     try:
-        rule = StoppingConfig.model_validate(
-            {
-                "keep": keep, "protect_strategies": protect, "metric": metric, "collapse": collapse, "plateau": plateau,
-                "audit": audit,
-            }
-        )  # fmt: skip
+        rule = Settings.model_validate(data).stopping
     except ValidationError as error:
-        raise UserError(f"--{explain(error, StoppingConfig)}") from error
+        message = explain(error, Settings)
+        key = message.partition(":")[0].removeprefix("stopping.")
+        raise UserError(f"--{message.removeprefix('stopping.')}" if key in given else f"--set: {message}") from error
     replays, left_out = apply(open_at(store), sweep, rule)
     result = summary(replays, rule, left_out)
     if as_json:

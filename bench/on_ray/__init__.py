@@ -7,8 +7,10 @@ os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its newer display talks even at verbose=0
-# A reused process runs each trial in a thread of its own, and each thread's arena would keep what the trial has freed.
+# A reused process runs each trial in a new thread, and the thread's arena would keep the memory that the trial has freed.
 os.environ.setdefault("MALLOC_ARENA_MAX", "1")
+# Ray's client server forks for each client, and gRPC's fork handlers can make that fail (gRPC issue 43055).
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # Ray's record of the experiment, which is never read

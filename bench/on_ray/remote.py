@@ -11,10 +11,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from queue import Empty, Queue
-from threading import Thread
+from threading import Event, Thread
 from typing import IO, Any
 
 import ray
@@ -51,23 +51,51 @@ def run(
     """
     refuse_passwords(address, store)
     with working_dir(spec) as folder, joining(address):
-        ray.init(address, runtime_env={"working_dir": folder}, log_to_driver=False, logging_level=logging.CRITICAL)
+        _connect(address, folder)
+    interrupted = Event()
     try:
         process: Any = ray.remote(num_cpus=0, resources={HEAD: 0.001})(Process).remote(command(verb, store, options))
-        while True:
-            try:
+        with _on_interrupt(interrupted):
+            while True:
                 output, status = ray.get(process.read.remote())
-            except KeyboardInterrupt:
-                process.interrupt.remote()
-                continue
-            for stream, text in output:
-                write(stream, text)
-            if status is not None:
-                return int(status)
+                for stream, text in output:
+                    write(stream, text)
+                if status is not None:
+                    return int(status)
+                if interrupted.is_set():
+                    ray.get(process.interrupt.remote())
+                    interrupted.clear()
     except (ray.exceptions.RayError, ConnectionError) as error:
         raise UserError(f"--address {address!r}: the cluster was lost; the same command continues from here") from error
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _on_interrupt(event: Event) -> Iterator[None]:
+    """Set an event on Ctrl-C; KeyboardInterrupt would lose output. Raise it if the event is still set."""
+
+    def handle(*_: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt  # the cluster has not answered since the first one
+        event.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _connect(address: str, folder: str) -> None:
+    """Connect to the client server of a cluster; try once more if its head does not start a process for this client in time."""
+    for is_last in (False, True):
+        try:
+            ray.init(address, runtime_env={"working_dir": folder}, log_to_driver=False, logging_level=logging.CRITICAL)
+            return
+        except ConnectionError:
+            if is_last:
+                raise
 
 
 class Process:

@@ -58,6 +58,7 @@ class Preview:
             among the bills.
         bills: hours on each device that the store has timings of.
         unknown: why there are no bills, or None.
+        store: the store, or None if there is none yet.
     """
 
     plan: Plan
@@ -70,6 +71,7 @@ class Preview:
     confirming: int
     bills: list[Bill]
     unknown: str | None
+    store: Store | None
 
     @property
     def unit(self) -> str:
@@ -120,4 +122,4 @@ def preview(planned: Planned) -> Preview:
         unknown = str(error)
     absent = list(dict.fromkeys(name for each in plans for name in each.absent))
     notes = list(dict.fromkeys(note for each in plans for note in each.notes))
-    return Preview(whole, search, whole is not plan, len(plan.cells), absent, notes, done, confirmed, hours, unknown)
+    return Preview(whole, search, whole is not plan, len(plan.cells), absent, notes, done, confirmed, hours, unknown, store)

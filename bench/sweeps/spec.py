@@ -245,7 +245,7 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
     if not isinstance(data, dict):
         raise UserError(f"{where}: a sweep file is a mapping with keys such as name, sources, targets, sizes, strategies")
     for override in overrides:
-        _override(data, override)
+        apply_override(data, override)
     try:
         return SweepSpec.model_validate(data, context=PLAN_ONLY if plan_only else None)
     except ValidationError as error:
@@ -283,7 +283,8 @@ def _parse(text: str) -> Any:
     return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
 
 
-def _override(data: dict[str, Any], override: str) -> None:
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Set "key=value" or "section.key=value", with a value in YAML, in the mapping of a sweep file."""
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise UserError(f"--set {override!r} does not have the form key=value, e.g. --set training.steps=100")

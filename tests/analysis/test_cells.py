@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from analysis.transfer.cells import Cell, cells, rank_test
+from analysis.transfer.reference_error import log_variance
 from analysis.transfer.transferability import ranking
 from tests.analysis.test_transferability import GOOD, SCRATCH, STOPPED, make_curves
 
@@ -102,4 +103,9 @@ def test_the_difference_has_satterthwaites_degrees_of_freedom_and_the_error_of_t
     (noisy,) = cells(curves.assign(replicates=pd.Series(replicates, dtype="object")))
     assert noisy.scratch is not None
     more = noisy.difference(noisy.scratch, noisy.methods[0])
-    assert more.error**2 - difference.error**2 == pytest.approx(draws.var(ddof=1))
+    of = {
+        name: [v for v, row in zip(replicates, curves.to_dict("records"), strict=True) if row["strategy"] == name]
+        for name in shift
+    }
+    assert more.error**2 - difference.error**2 == pytest.approx(log_variance(of["scratch"], of["finetune"]))
+    assert log_variance(of["scratch"], of["finetune"]) == pytest.approx(draws.var(ddof=1), rel=0.2)

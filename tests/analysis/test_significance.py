@@ -7,7 +7,8 @@ from scipy import stats
 
 from analysis.claims import Outcome
 from analysis.transfer.cells import cells
-from analysis.transfer.significance import claims, holm, t_tests
+from analysis.transfer.intervals import holm
+from analysis.transfer.significance import claims, t_tests
 from tests.analysis.test_savings import Trial, make, run
 
 

@@ -21,6 +21,7 @@ from bench.store import Store, open_store
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import outcome_row, record, recorded
 from tests.support import tiny
+from tests.support.command_line import call
 from tests.support.timed import seconds, write
 from trainers.common.errors import UserError
 from trainers.config.trial import TrialConfig
@@ -293,11 +294,11 @@ def test_the_verb_confirms_a_sweep_that_has_ended(tmp_path: Path):
     spec = tiny.write_spec(tmp_path, conditional=[False], strategies=["scratch", "finetune"])
     store = tmp_path / "store"
     open_store(str(store), create=True)
-    refused = tiny.transfergan("confirm", spec, "--store", store, "--address", "here", cwd=tmp_path, expect=2)
-    assert refused.stderr.count("\n") == 1
-    assert "sweep tiny: 5 of its 5 trials have not ended; finish it with `transfergan run`" in refused.stderr
-    tiny.transfergan("run", spec, "--store", store, "--address", "here", cwd=tmp_path)
-    tiny.transfergan("confirm", spec, "--seeds", 2, "--store", store, "--address", "here", cwd=tmp_path)
+    options = (spec, "--store", store, "--address", "here")
+    refused = call("confirm", *options).exception
+    assert isinstance(refused, UserError)
+    assert str(refused) == "sweep tiny: 5 of its 5 trials have not ended; finish it with `transfergan run`"
+    assert call("run", *options).exit_code == 0
+    assert call("confirm", *options, "--seeds", 2).exit_code == 0
     assert open_store(str(store)).read_sweeps()["tiny-confirm"]["confirms"] == "tiny"
-    shown = tiny.transfergan("status", "--store", store, cwd=tmp_path).stdout
-    assert "tiny-confirm: 8 of 8 trials ended" in shown
+    assert "tiny-confirm: 8 of 8 trials ended" in call("status", "--store", store).stdout

@@ -66,7 +66,7 @@ def scattered(finished_once: Path, tmp_path: Path) -> Store:
     rows = store.read("measurements").drop(columns=["sweep", "recorded_at"])
     compact(store)
     records: list[Any] = rows.astype(object).where(rows.notna(), None).to_dict("records")
-    for start in 3 * list(range(len(records))):
+    for start in 2 * list(range(len(records))):
         store.append("measurements", "small", records[start : start + 3])
     return store
 

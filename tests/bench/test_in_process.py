@@ -1,7 +1,5 @@
-"""A sweep in this process, without Ray: its values, what an exception of a trial does, and what it refuses."""
+"""A sweep in this process, without Ray (see also test_sweep): what an exception of a trial does, and what it refuses."""
 
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,24 +66,6 @@ def test_an_os_error_of_a_trial_has_its_stack_trace_on_the_command_line(tmp_path
     assert "Traceback" in done.stderr
     assert "in write_file" in done.stderr
     assert "the same command resumes it" in done.stderr.splitlines()[-1]
-
-
-@pytest.mark.slow
-def test_a_sweep_in_this_process_stops_and_promotes_trials_and_starts_no_ray(tmp_path: Path):
-    spec = tiny.write_spec(tmp_path, conditional=[False], seeds=[0])
-    script = "import sys; sys.argv[0] = 'transfergan'; from bench.cli import main; import atexit\n"
-    script += "atexit.register(lambda: print('ray:', 'ray' in sys.modules)); main()"
-    done = subprocess.run(
-        [sys.executable, "-c", script, "run", str(spec), "--store", "store", "--address", "here"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "ray: False" in done.stdout
-    store = open_store(str(tmp_path / "store"))
-    trials = store.read("trials")
-    assert sorted(trials["status"]) == ["done"] * 4 + ["stopped"] * 3
-    assert not tiny.distances(tmp_path / "store").empty
-    assert (tmp_path / "store" / "report.html").exists()
 
 
 def test_cpus_make_no_sense_for_one_trial_at_a_time(tmp_path: Path):

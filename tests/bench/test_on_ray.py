@@ -65,8 +65,26 @@ def test_a_full_disk_ends_a_sweep_at_once_and_a_host_that_does_not_reach_the_ser
     assert len(store.read("trials")) == 0, "no trial has failed"
 
 
+def test_why_ray_did_not_start_on_this_machine_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file"))
+    with (
+        pytest.raises(UserError, match=r"Ray did not start on this machine: .*Not a dir") as error,
+        cluster(ResourcesConfig()),
+    ):
+        pass
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    """Ray on this machine, with room for two tasks."""
+    with cluster(ResourcesConfig(), cpus=2):
+        yield
+
+
 @pytest.mark.slow
-def test_an_unwritable_store_is_reported_as_data_and_the_text_of_an_error_decides_nothing(tmp_path: Path):
+def test_an_unwritable_store_is_reported_as_data_and_the_text_of_an_error_decides_nothing(ray_here: None, tmp_path: Path):
     """An error that only names the class in its text is an ordinary failure, and is retried and recorded."""
 
     def full(config: Mapping[str, Any]) -> None:
@@ -81,11 +99,10 @@ def test_an_unwritable_store_is_reported_as_data_and_the_text_of_an_error_decide
 
     plan = tiny.make(sources=[], strategies=["scratch"], resources={"retries": 0})
     drivers = []
-    with cluster(ResourcesConfig(), cpus=1):
-        for trainable in (full, mentions):
-            store = open_store(str(tmp_path / trainable.__name__), create=True)
-            drivers.append(Driver(Ledger.open(plan, store), store))
-            run_trials(drivers[-1], trainable)
+    for trainable in (full, mentions):
+        store = open_store(str(tmp_path / trainable.__name__), create=True)
+        drivers.append(Driver(Ledger.open(plan, store), store))
+        run_trials(drivers[-1], trainable)
     unwritable, failed = drivers
     assert str(unwritable.unwritable) == "store 'a' takes no more: why"
     assert unwritable.ledger.is_open()
@@ -95,7 +112,7 @@ def test_an_unwritable_store_is_reported_as_data_and_the_text_of_an_error_decide
 
 
 @pytest.mark.slow
-def test_tasks_that_fail_die_or_hang_are_each_reported_and_the_others_go_on():
+def test_tasks_that_fail_die_or_hang_are_each_reported_and_the_others_go_on(ray_here: None):
     def task(fate: str) -> None:
         if fate == "fails":
             raise ValueError("a reason\nthat is long")
@@ -105,18 +122,6 @@ def test_tasks_that_fail_die_or_hang_are_each_reported_and_the_others_go_on():
             Event().wait()
 
     fates = ["hangs", "fails", "dies", "ends"]
-    with cluster(ResourcesConfig(), cpus=2):
-        errors = dict(map_tasks(task, [(fate,) for fate in fates], ResourcesConfig(retries=0, stall_minutes=0.02)))
+    errors = dict(map_tasks(task, [(fate,) for fate in fates], ResourcesConfig(retries=0, stall_minutes=0.02)))
     gone = "its process was killed, or ended itself after 0.02 minutes without progress"
     assert [errors[number] for number in range(4)] == [gone, "that is long", gone, None]
-
-
-def test_why_ray_did_not_start_on_this_machine_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file"))
-    with (
-        pytest.raises(UserError, match=r"Ray did not start on this machine: .*Not a dir") as error,
-        cluster(ResourcesConfig()),
-    ):
-        pass
-    assert "\n" not in str(error.value)

@@ -1,5 +1,6 @@
 """Replaying stopping rules over a finished sweep: what they save and change, and which cells are left out."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from bench.driver.replay import Replay, average, replay, summary
 from bench.store import Store, open_store
 from bench.sweeps.spec import StoppingConfig
+from tests.support.command_line import call
 from trainers.common.errors import UserError
 
 RULE = StoppingConfig(keep=0.5, protect_strategies=False)
@@ -131,3 +133,18 @@ def test_cells_that_were_stopped_or_have_not_ended_are_left_out(tmp_path: Path):
     assert total["steps_saved"] == pytest.approx(replays[0].saved)
     with pytest.raises(UserError, match=r"no cell to replay .* stopping\.rule=none"):
         replay(store, "other", RULE)
+
+
+def test_the_command_applies_settings_by_key_or_by_option(tmp_path: Path):
+    address = write(tmp_path, CURVES).root
+    by_option, by_key, of_both = (
+        json.loads(call("replay", "--store", address, "--json", *arguments).stdout)
+        for arguments in (
+            ["--keep", 0.33, "--no-protect", "--plateau", 2],
+            ["--set", "stopping={keep: 0.33, protect_strategies: false, plateau: 2}"],
+            ["--keep", 0.33, "--set", "stopping.keep=1", "--set", "stopping.plateau=2"],
+        )
+    )
+    assert by_option == by_key
+    assert by_key["rule"] == StoppingConfig(keep=0.33, protect_strategies=False, plateau=2).model_dump(mode="json")
+    assert of_both["rule"] == StoppingConfig(keep=1, plateau=2).model_dump(mode="json")

@@ -1,15 +1,14 @@
-"""How the run of a sweep ends after failures or at a limit; all runs join one Ray cluster."""
+"""How the run of a sweep ends after failures or at a limit; all runs join one Ray cluster, most from this process."""
 
-import subprocess
 import zipfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from ray.cluster_utils import Cluster
+from typer.testing import Result
 
 from bench.costs.bill import bills
 from bench.store import open_store
@@ -23,13 +22,20 @@ pytestmark = pytest.mark.slow
 PHOTOGRAPHS = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 #: Runs a sweep file.
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(cluster: Cluster, tmp_path: Path) -> Run:
-    """Run a sweep on the cluster, one trial at a time, with its store in the test's folder."""
-    return partial(tiny.transfergan, "run", "--store", "store", "--address", cluster.address, cwd=tmp_path)
+def run(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a sweep on the cluster from this process, one trial at a time, with its store in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_sweep(*arguments: object, expect: int = 0) -> Result:
+        result = call("run", "--store", "store", "--address", cluster.address, *arguments)
+        assert result.exit_code == expect, f"{result.output}{result.exception!r}"
+        return result
+
+    return run_sweep
 
 
 def test_a_run_that_stops_at_its_limit_loses_nothing_and_the_next_goes_on(run: Run, tmp_path: Path, finished_once: Path):
@@ -94,9 +100,10 @@ def test_a_trial_that_diverges_is_recorded_and_the_rest_goes_on(run: Run, tmp_pa
     assert (tmp_path / "store" / "report.html").exists()
 
 
-def test_a_trial_that_needs_more_resources_than_exist_is_a_user_error(run: Run, tmp_path: Path):
+def test_a_trial_that_needs_more_resources_than_exist_is_a_user_error(cluster: Cluster, tmp_path: Path):
     spec = tiny.write_spec(tmp_path)
-    failed = run(spec, "--set", "resources.gpus=64", expect=2)
+    options = "--store", "store", "--address", cluster.address, "--set", "resources.gpus=64"
+    failed = tiny.transfergan("run", spec, *options, cwd=tmp_path, expect=2)
     assert failed.stderr.count("\n") == 1
     assert "resources.gpus" in failed.stderr
 

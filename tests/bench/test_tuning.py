@@ -22,6 +22,7 @@ from bench.sweeps.rows import record
 from bench.sweeps.spec import SweepSpec, TuningConfig
 from bench.upkeep.check import check
 from tests.support import tiny
+from tests.support.command_line import call
 from trainers.common.errors import UserError
 from trainers.config.settings import TrainingConfig
 from trainers.config.trial import TUNED, TrialConfig
@@ -117,7 +118,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Path
     """The folder of a sweep that was tuned and run, with its store; not to be changed."""
     folder = tmp_path_factory.mktemp("tuned")
     spec = tiny.write_spec(folder, **{**CHANGES, "seeds": [0]})
-    tiny.transfergan("run", spec, "--store", "store", "--address", cluster.address, cwd=folder)
+    result = call("run", spec, "--store", folder / "store", "--address", cluster.address)
+    assert result.exit_code == 0, f"{result.output}{result.exception!r}"
     return folder
 
 

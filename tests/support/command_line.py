@@ -30,7 +30,7 @@ def process(*arguments: str, cwd: Path, script: str | None = None) -> subprocess
     start = [sys.executable, "-m", "bench.cli"] if script is None else [sys.executable, "-c", script]
     return subprocess.run(
         [*start, *arguments], cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
 
 

@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.benchmarks import harness, metrics, overhead, packing, simulation
+from tests.benchmarks import harness, held_out, metrics, overhead, packing, simulation
 from tests.benchmarks import report as report_benchmark
+from tests.benchmarks.held_out_trials import jobs, train_all
 from tests.benchmarks.training import measure, quality
 from tests.support import tiny
+from trainers.common.errors import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +56,39 @@ def test_simultaneous_trials_are_measured_together():
 def test_the_smallest_number_of_trials_near_the_greatest_throughput_is_recommended(rates: tuple[float, ...], expected: int):
     rows = [{"packed": count, "trials_per_hour": rate} for count, rate in zip((1, 2, 4, 8), rates, strict=True)]
     assert packing.recommend(rows) == expected
+
+
+def test_winners_are_judged_by_held_out_images(tmp_path: Path):
+    """Features of which one method's are those of the target, and all others far from it; one of two targets lacks a trial."""
+    random = np.random.default_rng(0)
+    for name in (*held_out.TARGETS, *held_out.SOURCES):
+        np.save(tmp_path / f"{name}.features.npy", random.normal(size=(900, 6)))
+    for job in jobs((0, 1)):
+        good = (job.strategy, job.source) == ("finetune", "faces")
+        np.save(tmp_path / job.name, random.normal(0 if good else 1, 1, (300, 6)))
+    (tmp_path / next(jobs((1,))).name).unlink()
+    rows = list(held_out.table(tmp_path, (0, 1), draws=4))
+    assert {(row["reference"], row["rule"]) for row in rows} == {
+        *((size, rule) for size in ("40", "100") for rule in ("before", "after", "recommend", "random")),
+        ("2 x 40", "folds"), ("2 x 100", "folds"),
+    }  # fmt: skip
+    for row in rows:
+        if row["rule"] == "random":
+            assert row["best"] == pytest.approx(1 / 7)
+            assert row["regret"] > 1.5
+        else:
+            assert (row["best"], row["near"], row["regret"]) == (1, 1, 1)
+        if "target" in row:
+            assert row["held_out"] == 900 - 160 - int(row["reference"])
+            assert row["contains"] == 1
+        else:
+            assert row["targets"] == len(held_out.TARGETS) - 1
+    json.dumps(rows)
+
+
+def test_a_missing_archive_is_named_before_anything_is_trained(tmp_path: Path):
+    with pytest.raises(UserError, match=r"--data: there is no mnist\.zip in .*, which 'digits' needs"):
+        list(train_all(tmp_path, tmp_path / "out", list(jobs())))
 
 
 def test_the_training_benchmark_needs_no_ray():

@@ -1,5 +1,6 @@
 """Plug-ins: a sweep with the README's example package, and packages with mistakes."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from trainers.common.errors import UserError
 from trainers.config import embeddings, metrics, plugins, strategies
 from trainers.domains import plugin_domains
 
-#: Run in a process of its own: a sweep with a domain, a strategy, a metric and an embedding of a plug-in, and its report.
+#: Run in a separate process: a sweep with a domain, a strategy, a metric and an embedding of a plug-in, and its report.
 SWEEP = """
 import json, sys
 from tests.support import tiny
@@ -132,7 +133,7 @@ def test_a_mistake_names_the_package_and_the_entry_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, group: str, source: str,
     names: dict[str, str], said: str,
 ):  # fmt: skip
-    module = f"mistake_{abs(hash(request.node.name))}"
+    module = f"mistake_{hashlib.sha256(request.node.name.encode()).hexdigest()[:16]}"
     references = {name: value.format(module) for name, value in names.items()}
     monkeypatch.syspath_prepend(install(tmp_path, module, source, {group: references}))
     with pytest.raises(UserError) as error:

@@ -84,6 +84,7 @@ def answers(analysis: Analysis, trials: pd.DataFrame) -> list[Answer]:
         key, label = cell.names["cell"], cell.names["cell_label"]
         named = best.get(key)
         details = [
+            *_reference(analysis, cell, named),
             *_details(analysis, key, named),
             *_kid(analysis, cell, named),
             *_lost(cell),
@@ -135,6 +136,8 @@ def _headline(analysis: Analysis, cell: Cell, best: Row, comparisons: int) -> st
             text += ", from seeds that no choice has seen"
         elif comparisons > 1:
             text += f", corrected for {comparisons} comparisons"
+    if best["outcome"] == Outcome.NOT_APART and best["smallest"] is not None and math.isfinite(best["smallest"]):
+        text += f". These seeds tell a gain of {times(math.log2(best['smallest']))} or more with a power of 80 %"
     early = (
         f" Provisional: step {best['step']:,} is before the budget of {cell.names['budget']:,}." if best["provisional"] else ""
     )
@@ -243,6 +246,31 @@ def _nearest(analysis: Analysis, cell: Any, best: Row) -> list[str]:
     )
     behind = "" if row["behind"] is None else f" (FID {times(row['behind'])} at step {row['step']:,}{interval})"
     return [f"{source} {verdict}: its best start is {row['strategy']}{behind}."]
+
+
+def _reference(analysis: Analysis, cell: Cell, best: Row | None) -> list[str]:
+    """Return a warning where few images stand for the target, and how real images measure against them."""
+    of_target = analysis.references[analysis.references["target"] == cell.names["target"]]
+    rows = records(of_target[of_target["resolution"] == cell.names["resolution"]])
+    if not rows:
+        return []
+    row, lines = rows[0], []
+    if row["few"]:
+        lines.append(
+            f"Only {row['reference']:,.0f} reference images stand for {row['target_label']}: another draw of them may name "
+            "another start. The intervals include this error where it is stored."
+        )
+    if row["narrow"]:
+        lines.append(
+            f"{row['samples']:,} generated images are few for {row['dimensions']:,.0f} dimensions of the embedding: FID is "
+            "biased upwards, and gains look smaller than they are."
+        )
+    if row["fid_floor"] is not None and (row["few"] or (best is not None and best["value"] < 2 * row["fid_floor"])):
+        lines.append(
+            f"Real images of {row['target_label']} have FID {number(row['fid_floor'])} against its reference images "
+            f"({row['floor_samples']:,.0f} images): a lower value does not show better images."
+        )
+    return lines
 
 
 def _kid(analysis: Analysis, cell: Cell, named: Row | None) -> list[str]:

@@ -67,7 +67,7 @@ SECTIONS = (
         "Learning curves",
         legend="FID by generator step, one figure per cell; lower is better. Colour is the strategy, symbol the source; "
         "the thick dashed grey line is training from scratch. Vertical lines are rungs, where all trials are measured and the "
-        "stopping rule may act. A curve that ends before its budget ends in a mark.",
+        "stopping rule may act. A curve that ends before its budget ends in a mark. The dotted line is FID of real images.",
         figures=panels.learning_curves,
         nothing="No trial has a finite FID yet.",
     ),

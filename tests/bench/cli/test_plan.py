@@ -2,16 +2,20 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from analysis.transfer.power import power, seeds_needed, smallest_effect
+from bench.costs.noise import SHIPPED
 from bench.sweeps.plan import make_plan
 from bench.sweeps.rows import outcome_row
 from bench.sweeps.spec import SweepSpec
 from tests.support.command_line import SPEC, call, process, sweep_store, tree
 from tests.support.images import pictures
 from tests.support.timed import seconds, write
+from trainers.common.errors import UserError
 
 
 @pytest.mark.slow
@@ -47,13 +51,14 @@ def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.
 
 def test_plan_counts_what_is_done_stopped_or_diverged_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    Path("small.yaml").write_text(yaml.safe_dump(SPEC))
-    store, plan = sweep_store(tmp_path / "store")
-    letters, shapes, scratch_10, letters_10, _, scratch_20, letters_20, _ = plan.trials
+    strategies = ["scratch", "finetune", "finetune-d"]
+    Path("small.yaml").write_text(yaml.safe_dump({**SPEC, "strategies": strategies}))
+    store, plan = sweep_store(tmp_path / "store", strategies=strategies)
+    letters, shapes, scratch_10, letters_10, *_, _, letters_20, _, critic_20, _ = plan.trials
     outcomes = {letters.key: "done", shapes.key: "diverged", scratch_10.key: "done", letters_10.key: "failed"}
     store.append("trials", "small", [outcome_row(plan.by_key[key], status, "e") for key, status in outcomes.items()])
-    # Trials from shapes are blocked, so at 20 images the cell has these two, and one of them stops.
-    for trial, value in ((scratch_20, 9.0), (letters_20, 1.0)):
+    # Trials from shapes are blocked, so at 20 images the cell has these two transfers, and one of them stops.
+    for trial, value in ((critic_20, 9.0), (letters_20, 1.0)):
         row = {"trial": trial.key, "step": 50, "metric": "fid", "embedding": "e", "value": value}
         store.append("measurements", "small", [row])
     before = tree(tmp_path)
@@ -138,3 +143,77 @@ def test_status_needs_neither_weights_nor_plans_of_this_version(tmp_path: Path):
     output = call("status", "--store", str(tmp_path / "store")).stdout
     assert "older: planned by another version of transfergan" in output
     assert "small: 1 of 8 trials ended" in output
+
+
+# -- seeds that tell an effect ------------------------------------------------------------------------------------------------
+
+
+def detected(*options: object) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(call("plan", "small.yaml", "--json", *options).stdout)["detect"]
+    return found
+
+
+def test_detect_says_how_many_seeds_tell_a_ratio_and_what_they_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(yaml.safe_dump(SPEC))
+    store, plan = sweep_store(tmp_path / "store")
+    write(store, plan)
+    found = detected("--detect", 1.2)
+    deviations = SHIPPED.transfer.value, SHIPPED.scratch.value
+    assert (found["comparisons"], found["present_seeds"], found["smallest_ratio"]) == (4, 1, None)  # 2 transfers in 2 cells
+    assert found["seeds"] == seeds_needed(1.2, *deviations, 4)
+    assert found["power"] == power(1.2, *deviations, found["seeds"], 4) >= 0.8
+    assert found["trials"] == 2 + 6 * found["seeds"]
+    (of_one,) = {seconds(trial, 200) for trial in plan.of_kind("adapt")}
+    hours = found["estimates"][0]["hours"]["left_at_most"]["value"]
+    assert hours * 3600 == pytest.approx(6 * (found["seeds"] - 1) * of_one), "the present seed is done"
+
+    lines = call("plan", "small.yaml", "--detect", 1.2, "--price", 2).stdout.splitlines()
+    (first,) = [i for i, line in enumerate(lines) if " seeds tell " in line]
+    assert lines[first].startswith(f"{found['seeds']} seeds tell a ratio of FIDs of 1.2 with ")
+    assert lines[first].endswith("power (two-sided Welch t-test, level 0.05 divided by 4 comparisons with scratch)")
+    assert "(the quickstart's, as the store has none)" in lines[first + 1]
+    assert lines[first + 2] == "  the sweep has 1; one seed tells none with 80 % power"
+    assert lines[first + 3] == f"with {found['seeds']} seeds, {found['trials']} trials:"
+    assert lines[-1].startswith("  cost   ")
+
+
+def test_detect_takes_the_spread_and_the_seeds_that_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(yaml.safe_dump({**SPEC, "seeds": [7, 0, 9]}))
+    store, plan = sweep_store(tmp_path / "store", seeds=[7, 0, 9])
+    for trial in plan.of_kind("adapt"):
+        store.append("trials", "small", [outcome_row(trial, "done", "e", steps=200)])
+        row = {"trial": trial.key, "metric": "fid", "embedding": "e", "step": 200, "value": 2.0 ** (trial.seed == 7)}
+        store.append("measurements", "small", [row])
+    found = detected("--detect", 0.01)
+    assert found["sd_transfer"] == {"value": pytest.approx(3**-0.5), "freedom": 8, "measured": True}
+    assert found["sd_scratch"] == {"value": pytest.approx(3**-0.5), "freedom": 4, "measured": True}
+    assert found["smallest_ratio"] == pytest.approx(smallest_effect(3**-0.5, 3**-0.5, 3, 4))
+    assert found["trials"] == 2 + 6 * found["seeds"]
+    assert found["estimates"] == []
+    assert "duration of trials is unknown" in found["unknown"]
+
+
+def test_detect_does_not_plan_thousands_of_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(yaml.safe_dump(SPEC))
+    found = detected("--detect", 1.001)
+    assert found["seeds"] > 1000
+    assert (found["estimates"], found["unknown"]) == ([], "more than 1,000 seeds are not planned")
+
+
+@pytest.mark.parametrize("ratio", [1, 0, -1.2, "nan", "inf"])
+def test_a_ratio_that_is_no_effect_is_refused(ratio: object):
+    error = call("plan", "quickstart", "--detect", ratio).exception
+    assert isinstance(error, UserError)
+    assert str(error).startswith(f"--detect {ratio}: give a ratio of FIDs above 0 that is not 1")
+
+
+@pytest.mark.parametrize("strategies", [["scratch"], ["finetune"]])
+def test_a_sweep_without_a_comparison_has_nothing_to_detect(tmp_path: Path, strategies: list[str]):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump({**SPEC, "strategies": strategies}))
+    error = call("plan", path, "--detect", 1.2, "--store", tmp_path / "store").exception
+    assert isinstance(error, UserError)
+    assert "no cell of the sweep has both" in str(error)

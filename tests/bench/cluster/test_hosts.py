@@ -116,7 +116,7 @@ def test_hosts_that_are_cut_off_killed_or_late_lose_nothing_and_a_wrong_token_is
 
     The first host is plugged in again while its trial runs elsewhere. One request to S3 in a hundred is refused.
     """
-    changes = {**tiny.SMALL, "sources": ["numerals", "shapes"], "strategies": ["scratch", "finetune", "finetune-d"]}
+    changes = {**tiny.SMALL, "sources": ["numerals", "shapes"]}
     spec = tiny.write_spec(tmp_path, **changes)
     head, cut, killed, late, stranger = (switch.add() for _ in range(5))
     with refusing(s3_port, 0.01, seed=9, listening=switch.listen()) as (port, counts):

@@ -1,9 +1,11 @@
-"""A sweep as a job of a real cluster that requires a token; and the messages for a wrong address, token or job."""
+"""A sweep on a real cluster with a token: as a job, and from outside; the messages for a wrong address, token or job."""
 
+import json
 import math
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -31,6 +33,11 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 @dataclass(frozen=True)
 class Head:
     """Addresses of a head node: of its job server, for drivers in the cluster, for Ray's client outside."""
@@ -52,6 +59,7 @@ def head() -> Iterator[Head]:
         monkeypatch.setenv("RAY_AUTH_MODE", "token")
         monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        monkeypatch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")  # as in the files that start clusters
         port, jobs, agent, client = (free_port() for _ in range(4))
         options = {
             "port": port,
@@ -79,6 +87,7 @@ def head() -> Iterator[Head]:
 
         try:
             tiny.wait_for(answers)
+            tiny.wait_for(lambda: listens(client))
             yield Head(f"http://127.0.0.1:{jobs}", f"127.0.0.1:{port}", f"ray://127.0.0.1:{client}")
         finally:
             process.terminate()
@@ -146,6 +155,30 @@ def test_a_job_is_watched_and_cancelled_with_the_store_only(tmp_path: Path, head
     for output, status in zip(transfergan(*verbs, cwd=tmp_path), (2, 2, 0), strict=True):
         assert "the cluster refuses the token" in output
         assert output.endswith(f"exit status {status}")
+
+
+def test_a_verb_runs_on_the_cluster_from_outside(tmp_path: Path, head: Head, finished_once: Path):
+    """Its output is printed here, by stream, Ctrl-C here interrupts it there, and its exit status is returned."""
+    tiny.write_spec(tmp_path, **LONG)
+    store = tmp_path / "store"
+    command = tiny.command("run", "tiny.yaml", "--store", store, "--address", head.client)
+    with subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stderr is not None
+        lines = []
+        while (line := run.stderr.readline()) and "running  scratch digits" not in line:
+            lines.append(line)
+        assert line, lines
+        run.send_signal(signal.SIGINT)
+        output, errors = run.communicate(timeout=100)
+    assert run.returncode == 130, errors
+    assert output == f"report: {store}/report.html\n"
+    assert errors.endswith("interrupted: the same command continues from here\n")
+    assert tiny.claimed(store) == []
+
+    tiny.write_spec(tmp_path, **tiny.SMALL)
+    options = "--store", finished_once, "--address", head.client, "--json"
+    measured = tiny.transfergan("distances", "tiny.yaml", *options, cwd=tmp_path)
+    assert {row["source"] for row in json.loads(measured.stdout)} == {"numerals"}
 
 
 @pytest.mark.parametrize(("address", "store", "message"), [

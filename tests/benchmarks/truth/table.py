@@ -1,0 +1,190 @@
+"""The table of the benchmark: each figure with its 95 % interval and its goal."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from analysis.claims import KINDS
+from analysis.transfer.power import power
+from tests.benchmarks.truth.claims_check import Tally
+from tests.benchmarks.truth.studies import Result
+from tests.benchmarks.truth.worlds import NOISE
+
+#: A family of claims may be false in this share of sweeps.
+LEVEL = 0.05
+
+#: An interval's coverage.
+COVERAGE = (0.93, 0.97)
+
+#: With stopping the page may be right less often by this much.
+LOSS = 0.05
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure (a share, or log2) with its 95 % interval; it holds if the interval is compatible with the goal."""
+
+    name: str
+    figure: float
+    low: float
+    high: float
+    number: int
+    goal: str
+    holds: bool
+    percent: bool = True
+
+    @property
+    def text(self) -> str:
+        """The row of the printed table."""
+        scale, unit = (100, "%") if self.percent else (1, "")
+        figure, low, high = (f"{scale * value:.{1 if self.percent else 3}f}" for value in (self.figure, self.low, self.high))
+        numbers = f"{figure + unit:>8}  {low:>6} to {high:>6}  of {self.number:<5}"
+        return f"{self.name:80} {numbers} {self.goal:32} {'holds' if self.holds else 'MISSED'}"
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the row as plain data."""
+        return asdict(self)
+
+
+def rows(results: Sequence[Result]) -> Iterator[Row]:
+    """Yield the rows of the table."""
+    by_study: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        by_study[result.case.study].append(result)
+    yield from _silent(results)
+    yield from false_claims(by_study["null"])
+    yield from _diverging(by_study["diverging"])
+    yield from coverage(by_study["planted"])
+    yield from _order(by_study["order"])
+    yield from _advice(by_study["advice"])
+    yield from _power(by_study["power"])
+
+
+def _silent(results: Sequence[Result]) -> Iterator[Row]:
+    """Yield a row for each kind of claim that no sweep makes, which no other row would show."""
+    made = {tally.kind for result in results for tally in result.tallies if tally.tested}
+    for kind in KINDS:
+        if kind not in made and kind != "recommended":
+            yield Row(f"sweeps with a {kind!r} claim that is tested", 0.0, 0.0, 0.0, len(results), "more than 0", holds=False)
+
+
+def false_claims(results: Sequence[Result]) -> Iterator[Row]:
+    """Yield the shares of sweeps with a false claim, by kind, over all null worlds and for each of them."""
+    by_kind: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for result in results:
+        for tally in result.tallies:
+            if tally.tested:
+                by_kind[tally.kind]["all worlds"].append(tally.false > 0)
+                by_kind[tally.kind][result.case.world.name].append(tally.false > 0)
+    for kind, by_world in by_kind.items():
+        for world, false in by_world.items():
+            yield _at_most(f"no effect, {world}: a false {kind!r} claim", false)
+
+
+def _diverging(results: Sequence[Result]) -> Iterator[Row]:
+    false: dict[str, list[bool]] = defaultdict(list)
+    for result in results:
+        for tally in result.tallies:
+            if tally.tested and tally.kind in ("scratch", "best", "strategy", "order"):
+                false[tally.kind].append(tally.false > 0)
+    for kind, values in false.items():
+        yield _at_most(f"two of three seeds diverge: a false {kind!r} claim", values)
+
+
+def _at_most(name: str, false: Sequence[bool]) -> Row:
+    interval = stats.binomtest(sum(false), len(false)).proportion_ci(0.95)
+    return Row(
+        name, sum(false) / len(false), interval.low, interval.high, len(false), f"at most {LEVEL:.0%} of sweeps",
+        bool(interval.low <= LEVEL),
+    )  # fmt: skip
+
+
+def coverage(results: Sequence[Result]) -> Iterator[Row]:
+    """Yield the share of intervals that contain the truth, by kind and course of the sweep."""
+    tallies: dict[tuple[str, str], list[Tally]] = defaultdict(list)
+    for result in results:
+        for tally in result.tallies:
+            if tally.intervals:
+                tallies[tally.kind, result.case.world.course].append(tally)
+    for (kind, course), of_kind in sorted(tallies.items()):
+        conservative = any(tally.simultaneous for tally in of_kind)
+        share, low, high = clustered([t.covered for t in of_kind], [t.intervals for t in of_kind])
+        goal = f"{COVERAGE[0]:.0%} {'or more' if conservative else f'to {COVERAGE[1]:.0%}'}"
+        holds = high >= COVERAGE[0] and (conservative or low <= COVERAGE[1])
+        name = f"effects, {course}: {kind!r} intervals cover"
+        yield Row(name, share, low, high, sum(t.intervals for t in of_kind), goal, holds)
+
+
+def clustered(covered: Sequence[int], intervals: Sequence[int]) -> tuple[float, float, float]:
+    """Return the share of intervals that cover, with Wilson's interval for as many independent ones as sweeps vary.
+
+    The intervals of a sweep share their noise, so they count for fewer (Korn & Graubard 1998).
+    """
+    hits, counts = np.array(covered, float), np.array(intervals, float)
+    share = hits.sum() / counts.sum()
+    effective = float(len(counts))
+    if 0 < share < 1 and len(counts) > 1:
+        variance = float(np.square(hits - share * counts).sum()) / counts.sum() ** 2 * len(counts) / (len(counts) - 1)
+        effective = min(float(counts.sum()), share * (1 - share) / max(variance, 1e-12))
+    z = stats.norm.ppf(0.975)
+    centre = (share + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    margin = z / (1 + z**2 / effective) * math.sqrt(share * (1 - share) / effective + z**2 / (4 * effective**2))
+    return float(share), max(0.0, centre - margin), min(1.0, centre + margin)
+
+
+def _order(results: Sequence[Result]) -> Iterator[Row]:
+    """Yield how much less often the printed order is right with default stopping, and where its headline compares."""
+    by_rule = {rule: [r for r in results if r.case.world.rule == rule] for rule in ("halving", "none")}
+    for name, what in (("best", "the named best is right"), ("pairs", "the order of two strategies is right")):
+        right = {rule: [float(np.mean(getattr(r.order, name))) for r in of_rule] for rule, of_rule in by_rule.items()}
+        lost = np.array(right["none"]) - np.array(right["halving"])
+        mean, low, high = _mean(lost)
+        label = f"slow starters: {what} in {np.mean(right['none']):.0%}, stopped {np.mean(right['halving']):.0%}; loss"
+        yield Row(label, mean, low, high, len(lost), f"at most {LOSS:.0%}", low <= LOSS)
+    tallies = [t for r in by_rule["halving"] for t in r.tallies if t.kind == "best"]
+    if tallies:
+        share, low, high = clustered([t.at_budget for t in tallies], [t.claims for t in tallies])
+        number = sum(t.claims for t in tallies)
+        yield Row("slow starters, default stopping: headlines at the budget", share, low, high, number, "100%", share == 1)
+
+
+def _advice(results: Sequence[Result]) -> Iterator[Row]:
+    """Yield the regret of the recommendation beside that of simpler rules, and the coverage of its interval."""
+    advice = [result.advice for result in results if result.advice is not None]
+    regrets = {name: np.array([a.regrets[name] for a in advice]) for name in advice[0].regrets}
+    for name, of_rule in regrets.items():
+        if name == "recommended":
+            continue
+        mean, low, high = _mean(regrets["recommended"] - of_rule)
+        label = f"recommend: regret {regrets['recommended'].mean():.3f}, {name} {of_rule.mean():.3f} (log2); difference"
+        yield Row(label, mean, low, high, len(advice), "below 0", mean < 0, percent=False)
+    printed = [a.covered for a in advice if a.covered is not None]
+    if printed:
+        share, low, high = clustered([int(c) for c in printed], [1] * len(printed))
+        goal, holds = f"{COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}", high >= COVERAGE[0] and low <= COVERAGE[1]
+        yield Row("recommend: its first interval covers", share, low, high, len(printed), goal, holds)
+
+
+def _power(results: Sequence[Result]) -> Iterator[Row]:
+    """Yield the promised power minus the simulated, for one method with an effect."""
+    for world, of_world in groupby(results, key=lambda result: result.case.world):
+        told = [tally.apart > tally.false for result in of_world for tally in result.tallies if tally.kind == "scratch"]
+        comparisons, ratio = len(world.layout.strategies), 2 ** dict(world.gains)["finetune"][-1]
+        promised = power(ratio, NOISE, NOISE * world.scratch_noise, world.seeds, comparisons)
+        interval = stats.binomtest(sum(told), len(told)).proportion_ci(0.95)
+        low, high = promised - interval.high, promised - interval.low
+        name = f"plan --detect {ratio:.3g}, {world.seeds} seeds, {world.name}: {promised:.0%} promised, more than simulated by"
+        goal, holds = f"within {LOSS:.0%}", low <= LOSS and high >= -LOSS
+        yield Row(name, promised - sum(told) / len(told), low, high, len(told), goal, holds)
+
+
+def _mean(values: np.ndarray) -> tuple[float, float, float]:
+    """Return the mean with Student's 95 % interval."""
+    margin = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+    return float(values.mean()), float(values.mean() - margin), float(values.mean() + margin)
