@@ -48,7 +48,7 @@ def evaluate(points: pd.DataFrame) -> pd.DataFrame:
             {**row, "targets": len(table), "step": int(points["step"].min()), "estimated": int(points["estimated"].sum())}
         )
         behind = table["recommended"] - table[name]
-        numbers = {"value": float(behind.mean()), "error": float(behind.sem()), "freedom": len(behind) - 1}
+        numbers = {"value": float(behind.mean()), "error": float(behind.std()) / len(behind) ** 0.5, "freedom": len(behind) - 1}
         differences += [{"chooser": name, **numbers}] if name != "recommended" else []
     tests = with_tests(pd.DataFrame(differences, columns=["chooser", "value", "error", "freedom"]))
     tests = tests.rename(columns={"value": "behind", "low": "behind_low", "high": "behind_high"})
