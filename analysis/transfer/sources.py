@@ -83,7 +83,7 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
     first = table.drop_duplicates("strategy").set_index("strategy")["source"]
     rows = table[table["outcome"].notna()]
     return rows.assign(
-        kind="source", cell=None, subject=rows["strategy"].map(first) + ", " + rows["strategy"], versus=rows["source"],
+        kind="source", cell=None, subject=[f"{first[name]}, {name}" for name in rows["strategy"]], versus=rows["source"],
         value=rows["behind"], low=rows["behind_low"], high=rows["behind_high"], simultaneous=True,
     )[COLUMNS]  # fmt: skip
 

@@ -69,9 +69,13 @@ def test_a_start_that_is_told_apart_has_its_interval_and_what_else_is_not(tmp_pa
 @pytest.mark.slow
 def test_savings_have_their_intervals_and_bounds(tmp_path: Path) -> None:
     text = sentences(build(tmp_path, sources=FAR, sizes=(50, 200, 2000), seeds=(0, 1, 2), keep=1.0, images=False))
-    assert re.search(r"a data multiplier of at least 40\.0×( \(95 % .*?12 starts\))?, at step 200, told apart from 1× \(p", text)
+    assert re.search(
+        r"a data multiplier of at least 40\.0×( \(95 % .*?12 starts\))?, at step 200, told apart from 1× \(p", text
+    )
     assert "As good as scratch with 2,000 images or more" in text
-    speed_up = r"Scratch's best FID, at step 200, was reached by step \d+: a speed-up of \d\.\d× \(95 % interval: .*?, simultaneous"
+    speed_up = (
+        r"Scratch's best FID, at step 200, was reached by step \d+: a speed-up of \d\.\d× \(95 % interval: .*?, simultaneous"
+    )
     assert re.search(speed_up + r" over 12 starts\), told apart from 1× \(p", text)
     assert "The data multiplier of the first start, at step 200, is told apart from 1× for digits, 50 images: at least" in text
     assert "digits, 2,000 images: at least" not in text, "scratch has no larger size to compare with"
