@@ -37,7 +37,7 @@ class Evidence:
         return None if len(rows) == 0 else str(rows.sort_values("size", kind="stable")["cell"].iloc[0])
 
 
-def evidence(frames: Frames, target: str) -> Evidence:
+def evidence(frames: Frames, target: str = "") -> Evidence:
     """Return the part of a store to base a recommendation for a target on, with results comparable with each other.
 
     A part has one embedding, one resolution, and either conditional or unconditional trials. A part with results on the target
@@ -69,7 +69,7 @@ def evidence(frames: Frames, target: str) -> Evidence:
     return Evidence(*chosen, parts[chosen].reset_index(drop=True), (note,) if others else ())
 
 
-def at_size(results: Evidence, size: int, target: str) -> Evidence:
+def at_size(results: Evidence, size: int, target: str = "") -> Evidence:
     """Return the cells of each target whose number of training images has the smallest ratio to `size`, either way.
 
     A note says so if they differ from `size`: those of `target` if it has results, else all.

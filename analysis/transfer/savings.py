@@ -36,10 +36,8 @@ Bound = Literal["", "at least", "at most"]
 NO_TREND = "more images did not help scratch at this budget; train longer"
 UNTESTED = "with one seed of scratch per size it is unknown whether more images help"
 
-#: The largest log2 of FID that is drawn.
-_FARTHEST = 500.0
-
 _DRAWS = 10_000
+_FARTHEST = 300.0  # log2, of a draw
 _SEED = 20180508  # fixed, so the same store gives the same page
 
 _NAMES = ["embedding", "target", "conditional", "resolution", "family", "target_label", "cell", "cell_label"]
@@ -173,9 +171,9 @@ def _faster(
     level = scratch.mean() + np.append(0, drawn_scratch[:, 0] / np.sqrt(len(scratch)))
     seeds = min(len(logs) for logs in of_step.values())
     shifts = np.vstack([np.zeros_like(deviations), drawn[:, :1] * (deviations / np.sqrt(seeds))]) if len(drawn) else 0.0
-    # Two seeds give draws so far out that FID itself, on whose scale steps are interpolated, would overflow.
-    curves, level = (np.exp2(np.clip(logs, -_FARTHEST, _FARTHEST)) for logs in (means + shifts, level))
-    at, beyond = crossing(steps, curves * np.ones((len(level), 1)), level)
+    # With one degree of freedom a draw may be far beyond any FID.
+    curves, levels = (np.exp2(np.clip(logs, -_FARTHEST, _FARTHEST)) for logs in (means + shifts, level))
+    at, beyond = crossing(steps, curves * np.ones((len(level), 1)), levels)
     # The speed-up falls as the step rises, so the bounds swap sides.
     saved = _multiplier(np.log2(best / at), -beyond, (np.log2(best / steps[-1]), np.log2(best / steps[0])), methods)
     return {**saved, "step": float(at[0])}

@@ -82,9 +82,8 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
     """Return rows of `over_targets` as claims: the first source of a strategy against each other one."""
     first = table.drop_duplicates("strategy").set_index("strategy")["source"]
     rows = table[table["outcome"].notna()]
-    subject = rows["strategy"].map(first).astype(str) + ", " + rows["strategy"].astype(str)
     return rows.assign(
-        kind="source", cell=None, subject=subject, versus=rows["source"],
+        kind="source", cell=None, subject=[f"{first[name]}, {name}" for name in rows["strategy"]], versus=rows["source"],
         value=rows["behind"], low=rows["behind_low"], high=rows["behind_high"], simultaneous=True,
     )[COLUMNS]  # fmt: skip
 

@@ -54,12 +54,8 @@ def test_other_metrics_and_the_best_distance_are_shown(see: See, size: tuple[int
     assert table.locator("thead th").all_inner_texts()[3:] == ["FID ↓", "KID ↓", "recall ↑", "diversity", "memorisation"]
     assert len(table.locator("tbody tr").all()) == 4, "scratch, and three strategies with their best source"
     assert "0.400 ± 0.020" in table.inner_text()
-    rows = opened.page.locator("#distance .predictors tbody tr")
-    names = rows.locator("th").all_inner_texts()
-    real = {f"{kind} of the real images" for kind in ("FID", "KID", "recall")}
-    assert set(names) == {*real, "FID of generated images"}
-    assert all("+" in text for text in rows.locator("td:nth-child(2)").all_inner_texts())
-    assert "ways to measure the distance" in opened.page.locator("#answer").inner_text()
+    assert opened.page.locator("#distance .predictors").count() == 0, "one target with four sources cannot test a predictor"
+    assert "cannot be tested with 4 sources" in opened.page.locator("#answer").inner_text()
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -71,8 +67,8 @@ def test_effects_of_density_and_diversity_are_shown_if_sources_vary_them(
     assert opened.page.evaluate(OVERLAPS) == []
     table = opened.page.locator("#knobs table")
     assert table.locator("tbody tr td:nth-child(3)").all_inner_texts() == ["diversity", "density", "amount", "exchange"]
-    assert table.locator("tbody b").count() >= 1, "sources with more classes are farther in this store, and help less"
-    assert "density, diversity, amount and spread of the source change the gain" in opened.page.locator("#answer").inner_text()
+    assert "told apart" in table.inner_text(), "sources with more classes are farther in this store, and help less"
+    assert "the gain at step 200 changes with twice the classes" in opened.page.locator("#answer").inner_text()
     assert "letters 2×100" in opened.page.locator("#distance").inner_text()
     assert "letters[classes=2,per_class=100]" in opened.page.locator("#provenance").inner_text()
     assert see("quickstart", size).page.locator("#knobs, a[href='#knobs']").count() == 0
@@ -97,9 +93,9 @@ def test_savings_are_drawn_and_tabulated(see: See, reports: Reports, size: tuple
     assert [number > 5 for number in page.evaluate(multipliers)] == [True, True, False] * 2 + [False] * 2, "nearest and best"
     sources = page.locator("table.sources tbody tr").all_inner_texts()
     assert len(sources) == 12
-    assert sum("×1.00" in text for text in sources) >= 3, "the best source has no regret"
-    headings = page.locator("table.predictors th").all_inner_texts()
-    assert {"95 % interval", "p, corrected", "pooled", "regret of nearest"} <= set(headings)
+    assert sum("\tfirst\t" in text for text in sources) == 3, "one of each strategy"
+    headings = page.locator("table.sources th").all_inner_texts()
+    assert {"95 % interval", "p, corrected", "outcome", "regret", "behind the first"} <= set(headings)
     with page.expect_download() as download:
         page.locator("a[download='data-multiplier.csv']").click()
     assert download.value.suggested_filename == "data-multiplier.csv"

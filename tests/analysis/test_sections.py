@@ -56,7 +56,7 @@ def test_every_table_and_heading_of_the_markdown_is_in_the_page(store: Store, fr
                     words = cell if isinstance(cell, str) else cell.text
                     assert markdown.escape(words) in text
                     assert str(escape_html(words)) in page
-    assert tables >= 8
+    assert tables >= 6
 
 
 def test_a_section_has_an_address_and_a_title_of_its_own() -> None:

@@ -59,3 +59,7 @@ def test_a_strategy_whose_best_source_diverged_has_a_row(tmp_path: Path) -> None
     assert len(rows) == 6, "three strategies in two cells"
     row = rows["digits, 50 images", "finetune from numerals"]
     assert {row[name] for name in ("images", "images_interval", "equivalent", "steps", "steps_interval")} == {"–"}
+    assert row["steps_outcome"] == "lost 1 seed"
+    row = rows["digits, 50 images", "finetune-d from numerals"]
+    assert row["images_outcome"] == "with one seed of scratch per size it is unknown whether more images help"
+    assert row["steps_outcome"] == "not testable"

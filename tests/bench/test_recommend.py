@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from analysis.frames import load
+from analysis.report.content.answers import answers
+from analysis.statistics import analyse
 from bench.cli import app
 from bench.images.recommend import command, distances_to, embedding_name
 from bench.store import Store
@@ -59,11 +62,13 @@ def test_the_verb_ranks_and_names_its_evidence(synthetic: Store):
     status, said = call("--target", "digits", "--store", synthetic.root, "--top", "2", "--size", "50")
     assert status == 0
     head, first, second, words, *notes, last = said.splitlines()
-    assert head.split() == ["strategy", "source", "predicted", "gain", "95", "%", "interval", "distance", "targets", "trials"]
+    assert head.split()[2:8] == ["predicted", "gain", "95", "%", "interval", "at"]
+    assert head.split()[8:] == ["step", "distance", "targets", "trials"]
     assert first.startswith("finetune")
     assert second.startswith("finetune")
+    assert "the gain over scratch at step 200 is predicted to be ×" in words
     assert "on 3 targets" in words
-    assert not notes
+    assert not [note for note in notes if "not told apart" not in note]
     assert last.startswith("To do so: transfergan run quickstart ")
 
 
@@ -76,15 +81,52 @@ def test_json_has_all_columns_of_the_table_and_a_command_per_row(synthetic: Stor
     assert gains == sorted(gains, reverse=True)
     assert all(row["low"] < row["gain"] < row["high"] for row in found["recommendations"])
     assert {row["basis"] for row in found["recommendations"]} == {"distance"}
+    assert {row["step"] for row in found["recommendations"]} == {200}
 
 
 def test_without_the_embedding_the_mean_gain_decides(tmp_path: Path):
-    build(tmp_path, sizes=(50,), sources={**SOURCES, "[bold]x[red]": 30.0}, images=False)
+    sources = {**SOURCES, "[bold]x[red]": 30.0}
+    build(tmp_path, targets=("t1", "t2", "t3"), sizes=(50,), sources=sources, keep=1.0, images=False)
     status, said = call("--target", "digits", "--store", str(tmp_path), "--top", "20")
     assert status == 0
     assert "is not on this machine, so no distance can be measured" in said
-    assert "order is by mean gain, without intervals" in said
+    assert "the order is by mean gain" in said
     assert "[bold]x[red]" in said
+
+
+def test_below_three_targets_the_nearest_source_comes_first_and_nothing_is_predicted(tmp_path: Path):
+    identity = embedding_identity("builtin")
+    sources = {"numerals": 18.0, "textures": 160.0}
+    build(tmp_path, targets=("t1",), sizes=(50,), resolution=8, sources=sources, embeddings=(identity,), images=False)
+    status, said = call("--target", "digits", "--store", str(tmp_path))
+    assert status == 0
+    assert said.split()[:5] == ["strategy", "source", "distance", "targets", "trials"]
+    assert "is the start from the nearest source (distance " in said
+    assert "No gain can be predicted: the store has results on 1 target, and at least 3 are needed." in said
+    assert "×" not in said
+
+
+def test_without_distances_and_targets_nothing_is_recommended(tmp_path: Path):
+    build(tmp_path, targets=("t1", "t2"), sizes=(50,), images=False)
+    with pytest.raises(UserError, match="no start can be recommended: the store has results on 2 targets and 3 are needed"):
+        call("--target", "digits", "--store", str(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", [1.0, 0.5])
+def test_the_targets_own_results_are_those_of_the_report(tmp_path: Path, keep: float):
+    store = build(tmp_path, targets=("digits", "t2"), sizes=(50, 500), seeds=(0, 1, 2), keep=keep, images=False)
+    found = json.loads(call("--target", "digits", "--store", store.root, "--size", "60", "--json")[1])
+    frames = load(store)
+    analysis = analyse(frames, frames.embeddings[0])
+    best = analysis.best[analysis.best["cell_label"] == "digits, 50 images"].iloc[0]
+    first = found["recommendations"][0]
+    assert (first["strategy"], first["source"], first["step"]) == (best["strategy"], best["source"], 200)
+    assert [first["gain"], first["low"], first["high"]] == pytest.approx(best[["gain", "low", "high"]].tolist())
+    assert first["p"] == pytest.approx(best["p_holm"])
+    assert "for 50 training images, the nearest in the store to 60" in found["notes"][0]
+    (answer,) = [answer for answer in answers(analysis, frames.trials) if answer.cell_label == "digits, 50 images"]
+    assert answer.headline in call("--target", "digits", "--store", store.root, "--size", "60")[1]
 
 
 def test_the_command_repeats_the_sweeps_settings_so_its_source_is_reused(tmp_path: Path):

@@ -178,7 +178,7 @@ def _rank_words(correlations: pd.DataFrame) -> str:
     if len(known) == 0:
         return "Fewer than three sources: no rank correlation."
     words = [f"{row['strategy']} {signed(row['rho'])} (n={row['n']})" for row in records(known)]
-    return f"Spearman's rank correlation: {', '.join(words)}."
+    return f"Spearman's rank correlation (not tested): {', '.join(words)}."
 
 
 def _subject(rows: pd.DataFrame) -> dict[str, Any]:
