@@ -30,6 +30,9 @@ app = typer.Typer()
 #: The most seeds that `plan --detect` plans a sweep with.
 MOST_SEEDS = 1000
 
+#: The largest ratio that is worth printing as one that some seeds tell.
+LARGEST = 100.0
+
 
 @app.command(rich_help_panel=RUN, epilog="Example: transfergan plan sweep.yaml --set 'sizes=[50, 500]' --json")
 def plan(
@@ -118,11 +121,17 @@ def _print_detection(data: "dict[str, Any]", result: "Preview | None", price: fl
 
     transfer, scratch = Spread(**data["sd_transfer"]), Spread(**data["sd_scratch"])
     tested = f"two-sided Welch t-test, level {data['level']:g} divided by {data['comparisons']:,} comparisons with scratch"
-    typer.echo(f"{data['seeds']:,} seeds tell a ratio of FIDs of {data['ratio']:g} with {data['power']:.0%} power ({tested})")
+    typer.echo(
+        f"{data['seeds']:,} seeds tell a ratio of FIDs of {data['ratio']:g} with {100 * data['power']:.0f} % power ({tested})"
+    )
     typer.echo(f"  by the standard deviation of log2 FID between seeds: transfers {transfer}, scratch {scratch}")
     smallest, seeds = data["smallest_ratio"], data["present_seeds"]
-    told = "one seed tells none" if seeds == 1 else "they tell none" if smallest is None else f"they tell one of {smallest:.3g}"
-    typer.echo(f"  the sweep has {seeds}; {told} with 80 % power")
+    least = (
+        f"they tell one of {smallest:.3g}"
+        if smallest is not None and smallest <= LARGEST
+        else f"they tell none below {LARGEST:g}"
+    )
+    typer.echo(f"  the sweep has {seeds}; {'one seed tells none' if seeds == 1 else least} with 80 % power")
     if result is None:
         typer.echo(f"  hours unknown: {_costs(None, price)['unknown']}")
         return

@@ -300,6 +300,9 @@ def test_the_verb_confirms_a_sweep_that_has_ended(tmp_path: Path):
     assert isinstance(refused, UserError)
     assert str(refused) == "sweep tiny: 5 of its 5 trials have not ended; finish it with `transfergan run`"
     assert call("run", *options).exit_code == 0
+    limited = call("confirm", *options, "--seeds", 2, "--max-hours", 0)
+    assert limited.exit_code == 3
+    assert "6 trials remain, and the same command with a higher limit continues them" in limited.stderr
     assert call("confirm", *options, "--seeds", 2).exit_code == 0
     assert open_store(str(store)).read_sweeps()["tiny-confirm"]["confirms"] == "tiny"
     assert "tiny-confirm: 8 of 8 trials ended" in call("status", "--store", store).stdout
