@@ -77,9 +77,9 @@ class KernelSums:
         sums = by_block @ self._members[y][:, tile.columns].T
         self._sums[tile.of] += sums
         if x == "x":
-            self._rows[tile.of][tile.rows] += kernel.sum(1)
+            self._rows[tile.of][tile.rows] += kernel @ np.ones(kernel.shape[1], kind)
             if tile.of == "xx" and not tile.symmetric:
-                self._rows["xx"][tile.columns] += kernel.sum(0)
+                self._rows["xx"][tile.columns] += by_block.sum(0)
         if tile.of != "xy" and not tile.symmetric:
             self._sums[tile.of] += sums.T
 
