@@ -48,6 +48,8 @@ PLANTED = (
 SLOW = World(name="slow starters, again", layout=STRATEGIES, gains=_SLOW, sources=0.15)
 DIVERGING = World(name="diverging", layout=STRATEGIES, gains=_STEADY, diverging=("finetune-g",))
 REALISTIC = World(name="realistic", layout=MANY, gains=_STEADY, slope=0.15, sources=0.15, pairs=0.1, seeds=2)
+NEUTRAL = World(name="no effect", layout=PAIRS)
+
 #: One method has an effect, among one or four that are compared with scratch.
 _EFFECT = (("finetune", (math.log2(1.3),) * 3),)
 POWER = (
@@ -100,7 +102,8 @@ def cases(sweeps: int) -> Iterator[Case]:
         yield Case("order", SLOW.run(rule), number)
     for number in range(third):
         yield Case("diverging", DIVERGING, number)
-        yield Case("advice", REALISTIC.run(("halving", "none")[number % 2]), number)
+        for world in (REALISTIC, NEUTRAL):
+            yield Case("advice", world.run(("halving", "none")[number % 2]), number)
     for world, number in product(POWER, range(sweeps)):
         yield Case("power", world, number)
 
