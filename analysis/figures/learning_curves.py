@@ -6,20 +6,21 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.style import Style, blank, log_ticks, method_name, rung_ticks
+from analysis.figures.style import NEUTRAL, Style, blank, log_ticks, method_name, rung_ticks
 from analysis.transfer.cells import SCRATCH
 
 #: Marks of curves that end before their budget, by status.
 ENDS = {"stopped": "x-thin-open", "diverged": "asterisk-open", "failed": "cross-thin-open", "unfinished": "triangle-right-open"}
 
 
-def learning_curves(curves: pd.DataFrame, style: Style, metric: str = "fid") -> go.Figure:
+def learning_curves(curves: pd.DataFrame, style: Style, metric: str = "fid", floor: float | None = None) -> go.Figure:
     """Draw a metric against the generator step for the trials of one cell.
 
     Rungs are equally spaced on the step axis: they are spaced geometrically, and a logarithmic axis has no step 0. Each method
     (strategy and source) is a thick line, the mean over seeds at the steps that all of them reached. With several seeds a band
     spans their minimum and maximum, and each seed is a thin line. A mark ends the curve of a trial that ended before its
-    budget. Positive values that span more than a factor of three get a logarithmic axis. All curves have one embedding.
+    budget. Positive values that span more than a factor of three get a logarithmic axis. A dotted line marks `floor`, the value
+    of real images, if it is known and positive. All curves have one embedding.
     """
     figure = blank(height=380)
     rows = curves[(curves["metric"] == metric) & np.isfinite(curves["value"])]
@@ -30,6 +31,10 @@ def learning_curves(curves: pd.DataFrame, style: Style, metric: str = "fid") -> 
     for (strategy, source), group in sorted(groups, key=lambda item: (item[0][0] == SCRATCH, item[0])):
         _draw_method(figure, group, rungs, style, strategy, source or None)
     low, high = rows["value"].min(), rows["value"].max()
+    if floor is not None and floor > 0:
+        low = min(low, floor)
+        text = {"annotation_text": "real images", "annotation_position": "bottom left", "annotation_font_color": NEUTRAL}
+        figure.add_hline(y=floor, line={"color": NEUTRAL, "dash": "dot", "width": 1.5}, **text)
     if low > 0 and high / low > 3:
         figure.update_yaxes(type="log", **log_ticks(low, high))
     figure.update_xaxes(title_text="generator step (rungs equally spaced)", **rung_ticks(rungs))

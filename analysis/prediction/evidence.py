@@ -37,11 +37,12 @@ class Evidence:
         return None if len(rows) == 0 else str(rows.sort_values("size", kind="stable")["cell"].iloc[0])
 
 
-def evidence(frames: Frames) -> Evidence:
-    """Return the largest part of a store whose results are comparable with each other.
+def evidence(frames: Frames, target: str) -> Evidence:
+    """Return the part of a store to base a recommendation for a target on, with results comparable with each other.
 
-    A part has one embedding, one resolution, and either conditional or unconditional trials. The part with the most targets is
-    taken; of several, an unconditional one is preferred, then the one with the most results.
+    A part has one embedding, one resolution, and either conditional or unconditional trials. A part with results on the target
+    itself is taken first, then the one with the most targets; of several, an unconditional one is preferred, then the one with
+    the most results.
 
     Raises:
         UserError: the store has no transfer that can be compared with training from scratch.
@@ -59,18 +60,26 @@ def evidence(frames: Frames) -> Evidence:
     for _, part in gains.groupby(["embedding", "resolution", "conditional"], sort=True):
         first = part.iloc[0]
         parts[str(first["embedding"]), int(first["resolution"]), bool(first["conditional"])] = part
-    chosen = max(parts, key=lambda key: (parts[key]["target"].nunique(), not key[2], len(parts[key])))
+    chosen = max(
+        parts,
+        key=lambda key: ((parts[key]["target"] == target).any(), parts[key]["target"].nunique(), not key[2], len(parts[key])),
+    )
     others = "; ".join(_settings(*key) for key in parts if key != chosen)
     note = f"Only results {_settings(*chosen)} are used, not those {others}, as these are not comparable."
     return Evidence(*chosen, parts[chosen].reset_index(drop=True), (note,) if others else ())
 
 
-def at_size(results: Evidence, size: int) -> Evidence:
-    """Return the cells of each target whose number of training images has the smallest ratio to `size`, either way."""
+def at_size(results: Evidence, size: int, target: str) -> Evidence:
+    """Return the cells of each target whose number of training images has the smallest ratio to `size`, either way.
+
+    A note says so if they differ from `size`: those of `target` if it has results, else all.
+    """
     ratio = (results.gains["size"].astype(float) / size).map(np.log2).abs()
     gains = results.gains[np.isclose(ratio, ratio.groupby(results.gains["target"]).transform("min"))].reset_index(drop=True)
-    note = f"The results are for {span(gains['size'])} training images, the nearest in the store to {size:,}."
-    return replace(results, gains=gains, notes=(*results.notes, note) if (gains["size"] != size).any() else results.notes)
+    sizes = gains.loc[gains["target"] == target, "size"]
+    sizes = sizes if len(sizes) else gains["size"]
+    note = f"The results are for {span(sizes)} training images, the nearest in the store to {size:,}."
+    return replace(results, gains=gains, notes=(*results.notes, note) if (sizes != size).any() else results.notes)
 
 
 def doubts(ranked: pd.DataFrame, unmeasured: Sequence[str]) -> list[str]:

@@ -71,7 +71,7 @@ def knob_effects(gains: pd.DataFrame) -> pd.DataFrame:
 
 def claims(table: pd.DataFrame) -> pd.DataFrame:
     """Return rows of `knob_effects` as claims."""
-    subject = table["effect"] + ", " + table["strategy"]
+    subject = table["effect"].astype(str) + ", " + table["strategy"].astype(str)
     return table.assign(kind="knob", subject=subject, versus="no effect", simultaneous=True)[COLUMNS]
 
 

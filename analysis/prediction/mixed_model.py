@@ -76,9 +76,8 @@ def covariate_effects(gains: pd.DataFrame, domain_statistics: pd.DataFrame, tria
 
 def claims(table: pd.DataFrame) -> pd.DataFrame:
     """Return rows of `covariate_effects` as claims."""
-    return table.assign(
-        kind="driver", cell=None, subject=table["covariate"] + ", " + table["strategy"], versus="no effect", simultaneous=True
-    )[COLUMNS]  # fmt: skip
+    subject = table["covariate"].astype(str) + ", " + table["strategy"].astype(str)
+    return table.assign(kind="driver", cell=None, subject=subject, versus="no effect", simultaneous=True)[COLUMNS]
 
 
 def _seeds(gains: pd.DataFrame) -> int:

@@ -1,6 +1,7 @@
 """What following a rule would have gained on the store's own targets, each predicted from the others."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,8 @@ def evaluate(points: pd.DataFrame) -> pd.DataFrame:
     table = choices(points)
     if len(table) < FEWEST_TARGETS:
         return pd.DataFrame(columns=_COLUMNS)
-    rows, differences = [], []
+    rows: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
     for name in [name for name in CHOOSERS if name in table and table[name].notna().all()]:
         mean, margin = mean_and_margin(table[name])
         row = {"chooser": name, "about": CHOOSERS[name], "gain": mean, "low": mean - margin, "high": mean + margin}
@@ -46,7 +48,7 @@ def evaluate(points: pd.DataFrame) -> pd.DataFrame:
             {**row, "targets": len(table), "step": int(points["step"].min()), "estimated": int(points["estimated"].sum())}
         )
         behind = table["recommended"] - table[name]
-        numbers = {"value": float(behind.mean()), "error": float(behind.sem()), "freedom": len(behind) - 1}
+        numbers = {"value": float(behind.mean()), "error": float(behind.std()) / len(behind) ** 0.5, "freedom": len(behind) - 1}
         differences += [{"chooser": name, **numbers}] if name != "recommended" else []
     tests = with_tests(pd.DataFrame(differences, columns=["chooser", "value", "error", "freedom"]))
     tests = tests.rename(columns={"value": "behind", "low": "behind_low", "high": "behind_high"})
@@ -60,13 +62,13 @@ def choices(points: pd.DataFrame) -> pd.DataFrame:
     Rules that choose only a source use the strategy with the highest mean gain over the other targets. A rule that does not
     apply to a target has NaN there.
     """
+    gains: dict[str, dict[str, float]] = {}
     tables = {str(strategy): Table.of(group) for strategy, group in points.groupby("strategy", sort=False)}
-    gains = {}
     for target, tried in points.groupby("target", sort=True):
         others = points[points["target"] != target]
         tried = tried[tried["strategy"].isin(others["strategy"])].set_index(["strategy", "source"])
         if len(tried) > 1:
-            gains[target] = _chosen(tried, others.groupby("strategy")["gain"].mean(), tables, str(target))
+            gains[str(target)] = _chosen(tried, others.groupby("strategy")["gain"].mean(), tables, str(target))
     return pd.DataFrame(gains).T
 
 

@@ -36,6 +36,9 @@ Bound = Literal["", "at least", "at most"]
 NO_TREND = "more images did not help scratch at this budget; train longer"
 UNTESTED = "with one seed of scratch per size it is unknown whether more images help"
 
+#: The largest log2 of FID that is drawn.
+_FARTHEST = 500.0
+
 _DRAWS = 10_000
 _SEED = 20180508  # fixed, so the same store gives the same page
 
@@ -63,10 +66,10 @@ def data_multiplier(curves: pd.DataFrame, *, tested: bool = True) -> pd.DataFram
     Returns:
         One row per cell, strategy and source, in families where scratch was measured at two or more sizes: `step`; `value`, the
         transfer's geometric mean over `seeds`; `multiplier` with `bound` (``at least`` beyond scratch's largest size, ``at
-        most`` below its smallest, else empty), interval `low` to `high` (0 and inf if open; NaN if unknown) that holds for the
-        `methods` of the cell together, `p` (corrected) and `outcome`; `why` there is none, or ""; `equivalent`, multiplier
-        times size; `largest`, whether scratch has no larger size; `sizes`, the number of sizes at which scratch was measured,
-        out of `planned` sizes of the family.
+        most`` below its smallest, else empty) and interval `low` to `high` (0 and inf if open; NaN if unknown), which holds for
+        all `methods` of the cell together, those that were stopped included; `p` (corrected) and `outcome`; `why` there is
+        none, or ""; `equivalent`, multiplier times size; `largest`, whether scratch has no larger size; `sizes`, the number of
+        sizes at which scratch was measured, out of `planned` sizes of the family.
     """
     rows: list[dict[str, Any]] = []
     by_family = sorted(cells(curves), key=_family)
@@ -102,7 +105,7 @@ def _multipliers(family: Sequence[Cell], step: int, tested: bool) -> list[dict[s
         for method in _compared(cell):
             names = {**cell.names, **method.names}
             row = {name: names[name] for name in [*_NAMES, *_METHOD]} | {"step": step, "sizes": len(logs)}
-            row |= {"largest": names["size"] >= max(logs), "methods": len(_compared(cell)), **_unknown(method, missing)}
+            row |= {"largest": names["size"] >= max(logs), "methods": len(cell.transfers), **_unknown(method, missing)}
             if not row["why"] and cell.scratch is not None:
                 size, error = np.log2(names["size"]), np.sqrt(reference_variance(cell.scratch, method))
                 levels = method.mean + np.append(0, drawn[:, 0] / np.sqrt(row["seeds"]) + error * drawn[:, 1])
@@ -148,7 +151,7 @@ def speed_up(curves: pd.DataFrame) -> pd.DataFrame:
         whole = [method for method in cell.transfers if method.is_whole]
         for method in _compared(cell):
             names = {**cell.names, **method.names}
-            row = {name: names[name] for name in [*_NAMES, *_METHOD]} | {"methods": len(_compared(cell)), **_unknown(method)}
+            row = {name: names[name] for name in [*_NAMES, *_METHOD]} | {"methods": len(cell.transfers), **_unknown(method)}
             row |= {"scratch_step": best, "value": float(2 ** scratch[best].mean())}
             if not row["why"]:
                 of_step = {step: seeds.logs for step, seeds in method.by_step.items()}
@@ -170,7 +173,9 @@ def _faster(
     level = scratch.mean() + np.append(0, drawn_scratch[:, 0] / np.sqrt(len(scratch)))
     seeds = min(len(logs) for logs in of_step.values())
     shifts = np.vstack([np.zeros_like(deviations), drawn[:, :1] * (deviations / np.sqrt(seeds))]) if len(drawn) else 0.0
-    at, beyond = crossing(steps, 2 ** (means + shifts) * np.ones((len(level), 1)), 2**level)
+    # Two seeds give draws so far out that FID itself, on whose scale steps are interpolated, would overflow.
+    curves, level = (np.exp2(np.clip(logs, -_FARTHEST, _FARTHEST)) for logs in (means + shifts, level))
+    at, beyond = crossing(steps, curves * np.ones((len(level), 1)), level)
     # The speed-up falls as the step rises, so the bounds swap sides.
     saved = _multiplier(np.log2(best / at), -beyond, (np.log2(best / steps[-1]), np.log2(best / steps[0])), methods)
     return {**saved, "step": float(at[0])}

@@ -82,8 +82,9 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
     """Return rows of `over_targets` as claims: the first source of a strategy against each other one."""
     first = table.drop_duplicates("strategy").set_index("strategy")["source"]
     rows = table[table["outcome"].notna()]
+    subject = rows["strategy"].map(first).astype(str) + ", " + rows["strategy"].astype(str)
     return rows.assign(
-        kind="source", cell=None, subject=rows["strategy"].map(first) + ", " + rows["strategy"], versus=rows["source"],
+        kind="source", cell=None, subject=subject, versus=rows["source"],
         value=rows["behind"], low=rows["behind_low"], high=rows["behind_high"], simultaneous=True,
     )[COLUMNS]  # fmt: skip
 

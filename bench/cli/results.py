@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.console import print_table, progress_console
+from bench.cli.console import print_table
 from bench.cli.options import RESULTS, JsonOption, OneSweepOption, StoreOption, default_report, open_at, write_report
 from trainers.common.errors import UserError
 
@@ -46,75 +46,31 @@ def recommend(
     top: Annotated[int, typer.Option(min=1, help="Number of recommendations to print.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; gains are log2.")] = False,
 ) -> None:
-    """Rank sources and strategies for your images by the gain that the store's results predict. Trains nothing."""
-    from analysis.words import times
+    """Rank sources and strategies for your images: by the store's results on them, else by the gain that it predicts.
 
-    result, sentence = _recommendations(target, store, size, top)
+    With results on fewer than three other targets the order is by distance alone. Trains nothing.
+    """
+    from analysis.words import times
+    from bench.cli.recommendations import recommendations
+
+    result, sentence = recommendations(target, store, size, top)
     if as_json:
         typer.echo(json.dumps(result))
         return
     rows = result["recommendations"]
-    table = [
-        {
-            "strategy": row["strategy"],
-            "source": row["source_label"],
-            "predicted gain": times(row["gain"]),
-            "95 % interval": "" if row["low"] is None else f"{times(row['low'])} to {times(row['high'])}",
-            "distance": "" if row["distance"] is None else f"{row['distance']:.4g}",
-            "targets": str(row["targets"]),
-            "trials": str(row["trials"]),
-        }
-        for row in rows
-    ]
+    known = rows[0]["basis"] != "distance alone"
+    gain = "gain" if rows[0]["basis"] == "own results" else "predicted gain"
+    table = []
+    for row in rows:
+        columns = {"strategy": row["strategy"], "source": row["source_label"]}
+        if known:
+            columns[gain] = "" if row["gain"] is None else times(row["gain"])
+            columns["95 % interval"] = "" if row["low"] is None else f"{times(row['low'])} to {times(row['high'])}"
+            columns["at step"] = f"{row['step']:,}"
+        columns["distance"] = "" if row["distance"] is None else f"{row['distance']:.4g}"
+        table.append({**columns, "targets": str(row["targets"]), "trials": str(row["trials"])})
     print_table(table, left=("strategy", "source"))
     typer.echo("\n".join([sentence, *result["notes"], f"To do so: {rows[0]['command']}"]))
-
-
-def _recommendations(target: str, store: str, size: int | None, top: int) -> tuple[dict[str, Any], str]:
-    """Return the best sources and strategies for a target as plain data, and the first of them in a sentence."""
-    from rich.text import Text
-
-    from analysis.frames import load, records
-    from analysis.prediction.evidence import at_size, doubts, evidence, in_words
-    from analysis.prediction.recommender import observed, ranked
-    from bench.images.domains import make_ready
-    from bench.images.recommend import command, distances_to, embedding_name
-    from trainers.domains import get
-
-    opened, console = open_at(store), progress_console()
-    domain = get(target)
-    frames = load(opened)
-    found = evidence(frames)
-    make_ready(domain, found.resolution, console)
-    size = size or domain.count("train")
-    found = at_size(found, size)
-    embedding = embedding_name(found.embedding, frames.sweeps)
-    measured: dict[str, float] = {}
-    if embedding is None:
-        lacking = [f"The embedding {found.embedding} is not on this machine, so no distance can be measured."]
-    else:
-        with console.status("") as status:
-            measured, lacking = distances_to(
-                domain.name, found.sources, opened, embedding, found.resolution, lambda text: status.update(Text(text))
-            )
-    best = ranked(observed(found.gains, frames.trials), measured)
-    rows = records(best.head(top))
-    for row in rows:
-        gains = found.gains[(found.gains["source"] == row["source"]) & (found.gains["strategy"] == row["strategy"])]
-        spec = frames.sweeps.get(gains["sweep"].iloc[0], {}).get("spec")
-        row["command"] = command(
-            spec, row["source"], row["strategy"], domain.name, size, found.resolution, found.conditional, store
-        )
-    result = {
-        "target": domain.name,
-        "size": size,
-        "embedding": found.embedding,
-        "resolution": found.resolution,
-        "conditional": found.conditional,
-        "notes": [*found.notes, *doubts(found, best, domain.name, lacking)],
-        "recommendations": rows,
-    }
-    return result, in_words(rows[0])
 
 
 @app.command(rich_help_panel=RESULTS, epilog="Example: transfergan replay --store store --keep 0.33 --json")

@@ -66,6 +66,8 @@ def simulate(
         typer.echo(f"note: {note}")
     if search:
         typer.echo("note: tuning is not simulated" + ("" if tuned else "; adaptations have the sweep's own settings"))
+    if plan.spec.confirm:
+        typer.echo("note: the confirmation is not simulated")
     if any(estimate.scaled for estimate in seconds.values()):
         typer.echo("note: these networks have not been measured; their times are scaled by the work of their steps")
     typer.echo(

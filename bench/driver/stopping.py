@@ -248,9 +248,8 @@ def _reference(curves: Sequence[Curve]) -> frozenset[str]:
     return scratch if any(curve.key not in scratch for curve in curves) else frozenset()
 
 
-def _alone(rules: Iterable[Rule], curves: Iterable[Curve], rung: int) -> dict[str, str]:
+def _alone(rules: Iterable[Rule], arrived: Sequence[Curve], rung: int) -> dict[str, str]:
     """Return the trials that stop at a rung whatever the others do, and why, by key."""
-    arrived = tuple(curves)
     return _first({c.key: why for c in arrived if (why := rule.alone(c, rung)) is not None} for rule in rules)
 
 

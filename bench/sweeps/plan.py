@@ -192,8 +192,8 @@ def check_measurable(domain: Domain, resolution: int) -> None:
     domain.check_resolution(resolution)
     if (count := domain.count("reference")) < FEWEST_REFERENCE:
         raise UserError(
-            f"domain {domain.name!r} has {count} reference images and needs {FEWEST_REFERENCE}; add images (one in five is a "
-            "reference image)"
+            f"domain {domain.name!r} has {count} reference images and needs {FEWEST_REFERENCE}; add images (in a small "
+            "collection one in two is a reference image)"
         )
 
 

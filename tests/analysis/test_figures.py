@@ -79,6 +79,13 @@ def test_fid_by_size(frames: Frames) -> None:
     assert "from &lt;b&gt;" in figure.data[0].hovertext[0]
 
 
+def test_the_floor_is_a_line_within_the_axis(frames: Frames) -> None:
+    curves = frames.curves[(frames.curves["cell"] == frames.curves["cell"].dropna().iloc[0])]
+    figure = figures.learning_curves(curves, figures.Style.of(frames.trials), "fid", 0.5)
+    assert [shape.y0 for shape in figure.layout.shapes if shape.type == "line" and shape.y0 == shape.y1] == [0.5]
+    assert figure.layout.yaxis.type == "log"
+
+
 def test_heat_map_shows_ratios_and_leaves_gaps(frames: Frames) -> None:
     row = {"cell_label": "digits, 50 images", "source_label": "near", "gain": 1.0, "step": 2500, "seeds": 1}
     row["strategy"] = "finetune"

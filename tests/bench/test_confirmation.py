@@ -291,7 +291,8 @@ def test_a_run_that_is_interrupted_in_its_confirmation_continues_to_the_same_val
 @pytest.mark.slow
 def test_the_verb_confirms_a_sweep_that_has_ended(tmp_path: Path):
     """It refuses one that has not; `status` and a further `run` know the confirmation."""
-    spec = tiny.write_spec(tmp_path, conditional=[False], strategies=["scratch", "finetune"])
+    changes: dict[str, Any] = {"conditional": [False], "strategies": ["scratch", "finetune"], "stopping": {"rule": "none"}}
+    spec = tiny.write_spec(tmp_path, **changes)
     store = tmp_path / "store"
     open_store(str(store), create=True)
     options = (spec, "--store", store, "--address", "here")

@@ -288,8 +288,8 @@ def test_skipped_and_few_images_of_a_folder_are_noted(tmp_path: Path):
     name = f"folder:{folder}"
     assert planned(targets=[name], sizes=[5, 30]).notes == (
         f"{name}: 1 unreadable images skipped (broken.jpg)",
-        f"{name}: only 4 reference images, so FID and KID are imprecise",
-        f"{name}: size 30 exceeds its 16 training images; all of them are used",
+        f"{name}: only 10 reference images, so FID and KID are imprecise",
+        f"{name}: size 30 exceeds its 10 training images; all of them are used",
     )
 
 
@@ -321,7 +321,7 @@ def test_a_folder_without_classes_cannot_be_conditional(tmp_path: Path):
 
 
 def test_a_folder_that_cannot_be_measured_against_is_refused(tmp_path: Path):
-    name = f"folder:{pictures(tmp_path / 'few', 10)}"
+    name = f"folder:{pictures(tmp_path / 'few', 5)}"
     message = refused(targets=[name])
     assert name in message
     assert "2 reference images and needs 4" in message

@@ -14,7 +14,9 @@ from PIL import Image
 
 from trainers.common.errors import UserError
 from trainers.domains import Split, get
+from trainers.domains.files.collection import content_fingerprint
 from trainers.domains.files.folder import Folder
+from trainers.domains.files.split_names import divide
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 Colour = tuple[int, int, int]
@@ -356,11 +358,27 @@ def test_labels_match_their_images(tmp_path: Path):
         np.testing.assert_array_equal(data.images[:, 0, 0, 0] == 255, data.labels == 1)
 
 
-def test_one_in_five_of_each_class_is_the_reference(tmp_path: Path):
+def test_one_in_two_of_each_class_of_a_small_folder_is_the_reference(tmp_path: Path):
     domain = Folder(fill(tmp_path, *(f"a/{name}" for name in MANY), *(f"b/{name}" for name in MANY[:10]), "c/1.png", "c/2.png"))
     train, reference = (np.bincount(domain.load(split, 8).labels) for split in ("train", "reference"))
-    assert train.tolist() == [20, 8, 1]
-    assert reference.tolist() == [5, 2, 1]
+    assert train.tolist() == [13, 5, 1]
+    assert reference.tolist() == [12, 5, 1]
+
+
+@pytest.mark.parametrize(("count", "reference"), [(2, 1), (200, 100), (999, 499), (1000, 500), (1499, 749), (1500, 500),
+                                                  (2499, 624), (2500, 500), (10_000, 2000)])  # fmt: skip
+def test_a_larger_collection_keeps_one_in_five(count: int, reference: int):
+    numbered = [f"{number}.png" for number in range(count)]
+    splits = divide(numbered, [""] * count)
+    assert splits.count("reference") == pytest.approx(reference, abs=1)
+    version = content_fingerprint(numbered, ["hash"] * count).partition(":")[0]
+    assert version == ("files/3" if count < 2500 else "files/2")
+
+
+def test_named_splits_keep_their_fingerprint():
+    numbered = [f"{folder}/{number}.png" for folder in ("train", "val") for number in range(5)]
+    assert content_fingerprint(numbered, ["hash"] * 10).startswith("files/2:")
+    assert content_fingerprint(numbered[:5], ["hash"] * 5).startswith("files/3:")
 
 
 def test_the_reference_stays_the_same_when_another_class_grows(tmp_path: Path):
@@ -377,7 +395,7 @@ def test_the_reference_stays_the_same_when_another_class_grows(tmp_path: Path):
 def test_the_reference_is_not_the_first_or_every_fifth_image(tmp_path: Path):
     chosen = names(Folder(fill(tmp_path, *(f"{number:02}.png" for number in range(25)))), "reference")
     numbers = sorted(int(name.removesuffix(".png")) for name in chosen)
-    assert len(numbers) == 5
+    assert len(numbers) == 12
     assert len(set(np.diff(numbers))) > 1
 
 

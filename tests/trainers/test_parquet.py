@@ -55,14 +55,16 @@ def test_the_hubs_layout_is_read(tmp_path: Path):
             np.testing.assert_array_equal(image, np.asarray(expected))
             assert label == (first + i) % 2
     assert get(f"parquet:{tmp_path}/data/*.parquet").fingerprint == domain.fingerprint
+    assert domain.fingerprint.startswith("parquet/1:")
 
 
-def test_one_file_is_divided_one_in_five_of_each_class(tmp_path: Path):
+def test_one_small_file_is_divided_one_in_two_of_each_class(tmp_path: Path):
     domain = get(f"parquet:{hub(tmp_path / 'all.parquet', range(60))}")
     assert domain.classes == ("000000", "000001", "000002")
     train, reference = (np.bincount(domain.load(split, 8).labels) for split in SPLITS)  # type: ignore[arg-type]
-    assert train.tolist() == [16, 16, 16]
-    assert reference.tolist() == [4, 4, 4]
+    assert train.tolist() == [10, 10, 10]
+    assert reference.tolist() == [10, 10, 10]
+    assert domain.fingerprint.startswith("parquet/2:")
 
 
 def test_images_may_be_a_column_of_bytes_and_labels_be_strings(tmp_path: Path):

@@ -190,19 +190,30 @@ def _others(analysis: Analysis, cell: Any, best: Row) -> list[str]:
 def _saved(analysis: Analysis, best: Row) -> list[str]:
     """Return the factors in images and in steps that scratch needs to be as good as the named start."""
     lines = []
-    for row in records(_rows_of(analysis.multipliers, best, ["family", "size", "strategy", "source"])):
+    for row in records(_rows_of(analysis.multipliers, best, ["cell", "strategy", "source"])):
+        if row["why"]:
+            lines.append(f"No data multiplier at step {row['step']:,}: {row['why']}.")
+            continue
         images = f"{row['equivalent']:,.0f} images" + (" or more" if row["bound"] == "at least" else "")
         images += " or fewer" if row["bound"] == "at most" else ""
         lines.append(
-            f"As good as scratch with {images}: a data multiplier of {saved(row)}{_interval(row)}, at step {row['step']:,}."
+            f"As good as scratch with {images}: a data multiplier of {saved(row)}{_interval(row)}, at step {row['step']:,}, "
+            f"{_against_1(row)}."
         )
-    for row in records(_rows_of(analysis.speed_ups, best, ["cell", "strategy", "source"])):
+    speed_ups = _rows_of(analysis.speed_ups, best, ["cell", "strategy", "source"])
+    for row in records(speed_ups[speed_ups["why"] == ""]):
         when = {"": "was reached by", "at least": "was reached by the first rung,"}.get(row["bound"], "was not reached by")
         lines.append(
             f"Scratch's best FID, at step {row['scratch_step']:,}, {when} step {row['step']:,.0f}: "
-            f"a speed-up of {saved(row)}{_interval(row)}."
+            f"a speed-up of {saved(row)}{_interval(row)}, {_against_1(row)}."
         )
     return lines
+
+
+def _against_1(row: Row) -> str:
+    if row["outcome"] == Outcome.UNTESTABLE:
+        return "not testable against 1×"
+    return f"{row['outcome']} from 1× ({chance(row['p'])})"
 
 
 def _rows_of(table: pd.DataFrame, best: Row, names: list[str]) -> pd.DataFrame:
@@ -211,7 +222,9 @@ def _rows_of(table: pd.DataFrame, best: Row, names: list[str]) -> pd.DataFrame:
 
 def _interval(row: Row) -> str:
     interval = saved_interval(row)
-    return f" (95 % interval: {interval})" if interval and interval != saved(row) else ""
+    if not interval or interval == saved(row):
+        return ""
+    return f" (95 % interval: {interval}, simultaneous over {counted(row['methods'], 'start')})"
 
 
 def _nearest(analysis: Analysis, cell: Any, best: Row) -> list[str]:

@@ -51,7 +51,7 @@ def _tables(analysis: Analysis) -> dict[str, tuple[str, pd.DataFrame]]:
         "significance": ("each transfer against scratch, with p-values", analysis.significance),
         "strategies": ("strategies of each cell and source, best first", analysis.strategies),
         "sources": ("sources over all targets", analysis.sources),
-        "advice": ("regret of following the recommender, and of simpler rules", analysis.advice),
+        "advice": ("gain of following the recommender, and of simpler rules", analysis.advice),
         "predictors": ("kinds of distance by how well they predict the gain", analysis.predictors),
         "drivers": ("effects of distance, density, diversity and amount", analysis.drivers),
     }

@@ -23,6 +23,7 @@ _PHONE, _LETTER = 330, 6.6
 def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
     """Yield a figure per cell, and another one if a moving average of the generator was measured."""
     panels = []
+    floors = {(row["target"], row["resolution"]): row["fid_floor"] for row in records(analysis.references)}
     of_adapt = analysis.curves[(analysis.curves["kind"] == "adapt") & (analysis.curves["value"].abs() < math.inf)]
     order = ["target", "conditional", "family", "size"]
     for _, cell in of_adapt.sort_values(order).groupby("cell", sort=False):
@@ -35,7 +36,8 @@ def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
                 if len(last):
                     caption += f". Stopped: {', '.join(f'{count} at step {step:,}' for step, count in last.items())}"
                 title = rows["cell_label"].iloc[0] + (" (EMA)" if of_what else "")
-                figure = figures.learning_curves(rows, report.style, metric)
+                floor = floors.get((rows["target"].iloc[0], rows["resolution"].iloc[0]))
+                figure = figures.learning_curves(rows, report.style, metric, floor)
                 panels.append(Panel.of(title, f"{caption}.", figure, subject=_subject(rows)))
     if panels:
         yield Figures(panels, ("strategy", "source"), [("M0-8V8", "rung"), *_ends(report.frames.trials)])
@@ -112,7 +114,8 @@ def _saved(analysis: Analysis, methods: pd.DataFrame) -> pd.DataFrame:
     """Return the data multipliers of methods (rows of the ranking) that were measured at the step of their values."""
     on = ["family", "size", "strategy", "source", "step"]
     columns = [*on, "equivalent", "multiplier", "bound", "low", "high"]
-    rows = methods[[*on, "source_label", "value"]].merge(analysis.multipliers[columns], on=on)
+    given = analysis.multipliers[analysis.multipliers["why"] == ""]
+    rows = methods[[*on, "source_label", "value"]].merge(given[columns], on=on)
     rows = rows[rows["equivalent"] != rows["size"]].reset_index(drop=True)  # a line of no length
     words = [
         f"{row['strategy']}, {row['size']:,} images: as good as scratch with {row['equivalent']:,.0f}, {saved(row)}"

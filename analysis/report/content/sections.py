@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from analysis.frames import STATUSES
 from analysis.report.blocks import Block, Heading, Paragraph, Report, Text
-from analysis.report.content import answers, csv_files, panels, provenance, tables, trials, tuning
+from analysis.report.content import answers, csv_files, panels, prediction_tables, provenance, tables, trials, tuning
 from analysis.statistics import Analysis
 from analysis.words import counted
 
@@ -67,7 +67,7 @@ SECTIONS = (
         "Learning curves",
         legend="FID by generator step, one figure per cell; lower is better. Colour is the strategy, symbol the source; "
         "the thick dashed grey line is training from scratch. Vertical lines are rungs, where all trials are measured and the "
-        "stopping rule may act. A curve that ends before its budget ends in a mark.",
+        "stopping rule may act. A curve that ends before its budget ends in a mark. The dotted line is FID of real images.",
         figures=panels.learning_curves,
         nothing="No trial has a finite FID yet.",
     ),
@@ -97,7 +97,7 @@ SECTIONS = (
         "Blue is a gain above 1×, orange below. Each strategy is shown at its cell's first rung (early gain) and at its final "
         "step.",
         figures=panels.heat_maps,
-        each=tables.sources,
+        each=prediction_tables.sources,
         nothing="No transfer trial and scratch trial were measured at the same step yet.",
         nav="Gain",
     ),
@@ -126,7 +126,7 @@ SECTIONS = (
         "Does the distance between the source's and the target's real images, known before any training, predict the gain?",
         "All points of a figure are taken at one step. Dashed: scratch.",
         figures=panels.gain_by_distance,
-        each=tables.distances,
+        each=prediction_tables.distances,
         nothing="No distance has a gain to compare it with yet.",
         nav="Distance",
     ),
@@ -134,10 +134,10 @@ SECTIONS = (
         "knobs",
         "Density, diversity, amount",
         "Effect of the sources' knobs on the gain: the factor by which the gain changed, with its 95 % interval. Settings of "
-        "one domain are compared as sources, each by its mean over seeds, at the cell's common step. Diversity is the number "
+        "one domain are compared as sources, each by its mean over seeds. Diversity is the number "
         "of classes, density the number of images per class, amount their product; exchanging one for the other keeps "
         "the amount.",
-        each=tables.knobs,
+        each=prediction_tables.knobs,
         nav="Density",
     ),
     Section(

@@ -15,7 +15,7 @@ from trainers.domains.files import decode_all, prepared_cache
 from trainers.domains.files.decode_all import Records
 from trainers.domains.files.decode_image import Fit
 from trainers.domains.files.prepared_cache import Index
-from trainers.domains.files.split_names import encoded
+from trainers.domains.files.split_names import REFERENCE_EVERY, encoded, has_splits, reference_every
 
 
 @dataclass(frozen=True)
@@ -190,12 +190,17 @@ def by_split(domain: str, rows: Sequence[int], splits: Sequence[Split], classes:
 
 
 def content_fingerprint(names: Sequence[str], hashes: Sequence[str]) -> str:
-    """Return the identity of files by their names and the hashes of their contents, in a folder or in an archive alike."""
+    """Return the identity of files by their names and the hashes of their contents, in a folder or in an archive alike.
+
+    Version 3 marks small collections without folders for splits: of these version 2 had one image in five as reference.
+    """
+    readable = [i for i, content in enumerate(hashes) if content]
+    divided = not has_splits(names, readable) and reference_every(len(readable)) != REFERENCE_EVERY
     digest = hashlib.sha256()
     for name, content in zip(names, hashes, strict=True):
         if content:
             digest.update(encoded(f"{name}\0{content}\n"))
-    return f"files/2:{digest.hexdigest()[:32]}"
+    return f"files/{3 if divided else 2}:{digest.hexdigest()[:32]}"
 
 
 def readable_items(domain: str, names: Sequence[str], unreadable: Iterable[int]) -> list[int]:

@@ -16,7 +16,7 @@ from trainers.common.errors import UserError
 from trainers.domains.base import Split
 from trainers.domains.files.archive import listing_of, matching
 from trainers.domains.files.collection import Arrangement, Collection, by_split, readable_items
-from trainers.domains.files.split_names import SPLIT_NAMES, divide
+from trainers.domains.files.split_names import REFERENCE_EVERY, SPLIT_NAMES, divide, reference_every
 
 
 class Parquet(Collection):
@@ -67,22 +67,30 @@ class Parquet(Collection):
         return self._records
 
     def identify(self, hashes: Sequence[str]) -> str:
-        """Return the fingerprint of the images' contents in order, their labels and the splits of their files."""
+        """Return the fingerprint of the images' contents in order, their labels and the splits of their files.
+
+        Version 2 marks small collections without splits, see `content_fingerprint`.
+        """
+        readable = [i for i, content in enumerate(hashes) if content]
+        divided = self._splits(readable) is None and reference_every(len(readable)) != REFERENCE_EVERY
         digest = hashlib.sha256()
         for (file, _), label, content in zip(self._rows, self._classes, hashes, strict=True):
             if content:
                 digest.update(f"{_split_of(file)}\0{label}\0{content}\n".encode())
-        return f"parquet/1:{digest.hexdigest()[:32]}"
+        return f"parquet/{2 if divided else 1}:{digest.hexdigest()[:32]}"
 
     def arrange(self, unreadable: Iterable[int]) -> Arrangement:
-        """Return the splits named by the files, or else one in five of each class as reference; see `Collection.arrange`."""
+        """Return the splits named by the files, or else those of `divide`; see `Collection.arrange`."""
         names = [self._row_name(i) for i in range(len(self._rows))]
         readable = readable_items(self.name, names, unreadable)
         classes = [self._classes[i] for i in readable]
-        splits = [split for i in readable if (split := _split_of(self._rows[i][0])) is not None]
-        if len(splits) < len(readable) or len(set(splits)) < 2:
-            splits = divide([names[i] for i in readable], classes)
+        splits = self._splits(readable) or divide([names[i] for i in readable], classes)
         return by_split(self.name, readable, splits, classes)
+
+    def _splits(self, readable: Sequence[int]) -> list[Split] | None:
+        """Return the splits that the files name, or None if a file names none or all name the same."""
+        splits = [split for i in readable if (split := _split_of(self._rows[i][0])) is not None]
+        return splits if len(splits) == len(readable) and len(set(splits)) > 1 else None
 
     def _row_name(self, i: int) -> str:
         file, row = self._rows[i]

@@ -20,8 +20,9 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "reference",
 }
 
-#: Without folders for splits, one image in this many is put into the reference split.
-REFERENCE_EVERY = 5
+#: Without folders for splits, one image in this many is put into the reference split; of a small collection more, to have about
+#: `ENOUGH` of them, but at most one in `MOST`: with few the named winner is a matter of the draw.
+REFERENCE_EVERY, ENOUGH, MOST = 5, 500, 2
 
 
 def is_image(name: str) -> bool:
@@ -45,23 +46,38 @@ def splits_and_classes(names: Sequence[str], readable: Sequence[int]) -> tuple[l
         names: the names of all files. A split with only unreadable files exists, and is empty.
         readable: indices of the files that are complete images.
     """
-    folders = {_top_folder(name) for name in names} & set(SPLIT_NAMES)
-    has_splits = "train" in folders and len(folders) > 1 and {_top_folder(names[i]) for i in readable} <= folders
-    classes = [_class_of(names[i], has_splits) for i in readable]
-    if has_splits:
+    named = has_splits(names, readable)
+    classes = [_class_of(names[i], named) for i in readable]
+    if named:
         return [SPLIT_NAMES[_top_folder(names[i])] for i in readable], classes
     return divide([names[i] for i in readable], classes), classes
 
 
+def has_splits(names: Sequence[str], readable: Sequence[int]) -> bool:
+    """Return whether the folders of files are splits, given as in `splits_and_classes`."""
+    folders = {_top_folder(name) for name in names} & set(SPLIT_NAMES)
+    return "train" in folders and len(folders) > 1 and {_top_folder(names[i]) for i in readable} <= folders
+
+
+def reference_every(count: int) -> int:
+    """Return k: of a collection of `count` images without splits one in k is reference.
+
+    >>> [reference_every(count) for count in (2, 1000, 1500, 2500, 10_000)]
+    [2, 2, 3, 5, 5]
+    """
+    return min(REFERENCE_EVERY, max(MOST, count // ENOUGH))
+
+
 def divide(names: Sequence[str], classes: Sequence[str]) -> list[Split]:
-    """Return a split for each item: one in five of each class is reference, chosen by the hash of its name."""
+    """Return a split for each item: one in `reference_every` of each class is reference, chosen by the hash of its name."""
+    every = reference_every(len(names))
     by_class: dict[str, list[int]] = {}
     for i, name in enumerate(classes):
         by_class.setdefault(name, []).append(i)
     splits: list[Split] = ["train"] * len(names)
     for members in by_class.values():
         order = sorted(members, key=lambda i: hashlib.sha256(encoded(names[i])).digest())
-        for i in order[1::REFERENCE_EVERY]:  # from the second, so that a class of two has one image in each split
+        for i in order[1::every]:  # from the second, so that a class of two has one image in each split
             splits[i] = "reference"
     return splits
 
