@@ -127,13 +127,11 @@ def measured(case: Case) -> Result:
 def _order(sweep: worlds.Sweep, analysis: Analysis) -> Order:
     targets = {cell: sweep.plan.by_key[keys[0]].domain.name for cell, keys in sweep.plan.cells.items()}
     layout, best, pairs = sweep.world.layout, [], []
-    transfers = analysis.ranked[analysis.ranked["strategy"] != "scratch"].drop_duplicates("cell")
-    for row in records(transfers):
+    for row in records(analysis.best):
         methods = product(layout.strategies, layout.sources)
         most = max(sweep.gain(targets[row["cell"]], *method) for method in methods)
         best.append(sweep.gain(targets[row["cell"]], row["strategy"], row["source"]) >= most - 1e-9)
-    table = analysis.strategies
-    compared = table[~table["early"].astype(bool)] if "early" in table else table
+    compared = analysis.strategies[~analysis.strategies["early"].astype(bool)]
     for (cell, source), ranked in compared.groupby(["cell", "source"], sort=False):
         order = ranked.sort_values("rank")["strategy"]
         gains = [sweep.gain(targets[cell], name, None if name == "scratch" else source) for name in order]
