@@ -7,27 +7,28 @@ import numpy as np
 
 from analysis.frames import Frames, records
 from analysis.prediction.evidence import at_size, evidence
-from analysis.prediction.recommender import observed, ranked
+from analysis.prediction.recommender import observed, ranked, recommended_claim
 from analysis.prediction.rules import CHOOSERS
+from tests.benchmarks.truth.claims_check import Tally, tally
 from tests.benchmarks.truth.worlds import Sweep
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The true regret (log2) of each rule on the unseen target, and whether the first recommendation's interval holds."""
+    """The true regret (log2) of each rule on the unseen target, and the tally of the claim about the first recommendation."""
 
     regrets: Mapping[str, float]
-    covered: bool | None
-    """None if no interval is printed."""
+    claim: Tally
 
 
 def advised(sweep: Sweep, frames: Frames) -> Advice:
-    """Return what the rules of `CHOOSERS` would have cost on the unseen target."""
+    """Return what the rules of `CHOOSERS` cost on the unseen target, and compare the recommendation's claim with the truth."""
     layout, target = sweep.world.layout, sweep.targets[-1]
     found = at_size(evidence(frames), layout.sizes[0])
     points = observed(found.gains, frames.trials)
     distances = dict(zip(layout.sources, np.exp2(sweep.distances[-1]).tolist(), strict=True))
-    first = records(ranked(points, distances).head(1))[0]
+    ranking = ranked(points, distances)
+    first, claim = records(ranking.head(1))[0], records(recommended_claim(ranking))[0]
     true = {(s, source): sweep.gain(target, s, source) for s in layout.strategies for source in layout.sources}
     means = points.groupby("strategy")["gain"].mean()
     strategy, pairs = str(means.idxmax()), points.groupby(["strategy", "source"])["gain"].mean()
@@ -40,7 +41,5 @@ def advised(sweep: Sweep, frames: Frames) -> Advice:
         "random": float(np.mean([true[strategy, source] for source in layout.sources])),
     }
     assert gains.keys() == CHOOSERS.keys()
-    best, covered = max(true.values()), None
-    if first["low"] is not None:
-        covered = bool(first["low"] <= gains["recommended"] <= first["high"])
-    return Advice({name: best - gain for name, gain in gains.items()}, covered)
+    regrets = {name: max(true.values()) - gain for name, gain in gains.items()}
+    return Advice(regrets, tally(sweep, claim["kind"], [{**claim, "truth": gains["recommended"]}]))

@@ -52,10 +52,11 @@ def check(sweep: Sweep, frames: Frames) -> tuple[Analysis, list[Tally]]:
     by_kind: dict[str, list[dict[str, Any]]] = {}
     for claim in records(analysis.claims):
         by_kind.setdefault(claim["kind"], []).append({**claim, "truth": truth.of(claim)})
-    return analysis, [_tally(sweep, kind, claims) for kind, claims in by_kind.items()]
+    return analysis, [tally(sweep, kind, claims) for kind, claims in by_kind.items()]
 
 
-def _tally(sweep: Sweep, kind: str, claims: list[dict[str, Any]]) -> Tally:
+def tally(sweep: Sweep, kind: str, claims: list[dict[str, Any]]) -> Tally:
+    """Return the tally of claims of one kind, each with its `truth`."""
     apart = [claim for claim in claims if claim["outcome"] == Outcome.APART.value]
     printed = [claim for claim in claims if _has_interval(claim) and _is_known(claim)]
     return Tally(

@@ -48,6 +48,8 @@ PLANTED = (
 SLOW = World(name="slow starters, again", layout=STRATEGIES, gains=_SLOW, sources=0.15)
 DIVERGING = World(name="diverging", layout=STRATEGIES, gains=_STEADY, diverging=("finetune-g",))
 REALISTIC = World(name="realistic", layout=MANY, gains=_STEADY, slope=0.15, sources=0.15, pairs=0.1, seeds=2)
+NEUTRAL = World(name="no effect", layout=PAIRS)
+
 #: One method has an effect, among one or four that are compared with scratch.
 _EFFECT = (("finetune", (math.log2(1.3),) * 3),)
 POWER = (
@@ -100,7 +102,8 @@ def cases(sweeps: int) -> Iterator[Case]:
         yield Case("order", SLOW.run(rule), number)
     for number in range(third):
         yield Case("diverging", DIVERGING, number)
-        yield Case("advice", REALISTIC.run(("halving", "none")[number % 2]), number)
+        for world in (REALISTIC, NEUTRAL):
+            yield Case("advice", world.run(("halving", "none")[number % 2]), number)
     for world, number in product(POWER, range(sweeps)):
         yield Case("power", world, number)
 
@@ -124,13 +127,11 @@ def measured(case: Case) -> Result:
 def _order(sweep: worlds.Sweep, analysis: Analysis) -> Order:
     targets = {cell: sweep.plan.by_key[keys[0]].domain.name for cell, keys in sweep.plan.cells.items()}
     layout, best, pairs = sweep.world.layout, [], []
-    transfers = analysis.ranked[analysis.ranked["strategy"] != "scratch"].drop_duplicates("cell")
-    for row in records(transfers):
+    for row in records(analysis.best):
         methods = product(layout.strategies, layout.sources)
         most = max(sweep.gain(targets[row["cell"]], *method) for method in methods)
         best.append(sweep.gain(targets[row["cell"]], row["strategy"], row["source"]) >= most - 1e-9)
-    table = analysis.strategies
-    compared = table[~table["early"].astype(bool)] if "early" in table else table
+    compared = analysis.strategies[~analysis.strategies["early"].astype(bool)]
     for (cell, source), ranked in compared.groupby(["cell", "source"], sort=False):
         order = ranked.sort_values("rank")["strategy"]
         gains = [sweep.gain(targets[cell], name, None if name == "scratch" else source) for name in order]

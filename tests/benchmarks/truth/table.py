@@ -11,7 +11,9 @@ import numpy as np
 from scipy import stats
 
 from analysis.claims import KINDS
+from analysis.prediction.rules import CHOOSERS
 from analysis.transfer.power import power
+from tests.benchmarks.truth.advice import Advice
 from tests.benchmarks.truth.claims_check import Tally
 from tests.benchmarks.truth.studies import Result
 from tests.benchmarks.truth.worlds import NOISE
@@ -69,8 +71,9 @@ def rows(results: Sequence[Result]) -> Iterator[Row]:
 def _silent(results: Sequence[Result]) -> Iterator[Row]:
     """Yield a row for each kind of claim that no sweep makes, which no other row would show."""
     made = {tally.kind for result in results for tally in result.tallies if tally.tested}
+    made |= {result.advice.claim.kind for result in results if result.advice is not None and result.advice.claim.tested}
     for kind in KINDS:
-        if kind not in made and kind != "recommended":
+        if kind not in made:
             yield Row(f"sweeps with a {kind!r} claim that is tested", 0.0, 0.0, 0.0, len(results), "more than 0", holds=False)
 
 
@@ -113,12 +116,15 @@ def coverage(results: Sequence[Result]) -> Iterator[Row]:
             if tally.intervals:
                 tallies[tally.kind, result.case.world.course].append(tally)
     for (kind, course), of_kind in sorted(tallies.items()):
-        conservative = any(tally.simultaneous for tally in of_kind)
-        share, low, high = clustered([t.covered for t in of_kind], [t.intervals for t in of_kind])
-        goal = f"{COVERAGE[0]:.0%} {'or more' if conservative else f'to {COVERAGE[1]:.0%}'}"
-        holds = high >= COVERAGE[0] and (conservative or low <= COVERAGE[1])
-        name = f"effects, {course}: {kind!r} intervals cover"
-        yield Row(name, share, low, high, sum(t.intervals for t in of_kind), goal, holds)
+        yield _covers(f"effects, {course}: {kind!r} intervals cover", of_kind)
+
+
+def _covers(name: str, tallies: Sequence[Tally]) -> Row:
+    conservative = any(tally.simultaneous for tally in tallies)
+    share, low, high = clustered([tally.covered for tally in tallies], [tally.intervals for tally in tallies])
+    goal = f"{COVERAGE[0]:.0%} {'or more' if conservative else f'to {COVERAGE[1]:.0%}'}"
+    holds = high >= COVERAGE[0] and (conservative or low <= COVERAGE[1])
+    return Row(name, share, low, high, sum(tally.intervals for tally in tallies), goal, holds)
 
 
 def clustered(covered: Sequence[int], intervals: Sequence[int]) -> tuple[float, float, float]:
@@ -155,20 +161,21 @@ def _order(results: Sequence[Result]) -> Iterator[Row]:
 
 
 def _advice(results: Sequence[Result]) -> Iterator[Row]:
-    """Yield the regret of the recommendation beside that of simpler rules, and the coverage of its interval."""
-    advice = [result.advice for result in results if result.advice is not None]
-    regrets = {name: np.array([a.regrets[name] for a in advice]) for name in advice[0].regrets}
+    """Yield the regret of the recommendation beside that of simpler rules, and how its interval and its claim hold."""
+    by_world: dict[str, list[Advice]] = defaultdict(list)
+    for result in results:
+        if result.advice is not None:
+            by_world[result.case.world.name].append(result.advice)
+    regrets = {name: np.array([a.regrets[name] for a in by_world["realistic"]]) for name in CHOOSERS}
     for name, of_rule in regrets.items():
-        if name == "recommended":
-            continue
-        mean, low, high = _mean(regrets["recommended"] - of_rule)
-        label = f"recommend: regret {regrets['recommended'].mean():.3f}, {name} {of_rule.mean():.3f} (log2); difference"
-        yield Row(label, mean, low, high, len(advice), "below 0", mean < 0, percent=False)
-    printed = [a.covered for a in advice if a.covered is not None]
-    if printed:
-        share, low, high = clustered([int(c) for c in printed], [1] * len(printed))
-        goal, holds = f"{COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}", high >= COVERAGE[0] and low <= COVERAGE[1]
-        yield Row("recommend: its first interval covers", share, low, high, len(printed), goal, holds)
+        if name != "recommended":
+            mean, low, high = _mean(regrets["recommended"] - of_rule)
+            label = f"recommend: regret {regrets['recommended'].mean():.3f}, {name} {of_rule.mean():.3f} (log2); difference"
+            yield Row(label, mean, low, high, len(of_rule), "below 0", low < 0, percent=False)
+    for world, advice in by_world.items():
+        claims = [of_sweep.claim for of_sweep in advice]
+        yield _covers(f"recommend, {world}: the first interval covers", claims)
+        yield _at_most(f"recommend, {world}: a false claim", [claim.false > 0 for claim in claims if claim.tested])
 
 
 def _power(results: Sequence[Result]) -> Iterator[Row]:
