@@ -49,7 +49,7 @@ def test_errors_are_counted_and_few_of_many_different_ones_are_listed() -> None:
 
 
 @pytest.mark.slow
-def test_a_strategy_whose_best_source_diverged_has_a_row(tmp_path: Path) -> None:
+def test_a_strategy_whose_best_source_diverged_is_shown_with_its_next(tmp_path: Path) -> None:
     frames = load(build(tmp_path, sizes=(50, 500), keep=1.0, images=False))
     lost = (frames.curves["strategy"] == "finetune") & (frames.curves["source"] == "numerals")
     curves = frames.curves.assign(status=frames.curves["status"].mask(lost, "diverged"))
@@ -57,9 +57,7 @@ def test_a_strategy_whose_best_source_diverged_has_a_row(tmp_path: Path) -> None
     analysis = analyse(replace(frames, curves=curves[~(lost & (curves["step"] > 100))]), EMBEDDING)
     rows = {(row["cell_label"], row["name"]): row for row in tables.savings_rows(analysis)}
     assert len(rows) == 6, "three strategies in two cells"
-    row = rows["digits, 50 images", "finetune from numerals"]
-    assert {row[name] for name in ("images", "images_interval", "equivalent", "steps", "steps_interval")} == {"–"}
-    assert row["steps_outcome"] == "lost 1 seed"
+    assert ("digits, 50 images", "finetune from letters") in rows
     row = rows["digits, 50 images", "finetune-d from numerals"]
     assert row["images_outcome"] == "with one seed of scratch per size it is unknown whether more images help"
     assert row["steps_outcome"] == "not testable"
