@@ -240,8 +240,10 @@ def main() -> None:
         description="Compare the named winner with the best on held-out real images.",
         epilog="Example: python -m tests.benchmarks.held_out --data images --out /tmp/held-out --json",
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder of the archives that are the targets and sources")
-    parser.add_argument("--out", type=Path, required=True, help="folder for trained sources and features")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="folder of the archives that are the targets and sources"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for trained sources and features")
     parser.add_argument("--seeds", type=positive, default=len(SEEDS), help="trials of each method (%(default)s), 2 or more")
     parser.add_argument("--draws", type=positive, default=100, help="draws of reference images (%(default)s)")
     parser.add_argument("--processes", type=positive, default=2, help="trials at a time, one thread each (%(default)s)")
