@@ -13,8 +13,8 @@ targets; ``random``, any method. The columns:
     near        as `best`, or within 1.96 standard errors of it: of seeds (pooled over methods) and of the held-out images
     close       as `best`, or its held-out FID is at most 5 % higher
     regret      geometric mean of the winner's held-out FID over that of the best
-    told        share of draws in which the winner is told apart from scratch: Welch's test with the variance of the reference,
-                Holm's correction over all methods
+    told        share of draws in which the winner is told apart from scratch, with Holm's correction over all methods:
+                ``after`` by Welch's test with the variance of the reference, ``before`` by Student's, pooled and without it
     wrong       of all differences from scratch that are told apart, the share with the other sign on the held-out images
     contains    share of draws in which the held-out best is the winner or not told apart from it
     apart       mean share of the other methods that are told apart from the winner
@@ -118,19 +118,25 @@ def measure(out: Path, target: str, seeds: Sequence[int], size: int, draws: int)
         return Measured(**{name: arrays[name] if arrays[name].ndim else int(arrays[name]) for name in arrays.files})
 
 
-def p_values(named: NDArray[np.float64], replicates: NDArray[np.float32], to: int) -> NDArray[np.float64]:
+def p_values(named: NDArray[np.float64], replicates: NDArray[np.float32], to: int, *, before: bool) -> NDArray[np.float64]:
     """Return Holm-corrected p-values (methods,) of the difference of each method to one of them, NaN for itself.
 
     Welch's test of log2 FID (methods, seeds), with the variance over draws of the reference from the replicates
-    (methods, seeds, B), whose degrees of freedom are B - 1.
+    (methods, seeds, B), whose degrees of freedom are B - 1. With `before`: Student's, seeds' variance pooled over methods.
     """
     seeds, count = named.shape[1], replicates.shape[2]
+    pooled = pooled_variance(named)
     p = np.full(len(named), np.nan)
     for i in range(len(named)):
-        if i != to:
+        if i == to:
+            continue
+        if before:
+            variance, freedom = 2 * pooled[0] / seeds, float(pooled[1])
+        else:
             terms = [named[i].var(ddof=1) / seeds, named[to].var(ddof=1) / seeds, log_variance(replicates[i], replicates[to])]
-            freedom = sum(terms) ** 2 / sum(t**2 / f for t, f in zip(terms, (seeds - 1, seeds - 1, count - 1), strict=True))
-            p[i] = 2 * stats.t.sf(abs(named[i].mean() - named[to].mean()) / np.sqrt(sum(terms)), freedom)
+            variance = sum(terms)
+            freedom = variance**2 / sum(t**2 / f for t, f in zip(terms, (seeds - 1, seeds - 1, count - 1), strict=True))
+        p[i] = 2 * stats.t.sf(abs(named[i].mean() - named[to].mean()) / np.sqrt(variance), freedom)
     return holm(pd.Series(p)).to_numpy()
 
 
@@ -149,13 +155,13 @@ def judge(measured: Measured, winners: NDArray[np.intp], draws: int) -> dict[str
     return {"best": regret == 0, "near": near, "close": regret <= np.log2(CLOSE), "regret": regret}
 
 
-def tested(measured: Measured, winners: NDArray[np.intp]) -> dict[str, NDArray[np.float64]]:
+def tested(measured: Measured, winners: NDArray[np.intp], *, before: bool) -> dict[str, NDArray[np.float64]]:
     """Return by draw the columns that need a test; `wrong` has an entry for each difference from scratch that is told apart."""
     columns: dict[str, list[Any]] = {"told": [], "wrong": [], "contains": [], "apart": []}
     truth = measured.held_out.mean(2)
     for draw, winner in enumerate(winners):
         named, replicates = measured.named[draw], measured.replicates[draw]
-        from_scratch, from_winner = (p_values(named, replicates, to) < LEVEL for to in (SCRATCH, winner))
+        from_scratch, from_winner = (p_values(named, replicates, to, before=before) < LEVEL for to in (SCRATCH, winner))
         means = named.mean(1)
         signs = np.sign(means - means[SCRATCH]) == np.sign(truth[draw] - truth[draw][SCRATCH])
         columns["told"].append(from_scratch[winner])
@@ -199,9 +205,9 @@ def table(out: Path, seeds: Sequence[int], draws: int) -> Iterator[dict[str, Any
         named = {name: [] for name in ("before", "after", "recommend", "folds", "random")}
         by_target: list[dict[str, Any]] = []
         for target, of in measured.items():
-            after = winners_of(of.named, before=False)
-            named["before"].append(judge(of, winners_of(of.named, before=True), draws))
-            named["after"].append(judge(of, after, draws) | tested(of, after))
+            for rule, before in (("before", True), ("after", False)):
+                winners = winners_of(of.named, before=before)
+                named[rule].append(judge(of, winners, draws) | tested(of, winners, before=before))
             named["folds"].append(judge(of, winners_of(of.folds, before=False), draws))
             if len(measured) > recommender.FEWEST_TARGETS:
                 first = np.array([recommended(measured, target, draw) for draw in range(few)])
@@ -235,8 +241,10 @@ def main() -> None:
         description="Compare the named winner with the best on held-out real images.",
         epilog="Example: python -m tests.benchmarks.held_out --data images --out /tmp/held-out --json",
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder of the archives that are the targets and sources")
-    parser.add_argument("--out", type=Path, required=True, help="folder for trained sources and features")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="folder of the archives that are the targets and sources"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for trained sources and features")
     parser.add_argument("--seeds", type=positive, default=len(SEEDS), help="trials of each method (%(default)s), 2 or more")
     parser.add_argument("--draws", type=positive, default=100, help="draws of reference images (%(default)s)")
     parser.add_argument("--processes", type=positive, default=2, help="trials at a time, one thread each (%(default)s)")
@@ -258,7 +266,7 @@ def main() -> None:
 
 def _text(row: Mapping[str, Any]) -> str:
     columns = {name: row[name] for name in ("best", "near", "close", "told", "wrong", "contains", "apart") if name in row}
-    shares = "  ".join(f"{name} {value:4.0%}" for name, value in columns.items())
+    shares = "  ".join(f"{name} {value:4.0%}" for name, value in columns.items() if value == value)
     over = f"{row['target']}, {row['held_out']:,} held out" if "target" in row else f"{row['targets']} targets"
     return f"{row['reference']:>7}  {row['rule']:9}  {over:26}  regret x{row['regret']:.3f}  {shares}"
 
