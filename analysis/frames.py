@@ -7,7 +7,7 @@ that is unique among those loaded.
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,11 @@ def load(store: Store, sweep: str | None = None) -> Frames:
     planned = {name: plan for name, plan in plans.items() if all(row.get("kind") != "tune" for row in plan["trials"])}
     recorded = store.read("trials")
     recorded = recorded[recorded["kind"] != "tune"]
+    confirming = {name for name, plan in planned.items() if plan.get("confirms")}
+    fresh = _keys(planned[name] for name in confirming)
+    seen = _keys(plan for name, plan in planned.items() if name not in confirming)
+    # A confirmation that was planned anew leaves trials behind that nothing compares.
+    recorded = recorded[~recorded["sweep"].isin(confirming) | recorded["key"].isin(fresh | seen)]
     keys: set[str] | None = None
     if sweep is not None:
         names = {*planned, *recorded["sweep"]}
@@ -96,14 +101,13 @@ def load(store: Store, sweep: str | None = None) -> Frames:
             raise unknown_name("sweep", sweep, names)
         planned = {name: plan for name, plan in planned.items() if sweep in (name, plan.get("confirms"))}
         # A planned trial belongs to this sweep even if another sweep ran it first.
-        keys = {row["key"] for plan in planned.values() for row in plan["trials"]}
+        keys = _keys(planned.values())
         keys |= set(recorded.loc[recorded["sweep"] == sweep, "key"])
 
     measurements = store.read("measurements", large=True).drop(columns=["recorded_at", "sweep"])
     trials = _merge(planned, recorded, keys)
     _set_progress(trials, measurements)
-    fresh = {row["key"] for plan in planned.values() if plan.get("confirms") for row in plan["trials"]}
-    trials["confirmation"] = trials["key"].isin(fresh) & (trials["kind"] == "adapt")
+    trials["confirmation"] = trials["key"].isin(fresh - seen) & (trials["kind"] == "adapt")
     _set_fate(trials)
     domains = label_domains({*trials["source"].dropna(), *trials["target"].dropna()})
     _set_labels(trials, domains)
@@ -129,6 +133,11 @@ def load(store: Store, sweep: str | None = None) -> Frames:
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a frame's rows as plain dicts, with None for missing values."""
     return [{str(k): None if is_scalar(v) and pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _keys(plans: Iterable[dict[str, Any]]) -> set[str]:
+    """Return the keys of the trials of plans."""
+    return {row["key"] for plan in plans for row in plan["trials"]}
 
 
 def _merge(planned: Mapping[str, dict[str, Any]], recorded: pd.DataFrame, keys: set[str] | None) -> pd.DataFrame:

@@ -87,7 +87,7 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         gains=gains,
         ranked=ranked,
         ranked_by_kid=tf.ranking(cells(curves, "kid")),
-        nearest=tf.nearest_source(real),
+        nearest=tf.nearest_source(real, frames.distances),
         correlations=correlations,
         by_class=classes.class_fid(curves, ranked),
         predictors=by_kind,

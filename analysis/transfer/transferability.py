@@ -33,6 +33,7 @@ _GAIN_COLUMNS = ["trial", *_METHOD, *_CELL_COLUMNS, "source_label", "parent", "s
 _MEASURED_COLUMNS = ["at", "step", "value", "scratch", "gain"]
 _RANK_COLUMNS = [*_METHOD, *_CELL_COLUMNS, "source_label", "step", "value", "low", "high", "seeds", "final", "lost", "budget"]
 _RANK_COLUMNS += ["trial"]
+_NEAREST_COLUMNS = ["cell", "embedding", "source", "source_label", "distance", "sources", "ties"]
 
 
 def comparable(curves: pd.DataFrame) -> "pd.Series[bool]":
@@ -145,11 +146,29 @@ def with_distance(
     return merged if keep else merged[merged["distance"].notna()].reset_index(drop=True)
 
 
-def nearest_source(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return, per cell and embedding, the nearest of the sources that have a trial there, from rows of `with_distance`."""
+def nearest_source(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
+    """Return the nearest source of each cell and embedding, of those that have a trial there.
+
+    Args:
+        rows: rows of `with_distance`.
+        distances: the table that the distances are from, with their intervals.
+
+    Returns:
+        One row per cell and embedding: `source`, `source_label`, `distance`; `sources`, how many have a distance; `ties`, the
+        labels of the other sources whose distance's interval overlaps with that of the nearest.
+    """
+    on = ["source", "target", "resolution", "embedding"]
+    real = distances[(distances["kind"] == "fid") & distances["trial"].isna()]
+    ends = {tuple(row[name] for name in on): (row["low"], row["high"]) for row in real.to_dict("records")}
+    nearest = []
     transfers = rows[rows["source"].notna()].sort_values("distance", kind="stable")
-    nearest = transfers.drop_duplicates(["cell", "embedding"])
-    return nearest[["cell", "embedding", "source", "source_label", "distance"]].reset_index(drop=True)
+    for _, cell in transfers.groupby(["cell", "embedding"], sort=False):
+        first, *others = cell.drop_duplicates("source").to_dict("records")
+        high = ends[tuple(first[name] for name in on)][1]
+        ties = [row["source_label"] for row in others if not ends[tuple(row[name] for name in on)][0] > high]
+        names = {name: first[name] for name in _NEAREST_COLUMNS[:5]}
+        nearest.append({**names, "sources": 1 + len(others), "ties": ties})
+    return pd.DataFrame(nearest, columns=_NEAREST_COLUMNS)
 
 
 def distance_correlation(rows: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.frames import STATUSES, load
+from analysis.frames import STATUSES, load, records
 from analysis.labels import label_domains
 from bench.store import open_store
 from tests.support.synthetic import build
@@ -129,3 +129,26 @@ def test_labels_name_the_augmentation_if_cells_differ_in_it(tmp_path: Path) -> N
         "digits, augmentation none, 1 images",
         "digits, augmentation ada, 1 images",
     }
+
+
+def test_trials_of_a_confirmation_are_marked_and_belong_to_the_sweep_that_they_confirm(tmp_path: Path) -> None:
+    store = build(tmp_path, seeds=(0, 1), images=False)
+    plan = store.read_sweeps()["quickstart"]
+    fresh = [row for row in plan["trials"] if row["seed"] == 1]
+    seen = [row for row in plan["trials"] if row["seed"] == 0]
+    store.write_sweep("quickstart", {**plan, "trials": seen})
+    store.write_sweep("quickstart-confirm", {**plan, "trials": [*fresh, *seen[:1]], "confirms": "quickstart"})
+    trials = load(store, "quickstart").trials
+    adapt = trials[trials["kind"] == "adapt"]
+    assert set(adapt.loc[adapt["confirmation"], "seed"]) == {1}
+    assert set(adapt.loc[~adapt["confirmation"], "seed"]) == {0}, "a trial that the sweep has too is no confirmation"
+    assert len(load(store).trials) == len(trials)
+
+
+def test_trials_of_a_confirmation_that_was_planned_anew_are_left_out(tmp_path: Path) -> None:
+    store = build(tmp_path, images=False)
+    plan, known = store.read_sweeps()["quickstart"], len(load(store).trials)
+    store.write_sweep("quickstart-confirm", {**plan, "trials": [], "confirms": "quickstart"})
+    row = records(store.read("trials").drop(columns=["sweep", "recorded_at"]))[-1]
+    store.append("trials", "quickstart-confirm", [{**row, "key": "0" * 64, "seed": 7}])
+    assert len(load(store).trials) == known

@@ -142,8 +142,18 @@ def test_distances_by_real_images_or_by_generators(via: tf.Via, expected: float)
 def test_nearest_source_is_one_that_was_tried(tmp_path: Path) -> None:
     frames = load(build(tmp_path, sources={"numerals": 18.0, "letters": 42.0}))
     tried = frames.curves[frames.curves["source"] != "numerals"]
-    nearest = tf.nearest_source(tf.with_distance(tf.transfer_gain(tried), frames.distances))
+    nearest = tf.nearest_source(tf.with_distance(tf.transfer_gain(tried), frames.distances), frames.distances)
     assert list(nearest["source"]) == ["letters", "letters"]
+    assert list(nearest["sources"]) == [1, 1]
+
+
+@pytest.mark.parametrize(("high", "ties"), [(29.9, []), (31.0, ["letters"])])
+def test_a_source_within_the_interval_of_the_nearest_is_tied_with_it(tmp_path: Path, high: float, ties: list[str]) -> None:
+    frames = load(build(tmp_path, sources={"numerals": 18.0, "letters": 42.0}, sizes=(50,), images=False))
+    near = frames.distances["source"] == "numerals"
+    distances = frames.distances.assign(low=30.0).assign(high=frames.distances["value"].mask(near, high))
+    nearest = tf.nearest_source(tf.with_distance(tf.transfer_gain(frames.curves), distances), distances)
+    assert nearest[["source", "sources", "ties"]].values.tolist() == [["numerals", 2, ties]]
 
 
 def test_coverage_counts_every_trial_once(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ targets; ``random``, any method. The columns:
     reference   images in a draw
     best        share of draws in which the named winner is the best on the held-out images
     near        as `best`, or within 1.96 standard errors of it: of seeds (pooled over methods) and of the held-out images
+    close       as `best`, or its held-out FID is at most 5 % higher
     regret      geometric mean of the winner's held-out FID over that of the best
     told        share of draws in which the winner is told apart from scratch: Welch's test with the variance of the reference,
                 Holm's correction over all methods
@@ -47,8 +48,8 @@ from trainers.evaluation.metrics.fid import fid, fid_estimate, statistics
 #: Images in a draw of the reference: one in five and one in two of 200.
 REFERENCES = (40, 100)
 
-#: Level of the tests, and draws for which `recommend` is asked.
-LEVEL, RECOMMENDED = 0.05, 20
+#: Level of the tests, draws for which `recommend` is asked, and the ratio of FIDs that counts as close.
+LEVEL, RECOMMENDED, CLOSE = 0.05, 20, 1.05
 
 #: A strategy and its source.
 Method = tuple[str, str | None]
@@ -134,7 +135,7 @@ def p_values(named: NDArray[np.float64], replicates: NDArray[np.float32], to: in
 
 
 def judge(measured: Measured, winners: NDArray[np.intp], draws: int) -> dict[str, NDArray[np.float64]]:
-    """Return by draw (draws,) whether a winner is the best on the held-out images, or near it, and its regret in log2."""
+    """Return by draw whether a winner is the best on the held-out images, near it, close to it, and the regret (log2)."""
     truth, seeds = measured.held_out[:draws].mean(2), measured.held_out.shape[2]
     best, each = truth.argmin(1), np.arange(draws)
     regret = truth[each, winners] - truth[each, best]
@@ -144,7 +145,8 @@ def judge(measured: Measured, winners: NDArray[np.intp], draws: int) -> dict[str
         shares * log_variance(measured.replicates[i, winners[i]], measured.replicates[i, best[i]]) if regret[i] else 0.0
         for i in each
     ]
-    return {"best": regret == 0, "near": regret <= 1.96 * np.sqrt(of_seeds + np.array(of_images)), "regret": regret}
+    near = regret <= 1.96 * np.sqrt(of_seeds + np.array(of_images))
+    return {"best": regret == 0, "near": near, "close": regret <= np.log2(CLOSE), "regret": regret}
 
 
 def tested(measured: Measured, winners: NDArray[np.intp]) -> dict[str, NDArray[np.float64]]:
@@ -255,7 +257,7 @@ def main() -> None:
 
 
 def _text(row: Mapping[str, Any]) -> str:
-    columns = {name: row[name] for name in ("best", "near", "told", "wrong", "contains", "apart") if name in row}
+    columns = {name: row[name] for name in ("best", "near", "close", "told", "wrong", "contains", "apart") if name in row}
     shares = "  ".join(f"{name} {value:4.0%}" for name, value in columns.items())
     over = f"{row['target']}, {row['held_out']:,} held out" if "target" in row else f"{row['targets']} targets"
     return f"{row['reference']:>7}  {row['rule']:9}  {over:26}  regret x{row['regret']:.3f}  {shares}"

@@ -229,14 +229,18 @@ def _interval(row: Row) -> str:
 
 def _nearest(analysis: Analysis, cell: Any, best: Row) -> list[str]:
     """Return how the start from the nearest source compares with the named one, if there is one nearest source."""
-    known = analysis.gains[(analysis.gains["cell"] == cell) & analysis.gains["distance"].notna()]
-    distances = known.drop_duplicates("source").set_index("source_label")["distance"].astype(float).sort_values()
-    if len(distances) < 2 or distances.iloc[0] == distances.iloc[1]:
+    known = records(analysis.nearest[analysis.nearest["cell"] == cell])
+    if not known or known[0]["sources"] < 2:
         return []
-    source = f"The nearest source, {distances.index[0]} (distance {number(distances.iloc[0])}),"
-    if distances.index[0] == best["source_label"]:
+    nearest = known[0]
+    label, distance = nearest["source_label"], f"distance {number(nearest['distance'])}"
+    if nearest["ties"]:
+        others = ", ".join(nearest["ties"])
+        return [f"No source is the nearest: {label} ({distance}) is as near as {others} within the distances' intervals."]
+    source = f"The nearest source, {label} ({distance}),"
+    if label == best["source_label"]:
         return [f"{source} is also the source of this start."]
-    rows = records(analysis.order[(analysis.order["cell"] == cell) & (analysis.order["source_label"] == distances.index[0])])
+    rows = records(analysis.order[(analysis.order["cell"] == cell) & (analysis.order["source_label"] == label)])
     if not rows:
         return [f"{source} has no start at step {best['step']:,}."]
     row = rows[0]
