@@ -55,7 +55,7 @@ def data_multiplier(curves: pd.DataFrame, *, tested: bool = True) -> pd.DataFram
     A transfer that its cell compares at the final step is compared with scratch at every size at that step. Scratch's means are
     made non-increasing in the number of images by isotonic regression first: an apparent loss from more images is treated as
     noise. A multiplier differs from 1 if the transfer differs from scratch with as many images; p-values of that
-    (`Cell.difference`) are corrected by Holm's method.
+    (Welch's t-test with the variances of the family) are corrected by Holm's method.
 
     Args:
         curves: the curves of `analysis.frames`.
@@ -105,11 +105,14 @@ def _multipliers(family: Sequence[Cell], step: int, tested: bool) -> list[dict[s
             row = {name: names[name] for name in [*_NAMES, *_METHOD]} | {"step": step, "sizes": len(logs)}
             row |= {"largest": names["size"] >= max(logs), "methods": len(cell.transfers), **_unknown(method, missing)}
             if not row["why"] and cell.scratch is not None:
-                size, error = np.log2(names["size"]), np.sqrt(reference_variance(cell.scratch, method))
-                levels = method.mean + np.append(0, drawn[:, 0] / np.sqrt(row["seeds"]) + error * drawn[:, 1])
+                size, of_reference = np.log2(names["size"]), reference_variance(cell.scratch, method)
+                noise = drawn[:, 0] / np.sqrt(row["seeds"]) + np.sqrt(of_reference) * drawn[:, 1]
+                levels = method.mean + np.append(0, noise)
                 at, beyond = crossing(sizes, smooth, levels)
                 row |= _multiplier(at - size, beyond, (sizes[0] - size, sizes[-1] - size), row["methods"])
-                row |= {"equivalent": row["multiplier"] * names["size"], "p": cell.difference(cell.scratch, method).p}
+                own = logs[names["size"]]
+                p = _welch(float(own.mean()) - method.mean, spreads, (len(own), row["seeds"]), of_reference)
+                row |= {"equivalent": row["multiplier"] * names["size"], "p": p}
             rows.append(row)
     return rows
 
@@ -181,21 +184,26 @@ def _faster(
 
 def _difference(scratch: np.ndarray, logs: np.ndarray | None, spread: _Spread | None, steps: int) -> float:
     """Return the p-value of Welch's t-test at scratch's best of `steps` steps; NaN if unknown."""
-    own = pooled_variance([scratch])
-    if logs is None or spread is None or not own[1] or not spread[1]:
+    if logs is None or spread is None:
         return np.nan
-    parts = np.array([own[0] / len(scratch), spread[0] / len(logs)])
-    if not parts.sum() > 0:
-        return np.nan
-    freedom = float(parts.sum() ** 2 / (parts**2 / [own[1], spread[1]]).sum())
     difference = float(logs.mean() - scratch.mean())
-    p = float(2 * stats.t.sf(abs(difference) / np.sqrt(parts.sum()), freedom))
+    p = _welch(difference, (pooled_variance([scratch]), spread), (len(scratch), len(logs)))
     return min(1.0, p * steps) if difference > 0 else p
 
 
+def _welch(difference: float, spreads: tuple[_Spread, _Spread], counts: tuple[int, int], known: float = 0.0) -> float:
+    """Return the p-value of Welch's t-test of a difference of two means, with a `known` variance added; NaN if unknown."""
+    freedoms = np.array([freedom for _, freedom in spreads])
+    parts = np.array([variance for variance, _ in spreads]) / counts
+    if not freedoms.all() or not parts.sum() > 0:
+        return np.nan
+    total = parts.sum() + known
+    return float(2 * stats.t.sf(abs(difference) / np.sqrt(total), total**2 / (parts**2 / freedoms).sum()))
+
+
 def claims(table: pd.DataFrame, kind: Literal["multiplier", "speed_up"]) -> pd.DataFrame:
-    """Return rows of `data_multiplier` or `speed_up` that have a value as claims."""
-    rows = table[table["why"] == ""]
+    """Return rows of `data_multiplier` or `speed_up` that have a value as claims, without bounds of 1, which say nothing."""
+    rows = table[(table["why"] == "") & ~((table["bound"] != "") & (table["multiplier"] == 1))]
     with np.errstate(divide="ignore"):  # an open interval begins at 0
         log2 = np.log2(rows[["multiplier", "low", "high"]].astype(float))
     step = rows["scratch_step"] if kind == "speed_up" else rows["step"]
