@@ -40,7 +40,8 @@ KINDS = {
 
 #: A claim as a row. `cell` is None for claims over several cells. `value` is an estimate with its 95 % interval `low` to `high`
 #: (NaN if unknown; conservative where `simultaneous`, as it then holds for all claims of the kind together), `p` is corrected
-#: by Holm's method for all claims of the kind, `step` is the generator step of the values, and `seeds` counts the smaller side.
+#: for all claims of the kind (Holm; predictors by their largest correlation), `step` is the generator step of the values, and
+#: `seeds` counts the smaller side.
 COLUMNS = [
     "kind", "cell", "subject", "versus", "outcome", "value", "low", "high", "simultaneous", "p", "step", "seeds",
 ]  # fmt: skip

@@ -88,6 +88,7 @@ def answers(analysis: Analysis, trials: pd.DataFrame) -> list[Answer]:
             *_details(analysis, key, named),
             *_kid(analysis, cell, named),
             *_lost(cell),
+            *_unusable(cell),
             *_stopped(cell),
             *_classes(analysis, key),
             *_incomplete(trials[trials["cell"] == key]),
@@ -300,6 +301,14 @@ def _lost(cell: Cell) -> list[str]:
     names = "; ".join(f"{method(m.names)}, {m.lost} of {counted(m.lost + len(m.logs), 'seed')}" for m in rows)
     unusable = "A lost seed counts as the worst, so these are ranked below all others"
     return [f"Seeds that diverged, failed or collapsed: {names}. {unusable}."]
+
+
+def _unusable(cell: Cell) -> list[str]:
+    """Return how many values were left out, as they have no logarithm."""
+    if not cell.unusable:
+        return []
+    verb = "is" if cell.unusable == 1 else "are"
+    return [f"{counted(cell.unusable, 'FID')} of 0 or without a finite value cannot be compared and {verb} left out."]
 
 
 def _stopped(cell: Cell) -> list[str]:
