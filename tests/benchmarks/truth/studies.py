@@ -1,6 +1,7 @@
 """The simulated sweeps of the benchmark, and what is measured on each."""
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -83,9 +84,11 @@ class Result:
     """What was measured on one sweep."""
 
     case: Case
-    tallies: tuple[Tally, ...]
-    order: Order
-    advice: Advice | None
+    tallies: tuple[Tally, ...] = ()
+    order: Order = Order((), ())
+    advice: Advice | None = None
+    error: str | None = None
+    """Why the analysis failed."""
 
 
 def cases(sweeps: int) -> Iterator[Case]:
@@ -119,8 +122,13 @@ def measured(case: Case) -> Result:
     sweep = case.world.drawn(case.number)
     with stored(sweep) as store:
         frames = load(store)
-    analysis, tallies = check(sweep, frames)
-    advice = advised(sweep, frames) if case.study == "advice" else None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            analysis, tallies = check(sweep, frames)
+            advice = advised(sweep, frames) if case.study == "advice" else None
+    except Exception as error:  # one store that cannot be analysed is a finding, not the end of the benchmark
+        return Result(case, error=f"{type(error).__name__}: {error}")
     return Result(case, tuple(tallies), _order(sweep, analysis), advice)
 
 

@@ -58,7 +58,9 @@ def rows(results: Sequence[Result]) -> Iterator[Row]:
     """Yield the rows of the table."""
     by_study: dict[str, list[Result]] = defaultdict(list)
     for result in results:
-        by_study[result.case.study].append(result)
+        if result.error is None:
+            by_study[result.case.study].append(result)
+    yield from _failed(results)
     yield from _silent(results)
     yield from false_claims(by_study["null"])
     yield from _diverging(by_study["diverging"])
@@ -66,6 +68,14 @@ def rows(results: Sequence[Result]) -> Iterator[Row]:
     yield from _order(by_study["order"])
     yield from _advice(by_study["advice"])
     yield from _power(by_study["power"])
+
+
+def _failed(results: Sequence[Result]) -> Iterator[Row]:
+    """Yield the share of sweeps whose analysis fails or warns, which no other row counts."""
+    errors = [result.error for result in results if result.error is not None]
+    interval = stats.binomtest(len(errors), len(results)).proportion_ci(0.95)
+    name = f"the analysis fails ({errors[0][:60]})" if errors else "the analysis fails"
+    yield Row(name, len(errors) / len(results), interval.low, interval.high, len(results), "0%", not errors)
 
 
 def _silent(results: Sequence[Result]) -> Iterator[Row]:
@@ -146,14 +156,15 @@ def clustered(covered: Sequence[int], intervals: Sequence[int]) -> tuple[float, 
 
 def _order(results: Sequence[Result]) -> Iterator[Row]:
     """Yield how much less often the printed order is right with default stopping, and where its headline compares."""
-    by_rule = {rule: [r for r in results if r.case.world.rule == rule] for rule in ("halving", "none")}
+    by_rule = {rule: {r.case.number: r for r in results if r.case.world.rule == rule} for rule in ("halving", "none")}
+    numbers = sorted(by_rule["halving"].keys() & by_rule["none"].keys())
     for name, what in (("best", "the named best is right"), ("pairs", "the order of two strategies is right")):
-        right = {rule: [float(np.mean(getattr(r.order, name))) for r in of_rule] for rule, of_rule in by_rule.items()}
-        lost = np.array(right["none"]) - np.array(right["halving"])
-        mean, low, high = _mean(lost)
-        label = f"slow starters: {what} in {np.mean(right['none']):.0%}, stopped {np.mean(right['halving']):.0%}; loss"
-        yield Row(label, mean, low, high, len(lost), f"at most {LOSS:.0%}", low <= LOSS)
-    tallies = [t for r in by_rule["halving"] for t in r.tallies if t.kind == "best"]
+        both = [[getattr(by_rule[rule][number].order, name) for rule in ("none", "halving")] for number in numbers]
+        right = np.array([[np.mean(none), np.mean(halving)] for none, halving in both if none and halving]).reshape(-1, 2)
+        mean, low, high = _mean(right[:, 0] - right[:, 1])
+        shares = "in {:.0%}, stopped {:.0%}".format(*right.mean(axis=0))
+        yield Row(f"slow starters: {what} {shares}; loss", mean, low, high, len(right), f"at most {LOSS:.0%}", low <= LOSS)
+    tallies = [t for r in by_rule["halving"].values() for t in r.tallies if t.kind == "best"]
     if tallies:
         share, low, high = clustered([t.at_budget for t in tallies], [t.claims for t in tallies])
         number = sum(t.claims for t in tallies)
@@ -173,9 +184,11 @@ def _advice(results: Sequence[Result]) -> Iterator[Row]:
             label = f"recommend: regret {regrets['recommended'].mean():.3f}, {name} {of_rule.mean():.3f} (log2); difference"
             yield Row(label, mean, low, high, len(of_rule), "below 0", low < 0, percent=False)
     for world, advice in by_world.items():
-        claims = [of_sweep.claim for of_sweep in advice]
+        claims = [of_sweep.claim for of_sweep in advice if of_sweep.claim.tested]
+        if not claims:
+            continue
         yield _covers(f"recommend, {world}: the first interval covers", claims)
-        yield _at_most(f"recommend, {world}: a false claim", [claim.false > 0 for claim in claims if claim.tested])
+        yield _at_most(f"recommend, {world}: a false claim", [claim.false > 0 for claim in claims])
 
 
 def _power(results: Sequence[Result]) -> Iterator[Row]:
