@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.claims import COLUMNS
+from analysis.comparison import best, reference, significance, strategies
+from analysis.comparison.cells import Cell, cells
 from analysis.frames import Frames
 from analysis.prediction import knobs, mixed_model, predictors, recommender, rules
-from analysis.transfer import best, classes, quality, reference, savings, significance, sources, strategies
+from analysis.transfer import classes, quality, savings, sources
 from analysis.transfer import transferability as tf
-from analysis.transfer.cells import Cell, cells
 
 
 @dataclass(frozen=True)

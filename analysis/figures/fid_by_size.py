@@ -5,8 +5,8 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparison.cells import SCRATCH
 from analysis.figures.style import Style, about, blank, escape, log_ticks, short, spaced
-from analysis.transfer.cells import SCRATCH
 
 
 def fid_by_size(

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparison.cells import SCRATCH
 from analysis.figures.style import about, blank, escape, method_name, ratio
-from analysis.transfer.cells import SCRATCH
 
 _DIVERGING = [[0.0, "#E08214"], [0.5, "#F2F2F2"], [1.0, "#4393C3"]]  # light enough for dark text
 

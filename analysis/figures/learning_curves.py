@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparison.cells import SCRATCH
 from analysis.figures.style import NEUTRAL, Style, blank, log_ticks, method_name, rung_ticks
-from analysis.transfer.cells import SCRATCH
 
 #: Marks of curves that end before their budget, by status.
 ENDS = {"stopped": "x-thin-open", "diverged": "asterisk-open", "failed": "cross-thin-open", "unfinished": "triangle-right-open"}

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.transfer.cells import SCRATCH
+from analysis.comparison.cells import SCRATCH
 from analysis.words import multiple
 
 #: The palette of Okabe & Ito, legible with any colour vision deficiency; without black, for dark pages.

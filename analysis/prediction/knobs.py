@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims import COLUMNS
-from analysis.transfer.intervals import with_tests
+from analysis.comparison.intervals import with_tests
 from analysis.transfer.steps import compared_points
 from trainers.config import sources
 from trainers.config.options import split

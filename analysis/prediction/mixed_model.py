@@ -15,7 +15,7 @@ from scipy import linalg, optimize
 from threadpoolctl import ThreadpoolController
 
 from analysis.claims import COLUMNS
-from analysis.transfer.intervals import with_tests
+from analysis.comparison.intervals import with_tests
 from analysis.transfer.steps import compared, step_of
 
 #: Covariates, with the change whose effect is reported.

@@ -14,9 +14,9 @@ import pandas as pd
 from scipy import stats
 
 from analysis.claims import COLUMNS, outcome
+from analysis.comparison.intervals import pairs
 from analysis.prediction.final_gains import final_points
 from analysis.prediction.gain_model import FEWEST_SOURCES, FEWEST_TARGETS, Table, fit, nearness, prediction_error
-from analysis.transfer.intervals import pairs
 
 _POINTS = [
     "strategy",

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.comparison.intervals import mean_and_margin, with_tests
 from analysis.prediction.gain_model import FEWEST_TARGETS, Table, fit, nearness
 from analysis.transfer import sources
-from analysis.transfer.intervals import mean_and_margin, with_tests
 
 #: Rules of choice, in the order of the table. The first two use the gains of source and strategy on the other targets.
 CHOOSERS = {

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from analysis.comparison.cells import SCRATCH
 from analysis.published.paper_tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, SIZE, SOURCE_TARGET
 from analysis.transfer import classes
-from analysis.transfer.cells import SCRATCH
 
 _EMBEDDING = "the paper's"
 

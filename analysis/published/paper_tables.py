@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.transfer.cells import SCRATCH
+from analysis.comparison.cells import SCRATCH
 
 
 @dataclass(frozen=True)

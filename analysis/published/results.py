@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
+from analysis.comparison.cells import SCRATCH, cells
 from analysis.prediction import recommender, rules
 from analysis.published import paper_frames as paper
 from analysis.published import paper_tables
 from analysis.published.paper_tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, READING_ERROR, SIZE, SOURCE_TARGET
 from analysis.transfer import classes, savings, sources
 from analysis.transfer import transferability as tf
-from analysis.transfer.cells import SCRATCH, cells
 
 
 def results() -> dict[str, Any]:

@@ -6,9 +6,9 @@ reference images of that class) and their mean, the intra-FID of Miyato & Koyama
 
 import pandas as pd
 
+from analysis.comparison.cells import SCRATCH
 from analysis.frames import records
 from analysis.transfer import transferability as tf
-from analysis.transfer.cells import SCRATCH
 
 PREFIX = "fid/"
 

@@ -26,8 +26,8 @@ import pandas as pd
 from scipy import stats
 
 from analysis.claims import COLUMNS, LEVEL, outcome
-from analysis.transfer.cells import Cell, Method, cells, pooled_variance, reference_variance
-from analysis.transfer.intervals import holm, pairs
+from analysis.comparison.cells import Cell, Method, cells, pooled_variance, reference_variance
+from analysis.comparison.intervals import holm, pairs
 from analysis.words import counted
 
 Bound = Literal["", "at least", "at most"]

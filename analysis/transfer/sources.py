@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims import COLUMNS
-from analysis.transfer.intervals import mean_and_margin, with_tests
+from analysis.comparison.intervals import mean_and_margin, with_tests
 from analysis.transfer.steps import compared, compared_points, step_of
 
 _COLUMNS = ["strategy", "source", "source_label", "gain", "low", "high", "value", "regret"]

@@ -3,7 +3,7 @@
 Two rules keep comparisons valid under early stopping, where a stopped trial is *censored* (it ended before its budget):
 
 * Two trials are compared at a **matched step**: one that both reached, never at their respective last steps. Methods are
-  ranked at the cell's **final step** only, and those that stopped before it are ranked last (see `analysis.transfer.cells`).
+  ranked at the cell's **final step** only, and those that stopped before it are ranked last (see `analysis.comparison.cells`).
 * Only trials of one cell and one embedding are compared. Unfinished trials take part up to their last rung. Failed trials are
   excluded.
 
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.transfer.cells import COMPARABLE, Cell, cells
+from analysis.comparison.cells import COMPARABLE, Cell, cells
 
 Via = Literal["real", "generator"]
 At = Literal["first", "final", "matched"]
@@ -71,7 +71,7 @@ def transfer_gain(curves: pd.DataFrame) -> pd.DataFrame:
 
     The reference is the geometric mean of the cell's scratch trials. Rows, up to three per trial, by `at`:
 
-    * ``final``: the cell's final step (see `analysis.transfer.cells`), for methods that are compared there;
+    * ``final``: the cell's final step (see `analysis.comparison.cells`), for methods that are compared there;
     * ``first``: the cell's first rung, where all methods are. On the report this is the *early gain*;
     * ``matched``: the last step that this trial and scratch reached.
 

@@ -80,7 +80,7 @@ def _detection(
     ratio: float, result: "Preview", again: "Callable[[Sequence[int]], Preview]"
 ) -> "tuple[dict[str, Any], Preview | None]":
     """Return which seeds tell a ratio, as plain data, and the sweep with so many; None if they are too many to plan."""
-    from analysis.transfer.power import LEVEL, power, seeds_needed, smallest_effect
+    from analysis.comparison.power import LEVEL, power, seeds_needed, smallest_effect
     from bench.costs.noise import noise
     from bench.driver.choice import transfers_and_scratch
 

@@ -54,7 +54,7 @@ def recommendations(target: str, store: str, size: int | None, top: int) -> tupl
 def _own(frames: "Frames", results: "Evidence", target: str) -> tuple[list[dict[str, Any]], str, list[str]] | None:
     """Return the starts of the target's own cell in the order of its report, the report's headline, and notes."""
     from analysis.frames import records
-    from analysis.report.content.answers import answers
+    from analysis.report.sentences.answers import answers
     from analysis.statistics import analyse
 
     cell = results.cell_of(target)

@@ -148,8 +148,8 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare the trials that two stores have in common: their values, their final statuses, and the winner of each cell."""
+    from analysis.comparison.cells import cells
     from analysis.frames import load, records
-    from analysis.transfer.cells import cells
     from analysis.transfer.transferability import best_per_cell, ranking
     from analysis.words import method
     from bench.upkeep.compare import compare_stores, differing_winners

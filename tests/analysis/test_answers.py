@@ -9,13 +9,13 @@ from typing import cast
 import pytest
 
 from analysis.claims import Outcome
+from analysis.comparison.best import named
+from analysis.comparison.cells import cells
+from analysis.comparison.significance import t_tests
 from analysis.frames import load, records
-from analysis.report.content.answers import _headline, answers
-from analysis.report.content.summary import by_question, caveats
+from analysis.report.sentences.answers import _headline, answers
+from analysis.report.sentences.summary import by_question, caveats
 from analysis.statistics import Analysis, analyse
-from analysis.transfer.best import named
-from analysis.transfer.cells import cells
-from analysis.transfer.significance import t_tests
 from bench.store import Store
 from tests.analysis.test_savings import Trial, make, run
 from tests.support.pages import FAR

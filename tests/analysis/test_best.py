@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from analysis.claims import Outcome
+from analysis.comparison import power
+from analysis.comparison.best import CHOSEN, FRESH, claims, named
+from analysis.comparison.cells import cells
+from analysis.comparison.significance import t_tests
 from analysis.statistics import _named
-from analysis.transfer import power
-from analysis.transfer.best import CHOSEN, FRESH, claims, named
-from analysis.transfer.cells import cells
-from analysis.transfer.significance import t_tests
 from tests.analysis.test_savings import Trial, make, run
 
 FIRST = {"scratch": (32.0, 33.0, 34.0), "lucky": (10.0, 10.1, 10.2), "good": (15.0, 15.1, 15.2)}

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.transfer.cells import Cell, cells, rank_test
-from analysis.transfer.reference_error import log_variance
+from analysis.comparison.cells import Cell, cells, rank_test
+from analysis.comparison.reference_error import log_variance
 from analysis.transfer.transferability import ranking
 from tests.analysis.test_transferability import GOOD, SCRATCH, STOPPED, make_curves
 

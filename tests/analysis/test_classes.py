@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from analysis.comparison.cells import cells
 from analysis.frames import load
-from analysis.report.content.answers import answers
+from analysis.report.sentences.answers import answers
 from analysis.statistics import analyse
-from analysis.transfer.cells import cells
 from analysis.transfer.classes import MEAN, class_fid, compare_with_scratch
 from analysis.transfer.transferability import ranking
 from analysis.words import method

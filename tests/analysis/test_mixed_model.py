@@ -9,7 +9,7 @@ import pytest
 from analysis.claims import Outcome
 from analysis.frames import load
 from analysis.prediction.mixed_model import claims, covariate_effects, fit
-from analysis.report.content.summary import by_question
+from analysis.report.sentences.summary import by_question
 from analysis.statistics import analyse
 from tests.support.synthetic import EMBEDDING, build, uniform
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.transfer.power import power, seeds_needed, smallest_effect
+from analysis.comparison.power import power, seeds_needed, smallest_effect
 
 
 @pytest.mark.parametrize(("sd_transfer", "sd_scratch"), [(0.2, 0.2), (0.1, 0.3), (0.4, 0.2), (0.0, 0.2)])

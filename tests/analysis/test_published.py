@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.comparison.cells import SCRATCH
 from analysis.published import __main__ as command
 from analysis.published import paper_tables as tables
 from analysis.published.results import results
-from analysis.transfer.cells import SCRATCH
 
 RESULTS = results()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.transfer.cells import cells
+from analysis.comparison.cells import cells
 from analysis.transfer.quality import metrics_of_best, warnings
 from analysis.transfer.transferability import ranking
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.comparison.reference import references
 from analysis.frames import load
-from analysis.transfer.reference import references
 from tests.support.synthetic import EMBEDDING, build
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.comparison.reference_error import log_variance, replicates
 from analysis.frames import load
-from analysis.transfer.reference_error import log_variance, replicates
 from tests.support.features import normal
 from tests.support.synthetic import build
 from trainers.evaluation.metrics.fid import fid, fid_estimate, statistics

@@ -6,9 +6,9 @@ import pytest
 from scipy import stats
 
 from analysis.claims import Outcome
-from analysis.transfer.cells import cells
-from analysis.transfer.intervals import holm
-from analysis.transfer.significance import claims, t_tests
+from analysis.comparison.cells import cells
+from analysis.comparison.intervals import holm
+from analysis.comparison.significance import claims, t_tests
 from tests.analysis.test_savings import Trial, make, run
 
 

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from analysis.claims import Outcome
-from analysis.transfer.intervals import holm
+from analysis.comparison.intervals import holm
 from analysis.transfer.sources import claims, over_targets, regret, regret_of_chance
 
 

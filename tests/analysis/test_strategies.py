@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from analysis.claims import Outcome
-from analysis.transfer.cells import cells
-from analysis.transfer.strategies import best_against_others, claims, strategy_ranking
+from analysis.comparison.cells import cells
+from analysis.comparison.strategies import best_against_others, claims, strategy_ranking
 from tests.analysis.test_savings import make, run
 
 

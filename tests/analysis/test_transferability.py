@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.comparison.cells import cells
 from analysis.frames import STATUSES, load
 from analysis.transfer import transferability as tf
-from analysis.transfer.cells import cells
 from tests.analysis.test_savings import with_lost_seeds
 from tests.support.synthetic import build
 

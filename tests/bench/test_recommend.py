@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.frames import load
-from analysis.report.content.answers import answers
+from analysis.report.sentences.answers import answers
 from analysis.statistics import analyse
 from bench.cli import app
 from bench.images.recommend import command, distances_to, embedding_name

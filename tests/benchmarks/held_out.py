@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
+from analysis.comparison.cells import pooled_variance
+from analysis.comparison.intervals import holm
+from analysis.comparison.reference_error import log_variance
 from analysis.prediction import recommender
-from analysis.transfer.cells import pooled_variance
-from analysis.transfer.intervals import holm
-from analysis.transfer.reference_error import log_variance
 from tests.benchmarks.command import positive, show
 from tests.benchmarks.held_out_trials import SEEDS, SIZE, SOURCES, STRATEGIES, TARGETS, Job, jobs, train_all
 from trainers.common.errors import UserError

@@ -347,7 +347,7 @@ def test_a_conditional_trial_needs_labels(tmp_path: Path):
     unlabelled = ref(f"folder:{tmp_path}")
     with pytest.raises(UserError, match="has no class labels: set conditional to false"):
         next(run(config(domain=unlabelled, conditional=True)))
-    assert training_images(config(domain=unlabelled)).labels is None
+    assert training_images(config(domain=unlabelled, size=15)).labels is None
 
 
 # -- training images ----------------------------------------------------------------------------------------------------

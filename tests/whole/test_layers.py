@@ -35,6 +35,7 @@ FLOORS = {
     "analysis": (
         ("analysis.words", "analysis.labels", "analysis.claims"),
         ("analysis.frames",),
+        ("analysis.comparison",),
         ("analysis.transfer",),
         ("analysis.prediction", "analysis.figures"),
         ("analysis.statistics", "analysis.published"),

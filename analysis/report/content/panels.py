@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 
 from analysis import figures
+from analysis.comparison.cells import SCRATCH
 from analysis.figures import Style
 from analysis.frames import records
 from analysis.report.blocks import Block, Figures, Panel, Report
 from analysis.report.content import paper_panels
 from analysis.statistics import Analysis
 from analysis.transfer import classes, transferability
-from analysis.transfer.cells import SCRATCH
 from analysis.words import saved, signed, span
 
 #: Pixels of a figure on a phone (a wider one scrolls in its own box), and of a letter of its labels.

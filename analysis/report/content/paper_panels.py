@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from analysis import figures
+from analysis.comparison.cells import SCRATCH
 from analysis.figures import Style
 from analysis.published.paper_frames import distances, source_target_curves
 from analysis.published.paper_tables import DISTANCE, SIZE, SOURCE_TARGET
 from analysis.report.blocks import Panel
 from analysis.statistics import Analysis
 from analysis.transfer import transferability as tf
-from analysis.transfer.cells import SCRATCH
 
 _CITED = "Wang et al. (Transferring GANs, ECCV 2018)"
 

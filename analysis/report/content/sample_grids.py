@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from analysis.comparison.cells import SCRATCH
 from analysis.frames import records
 from analysis.report.blocks import Block, Group, Heading, Image, Images, Paragraph
 from analysis.report.embedded_images import Album, at_step
 from analysis.statistics import Analysis
-from analysis.transfer.cells import SCRATCH
 from analysis.words import counted, number, start
 
 

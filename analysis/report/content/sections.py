@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from analysis.frames import STATUSES
 from analysis.report.blocks import Block, Heading, Paragraph, Report, Text
-from analysis.report.content import answers, csv_files, panels, prediction_tables, provenance, tables, trials, tuning
+from analysis.report.content import csv_files, panels, prediction_tables, provenance, tables, trials, tuning
+from analysis.report.sentences import answers
 from analysis.statistics import Analysis
 from analysis.words import counted
 

@@ -6,8 +6,9 @@ from typing import Any
 from analysis.claims import Outcome
 from analysis.frames import records
 from analysis.report.blocks import Block, Column, Fold, Group, Heading, Report, Row, Span, Table, Text, numbers
-from analysis.report.content import answers, panels
+from analysis.report.content import panels
 from analysis.report.content.table_parts import INTERVAL, NONE, OUTCOME, P, interval, or_none, table
+from analysis.report.sentences import answers
 from analysis.statistics import Analysis
 from analysis.words import counted, number, probability, saved, saved_interval, signed, start, times
 from trainers.config.metrics import metrics

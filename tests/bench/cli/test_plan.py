@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis.transfer.power import power, seeds_needed, smallest_effect
+from analysis.comparison.power import power, seeds_needed, smallest_effect
 from bench.costs.noise import SHIPPED
 from bench.sweeps.plan import make_plan
 from bench.sweeps.rows import outcome_row

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import stats
 
 from analysis.claims import KINDS
+from analysis.comparison.power import power
 from analysis.prediction.rules import CHOOSERS
-from analysis.transfer.power import power
 from tests.benchmarks.truth.advice import Advice
 from tests.benchmarks.truth.claims_check import Tally
 from tests.benchmarks.truth.studies import Result

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.claims import COLUMNS, LEVEL, outcome
-from analysis.transfer.cells import Cell, Difference, Method
+from analysis.comparison.cells import Cell, Difference, Method
 
 _NAMES = ["cell", "cell_label", "size", "source", "source_label", "distance", "strategy"]
 _COLUMNS = [*_NAMES, "rank", "step", "early", "behind", "low", "high", "seeds", "lost", "p", "outcome"]

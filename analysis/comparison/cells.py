@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.transfer.reference_error import log_variance
+from analysis.comparison.reference_error import log_variance
 from analysis.words import Row
 from bench.store import FINISHED
 

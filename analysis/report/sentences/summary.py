@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.claims import LEVEL, Outcome
 from analysis.frames import records
-from analysis.report.content import predictability
+from analysis.report.sentences import predictability
 from analysis.statistics import Analysis
 from analysis.transfer import quality
 from analysis.words import counted, method, span

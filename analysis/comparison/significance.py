@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims import COLUMNS, outcome
-from analysis.transfer.cells import Cell
-from analysis.transfer.intervals import holm, levels, pairs
+from analysis.comparison.cells import Cell
+from analysis.comparison.intervals import holm, levels, pairs
 
 _NAMES = ["cell", "cell_label", "strategy", "source", "source_label"]
 _COLUMNS = [*_NAMES, "step", "early", "gain", "low", "high", "seeds", "lost", "p", "p_holm", "outcome"]

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.claims import COLUMNS
+from analysis.comparison.cells import Cell, Method, reference_variance
+from analysis.comparison.intervals import pairs
+from analysis.comparison.power import smallest_effect
 from analysis.frames import records
-from analysis.transfer.cells import Cell, Method, reference_variance
-from analysis.transfer.intervals import pairs
-from analysis.transfer.power import smallest_effect
 
 #: What the gain of the named method is computed from.
 FRESH, CHOSEN = "fresh seeds", "the seeds it was chosen by"
