@@ -21,7 +21,7 @@ _QUANTILES = 60
 _MOST = 1000.0
 
 
-def power(ratio: float, sd_transfer: float, sd_scratch: float, seeds: int, comparisons: int = 1) -> float:
+def power(ratio: float, sd_transfer: float, sd_scratch: float, seeds: int, comparisons: int = 1, transfers: int = 1) -> float:
     """Return the probability that a ratio of two FIDs is told from 1.
 
     Args:
@@ -29,20 +29,21 @@ def power(ratio: float, sd_transfer: float, sd_scratch: float, seeds: int, compa
         sd_transfer, sd_scratch: standard deviations of log2 FID between the seeds of each, 0 or more.
         seeds: of the transfer and of scratch each, 1 or more; one seed tells nothing.
         comparisons: number of comparisons that the level is divided among, 1 or more.
+        transfers: number of transfers that share one estimate of their variance, 1 or more.
 
     Raises:
         ValueError: an argument is out of its range.
     """
     _check_ratio(ratio)
-    return _power(abs(math.log2(ratio)), sd_transfer, sd_scratch, seeds, comparisons)
+    return _power(abs(math.log2(ratio)), sd_transfer, sd_scratch, seeds, comparisons, transfers)
 
 
-def seeds_needed(ratio: float, sd_transfer: float, sd_scratch: float, comparisons: int = 1, goal: float = GOAL) -> int:
-    """Return the fewest seeds, 2 or more, that tell a ratio with a power of `goal`; see `power`."""
+def seeds_needed(ratio: float, sd_transfer: float, sd_scratch: float, comparisons: int = 1, transfers: int = 1) -> int:
+    """Return the fewest seeds, 2 or more, that tell a ratio with a power of `GOAL`; see `power`."""
     _check_ratio(ratio)
 
     def enough(seeds: int) -> bool:
-        return power(ratio, sd_transfer, sd_scratch, seeds, comparisons) >= goal
+        return power(ratio, sd_transfer, sd_scratch, seeds, comparisons, transfers) >= GOAL
 
     high = 2
     while not enough(high):
@@ -54,11 +55,11 @@ def seeds_needed(ratio: float, sd_transfer: float, sd_scratch: float, comparison
     return high
 
 
-def smallest_effect(sd_transfer: float, sd_scratch: float, seeds: int, comparisons: int = 1, goal: float = GOAL) -> float:
-    """Return the smallest ratio above 1 that is told with a power of `goal`, infinite for one seed; see `power`."""
+def smallest_effect(sd_transfer: float, sd_scratch: float, seeds: int, comparisons: int = 1, transfers: int = 1) -> float:
+    """Return the smallest ratio above 1 that is told with a power of `GOAL`, infinite for one seed; see `power`."""
 
     def lacks(effect: float) -> float:
-        return goal - _power(effect, sd_transfer, sd_scratch, seeds, comparisons)
+        return GOAL - _power(effect, sd_transfer, sd_scratch, seeds, comparisons, transfers)
 
     high = 1e-6
     while lacks(high) > 0:
@@ -73,22 +74,23 @@ def _check_ratio(ratio: float) -> None:
         raise ValueError(f"a ratio of FIDs is above 0 and not 1, got {ratio:g}")
 
 
-def _power(effect: float, sd_transfer: float, sd_scratch: float, seeds: int, comparisons: int) -> float:
+def _power(effect: float, sd_transfer: float, sd_scratch: float, seeds: int, comparisons: int, transfers: int) -> float:
     """Return the power for a difference of log2 FIDs; the other arguments are those of `power`."""
     deviations = sd_transfer, sd_scratch
     if not all(math.isfinite(sd) and sd >= 0 for sd in deviations):
         raise ValueError(f"standard deviations are 0 or more, got {sd_transfer:g} and {sd_scratch:g}")
-    if seeds < 1 or comparisons < 1:
-        raise ValueError(f"seeds and comparisons are 1 or more, got {seeds} and {comparisons}")
+    if min(seeds, comparisons, transfers) < 1:
+        raise ValueError(f"seeds, comparisons and transfers are 1 or more, got {seeds}, {comparisons} and {transfers}")
     if seeds == 1:
         return 0.0
     if not any(deviations):
         return float(effect > 0)
-    free = seeds - 1
+    freedoms = transfers * (seeds - 1), seeds - 1
     middles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    sample = special.chdtri(free, middles) / free  # sample variances, by the true one
-    transfer, scratch = np.meshgrid(*(sd**2 / seeds * sample for sd in deviations))
-    welch = (transfer + scratch) ** 2 / (transfer**2 + scratch**2) * free
+    # Sample variances, as the quantiles of chi squared divided by its degrees of freedom.
+    samples = [sd**2 / seeds * special.chdtri(free, middles) / free for sd, free in zip(deviations, freedoms, strict=True)]
+    transfer, scratch = np.meshgrid(*samples)
+    welch = (transfer + scratch) ** 2 / (transfer**2 / freedoms[0] + scratch**2 / freedoms[1])
     needed = special.stdtrit(welch, 1 - LEVEL / comparisons / 2) * np.sqrt(transfer + scratch)
     error = math.hypot(*deviations) / math.sqrt(seeds)
     return float(np.mean(special.ndtr((effect - needed) / error) + special.ndtr((-effect - needed) / error)))

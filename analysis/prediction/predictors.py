@@ -58,7 +58,7 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
     """Return rows of `compare_predictors` as claims."""
     return table.assign(
         kind="predictor", cell=None, subject=table["kind"] + " via " + table["via"], versus="gain", value=table["rho"],
-        simultaneous=False,
+        simultaneous=True,  # conservative: see `compare_predictors`
     )[COLUMNS]  # fmt: skip
 
 

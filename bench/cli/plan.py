@@ -24,6 +24,8 @@ from trainers.common.errors import UserError
 if TYPE_CHECKING:
     from bench.costs.bill import Bill
     from bench.run.preview import Preview
+    from bench.sweeps.plan import Plan
+    from trainers.config.trial import TrialConfig
 
 app = typer.Typer()
 
@@ -89,24 +91,35 @@ def _detection(
     comparisons = sum(len(transfers) for transfers, scratch in compared if scratch)
     if not comparisons:
         raise UserError("--detect compares transfers with scratch, and no cell of the sweep has both; add them to strategies")
+    sharing = _sharing_a_variance([transfers for transfers, scratch in compared if scratch], plan)
     spread = noise(result.store)
     deviations = spread.transfer.value, spread.scratch.value
-    needed, now = seeds_needed(ratio, *deviations, comparisons), len(plan.spec.seeds)
+    needed, now = seeds_needed(ratio, *deviations, comparisons, sharing), len(plan.spec.seeds)
     data = {
         "ratio": ratio,
         "seeds": needed,
-        "power": power(ratio, *deviations, needed, comparisons),
+        "power": power(ratio, *deviations, needed, comparisons, sharing),
         "comparisons": comparisons,
         "level": LEVEL,
         "sd_transfer": asdict(spread.transfer),
         "sd_scratch": asdict(spread.scratch),
         "present_seeds": now,
-        "smallest_ratio": smallest if math.isfinite(smallest := smallest_effect(*deviations, now, comparisons)) else None,
+        "smallest_ratio": smallest
+        if math.isfinite(smallest := smallest_effect(*deviations, now, comparisons, sharing))
+        else None,
     }
     if needed > MOST_SEEDS:
         return data, None
     further = (seed for seed in count() if seed not in plan.spec.seeds)
     return data, again([*plan.spec.seeds, *islice(further, max(0, needed - now))][:needed])
+
+
+def _sharing_a_variance(transfers: "Sequence[Sequence[TrialConfig]]", plan: "Plan") -> int:
+    """Return how many transfers of each cell reach the budget for sure, of which the variance is estimated together."""
+    stopping = plan.spec.stopping
+    if stopping.rule == "none":
+        return min(len(of_cell) for of_cell in transfers)
+    return min(len({trial.strategy for trial in of_cell}) for of_cell in transfers) if stopping.protect_strategies else 1
 
 
 def _costs(result: "Preview | None", price: float | None) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def test_the_smallest_effect_is_that_of_the_power_of_the_test() -> None:
     table = cells(make(trials(FIRST)))
     (row,) = named(table, t_tests(table)).to_dict("records")
     sds = [np.log2(FIRST[name]).var(ddof=1) for name in ("lucky", "good")]
-    expected = power.smallest_effect(math.sqrt(np.mean(sds)), np.log2(FIRST["scratch"]).std(ddof=1), 3, comparisons=2)
+    expected = power.smallest_effect(
+        math.sqrt(np.mean(sds)), np.log2(FIRST["scratch"]).std(ddof=1), 3, comparisons=2, transfers=2
+    )
     assert row["smallest"] == pytest.approx(expected)
 
 

@@ -23,6 +23,19 @@ def test_the_power_is_that_of_simulated_sweeps(sd_transfer: float, sd_scratch: f
     assert power(1 / ratio, sd_transfer, sd_scratch, seeds, comparisons) == pytest.approx(0.8, abs=1e-6)
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_transfers_that_share_a_variance_tell_more(seeds: int):
+    """Four transfers of a cell with one estimate of their variance, and scratch with its own, as the report compares them."""
+    ratio = smallest_effect(0.2, 0.2, seeds, 4, 4)
+    random = np.random.default_rng(seeds)
+    transfers, scratch = random.normal(0, 0.2, (5_000, 4, seeds)), random.normal(math.log2(ratio), 0.2, (5_000, seeds))
+    pooled, own = transfers.var(axis=2, ddof=1).mean(axis=1) / seeds, scratch.var(axis=1, ddof=1) / seeds
+    freedom = (pooled + own) ** 2 / (pooled**2 / (4 * (seeds - 1)) + own**2 / (seeds - 1))
+    statistic = (scratch.mean(axis=1) - transfers[:, 0].mean(axis=1)) / np.sqrt(pooled + own)
+    assert (2 * stats.t.sf(np.abs(statistic), freedom) <= 0.05 / 4).mean() == pytest.approx(0.8, abs=0.025)
+    assert ratio < smallest_effect(0.2, 0.2, seeds, 4)
+
+
 @pytest.mark.parametrize("comparisons", [1, 20])
 def test_with_many_seeds_it_is_that_of_students_test(comparisons: int):
     """That test pools the variances: with equal ones and many seeds both are the same. Its statistic is a noncentral t."""

@@ -196,7 +196,7 @@ def _power(results: Sequence[Result]) -> Iterator[Row]:
     for world, of_world in groupby(results, key=lambda result: result.case.world):
         told = [tally.apart > tally.false for result in of_world for tally in result.tallies if tally.kind == "scratch"]
         comparisons, ratio = len(world.layout.strategies), 2 ** dict(world.gains)["finetune"][-1]
-        promised = power(ratio, NOISE, NOISE * world.scratch_noise, world.seeds, comparisons)
+        promised = power(ratio, NOISE, NOISE * world.scratch_noise, world.seeds, comparisons, transfers=comparisons)
         interval = stats.binomtest(sum(told), len(told)).proportion_ci(0.95)
         low, high = promised - interval.high, promised - interval.low
         name = f"plan --detect {ratio:.3g}, {world.seeds} seeds, {world.name}: {promised:.0%} promised, more than simulated by"
