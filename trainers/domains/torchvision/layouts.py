@@ -81,17 +81,21 @@ def reading(path: Path) -> Iterator[None]:
 
 def _files(listed: Sequence[str | Path], classes: Sequence[str] = (), labels: Sequence[int] = ()) -> Opened:
     """Open the listed files that are there and not hidden; macOS writes ``._NAME`` beside a file."""
-    paths = [Path(path) for path in listed]
-    folders = {path.parent for path in paths}
-    there = {folder: {file.name for file in os.scandir(folder)} if folder.is_dir() else set() for folder in folders}
-    kept = [i for i, path in enumerate(paths) if path.name in there[path.parent] and not path.name.startswith(".")]
-    absent = tuple(f"{path.parent.name}/{path.name}" for path in paths if path.name not in there[path.parent])
+    # Strings, because the lists of the largest data sets have millions of paths.
+    paths = [str(path).rpartition(os.sep) for path in listed]
+    there = {folder: _names(Path(folder)) for folder in {folder for folder, _, _ in paths}}
+    kept = [i for i, (folder, _, name) in enumerate(paths) if name in there[folder] and not name.startswith(".")]
+    absent = tuple(f"{Path(folder).name}/{name}" for folder, _, name in paths if name not in there[folder])
 
     def read(i: int) -> Image.Image:
-        with reading(path := paths[kept[i]]):
+        with reading(path := Path(listed[kept[i]])):
             return opened(path)
 
     return Opened(len(kept), read, tuple(classes), [labels[i] for i in kept] if len(labels) == len(paths) else labels, absent)
+
+
+def _names(folder: Path) -> set[str]:
+    return {file.name for file in os.scandir(folder)} if folder.is_dir() else set()
 
 
 def _trusting(entry: Entry, root: Path, split: Split) -> Any:
