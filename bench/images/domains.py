@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -10,6 +11,9 @@ from trainers.domains import OWN, Domain, builtin_names, get, plugin_domains, to
 from trainers.domains.account import by_reason, skipped_line
 from trainers.domains.files.collection import Collection
 from trainers.domains.torchvision.domain import TorchvisionDomain
+
+#: The classes that `described` names, each with its number of training images.
+SHOWN = 20
 
 #: Columns of `rows`.
 COLUMNS = ("name", "train", "reference", "classes", "state", "licence")
@@ -39,6 +43,10 @@ def described(name: str) -> dict[str, str]:
         download = f"transfergan domains prepare {name} --download" if entry.download else "by hand, from the source"
         properties |= {"splits": entry.splits, "source": entry.source, "folder": str(domain.path), "files": entry.files}
         properties |= {"download": download, "state": domain.ready() or state}
+    elif isinstance(domain, Collection) and domain.classes:
+        sizes = np.bincount(np.asarray(domain.labels("train")), minlength=classes)
+        names = [f"{name} ({size:,})" for name, size in zip(domain.classes, sizes, strict=True)]
+        properties["classes"] = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
     if state not in ("missing", "damaged") and (skipped := domain.skipped):
         used = domain.count("train") + domain.count("reference")
         reasons = "; ".join(f"{len(names):,} {reason}: {', '.join(names)}" for reason, names in by_reason(skipped).items())

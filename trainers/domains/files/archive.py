@@ -159,7 +159,7 @@ def _images(kind: str, domain: str, archive: Path, ignored: list[Skipped]) -> It
 def _zip_members(domain: str, archive: Path, ignored: list[Skipped]) -> Iterator[tuple[str, str]]:
     """Yield the name of each file in a zip archive, and its key."""
     try:
-        members = [info for info in zipfile.ZipFile(archive).infolist() if not info.is_dir()]
+        members = zipfile.ZipFile(archive).infolist()
     except zipfile.BadZipFile as error:
         fault = f"{archive.name} is not a complete zip archive ({error})"
         raise UserError(f"domain {domain!r}: {fault}; copy it again") from error
@@ -168,4 +168,5 @@ def _zip_members(domain: str, archive: Path, ignored: list[Skipped]) -> Iterator
         if offsets and min(offsets) > 0 and file.read(4) == b"PK\3\4":
             ignored.append(Skipped(archive.name, "its first files are not in its index: removed, or two archives were joined"))
     for info in members:
-        yield info.filename, info.filename
+        if not info.is_dir():
+            yield info.filename, info.filename

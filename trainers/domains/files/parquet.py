@@ -99,8 +99,8 @@ class Parquet(Collection):
 
     def _splits(self, readable: Sequence[int]) -> list[Split | None] | None:
         """Return the splits that the files name, None for a row whose file names none; None if they do not name both."""
-        splits = [_split_of(self._rows[i][0]) for i in readable]
-        return splits if {*splits} >= {*SPLITS} else None
+        named = {_split_of(file) for file in {file for file, _ in self._rows}} >= {*SPLITS}
+        return [_split_of(self._rows[i][0]) for i in readable] if named else None
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def is_image(name: str, suffixes: frozenset[str] = SUFFIXES) -> bool:
 
 
 def member_name(stored: str, *, backslashes: bool = False) -> str:
-    """Return the name of a file in an archive as it is after unpacking; `backslashes` may separate folders, as from Windows.
+    r"""Return the name of a file in an archive as it is after unpacking; `backslashes` may separate folders, as from Windows.
 
     >>> member_name("./a//1.png"), member_name("/a/1.png"), member_name("a\\1.png", backslashes=True)
     ('a/1.png', 'a/1.png', 'a/1.png')
