@@ -142,6 +142,18 @@ def test_files_without_a_split_beside_files_with_one_are_skipped(tmp_path: Path)
     assert domain.skipped == (*rows, Skipped("below/more.parquet", "in a sub-folder"))
 
 
+def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path: Path):
+    for number, folder in enumerate("ab"):
+        hub(tmp_path / folder / "0.parquet", range(10 * number, 10 * number + 9))
+        (tmp_path / folder / "1.parquet").write_bytes((tmp_path / folder / "0.parquet").read_bytes())
+    with (tmp_path / "a" / "broken.parquet").open("wb") as file:
+        pq.write_table(pa.table({"image": [b"no image"], "label": [0]}), file)
+    domain = get(f"parquet:{tmp_path}")
+    assert domain.count("train") + domain.count("reference") == 36
+    assert [file.name for file in domain.skipped] == ["a/broken.parquet row 0"]
+    assert domain.fingerprint.startswith("parquet/3:")
+
+
 def test_each_file_declares_the_names_of_its_labels(tmp_path: Path):
     hub(tmp_path / "train-0.parquet", range(8), ["cat", "dog"], [0] * 8)
     hub(tmp_path / "test-0.parquet", range(8, 16), ["dog", "cat"], [1] * 4 + [0] * 4)

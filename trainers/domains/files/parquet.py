@@ -68,7 +68,8 @@ class Parquet(Collection):
     def identify(self, hashes: Sequence[str]) -> str:
         """Return the fingerprint of the images' contents in order, their labels and the splits of their files.
 
-        Version 2 marks small collections without splits, see `content_fingerprint`.
+        Version 2 marks small collections without splits, see `content_fingerprint`; version 3 collections in several folders
+        without splits, which were divided without regard to the folder.
         """
         readable = [i for i, content in enumerate(hashes) if content]
         splits = self._splits(readable)
@@ -77,7 +78,8 @@ class Parquet(Collection):
         for i, split in zip(readable, splits or [None] * len(readable), strict=True):
             if splits is None or split is not None:
                 digest.update(f"{_split_of(self._rows[i][0])}\0{self._classes[i]}\0{hashes[i]}\n".encode())
-        return f"parquet/{2 if divided else 1}:{digest.hexdigest()[:32]}"
+        folders = splits is None and any("/" in file for file, _ in self._rows)
+        return f"parquet/{3 if folders else 2 if divided else 1}:{digest.hexdigest()[:32]}"
 
     def item(self, i: int) -> str:
         """Return the file and the number of row i."""
