@@ -130,7 +130,7 @@ def evaluate(
         return
     table = [
         {"metric": name}
-        | {column: f"{row[column]:.4g}" for column in ("value", "low", "high")}
+        | {column: "none" if row[column] is None else f"{row[column]:.4g}" for column in ("value", "low", "high")}
         | {"samples": f"{row['samples']:,}"}
         for name, row in values.items()
     ]

@@ -2,13 +2,18 @@
 
 import time
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainers.common.errors import UserError
 from trainers.domains import OWN, Domain, builtin_names, get, plugin_domains, torchvision_names
+from trainers.domains.account import by_reason, skipped_line
 from trainers.domains.files.collection import Collection
 from trainers.domains.torchvision.domain import TorchvisionDomain
+
+#: The classes that `described` names, each with its number of training images.
+SHOWN = 20
 
 #: Columns of `rows`.
 COLUMNS = ("name", "train", "reference", "classes", "state", "licence")
@@ -38,8 +43,14 @@ def described(name: str) -> dict[str, str]:
         download = f"transfergan domains prepare {name} --download" if entry.download else "by hand, from the source"
         properties |= {"splits": entry.splits, "source": entry.source, "folder": str(domain.path), "files": entry.files}
         properties |= {"download": download, "state": domain.ready() or state}
-    elif domain.skipped:
-        properties["skipped"] = f"{len(domain.skipped):,}: {', '.join(domain.skipped)}"
+    elif isinstance(domain, Collection) and domain.classes:
+        sizes = np.bincount(np.asarray(domain.labels("train")), minlength=classes)
+        names = [f"{name} ({size:,})" for name, size in zip(domain.classes, sizes, strict=True)]
+        properties["classes"] = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    if state not in ("missing", "damaged") and (skipped := domain.skipped):
+        used = domain.count("train") + domain.count("reference")
+        reasons = "; ".join(f"{len(names):,} {reason}: {', '.join(names)}" for reason, names in by_reason(skipped).items())
+        properties["skipped"] = f"{len(skipped):,} of {used + len(skipped):,}; {reasons}"
     return properties
 
 
@@ -59,8 +70,8 @@ def prepared(name: str, download: bool, resolution: int | None, console: Console
         make_ready(domain, resolution, console)
         state = f"ready at {resolution} pixels"
     state += f", {domain.count('train'):,} images to train on, {domain.count('reference'):,} for reference"
-    if domain.skipped:
-        state += f", {len(domain.skipped):,} files skipped"
+    if line := skipped_line(domain.skipped):
+        state += f", {line}"
     if resolution is not None and (note := near_duplicates(domain, resolution)):
         state += f"; {note}"
     return f"{name}: {state}; {domain.fingerprint}"

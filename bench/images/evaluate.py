@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.sweeps.plan import check_measurable
 from trainers.common.errors import UserError, unknown_name, within
 from trainers.config.settings import GanConfig
+from trainers.domains.account import skipped_line
+
+if TYPE_CHECKING:
+    from trainers.evaluation.comparison import Comparison
 
 #: Fewest generated images.
 FEWEST = 8
@@ -34,7 +38,8 @@ def evaluate(
         tell: called with a line on progress.
 
     Returns:
-        By metric: `value`, its 95 % interval `low` and `high`, and `samples`, the number of generated images.
+        By metric: `value`, its 95 % interval `low` and `high`, and `samples`, the number of generated images. A metric that
+        these images do not define has None, and the `reason`.
 
     Raises:
         UserError: the folder, the domain, the embedding or a metric cannot be used.
@@ -58,7 +63,10 @@ def evaluate(
     network = load_embedding(check_embedding(embedding), device)
     domain = get(against)
     check_measurable(domain, resolution)
-    images = _images(folder, resolution)
+    images, skipped = _images(folder, resolution)
+    for source, line in (("--images", skipped), (against, skipped_line(domain.skipped))):
+        if line:
+            tell(f"{source}: {line}")
     chosen = list(metrics or METRICS)
     copying = [name for name in chosen if records()[name].needs_training]
     if copying and domain.count("train") > MEMORISABLE:
@@ -79,12 +87,27 @@ def evaluate(
             estimate = iw_distance(domain.load("reference", resolution).images, images, critic, 0, IW_STEPS, device)
             results[name] = {**interval(name, estimate), "samples": len(images), "steps": IW_STEPS}
         else:
-            results[name] = {**interval(name, METRICS[name](pair)), "samples": len(images)}
+            results[name] = {**_measured(name, pair), "samples": len(images)}
+            if reason := results[name].get("reason"):
+                tell(f"{name} cannot be taken: {reason}")
     return results
 
 
-def _images(folder: Path, resolution: int) -> np.ndarray:
-    """Return the images of a folder, uint8 (N, resolution, resolution, 3)."""
+def _measured(name: str, pair: "Comparison") -> dict[str, Any]:
+    """Return a metric's value and interval; None for each, and the `reason`, if it is not defined for these images."""
+    from trainers.evaluation.comparison import METRICS, interval
+
+    try:
+        values: dict[str, Any] = interval(name, METRICS[name](pair))
+    except ValueError as error:
+        return dict.fromkeys(("value", "low", "high")) | {"reason": str(error)}
+    if not np.isfinite(values["value"]):
+        return dict.fromkeys(("value", "low", "high")) | {"reason": "it is not a finite number"}
+    return {key: value if np.isfinite(value) else None for key, value in values.items()}
+
+
+def _images(folder: Path, resolution: int) -> tuple[np.ndarray, str]:
+    """Return the images of a folder, uint8 (N, resolution, resolution, 3), and a phrase on those that are skipped, or ""."""
     from trainers.domains import get
 
     with within("--images"):
@@ -93,7 +116,7 @@ def _images(folder: Path, resolution: int) -> np.ndarray:
     images = np.concatenate([domain.load(split, resolution).images for split in ("train", "reference")])
     if len(images) < FEWEST:
         raise UserError(f"--images: {str(folder)!r} has {len(images)} readable images and needs {FEWEST} or more")
-    return images
+    return images, skipped_line(domain.skipped)
 
 
 def _critic(resolution: int) -> GanConfig:

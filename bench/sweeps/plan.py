@@ -14,6 +14,7 @@ from trainers.config.strategies import get_strategy, in_cell
 from trainers.config.trial import DomainRef, TrialConfig
 from trainers.domains import Domain, get
 from trainers.domains.absent import is_announced
+from trainers.domains.account import skipped_line
 from trainers.domains.mixtures import parts_of
 
 #: Fewest reference images that FID and KID can be computed from, and the number below which a plan notes that they are few.
@@ -210,9 +211,8 @@ def _checked(domain: Domain, spec: SweepSpec, *, conditional: bool) -> Domain:
 
 def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
     """Yield remarks on a domain: skipped images, few reference images, sizes beyond its training images."""
-    if domain.skipped:
-        shown = ", ".join(domain.skipped[:3]) + (", ..." if len(domain.skipped) > 3 else "")
-        yield f"{name}: {len(domain.skipped)} unreadable images skipped ({shown})"
+    if skipped := skipped_line(domain.skipped):
+        yield f"{name}: {skipped}"
     count, reference = domain.count("train"), domain.count("reference")
     if reference < FEW_REFERENCE:
         yield f"{name}: only {reference} reference images, so FID and KID are imprecise"

@@ -287,7 +287,7 @@ def test_skipped_and_few_images_of_a_folder_are_noted(tmp_path: Path):
     (folder / "broken.jpg").write_bytes(b"no image")
     name = f"folder:{folder}"
     assert planned(targets=[name], sizes=[5, 30]).notes == (
-        f"{name}: 1 unreadable images skipped (broken.jpg)",
+        f"{name}: 1 skipped (1 not an image, or in a format that Pillow does not read: broken.jpg)",
         f"{name}: only 10 reference images, so FID and KID are imprecise",
         f"{name}: size 30 exceeds its 10 training images; all of them are used",
     )

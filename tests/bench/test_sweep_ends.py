@@ -152,7 +152,7 @@ def test_a_sweep_over_folders_of_photographs_runs_to_a_report(run: Run, tmp_path
         training={"steps": 4, "batch": 8, "critic_steps": 1},
     )
     done = run(spec)
-    assert "1 unreadable images skipped (broken.jpg)" in done.stderr
+    assert "1 skipped (1 empty: broken.jpg)" in done.stderr
     ended = tiny.outcomes(tmp_path / "store")
     assert len(ended) == 5
     assert set(ended["status"]) <= {"done", "stopped"}

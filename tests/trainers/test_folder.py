@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from trainers.common.errors import UserError
 from trainers.domains import Split, get
+from trainers.domains.base import Skipped
 from trainers.domains.files.collection import content_fingerprint
 from trainers.domains.files.folder import Folder
 from trainers.domains.files.split_names import divide
@@ -111,7 +113,10 @@ KINDS: dict[str, tuple[bytes, Colour]] = {
     "black.png": (encoded(plain("1", 0), "PNG"), BLACK),
     "white.png": (encoded(plain("1", 1), "PNG"), WHITE),
     "animated.gif": (animation(), GREEN),
-    "float.tiff": (encoded(plain("F", 99.0), "TIFF"), (99, 99, 99)),
+    "deep.tiff": (encoded(plain("I;16", 32768), "TIFF"), (128, 128, 128)),
+    "browser.jfif": (encoded(plain("RGB", (10, 200, 30)), "JPEG", quality=100), (10, 200, 30)),
+    "short.jpe": (encoded(plain("RGB", (10, 200, 30)), "JPEG", quality=100), (10, 200, 30)),
+    "new.avif": (encoded(plain("RGB", (10, 200, 30)), "AVIF", quality=100), (10, 200, 30)),
     "text.pgm": (b"P2\n# by hand\n2 2\n255\n40 40 40 40\n", (40, 40, 40)),
 }
 
@@ -196,14 +201,23 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + b"\0\0\0\0IDAT"
 
 
+#: The content of a file, and a part of the reason for which it is skipped.
 BROKEN = {
-    "empty": b"",
-    "text": b"not an image",
-    "half a PNG": noisy_png()[:3000],
-    "a PNG's header": noisy_png()[:20],
-    "half a JPEG": encoded(plain("RGB", RED, (200, 200)), "JPEG")[:700],
-    "half a GIF": animation()[:20],
-    "bomb": bomb(),
+    "empty": (b"", "empty"),
+    "text": (b"not an image", "not an image, or in a format that Pillow does not read"),
+    "half a PNG": (noisy_png()[:3000], "truncated"),
+    "a PNG's header": (noisy_png()[:20], "truncated"),
+    "half a JPEG": (encoded(plain("RGB", RED, (200, 200)), "JPEG")[:700], "truncated"),
+    "half a GIF": (animation()[:20], "not an image"),
+    "bomb": (bomb(), "Image size (900000000 pixels) exceeds limit"),
+    "floats from 0 to 1": (encoded(plain("F", 0.5), "TIFF"), "floating-point pixels have no fixed range"),
+    "floats from 0 to 255": (encoded(plain("F", 99.0), "TIFF"), "floating-point pixels have no fixed range"),
+    "a photograph of 108 megapixels": (
+        encoded(plain("L", 9, (12000, 9000)), "JPEG"),
+        "12000 x 9000 pixels, more than 89,478,485",
+    ),
+    "32 bits": (encoded(plain("I", 99), "TIFF"), "integer pixels of 32 bits have no fixed range"),
+    "8 bits as 16": (sixteen_bits(255), "16-bit values are at most 255"),
 }
 
 
@@ -211,9 +225,12 @@ BROKEN = {
 def test_an_unreadable_file_is_skipped_and_reported(tmp_path: Path, kind: str):
     fill(tmp_path, "a/1.png", "a/2.png")
     before = Folder(tmp_path)
-    (tmp_path / "a" / "broken.png").write_bytes(BROKEN[kind])
+    content, reason = BROKEN[kind]
+    (tmp_path / "a" / "broken.png").write_bytes(content)
     domain = Folder(tmp_path)
-    assert domain.skipped == ("a/broken.png",)
+    (skipped,) = domain.skipped
+    assert skipped.name == "a/broken.png"
+    assert reason in skipped.reason
     assert domain.count("train") + domain.count("reference") == 2
     assert domain.fingerprint == before.fingerprint
 
@@ -238,7 +255,9 @@ def test_a_folder_without_usable_images_is_refused_in_one_line(tmp_path: Path):
     (tmp_path / "bad").mkdir()
     for name in "abcd":
         (tmp_path / "bad" / f"{name}.jpg").touch()
-    assert "has 0 readable images and needs two or more; unreadable: a.jpg, b.jpg, c.jpg" in refused(tmp_path / "bad")
+    assert "has 0 readable images and needs two or more; unreadable: a.jpg (empty), b.jpg (empty), c.jpg (empty)" in refused(
+        tmp_path / "bad"
+    )
     write(tmp_path / "single" / "one.png")
     assert "has 1 readable images" in refused(tmp_path / "single")
 
@@ -273,8 +292,10 @@ def test_links_out_of_the_folder_and_to_folders_are_reported_and_not_followed(tm
     (folder / "notes.txt").symlink_to(tmp_path / "secret.png")
     domain = Folder(folder)
     assert domain.skipped == (
-        "a/outside.png (a link out of the folder)", "b/gone.png (a link out of the folder)", "loop/ (a link to a folder)",
-    )  # fmt: skip
+        Skipped("a/outside.png", "a link out of the folder"),
+        Skipped("b/gone.png", "a link out of the folder"),
+        Skipped("loop/", "a link to a folder"),
+    )
     assert domain.count("train") + domain.count("reference") == 4
 
 
@@ -288,7 +309,7 @@ def test_folders_that_cannot_be_listed_are_reported(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "scandir", scandir)
     closed = "/b"
-    assert Folder(folder).skipped == ("b/ (Permission denied)",)
+    assert Folder(folder).skipped == (Skipped("b/", "Permission denied"),)
     closed = "/photos"
     with pytest.raises(UserError, match=r"contains no images .*; skipped: \./ \(Permission denied\)"):
         Folder(folder)
@@ -327,6 +348,8 @@ MANY = tuple(f"{number}.png" for number in range(25))
     (("Train/a/1.png", "Train/b/2.png", "Validation/a/3.png"), ("a", "b")),
     (("train/1.png", "train/2.png", "trams/3.png"), ("train", "trams")),
     (("val/1.png", "val/2.png", "test/3.png"), ("test", "val")),
+    (("Training/a/1.png", "Training/b/2.png", "Testing/a/3.png"), ("a", "b")),
+    (("a/train/1.png", "b/train/2.png", "a/test/3.png", "b/test/4.png"), ("a", "b")),
 ])  # fmt: skip
 def test_sub_folders_are_classes_unless_they_are_splits(tmp_path: Path, files: tuple[str, ...], classes: tuple[str, ...]):
     domain = Folder(fill(tmp_path, *files))
@@ -345,6 +368,36 @@ def test_folders_for_splits_are_used(tmp_path: Path):
     labels = domain.load("reference", 8).labels
     assert labels is not None
     assert sorted(labels) == [0, 0, 1]
+
+
+def test_the_split_may_be_below_the_class(tmp_path: Path):
+    train, reference = {"a/train/1.png", "b/train/2.png"}, {"a/val/3.png", "b/test/4.png", "b/test/5.png"}
+    domain = Folder(fill(tmp_path, *sorted(train | reference), "a/cover.png"))
+    assert (names(domain, "train"), names(domain, "reference")) == (train, reference)
+    assert domain.skipped == (Skipped("a/cover.png", "outside the folders of the splits"),)
+    assert domain.fingerprint.startswith("files/4:")
+
+
+def test_an_image_beside_the_folders_of_the_splits_is_skipped(tmp_path: Path):
+    folders = [f"{split}/{kind}/{i}.png" for split in ("train", "val") for kind in "ab" for i in range(3)]
+    before = Folder(fill(tmp_path, *folders)).fingerprint
+    domain = Folder(fill(tmp_path, *folders, "preview.png", "extra/1.png"))
+    assert (domain.count("train"), domain.count("reference"), domain.classes) == (6, 6, ("a", "b"))
+    assert [file.name for file in domain.skipped] == ["extra/1.png", "preview.png"]
+    assert domain.fingerprint == before
+
+
+def test_images_in_a_format_that_is_not_read_are_named(tmp_path: Path):
+    fill(tmp_path, "1.png", "2.png")
+    (tmp_path / "3.HEIC").write_bytes(b"photo")
+    assert Folder(tmp_path).skipped == (Skipped("3.HEIC", "in a format that is not read; convert to PNG or JPEG"),)
+
+
+def test_a_large_text_or_profile_does_not_hide_an_image(tmp_path: Path):
+    text = PngInfo()
+    text.add_text("workflow", "x" * 2**21, zip=True)
+    large = {"pnginfo": text, "icc_profile": bytes(2**21)}
+    assert np.abs(decoded(tmp_path, "large.png", encoded(plain("RGB", GREEN), "PNG", **large)) - GREEN).max() <= 2
 
 
 def test_labels_match_their_images(tmp_path: Path):

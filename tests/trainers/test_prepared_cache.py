@@ -126,6 +126,13 @@ def test_padding_keeps_the_whole_image(cache: Path, tmp_path: Path):
         get(f"folder:{folder}[fit=stretch]")
 
 
+@pytest.mark.parametrize("size", [(1, 200), (200, 1)])
+def test_padding_keeps_at_least_a_line_of_an_elongated_image(cache: Path, tmp_path: Path, size: tuple[int, int]):
+    folder = write(tmp_path / "photos", {f"{i}.png": encoded(Image.new("RGB", size, (200, 0, 0))) for i in range(2)})
+    image = get(f"folder:{folder}[fit=pad]").load("train", 64).images[0]
+    assert ((image == (200, 0, 0)).all(2).sum(), (image == 255).all(2).sum()) == (64, 64 * 63)
+
+
 # -- damage and loss ----------------------------------------------------------------------------------------------------
 
 

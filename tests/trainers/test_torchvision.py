@@ -12,6 +12,7 @@ import pytest
 from tests.support import datasets
 from trainers.common.errors import UserError
 from trainers.domains import Split, builtin_names, get, torchvision_names
+from trainers.domains.base import Skipped
 from trainers.domains.torchvision import domain as domains
 from trainers.domains.torchvision import layouts
 from trainers.domains.torchvision.catalogue import LSUN
@@ -172,11 +173,28 @@ def test_a_damaged_file_is_reported_in_one_line(name: str, how: str):
         file.write_bytes(whole)
 
 
-def test_a_missing_image_is_reported():
+def test_a_listed_image_that_is_missing_is_skipped_and_named():
     domain = copy("dtd")
+    images, fingerprint = domain.count("train") + domain.count("reference"), domain.fingerprint
     file = damaged(domain)[-1]
     file.unlink()
-    assert str(file) in refused(domain)
+    part = again(domain)
+    assert part.count("train") + part.count("reference") == images - 1
+    assert part.skipped == (Skipped(f"{file.parent.name}/{file.name}", "not in this copy"),)
+    assert part.fingerprint != fingerprint
+
+
+@pytest.mark.parametrize("name", ["imagenet", "omniglot"])
+def test_hidden_files_beside_the_images_change_nothing(name: str):
+    domain = copy(name)
+    expected = [(domain.load(split, 16).images, domain.labels(split)) for split in SPLITS]
+    for file in damaged(domain)[-3:]:
+        if file.suffix != ".bin":
+            (file.parent / f"._{file.name}").write_bytes(b"\0\5\x16\7")
+    for split, (images, labels) in zip(SPLITS, expected, strict=True):
+        after = again(domain).load(split, 16)
+        np.testing.assert_array_equal(after.images, images)
+        np.testing.assert_array_equal(after.labels, labels)
 
 
 class Attack:

@@ -1,5 +1,6 @@
 """Domains by name: built-in, torchvision's data sets, the user's own files. Torch is imported only to read a data set."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -77,7 +78,9 @@ def _get(name: str) -> Domain:
     if colon and kind in OWN:
         if not path:
             raise UserError(f"domain {name!r} has no path; write {kind}:PATH, e.g. {OWN[kind]}")
-        path, _, columns = path.partition("#") if kind == "parquet" else (path, "", "")
+        columns = ""
+        if kind == "parquet" and (named := re.fullmatch(r"(.*?)#(\w+=[^/]*)", path)):  # a folder's name may contain a #
+            path, columns = named.groups()
         return _in_files(kind, Path(path).expanduser().absolute(), columns)
     from trainers.domains.builtin import BUILTIN
     from trainers.domains.torchvision.catalogue import CATALOGUE

@@ -33,6 +33,14 @@ class Images:
                 array.flags.writeable = False  # they are loaded once per process and shared
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """A file, a row or another part of a domain's data that is not used, and the reason in a few words."""
+
+    name: str
+    reason: str
+
+
 class Domain(ABC):
     """A named image distribution.
 
@@ -42,7 +50,7 @@ class Domain(ABC):
         classes: class names in label order; empty if the domain has no labels.
         about: what the images show, in a few words.
         licence: the images' licence.
-        skipped: names of the files that could not be read.
+        skipped: the files that are not used.
     """
 
     name: str
@@ -50,7 +58,7 @@ class Domain(ABC):
     classes: tuple[str, ...]
     about: str
     licence: str
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     @abstractmethod
     def count(self, split: Split) -> int:

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from trainers.common.errors import UserError
-from trainers.domains.base import Domain, Images, Progress, Split
+from trainers.domains.base import Domain, Images, Progress, Skipped, Split
 
 
 class Mixture(Domain):
@@ -62,8 +62,8 @@ class Mixture(Domain):
         )
 
     @property
-    def skipped(self) -> tuple[str, ...]:  # type: ignore[override]  # computed on demand
-        """Names of the files of all parts that could not be read."""
+    def skipped(self) -> tuple[Skipped, ...]:  # type: ignore[override]  # computed on demand
+        """The files of all parts that are not used."""
         return tuple(file for part in self.parts for file in part.skipped)
 
     def count(self, split: Split) -> int:

@@ -1,6 +1,7 @@
 """`transfergan domains` with built-in domains and folders."""
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -33,3 +34,12 @@ def test_preview_writes_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert picture.format == "PNG"
     assert picture.size == (8 * (resolution + 1) - 1, rows * (resolution + 1) - 1)
     assert np.asarray(picture).std() > 10
+
+
+def test_show_names_the_classes_with_their_training_images(tmp_path: Path):
+    folder = pictures(tmp_path / "photos", 4, "cat", "dog")
+    shown = call("domains", "show", f"folder:{folder}").stdout.splitlines()
+    assert "classes   cat (2), dog (2)" in shown
+    (folder / "dog" / "4.heic").write_bytes(b"photo")
+    shown = call("domains", "show", f"zip:{shutil.make_archive(str(tmp_path / 'photos'), 'zip', folder)}").stdout.splitlines()
+    assert "skipped   1 of 9; 1 in a format that is not read; convert to PNG or JPEG: dog/4.heic" in shown

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tests.support.command_line import call
-from tests.support.images import pictures
+from tests.support.images import encoded, pictures, write
 from trainers.config.strategies import STRATEGIES
 from trainers.domains import get
 from trainers.evaluation.comparison import METRICS
@@ -80,3 +80,17 @@ def test_strategies_marks_those_that_do_not_fit_the_networks():
     assert result.exit_code == 0
     assert "freeze-low: " in result.stdout
     assert "the generator of gan.family dcgan at 8 pixels has 0 that can be kept" in result.stdout
+
+
+def test_evaluate_names_what_is_skipped_and_keeps_the_metrics_that_are_defined(tmp_path: Path):
+    generated = pictures(tmp_path / "generated", 20)
+    (generated / "broken.png").write_bytes((generated / "00.png").read_bytes()[:200])
+    white = write(tmp_path / "white", {f"{i}.png": encoded(Image.new("RGB", (16, 16), "white")) for i in range(12)})
+    arguments = ("--images", str(generated), "--against", f"folder:{white}", "--resolution", "16", "--json")
+    result = call("evaluate", *arguments, "--metrics", "fid,diversity")
+    assert result.exit_code == 0, result.stderr
+    assert "--images: 1 skipped (1 truncated: broken.png)" in result.stderr
+    values = json.loads(result.stdout)
+    assert values["fid"]["value"] > 0
+    assert (values["fid"]["samples"], values["diversity"]["value"]) == (20, None)
+    assert "all reference features are equal" in values["diversity"]["reason"]

@@ -99,7 +99,7 @@ def test_prepare_decodes_verifies_and_counts_near_duplicates(tmp_path: Path, mon
     assert first.exit_code == 2
     assert "prepared folder:" in first.stderr
     assert ": 31 files, " in first.stderr
-    ready = "ready at 16 pixels, 20 images to train on, 10 for reference, 1 files skipped"
+    ready = "ready at 16 pixels, 20 images to train on, 10 for reference, 1 skipped (1 empty: test/broken.png)"
     assert f"folder:photos: {ready}; 3 of 10 reference images have near-duplicates in the train split; files/2:" in first.stdout
     (data,) = (tmp_path / "cache" / "images").rglob("reference-16.u8")
     data.write_bytes(bytes(data.stat().st_size))
@@ -109,4 +109,4 @@ def test_prepare_decodes_verifies_and_counts_near_duplicates(tmp_path: Path, mon
     assert data.read_bytes() != bytes(data.stat().st_size)
     third = call("domains", "prepare", "folder:photos", "--resolution", "16")
     assert (third.stdout, third.stderr) == (second.stdout, "")
-    assert "skipped   1: test/broken.png" in call("domains", "show", "folder:photos").stdout
+    assert "skipped   1 of 31; 1 empty: test/broken.png" in call("domains", "show", "folder:photos").stdout

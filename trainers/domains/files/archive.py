@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,28 +10,31 @@ from functools import cache
 from pathlib import Path
 
 from trainers.common.errors import UserError
-from trainers.domains.files.collection import Arrangement, Collection, by_split, content_fingerprint, readable_items
-from trainers.domains.files.split_names import SUFFIXES, is_image, splits_and_classes, without_shared
+from trainers.domains.base import Skipped
+from trainers.domains.files.collection import NamedFiles, content_fingerprint
+from trainers.domains.files.split_names import SUFFIXES, UNSUPPORTED, UNSUPPORTED_REASON, is_image, member_name, without_shared
+from trainers.domains.files.tar import Content, tar_members
 
 #: Larger members are not read, bytes after unpacking.
 LARGEST = 2**28
+_TOO_LARGE = f"larger than {LARGEST // 2**20} MiB"
 
 
 @dataclass(frozen=True)
 class Member:
-    """An image file in an archive; `start` and `size` are the position and number of its bytes in a tar archive."""
+    """An image file in an archive; `content` is its key in a zip archive, or the position of its bytes in a tar archive."""
 
     archive: Path
     name: str
-    start: int = 0
-    size: int = 0
+    content: str | Content
 
 
-class Archive(Collection):
+class Archive(NamedFiles):
     """The images in archives; the path may contain ``*`` to name several.
 
     Members are named as files in a folder: SPLIT/CLASS/FILE. A folder that all members share is ignored. The fingerprint
-    covers names and contents; it equals that of a folder with the same files.
+    covers names and contents; it equals that of a folder with the same files. Of two members with one name the later is
+    used, as when the archive is unpacked.
     """
 
     def __init__(self, kind: str, path: Path) -> None:
@@ -44,11 +46,16 @@ class Archive(Collection):
         self.name = f"{kind}:{path}"
         self.about = f"images in {path}"
         archives = matching(self.name, path)
+        ignored: list[Skipped] = []
         self._members = sorted(
-            (member for archive in archives for member in _LISTS[kind](self.name, archive)), key=lambda member: member.name
+            (member for archive in archives for member in _images(kind, self.name, archive, ignored)),
+            key=lambda member: member.name,
         )
+        self._ignored = sorted(ignored, key=lambda member: member.name)
         if not self._members:
-            raise UserError(f"domain {self.name!r} contains no images ({', '.join(sorted(SUFFIXES))})")
+            first = ", ".join(f"{member.name} ({member.reason})" for member in self._ignored[:3])
+            shown = f"; skipped: {first}" if first else ""
+            raise UserError(f"domain {self.name!r} contains no images ({', '.join(sorted(SUFFIXES))}){shown}")
         self._paths = without_shared([member.name for member in self._members])
         counts: dict[str, int] = {}
         self._names = []
@@ -57,23 +64,13 @@ class Archive(Collection):
             self._names.append(name if counts[name] == 1 else f"{name} ({member.archive.name})")
         self.listing = listing_of(archives)
 
-    @property
-    def skipped(self) -> tuple[str, ...]:  # type: ignore[override]  # computed on demand
-        """Names of the members that could not be read."""
-        return tuple(self._names[i] for i in self._index.unreadable)
-
-    def records(self) -> "Members":
-        """Return all members with the suffix of an image."""
-        return Members(tuple(self._members))
-
     def identify(self, hashes: Sequence[str]) -> str:
         """Return the fingerprint of the members' names and contents."""
         return content_fingerprint(self._names, hashes)
 
-    def arrange(self, unreadable: Iterable[int]) -> Arrangement:
-        """Return the splits and classes of the members, see `split_names` and `Collection.arrange`."""
-        readable = readable_items(self.name, self._names, unreadable)
-        return by_split(self.name, readable, *splits_and_classes(self._paths, readable))
+    def records(self) -> "Members":
+        """Return all members with the suffix of an image."""
+        return Members(tuple(self._members))
 
 
 @dataclass(frozen=True)
@@ -88,17 +85,22 @@ class Members:
     def read(self, i: int) -> bytes:
         """Return the content of member i. Raises OSError if it is damaged, encrypted or far too large."""
         member = self.members[i]
-        if member.start:
-            with member.archive.open("rb") as file:
-                file.seek(member.start)
-                return file.read(member.size)
+        if isinstance(member.content, Content):
+            if member.content.size > LARGEST:
+                raise OSError(_TOO_LARGE)
+            return member.content.read(member.archive)
         try:
             archive = _opened(member.archive)
-            if archive.getinfo(member.name).file_size > LARGEST:
-                raise OSError(f"{member.name} is far too large")
-            return archive.read(member.name)
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
-            raise OSError(str(error)) from error
+            info = archive.getinfo(member.content)
+            if info.file_size > LARGEST:
+                raise OSError(_TOO_LARGE)
+            if info.flag_bits & 1:
+                raise OSError("encrypted")
+            return archive.read(info)
+        except NotImplementedError as error:
+            raise OSError("compressed in a way that Python does not read") from error
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
+            raise OSError("damaged in the archive") from error
 
 
 @cache
@@ -132,25 +134,39 @@ def listing_of(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _zipped(name: str, archive: Path) -> Iterator[Member]:
+def _images(kind: str, domain: str, archive: Path, ignored: list[Skipped]) -> Iterator[Member]:
+    """Yield the image files in an archive by their names; record those that are skipped.
+
+    Raises:
+        UserError: the archive is damaged, or is a compressed tar archive.
+    """
+    if kind == "tar":
+        contents: Iterable[tuple[str, str | Content]] = tar_members(domain, archive, ignored)
+    else:
+        contents = _zip_members(domain, archive, ignored)
+    members: dict[str, Member] = {}
+    for stored, content in contents:
+        name = member_name(stored, backslashes=kind == "zip")
+        if is_image(name, UNSUPPORTED):
+            ignored.append(Skipped(name, UNSUPPORTED_REASON))
+        elif is_image(name):
+            if name in members:
+                ignored.append(Skipped(name, "replaced by a later member of this name"))
+            members[name] = Member(archive, name, content)
+    yield from members.values()
+
+
+def _zip_members(domain: str, archive: Path, ignored: list[Skipped]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each file in a zip archive, and its key."""
     try:
-        for info in zipfile.ZipFile(archive).infolist():
-            if not info.is_dir() and is_image(info.filename):
-                yield Member(archive, info.filename)
+        members = zipfile.ZipFile(archive).infolist()
     except zipfile.BadZipFile as error:
-        raise UserError(f"domain {name!r}: {archive.name} is not a complete zip archive ({error}); copy it again") from error
-
-
-def _tarred(name: str, archive: Path) -> Iterator[Member]:
-    try:
-        with tarfile.open(archive, "r:") as file:
-            for info in file:
-                inside = info.name.removeprefix("./")
-                if info.isreg() and is_image(inside):
-                    yield Member(archive, inside, info.offset_data, min(info.size, LARGEST))
-    except tarfile.TarError as error:
-        fault = f"{archive.name} is not a complete uncompressed tar archive ({error})"
-        raise UserError(f"domain {name!r}: {fault}; copy it again, uncompressed") from error
-
-
-_LISTS = {"zip": _zipped, "tar": _tarred}
+        fault = f"{archive.name} is not a complete zip archive ({error})"
+        raise UserError(f"domain {domain!r}: {fault}; copy it again") from error
+    offsets = [info.header_offset for info in members]
+    with archive.open("rb") as file:
+        if offsets and min(offsets) > 0 and file.read(4) == b"PK\3\4":
+            ignored.append(Skipped(archive.name, "its first files are not in its index: removed, or two archives were joined"))
+    for info in members:
+        if not info.is_dir():
+            yield info.filename, info.filename

@@ -3,19 +3,27 @@
 import copy
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from trainers.common.errors import UserError
-from trainers.domains.base import SMALLEST, SPLITS, Domain, Images, Progress, Split, check_range
+from trainers.domains.base import SMALLEST, SPLITS, Domain, Images, Progress, Skipped, Split, check_range
 from trainers.domains.files import decode_all, prepared_cache
 from trainers.domains.files.decode_all import Records
 from trainers.domains.files.decode_image import Fit
 from trainers.domains.files.prepared_cache import Index
-from trainers.domains.files.split_names import REFERENCE_EVERY, encoded, has_splits, reference_every
+from trainers.domains.files.split_names import (
+    OUTSIDE_REASON,
+    REFERENCE_EVERY,
+    Layout,
+    encoded,
+    layout,
+    reference_every,
+    splits_and_classes,
+)
 
 
 @dataclass(frozen=True)
@@ -26,11 +34,13 @@ class Arrangement:
         rows: indices of each split's images among the collection's items, int64 (N,), ascending.
         classes: class names in label order; empty if there are no labels.
         labels: labels of each split's images, int64 (N,); None if there are no classes.
+        outside: by index, the reason why a readable item is in neither split.
     """
 
     rows: dict[Split, np.ndarray]
     classes: tuple[str, ...]
     labels: dict[Split, np.ndarray | None]
+    outside: Mapping[int, str] = field(default_factory=dict)
 
 
 class Collection(Domain):
@@ -41,6 +51,9 @@ class Collection(Domain):
 
     #: Identity of the files on disk, known without decoding them.
     listing: str
+
+    #: What the listing leaves out before any image is decoded.
+    _ignored: Sequence[Skipped] = ()
 
     #: The resolution last checked. If images must be decoded just to be counted, they are prepared at this resolution.
     _checked = SMALLEST
@@ -54,8 +67,12 @@ class Collection(Domain):
         """Return the fingerprint, given the sha256 of each item, or "" for an item that is not an image."""
 
     @abstractmethod
-    def arrange(self, unreadable: Iterable[int]) -> Arrangement:
-        """Return the splits and classes of all items but the unreadable ones (indices).
+    def item(self, i: int) -> str:
+        """Return the name of item i."""
+
+    @abstractmethod
+    def arrange(self, unreadable: Mapping[int, str]) -> Arrangement:
+        """Return the splits and classes of all items but the unreadable ones, which are given by index, with the reasons.
 
         Raises:
             UserError: a split is empty.
@@ -70,6 +87,12 @@ class Collection(Domain):
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # computed on demand
         """Class names in label order; empty if there are no labels."""
         return self._arrangement.classes
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:  # type: ignore[override]  # computed on demand
+        """The items that are not used, and what the listing leaves out."""
+        reasons = {**self._index.unreadable, **self._arrangement.outside}
+        return (*(Skipped(self.item(i), reasons[i]) for i in sorted(reasons)), *self._ignored)
 
     def count(self, split: Split) -> int:
         """Return the number of images in a split."""
@@ -107,8 +130,7 @@ class Collection(Domain):
         with prepared_cache.preparing(self.listing, name) as partial:
             if self._prepared(resolution):  # by the process that held the lock
                 return
-            hashes = decode_all.decode(records, resolution, self.fit, partial, progress)
-            unreadable = tuple(i for i, content in enumerate(hashes) if not content)
+            hashes, unreadable = decode_all.decode(records, resolution, self.fit, partial, progress)
             index = Index(self.identify(hashes), unreadable)
             arrangement = self.arrange(unreadable)
             decode_all.publish(records, resolution, self.fit, partial, index.fingerprint, arrangement.rows)
@@ -164,6 +186,29 @@ class Collection(Domain):
         return self.arrange(self._index.unreadable)
 
 
+class NamedFiles(Collection):
+    """A collection whose files have names, with folders for splits and classes (`split_names`)."""
+
+    #: The names of the files, and the same without the folders that all of them share.
+    _names: list[str]
+    _paths: list[str]
+
+    def item(self, i: int) -> str:
+        """Return the name of file i."""
+        return self._names[i]
+
+    def identify(self, hashes: Sequence[str]) -> str:
+        """Return the fingerprint of the files' names and contents."""
+        return content_fingerprint(self._paths, hashes)
+
+    def arrange(self, unreadable: Mapping[int, str]) -> Arrangement:
+        """Return the splits and classes of the files, see `split_names` and `Collection.arrange`."""
+        readable, folders = readable_items(self.name, self._names, unreadable), layout(self._paths)
+        used = _inside(folders, readable)
+        arrangement = by_split(self.name, used, *splits_and_classes(folders, self._paths, used))
+        return replace(arrangement, outside=dict.fromkeys(sorted({*readable} - {*used}), OUTSIDE_REASON))
+
+
 def by_split(domain: str, rows: Sequence[int], splits: Sequence[Split], classes: Sequence[str]) -> Arrangement:
     """Return the arrangement of the items `rows` of a domain, given the split and the class of each ("" for none).
 
@@ -192,26 +237,32 @@ def by_split(domain: str, rows: Sequence[int], splits: Sequence[Split], classes:
 def content_fingerprint(names: Sequence[str], hashes: Sequence[str]) -> str:
     """Return the identity of files by their names and the hashes of their contents, in a folder or in an archive alike.
 
-    Version 3 marks small collections without folders for splits: of these version 2 had one image in five as reference.
+    Files outside the folders of the splits are left out. Version 3 marks small collections without folders for splits: of
+    these version 2 had one image in five as reference. Version 4 marks layouts that version 2 took for classes.
     """
-    readable = [i for i, content in enumerate(hashes) if content]
-    divided = not has_splits(names, readable) and reference_every(len(readable)) != REFERENCE_EVERY
+    folders = layout(names)
+    used = _inside(folders, [i for i, content in enumerate(hashes) if content])
+    divided = folders.splits is None and reference_every(len(used)) != REFERENCE_EVERY
     digest = hashlib.sha256()
-    for name, content in zip(names, hashes, strict=True):
-        if content:
-            digest.update(encoded(f"{name}\0{content}\n"))
-    return f"files/{3 if divided else 2}:{digest.hexdigest()[:32]}"
+    for i in used:
+        digest.update(encoded(f"{names[i]}\0{hashes[i]}\n"))
+    return f"files/{4 if folders.later else 3 if divided else 2}:{digest.hexdigest()[:32]}"
 
 
-def readable_items(domain: str, names: Sequence[str], unreadable: Iterable[int]) -> list[int]:
-    """Return the indices of a domain's items, whose names are `names`, without the unreadable indices.
+def _inside(folders: Layout, readable: Sequence[int]) -> list[int]:
+    """Return the readable files without those outside the folders of the splits."""
+    return [i for i in readable if folders.splits is None or folders.splits[i]]
+
+
+def readable_items(domain: str, names: Sequence[str], unreadable: Mapping[int, str]) -> list[int]:
+    """Return the indices of a domain's items, whose names are `names`, without the unreadable ones.
 
     Raises:
         UserError: fewer than two items are readable.
     """
-    skipped = set(unreadable)
-    readable = [i for i in range(len(names)) if i not in skipped]
+    readable = [i for i in range(len(names)) if i not in unreadable]
     if len(readable) < 2:
-        shown = f"; unreadable: {', '.join(names[i] for i in sorted(skipped)[:3])}" if skipped else ""
+        first = [f"{names[i]} ({unreadable[i]})" for i in sorted(unreadable)[:3]]
+        shown = f"; unreadable: {', '.join(first)}" if first else ""
         raise UserError(f"domain {domain!r} has {len(readable)} readable images and needs two or more{shown}")
     return readable

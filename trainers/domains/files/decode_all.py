@@ -1,7 +1,6 @@
 """Decodes images for the prepared cache, on all cores and in chunks; an interrupted run resumes from the last chunk."""
 
 import hashlib
-import io
 import json
 import os
 import threading
@@ -14,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -22,7 +21,7 @@ from PIL import Image
 from trainers.common.errors import UserError
 from trainers.common.files import replacing, write_json
 from trainers.domains.base import Progress, Split
-from trainers.domains.files.decode_image import UNREADABLE, Fit, opened, square
+from trainers.domains.files.decode_image import UNREADABLE, Fit, opened, reason, square
 from trainers.domains.files.prepared_cache import images_file, variant
 
 #: Images per chunk: the work lost when the process is killed, and the step of the progress bar.
@@ -47,11 +46,12 @@ class Records(Protocol):
         """
 
 
-def decode(records: Records, side: int, fit: Fit, partial: Path, progress: Progress) -> list[str]:
+def decode(records: Records, side: int, fit: Fit, partial: Path, progress: Progress) -> tuple[list[str], dict[int, str]]:
     """Decode all records on all cores to chunks in a folder; existing chunks are not decoded again.
 
     Returns:
-        The sha256 of each record's content, or of its pixels if `read` returns an image; "" for a record that is not an image.
+        The sha256 of each record's content, or of its pixels if `read` returns an image, "" for a record that is not an image;
+        and by the index of each of these the reason.
 
     Raises:
         UserError: the records cannot be used, or a process was killed.
@@ -63,9 +63,11 @@ def decode(records: Records, side: int, fit: Fit, partial: Path, progress: Progr
     for finished, _ in enumerate(_decode_chunks(job, missing), present + 1):
         progress(min(finished * CHUNK, len(records)), len(records))
     hashes: list[str] = []
+    unreadable: dict[int, str] = {}
     for start in starts:
-        hashes += _hashes(job, start)
-    return hashes
+        unreadable |= {start + int(k): why for k, why in _metadata(job, start)["reasons"].items()}
+        hashes += _metadata(job, start)["hashes"]
+    return hashes, unreadable
 
 
 def publish(records: Records, side: int, fit: Fit, partial: Path, fingerprint: str, splits: Mapping[Split, np.ndarray]) -> None:
@@ -145,39 +147,42 @@ def _write_chunk_of_job(start: int) -> None:
 def _write_chunk(job: _Job, start: int) -> None:
     size = min(CHUNK, len(job.records) - start)
     pixels, hashes = np.zeros((size, job.side, job.side, 3), np.uint8), [""] * size
+    reasons: dict[int, str] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # only whether the pixels can be decoded matters
         for k in range(size):
             try:
                 content = job.records.read(start + k)
-                image = opened(io.BytesIO(content)) if isinstance(content, bytes) else content
+                image = opened(content) if isinstance(content, bytes) else content
                 pixels[k] = square(image, job.side, job.fit)
             except UserError:
                 raise
-            except UNREADABLE:
+            except UNREADABLE as error:
+                reasons[k] = reason(error)
                 continue
             hashes[k] = hashlib.sha256(content if isinstance(content, bytes) else pixels[k].data).hexdigest()
     with replacing(_pixels_file(job.partial, start)) as file:
         file.write(pixels.data)
     # Written last, because its existence means that the chunk is finished.
-    write_json(_metadata_file(job.partial, start), {"hashes": hashes, "sha256": hashlib.sha256(pixels.data).hexdigest()})
+    about = {"hashes": hashes, "reasons": reasons, "sha256": hashlib.sha256(pixels.data).hexdigest()}
+    write_json(_metadata_file(job.partial, start), about)
 
 
-def _hashes(job: _Job, start: int) -> list[str]:
-    """Return the hashes of a chunk's records; a chunk damaged by a power cut is decoded again."""
+def _metadata(job: _Job, start: int) -> dict[str, Any]:
+    """Return the hashes of a chunk's records and the reasons; a chunk damaged by a power cut is decoded again."""
     try:
-        hashes: list[str] = json.loads(_metadata_file(job.partial, start).read_text())["hashes"]
-        if len(hashes) == min(CHUNK, len(job.records) - start):
-            return hashes
+        about: dict[str, Any] = json.loads(_metadata_file(job.partial, start).read_text())
+        if len(about["hashes"]) == min(CHUNK, len(job.records) - start) and isinstance(about["reasons"], dict):
+            return about
     except (OSError, ValueError, KeyError, TypeError):
         pass
     _write_chunk(job, start)
-    return _hashes(job, start)
+    return _metadata(job, start)
 
 
 def _pixels(job: _Job, start: int) -> np.ndarray:
     """Return a chunk's images uint8 (N, H, W, 3); a damaged chunk is decoded again."""
-    shape = (len(_hashes(job, start)), job.side, job.side, 3)
+    shape = (len(_metadata(job, start)["hashes"]), job.side, job.side, 3)
     with suppress(OSError, ValueError):
         pixels = np.fromfile(_pixels_file(job.partial, start), np.uint8).reshape(shape)
         if hashlib.sha256(pixels.data).hexdigest() == json.loads(_metadata_file(job.partial, start).read_text())["sha256"]:

@@ -1,12 +1,13 @@
 """Decodes an image file of any format to a square RGB image."""
 
+import io
 import math
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Literal
+from textwrap import shorten
+from typing import Literal
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 #: How an image is made square: cropped to its middle, or padded with two white bars.
 Fit = Literal["crop", "pad"]
@@ -27,15 +28,45 @@ _UPRIGHT = {
 }
 
 
-def opened(file: Path | BinaryIO) -> Image.Image:
+#: The chunks of a PNG file that hold texts and the colour profile. Pillow refuses the file if one is larger than 1 MiB.
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+
+#: A file's first bytes, by which PNG is recognised.
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def opened(content: bytes | Path) -> Image.Image:
     """Return the first frame of an image file, decoded and upright. Pillow may warn, for example of odd metadata.
 
     Raises:
         One of `UNREADABLE`: the file is not a complete image, or the image is far too large.
     """
-    with Image.open(file) as image:
-        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):  # Pillow only warns up to twice this limit
-            raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
+    data = content if isinstance(content, bytes) else content.read_bytes()
+    if not data:
+        raise OSError("empty")
+    try:
+        return _decoded(data)
+    except ValueError:
+        if not data.startswith(_PNG):
+            raise
+        return _decoded(_without_texts(data))
+
+
+def reason(error: Exception) -> str:
+    """Return in a few words why an image cannot be read, given one of `UNREADABLE`."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image, or in a format that Pillow does not read"
+    if isinstance(error, Image.DecompressionBombError):
+        return str(error).partition(", could be")[0]
+    text = (error.strerror if isinstance(error, OSError) else "") or " ".join(str(error).split())
+    return "truncated" if "truncated" in text.lower() else shorten(text, 100) or type(error).__name__
+
+
+def _decoded(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        most = Image.MAX_IMAGE_PIXELS or math.inf
+        if image.width * image.height > most:  # Pillow only warns up to twice this limit
+            raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels, more than {most:,}")
         image.load()
         # Reading the orientation takes a tenth as long as decoding a small image.
         plain = image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys()
@@ -43,19 +74,51 @@ def opened(file: Path | BinaryIO) -> Image.Image:
         return image if transposition is None else image.transpose(transposition)
 
 
+def _without_texts(png: bytes) -> bytes:
+    """Return a PNG file without its texts and its colour profile, neither of which changes the decoded pixels."""
+    kept, at = [_PNG], len(_PNG)
+    while at + 8 <= len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4])
+        if png[at + 4 : at + 8] not in _TEXTS:
+            kept.append(png[at:end])
+        at = end
+    return b"".join(kept)
+
+
 def square(image: Image.Image, side: int, fit: Fit = "crop") -> np.ndarray:
     """Return an image of any size and mode as uint8 (side, side, 3), made square.
 
     Transparent pixels become white. Resizing is Pillow's bicubic with antialiasing, as in clean-fid (Parmar et al. 2022).
+
+    Raises:
+        ValueError: the range of the pixels' values is not known.
     """
-    if image.mode.startswith(("I", "F")):  # 16 bits or more: scale to 0 to 255
-        values = np.asarray(image, np.float64)
-        top = 65535.0 if values.max() > 255 else 255.0
-        image = Image.fromarray((values * (255 / top)).clip(0, 255).astype(np.uint8))
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    make_square = ImageOps.fit if fit == "crop" else partial(ImageOps.pad, color="white")
     colour = image if image.mode == "RGB" else image.convert("RGB")
-    return np.asarray(make_square(colour, (side, side), Image.Resampling.BICUBIC))
+    if fit == "crop":
+        return np.asarray(ImageOps.fit(colour, (side, side), Image.Resampling.BICUBIC))
+    if round(min(colour.size) / max(colour.size) * side) == 0:  # Pillow would make it 0 pixels wide
+        colour = colour.resize((1, side) if colour.height > colour.width else (side, 1), Image.Resampling.BICUBIC)
+    return np.asarray(ImageOps.pad(colour, (side, side), Image.Resampling.BICUBIC, color="white"))
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return an image of more than 8 bits with the values 0 to 255; 16 bits are divided by 257, the same in every image.
+
+    Raises:
+        ValueError: the values are not of 16 bits, or may be of 8 bits.
+    """
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no fixed range; convert to 8 or 16 bits")
+    values = np.asarray(image, np.float64)
+    # Pillow gives the 16 bits of PNG and PGM as 32 in the mode "I"; of other formats that mode has 32 bits.
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):
+        raise ValueError("integer pixels of 32 bits have no fixed range; convert to 8 or 16 bits")
+    if 0 < values.max() <= 255:
+        raise ValueError("its 16-bit values are at most 255: black, or 8 bits stored as 16; convert to 8 bits")
+    return Image.fromarray((values * (255 / 65535)).clip(0, 255).astype(np.uint8))

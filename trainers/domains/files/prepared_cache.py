@@ -29,15 +29,15 @@ from trainers.domains.base import Split
 from trainers.domains.files.decode_image import Fit
 
 #: To be raised whenever the decoding of images changes.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
 class Index:
-    """The result of decoding a listing: the identity of the readable images, and the unreadable items' indices, ascending."""
+    """The result of decoding a listing: the identity of the images, and the reason for each unreadable item, by its index."""
 
     fingerprint: str
-    unreadable: tuple[int, ...]
+    unreadable: dict[int, str]
 
 
 def cache_root() -> Path:
@@ -49,8 +49,8 @@ def read_index(listing: str) -> Index | None:
     """Return the index of a listing, or None if the listing has not been decoded."""
     try:
         index = json.loads(_index_file(listing).read_text())
-        return Index(index["fingerprint"], tuple(index["unreadable"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return Index(index["fingerprint"], {int(i): str(reason) for i, reason in index["unreadable"].items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -1,35 +1,60 @@
 """Splits and classes from the names of image files: SPLIT/CLASS/FILE, where both folders are optional."""
 
 import hashlib
+import posixpath
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from trainers.domains.base import Split
 
 #: Common image formats that Pillow reads without additional libraries.
 SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+    {".apng", ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga"}
+    | {".tif", ".tiff", ".webp"}
 )
 
-#: Folders that are splits, if "train" and at least one other of them exist.
+#: Formats of images that are not read, but counted as skipped.
+UNSUPPORTED = frozenset(
+    {".arw", ".cr2", ".cr3", ".dds", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jxl", ".mpo"}
+    | {".nef", ".orf", ".pcx", ".pfm", ".psd", ".qoi", ".raf", ".rw2", ".svg", ".xbm", ".xpm"}
+)
+
+#: The reasons for which files are skipped: by their suffix, and in a collection with folders for splits.
+UNSUPPORTED_REASON, OUTSIDE_REASON = "in a format that is not read; convert to PNG or JPEG", "outside the folders of the splits"
+
+#: Folders that are splits, if one for each split exists.
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
+    "training": "train",
     "reference": "reference",
     "val": "reference",
     "valid": "reference",
     "validation": "reference",
     "test": "reference",
+    "testing": "reference",
 }
+
+#: Of these, the names that were not recognised before version 4 of the fingerprints.
+_LATER = {"training", "testing"}
 
 #: Without folders for splits, one image in this many is put into the reference split; of a small collection more, to have about
 #: `ENOUGH` of them, but at most one in `MOST`: with few the named winner is a matter of the draw.
 REFERENCE_EVERY, ENOUGH, MOST = 5, 500, 2
 
 
-def is_image(name: str) -> bool:
-    """Return whether a file, by its path relative to the collection's root, is an image and not hidden."""
-    parts = name.split("/")
-    suffix = parts[-1].rpartition(".")[2].lower()
-    return f".{suffix}" in SUFFIXES and not any(part.startswith(".") for part in parts)
+def is_image(name: str, suffixes: frozenset[str] = SUFFIXES) -> bool:
+    """Return whether a file, by its path relative to the collection's root, has one of the suffixes and is not hidden."""
+    return posixpath.splitext(name)[1].lower() in suffixes and not any(part.startswith(".") for part in name.split("/"))
+
+
+def member_name(stored: str, *, backslashes: bool = False) -> str:
+    r"""Return the name of a file in an archive as it is after unpacking; `backslashes` may separate folders, as from Windows.
+
+    >>> member_name("./a//1.png"), member_name("/a/1.png"), member_name("a\\1.png", backslashes=True)
+    ('a/1.png', 'a/1.png', 'a/1.png')
+    """
+    name = posixpath.normpath(stored.replace("\\", "/") if backslashes else stored)
+    return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))
 
 
 def without_shared(names: list[str]) -> list[str]:
@@ -39,24 +64,44 @@ def without_shared(names: list[str]) -> list[str]:
     return names
 
 
-def splits_and_classes(names: Sequence[str], readable: Sequence[int]) -> tuple[list[Split], list[str]]:
-    """Return the split and the class of each readable file; the class is "" if the name has none.
+@dataclass(frozen=True)
+class Layout:
+    """The meaning of the folders of a collection's files.
 
-    Args:
-        names: the names of all files. A split with only unreadable files exists, and is empty.
-        readable: indices of the files that are complete images.
+    Attributes:
+        splits: the split of each file, None for a file outside the folders of the splits; None if there are no such folders.
+        classes: the class of each file, "" for a file without.
+        later: whether this layout was not recognised before version 4 of the fingerprints.
     """
-    named = has_splits(names, readable)
-    classes = [_class_of(names[i], named) for i in readable]
-    if named:
-        return [SPLIT_NAMES[_top_folder(names[i])] for i in readable], classes
-    return divide([names[i] for i in readable], classes), classes
+
+    splits: tuple[Split | None, ...] | None
+    classes: tuple[str, ...]
+    later: bool = False
 
 
-def has_splits(names: Sequence[str], readable: Sequence[int]) -> bool:
-    """Return whether the folders of files are splits, given as in `splits_and_classes`."""
-    folders = {_top_folder(name) for name in names} & set(SPLIT_NAMES)
-    return "train" in folders and len(folders) > 1 and {_top_folder(names[i]) for i in readable} <= folders
+def layout(names: Sequence[str]) -> Layout:
+    """Return the layout of files SPLIT/CLASS/FILE or CLASS/SPLIT/FILE, given the names of all, also of unreadable ones."""
+    tops = {_top_folder(name) for name in names} & SPLIT_NAMES.keys()
+    if _both(tops):
+        splits = tuple(SPLIT_NAMES.get(_top_folder(name)) for name in names)
+        return Layout(splits, tuple(_class_of(name.partition("/")[2]) for name in names), bool(tops & _LATER))
+    classes = tuple(_class_of(name) for name in names)
+    seconds = [_top_folder(name.partition("/")[2]) for name in names]
+    if _both({*seconds}) and {*seconds} - {""} <= SPLIT_NAMES.keys():
+        return Layout(tuple(SPLIT_NAMES.get(second) for second in seconds), classes, later=True)
+    return Layout(None, classes)
+
+
+def splits_and_classes(layout: Layout, names: Sequence[str], used: Sequence[int]) -> tuple[list[Split], list[str]]:
+    """Return the split and the class of each file that is used, given by its index; the class is "" if the file has none."""
+    classes = [layout.classes[i] for i in used]
+    if layout.splits is None:
+        return divide([names[i] for i in used], classes), classes
+    return [split for i in used if (split := layout.splits[i])], classes
+
+
+def _both(folders: set[str]) -> bool:
+    return {SPLIT_NAMES.get(folder) for folder in folders} >= {"train", "reference"}
 
 
 def reference_every(count: int) -> int:
@@ -93,6 +138,6 @@ def _top_folder(name: str) -> str:
     return folder.lower() if separator else ""
 
 
-def _class_of(name: str, has_splits: bool) -> str:
-    parts = name.split("/")[has_splits:]
-    return parts[0] if len(parts) > 1 else ""
+def _class_of(name: str) -> str:
+    folder, separator, _ = name.partition("/")
+    return folder if separator else ""

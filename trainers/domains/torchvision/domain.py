@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -16,7 +16,7 @@ from PIL import Image
 
 from trainers.common.errors import UserError
 from trainers.common.files import write_json
-from trainers.domains.base import SPLITS, Split
+from trainers.domains.base import SPLITS, Skipped, Split
 from trainers.domains.files.collection import Arrangement, Collection
 from trainers.domains.torchvision.catalogue import CATALOGUE, Entry
 
@@ -140,6 +140,16 @@ class TorchvisionDomain(Collection):
         labels = [self.classes.index(name) for name in opened.classes]
         return np.array([labels[label] for label in opened.labels], np.int64)
 
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:  # type: ignore[override]  # computed on demand
+        """The images that the official lists name and that this copy does not have."""
+        return tuple(Skipped(name, "not in this copy") for split in SPLITS for name in self._split(split).absent)
+
+    def item(self, i: int) -> str:
+        """Return the number of image i in its split."""
+        train = self.count("train")
+        return f"train image {i}" if i < train else f"reference image {i - train}"
+
     def records(self) -> "BothSplits":
         """Return the images of the train split, followed by those of the reference split."""
         return BothSplits(self.entry, self.path)
@@ -148,7 +158,7 @@ class TorchvisionDomain(Collection):
         """Return the fingerprint, which does not depend on the hashes."""
         return self.listing
 
-    def arrange(self, unreadable: Iterable[int]) -> Arrangement:
+    def arrange(self, unreadable: Mapping[int, str]) -> Arrangement:
         """Return the official splits. An unreadable image has raised an error before."""
         train, reference = (self.count(split) for split in SPLITS)
         rows = np.arange(train + reference)

@@ -5,7 +5,7 @@ have deleted its archive, and the fingerprint identifies the files. Files are re
 unpickle them, write other files, or list them in the file system's order.
 """
 
-import io
+import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,12 +28,13 @@ from trainers.domains.torchvision.catalogue import Entry
 
 @dataclass(frozen=True)
 class Opened:
-    """One split on disk: images by index, and one label per image if there are classes."""
+    """One split on disk: images by index, one label per image if there are classes, and listed files that are not there."""
 
     count: int
     read: Callable[[int], Image.Image]
     classes: tuple[str, ...] = ()
     labels: Sequence[int] = ()
+    absent: tuple[str, ...] = ()
 
 
 def open_split(entry: Entry, root: Path, split: Split) -> Opened:
@@ -78,12 +79,23 @@ def reading(path: Path) -> Iterator[None]:
 # -- one file per image ---------------------------------------------------------------------------------------------------
 
 
-def _files(paths: Sequence[str | Path], classes: Sequence[str] = (), labels: Sequence[int] = ()) -> Opened:
-    def read(i: int) -> Image.Image:
-        with reading(Path(paths[i])):
-            return opened(Path(paths[i]))
+def _files(listed: Sequence[str | Path], classes: Sequence[str] = (), labels: Sequence[int] = ()) -> Opened:
+    """Open the listed files that are there and not hidden; macOS writes ``._NAME`` beside a file."""
+    # Strings, because the lists of the largest data sets have millions of paths.
+    paths = [str(path).rpartition(os.sep) for path in listed]
+    there = {folder: _names(Path(folder)) for folder in {folder for folder, _, _ in paths}}
+    kept = [i for i, (folder, _, name) in enumerate(paths) if name in there[folder] and not name.startswith(".")]
+    absent = tuple(f"{Path(folder).name}/{name}" for folder, _, name in paths if name not in there[folder])
 
-    return Opened(len(paths), read, tuple(classes), labels)
+    def read(i: int) -> Image.Image:
+        with reading(path := Path(listed[kept[i]])):
+            return opened(path)
+
+    return Opened(len(kept), read, tuple(classes), [labels[i] for i in kept] if len(labels) == len(paths) else labels, absent)
+
+
+def _names(folder: Path) -> set[str]:
+    return {file.name for file in os.scandir(folder)} if folder.is_dir() else set()
 
 
 def _trusting(entry: Entry, root: Path, split: Split) -> Any:
@@ -134,7 +146,7 @@ def _cityscapes(entry: Entry, root: Path, split: Split) -> Opened:
 
 def _omniglot(entry: Entry, root: Path, split: Split) -> Opened:
     # torchvision lists files and labels in the file system's order. A file is CHARACTER_DRAWER.png, drawers 1 to 20.
-    files = sorted((root / entry.needs[0]).glob("*/*/*.png"))
+    files = sorted((root / entry.needs[0]).glob("*/*/[!.]*.png"))
     names = {path: f"{path.parts[-3]}/{path.parts[-2]}" for path in files}
     classes = sorted(set(names.values()))
     labels = {name: i for i, name in enumerate(classes)}
@@ -242,7 +254,7 @@ def _lsun(entry: Entry, root: Path, split: Split) -> Opened:
     def read(i: int) -> Image.Image:
         _, folder, key = images[i]
         with reading(folder / "data.mdb"), _database(folder)[0].begin() as view:
-            return opened(io.BytesIO(view.get(key)))
+            return opened(view.get(key))
 
     classes = tuple(category.rpartition("_")[0] for category in categories) if len(categories) > 1 else ()
     return Opened(len(images), read, classes, [label for label, _, _ in images] if classes else ())
