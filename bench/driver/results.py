@@ -1,0 +1,104 @@
+"""What the store has recorded of a plan's trials, kept up to date at the cost of the parts that are new."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from bench.store import Store, parts
+from bench.store.schema import SCHEMAS, Table
+from bench.store.store import READERS
+from bench.sweeps.plan import Plan
+from trainers.common.errors import DamagedError
+
+_COLUMNS: dict[Table, tuple[str, ...]] = {
+    "trials": ("key", "status", "steps", "error", "recorded_at"),
+    "measurements": ("trial", "step", "metric", "value", "recorded_at"),
+}
+
+
+@dataclass(frozen=True)
+class End:
+    """A recorded outcome of a trial; of several, `newest` decides as `bench.store.schema.newest` does."""
+
+    status: str
+    steps: int
+    recorded_at: datetime
+    error: str | None
+
+    def order(self) -> tuple[bool, int, datetime]:
+        """Return what orders the outcomes of a trial; the greatest counts."""
+        return self.status == "done", self.steps, self.recorded_at
+
+
+class Results:
+    """The outcomes and values of a plan's trials in a store.
+
+    Attributes:
+        ends: the outcome that counts, by trial key.
+        values, diversity: the stopping metric, and the diversity of the samples, by trial key and rung.
+    """
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self._plan, self._store = plan, store
+        self._listed: dict[Table, set[str]] = {table: set() for table in _COLUMNS}
+        self.ends: dict[str, End] = {}
+        self.values: dict[str, dict[int, float]] = {}
+        self.diversity: dict[str, dict[int, float]] = {}
+
+    def update(self) -> set[str]:
+        """Read the parts that were published since the last call; return the trials that have rows in them."""
+        # Outcomes first: what is measured in a trial is published before its outcome.
+        return self._read_outcomes() | self._read_values()
+
+    def _read_outcomes(self) -> set[str]:
+        rows = self._new_rows("trials")
+        rows = rows[rows["key"].isin(self._plan.by_key.keys())]
+        for key, status, steps, error, recorded_at in rows.itertuples(index=False):
+            error = error if isinstance(error, str) else None  # a missing string reads as NaN
+            end = End(status, 0 if pd.isna(steps) else int(steps), recorded_at, error)
+            if key not in self.ends or end.order() >= self.ends[key].order():
+                self.ends[key] = end
+        return set(rows["key"])
+
+    def _read_values(self) -> set[str]:
+        rows = self._new_rows("measurements").sort_values("recorded_at", kind="stable")
+        rows = rows[rows["trial"].isin(self._plan.by_key.keys()) & (rows["step"] > 0)]
+        for name, of_metric in ((self._plan.spec.stopping.metric, self.values), ("diversity", self.diversity)):
+            of_name = rows[rows["metric"] == name]
+            for key, step, value in zip(of_name["trial"], of_name["step"], of_name["value"], strict=True):
+                of_metric.setdefault(key, {})[int(step)] = float(value)
+        return set(rows["trial"])
+
+    def _new_rows(self, table: Table) -> pd.DataFrame:
+        """Return the rows of the parts of a table that were not read before; some of them may have been, in other parts."""
+        schema = pa.schema([SCHEMAS[table].field(name) for name in _COLUMNS[table]])
+        tables = [schema.empty_table()]
+        again = True
+        while again:
+            before, listed = self._listed[table], set(self._store.list_parts(table))
+            self._listed[table] = listed
+            new = sorted(listed - before)
+            if len(new) > READERS:
+                with ThreadPoolExecutor(READERS) as pool:
+                    read = list(pool.map(lambda name: self._read_part(name, schema), new))
+            else:
+                read = [self._read_part(name, schema) for name in new]
+            tables += [rows for rows in read if rows is not None]
+            # A compaction may have published a merged part and deleted others while the parts were listed or read.
+            again = not before <= listed or None in read or any(parts.is_merged(Path(name).name) for name in new)
+        frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+        return frame
+
+    def _read_part(self, name: str, schema: pa.Schema) -> pa.Table | None:
+        """Return the rows of a part; None if it has been deleted or is damaged, and is then set aside."""
+        try:
+            return parts.unpack(Path(name).name, self._store.read_file(name), schema)
+        except FileNotFoundError:
+            return None
+        except DamagedError as error:
+            self._store.set_aside(name, str(error))
+            return None
