@@ -47,7 +47,8 @@ def train(
     """Run one trial in this process and store its results.
 
     Args:
-        config: what `task` returns: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings, "resources", "claim".
+        config: what `task` returns: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings, "resources" and
+            "claim".
         run: trains the trial in place of `trainers.trial.run.run`.
 
     Yields:
