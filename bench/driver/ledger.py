@@ -246,7 +246,7 @@ class Ledger:
         if end.status in ("stopped", "blocked"):
             if not _went_on(end.steps, self.values[key]):
                 self._recorded[key] = cast(Status, end.status)
-        else:
+        elif end.status in ("done", "diverged", "failed"):
             if end.error is not None:
                 self.reasons[key] = end.error
             self._set(key, cast(Status, end.status))

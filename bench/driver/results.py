@@ -1,12 +1,13 @@
 """What the store has recorded of a plan's trials, kept up to date at the cost of the parts that are new."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bench.store import Store, parts
 from bench.store.schema import SCHEMAS, Table
@@ -44,6 +45,7 @@ class Results:
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self._plan, self._store = plan, store
+        self._keys = pa.array(list(plan.by_key), pa.string())
         self._listed: dict[Table, set[str]] = {table: set() for table in _COLUMNS}
         self.ends: dict[str, End] = {}
         self.values: dict[str, dict[int, float]] = {}
@@ -55,26 +57,30 @@ class Results:
         return self._read_outcomes() | self._read_values()
 
     def _read_outcomes(self) -> set[str]:
-        rows = self._new_rows("trials")
-        rows = rows[rows["key"].isin(self._plan.by_key.keys())]
-        for key, status, steps, error, recorded_at in rows.itertuples(index=False):
-            error = error if isinstance(error, str) else None  # a missing string reads as NaN
-            end = End(status, 0 if pd.isna(steps) else int(steps), recorded_at, error)
+        rows = self._new_rows("trials", "key").to_pylist()
+        for row in rows:
+            key, end = row["key"], End(row["status"], row["steps"] or 0, row["recorded_at"], row["error"])
             if key not in self.ends or end.order() >= self.ends[key].order():
                 self.ends[key] = end
-        return set(rows["key"])
+        return {row["key"] for row in rows}
 
     def _read_values(self) -> set[str]:
-        rows = self._new_rows("measurements").sort_values("recorded_at", kind="stable")
-        rows = rows[rows["trial"].isin(self._plan.by_key.keys()) & (rows["step"] > 0)]
-        for name, of_metric in ((self._plan.spec.stopping.metric, self.values), ("diversity", self.diversity)):
-            of_name = rows[rows["metric"] == name]
-            for key, step, value in zip(of_name["trial"], of_name["step"], of_name["value"], strict=True):
-                of_metric.setdefault(key, {})[int(step)] = float(value)
-        return set(rows["trial"])
+        rows = self._new_rows("measurements", "trial")
+        metrics = ((self._plan.spec.stopping.metric, self.values), ("diversity", self.diversity))
+        wanted = pc.and_(pc.is_in(rows["metric"], pa.array([name for name, _ in metrics])), pc.greater(rows["step"], 0))
+        kept = rows.filter(wanted).sort_by("recorded_at").to_pylist()
+        for row in kept:
+            value = math.nan if row["value"] is None else row["value"]
+            for name, of_metric in metrics:
+                if row["metric"] == name:
+                    of_metric.setdefault(row["trial"], {})[row["step"]] = value
+        return {row["trial"] for row in kept}
 
-    def _new_rows(self, table: Table) -> pd.DataFrame:
-        """Return the rows of the parts of a table that were not read before; some of them may have been, in other parts."""
+    def _new_rows(self, table: Table, column: str) -> pa.Table:
+        """Return the rows of the plan's trials, by a column, in the parts of a table that were not read before.
+
+        Some of the rows may have been read before in other parts.
+        """
         schema = pa.schema([SCHEMAS[table].field(name) for name in _COLUMNS[table]])
         tables = [schema.empty_table()]
         again = True
@@ -90,8 +96,8 @@ class Results:
             tables += [rows for rows in read if rows is not None]
             # A compaction may have published a merged part and deleted others while the parts were listed or read.
             again = not before <= listed or None in read or any(parts.is_merged(Path(name).name) for name in new)
-        frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
-        return frame
+        rows = pa.concat_tables(tables)
+        return rows.filter(pc.is_in(rows[column], self._keys))
 
     def _read_part(self, name: str, schema: pa.Schema) -> pa.Table | None:
         """Return the rows of a part; None if it has been deleted or is damaged, and is then set aside."""

@@ -17,7 +17,7 @@ from tests.support import tiny
 from tests.support.several_drivers import CROWDS, ONE, compare, planned
 
 #: Seeds of each crowd; more in the environment variable, as `tests/benchmarks/several_drivers.py` runs them.
-SEEDS = int(os.environ.get("TRANSFERGAN_DRIVER_SEEDS", "4"))
+SEEDS = int(os.environ.get("TRANSFERGAN_DRIVER_SEEDS", "8"))
 
 LETTERS, SHAPES, TEXTURES, SCRATCH, FROM_LETTERS, FROM_SHAPES, FROM_TEXTURES = ONE.by_key
 
