@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bench.store import Store, StoreUnwritableError
+from trainers.common.errors import first_line
 
 #: Seconds between two heartbeats of a driver.
 BEAT = 10.0
@@ -34,8 +35,16 @@ class LostClaimError(RuntimeError):
 
 
 def ensure_held(store: Store, claim: str | None) -> None:
-    """Raise LostClaimError unless a claim, by its path in the store, exists; None for a trial that needs no claim."""
-    if claim is not None and not store.has_file(claim):
+    """Raise LostClaimError unless a claim, by its path in the store, exists; None for a trial that needs no claim.
+
+    Raises StoreUnwritableError if the store cannot be reached.
+    """
+    try:
+        exists = claim is None or store.has_file(claim)
+    except OSError as error:
+        message = f"store {store.uri!r} cannot be reached: {first_line(error)}; run the same command again once it can"
+        raise StoreUnwritableError(message) from error
+    if not exists:
         raise LostClaimError(f"the claim {claim} is gone, so another driver may run this trial")
 
 
@@ -94,9 +103,13 @@ class Claims:
         return f"claims/{key}.{self._driver}"
 
     def holds(self, key: str) -> bool:
-        """Look up whether a trial is still claimed by this driver, and forget the claim if it is gone."""
-        if key in self._held and not self._store.has_file(self.path(key)):
-            self._held.remove(key)
+        """Look up whether a trial is still claimed by this driver, and forget the claim if it is gone.
+
+        A claim stands as long as the store cannot be reached, because no driver can take the trial meanwhile.
+        """
+        with suppress(OSError):
+            if key in self._held and not self._store.has_file(self.path(key)):
+                self._held.remove(key)
         return key in self._held
 
     def elsewhere(self) -> set[str]:
