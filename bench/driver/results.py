@@ -47,6 +47,7 @@ class Results:
         self._plan, self._store = plan, store
         self._keys = pa.array(list(plan.by_key), pa.string())
         self._listed: dict[Table, set[str]] = {table: set() for table in _COLUMNS}
+        self._changed: set[str] = set()
         self.ends: dict[str, End] = {}
         self.values: dict[str, dict[int, float]] = {}
         self.diversity: dict[str, dict[int, float]] = {}
@@ -54,7 +55,10 @@ class Results:
     def update(self) -> set[str]:
         """Read the parts that were published since the last call; return the trials that have rows in them."""
         # Outcomes first: what is measured in a trial is published before its outcome.
-        return self._read_outcomes() | self._read_values()
+        self._changed |= self._read_outcomes()
+        self._changed |= self._read_values()
+        changed, self._changed = self._changed, set()
+        return changed
 
     def _read_outcomes(self) -> set[str]:
         rows = self._new_rows("trials", "key").to_pylist()
@@ -83,10 +87,9 @@ class Results:
         """
         schema = pa.schema([SCHEMAS[table].field(name) for name in _COLUMNS[table]])
         tables = [schema.empty_table()]
-        again = True
+        before, again = self._listed[table], True
         while again:
-            before, listed = self._listed[table], set(self._store.list_parts(table))
-            self._listed[table] = listed
+            listed = set(self._store.list_parts(table))
             new = sorted(listed - before)
             if len(new) > READERS:
                 with ThreadPoolExecutor(READERS) as pool:
@@ -95,7 +98,10 @@ class Results:
                 read = [self._read_part(name, schema) for name in new]
             tables += [rows for rows in read if rows is not None]
             # A compaction may have published a merged part and deleted others while the parts were listed or read.
-            again = not before <= listed or None in read or any(parts.is_merged(Path(name).name) for name in new)
+            gone = not before <= listed or any(rows is None for rows in read)
+            again = gone or any(parts.is_merged(Path(name).name) for name in new)
+            before = listed
+        self._listed[table] = before  # only now: if the store cannot be reached, all of them are read again
         rows = pa.concat_tables(tables)
         return rows.filter(pc.is_in(rows[column], self._keys))
 
