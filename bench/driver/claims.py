@@ -5,8 +5,10 @@ is written, because object stores have no locks. A claim is valid if its driver,
 trial; two drivers that see each other's claims both withdraw and try again later. A driver is alive as long as its heartbeat
 changes by the clock of the observer, so clocks may differ and jump; on the observer's machine, as long as its process exists.
 
-If two drivers run one trial all the same (one was suspended and resumed), only compute is wasted: equal trials measure the same
-values, and equal rows read as one.
+A driver that is suspended longer than its lease loses its claims without notice. Therefore the claim is looked up again before
+each result of a trial is published (`ensure_held`), and a trial whose claim is lost is let go of. The moment between this look
+and the publication is not protected; a result that falls into it equals that of the next holder, because equal trials measure
+the same values, and equal rows read as one.
 """
 
 import json
@@ -19,12 +21,31 @@ from pathlib import Path
 from types import TracebackType
 
 from bench.store import Store, StoreUnwritableError
+from trainers.common.errors import first_line
 
 #: Seconds between two heartbeats of a driver.
 BEAT = 10.0
 
 #: Seconds without a heartbeat after which a driver counts as dead.
 LEASE = 60.0
+
+
+class LostClaimError(RuntimeError):
+    """The claim on a trial is gone: another driver may run the trial, and this one may publish no more results of it."""
+
+
+def ensure_held(store: Store, claim: str | None) -> None:
+    """Raise LostClaimError unless a claim, by its path in the store, exists; None for a trial that needs no claim.
+
+    Raises StoreUnwritableError if the store cannot be reached.
+    """
+    try:
+        exists = claim is None or store.has_file(claim)
+    except OSError as error:
+        message = f"store {store.uri!r} cannot be reached: {first_line(error)}; run the same command again once it can"
+        raise StoreUnwritableError(message) from error
+    if not exists:
+        raise LostClaimError(f"the claim {claim} is gone, so another driver may run this trial")
 
 
 class Claims:
@@ -62,7 +83,9 @@ class Claims:
         """Claim a trial; return False if another live driver has it."""
         if key in self.elsewhere():
             return False
-        self._store.write_file(_claim(key, self._driver), b"")
+        if not self._store.has_file(_heartbeat(self._driver)):  # deleted while this driver was suspended
+            self._beat()
+        self._store.write_file(self.path(key), b"")
         self._held.add(key)
         if key in self.elsewhere():  # a driver that claimed it in between sees this claim, and withdraws too
             self.free(key)
@@ -73,7 +96,21 @@ class Claims:
         """Release a trial, whether it is claimed or not."""
         if key in self._held:
             self._held.remove(key)
-            self._store.delete_file(_claim(key, self._driver))
+            self._store.delete_file(self.path(key))
+
+    def path(self, key: str) -> str:
+        """Return the path in the store of this driver's claim on a trial."""
+        return f"claims/{key}.{self._driver}"
+
+    def holds(self, key: str) -> bool:
+        """Look up whether a trial is still claimed by this driver, and forget the claim if it is gone.
+
+        A claim stands as long as the store cannot be reached, because no driver can take the trial meanwhile.
+        """
+        with suppress(OSError):
+            if key in self._held and not self._store.has_file(self.path(key)):
+                self._held.remove(key)
+        return key in self._held
 
     def elsewhere(self) -> set[str]:
         """Return the trials that other live drivers have claimed; delete the claims of dead ones."""
@@ -116,10 +153,6 @@ class Claims:
         beat = {"beats": self._beats, "machine": _machine(), "process": _process(os.getpid())}
         with suppress(StoreUnwritableError):  # a write of results reports it
             self._store.write_file(_heartbeat(self._driver), json.dumps(beat).encode())
-
-
-def _claim(key: str, driver: str) -> str:
-    return f"claims/{key}.{driver}"
 
 
 def _heartbeat(driver: str) -> str:

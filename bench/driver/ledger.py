@@ -6,10 +6,12 @@ event costs time proportional to the trials of its cell, or to the children of i
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from datetime import datetime
+from typing import Literal, cast, get_args
 
+from bench.driver.results import Results
 from bench.driver.stopping import GO, Action, Curve, Verdict, judge
 from bench.store import Store
 from bench.store.schema import by_step
@@ -45,6 +47,8 @@ class Ledger:
     ends: list[str] = field(default_factory=list)
     steps_left: int = 0
     _recorded: dict[str, Status] = field(default_factory=dict)
+    _retried: set[tuple[str, datetime]] = field(default_factory=set)  # failures that do not count, by the time of their record
+    _reopened: set[str] = field(default_factory=set)
     _verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -77,7 +81,7 @@ class Ledger:
         values, diversity = (by_step(measured, name, plan.by_key) for name in (plan.spec.stopping.metric, "diversity"))
         status: dict[str, Status] = dict.fromkeys(plan.by_key, "pending")
         recorded: dict[str, Status] = {}
-        reasons = {}
+        reasons, retried = {}, set()
         for row in trials[trials["key"].isin(plan.by_key.keys())].to_dict("records"):
             key, ended = row["key"], row["status"]
             if ended in ("done", "diverged") or (ended == "failed" and not retry_failed):
@@ -86,8 +90,11 @@ class Ledger:
                     reasons[key] = row["error"]
             elif ended in ("stopped", "blocked"):
                 # It keeps this status only if this sweep decides the same: a larger cell may continue a stopped trial.
-                recorded[key] = ended
-        return cls(plan, status, values, diversity, reasons, _recorded=recorded)
+                if not _went_on(row["steps"], values[key]):
+                    recorded[key] = ended
+            else:
+                retried.add((key, row["recorded_at"]))
+        return cls(plan, status, values, diversity, reasons, _recorded=recorded, _retried=retried)
 
     # -- questions --------------------------------------------------------------------------------------------------
 
@@ -98,6 +105,14 @@ class Ledger:
     def ready(self) -> list[str]:
         """Return the pending trials that may start now, in plan order: their source is done and their cell does not wait."""
         return sorted(self._ready.members, key=self._order.__getitem__)
+
+    def is_ready(self, key: str) -> bool:
+        """Return whether a trial may start now."""
+        return key in self._ready.members
+
+    def lacks_rungs(self, key: str, until: int) -> bool:
+        """Return whether a trial has a rung before a step without a value here."""
+        return any(rung < until and rung not in self.values[key] for rung in self.plan.by_key[key].rungs)
 
     def next_ready(self) -> str | None:
         """Return the first trial of `ready`, or None."""
@@ -173,6 +188,8 @@ class Ledger:
 
     def reach(self, key: str, rung: int, value: float, diversity: float | None = None) -> None:
         """Note a trial's value of the stopping metric at a rung, and the diversity of its samples."""
+        if rung not in self.values[key]:
+            self._recorded.pop(key, None)  # it went on after that end
         self.values[key][rung] = value
         if diversity is not None:
             self.diversity.setdefault(key, {})[rung] = diversity
@@ -191,28 +208,60 @@ class Ledger:
         """Note that another driver runs a trial."""
         self._set(key, "elsewhere")
 
-    def update_elsewhere(self, store: Store, free: Iterable[str]) -> None:
-        """Update the trials that other drivers run from the store; those in `free`, claimed by no driver, are pending again."""
-        now, freed = Ledger.open(self.plan, store), set(free)
-        for key in self.having("elsewhere"):
-            self.values[key] |= now.values[key]
-            self.diversity[key] = now.diversity[key]
-            if key in freed:
-                self._set(key, "pending")
-                if key in now._recorded:
-                    self._recorded[key] = now._recorded[key]
-            if now.status[key] in ("done", "diverged", "failed"):
-                if key in now.reasons:
-                    self.reasons[key] = now.reasons[key]
-                self._set(key, now.status[key])
-            self._judge(self.plan.by_key[key].cell)
-            self._refresh(key)
+    def take_in(
+        self, results: Results, keys: Iterable[str], freed: Iterable[str], last_checkpoint: Callable[[str], int]
+    ) -> set[str]:
+        """Take in the recorded results of trials that this driver does not run; return those of `keys` that it runs.
+
+        Args:
+            results: what the store has.
+            keys: the trials with new results.
+            freed: trials that ran elsewhere and are claimed by no driver any more; they are pending, if they have not ended.
+            last_checkpoint: returns the step of a trial's last checkpoint; later results of a reopened trial do not count.
+        """
+        for key in freed:
+            self._set(key, "pending")
+        running, cells = set(), set()
+        for key in keys:
+            if self.status[key] in ("pending", "elsewhere"):
+                self._take_in_one(key, results, last_checkpoint(key) if key in self._reopened else None)
+                self._refresh(key)
+                cells.add(self.plan.by_key[key].cell)
+            elif self.status[key] not in ENDED:
+                running.add(key)
+        for cell in cells:
+            self._judge(cell)
+        return running
+
+    def _take_in_one(self, key: str, results: Results, until: int | None) -> None:
+        end = results.ends.get(key)
+        if until is None:
+            self.fill(key, results)
+        else:
+            self.values[key] |= {step: value for step, value in results.values.get(key, {}).items() if step <= until}
+            if end is not None and end.steps > until:
+                return
+        if end is None or (key, end.recorded_at) in self._retried:
+            return
+        if end.status in ("stopped", "blocked"):
+            if not _went_on(end.steps, self.values[key]):
+                self._recorded[key] = cast(Status, end.status)
+        elif end.status in ("done", "diverged", "failed"):
+            if end.error is not None:
+                self.reasons[key] = end.error
+            self._set(key, cast(Status, end.status))
+
+    def fill(self, key: str, results: Results) -> None:
+        """Take in the recorded values of one trial, without its outcome."""
+        self.values[key] |= results.values.get(key, {})
+        self.diversity.setdefault(key, {}).update(results.diversity.get(key, {}))
 
     def reopen(self, key: str, last: int) -> None:
         """Note that a trial must resume from step `last`, or start again from 0: later results are lost from the store."""
         self.values[key] = {rung: value for rung, value in self.values[key].items() if rung <= last}
         self.reasons.pop(key, None)
         self._recorded.pop(key, None)
+        self._reopened.add(key)
         self._set(key, "pending")
         self._judge(self.plan.by_key[key].cell)
         self._refresh(key)
@@ -263,6 +312,11 @@ class Ledger:
             if verdict != self.verdict(key):
                 self._verdicts[key] = verdict
                 self._refresh(key)
+
+
+def _went_on(steps: float, values: Iterable[int]) -> bool:
+    """Return whether a trial has values at a later step than that of a recorded end; NaN stands for an unknown step."""
+    return max(values, default=0) > steps
 
 
 def held(values: dict[int, float], budget: int, rungs: Iterable[int]) -> dict[int, float]:

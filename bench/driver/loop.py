@@ -22,6 +22,8 @@ from bench.store import Store, StoreUnwritableError
 #: Seconds before a failed trial is retried for the first time; doubled for each further retry from the same rung.
 BACK_OFF = 2.0
 
+_STALLED = "no open trial can move; please report this with the store's measurements"
+
 #: Called with (key, report) at a trial's new rung, or with (key, None) when it ended otherwise.
 Listener = Callable[[str, Mapping[str, Any] | None], None]
 
@@ -70,6 +72,7 @@ class Driver:
         ledger: the state of its trials.
         store: where outcomes are recorded; None in a simulation, which records nothing.
         limit: what the run may spend.
+        let_go: trials whose claims this driver has lost, in that order; they no longer run here.
         unwritable: why the store accepts no more writes, once it does not; the run ends then.
     """
 
@@ -97,6 +100,7 @@ class Driver:
         self._waiting: list[tuple[float, int, str]] = []  # failed trials by the time of their retry
         self._number = count()
         self._last_steps: dict[str, int] = {}
+        self.let_go: list[str] = []
 
     @contextmanager
     def sharing(self) -> Iterator[None]:
@@ -104,6 +108,8 @@ class Driver:
         assert self.store is not None
         with Claims(self.store) as claims:
             self._sharing = Sharing(self.ledger, self.store, claims)
+            self._sharing.catch_up()
+            self.settle()
             yield
 
     # -- questions --------------------------------------------------------------------------------------------------
@@ -115,9 +121,14 @@ class Driver:
 
     def look(self) -> None:
         """Take in the results of other drivers; cheap to call."""
-        if self._sharing is not None and self._sharing.look():
+        stalled = self.ledger.stalled()
+        if self._sharing is None:
+            assert not stalled, _STALLED
+        elif self._sharing.look(stalled=stalled):
+            for key in self.ledger.having("paused"):
+                self._is_lost(key)
             self.settle()
-        assert not self.ledger.stalled(), "no open trial can move; please report this with the store's measurements"
+            assert not self.ledger.stalled() or self._sharing.others(), _STALLED
 
     def take(self) -> str | None:
         """Return the next trial to run, now queued: a promoted one, because its cell is nearest to its end, else a new one."""
@@ -126,8 +137,8 @@ class Driver:
         return promoted if promoted is not None and self.promote(promoted) else self.release()
 
     def promote(self, key: str) -> bool:
-        """Queue a paused trial that may go on (see `Ledger.next_promoted`), and return whether the limit allows it."""
-        if not self.limit.allows(key):
+        """Queue a paused trial that may go on (see `Ledger.next_promoted`), and return whether it is still ours and allowed."""
+        if self._is_lost(key) or not self.limit.allows(key):
             return False
         self.ledger.queue(key)
         return True
@@ -138,13 +149,18 @@ class Driver:
         Trials that the limit does not allow or that another driver has claimed are not returned. None if there is none yet.
         """
         self.look()
-        if self._waiting and self._waiting[0][0] <= self._clock() and self.limit.allows(self._waiting[0][2]):
-            return heapq.heappop(self._waiting)[2]
+        while self._waiting and self._waiting[0][0] <= self._clock() and self.limit.allows(self._waiting[0][2]):
+            if not self._is_lost(self._waiting[0][2]):
+                return heapq.heappop(self._waiting)[2]
         while (key := self.ledger.next_ready()) is not None and self.limit.allows(key):
-            if self._sharing is None or self._sharing.take(key):
+            if self._sharing is None or self._take(key, self._sharing):
                 self.ledger.queue(key)
                 return key
         return None
+
+    def claim(self, key: str) -> str | None:
+        """Return the path in the store of the claim under which a trial's results are published; None if none is needed."""
+        return None if self._sharing is None else self._sharing.path(key)
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -161,10 +177,15 @@ class Driver:
         """Note a trial's report, record which trials stop for it, and return the trial's status.
 
         `report` is what `bench.worker.trial.train` yields: "status" ("running", "done" or "diverged"), "steps", metrics. The
-        returned status is "running" if the trial goes on, "paused" if it waits at its checkpoint, else how it ended.
+        returned status is "running" if the trial goes on, "paused" if it waits at its checkpoint, "elsewhere" if its claim is
+        lost, else how it ended.
         """
         self.limit.look()
         ledger = self.ledger
+        if self._is_lost(key):
+            return ledger.status[key]
+        if self._sharing is not None and ledger.lacks_rungs(key, report["steps"]):
+            self._sharing.fill(key)  # a resumed trial reports only its last rung
         if report["status"] == "diverged":
             ledger.end(key, "diverged", report["error"])
         else:
@@ -193,7 +214,7 @@ class Driver:
         `reason` is for a person. If the store accepted no write (`unwritable`), the run ends, and no trial counts as failed.
         """
         self.limit.look()
-        if self.ledger.status[key] in ENDED:  # it ended while the runner was still pausing it
+        if self.ledger.status[key] in ENDED or self._is_lost(key):  # it ended while the runner was still pausing it
             return
         wait = self._retries.wait(key, self.ledger.last_rung(key))
         # A full disk is full for all trials, but a server may be unreachable from one host only.
@@ -210,6 +231,27 @@ class Driver:
             self.settle()
 
     # -- internals --------------------------------------------------------------------------------------------------
+
+    def _take(self, key: str, sharing: Sharing) -> bool:
+        """Claim a ready trial; return False if another driver has it, or if it has gone too far since it was ready."""
+        if not sharing.take(key):
+            return False
+        self.settle()
+        if not self.ledger.is_ready(key):
+            sharing.free(key)
+            return False
+        return True
+
+    def _is_lost(self, key: str) -> bool:
+        """Return whether a trial's claim is lost, and let go of the trial then: other drivers may run it."""
+        if self._sharing is None or self._sharing.holds(key):
+            return False
+        if self.ledger.status[key] not in ENDED:
+            self.ledger.hand_over(key)
+        self._waiting = [waiting for waiting in self._waiting if waiting[2] != key]
+        heapq.heapify(self._waiting)
+        self.let_go.append(key)
+        return True
 
     def _settle(self) -> set[str]:
         settled = self.ledger.settle()

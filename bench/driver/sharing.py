@@ -2,10 +2,14 @@
 
 import random
 import time
+from collections.abc import Iterable
+from functools import partial
 
 from bench.driver.claims import Claims
 from bench.driver.ledger import Ledger
+from bench.driver.results import Results
 from bench.store import Store
+from bench.store.trial_files import checkpoint_step
 
 #: Average seconds between two polls of the store for the results of other drivers.
 POLL = 3.0
@@ -16,31 +20,64 @@ class Sharing:
 
     def __init__(self, ledger: Ledger, store: Store, claims: Claims) -> None:
         self._ledger, self._store, self._claims = ledger, store, claims
+        self._results = Results(ledger.plan, store)
+        self._new: set[str] = set()  # trials whose results changed in the store while they ran here
         self._next = 0.0
         self._freed = 0  # number of the ledger's ends whose claims are released
 
     def take(self, key: str) -> bool:
-        """Claim a ready trial and return True; if another driver has it, note that in the ledger and return False."""
-        if self._claims.take(key):
-            return True
-        self._ledger.hand_over(key)
-        return False
+        """Claim a ready trial and return True; if another driver has it, note that in the ledger and return False.
 
-    def look(self) -> bool:
-        """Release the claims of trials that have ended here, and poll the store if any trials run elsewhere and it is time.
+        The ledger then has all that was published of any trial before the claim, so the trial may no longer be ready.
+        """
+        if not self._claims.take(key):
+            self._ledger.hand_over(key)
+            return False
+        self.catch_up()
+        return True
 
-        Cheap to call. Returns whether the store was polled, after which the ledger must be settled.
+    def free(self, key: str) -> None:
+        """Release a trial."""
+        self._claims.free(key)
+
+    def holds(self, key: str) -> bool:
+        """Look up whether this driver still has its claim on a trial."""
+        return self._claims.holds(key)
+
+    def path(self, key: str) -> str:
+        """Return the path in the store of the claim on a trial."""
+        return self._claims.path(key)
+
+    def others(self) -> bool:
+        """Return whether other live drivers have claimed any trials."""
+        return bool(self._claims.elsewhere())
+
+    def catch_up(self, freed: Iterable[str] = ()) -> None:
+        """Take the new results in the store into the ledger; trials in `freed` run elsewhere no more."""
+        self._new |= self._results.update()
+        self._new = self._ledger.take_in(self._results, self._new, freed, partial(checkpoint_step, self._store))
+
+    def fill(self, key: str) -> None:
+        """Take the values of one trial from the store into the ledger."""
+        self._new |= self._results.update()
+        self._ledger.fill(key, self._results)
+
+    def look(self, *, stalled: bool) -> bool:
+        """Release the claims of trials that have ended here, and poll the store if it is time and anything depends on others.
+
+        Cheap to call. Returns whether the store was polled, after which the ledger must be settled. With `stalled`, no trial
+        can move by what the ledger has.
         """
         ends, self._freed = self._ledger.ends[self._freed :], len(self._ledger.ends)
         for key in ends:
             self._claims.free(key)
         elsewhere = self._ledger.having("elsewhere")
-        if not elsewhere or time.monotonic() < self._next:
+        if not (elsewhere or stalled) or time.monotonic() < self._next:
             return False
         began = time.monotonic()
         # Before reading, because a trial's end is published before its claim is released.
         claimed = self._claims.elsewhere()
-        self._ledger.update_elsewhere(self._store, [key for key in elsewhere if key not in claimed])
+        self.catch_up([key for key in elsewhere if key not in claimed])
         # At most a tenth of the time, however large the store, and not in step with other drivers.
         jitter = random.uniform(0.5, 1.5)  # noqa: S311 - not a secret
         self._next = time.monotonic() + max(POLL * jitter, 10 * (time.monotonic() - began))

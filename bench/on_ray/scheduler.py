@@ -24,10 +24,12 @@ class CellHalving(FIFOScheduler):
         self._driver = driver
         self._trials: dict[str, Trial] = {}
         self._seen = 0  # number of the ledger's ends that were looked at
-        self._stopping: set[str] = set()
+        self._let_go = 0  # number of the trials let go of that were looked at
+        self._stopping: list[Trial] = []
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Remember Ray's trial by our key; of a trial that is retried the last one."""
+        self._note_stopped()  # of the former trial of this key
         self._trials[trial.config["key"]] = trial
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
@@ -53,16 +55,22 @@ class CellHalving(FIFOScheduler):
         return next((trial for trial in queued if trial and trial.status in (Trial.PENDING, Trial.PAUSED)), None)
 
     def _end_stopped(self, tune_controller: Any) -> None:
-        """End the waiting trials that were stopped; not at the verdict itself, because Ray may still be busy pausing them."""
-        ledger = self._driver.ledger
-        ends, self._seen = ledger.ends[self._seen :], len(ledger.ends)
-        self._stopping.update(key for key in ends if ledger.status[key] == "stopped" and key in self._trials)
-        for key in list(self._stopping):
-            trial = self._trials[key]
+        """End the waiting trials that were stopped or whose claims are lost.
+
+        Not at the verdict itself, because Ray may still be busy pausing them.
+        """
+        self._note_stopped()
+        for trial in self._stopping:
             if trial.status == Trial.PAUSED:
                 tune_controller.stop_trial(trial)
-            if trial.status in (Trial.TERMINATED, Trial.ERROR):
-                self._stopping.remove(key)
+        self._stopping = [trial for trial in self._stopping if trial.status not in (Trial.TERMINATED, Trial.ERROR)]
+
+    def _note_stopped(self) -> None:
+        ledger, let_go = self._driver.ledger, self._driver.let_go
+        ends, self._seen = ledger.ends[self._seen :], len(ledger.ends)
+        lost, self._let_go = let_go[self._let_go :], len(let_go)
+        keys = {*(key for key in ends if ledger.status[key] == "stopped"), *lost}
+        self._stopping += [self._trials[key] for key in sorted(keys) if key in self._trials]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Ray pickles its whole experiment, and our state is in the store."""

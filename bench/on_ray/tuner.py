@@ -9,7 +9,6 @@ import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,7 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
         tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
             tune_config=TuneConfig(
-                search_alg=PlanSearcher(driver, partial(task, plan, store)),
+                search_alg=PlanSearcher(driver, lambda key: task(plan, store, key, driver.claim(key))),
                 scheduler=CellHalving(driver),
                 num_samples=sum(1 + len(plan.by_key[key].rungs) for key in ledger.open_trials()) * (1 + resources.retries),
                 reuse_actors=True,

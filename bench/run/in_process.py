@@ -12,6 +12,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from bench.driver.claims import LostClaimError
 from bench.driver.loop import Driver
 from bench.driver.sharing import POLL
 from bench.store import StoreUnwritableError
@@ -37,6 +38,8 @@ def run_trials(driver: Driver) -> None:
             driver.start(key)
             try:
                 _run(driver, key)
+            except LostClaimError as error:
+                driver.fail(key, str(error))
             except (UserError, StoreUnwritableError):
                 raise
             except OSError as error:
@@ -68,7 +71,7 @@ def _threads(resources: ResourcesConfig) -> Iterator[None]:
 def _run(driver: Driver, key: str) -> None:
     """Run a trial up to where it waits or ends."""
     assert driver.store is not None
-    with closing(train(task(driver.ledger.plan, driver.store, key))) as reports:
+    with closing(train(task(driver.ledger.plan, driver.store, key, driver.claim(key)))) as reports:
         for report in reports:
             if driver.rung(key, report) != "running":
                 return

@@ -171,7 +171,8 @@ class Store:
         """Return the parts of a table, of all sweeps (sorted paths in the store)."""
         if isinstance(self.filesystem, pafs.LocalFileSystem):
             # By name alone: pyarrow also asks for each file's size, and omits files that are deleted meanwhile.
-            return sorted(str(path.relative_to(self.root)) for path in Path(self.root).glob(f"{table}/*/[!.]*.parquet"))
+            folders = [f"{table}/{path.name}" for path in Path(self.root).glob(f"{table}/*") if path.is_dir()]
+            return sorted(f"{folder}/{name}" for folder in folders for name in _parts(self.path(folder)))
         return [name for name in self.files(table, below=True) if name.endswith(".parquet")]
 
     def read_parts(
@@ -270,6 +271,15 @@ def store_exists(uri: str) -> bool:
             return False
         raise
     return True
+
+
+def _parts(folder: str) -> list[str]:
+    """Return the names of the parts in a local folder; several times faster than `glob`, for drivers list them often."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.name.endswith(".parquet") and not entry.name.startswith(".")]
+    except FileNotFoundError:
+        return []
 
 
 def _refuse_foreign(uri: str, root: Path) -> None:

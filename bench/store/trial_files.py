@@ -29,6 +29,11 @@ def checkpoint_paths(store: Store, key: str) -> list[str]:
     return [name for name in store.list_files(f"checkpoints/{key}") if name.endswith(".safetensors")]
 
 
+def checkpoint_step(store: Store, key: str) -> int:
+    """Return the step of a trial's last checkpoint, damaged or not; 0 if there is none."""
+    return max(checkpoints_by_trial(checkpoint_paths(store, key)).get(key, {}), default=0)
+
+
 def last_checkpoint(store: Store, key: str) -> tuple[str, bytes] | None:
     """Return the path and bytes of a trial's last undamaged checkpoint, or None; damaged ones are set aside."""
     for name in reversed(checkpoint_paths(store, key)):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +14,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from pydantic import ValidationError
 
+from bench.driver.ledger import Ledger
+from bench.driver.stopping import Action
 from bench.store import Store, parts
-from bench.store.schema import FINISHED, KEYS, LARGE, SCHEMAS, Table, newest
+from bench.store.schema import FINISHED, KEYS, LARGE, SCHEMAS, Table, by_step, newest
 from bench.store.trial_files import checkpoints_by_trial
-from bench.sweeps.rows import trial_of
+from bench.sweeps.plan import Plan
+from bench.sweeps.rows import recorded, trial_of
 from trainers.common import sealed_tensors
 from trainers.common.errors import DamagedError, UserError
 from trainers.config.trial import TrialConfig
@@ -31,7 +36,7 @@ class Fault:
     """One fault of a store.
 
     Attributes:
-        kind: part, schema, key, rung, unknown, differing, file, temporary or sweep.
+        kind: part, schema, key, rung, outcome, unknown, differing, file, temporary or sweep.
         where: a file, or a table and a row's key.
         what: what is wrong.
     """
@@ -55,6 +60,7 @@ class _Check:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._damaged: list[Fault] = []
+        self._plans: dict[str, Plan] = {}
         self._rows = {table: self._read(table) for table in SCHEMAS}
         self._planned = self._read_sweeps()
         self._files = store.files(below=True)
@@ -64,6 +70,7 @@ class _Check:
         yield from self._damaged
         yield from self._wrong_keys()
         yield from self._missing_rungs()
+        yield from self._continued_trials()
         yield from self._unknown_references()
         yield from self._differing_results()
         yield from self._missing_files()
@@ -99,9 +106,13 @@ class _Check:
         keys: set[str] = set()
         for file in self._store.list_files("sweeps"):
             try:
-                keys |= {row["key"] for row in self._store.read_sweep(file)["trials"]}
+                planned = self._store.read_sweep(file)
+                keys |= {row["key"] for row in planned["trials"]}
             except UserError as error:
                 self._damaged.append(Fault("sweep", file, str(error).partition(" is ")[2]))
+                continue
+            with suppress(ValidationError):  # planned by another version
+                self._plans[Path(file).stem] = recorded(planned)
         return keys
 
     def _wrong_keys(self) -> Iterator[Fault]:
@@ -125,6 +136,32 @@ class _Check:
         for row, _ in self._trials:
             for step in missing_rungs(row, measured):
                 yield Fault("rung", f"trials, {row['key']}", f"{row['status']}, and not measured at step {step}")
+
+    def _continued_trials(self) -> Iterator[Fault]:
+        """Yield trials that are done, although a driver had recorded that the rule stops them and every sweep's rule does.
+
+        A sweep with a larger cell or another rule may continue a trial that one sweep stopped, so all sweeps are asked.
+        """
+        rows = self._rows["trials"].select(["key", "status"]).to_pylist()
+        stopped = {row["key"] for row in rows if row["status"] == "stopped"}
+        continued = stopped & {row["key"] for row in rows if row["status"] == "done"}
+        if not continued:
+            return
+        plans = {name: plan for name, plan in self._plans.items() if continued & plan.by_key.keys()}
+        ledgers = {name: self._ledger(plan) for name, plan in plans.items()}
+        for key in sorted(continued):
+            verdicts = {name: ledger.verdict(key) for name, ledger in ledgers.items() if key in ledger.plan.by_key}
+            if verdicts and all(verdict.action is Action.STOP for verdict in verdicts.values()):
+                rules = ", ".join(f"{name} at step {verdict.rung}" for name, verdict in verdicts.items())
+                yield Fault("outcome", f"trials, {key}", f"done, but the stopping rule stops it in sweep {rules}")
+
+    def _ledger(self, plan: Plan) -> Ledger:
+        """Return the ledger of a plan; it has the rows that were read, and unlike `Ledger.open` sets no part aside."""
+        measured = newest(self._rows["measurements"], "measurements").to_pandas()
+        measured = measured[measured["trial"].isin(plan.by_key.keys()) & (measured["step"] > 0)]
+        values, diversity = (by_step(measured, name, plan.by_key) for name in (plan.spec.stopping.metric, "diversity"))
+        ends = {row["key"]: row["status"] for row, _ in self._trials if row["status"] in ("done", "diverged", "failed")}
+        return Ledger(plan, {key: ends.get(key, "pending") for key in plan.by_key}, values, diversity)
 
     def _unknown_references(self) -> Iterator[Fault]:
         """Yield trial keys and environments that rows name but the store lacks."""

@@ -3,13 +3,15 @@
 At every rung the measurements are published first, then the checkpoint, then the outcome if the trial has ended, and only then
 is the report yielded. A trial that is killed at any moment resumes from its last checkpoint: it reports that rung again, and
 what it measures again reads as the same rows. A damaged checkpoint is set aside: the trial resumes from the one before it, or
-starts again.
+starts again. Where drivers share a store, the claim on the trial is looked up before each publication; without it nothing more
+is published.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from bench.driver.claims import ensure_held
 from bench.store import Store, open_store
 from bench.store.environments import record_environment
 from bench.store.references import StoredReferences
@@ -24,12 +26,16 @@ if TYPE_CHECKING:
     from trainers.trial.run import Rung
 
 
-def task(plan: Plan, store: Store, key: str) -> dict[str, Any]:
-    """Return the argument of `train` for a trial of a plan: plain data that another process can read."""
+def task(plan: Plan, store: Store, key: str, claim: str | None = None) -> dict[str, Any]:
+    """Return the argument of `train` for a trial of a plan: plain data that another process can read.
+
+    `claim` is the path in the store of the claim under which its results are published (see `Driver.claim`).
+    """
     return {
         "key": key,
         "trial": plan.by_key[key].canonical_json(),
         "store": store.address,
+        "claim": claim,
         "sweep": plan.spec.name,
         "resources": plan.spec.resources.model_dump(),
     }
@@ -41,7 +47,8 @@ def train(
     """Run one trial in this process and store its results.
 
     Args:
-        config: what `task` returns: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings, "resources".
+        config: what `task` returns: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings, "resources" and
+            "claim".
         run: trains the trial in place of `trainers.trial.run.run`.
 
     Yields:
@@ -51,6 +58,7 @@ def train(
     Raises:
         UserError: the domain, the embedding or the source differs from what the trial was planned with.
         StoreUnwritableError: the store accepts no more writes.
+        LostClaimError: the claim is gone, so that another driver may run the trial.
     """
     import torch
 
@@ -69,7 +77,7 @@ def train(
             f"embedding {trial.evaluation.embedding!r} is a different file on this machine than on the one that planned the "
             "sweep; copy that file here"
         )
-    sweep = config["sweep"]
+    sweep, claim = config["sweep"], config.get("claim")
     environment = _environment(store.address, sweep, gpu=bool(resources["gpus"]))
     last = _last_checkpoint(store, trial.key)
     samples = samples_path(trial.key, 0 if last is None else last.step)
@@ -88,6 +96,7 @@ def train(
             real_samples=real_samples_path(trial),
             error=error,
         )
+        ensure_held(store, claim)
         store.append("trials", sweep, [row])
 
     if last is not None and last.step:
@@ -104,6 +113,7 @@ def train(
     for rung in (run or real.run)(
         trial, parent=parent, resume=last, device=device, graphs=resources["graphs"], references=StoredReferences(store),
     ):  # fmt: skip
+        ensure_held(store, claim)
         if rung.measurements:
             store.append("measurements", sweep, measurement_rows(trial.key, rung))
         if rung.samples is not None:
@@ -111,6 +121,7 @@ def train(
             store.write_file(samples, rung.samples)
         if rung.checkpoint is not None:
             name = checkpoint_path(trial.key, rung.step)
+            ensure_held(store, claim)
             store.write_file(name, rung.checkpoint)
             for older in checkpoint_paths(store, trial.key):
                 if older < name:

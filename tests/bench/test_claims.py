@@ -14,7 +14,7 @@ import pytest
 
 from bench.driver import claims
 from bench.driver.claims import Claims
-from bench.store import Store, open_store
+from bench.store import Store, StoreUnwritableError, open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,6 +80,37 @@ def test_of_many_drivers_that_want_a_trial_at_most_one_holds_it(tmp_path: Path):
     assert worst[0] == 1
     assert taken[0] > 20
     assert left(store) == []
+
+
+def test_a_claim_that_another_driver_deletes_is_noticed_and_stands_while_the_store_is_out_of_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = open_store(str(tmp_path / "store"), create=True)
+
+    def unreachable(*arguments: object) -> bool:
+        raise OSError("no route to host")
+
+    with Claims(store) as one:
+        assert one.take("a")
+        assert one.holds("a")
+        store.delete_file(one.path("a"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "has_file", unreachable)
+            assert one.holds("a")
+            with pytest.raises(StoreUnwritableError, match="cannot be reached: no route to host"):
+                claims.ensure_held(store, one.path("a"))
+        with pytest.raises(claims.LostClaimError):
+            claims.ensure_held(store, one.path("a"))
+        assert not one.holds("a")
+        assert one.held == ()
+        assert one.take("a"), "it can be claimed again"
+
+
+def test_a_driver_whose_heartbeat_was_deleted_writes_it_before_its_next_claim(two: tuple[Claims, Claims], store: Store):
+    one, other = two
+    store.delete_file(f"drivers/{one._driver}.json")
+    assert one.take("a")
+    assert not other.take("a")
 
 
 HOLD = """

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from bench.driver.ledger import Ledger
@@ -63,6 +64,31 @@ def test_a_full_disk_ends_a_sweep_at_once_and_a_host_that_does_not_reach_the_ser
     assert str(driver.unwritable) == why
     assert ledger.is_open()
     assert len(store.read("trials")) == 0, "no trial has failed"
+
+
+def test_a_waiting_trial_whose_claim_is_lost_is_ended_and_not_the_one_that_follows_it(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    driver = Driver(Ledger.open(tiny.make(), store), store)
+    scheduler = CellHalving(driver)
+    ended: list[Any] = []
+
+    def end(trial: Any) -> None:
+        ended.append(trial)
+        trial.status = Trial.TERMINATED
+
+    with driver.sharing():
+        key = driver.release()
+        assert key is not None
+        first, second = (SimpleNamespace(config={"key": key}, status=Trial.PAUSED) for _ in range(2))
+        scheduler.on_trial_add(None, first)
+        driver.start(key)
+        driver.ledger.pause(key)
+        store.delete_file(str(driver.claim(key)))
+        assert not driver.promote(key)
+        scheduler.on_trial_add(None, second)
+        for _ in range(2):
+            scheduler.choose_trial_to_run(SimpleNamespace(stop_trial=end))
+    assert [trial is first for trial in ended] == [True]
 
 
 def test_why_ray_did_not_start_on_this_machine_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,116 @@
+"""What the store has recorded of a plan's trials, kept up to date at the cost of the parts that are new."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bench.store import Store, parts
+from bench.store.schema import SCHEMAS, Table
+from bench.store.store import READERS
+from bench.sweeps.plan import Plan
+from trainers.common.errors import DamagedError
+
+_COLUMNS: dict[Table, tuple[str, ...]] = {
+    "trials": ("key", "status", "steps", "error", "recorded_at"),
+    "measurements": ("trial", "step", "metric", "value", "recorded_at"),
+}
+
+
+@dataclass(frozen=True)
+class End:
+    """A recorded outcome of a trial; of several, `newest` decides as `bench.store.schema.newest` does."""
+
+    status: str
+    steps: int
+    recorded_at: datetime
+    error: str | None
+
+    def order(self) -> tuple[bool, int, datetime]:
+        """Return what orders the outcomes of a trial; the greatest counts."""
+        return self.status == "done", self.steps, self.recorded_at
+
+
+class Results:
+    """The outcomes and values of a plan's trials in a store.
+
+    Attributes:
+        ends: the outcome that counts, by trial key.
+        values, diversity: the stopping metric, and the diversity of the samples, by trial key and rung.
+    """
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self._plan, self._store = plan, store
+        self._keys = pa.array(list(plan.by_key), pa.string())
+        self._listed: dict[Table, set[str]] = {table: set() for table in _COLUMNS}
+        self._changed: set[str] = set()
+        self.ends: dict[str, End] = {}
+        self.values: dict[str, dict[int, float]] = {}
+        self.diversity: dict[str, dict[int, float]] = {}
+
+    def update(self) -> set[str]:
+        """Read the parts that were published since the last call; return the trials that have rows in them."""
+        # Outcomes first: what is measured in a trial is published before its outcome.
+        self._changed |= self._read_outcomes()
+        self._changed |= self._read_values()
+        changed, self._changed = self._changed, set()
+        return changed
+
+    def _read_outcomes(self) -> set[str]:
+        rows = self._new_rows("trials", "key").to_pylist()
+        for row in rows:
+            key, end = row["key"], End(row["status"], row["steps"] or 0, row["recorded_at"], row["error"])
+            if key not in self.ends or end.order() >= self.ends[key].order():
+                self.ends[key] = end
+        return {row["key"] for row in rows}
+
+    def _read_values(self) -> set[str]:
+        rows = self._new_rows("measurements", "trial")
+        metrics = ((self._plan.spec.stopping.metric, self.values), ("diversity", self.diversity))
+        wanted = pc.and_(pc.is_in(rows["metric"], pa.array([name for name, _ in metrics])), pc.greater(rows["step"], 0))
+        kept = rows.filter(wanted).sort_by("recorded_at").to_pylist()
+        for row in kept:
+            value = math.nan if row["value"] is None else row["value"]
+            for name, of_metric in metrics:
+                if row["metric"] == name:
+                    of_metric.setdefault(row["trial"], {})[row["step"]] = value
+        return {row["trial"] for row in kept}
+
+    def _new_rows(self, table: Table, column: str) -> pa.Table:
+        """Return the rows of the plan's trials, by a column, in the parts of a table that were not read before.
+
+        Some of the rows may have been read before in other parts.
+        """
+        schema = pa.schema([SCHEMAS[table].field(name) for name in _COLUMNS[table]])
+        tables = [schema.empty_table()]
+        before, again = self._listed[table], True
+        while again:
+            listed = set(self._store.list_parts(table))
+            new = sorted(listed - before)
+            if len(new) > READERS:
+                with ThreadPoolExecutor(READERS) as pool:
+                    read = list(pool.map(lambda name: self._read_part(name, schema), new))
+            else:
+                read = [self._read_part(name, schema) for name in new]
+            tables += [rows for rows in read if rows is not None]
+            # A compaction may have published a merged part and deleted others while the parts were listed or read.
+            gone = not before <= listed or any(rows is None for rows in read)
+            again = gone or any(parts.is_merged(Path(name).name) for name in new)
+            before = listed
+        self._listed[table] = before  # only now: if the store cannot be reached, all of them are read again
+        rows = pa.concat_tables(tables)
+        return rows.filter(pc.is_in(rows[column], self._keys))
+
+    def _read_part(self, name: str, schema: pa.Schema) -> pa.Table | None:
+        """Return the rows of a part; None if it has been deleted or is damaged, and is then set aside."""
+        try:
+            return parts.unpack(Path(name).name, self._store.read_file(name), schema)
+        except FileNotFoundError:
+            return None
+        except DamagedError as error:
+            self._store.set_aside(name, str(error))
+            return None

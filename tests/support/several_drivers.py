@@ -1,0 +1,280 @@
+"""Simulations of several drivers that share a store, in one process: their steps are interleaved by a seeded generator.
+
+The drivers, their claims and the store are the real ones. Only the training is not: a trial's values come from a hash. They are
+published in the order of `bench.worker.trial.train`, with a possible change of turn between any two publications, and between
+the look at a claim and the publication. The clock is that of the simulation, so a lease ends without waiting.
+"""
+
+import hashlib
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from bench.driver import claims
+from bench.driver.claims import LostClaimError, ensure_held
+from bench.driver.ledger import Ledger
+from bench.driver.loop import Driver
+from bench.store import Store, open_store
+from bench.store.trial_files import checkpoint_path, checkpoint_paths
+from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.rows import outcome_row, record
+from bench.sweeps.spec import SweepSpec
+from bench.upkeep.check import check
+
+#: What a run may suffer: at most one of each.
+TROUBLES = ("freeze", "kill", "quit", "claims", "crash", "heartbeat")
+
+#: Turns after which a run counts as endless.
+TURNS = 1_500
+
+#: Final status and steps of each trial, and its values by step.
+Outcomes = dict[str, tuple[str, int, tuple[tuple[int, float], ...]]]
+
+
+def planned(name: str = "one", **changes: Any) -> Plan:
+    """Return a plan of one cell: scratch, and a transfer from each of three sources."""
+    base: dict[str, Any] = {
+        "name": name, "sources": ["letters", "shapes", "textures"], "targets": ["digits"], "sizes": [10],
+        "strategies": ["scratch", "finetune"], "training": {"steps": 8}, "pretrain": {"steps": 2},
+        "evaluation": {"first_rung": 2}, "stopping": {"protect_strategies": False}, "resources": {"retries": 50},
+    }  # fmt: skip
+    return make_plan(SweepSpec.model_validate({**base, **changes}))
+
+
+ONE = planned()
+
+#: By name, the plans of the drivers: of the same sweep, of overlapping sweeps, and of other rules on the same trials.
+CROWDS: dict[str, tuple[Plan, ...]] = {
+    "two of a sweep": (ONE, ONE),
+    "three of a sweep": (ONE, ONE, ONE),
+    "a sweep and a larger one": (ONE, planned("large", sources=["letters", "shapes", "textures", "numerals"])),
+    "two rules": (ONE, planned("strict", stopping={"protect_strategies": False, "keep": 0.3})),
+    "with and without stopping": (ONE, planned("whole", stopping={"rule": "none"})),
+}
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What is measured in the trials of a run, by a hash of its seed."""
+
+    seed: int
+
+    def value(self, key: str, step: int) -> float:
+        """Return the stopping metric at a step."""
+        return self._draw("value", key, step) * 100
+
+    def diverges(self, key: str, step: int) -> bool:
+        """Return whether a trial diverges on the way to a step; a few of the adaptations do."""
+        return step > 2 and self._draw("diverges", key, step) < 0.08
+
+    def _draw(self, *what: object) -> float:
+        return int.from_bytes(hashlib.sha256(repr((self.seed, *what)).encode()).digest()[:8]) / 2**64
+
+
+def work(plan: Plan, store: Store, key: str, claim: str | None, fates: Fates) -> Iterator[dict[str, Any] | None]:
+    """Run one trial as `bench.worker.trial.train` does; yields its reports, and None between two publications."""
+    trial, sweep = plan.by_key[key], plan.spec.name
+
+    def publish(write: Callable[[], None]) -> Iterator[None]:
+        ensure_held(store, claim)
+        yield None  # a driver may be suspended here, so the claim may be lost before the write
+        write()
+        yield None
+
+    def end(status: str, step: int) -> Iterator[None]:
+        row = outcome_row(trial, status, "machine", steps=step)
+        yield from publish(lambda: store.append("trials", sweep, [row]))
+
+    def measure(step: int) -> None:
+        steps = [0, step] if step == trial.rungs[0] else [step]
+        row = {"trial": key, "metric": "fid", "embedding": "builtin"}
+        store.append("measurements", sweep, [{**row, "step": at, "value": fates.value(key, at)} for at in steps])
+
+    def save(step: int) -> None:
+        store.write_file(checkpoint_path(key, step), b"")
+        for older in checkpoint_paths(store, key):
+            if older < checkpoint_path(key, step):
+                store.delete_file(older)
+
+    def report(status: str, step: int) -> dict[str, Any]:
+        shared = {"status": status, "steps": step, "environment": "machine"}
+        return {**shared, "error": "nan"} if status == "diverged" else {**shared, "fid": fates.value(key, step)}
+
+    last = max((int(Path(name).stem) for name in checkpoint_paths(store, key)), default=0)
+    if last:
+        status = "done" if last == trial.training.steps else "running"
+        if status == "done":
+            yield from end(status, last)
+        yield report(status, last)
+        if status == "done":
+            return
+    for step in (rung for rung in trial.rungs if rung > last):
+        yield None
+        if fates.diverges(key, step):
+            yield from end("diverged", step)
+            yield report("diverged", step)
+            return
+        yield from publish(partial(measure, step))
+        yield from publish(partial(save, step))
+        status = "done" if step == trial.training.steps else "running"
+        if status == "done":
+            yield from end(status, step)
+        yield report(status, step)
+
+
+class Machine:
+    """A driver and the trials that run on its slots."""
+
+    def __init__(self, plan: Plan, store: Store, fates: Fates, clock: Any, slots: int) -> None:
+        self.plan, self._store, self._fates, self.slots = plan, store, fates, slots
+        self.driver = Driver(Ledger.open(plan, store), store, back_off=0.0, clock=clock)
+        self.workers: dict[str, Iterator[dict[str, Any] | None]] = {}
+        self.frozen, self.shares = False, ExitStack()
+        self.beaten = clock()
+
+    @property
+    def claims(self) -> claims.Claims:
+        assert self.driver._sharing is not None
+        return self.driver._sharing._claims
+
+    def join(self) -> None:
+        """Begin to share the store; the ledger may be older."""
+        self.driver.settle()
+        self.shares.enter_context(self.driver.sharing())
+
+    def turn(self, dice: random.Random) -> None:
+        """Take a trial, or move one that runs."""
+        if len(self.workers) < self.slots and (not self.workers or dice.random() < 0.3):
+            key = self.driver.take()
+            if key is not None:
+                self.driver.start(key)
+                self.workers[key] = work(self.plan, self._store, key, self.driver.claim(key), self._fates)
+            return
+        key = dice.choice(sorted(self.workers))
+        try:
+            report = next(self.workers[key])
+        except LostClaimError as error:
+            del self.workers[key]
+            self.driver.fail(key, str(error))
+            return
+        if report is not None and self.driver.rung(key, report) != "running":
+            del self.workers[key]
+
+    def crash(self, dice: random.Random) -> None:
+        """Lose a worker, if one runs."""
+        if self.workers:
+            key = dice.choice(sorted(self.workers))
+            del self.workers[key]
+            self.driver.fail(key, "boom")
+
+
+def run(folder: Path, seed: int, plans: tuple[Plan, ...], troubles: tuple[str, ...] = TROUBLES) -> tuple[Outcomes, list[str]]:
+    """Run a driver of each plan at once; return the outcomes in the store, and what is wrong in them or in the ledgers.
+
+    The first driver is neither killed nor leaves before its end.
+    """
+    dice, now = random.Random(seed), [1000.0]
+    store = open_store(str(folder), create=True)
+    for plan in plans:
+        store.write_sweep(plan.spec.name, record(plan))
+
+    def clock() -> float:
+        return now[0]
+
+    def beat() -> None:
+        for machine in machines:
+            if not machine.frozen and machine in joined and machine not in gone and now[0] - machine.beaten >= claims.BEAT:
+                machine.claims._beat()
+                machine.beaten = now[0]
+
+    with patch.object(time, "monotonic", clock):
+        machines = [Machine(plan, store, Fates(seed), clock, dice.randint(1, 3)) for plan in plans]
+        moments = {dice.randint(1, 120): trouble for trouble in troubles}
+        late = [0, *(dice.choice([0, dice.randint(0, 60)]) for _ in machines[1:])]
+        gone: list[Machine] = []
+        killed: list[Machine] = []
+        joined: list[Machine] = []
+        thaws: dict[int, Machine] = {}
+        for turn in range(TURNS):
+            now[0] += 1.0
+            for machine, at in zip(machines, late, strict=True):
+                if at == turn:
+                    machine.join()
+                    joined.append(machine)
+            beat()
+            if turn in thaws:
+                thaws.pop(turn).frozen = False
+            at_work = [machine for machine in joined if machine not in gone]
+            trouble, victim = moments.get(turn), dice.choice(at_work)
+            if trouble == "freeze":
+                victim.frozen, thaws[turn + dice.randint(70, 150)] = True, victim
+            elif trouble == "kill" and victim is not machines[0]:
+                killed.append(victim)
+                gone.append(victim)
+            elif trouble == "quit" and victim is not machines[0]:
+                gone.append(victim)
+                victim.shares.close()
+            elif trouble == "claims":
+                for name in store.list_files("claims"):
+                    store.delete_file(name)
+            elif trouble == "heartbeat":
+                for name in store.list_files("drivers"):
+                    store.delete_file(name)
+            elif trouble == "crash":
+                victim.crash(dice)
+            for machine in at_work:
+                if not machine.frozen and not machine.workers and machine.driver.over:
+                    machine.shares.close()
+                    gone.append(machine)
+            at_work = [machine for machine in joined if machine not in gone and not machine.frozen]
+            if at_work:
+                dice.choice(at_work).turn(dice)
+            elif len(gone) == len(machines):
+                break
+        else:
+            return outcomes(store), [f"endless: {dict(Counter(machines[0].driver.ledger.status.values()))}"]
+    if troubles:  # the same command finishes what a killed driver, or one that left, has not begun
+        for plan in {machine.plan.spec.name: machine.plan for machine in machines if machine.driver.ledger.is_open()}.values():
+            if plan is not plans[0]:
+                run(folder, seed, (plan,), ())
+    wrong = [str(fault) for fault in check(store) if fault.kind == "outcome"]
+    living = [machine.claims._driver for machine in machines if machine not in killed]
+    wrong += [f"a claim remains: {name}" for name in store.list_files("claims") if name.partition(".")[2] in living]
+    return outcomes(store), wrong
+
+
+def outcomes(store: Store) -> Outcomes:
+    """Return what a store has recorded of its trials."""
+    values: dict[str, dict[int, float]] = {}
+    for row in store.read("measurements").to_dict("records"):
+        values.setdefault(row["trial"], {})[row["step"]] = row["value"]
+    return {
+        row["key"]: (row["status"], row["steps"], tuple(sorted(values.get(row["key"], {}).items())))
+        for row in store.read("trials").to_dict("records")
+    }
+
+
+def compare(folder: Path, seed: int, plans: tuple[Plan, ...]) -> list[str]:
+    """Return what differs between drivers that share a store and the same sweeps undisturbed, one after the other."""
+    alone, together = folder / "alone", folder / "together"
+    for plan in {plan.spec.name: plan for plan in plans}.values():
+        expected, _ = run(alone, seed, (plan,), ())
+    try:
+        actual, wrong = run(together, seed, plans)
+    except Exception as error:  # a crash is what is counted
+        actual, wrong = expected, [f"crash: {type(error).__name__}: {error}"]
+    shutil.rmtree(together)
+    shutil.rmtree(alone)
+    return wrong + [
+        f"outcome: {key} is {actual.get(key)}, not {expected.get(key)}"
+        for key in sorted(expected.keys() | actual.keys())
+        if actual.get(key) != expected.get(key)
+    ]
