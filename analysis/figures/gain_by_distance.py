@@ -45,12 +45,18 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
             )  # fmt: skip
     _label_points(figure, points, pad)
     figure.update_xaxes(title_text="distance (FID of real images)", range=[low - pad, high + pad], nticks=6)
-    bottom, top = points["gain"].min(), points["gain"].max()
-    room = 0.18 * ((top - bottom) or 1.0)
-    figure.update_yaxes(title_text="FID from scratch / transfer", range=[min(bottom, 0) - room, max(top, 0) + 1.6 * room])
-    figure.update_yaxes(**ratio_ticks(min(bottom, 0.0) - room, max(top, 0.0) + room))
+    bottom, top = _gains_shown(points)
+    room = 0.18 * (top - bottom)
+    figure.update_yaxes(title_text="FID from scratch / transfer", range=[bottom - room, top + 1.6 * room])
+    figure.update_yaxes(**ratio_ticks(bottom - room, top + room))
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1.5, "dash": "8px,4px"})
     return figure
+
+
+def _gains_shown(points: pd.DataFrame) -> tuple[float, float]:
+    """Return the ends of the gains and of scratch, 0; 1 apart if all are 0."""
+    bottom, top = min(float(points["gain"].min()), 0.0), max(float(points["gain"].max()), 0.0)
+    return (bottom, top) if top > bottom else (bottom, bottom + 1.0)
 
 
 def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
@@ -58,7 +64,8 @@ def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
 
     Text sizes, in units of distance and gain, are for a phone, the narrowest screen.
     """
-    tall = 0.09 * ((points["gain"].max() - points["gain"].min()) or 1.0)
+    bottom, top = _gains_shown(points)
+    tall = 0.09 * (top - bottom)
     left, right = points["distance"].min() - pad, points["distance"].max() + pad
     spans = points.groupby("name").agg(x=("distance", "first"), low=("gain", "min"), high=("gain", "max"))
     filters = dict(zip(points["name"], about(points.drop(columns="size", errors="ignore")), strict=True))

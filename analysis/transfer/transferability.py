@@ -159,6 +159,7 @@ def nearest_source(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
     """
     on = ["source", "target", "resolution", "embedding"]
     real = distances[(distances["kind"] == "fid") & distances["trial"].isna()]
+    real = real.assign(low=real["low"].fillna(real["value"]), high=real["high"].fillna(real["value"]))
     ends = {tuple(row[name] for name in on): (row["low"], row["high"]) for row in real.to_dict("records")}
     nearest = []
     transfers = rows[rows["source"].notna()].sort_values("distance", kind="stable")

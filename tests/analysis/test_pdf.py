@@ -61,7 +61,7 @@ def test_every_figure_table_and_name_is_on_paper(tmp_path: Path) -> None:
     assert text.count("FID from scratch / FID of transfer;") == 2
     assert all(row["key"][:10] in text for row in store.read_sweeps()["quickstart"]["trials"])
     assert "a<b>" in text
-    assert "KID names the same winner." in text, "folded text is printed"
+    assert "ended before the final step" in " ".join(text.split()), "folded text is printed"
     assert "Press a heading" not in text
     trials = [page for page in read if " no 16 " in page]
     assert len(trials) > 1

@@ -178,7 +178,14 @@ def winners_of(values: NDArray[np.float64], *, before: bool) -> NDArray[np.intp]
 
 def recommended(measured: Mapping[str, Measured], target: str, draw: int) -> int:
     """Return the method that `recommend` ranks first for a target from the gains on the other targets."""
-    common = {"cells": 1, "seeds": 1, "trials": 1, "images": np.nan}  # the prediction does not depend on them
+    common = {
+        "cells": 1,
+        "seeds": 1,
+        "trials": 1,
+        "images": np.nan,
+        "estimated": 0,
+        "step": 1,
+    }  # the prediction does not depend on them
     rows = [
         {
             **common, "strategy": strategy, "source": source, "source_label": source, "target": other,

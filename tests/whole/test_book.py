@@ -111,8 +111,10 @@ def test_other_commands_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
             subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True)
         elif words[1:2] == ["-m"]:
             monkeypatch.setattr(sys, "argv", [words[2], "--help"])
+            module = import_module(words[2])
+            module = module if hasattr(module, "main") else import_module(f"{words[2]}.__main__")
             with pytest.raises(SystemExit, match="0"):
-                import_module(words[2]).main()
+                module.main()
             output = capsys.readouterr().out
             assert all(word in output for word in words[3:])
         else:
