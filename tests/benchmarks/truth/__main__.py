@@ -11,7 +11,7 @@ from tests.benchmarks.truth.studies import cases, measure
 from tests.benchmarks.truth.table import rows
 
 #: Sweeps of each null world, in full and with ``--quick``.
-SWEEPS, QUICK = 96, 4
+SWEEPS, QUICK = 96, 2
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ class Row:
 
     def as_data(self) -> dict[str, Any]:
         """Return the row as plain data."""
-        return asdict(self)
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in asdict(self).items()}
 
 
 def rows(results: Sequence[Result]) -> Iterator[Row]:
