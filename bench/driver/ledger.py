@@ -239,7 +239,7 @@ class Ledger:
             self.fill(key, results)
         else:
             self.values[key] |= {step: value for step, value in results.values.get(key, {}).items() if step <= until}
-            if end is not None and end.steps > until:
+            if end is not None and (end.steps > until or until == 0):  # 0: no checkpoint; an import ended at step 0
                 return
         if end is None or (key, end.recorded_at) in self._retried:
             return
