@@ -27,10 +27,9 @@ class Analysis:
     gains: pd.DataFrame
     """`transfer_gain` with `distance` (NaN if unknown)."""
     ranked: pd.DataFrame
-    ranked_by_kid: pd.DataFrame
     nearest: pd.DataFrame
     correlations: pd.DataFrame
-    """`distance_correlation`, from the source's real images (`rho`) and from samples of its generator (`rho_generator`)."""
+    """`distance_correlation`, with the distance of the source's real images."""
     by_class: pd.DataFrame
     predictors: pd.DataFrame
     quality: pd.DataFrame
@@ -59,11 +58,6 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
     table = cells(curves)
     gains = tf.with_distance(tf.transfer_gain(curves), frames.distances, keep=True)
     real = gains[gains["distance"].notna()]
-    generator = tf.with_distance(gains.drop(columns="distance"), frames.distances, via="generator")
-    by = ["scope", "cell", "strategy"]
-    correlations = tf.distance_correlation(real).merge(
-        tf.distance_correlation(generator)[[*by, "rho"]], on=by, how="left", suffixes=("", "_generator")
-    )
     ranked = tf.ranking(table)
     tests = significance.t_tests(table)
     named = _named(table, tests, fresh)
@@ -87,9 +81,8 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         cells=table,
         gains=gains,
         ranked=ranked,
-        ranked_by_kid=tf.ranking(cells(curves, "kid")),
         nearest=tf.nearest_source(real, frames.distances),
-        correlations=correlations,
+        correlations=tf.distance_correlation(real),
         by_class=classes.class_fid(curves, ranked),
         predictors=by_kind,
         quality=quality.metrics_of_best(curves, ranked),

@@ -19,21 +19,8 @@ from analysis.frames import records
 #: What the gain of the named method is computed from.
 FRESH, CHOSEN = "fresh seeds", "the seeds it was chosen by"
 
-_COLUMNS = [
-    "cell",
-    "cell_label",
-    "family",
-    "size",
-    "strategy",
-    "source",
-    "source_label",
-    "step",
-    "gain",
-    "low",
-    "high",
-    "seeds",
-    "lost",
-]
+_COLUMNS = ["cell", "cell_label", "family", "size", "strategy", "source", "source_label", "step", "gain", "low", "high"]
+_COLUMNS += ["seeds", "lost"]
 _COLUMNS += ["scratch_seeds", "value", "scratch", "p_holm", "outcome", "smallest", "basis", "provisional"]
 
 

@@ -1,7 +1,7 @@
 """Which effects a number of seeds can tell: the power of Welch's t-test of a transfer against scratch, on log2 of the FID.
 
 The test is two-sided, at the level of Bonferroni for a number of comparisons, which Holm's procedure never falls below. Seeds
-are taken to be normally distributed on the logarithm, with a standard deviation of its own for the transfer and for scratch.
+are taken to be normally distributed on the logarithm; the transfer and scratch have separate standard deviations.
 The power is integrated over the two sample variances, as each pair gives other degrees of freedom (Welch, Satterthwaite). A
 noncentral t distribution with fixed ones would promise 80 % where two seeds with equal variances give 27 to 48 %.
 """
@@ -11,8 +11,10 @@ import math
 import numpy as np
 from scipy import optimize, special
 
-#: The level of all comparisons together, and the power that is asked for.
-LEVEL, GOAL = 0.05, 0.8
+from analysis.claims import LEVEL
+
+#: The power that is asked for.
+GOAL = 0.8
 
 #: Quantiles of each sample variance that the power is averaged over; the power is then exact to 0.001.
 _QUANTILES = 60
@@ -22,7 +24,7 @@ _MOST = 1000.0
 
 
 def power(ratio: float, sd_transfer: float, sd_scratch: float, seeds: int, comparisons: int = 1, transfers: int = 1) -> float:
-    """Return the probability that a ratio of two FIDs is told from 1.
+    """Return the probability that the test of two FIDs, with this true ratio, is significant.
 
     Args:
         ratio: FID from scratch by that of the transfer, or the inverse; above 0 and not 1.
@@ -56,7 +58,7 @@ def seeds_needed(ratio: float, sd_transfer: float, sd_scratch: float, comparison
 
 
 def smallest_effect(sd_transfer: float, sd_scratch: float, seeds: int, comparisons: int = 1, transfers: int = 1) -> float:
-    """Return the smallest ratio above 1 that is told with a power of `GOAL`, infinite for one seed; see `power`."""
+    """Return the smallest ratio above 1 that is significant with a power of `GOAL`, infinite for one seed; see `power`."""
 
     def lacks(effect: float) -> float:
         return GOAL - _power(effect, sd_transfer, sd_scratch, seeds, comparisons, transfers)

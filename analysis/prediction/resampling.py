@@ -7,7 +7,7 @@ from scipy import stats
 
 DRAWS = 2000
 _SEED = 20180508  # fixed, so the same store gives the same page
-_ENUMERATED = 7  # up to so many labels all permutations are tried
+_ENUMERATED = 7  # labels; up to this number, all permutations are tried
 
 
 def interval(permuted: np.ndarray, sources: int) -> tuple[float, float]:

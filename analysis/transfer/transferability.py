@@ -41,16 +41,6 @@ def comparable(curves: pd.DataFrame) -> "pd.Series[bool]":
     return (curves["kind"] == "adapt") & curves["status"].isin(COMPARABLE) & (curves["step"] > 0)
 
 
-def measured(curves: pd.DataFrame, metric: str, *, positive: bool = True, diverged: bool = False) -> pd.DataFrame:
-    """Return the comparable rows of a metric with a finite value.
-
-    Values of 0 and below, which have no logarithm, are dropped if `positive`; trials that diverged are kept, up to their last
-    finite value, if `diverged`.
-    """
-    rows: pd.DataFrame = curves[comparable(curves) & (curves["metric"] == metric) & np.isfinite(curves["value"])]
-    return rows[(diverged | (rows["status"] != "diverged")) & ((not positive) | (rows["value"] > 0))]
-
-
 def of_best_sources(rows: pd.DataFrame, ranked: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return the rows of each cell's strategies with their best source by `ranking`, scratch included.
 
@@ -79,7 +69,8 @@ def transfer_gain(curves: pd.DataFrame) -> pd.DataFrame:
         Trial columns with `at`, `step`, `value`, `scratch` (the reference's value) and `gain` (log2 ratio).
     """
     rows = []
-    trials = measured(curves, "fid", diverged=True)
+    usable = (curves["metric"] == "fid") & (curves["value"] > 0) & np.isfinite(curves["value"])
+    trials = curves[comparable(curves) & usable]  # of a trial that diverged, up to its last usable value
     values = {key: dict(zip(of["step"], of["value"], strict=True)) for key, of in trials.groupby(["embedding", "trial"])}
     of_cell = dict(iter(trials.drop_duplicates(["embedding", "trial"]).groupby(["cell", "embedding"], sort=False)))
     for cell in cells(curves):

@@ -56,8 +56,8 @@ def plan(
 
     --detect 1.2 says how many seeds tell a transfer whose FID is 1.2 times lower than that of scratch, or higher, with a power
     of 80 %: by a two-sided Welch t-test on log FID, at the 5 % level corrected for the number of comparisons (Bonferroni). The
-    spread between seeds is that of the store, else that of the quickstart. The hours are those of the sweep with so many seeds.
-    They count at the budget: a method that stops early is not compared there, and one that is only protected has two.
+    spread between seeds is that of the store, else that of the quickstart. The hours are those of the sweep with that number of
+    seeds. They count at the budget: a method that stops early is not compared there, and one that is only protected has two.
     """
     from bench.run.preview import Preview, planned, preview
 
@@ -81,8 +81,9 @@ def plan(
 def _detection(
     ratio: float, result: "Preview", again: "Callable[[Sequence[int]], Preview]"
 ) -> "tuple[dict[str, Any], Preview | None]":
-    """Return which seeds tell a ratio, as plain data, and the sweep with so many; None if they are too many to plan."""
-    from analysis.comparison.power import LEVEL, power, seeds_needed, smallest_effect
+    """Return which seeds tell a ratio, as plain data, and the sweep with that number; None if they are too many to plan."""
+    from analysis.claims import LEVEL
+    from analysis.comparison.power import power, seeds_needed, smallest_effect
     from bench.costs.noise import noise
     from bench.driver.choice import transfers_and_scratch
 

@@ -155,7 +155,7 @@ def test_early_gains_are_named_so():
 def test_p_values_are_corrected_for_the_number_of_kinds():
     random = np.random.default_rng(7)
     apart = []
-    for _ in range(20):
+    for _ in range(40):
         simulated, _ = several(random, 0.0, targets=2)
         between = pd.concat([several(random, 0.0, targets=2)[1].assign(kind=kind) for kind in NEARER])
         apart.append((compare_predictors(simulated, between)["outcome"] == Outcome.APART).any())

@@ -60,13 +60,13 @@ def test_regret_is_measured_on_seeds_that_did_not_choose():
 def test_without_an_effect_there_is_no_regret_and_few_sources_differ():
     random = np.random.default_rng(1)
     regrets, apart = [], []
-    for _ in range(60):
+    for _ in range(200):
         table = [gains({f"t{k}": dict(zip("abcd", random.normal(size=4), strict=True)) for k in range(4)}) for _ in range(3)]
         result = over_targets(pd.concat([frame.assign(seed=seed) for seed, frame in enumerate(table)]))
         regrets.append(result["regret"].mean())
         apart.append((result["outcome"] == Outcome.APART).any())
-    assert abs(np.mean(regrets)) < 3 * np.std(regrets) / np.sqrt(60)
-    assert np.mean(apart) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 60)
+    assert abs(np.mean(regrets)) < 3 * np.std(regrets) / np.sqrt(200)
+    assert np.mean(apart) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200)
 
 
 def test_one_target_has_no_interval_and_one_source_no_rank():

@@ -12,7 +12,7 @@ from analysis.transfer.savings import NO_TREND, UNTESTED
 from analysis.transfer.steps import gain_at
 from analysis.words import Row, chance, counted, predictor, saved, saved_interval, signed, span, times
 
-_SHOWN = 3  # at most so many examples in a sentence
+_SHOWN = 3  # examples in a sentence, at most
 
 
 def sources(analysis: Analysis) -> list[str]:
@@ -124,7 +124,7 @@ def predictors(analysis: Analysis) -> list[str]:
 def drivers(analysis: Analysis) -> list[str]:
     """Return, per strategy, which of distance, density, diversity and amount have an effect that is told apart from none.
 
-    A strategy with distance as its only effect is left out: the rank correlations need fewer assumptions.
+    A strategy with distance as its only effect is left out: the test of predictors needs fewer assumptions.
     """
     lines = []
     for strategy, group in analysis.drivers.groupby("strategy", sort=False):
