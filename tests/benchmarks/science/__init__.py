@@ -1,0 +1,1 @@
+"""Whether the experiments are fair: each fault that was measured once, and what is measured now."""

@@ -1,0 +1,35 @@
+"""Whether the experiments are fair: ``python -m tests.benchmarks.science``; ``--quick``, ``--json``.
+
+Exits 1, naming each row that misses its goal.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+
+from tests.benchmarks.science.table import Row
+
+#: Each study yields its rows; it is given whether to be quick, for the tests.
+STUDIES: tuple[Callable[[bool], Iterator[Row]], ...] = ()
+
+
+def main() -> None:
+    """Measure, print each row as soon as it is known, and exit 1 if one misses its goal."""
+    command = "python -m tests.benchmarks.science"
+    parser = argparse.ArgumentParser(prog=command, description=__doc__, epilog=f"Example: {command} --quick --json")
+    parser.add_argument("--quick", action="store_true", help="fewer seeds and steps, as in the tests")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per row")
+    arguments = parser.parse_args()
+    missed = []
+    for row in (row for study in STUDIES for row in study(arguments.quick)):
+        print(json.dumps(row.as_data()) if arguments.json else row.text, flush=True)
+        if not row.holds:
+            missed.append(row.name)
+    for name in missed:
+        print(f"misses its goal: {name}", file=sys.stderr)
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
