@@ -166,7 +166,8 @@ def _print_trials(preview: "Preview") -> None:
     for trial in preview.plan.trials:
         unknown = preview.absent or (preview.searching and trial.kind == "adapt")
         key = "(yet unknown)   " if unknown else trial.key
-        typer.echo(f"{key}  {describe(trial)}, {trial.training.steps} steps")
+        most = "" if trial.until is None else "at most "
+        typer.echo(f"{key}  {describe(trial)}, {most}{trial.training.steps} steps")
     for note in preview.notes:
         typer.echo(f"note: {note}")
     counts, tune = preview.counts(), ""
@@ -175,7 +176,7 @@ def _print_trials(preview: "Preview") -> None:
         typer.echo(f"tuning has still to run, on {target}; the adaptations use the settings that it finds")
         tune = f" {counts['tune']} trials to tune,"
     typer.echo(
-        f"{counts['trials']} trials: {counts['pretrain']} sources to pre-train,{tune} {counts['adapt']} adaptations in "
+        f"{counts['trials']} trials: {counts['pretrain']} trainings of sources,{tune} {counts['adapt']} adaptations in "
         f"{preview.cells} cells ({counts['collapsed']} duplicates collapsed); {counts['done']} are in the store already"
     )
     if "confirm" in counts:

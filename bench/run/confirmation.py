@@ -7,7 +7,7 @@ The seeds that it was planned with stay in the store, so that the same command c
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import count, cycle, islice
 from typing import Any
 
 from bench.driver.choice import chosen_from, comparable, lacking, methods_of
@@ -87,8 +87,10 @@ def confirmation(plan: Plan, ledger: Ledger, store: Store, seeds: int) -> Confir
         free = (seed for seed in count() if seed not in used.get(cell, set()) | explored_seeds)
         fresh += islice(free, max(0, seeds - len(fresh)))
         cells.append({"cell": cell, "methods": names, "seeds": fresh})
-        again = (methods[method][0].model_copy(update={"seed": seed}) for method in (*best, *scratch) for seed in fresh)
-        trials |= {trial.key: trial for trial in again}
+        for method in (*best, *scratch):
+            trainings = {trial.parent: trial for trial in methods[method]}  # the fresh seeds start from these in turn
+            again = zip(fresh, cycle(trainings.values()), strict=False)
+            trials |= {trial.key: trial for seed, of in again if (trial := of.model_copy(update={"seed": seed}))}
     spec = plan.spec.model_copy(
         update={
             "name": name, "seeds": tuple(sorted({seed for cell in cells for seed in cell["seeds"]})) or plan.spec.seeds,

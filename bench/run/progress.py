@@ -42,7 +42,8 @@ def describe(trial: TrialConfig) -> str:
     """Return a trial in a few words, e.g. "finetune letters -> digits, 50 images, seed 0"."""
     conditional = ", conditional" if trial.conditional else ""
     if trial.kind == "pretrain":
-        return f"pretrain {short(trial.as_source.name)}{conditional}"
+        seed = "" if trial.imported else f", seed {trial.seed}"
+        return f"pretrain {short(trial.as_source.name)}{conditional}{seed}"
     source = f" {short(trial.source.name)} ->" if trial.source else ""
     tried = f", learning rate {trial.training.generator_lr:g}" if trial.kind == "tune" or trial.tuned else ""
     return f"{trial.strategy}{source} {_conditions(trial)}{tried}, seed {trial.seed}"

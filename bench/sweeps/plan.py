@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import cycle, product
 from types import MappingProxyType
 
 from bench.sweeps.spec import SweepSpec
@@ -81,23 +81,26 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
     used = dict.fromkeys((*(link for link in linked if not link.startswith(sources.IMPORT)), *spec.targets))
     domains = {name: _checked(find(name), spec, conditional=_needs_labels(name, spec)) for name in used}
     notes = [note for name, domain in domains.items() for note in _notes(name, domain, spec)]
+    if linked and len(spec.pretrain.seeds) > len(spec.seeds):
+        unused = len(spec.pretrain.seeds) - len(spec.seeds)
+        notes.append(f"pretrain.seeds: the last {unused} are not used, as `seeds` are fewer and each starts from one training")
 
-    origins: dict[tuple[str, bool], TrialConfig] = {}
+    origins: dict[tuple[str, bool, int], TrialConfig] = {}
     pretrains: dict[str, TrialConfig] = {}
     adapts: dict[str, TrialConfig] = {}
     refs = {name: _ref(domain) for name, domain in domains.items()}
     grid: list[str] = []
     cells = product(spec.targets, spec.sizes, spec.conditional, spec.augmentation)
     for target, size, conditional, augmentation in cells:
-        for strategy, source, seed in _starts(spec):
+        for strategy, source, seed, training in _starts(spec):
             origin = None
             strategy, labelled = in_cell(get_strategy(strategy), conditional)
             if source is not None:
-                if (source, labelled) not in origins:
-                    chain = _chain(spec, source, domains, imports, labelled)
+                if (source, labelled, training) not in origins:
+                    chain = _chain(spec, source, domains, imports, labelled, training)
                     pretrains |= {link.key: link for link in chain}
-                    origins[source, labelled] = chain[-1]
-                origin = origins[source, labelled]
+                    origins[source, labelled, training] = chain[-1]
+                origin = origins[source, labelled, training]
             trial = TrialConfig(
                 kind="adapt",
                 domain=refs[target],
@@ -124,20 +127,24 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
     return Plan(spec, trials, tuple(grid), tuple(notes), tuple(absent))
 
 
-def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:
-    """Yield the strategy, source and seed of each grid point of a cell; strategies that need no source get None."""
-    for strategy, source, seed in product(spec.strategies, spec.sources or (None,), spec.seeds):
-        yield strategy, source if get_strategy(strategy).needs_source else None, seed
+def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int, int]]:
+    """Yield the strategy, source, seed and seed of the source's training of each grid point of a cell.
+
+    Strategies that need no source get None for it. The seeds take the trainings in turn.
+    """
+    seeds = list(zip(spec.seeds, cycle(spec.pretrain.seeds), strict=False))
+    for strategy, source, (seed, training) in product(spec.strategies, spec.sources or (None,), seeds):
+        yield strategy, source if get_strategy(strategy).needs_source else None, seed, training
 
 
 def _chain(
-    spec: SweepSpec, source: str, domains: Mapping[str, Domain], imports: Imports, conditional: bool
+    spec: SweepSpec, source: str, domains: Mapping[str, Domain], imports: Imports, conditional: bool, seed: int
 ) -> list[TrialConfig]:  # fmt: skip
     """Return the pretrain trials of a source, one per link of its chain; each starts from the one before it."""
     chain: list[TrialConfig] = []
     for link in sources.links(source):
         if not link.startswith(sources.IMPORT):
-            chain.append(_pretrain(spec, domains[link], conditional, chain[-1] if chain else None))
+            chain.append(_pretrain(spec, domains[link], conditional, chain[-1] if chain else None, seed))
         elif chain:
             raise UserError(
                 f"sources: {link!r} is imported, so it can only be the first link of chain {source!r}; move it to the front"
@@ -159,7 +166,7 @@ def _imported(spec: SweepSpec, name: str, imports: Imports, conditional: bool) -
     return trial
 
 
-def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool, before: TrialConfig | None) -> TrialConfig:
+def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool, before: TrialConfig | None, seed: int) -> TrialConfig:
     return TrialConfig(
         kind="pretrain",
         domain=_ref(domain),
@@ -168,9 +175,10 @@ def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool, before: TrialC
         strategy=None if before is None else "finetune",
         parent=None if before is None else before.key,
         conditional=conditional,
-        seed=spec.pretrain.seed,
+        seed=seed,
         gan=spec.gan,
-        training=spec.training.model_copy(update={"steps": spec.pretrain.steps}),
+        training=spec.pretrain.training(spec.training),
+        until=spec.pretrain.until,
         evaluation=spec.evaluation,
     )
 

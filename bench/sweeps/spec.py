@@ -16,7 +16,7 @@ from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, PositiveInt, Seed, StrictBool, set_fields
 from trainers.config.embeddings import ANNOUNCED, check_embedding
 from trainers.config.metrics import EMA, stopping_metrics
-from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, check_together, steps_of
+from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, Until, check_together, steps_of
 from trainers.config.strategies import get_strategy
 
 #: A source in any notation of the sweep file, as its name.
@@ -29,20 +29,34 @@ PLAN_ONLY = {"plan_only": True}
 
 
 class PretrainConfig(Frozen):
-    """How sources are pre-trained: by the settings of `training` except its budget."""
+    """How sources are pre-trained: by the settings of `training`, except for those set here."""
 
     steps: PositiveInt = 400
     """Budget in generator steps; by default twice that of `training`."""
     images: Annotated[PositiveInt | None, Field(exclude=True)] = None
     """Budget in real images seen by the critic, instead of `steps`; converted to steps, rounded up."""
-    seed: Seed = 0
-    """Seed of the networks and of the training."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    """Seeds of the trainings of each source. The sweep's `seeds` start from these trainings in turn: with `seeds` [0, 1, 2, 3]
+    and two trainings, the first and third seed start from the first training, the others from the second."""
+    until: Until | None = None
+    """Ends a training before its budget when its metric no longer improves, so that all sources are trained equally well."""
+    batch: Annotated[int | None, Field(strict=True, ge=2)] = None
+    """Real images per critic step; by default that of `training`, as for the next three."""
+    critic_steps: PositiveInt | None = None
+    generator_lr: LearningRate | None = None
+    critic_lr: LearningRate | None = None
 
     @model_validator(mode="after")
     def _one_budget(self) -> "PretrainConfig":
         if self.images is not None and "steps" in self.model_fields_set:
             raise ValueError("steps and images are both budgets; set one of them")
         return self
+
+    def training(self, sweep: TrainingConfig) -> TrainingConfig:
+        """Return how sources are trained in a sweep with these settings of `training`."""
+        names = ("batch", "critic_steps", "generator_lr", "critic_lr")
+        different = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return sweep.model_copy(update={**different, "steps": self.steps})
 
 
 class StoppingConfig(Frozen):
@@ -168,7 +182,7 @@ class SweepSpec(Frozen):
     augmentation: Annotated[tuple[str, ...], Field(min_length=1)] = ("none",)
     """Augmentations of the critic's images in adaptations; sources are pre-trained without."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
-    """Seeds of the adaptations; sources have `pretrain.seed`."""
+    """Seeds of the adaptations; sources have `pretrain.seeds`."""
     gan: GanConfig = GanConfig()
     training: TrainingConfig = TrainingConfig()
     pretrain: PretrainConfig = PretrainConfig()
@@ -199,15 +213,17 @@ class SweepSpec(Frozen):
     @model_validator(mode="after")
     def _fits_together(self) -> "SweepSpec":
         if self.pretrain.images is not None:
-            steps = steps_of(self.pretrain.images, self.training)
+            steps = steps_of(self.pretrain.images, self.pretrain.training(self.training))
             set_fields(self, pretrain=self.pretrain.model_copy(update={"steps": steps, "images": None}))
         check_together(self.gan, self.training)
         for name in self.strategies:
             get_strategy(name).check(self.gan)
-        if self.stopping.metric.endswith(EMA) and not self.training.ema:
-            raise ValueError(
-                f"stopping.metric {self.stopping.metric} needs an average of the generator: set training.ema, e.g. 0.999"
-            )
+        used = {"stopping.metric": self.stopping.metric}
+        if self.pretrain.until is not None:
+            used["pretrain.until.metric"] = self.pretrain.until.metric
+        for key, metric in used.items():
+            if metric.endswith(EMA) and not self.training.ema:
+                raise ValueError(f"{key} {metric} needs an average of the generator: set training.ema, e.g. 0.999")
         if self.tuning and max(self.tuning.steps, default=0) > self.training.steps:
             raise ValueError(
                 f"tuning.steps: {max(self.tuning.steps)} exceeds training.steps {self.training.steps}; remove it, or increase "

@@ -136,6 +136,13 @@ def test_the_best_and_scratch_run_on_the_smallest_fresh_seeds_without_stopping(s
     assert found.plan.notes == ()
 
 
+def test_fresh_seeds_start_from_the_trainings_of_a_source_in_turn(store: Store):
+    plan = grid(pretrain={"steps": 4, "seeds": [0, 1]})
+    confirming = confirmation(plan, ended(store, plan), store, 3).plan
+    starts = [(trial.seed, plan.by_key[trial.parent].seed) for trial in confirming.of_kind("adapt") if trial.parent]
+    assert starts == [(2, 0), (3, 1), (4, 0)] * 2
+
+
 def test_seeds_of_other_plans_and_trials_of_the_cell_are_not_fresh(store: Store):
     plan = grid()
     ledger = ended(store, plan)

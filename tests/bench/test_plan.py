@@ -18,6 +18,7 @@ from bench.sweeps.rows import trial_columns
 from bench.sweeps.spec import SweepSpec, load_spec
 from tests.support.images import pictures
 from trainers.common.errors import UserError
+from trainers.config.settings import Until
 from trainers.config.strategies import STRATEGIES, get_strategy
 from trainers.config.trial import TrialConfig
 from trainers.domains import builtin_names
@@ -119,9 +120,45 @@ def test_sources_come_first_and_are_their_childrens_parents():
 
 
 def test_a_source_is_pretrained_on_all_its_images_for_its_own_budget():
-    plan = planned(pretrain={"steps": 77, "seed": 5}, training={"steps": 9, "batch": 8})
+    plan = planned(pretrain={"steps": 77, "seeds": [5]}, training={"steps": 9, "batch": 8})
     sources = {(t.domain.name, t.size, t.training.steps, t.training.batch, t.seed) for t in plan.of_kind("pretrain")}
     assert sources == {("letters", 4000, 77, 8, 5), ("shapes", 4000, 77, 8, 5)}
+
+
+def test_a_source_has_the_settings_of_training_but_for_those_of_pretrain():
+    pretrain = {"steps": 77, "batch": 64, "critic_steps": 2, "generator_lr": 1e-4, "critic_lr": 2e-4, "until": {"patience": 2}}
+    plan = planned(pretrain=pretrain, training={"steps": 9, "batch": 16, "generator_lr": 1e-5, "critic_lr": 1e-5, "flip": True})
+    for trial in plan.of_kind("pretrain"):
+        assert trial.training.model_dump(include=pretrain.keys() - {"until"}) == {
+            "steps": 77, "batch": 64, "critic_steps": 2, "generator_lr": 1e-4, "critic_lr": 2e-4,
+        }  # fmt: skip
+        assert trial.training.flip
+        assert trial.until == Until(patience=2)
+    for trial in plan.of_kind("adapt"):
+        assert (trial.training.batch, trial.training.generator_lr, trial.until) == (16, 1e-5, None)
+
+
+def test_a_budget_of_sources_in_images_counts_their_own_batches():
+    plan = planned(pretrain={"images": 1000, "batch": 10, "critic_steps": 2}, training={"batch": 16, "critic_steps": 5})
+    assert {trial.training.steps for trial in plan.of_kind("pretrain")} == {50}
+
+
+def test_seeds_start_from_the_trainings_of_a_source_in_turn():
+    plan = planned(sources=["letters", "letters -> shapes"], seeds=[3, 4, 5], pretrain={"seeds": [0, 7]})
+    trainings = [(trial.as_source.name, trial.seed) for trial in plan.of_kind("pretrain")]
+    assert sorted(trainings) == [("letters", 0), ("letters", 7), ("letters -> shapes", 0), ("letters -> shapes", 7)]
+    for trial in plan.of_kind("adapt"):
+        if trial.parent is not None:
+            parent = plan.by_key[trial.parent]
+            assert parent.seed == {3: 0, 4: 7, 5: 0}[trial.seed]
+            assert parent.parent is None or plan.by_key[parent.parent].seed == parent.seed
+    assert len(plan.cells) == 1
+
+
+def test_trainings_that_no_seed_starts_from_are_not_planned_and_are_noted():
+    plan = planned(seeds=[0, 1], pretrain={"seeds": [0, 1, 2]})
+    assert {trial.seed for trial in plan.of_kind("pretrain")} == {0, 1}
+    assert plan.notes == ("pretrain.seeds: the last 1 are not used, as `seeds` are fewer and each starts from one training",)
 
 
 def test_a_cell_is_what_shares_target_size_and_conditional():
@@ -153,7 +190,9 @@ def test_sources_that_no_strategy_starts_from_are_not_read():
     ({"stopping": {"rule": "none", "metric": "kid"}}, True, True, True),
     ({"training": {"steps": 300}}, True, False, False),
     ({"pretrain": {"steps": 300}}, False, True, False),
-    ({"pretrain": {"seed": 1}}, False, True, False),
+    ({"pretrain": {"seeds": [1]}}, False, True, False),
+    ({"pretrain": {"generator_lr": 2e-4}}, False, True, False),
+    ({"pretrain": {"until": {"patience": 2}}}, False, True, False),
     ({"training": {"batch": 16}}, False, False, False),
     ({"training": {"gradient_penalty": 1}}, False, False, False),
     ({"gan": {"width": 8}}, False, False, False),

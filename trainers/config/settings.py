@@ -7,10 +7,12 @@ import math
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from trainers.common.errors import unknown_name
 from trainers.config.base import Frozen, PositiveInt, StrictBool, as_json, set_fields
 from trainers.config.embeddings import embedding_identity
+from trainers.config.metrics import stopping_metrics
 
 
 class GanConfig(Frozen):
@@ -88,6 +90,25 @@ class TrainingConfig(Frozen):
         return self
 
 
+class Until(Frozen):
+    """Ends a training at its plateau: after `patience` evaluations in a row without a new lowest value of a metric.
+
+    It is evaluated every `EvaluationConfig.first_rung` steps, and ends at its budget at the latest.
+    """
+
+    metric: str = "fid"
+    """A metric that is measured at every evaluation and of which lower is better, e.g. kid or fid_ema."""
+    patience: PositiveInt = 3
+    """Evaluations in a row without a lower value, after which the training ends."""
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, name: str) -> str:
+        if name not in stopping_metrics():
+            raise unknown_name("metric to end by", name, stopping_metrics())
+        return name
+
+
 def steps_of(images: int, training: TrainingConfig) -> int:
     """Return the generator steps in which the critic sees `images` real images, rounded up."""
     return -(-images // (training.batch * training.critic_steps))
@@ -134,3 +155,11 @@ class EvaluationConfig(Frozen):
             rungs.add(round(rung))
             rung *= self.rung_factor
         return tuple(sorted(rungs))
+
+    def evenly(self, steps: int) -> tuple[int, ...]:
+        """Return the steps at which a training of `steps` steps with `Until` is evaluated, ascending; the last is `steps`.
+
+        >>> EvaluationConfig(first_rung=50).evenly(120)
+        (50, 100, 120)
+        """
+        return (*range(self.first_rung, steps, self.first_rung), steps)

@@ -13,7 +13,7 @@ from pydantic import field_validator, model_validator
 
 from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, PositiveInt, Seed, StrictBool, as_json
-from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, check_together
+from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, Until, check_together
 from trainers.config.sources import ARROW
 
 Kind = Literal["pretrain", "adapt", "tune"]
@@ -53,6 +53,8 @@ class TrialConfig(Frozen):
     seed: Seed = 0
     gan: GanConfig
     training: TrainingConfig
+    until: Until | None = None
+    """What ends the training of a source before its budget; None: nothing."""
     evaluation: EvaluationConfig
     tuned: str | None = None
     """Identity of the search that chose its learning rates and budget; None if they are the sweep's."""
@@ -87,6 +89,8 @@ class TrialConfig(Frozen):
             del data["augmentation"]
         if self.tuned is None:
             del data["tuned"]
+        if self.until is None:
+            del data["until"]
         return data
 
     @cached_property
@@ -106,6 +110,7 @@ class TrialConfig(Frozen):
             "evaluation": self.evaluation.identity,
             **({} if self.augmentation == "none" else {"augmentation": as_json(self.augmentation)}),
             **({} if self.tuned is None else {"tuned": as_json(self.tuned)}),
+            **({} if self.until is None else {"until": self.until.canonical_json()}),
         }
 
     @cached_property
@@ -145,8 +150,9 @@ class TrialConfig(Frozen):
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Steps at which the trial is evaluated, in addition to step 0."""
-        return self.evaluation.rungs(self.training.steps)
+        """Steps at which the trial is evaluated, in addition to step 0; with `until` it may end before the last of them."""
+        rungs = self.evaluation.rungs if self.until is None else self.evaluation.evenly
+        return rungs(self.training.steps)
 
 
 def _digest(parts: Mapping[str, str]) -> str:

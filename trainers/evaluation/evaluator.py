@@ -64,6 +64,7 @@ class Evaluator:
         self.reference = references(trial.domain.name, trial.gan.resolution, self.embedding)
         self.training = self.embedding(training.images) if len(training.images) <= MEMORISABLE else None
         self.sampled: tuple[int, np.ndarray] | None = None
+        self._compared: tuple[int, Comparison] | None = None
 
     def images(self, gan: Gan) -> np.ndarray:
         """Return the generated images from which the metrics of this step are computed, uint8 (samples, H, W, 3)."""
@@ -72,29 +73,38 @@ class Evaluator:
         return self.sampled[1]
 
     def __call__(self, gan: Gan) -> tuple[Measurement, ...]:
-        """Return all measurements of the generator at its present step."""
-        images = self.images(gan)
-        features = self.embedding(images)
-        last = gan.step >= self.trial.training.steps
-        records, measurements = metrics(), list[Measurement]()
-        comparison = Comparison(self.reference, features, self.training)
-        for name, compute in METRICS.items():
-            record = records[name]
-            if (last or not record.last_rung_only) and (self.training is not None or not record.needs_training):
-                measurements.append(Measurement.of(name, compute(comparison), len(features)))
+        """Return the measurements of the generator at its present step that every rung has."""
+        records, measurements = metrics(), self._measurements(gan, at_end=False)
         if gan.classes:
-            measurements += self._by_class(features, gan.classes)
+            measurements += self._by_class(self._comparison(gan).generated, gan.classes)
         if gan.average is not None:
             averaged = Comparison(self.reference, self.embedding(self._sample(gan, gan.average)))
             for name in (name for name, record in records.items() if record.of_average):
-                measurements.append(Measurement.of(name + EMA, METRICS[name](averaged), len(features)))
+                measurements.append(Measurement.of(name + EMA, METRICS[name](averaged), len(averaged.generated)))
         if gan.augment.target is not None:
             signal, probability = float(gan.augment.signal), float(gan.augment.probability)
             state = {"signal": signal, "target": gan.augment.target, "probability": probability}
             measurements += [Measurement(f"ada_{name}", value, None, gan.config.batch) for name, value in state.items()]
-        if last and self.trial.evaluation.iw_steps:
-            measurements.append(self._iw(images))
         return tuple(measurements)
+
+    def at_end(self, gan: Gan) -> tuple[Measurement, ...]:
+        """Return the measurements that the last rung has in addition."""
+        independent = [self._iw(self.images(gan))] if self.trial.evaluation.iw_steps else []
+        return (*self._measurements(gan, at_end=True), *independent)
+
+    def _measurements(self, gan: Gan, *, at_end: bool) -> list[Measurement]:
+        records, comparison = metrics(), self._comparison(gan)
+        return [
+            Measurement.of(name, compute(comparison), len(comparison.generated))
+            for name, compute in METRICS.items()
+            if records[name].last_rung_only == at_end and (self.training is not None or not records[name].needs_training)
+        ]
+
+    def _comparison(self, gan: Gan) -> Comparison:
+        """Return the comparison of the generated images of this step with the reference; computed once."""
+        if self._compared is None or self._compared[0] != gan.step:
+            self._compared = gan.step, Comparison(self.reference, self.embedding(self.images(gan)), self.training)
+        return self._compared[1]
 
     def grid(self, gan: Gan) -> bytes:
         """Return a PNG grid of the first generated images; every trial has the same latents."""

@@ -8,8 +8,8 @@ import gc
 import resource
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -27,6 +27,7 @@ from trainers.evaluation.evaluator import Evaluator, Measurement
 from trainers.evaluation.references import References, references
 from trainers.trial import checkpoints, transfer
 from trainers.trial.checkpoints import Checkpoint, Match
+from trainers.trial.plateau import Plateau
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Rung:
         peak_memory_mib: peak memory of the process (CPU) or of the device's allocator (GPU), MiB.
         diverged: the message of `Diverged`, if training has diverged.
         finished: whether this is the last rung.
+        plateau: the state of `Plateau`, for a trial that ends at one.
     """
 
     step: int
@@ -56,6 +58,7 @@ class Rung:
     peak_memory_mib: float
     diverged: str | None = None
     finished: bool = False
+    plateau: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def report(self) -> dict[str, float | None]:
@@ -66,6 +69,7 @@ class Rung:
             "images_per_second": self.images_per_second,
             "peak_memory_mib": self.peak_memory_mib,
             **{measurement.metric: measurement.value for measurement in self.measurements},
+            **self.plateau,
         }
 
 
@@ -107,6 +111,7 @@ def run(
     elif strategy is not None:
         matches = start(gan, strategy, parent, classes)
     evaluate = Evaluator(trial, data, references, device)
+    plateau = None if trial.until is None else Plateau(trial.until, {} if resume is None else resume.report)
     if gan.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(gan.device)
 
@@ -115,7 +120,7 @@ def run(
 
     def rung(diverged: str | None = None) -> Rung:
         images_seen = (gan.step - first) * trial.training.batch * trial.training.critic_steps
-        return measured(gan, evaluate, matches, began, images_seen / trained if trained else None, diverged)
+        return measured(gan, evaluate, matches, began, images_seen / trained if trained else None, diverged, plateau)
 
     if resume is None:
         result = rung()
@@ -133,12 +138,15 @@ def run(
         trained += time.perf_counter() - started
         result = rung()
         yield result
+        if result.finished:
+            return
         began = time.perf_counter() - result.seconds
 
 
 def measured(
-    gan: Gan, evaluate: Evaluator, matches: dict[str, Match], began: float, speed: float | None = None, fault: str | None = None
-) -> Rung:
+    gan: Gan, evaluate: Evaluator, matches: dict[str, Match], began: float, speed: float | None = None,
+    fault: str | None = None, plateau: Plateau | None = None,
+) -> Rung:  # fmt: skip
     """Return the rung at a GAN's present step, with the measurements of `evaluate`; `began` is as of `time.perf_counter`.
 
     `speed` is in real images per second of training; `fault` is the message of `Diverged`, if training has diverged.
@@ -146,6 +154,10 @@ def measured(
     trial = evaluate.trial
     finished = trial.imported or gan.step >= trial.training.steps
     measurements, samples = ((), None) if fault else (evaluate(gan), evaluate.grid(gan))
+    if plateau is not None and gan.step and not fault:
+        finished |= plateau.reached({each.metric: each.value for each in measurements})
+    if finished and not fault:
+        measurements += evaluate.at_end(gan)
     fishers = None
     if finished and trial.kind == "pretrain" and not fault:
         fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed)
@@ -161,6 +173,7 @@ def measured(
         peak_memory_mib=peak_memory_mib(gan.device),
         diverged=fault,
         finished=finished,
+        plateau={} if plateau is None else plateau.state,
     )
     if fault:
         return rung

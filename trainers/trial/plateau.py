@@ -1,0 +1,37 @@
+"""The plateau that ends the training of a source before its budget."""
+
+import math
+from collections.abc import Mapping
+
+from trainers.config.settings import Until
+
+#: Under these names the state of a plateau is part of a checkpoint's report, so that a resumed trial ends at the same step.
+_LOWEST, _SINCE = "plateau_lowest", "plateau_since"
+
+
+class Plateau:
+    """Counts the evaluations since the lowest value of a metric.
+
+    Attributes:
+        lowest: the lowest value so far.
+        since: evaluations in a row without a lower one.
+    """
+
+    def __init__(self, until: Until, report: Mapping[str, float | None]) -> None:
+        """Continue from the `state` in the report of a checkpoint, or start if it has none."""
+        lowest, since = report.get(_LOWEST), report.get(_SINCE)
+        self.lowest = math.inf if lowest is None else lowest
+        self.since = int(since or 0)
+        self._until = until
+
+    def reached(self, values: Mapping[str, float]) -> bool:
+        """Take in the values of an evaluation by metric; return whether the training has reached its plateau."""
+        value = values[self._until.metric]
+        self.since = 0 if value < self.lowest else self.since + 1
+        self.lowest = min(self.lowest, value)
+        return self.since >= self._until.patience
+
+    @property
+    def state(self) -> dict[str, float | None]:
+        """The state for a checkpoint's report."""
+        return {_LOWEST: self.lowest, _SINCE: float(self.since)}
