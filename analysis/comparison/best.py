@@ -56,7 +56,7 @@ def _smallest(cell: Cell, scratch: Method, method: Method, comparisons: int) -> 
     if not freedom or not more:
         return math.nan
     seeds = min(len(scratch.logs), len(method.logs))
-    sharing = max(1, more // (seeds - 1)) if seeds > 1 else 1
+    sharing = max(1, int(more) // (seeds - 1)) if seeds > 1 else 1
     # The error of the reference does not fall with more seeds; here it is spread over those that there are.
     with_reference = of_scratch + seeds * reference_variance(scratch, method)
     return smallest_effect(math.sqrt(of_transfers), math.sqrt(with_reference), seeds, comparisons, sharing)

@@ -11,7 +11,6 @@ is ranked below the methods without one, and is compared by ranks alone.
 Values are log2 of the metric, so a difference is the log2 of a ratio and means are geometric.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -22,6 +21,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.comparison.reference_error import log_variance
+from analysis.comparison.seeds import Seeds, Spread, blocked_variance, pooled_variance
 from analysis.words import Row
 from bench.store import FINISHED
 
@@ -33,21 +33,6 @@ COMPARABLE = (*FINISHED, "unfinished")
 _NAMES = ["cell", "embedding", "target", "size", "conditional", "resolution", "cell_label", "family", "target_label", "budget"]
 _METHOD = ["strategy", "source", "source_label"]
 _ORDER = ["target", "conditional", "family", "size", "cell"]
-
-
-@dataclass(frozen=True, eq=False)
-class Seeds:
-    """The seeds of a method at one step.
-
-    Attributes:
-        trials: their keys.
-        logs: log2 of their values, (N,).
-        replicates: their values on other draws of the reference images, (B,) of each seed; empty where not stored.
-    """
-
-    trials: tuple[str, ...]
-    logs: np.ndarray
-    replicates: list[np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +54,14 @@ class Method:
     final: bool = False
 
     @property
+    def seeds(self) -> Seeds:
+        """Its seeds at `step`."""
+        return self.by_step[self.step]
+
+    @property
     def logs(self) -> np.ndarray:
-        """Log2 of the values of its seeds at `step`, (N,)."""
-        return self.by_step[self.step].logs
+        """Log2 of the values of its units at `step`, (U,): see `analysis.comparison.seeds`."""
+        return self.seeds.logs
 
     @property
     def is_scratch(self) -> bool:
@@ -145,12 +135,16 @@ class Cell:
         return [method for method in self.methods if not method.is_scratch]
 
     @cached_property
-    def _pooled(self) -> tuple[float, int]:
-        return pooled_variance(method.logs for method in self.transfers if method.is_whole)
+    def _pooled(self) -> Spread:
+        return pooled_variance(method.seeds for method in self.transfers if method.is_whole)
 
-    def variance(self, method: Method) -> tuple[float, int]:
-        """Return the variance between seeds and its degrees of freedom; scratch has its own, the transfers share one."""
-        return pooled_variance([method.logs]) if method.is_scratch else self._pooled
+    @cached_property
+    def _blocked(self) -> Spread:
+        return blocked_variance([method.seeds for method in self.transfers if method.is_whole])
+
+    def variance(self, method: Method) -> Spread:
+        """Return the variance between units and its degrees of freedom; scratch has its own, the transfers share one."""
+        return pooled_variance([method.seeds]) if method.is_scratch else self._pooled
 
     def difference(self, first: Method, second: Method) -> Difference:
         """Return how much lower `second` is than `first` at the final step, both final."""
@@ -159,7 +153,8 @@ class Cell:
         value = first.mean - second.mean
         parts = [(*self.variance(method), len(method.logs)) for method in (first, second)]
         if first.is_scratch == second.is_scratch:
-            variance, freedom, _ = parts[0]
+            # Methods that start from the same trainings of a source have in common what these do to both.
+            variance, freedom = self._blocked if first.seeds.units == second.seeds.units else self._pooled
             terms = [(variance * sum(1 / count for _, _, count in parts), freedom)]
         else:
             terms = [(variance / count, freedom) for variance, freedom, count in parts]
@@ -188,15 +183,6 @@ def cells(curves: pd.DataFrame, metric: str = "fid") -> list[Cell]:
     adapt = curves[(curves["kind"] == "adapt") & (curves["metric"] == metric) & (curves["step"] > 0)]
     adapt = adapt.sort_values(_ORDER, kind="stable")
     return [cell for _, rows in adapt.groupby(["cell", "embedding"], sort=False) if (cell := _cell(rows)) is not None]
-
-
-def pooled_variance(groups: Iterable[np.ndarray]) -> tuple[float, int]:
-    """Return the variance within groups, pooled over them, and its degrees of freedom; NaN if these are 0."""
-    squares, freedom = 0.0, 0
-    for group in groups:
-        squares += float(np.square(group - group.mean()).sum())
-        freedom += len(group) - 1
-    return (squares / freedom if freedom else np.nan), freedom
 
 
 def reference_variance(first: Method, second: Method) -> float:
@@ -259,6 +245,7 @@ def _method(rows: pd.DataFrame) -> tuple[Method | None, int]:
     going: list[str] = []
     unusable = 0
     stored = rows["replicates"] if "replicates" in rows else [None] * len(rows)
+    trainings = dict(zip(rows["trial"], rows["parent"].where(rows["parent"].notna(), None), strict=True))
     columns = (rows[name].tolist() for name in ("trial", "step", "value", "status", "lost", "cut"))
     for trial, step, value, status, lost, cut, replicates in zip(*columns, stored, strict=True):
         if lost or status not in COMPARABLE:
@@ -281,7 +268,8 @@ def _method(rows: pd.DataFrame) -> tuple[Method | None, int]:
         trials = tuple(trial for trial in table if step in table[trial])
         replicates = [draws[trial, step] for trial in trials]
         known = [] if any(values is None for values in replicates) else replicates
-        by_step[step] = Seeds(trials, np.array([table[trial][step] for trial in trials]), known)
+        values = np.array([table[trial][step] for trial in trials])
+        by_step[step] = Seeds(trials, values, known, tuple(trainings[trial] for trial in trials))
     first = rows.iloc[0]
     names = {name: None if pd.isna(first[name]) else first[name] for name in _METHOD}
     return Method(names, by_step, steps[-1], int(first["lost_seeds"])), unusable

@@ -26,8 +26,9 @@ import pandas as pd
 from scipy import stats
 
 from analysis.claims import COLUMNS, LEVEL, outcome
-from analysis.comparison.cells import Cell, Method, cells, pooled_variance, reference_variance
+from analysis.comparison.cells import Cell, Method, cells, reference_variance
 from analysis.comparison.intervals import holm, pairs
+from analysis.comparison.seeds import Seeds, Spread, pooled_variance
 from analysis.words import counted
 
 Bound = Literal["", "at least", "at most"]
@@ -45,8 +46,6 @@ _METHOD = ["strategy", "source", "source_label", "size"]
 _SAVED = ["value", "seeds", "multiplier", "bound", "low", "high", "p", "outcome", "methods", "why"]
 _DATA_COLUMNS = [*_NAMES, *_METHOD, "step", *_SAVED, "equivalent", "largest", "sizes", "planned"]
 _STEP_COLUMNS = [*_NAMES, *_METHOD, "scratch_step", "step", *_SAVED]
-
-_Spread = tuple[float, int]  # the variance between seeds and its degrees of freedom
 
 
 def data_multiplier(curves: pd.DataFrame, *, tested: bool = True) -> pd.DataFrame:
@@ -88,13 +87,14 @@ def _multipliers(family: Sequence[Cell], step: int, tested: bool) -> list[dict[s
     """Return the rows of the cells whose final step this is."""
     family = sorted(family, key=lambda cell: int(cell.names["size"]))
     scratch = {cell.names["size"]: cell.scratch for cell in family if cell.scratch is not None and not cell.scratch.lost}
-    logs = {size: method.by_step[step].logs for size, method in scratch.items() if step in method.by_step}
+    seeds = {size: method.by_step[step] for size, method in scratch.items() if step in method.by_step}
+    logs = {size: of_size.logs for size, of_size in seeds.items()}
     if len(logs) < 2:
         return []
     sizes, counts = np.log2(np.array(list(logs), float)), np.array([len(of_size) for of_size in logs.values()])
     means = np.array([of_size.mean() for of_size in logs.values()])
     transfers = [method for cell in family if cell.step == step for method in cell.transfers if method.is_whole]
-    spreads = pooled_variance(logs.values()), pooled_variance(method.logs for method in transfers)
+    spreads = pooled_variance(seeds.values()), pooled_variance(method.seeds for method in transfers)
     drawn_scratch, drawn = _draws(spreads, len(sizes), 1)
     smooth = non_increasing(np.vstack([means, means + drawn_scratch / np.sqrt(counts)]), counts)
     missing = _no_trend(sizes, means, counts, spreads[0]) if tested else ""
@@ -117,7 +117,7 @@ def _multipliers(family: Sequence[Cell], step: int, tested: bool) -> list[dict[s
     return rows
 
 
-def _no_trend(sizes: np.ndarray, means: np.ndarray, counts: np.ndarray, spread: _Spread) -> str:
+def _no_trend(sizes: np.ndarray, means: np.ndarray, counts: np.ndarray, spread: Spread) -> str:
     """Return why scratch is not known to improve with the number of images, or ""."""
     variance, freedom = spread
     if not freedom:
@@ -147,16 +147,16 @@ def speed_up(curves: pd.DataFrame) -> pd.DataFrame:
     for cell in cells(curves):
         if cell.scratch is None or cell.scratch.lost:
             continue
-        scratch = {step: seeds.logs for step, seeds in cell.scratch.by_step.items() if cell.step is None or step <= cell.step}
-        best = min(scratch, key=lambda step: float(scratch[step].mean()))
+        scratch = {step: seeds for step, seeds in cell.scratch.by_step.items() if cell.step is None or step <= cell.step}
+        best = min(scratch, key=lambda step: float(scratch[step].logs.mean()))
         whole = [method for method in cell.transfers if method.is_whole]
         for method in _compared(cell):
             names = {**cell.names, **method.names}
             row = {name: names[name] for name in [*_NAMES, *_METHOD]} | {"methods": len(cell.transfers), **_unknown(method)}
-            row |= {"scratch_step": best, "value": float(2 ** scratch[best].mean())}
+            row |= {"scratch_step": best, "value": float(2 ** scratch[best].logs.mean())}
             if not row["why"]:
                 of_step = {step: seeds.logs for step, seeds in method.by_step.items()}
-                spread = {step: pooled_variance(m.by_step[step].logs for m in whole if step in m.by_step) for step in of_step}
+                spread = {step: pooled_variance(m.by_step[step] for m in whole if step in m.by_step) for step in of_step}
                 row |= _faster(scratch[best], best, of_step, spread, row["methods"])
                 row["p"] = _difference(scratch[best], of_step.get(best), spread.get(best), len(scratch))
             rows.append(row)
@@ -164,14 +164,14 @@ def speed_up(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _faster(
-    scratch: np.ndarray, best: int, of_step: dict[int, np.ndarray], spread: dict[int, _Spread], methods: int
+    scratch: Seeds, best: int, of_step: dict[int, np.ndarray], spread: dict[int, Spread], methods: int
 ) -> dict[str, Any]:
     """Return the speed-up of a transfer over scratch's seeds at its best step, with its interval."""
     steps, means = np.array(list(of_step), float), np.array([logs.mean() for logs in of_step.values()])
     deviations = np.sqrt([spread[step][0] for step in of_step])
     shared = (1.0, min(freedom for _, freedom in spread.values()))
     drawn_scratch, drawn = _draws((pooled_variance([scratch]), shared), 1, 1)
-    level = scratch.mean() + np.append(0, drawn_scratch[:, 0] / np.sqrt(len(scratch)))
+    level = scratch.logs.mean() + np.append(0, drawn_scratch[:, 0] / np.sqrt(len(scratch.logs)))
     seeds = min(len(logs) for logs in of_step.values())
     shifts = np.vstack([np.zeros_like(deviations), drawn[:, :1] * (deviations / np.sqrt(seeds))]) if len(drawn) else 0.0
     # With one degree of freedom a draw may be far beyond any FID.
@@ -182,16 +182,16 @@ def _faster(
     return {**saved, "step": float(at[0])}
 
 
-def _difference(scratch: np.ndarray, logs: np.ndarray | None, spread: _Spread | None, steps: int) -> float:
+def _difference(scratch: Seeds, logs: np.ndarray | None, spread: Spread | None, steps: int) -> float:
     """Return the p-value of Welch's t-test at scratch's best of `steps` steps; NaN if unknown."""
     if logs is None or spread is None:
         return np.nan
-    difference = float(logs.mean() - scratch.mean())
-    p = _welch(difference, (pooled_variance([scratch]), spread), (len(scratch), len(logs)))
+    difference = float(logs.mean() - scratch.logs.mean())
+    p = _welch(difference, (pooled_variance([scratch]), spread), (len(scratch.logs), len(logs)))
     return min(1.0, p * steps) if difference > 0 else p
 
 
-def _welch(difference: float, spreads: tuple[_Spread, _Spread], counts: tuple[int, int], known: float = 0.0) -> float:
+def _welch(difference: float, spreads: tuple[Spread, Spread], counts: tuple[int, int], known: float = 0.0) -> float:
     """Return the p-value of Welch's t-test of a difference of two means, with a `known` variance added; NaN if unknown."""
     freedoms = np.array([freedom for _, freedom in spreads])
     parts = np.array([variance for variance, _ in spreads]) / counts
@@ -275,7 +275,7 @@ def non_increasing(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return fitted
 
 
-def _draws(spreads: tuple[_Spread, _Spread], scratch: int, transfer: int) -> tuple[np.ndarray, np.ndarray]:
+def _draws(spreads: tuple[Spread, Spread], scratch: int, transfer: int) -> tuple[np.ndarray, np.ndarray]:
     """Return draws of one seed's deviation from the mean of scratch (D, scratch), and of a transfer (D, transfer).
 
     The second has one more column, standard normal. D is 0 without degrees of freedom of both.

@@ -108,10 +108,10 @@ def ranking(table: Iterable[Cell]) -> pd.DataFrame:
     for cell in table:
         for method in cell.methods:
             seeds = method.by_step[method.step]
-            low, mean, high = 2 ** np.array([seeds.logs.min(), seeds.logs.mean(), seeds.logs.max()])
+            low, mean, high = 2 ** np.array([seeds.values.min(), seeds.logs.mean(), seeds.values.max()])
             numbers = {"step": method.step, "value": float(mean), "low": float(low), "high": float(high)}
             numbers |= {"seeds": len(seeds.logs), "final": method.final, "lost": method.lost}
-            rows.append({**cell.names, **method.names, **numbers, "trial": seeds.trials[int(seeds.logs.argmin())]})
+            rows.append({**cell.names, **method.names, **numbers, "trial": seeds.trials[int(seeds.values.argmin())]})
     return pd.DataFrame(rows, columns=_RANK_COLUMNS)
 
 

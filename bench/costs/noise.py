@@ -18,7 +18,7 @@ class Spread:
 
     Attributes:
         value: the standard deviation.
-        freedom: its degrees of freedom: seeds beyond the first of each method, over all methods.
+        freedom: its degrees of freedom: seeds, or trainings of the source, beyond the first of each method, over all methods.
         measured: whether it was measured in the store; else it is the shipped figure.
     """
 
@@ -59,7 +59,11 @@ def pooled(store: Store, *, scratch: bool) -> Spread:
     measured = store.read("measurements")
     measured = measured[(measured["metric"] == "fid") & (measured["value"] > 0) & np.isfinite(measured["value"])]
     ends = trials.merge(measured, left_on=["key", "steps"], right_on=["trial", "step"])
-    methods = ends.assign(log=np.log2(ends["value"])).groupby(["cell", "strategy", "parent", "embedding"], dropna=False)["log"]
+    method = ["cell", "strategy", "source", "embedding"]
+    several = ends.groupby(method, dropna=False)["parent"].transform("nunique") > 1
+    # Where a method starts from several trainings of its source, these are what varies independently.
+    ends = ends.assign(log=np.log2(ends["value"]), unit=ends["parent"].where(several, ends["key"]))
+    methods = ends.groupby([*method, "unit"], dropna=False)["log"].mean().groupby(level=method, dropna=False)
     squares, freedom = float((methods.var() * (methods.size() - 1)).sum()), int((methods.size() - 1).sum())
     if freedom == 0:
         return SHIPPED.scratch if scratch else SHIPPED.transfer

@@ -1,6 +1,7 @@
 """The spread between seeds in a store: pooled by hand, of the transfers and of scratch separately."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,14 @@ from bench.costs.noise import SHIPPED, noise
 from bench.store import Store, open_store
 
 
-def write(store: Store, method: str, fids: list[float], status: str = "done", cell: str = "c", **columns: Any) -> None:
-    """Write the seeds of a method, "strategy source", with their FIDs at the budget, and worse ones before it."""
+def write(
+    store: Store, method: str, fids: list[float], status: str = "done", cell: str = "c", *,
+    training: Callable[[int], int] = lambda seed: 0, **columns: Any,
+) -> None:  # fmt: skip
+    """Write the seeds of a method, "strategy source", with their FIDs at the budget, and worse ones before it.
+
+    `training` returns the number of the source's training that a seed starts from.
+    """
     strategy, _, source = method.partition(" ")
     for seed, fid in enumerate(fids):
         key = f"{cell} {method} {seed} {columns}"
@@ -20,7 +27,8 @@ def write(store: Store, method: str, fids: list[float], status: str = "done", ce
             "kind": "adapt",
             "cell": cell,
             "strategy": strategy,
-            "parent": source or None,
+            "source": source or None,
+            "parent": None if not source else f"{source} {training(seed)}",
             "seed": seed,
             "steps": 8,
         }
@@ -46,6 +54,12 @@ def test_the_spread_is_pooled_within_methods_and_cells(store: Store):
     assert (found.scratch.value, found.scratch.freedom) == (pytest.approx(1.0), 2)
     assert found.transfer.measured
     assert found.scratch.measured
+
+
+def test_several_trainings_of_a_source_vary_not_the_seeds_that_start_from_them(store: Store):
+    """Means of log2 by training are 1 and 5; by trial they are 0, 4, 2 and 6."""
+    write(store, "finetune a", [1.0, 16.0, 4.0, 64.0], training=lambda seed: seed % 2)
+    assert (noise(store).transfer.value, noise(store).transfer.freedom) == (pytest.approx(math.sqrt(8)), 1)
 
 
 def test_only_seeds_at_the_budget_with_a_positive_finite_fid_count(store: Store):
