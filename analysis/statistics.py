@@ -9,7 +9,7 @@ from analysis.comparison import best, reference, significance, strategies
 from analysis.comparison.cells import Cell, cells
 from analysis.frames import Frames
 from analysis.prediction import knobs, mixed_model, predictors, recommender, rules
-from analysis.transfer import classes, quality, savings, sources
+from analysis.transfer import classes, quality, savings, sources, trained
 from analysis.transfer import transferability as tf
 
 
@@ -44,6 +44,8 @@ class Analysis:
     """`strategies.best_against_others`."""
     strategies: pd.DataFrame
     sources: pd.DataFrame
+    trained: pd.DataFrame
+    """`trained.sources`: how well each source is trained."""
     advice: pd.DataFrame
     drivers: pd.DataFrame
     knobs: pd.DataFrame
@@ -56,7 +58,7 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
     measured = frames.curves[frames.curves["embedding"] == embedding]
     curves, fresh = measured[~measured["confirmation"]], measured[measured["confirmation"]]
     table = cells(curves)
-    gains = tf.with_distance(tf.transfer_gain(curves), frames.distances, keep=True)
+    gains = trained.with_own_fid(tf.with_distance(tf.transfer_gain(curves), frames.distances, keep=True), curves)
     real = gains[gains["distance"].notna()]
     ranked = tf.ranking(table)
     tests = significance.t_tests(table)
@@ -94,6 +96,7 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         order=order,
         strategies=by_source,
         sources=over_targets,
+        trained=trained.sources(curves),
         advice=rules.evaluate(recommender.observed(gains, frames.trials)),
         drivers=drivers,
         knobs=of_knobs,

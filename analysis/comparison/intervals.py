@@ -1,5 +1,6 @@
 """Student's tests of several estimates together, with intervals that agree with them, and the interval of one mean."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,22 @@ def pairs(rows: pd.DataFrame) -> "pd.Series[Any]":
     return pd.Series(values, index=rows.index, dtype="object")
 
 
-def mean_and_margin(values: "pd.Series[float]") -> tuple[float, float]:
-    """Return the mean and half the width of its 95 % interval by Student's t; NaN with one value."""
+def mean_and_margin(values: "pd.Series[float]", shared: tuple[float, float] = (0.0, 0.0)) -> tuple[float, float]:
+    """Return the mean and half the width of its 95 % interval by Student's t; NaN with one value.
+
+    `shared` is the variance of what all values have in common, and its degrees of freedom.
+    """
     n = len(values)
-    margin = stats.t.ppf(1 - LEVEL / 2, n - 1) * values.std() / np.sqrt(n) if n > 1 else np.nan
-    return float(values.mean()), float(margin)
+    error, freedom = total_error([(values.var() / n, n - 1), shared]) if n > 1 else (np.nan, np.nan)
+    return float(values.mean()), float(stats.t.ppf(1 - LEVEL / 2, freedom) * error)
+
+
+def total_error(parts: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Return the standard error that independent variances, each with its degrees of freedom, add up to, and its freedom.
+
+    The degrees of freedom are Satterthwaite's (1946). A variance of 0 has no effect.
+    """
+    known = [(variance, freedom) for variance, freedom in parts if variance > 0]
+    total = sum(variance for variance, _ in known)
+    squares = sum(variance**2 / freedom for variance, freedom in known)
+    return float(np.sqrt(total)), total**2 / squares if squares else np.inf

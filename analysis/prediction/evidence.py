@@ -10,6 +10,7 @@ from analysis.claims import LEVEL
 from analysis.frames import Frames, records
 from analysis.prediction.gain_model import FEWEST_TARGETS
 from analysis.transfer import transferability as tf
+from analysis.transfer.trained import with_own_fid
 from analysis.words import Row, chance, counted, method, span, times
 from trainers.common.errors import UserError
 
@@ -48,7 +49,7 @@ def evidence(frames: Frames, target: str = "") -> Evidence:
         UserError: the store has no transfer that can be compared with training from scratch.
     """
     curves = frames.curves[~frames.curves["confirmation"]]
-    gains = tf.with_distance(tf.transfer_gain(curves), frames.distances, keep=True)
+    gains = with_own_fid(tf.with_distance(tf.transfer_gain(curves), frames.distances, keep=True), curves)
     gains = gains[gains["at"].isin(["first", "final"])]
     if not (gains["at"] == "final").any():
         raise UserError(

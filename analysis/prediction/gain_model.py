@@ -6,12 +6,14 @@ different targets are not comparable (see `analysis.published`). Targets are a r
 expectation 0. Estimates that few data would overstate are shrunk:
 
 * the slope by ``1 - variance / slope**2``, not below 0 (James & Stein 1961). Its variance is clustered by source (Liang & Zeger
-  1986), as sources, not points, are independent. With fewer than three sources the slope is 0.
+  1986), as sources, not points, are independent. With fewer than three sources the slope is 0. With four or more it is that
+  for sources that are trained equally well: what nearness and gain share with the source's own FID is taken out of both
+  (Frisch & Waugh 1933), since a near source may help because it is trained well.
 * the source effects towards 0, and so predictions towards the strategy's mean gain, by the variances between and within
   sources, estimated from moments (Henderson 1953).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,19 +31,24 @@ _ITERATIONS = 20  # at most, alternating between target and source effects; two 
 
 @dataclass(frozen=True)
 class Table:
-    """The gains of one strategy: `gain` and `nearness` (T, S), NaN if unknown; every target has at least one gain."""
+    """The gains of one strategy: `gain` and `nearness` (T, S), NaN if unknown; every target has at least one gain.
+
+    `training` (S,) is how well each source is trained, minus log2 of its own FID; NaN if unknown.
+    """
 
     targets: list[str]
     sources: list[str]
     gain: np.ndarray
     nearness: np.ndarray
+    training: np.ndarray
 
     @classmethod
     def of(cls, group: pd.DataFrame) -> "Table":
-        """Return the table of rows `target`, `source`, `gain` and `distance`."""
+        """Return the table of rows `target`, `source`, `gain`, `distance` and `own_fid`."""
         gain = group.pivot(index="target", columns="source", values="gain")
         distance = group.pivot(index="target", columns="source", values="distance")
-        return cls(list(gain.index), list(gain.columns), gain.to_numpy(float), nearness(distance))
+        own = group.groupby("source")["own_fid"].first().reindex(gain.columns)
+        return cls(list(gain.index), list(gain.columns), gain.to_numpy(float), nearness(distance), nearness(own))
 
     @property
     def has_distances(self) -> bool:
@@ -53,11 +60,11 @@ class Table:
         """Return the table of the other targets."""
         kept = np.array([name != target for name in self.targets])
         names = [name for name in self.targets if name != target]
-        return Table(names, self.sources, self.gain[kept], self.nearness[kept])
+        return Table(names, self.sources, self.gain[kept], self.nearness[kept], self.training)
 
     def without_distance(self) -> "Table":
         """Return the table with all distances unknown."""
-        return Table(self.targets, self.sources, self.gain, np.full_like(self.gain, np.nan))
+        return replace(self, nearness=np.full_like(self.gain, np.nan))
 
 
 @dataclass(frozen=True)
@@ -79,11 +86,12 @@ class Model:
         return predicted
 
 
-def fit(gain: np.ndarray, nearness: np.ndarray) -> Model:
-    """Fit the model to gains and nearness, both (T, S) with NaN if unknown."""
-    present = np.isfinite(gain)
-    x = _centred(nearness, present & np.isfinite(nearness))
-    slope = _slope(x, _centred(gain, present), present)
+def fit(table: Table) -> Model:
+    """Fit the model."""
+    gain, present = table.gain, np.isfinite(table.gain)
+    known = present & np.isfinite(table.nearness)
+    x = _centred(table.nearness, known)
+    slope = _slope(*_without_training(table.training, x, _centred(gain, present), known), present)
     rest = np.where(present, gain - slope * x, 0.0)
     source = np.zeros(gain.shape[1])
     for _ in range(_ITERATIONS):
@@ -93,6 +101,19 @@ def fit(gain: np.ndarray, nearness: np.ndarray) -> Model:
         if np.abs(source - former).max() < 1e-9:
             break
     return Model(float(target.mean()), slope, source, float(x.min()), float(x.max()))
+
+
+def _without_training(
+    training: np.ndarray, x: np.ndarray, y: np.ndarray, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return x and y (T, S), centred within targets, without their regressions on how well the sources are trained."""
+    if not np.isfinite(training).all() or len(training) < FEWEST_SOURCES + 1:
+        return x, y
+    t = _centred(np.broadcast_to(training, x.shape), known)
+    square = float((t * t).sum())
+    if square < 1e-12:
+        return x, y
+    return x - t * float((t * x).sum()) / square, y - t * float((t * y).sum()) / square
 
 
 def _slope(x: np.ndarray, y: np.ndarray, present: np.ndarray) -> float:
@@ -126,7 +147,7 @@ def prediction_error(table: Table) -> float:
     squares = []
     for number, target in enumerate(table.targets):
         rest = table.without(target)
-        errors = table.gain[number] - fit(rest.gain, rest.nearness).predict(table.nearness[number])
+        errors = table.gain[number] - fit(rest).predict(table.nearness[number])
         squares.append(np.mean(errors[np.isfinite(errors)] ** 2))
     return float(np.sqrt(np.mean(squares)))
 

@@ -1,4 +1,4 @@
-"""Effects of distance, density, diversity and amount on the gain, by a linear mixed model.
+"""Effects of distance, density, diversity, amount and own FID on the gain, by a linear mixed model.
 
 The model of one strategy's gains is ``gain = constant + covariates + target + source + noise`` with random effects of target
 and source, fitted by restricted maximum likelihood (Patterson & Thompson 1971). Some targets are harder than others for every
@@ -24,6 +24,7 @@ COVARIATES = {
     "density": "half the distance to the nearest neighbours within the source",
     "diversity": "twice the spread of the source's images",
     "amount": "twice the source's images",
+    "training": "half the source's own FID after pre-training",
 }
 
 #: The threads of the linear algebra libraries: a fit's matrices are too small for more than one.
@@ -38,8 +39,8 @@ def covariate_effects(gains: pd.DataFrame, domain_statistics: pd.DataFrame, tria
 
     All covariates are log2, so effects are gains per doubling. Signs are chosen so that nearer, denser, more diverse and more
     images are positive. A covariate that varies mainly between sources has only as many observations as there are sources; its
-    degrees of freedom are counted accordingly (containment method). With too few sources for all of these covariates only
-    distance is fitted. The gains have one embedding, and `distance` (NaN if unknown).
+    degrees of freedom are counted accordingly (containment method). With too few sources for all of these covariates,
+    distance and training are fitted, or distance alone. The gains have one embedding, and `distance` (NaN if unknown).
 
     Returns:
         One row per strategy and estimable covariate: `value` (log2), `p` (corrected by Holm's method for all rows), `outcome`,
@@ -54,8 +55,9 @@ def covariate_effects(gains: pd.DataFrame, domain_statistics: pd.DataFrame, tria
         varied = [name for name in COVARIATES if name in table and table[name].nunique() > 1]
         sources, targets = table["source"].nunique(), table["target"].nunique()
         of_source = [name for name in varied if _share_between(table[name], table["source"]) > 0.5]
-        if sources - 1 - len(of_source) < 1:
-            varied = [name for name in varied if name == "distance"]
+        for fewer in (("distance", "training"), ("distance",)):
+            if sources - 1 - len({*of_source} & {*varied}) < 1:
+                varied = [name for name in varied if name in fewer]
         between = sources - 1 - len({*of_source} & {*varied})
         if between < 1:
             continue
@@ -96,6 +98,7 @@ def _points(gains: pd.DataFrame, domain_statistics: pd.DataFrame, trials: pd.Dat
     rows = gains.assign(
         distance=-np.log2(gains["distance"].astype(float).where(lambda values: values > 0)),
         amount=np.log2(gains["parent"].map(amounts).astype(float).where(lambda values: values > 0)),
+        training=-np.log2(gains["own_fid"].astype(float)),
     )
     keys = pd.MultiIndex.from_frame(rows[["source", "resolution", "embedding"]])
     for name, statistic, sign in (("density", "spacing", -1), ("diversity", "diversity", 1)):

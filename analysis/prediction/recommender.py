@@ -18,20 +18,8 @@ from analysis.comparison.intervals import pairs
 from analysis.prediction.final_gains import final_points
 from analysis.prediction.gain_model import FEWEST_SOURCES, FEWEST_TARGETS, Table, fit, nearness, prediction_error
 
-_POINTS = [
-    "strategy",
-    "target",
-    "source",
-    "source_label",
-    "gain",
-    "distance",
-    "images",
-    "cells",
-    "seeds",
-    "trials",
-    "estimated",
-]
-_POINTS += ["step"]
+_POINTS = ["strategy", "target", "source", "source_label", "gain", "distance", "images", "own_fid", "cells", "seeds"]
+_POINTS += ["trials", "estimated", "step"]
 _COLUMNS = ["strategy", "source", "source_label", "gain", "low", "high", "p", "distance", "slope", "basis", "targets", "cells"]
 _COLUMNS += ["seeds", "trials", "estimated", "step"]
 
@@ -41,8 +29,9 @@ def observed(gains: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Mean `gain` (log2) at the cells' final `step`, over seeds and then cells (see `final_gains`); `distance` (FID of the
-        real images) and `images` that the source was trained on, NaN if unknown; and the numbers of `cells`, `seeds` (maximum
-        over cells), `trials`, and of gains that were `estimated`.
+        real images), `images` that the source was trained on and `own_fid`, the geometric mean of its trainings' (see
+        `transfer.trained`), NaN if unknown; and the numbers of `cells`, `seeds` (maximum over cells), `trials`, and of
+        gains that were `estimated`.
     """
     rows = final_points(gains)
     if len(rows) == 0:
@@ -52,7 +41,10 @@ def observed(gains: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
         gain=("gain", "mean"), distance=("distance", "mean"), cells=("cell", "nunique"), seeds=("seeds", "max"),
         trials=("seeds", "sum"), estimated=("estimated", "sum"), step=("step", "min"),
     )  # fmt: skip
-    return means.assign(images=means["source"].map(images).astype(float))[_POINTS]
+    trainings = gains.drop_duplicates(["source", "parent"])
+    own = np.exp2(np.log2(trainings["own_fid"]).groupby(trainings["source"]).mean())
+    known = {"images": means["source"].map(images).astype(float), "own_fid": means["source"].map(own).astype(float)}
+    return means.assign(**known)[_POINTS]
 
 
 def ranked(points: pd.DataFrame, distances: Mapping[str, float]) -> pd.DataFrame:
@@ -79,7 +71,7 @@ def ranked(points: pd.DataFrame, distances: Mapping[str, float]) -> pd.DataFrame
         by_distance = table.has_distances and int(np.isfinite(near).sum()) >= FEWEST_SOURCES
         if not by_distance:
             table = table.without_distance()
-        model = fit(table.gain, table.nearness)
+        model = fit(table)
         predicted, error = model.predict(near), prediction_error(table)
         freedom = len(table.targets) - 1
         margin = stats.t.ppf(0.975, freedom) * error

@@ -88,7 +88,7 @@ def _chosen(tried: pd.DataFrame, means: "pd.Series[float]", tables: "Mapping[str
         keys = [(str(strategy), name) for name in table.sources]
         for predictions, data in ((informed, table), (plain, table.without_distance())):
             rest = data.without(target)
-            predictions |= dict(zip(keys, fit(rest.gain, rest.nearness).predict(near), strict=True))
+            predictions |= dict(zip(keys, fit(rest).predict(near), strict=True))
     best = float(gain.max())
     gains = {
         name: best - sources.regret(pd.Series([predictions[key] for key in gain.index]), gain)

@@ -11,6 +11,7 @@ from analysis.published import paper_tables
 from analysis.published.paper_tables import CLASSES, DISTANCE, DOMAINS, FIGURE, PER_CLASS, READING_ERROR, SIZE, SOURCE_TARGET
 from analysis.transfer import classes, savings, sources
 from analysis.transfer import transferability as tf
+from analysis.transfer.trained import with_own_fid
 
 
 def results() -> dict[str, Any]:
@@ -24,7 +25,7 @@ def results() -> dict[str, Any]:
     # The paper has one training per number, so the regrets are against the best one as it is.
     targets = [rows for _, rows in tf.points(gains).groupby("target")]
     amounts = DOMAINS.frame().rename(columns={"domain": "source", "images": "size"}).assign(kind="pretrain")
-    advice = rules.choices(recommender.observed(gains, amounts))
+    advice = rules.choices(recommender.observed(with_own_fid(gains, curves), amounts))  # the paper has no sources' own FIDs
     exact, low, high = (savings.speed_up(paper.figure_curves(error)).iloc[0] for error in (0, -READING_ERROR, READING_ERROR))
     by_class = classes.compare_with_scratch(classes.class_fid(paper.class_curves(), tf.ranking(cells(paper.class_curves()))))
     assert by_class is not None

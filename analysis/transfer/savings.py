@@ -28,6 +28,7 @@ from scipy import stats
 from analysis.claims import COLUMNS, LEVEL, outcome
 from analysis.comparison.cells import Cell, Method, cells, reference_variance
 from analysis.comparison.intervals import holm, pairs
+from analysis.comparison.reference_error import log_variance
 from analysis.comparison.seeds import Seeds, Spread, pooled_variance
 from analysis.words import counted
 
@@ -156,22 +157,27 @@ def speed_up(curves: pd.DataFrame) -> pd.DataFrame:
             row |= {"scratch_step": best, "value": float(2 ** scratch[best].logs.mean())}
             if not row["why"]:
                 of_step = {step: seeds.logs for step, seeds in method.by_step.items()}
+                of_reference = _reference_variance(scratch[best], method, best)
                 spread = {step: pooled_variance(m.by_step[step] for m in whole if step in m.by_step) for step in of_step}
-                row |= _faster(scratch[best], best, of_step, spread, row["methods"])
-                row["p"] = _difference(scratch[best], of_step.get(best), spread.get(best), len(scratch))
+                row |= _faster(scratch[best], best, of_step, spread, row["methods"], of_reference)
+                row["p"] = _difference(scratch[best], of_step.get(best), spread.get(best), len(scratch), of_reference)
             rows.append(row)
     return _with_outcomes(rows, _STEP_COLUMNS)
 
 
 def _faster(
-    scratch: Seeds, best: int, of_step: dict[int, np.ndarray], spread: dict[int, Spread], methods: int
+    scratch: Seeds, best: int, of_step: dict[int, np.ndarray], spread: dict[int, Spread], methods: int, of_reference: float
 ) -> dict[str, Any]:
-    """Return the speed-up of a transfer over scratch's seeds at its best step, with its interval."""
+    """Return the speed-up of a transfer over scratch's seeds at its best step, with its interval.
+
+    `of_reference` is the variance of their difference over draws of the reference images.
+    """
     steps, means = np.array(list(of_step), float), np.array([logs.mean() for logs in of_step.values()])
     deviations = np.sqrt([spread[step][0] for step in of_step])
     shared = (1.0, min(freedom for _, freedom in spread.values()))
     drawn_scratch, drawn = _draws((pooled_variance([scratch]), shared), 1, 1)
-    level = scratch.logs.mean() + np.append(0, drawn_scratch[:, 0] / np.sqrt(len(scratch.logs)))
+    noise = drawn_scratch[:, 0] / np.sqrt(len(scratch.logs)) + np.sqrt(of_reference) * drawn[:, 1]
+    level = scratch.logs.mean() + np.append(0, noise)
     seeds = min(len(logs) for logs in of_step.values())
     shifts = np.vstack([np.zeros_like(deviations), drawn[:, :1] * (deviations / np.sqrt(seeds))]) if len(drawn) else 0.0
     # With one degree of freedom a draw may be far beyond any FID.
@@ -182,12 +188,19 @@ def _faster(
     return {**saved, "step": float(at[0])}
 
 
-def _difference(scratch: Seeds, logs: np.ndarray | None, spread: Spread | None, steps: int) -> float:
+def _reference_variance(scratch: Seeds, method: Method, step: int) -> float:
+    """Return the variance over draws of the reference images of a method minus scratch, which is at `step`; 0 if unknown."""
+    nearest = min(method.by_step, key=lambda other: abs(other - step))
+    variance = log_variance(scratch.replicates, method.by_step[nearest].replicates)
+    return variance if np.isfinite(variance) else 0.0
+
+
+def _difference(scratch: Seeds, logs: np.ndarray | None, spread: Spread | None, steps: int, of_reference: float) -> float:
     """Return the p-value of Welch's t-test at scratch's best of `steps` steps; NaN if unknown."""
     if logs is None or spread is None:
         return np.nan
     difference = float(logs.mean() - scratch.logs.mean())
-    p = _welch(difference, (pooled_variance([scratch]), spread), (len(scratch.logs), len(logs)))
+    p = _welch(difference, (pooled_variance([scratch]), spread), (len(scratch.logs), len(logs)), of_reference)
     return min(1.0, p * steps) if difference > 0 else p
 
 

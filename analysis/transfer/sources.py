@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims import COLUMNS
-from analysis.comparison.intervals import mean_and_margin, with_tests
+from analysis.comparison.intervals import mean_and_margin, total_error, with_tests
 from analysis.transfer.steps import compared, compared_points, step_of
 
 _COLUMNS = ["strategy", "source", "source_label", "gain", "low", "high", "value", "regret"]
 _COLUMNS += ["behind", "behind_low", "behind_high", "p", "outcome", "cells", "targets", "left", "seeds", "step", "early"]
+_COLUMNS += ["trainings"]
 
 
 def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
@@ -26,14 +27,16 @@ def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
     Only cells where every source of the strategy has a gain at the step of `steps.compared` are used, so that sources are
     compared on the same targets. Cells of one target are averaged first, so that targets have equal weight. The first source of
     a strategy is compared with every other by a t-test of the differences on the same target. As the first is chosen by the
-    same gains, p-values are corrected by Holm's method for all pairs of sources of all strategies. `gains` have one embedding.
+    same gains, p-values are corrected by Holm's method for all pairs of sources of all strategies. All targets share the
+    trainings of a source: where there are several, the variance between them is added. `gains` have one embedding.
 
     Returns:
         One row per strategy and source: mean `gain` (log2) with its 95 % interval `low` to `high` (Student's t over targets;
         NaN with one target); `value`, the geometric mean of the metric; mean `regret` against the source that the other seeds
         choose; `behind`, the mean difference from the first source (log2) with the interval `behind_low` to `behind_high` at
         the level of the corrected test, `p` (corrected) and `outcome`, none for the first; the numbers of `cells`, `targets`
-        and `seeds`; `left`, the number of cells left out because a source has no gain there; `step` and `early` of the gains.
+        and `seeds`; `left`, the number of cells left out because a source has no gain there; `step` and `early` of the gains;
+        `trainings`, the fewest that a source of the strategy has.
     """
     chosen, points = compared(gains), compared_points(gains)
     rows: list[dict[str, Any]] = []
@@ -50,21 +53,38 @@ def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
         by_target = complete.groupby(level="target").mean()
         order = list(by_target.mean().sort_values(ascending=False, kind="stable").index)
         labels = dict(zip(group["source"], group["source_label"], strict=True))
+        trainings, (spread, freedom) = _between_trainings(seeds)
         for source in order:
-            mean, margin = mean_and_margin(by_target[source])
+            mean, margin = mean_and_margin(by_target[source], (spread / trainings[source], freedom))
             rows.append({
                 "strategy": strategy, "source": source, "source_label": labels[source],
                 "gain": mean, "low": mean - margin, "high": mean + margin,
                 "value": float(2 ** values[source]), "regret": float(regrets[source]),
                 "cells": len(complete), "targets": len(by_target), "left": len(table) - len(complete),
                 "seeds": int(seeds.groupby(["cell", "source"]).size().min()), "step": step_of(seeds),
-                "early": bool(seeds["early"].any()),
+                "early": bool(seeds["early"].any()), "trainings": min(trainings.values()),
             })  # fmt: skip
         for first, other in combinations(order, 2):
             difference = by_target[first] - by_target[other]
-            numbers = {"value": difference.mean(), "error": difference.sem(), "freedom": len(difference) - 1}
+            between_targets = difference.sem() ** 2, len(difference) - 1
+            between_trainings = spread / trainings[first] + spread / trainings[other], freedom
+            error, of_error = total_error([between_targets, between_trainings]) if len(difference) > 1 else (np.nan, np.nan)
+            numbers = {"value": difference.mean(), "error": error, "freedom": of_error}
             pairs.append({"strategy": strategy, "first": first, "source": other, **numbers})
     return _with_tests(pd.DataFrame(rows), pd.DataFrame(pairs)).reindex(columns=_COLUMNS)
+
+
+def _between_trainings(seeds: pd.DataFrame) -> tuple[dict[str, int], tuple[float, float]]:
+    """Return the number of trainings of each source, and the variance of the mean gain between them with its freedom.
+
+    The variance is pooled over the sources with several trainings; (0, 0) if there are none.
+    """
+    deviations = seeds["gain"] - seeds.groupby(["cell", "source"])["gain"].transform("mean")
+    means = deviations.groupby([seeds["source"], seeds["parent"].fillna("")]).mean()
+    counts = means.groupby(level="source").size()
+    freedom = int((counts - 1).sum())
+    spread = (float(means.pow(2).sum()) / freedom, float(freedom)) if freedom else (0.0, 0.0)
+    return {str(name): int(count) for name, count in counts.items()}, spread
 
 
 def _with_tests(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -82,8 +82,9 @@ def measured(store: Store) -> list[Measured]:
 
 def _measured(trial: TrialConfig, device: tuple[str | None, bool], seconds: Mapping[int, float]) -> Measured:
     """Return the measured times of a trial from its seconds by step."""
+    last = trial.training.steps if trial.until is None else max(seconds)
     legs = [
-        (step - before, step == trial.training.steps, seconds[step] - seconds[before])
+        (step - before, step == last, seconds[step] - seconds[before])
         for before, step in pairwise((0, *trial.rungs))
         if before in seconds and step in seconds
     ]

@@ -52,7 +52,7 @@ def evaluate(
     from trainers.evaluation.comparison import METRICS, Comparison, interval
     from trainers.evaluation.embeddings.loading import load_embedding
     from trainers.evaluation.evaluator import MEMORISABLE
-    from trainers.evaluation.metrics.iw import iw_distance
+    from trainers.evaluation.metrics.iw import iw_score
     from trainers.evaluation.references import references
 
     for name in metrics:
@@ -84,7 +84,7 @@ def evaluate(
         tell(f"computing {name}")
         if name == IW:
             assert critic is not None
-            estimate = iw_distance(domain.load("reference", resolution).images, images, critic, 0, IW_STEPS, device)
+            estimate = iw_score(domain.load("reference", resolution).images, images, critic, 0, IW_STEPS, device)
             results[name] = {**interval(name, estimate), "samples": len(images), "steps": IW_STEPS}
         else:
             results[name] = {**_measured(name, pair), "samples": len(images)}

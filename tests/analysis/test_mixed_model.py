@@ -54,6 +54,7 @@ def sweep(
     """Return gains, domain statistics and trials simulated from `truth`, the gain per doubling of each covariate."""
     spacing, diversity = 2 ** random.normal(size=sources), 2 ** random.normal(size=sources)
     amount = (1000 * 2 ** random.normal(size=sources)).astype(int)
+    own = 10 * 2 ** random.normal(size=sources)
     source_effects = of_source * random.normal(size=sources)
     rows = []
     for target, hard in enumerate(random.normal(size=targets)):
@@ -61,7 +62,7 @@ def sweep(
             distance = 50 * 2 ** random.normal()
             gain = hard + source_effects[source] + 0.2 * random.normal() - truth["distance"] * np.log2(distance)
             gain += truth["diversity"] * np.log2(diversity[source]) - truth["density"] * np.log2(spacing[source])
-            gain += truth["amount"] * np.log2(amount[source])
+            gain += truth["amount"] * np.log2(amount[source]) - truth["training"] * np.log2(own[source])
             ends = {"source": f"s{source}", "target": f"t{target}", "resolution": 8, "embedding": "e", "parent": f"p{source}"}
             rows.append(
                 {
@@ -72,6 +73,7 @@ def sweep(
                     "cell": f"c{target}",
                     "gain": gain,
                     "distance": distance,
+                    "own_fid": own[source],
                 }
             )
     figures = [
@@ -82,7 +84,7 @@ def sweep(
     return pd.DataFrame(rows), pd.DataFrame(figures), trials
 
 
-TRUTH = {"distance": 0.3, "density": 0.0, "diversity": 0.5, "amount": 0.0}
+TRUTH = {"distance": 0.3, "density": 0.0, "diversity": 0.5, "amount": 0.0, "training": 0.3}
 
 
 def test_simulated_effects_are_recovered():
@@ -92,14 +94,16 @@ def test_simulated_effects_are_recovered():
         assert result["value"][name] == pytest.approx(value, abs=0.15)
     assert result["p"]["distance"] < 0.01 > result["p"]["diversity"]
     assert set(result["outcome"][["density", "amount"]]) == {Outcome.NOT_APART}
+    assert result["p"]["training"] < 0.01
     assert result[["points", "targets", "sources"]].iloc[0].tolist() == [240, 6, 40]
 
 
-def test_with_few_sources_only_distance_is_fitted_and_with_one_nothing():
-    assert covariate_effects(*sweep(np.random.default_rng(1), TRUTH, sources=4))["covariate"].tolist() == ["distance"]
+def test_with_few_sources_only_distance_and_training_are_fitted_and_with_one_nothing():
+    few = [covariate_effects(*sweep(np.random.default_rng(1), TRUTH, sources=count)) for count in (4, 2)]
+    assert [table["covariate"].tolist() for table in few] == [["distance", "training"], ["distance"]]
     assert len(covariate_effects(*sweep(np.random.default_rng(1), TRUTH, sources=1))) == 0
     gains, figures, trials = sweep(np.random.default_rng(1), TRUTH, sources=6)
-    assert covariate_effects(gains, figures.iloc[:0], trials)["covariate"].tolist() == ["distance", "amount"]
+    assert covariate_effects(gains, figures.iloc[:0], trials)["covariate"].tolist() == ["distance", "amount", "training"]
     assert len(covariate_effects(gains.iloc[:0], figures, trials)) == 0
 
 
@@ -116,7 +120,7 @@ def test_effects_are_claims():
     table = covariate_effects(*sweep(np.random.default_rng(0), TRUTH, sources=40, targets=6))
     rows = claims(table)
     assert rows["subject"].tolist() == [f"{name}, finetune" for name in TRUTH]
-    assert rows["outcome"].tolist() == ["told apart", "not told apart", "told apart", "not told apart"]
+    assert rows["outcome"].tolist() == ["told apart", "not told apart", "told apart", "not told apart", "told apart"]
     assert set(rows["step"]) == {10}
 
 
@@ -127,7 +131,7 @@ def test_intervals_cover_the_truth_together():
     for _ in range(200):
         result = covariate_effects(*sweep(random, TRUTH)).set_index("covariate")
         covered.append([result["low"][name] <= value <= result["high"][name] for name, value in TRUTH.items()])
-    # Eight sources for five parameters: the intervals of the source's covariates must still cover.
+    # Eight sources for six parameters: the intervals of the source's covariates must still cover.
     assert np.mean(np.all(covered, axis=1)) >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / 200)
 
 

@@ -13,7 +13,7 @@ def curves(values: dict[str, float], seeds: int = 2, error: float = 0.1) -> pd.D
     """Return the curves of scratch (FID 9) and of finetune from a source (FID 4), with other metrics as given."""
     common = {"cell": "c", "cell_label": "cats, 5 images", "embedding": "e", "kind": "adapt", "status": "done", "size": 5}
     common |= {"target": "t", "target_label": "t", "conditional": False, "resolution": 8, "family": "t", "budget": 20}
-    common |= {"lost": False, "cut": False, "lost_seeds": 0, "confirmation": False}
+    common |= {"lost": False, "cut": False, "lost_seeds": 0, "confirmation": False, "parent": None}
     rows = []
     for strategy, source, fid in (("scratch", None, 9.0), ("finetune", "dogs", 4.0)):
         for seed in range(seeds):

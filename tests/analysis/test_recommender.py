@@ -30,7 +30,7 @@ def simulated(
             distance = 50 * 2 ** random.normal(0, 0.8)
             gain = 0.6 - slope * np.log2(distance / 50) + effect + of_source[place] + random.normal(0, noise)
             rows.append({"target": f"t{number}", "source": name, "gain": gain, "distance": distance, "images": 100 * place})
-    points = pd.DataFrame(rows).assign(cells=1, seeds=1, trials=1, strategy=strategy, estimated=0, step=200)
+    points = pd.DataFrame(rows).assign(cells=1, seeds=1, trials=1, strategy=strategy, estimated=0, step=200, own_fid=np.nan)
     return points.assign(source_label=points["source"])
 
 
@@ -50,6 +50,23 @@ def test_without_noise_the_prediction_is_the_truth():
     assert np.ptp(differences) == pytest.approx(0, abs=1e-9), "the order and all differences are right"
     assert result["gain"].mean() == pytest.approx(points["gain"].mean()), "the expected effect of a new target is 0"
     assert set(result["basis"]) == {"distance"}
+
+
+def test_distance_is_not_credited_with_how_well_the_sources_are_trained():
+    """Gains depend on the sources' own FIDs alone, and the better trained sources are nearer to every target."""
+    random, rows = np.random.default_rng(0), []
+    own = np.log2([2.0, 4.0, 8.0, 16.0, 32.0])
+    for number in range(8):
+        for name, log in zip(SOURCES, own, strict=True):
+            near = 50 * 2 ** (0.5 * log + random.normal(0, 0.3))
+            rows.append({"target": f"t{number}", "source": name, "gain": 3 - 0.5 * log, "distance": near, "own_fid": 2**log})
+    points = simulated(random).drop(columns=["target", "source", "gain", "distance", "own_fid"])
+    points = points.assign(**pd.DataFrame(rows), source_label=[row["source"] for row in rows])
+    distances = dict.fromkeys(SOURCES, 50.0)
+    plain, adjusted = (ranked(p, distances).set_index("source") for p in (points.assign(own_fid=np.nan), points))
+    assert plain["slope"].iloc[0] > 0.5
+    assert adjusted["slope"].iloc[0] == pytest.approx(0, abs=1e-9)
+    assert adjusted["gain"].tolist() == pytest.approx(sorted(3 - 0.5 * own, reverse=True), abs=0.05), "the sources' effects"
 
 
 def test_the_slope_is_that_of_least_squares_with_a_constant_per_target_shrunk_a_little():
@@ -114,6 +131,7 @@ def table(rows: dict[str, dict[str, float]], **columns: Any) -> pd.DataFrame:
         "strategy": "finetune",
         "distance": np.nan,
         "images": 10.0,
+        "own_fid": np.nan,
         "cells": 1,
         "seeds": 1,
         "trials": 1,
@@ -165,12 +183,13 @@ def test_points_are_means_over_seeds_and_then_cells():
     common = {"strategy": "finetune", "embedding": "e", "at": "final", "step": 10, "conditional": False, "resolution": 8,
               "target": "x", "family": "x", "target_label": "x", "source": "a", "source_label": "A"}  # fmt: skip
     gains = pd.DataFrame([
-        {**common, "cell": cell, "cell_label": cell, "size": 5, "gain": gain, "distance": np.nan}
-        for cell, gain in (("c", 1.0), ("c", 3.0), ("d", 0.0))
+        {**common, "cell": cell, "cell_label": cell, "size": 5, "gain": gain, "distance": np.nan, "parent": p, "own_fid": own}
+        for cell, gain, p, own in (("c", 1.0, "p", 4.0), ("c", 3.0, "q", 16.0), ("d", 0.0, "p", 4.0))
     ])  # fmt: skip
     trials = pd.DataFrame([{"kind": "pretrain", "source": "a", "size": 70}])
     (row,) = observed(gains, trials).to_dict("records")
     assert (row["gain"], row["images"], row["cells"], row["seeds"], row["trials"]) == (1.0, 70.0, 2, 2, 3)
+    assert row["own_fid"] == pytest.approx(8.0), "the geometric mean of two trainings"
     assert np.isnan(row["distance"])
     assert len(observed(gains.iloc[:0], trials)) == 0
 

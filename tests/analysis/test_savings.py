@@ -55,6 +55,20 @@ def multipliers(curves: pd.DataFrame) -> dict[int, tuple[float, str]]:
     return {row["size"]: (row["multiplier"], row["bound"]) for row in table.to_dict("records")}
 
 
+def test_the_error_of_the_reference_images_is_part_of_a_speed_ups_interval_and_test():
+    curves = make([
+        (name, source, 100, seed, "done", {50: 80.0 * factor + seed, 200: 40.0 * factor + seed})
+        for name, source, factor in (("scratch", None, 1.0), ("finetune", "s", 0.8)) for seed in range(3)
+    ])  # fmt: skip
+    random = np.random.default_rng(0)
+    of_method = {name: random.lognormal(0, 0.3, 400) for name in ("scratch", "finetune")}
+    exact = {name: np.ones(400) for name in of_method}
+    rows = [speed_up(curves.assign(replicates=curves["strategy"].map(draws).to_list())).iloc[0] for draws in (exact, of_method)]
+    assert rows[0]["multiplier"] == rows[1]["multiplier"]
+    assert rows[0]["p"] < 0.001 < 0.1 < rows[1]["p"]
+    assert rows[1]["low"] < rows[0]["low"] < rows[0]["high"]
+
+
 def test_multiplier_of_a_power_law_is_exact():
     result = multipliers(make(SCRATCH + at_200("finetune", "s", {100: 40.0, 400: 40 / math.sqrt(2), 1600: 20.0})))
     assert result == {100: (pytest.approx(4), ""), 400: (pytest.approx(2), ""), 1600: (pytest.approx(1), "")}

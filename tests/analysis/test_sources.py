@@ -13,7 +13,7 @@ from analysis.transfer.sources import claims, over_targets, regret, regret_of_ch
 def gains(table: dict[str, dict[str, float]]) -> pd.DataFrame:
     """Return gains from {target: {source: gain}}."""
     common = {"strategy": "finetune", "embedding": "e", "at": "final", "seed": 0, "step": 10, "size": 5, "conditional": False}
-    common |= {"resolution": 8}
+    common |= {"resolution": 8, "parent": None}
     return pd.DataFrame([
         {**common, "target": target, "cell": target, "cell_label": target, "family": target, "target_label": target,
          "source": source, "source_label": source, "gain": gain, "value": 100 / 2**gain}
@@ -46,6 +46,25 @@ def test_the_first_source_is_compared_with_each_other_on_the_same_targets():
     rows = claims(over_targets(gains(table)))
     assert list(zip(rows["subject"], rows["versus"], strict=True)) == [("a, finetune", "b"), ("a, finetune", "c")]
     assert rows["low"].iloc[1] > 0 > rows["low"].iloc[0]
+
+
+def test_the_variance_between_trainings_of_a_source_is_added():
+    """The gain from a is 1 higher after its first training than after its second on all targets; b's trainings are equal."""
+    table = {f"t{k}": {"a": 1.0 + k / 10, "b": k / 20} for k in range(4)}
+    first, second = (gains(table).assign(seed=seed, parent="training") for seed in (0, 1))
+    one = pd.concat([first, second])
+    of_a = (one["source"] == "a").to_numpy()
+    one["gain"] += np.where(of_a, np.where(one["seed"] == 0, 0.5, -0.5), 0)
+    several = one.assign(parent=one["source"] + one["seed"].astype(str))
+    before, after = (over_targets(rows).set_index("source") for rows in (one, several))
+    assert [before["trainings"].tolist(), after["trainings"].tolist()] == [[1, 1], [2, 2]]
+    pd.testing.assert_series_equal(before["gain"], after["gain"])
+    spread, freedom = 0.5**2 * 2 / 2, 2  # two deviations of a, none of b, each with one degree of freedom
+    between = np.var([0.0, 0.1, 0.2, 0.3], ddof=1) / 4
+    error = np.sqrt(between + spread / 2)
+    of_error = error**4 / (between**2 / 3 + (spread / 2) ** 2 / freedom)
+    assert after.loc["a", "high"] - after.loc["a", "gain"] == pytest.approx(stats.t.ppf(0.975, of_error) * error)
+    assert before.loc["b", "p"] < 0.001 < 0.05 < after.loc["b", "p"]
 
 
 def test_regret_is_measured_on_seeds_that_did_not_choose():

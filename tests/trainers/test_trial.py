@@ -24,7 +24,7 @@ from trainers.evaluation.comparison import METRICS, Comparison
 from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.evaluation.evaluator import real_grid
 from trainers.evaluation.metrics.fid import fid, statistics
-from trainers.evaluation.metrics.iw import iw_distance
+from trainers.evaluation.metrics.iw import iw_score
 from trainers.evaluation.metrics.memorisation import memorisation
 from trainers.evaluation.references import references
 from trainers.trial import checkpoints
@@ -129,7 +129,7 @@ def test_metrics_agree_with_their_functions_on_the_samples_the_reference_and_the
     for name, metric in METRICS.items():
         assert metrics[name] == pytest.approx(metric(pair).value, rel=1e-3, abs=1e-3), name
     assert metrics["memorisation"] == pytest.approx(memorisation(training, embed(real), embed(images)).value, abs=1e-3)
-    assert metrics["iw"] == pytest.approx(iw_distance(real, images, trial.gan, 0, 3).value, rel=1e-2)
+    assert metrics["iw"] == pytest.approx(iw_score(real, images, trial.gan, 0, 3).value, rel=1e-2)
     assert list(metrics)[-1] == "iw"
     assert all(measurement.metric != "iw" for rung in rungs(config()) for measurement in rung.measurements)
 

@@ -59,7 +59,7 @@ BUILTIN = (
     Metric(name="fid", label="FID", better="lower", low=0.0, of_average=True, between_domains=True),
     Metric(name="fid_infinity", label="FID∞", better="lower", last_rung_only=True),
     Metric(name="kid", label="KID", better="lower", of_average=True, between_domains=True),
-    Metric(name="iw", label="IW", better="lower", last_rung_only=True),
+    Metric(name="iw", label="IW", better="higher", last_rung_only=True),
     Metric(name="precision", label="precision", better="higher", low=0.0, high=1.0, between_domains=True),
     Metric(name="recall", label="recall", better="higher", low=0.0, high=1.0, between_domains=True),
     Metric(name="density", label="density", better="higher", low=0.0, between_domains=True),

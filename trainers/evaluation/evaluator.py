@@ -15,7 +15,7 @@ from trainers.evaluation.embeddings.embedding import Embedding
 from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.evaluation.metrics.estimate import Estimate
 from trainers.evaluation.metrics.fid import fid, statistics
-from trainers.evaluation.metrics.iw import iw_distance
+from trainers.evaluation.metrics.iw import iw_score
 from trainers.evaluation.references import References
 from trainers.networks import Generator
 
@@ -131,7 +131,7 @@ class Evaluator:
     def _iw(self, images: np.ndarray) -> Measurement:
         real = get(self.trial.domain.name).load("reference", self.trial.gan.resolution).images
         steps = self.trial.evaluation.iw_steps
-        estimate = iw_distance(real, images, self.trial.gan, EVALUATION_SEED, steps, self.device)
+        estimate = iw_score(real, images, self.trial.gan, EVALUATION_SEED, steps, self.device)
         return Measurement.of("iw", estimate, len(images))
 
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from analysis.claims import Outcome
 from analysis.frames import records
 from analysis.report.blocks import Block, Column, Report, Row, marked, numbers
 from analysis.report.content.table_parts import INTERVAL, NONE, OUTCOME, P, factor, interval, or_none, table, titled
 from analysis.statistics import Analysis
 from analysis.transfer.steps import gain_at
-from analysis.words import counted, predictor, probability, signed, span, times
+from analysis.words import counted, number, predictor, probability, signed, span, times
 
 #: What an early gain is, in a note.
 _EARLY = " As most methods were stopped before the final step, sources are compared by early gains, at the first rung."
@@ -16,6 +18,7 @@ _EARLY = " As most methods were stopped before the final step, sources are compa
 
 def sources(_: Report, analysis: Analysis) -> Iterator[Block]:
     """Yield the tables of sources over all targets, and of what rules of choice would have gained."""
+    yield from _trained(analysis)
     rows = records(analysis.sources)
     left_out = max((row["left"] for row in rows), default=0)
     yield from titled(
@@ -23,13 +26,14 @@ def sources(_: Report, analysis: Analysis) -> Iterator[Block]:
         [
             *(Column(head) for head in ("Strategy", "source")),
             *numbers("mean gain", INTERVAL, "regret", "behind the first", INTERVAL, P), Column(OUTCOME),
-            *numbers("targets", "seeds"),
+            *numbers("targets", "seeds", "trainings"),
         ],
         [
             Row(
                 [row["strategy"], row["source_label"], *factor(row), or_none(row["regret"], times),
                  or_none(row["behind"], times), interval(row["behind_low"], row["behind_high"], times),
-                 or_none(row["p"], probability), row["outcome"] or "first", str(row["targets"]), str(row["seeds"])],
+                 or_none(row["p"], probability), row["outcome"] or "first", str(row["targets"]), str(row["seeds"]),
+                 str(row["trainings"])],
                 row,
             )
             for row in rows
@@ -39,7 +43,8 @@ def sources(_: Report, analysis: Analysis) -> Iterator[Block]:
         "by FID with the source that the other seeds choose, measured on the seed that is left out: without a real difference "
         "it is ×1.00 on average; one seed gives none. The first source is compared with each other on the same targets by a "
         "t-test; p and the interval are corrected by Holm's method for all pairs of sources, as the first was chosen by these "
-        f"gains. One target gives no test.{_EARLY if analysis.sources['early'].any() else ''}",
+        "gains. All targets share the trainings of a source; where there are several, the variance between them is in the "
+        f"intervals. One target gives no test.{_EARLY if analysis.sources['early'].any() else ''}",
         style="sources",
     )  # fmt: skip
     advice = records(analysis.advice)
@@ -64,6 +69,26 @@ def sources(_: Report, analysis: Analysis) -> Iterator[Block]:
             + (f" {counted(estimated, 'gain')} of stopped methods are estimated from early gains." if estimated else "")
         ),
         style="advice",
+    )  # fmt: skip
+
+
+def _trained(analysis: Analysis) -> Iterator[Block]:
+    """Yield the table of how well the sources are trained."""
+    yield from titled(
+        "How well the sources are trained",
+        [Column("Source"), *numbers("own FID", "lowest to highest", "trainings", "steps")],
+        [
+            Row([
+                row["source_label"] + (", conditional" if row["conditional"] else ""), number(row["fid"]),
+                f"{number(row['low'])} to {number(row['high'])}", str(row["trainings"]),
+                span(pd.Series([row["steps_low"], row["steps_high"]])),
+            ])
+            for row in records(analysis.trained.sort_values("fid", kind="stable"))
+        ],
+        "FID of each source's generator to the reference images of its own domain at the end of its pre-training: the "
+        "geometric mean of its trainings. A source that is trained worse may help less for that reason alone; FIDs of "
+        "different domains are not on one scale.",
+        style="trained",
     )  # fmt: skip
 
 
@@ -111,8 +136,8 @@ def distances(_: Report, analysis: Analysis) -> Iterator[Block]:
         ],
         f"A linear mixed model of the {gain_at(analysis.drivers)} (log2) with targets and sources as random effects, fitted by "
         "restricted maximum likelihood; all effects are in one model. Distance is centred within each target. Covariates of "
-        "the source alone (density, diversity, amount) have no more observations than there are sources, and are included only "
-        "with enough sources. p and the interval are corrected for all rows by Holm's method."
+        "the source alone (density, diversity, amount, training) have no more observations than there are sources, and are "
+        "included only with enough sources. p and the interval are corrected for all rows by Holm's method."
         f"{_EARLY if analysis.drivers['early'].any() else ''}",
         style="drivers",
     )  # fmt: skip
@@ -135,7 +160,7 @@ def knobs(_: Report, analysis: Analysis) -> Iterator[Block]:
             for row in records(analysis.knobs)
         ],
         f"Least squares of the {gain_at(analysis.knobs)} (log2) on log2 classes, log2 images per class and spread, with "
-        "Student's tests from the residuals between sources. Each source was pre-trained once; the variation between trainings "
-        "of one source is part of the residuals. p and the interval are corrected for all rows by Holm's method."
+        "Student's tests from the residuals between sources, which contain the variation between trainings of one source. "
+        "p and the interval are corrected for all rows by Holm's method."
         f"{_EARLY if analysis.knobs['early'].any() else ''}",
     )  # fmt: skip

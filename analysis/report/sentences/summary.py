@@ -88,6 +88,10 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
     seeds = analysis.ranked["seeds"]
     if len(seeds) and seeds.max() == 1:
         lines.append("One seed per method: no difference between methods can be tested.")
+    once = analysis.trained.loc[analysis.trained["trainings"] == 1, "source_label"]
+    if len(once):
+        names = "Each source" if len(once) == len(analysis.trained) else ", ".join(once)
+        lines.append(f"{names} was trained once, so what is said of a source is about that one training; see `pretrain.seeds`.")
     samples = analysis.curves.loc[analysis.curves["metric"] == "fid", "samples"]
     if len(samples):
         lines.append(

@@ -24,15 +24,17 @@ TRAINING = TrainingConfig(loss="wgan-gp", batch=32, critic_lr=1e-3)
 SCORING_BATCH = 250
 
 
-def iw_distance(
+def iw_score(
     real: np.ndarray, fake: np.ndarray, gan: GanConfig, seed: int, steps: int, device: str | torch.device = "cpu"
 ) -> Estimate:
-    """Return the mean score of real images minus that of generated ones, by a critic trained to maximise it.
+    """Return the mean score of generated images minus that of real ones, by a critic trained to minimise it.
+
+    This is minus the distance, as the paper prints it: the value is negative, and higher is better.
 
     The critic is a ResNet of the GAN's resolution, width and depth, whatever the GAN's family. It is trained on one half of
-    each set and scores the other half, so memorised images do not count. The value is near 0 or below if the sets cannot be
-    told apart; it grows with the distance, and with `steps` up to the critic's optimum. Compare it for equal steps, images and
-    networks. The standard error is from the sampling of the scored images, for this critic.
+    each set and scores the other half, so memorised images do not count. The value is near 0 or above if the sets cannot be
+    told apart; it falls as the distance grows, and with `steps` up to the critic's optimum. Compare it for equal steps, images
+    and networks. The standard error is from the sampling of the scored images, for this critic.
 
     Args:
         real: uint8 (N, H, W, 3), images that no generator was trained on; N >= 4.
@@ -66,7 +68,7 @@ def iw_distance(
 
     on_real, on_fake = _scores(critic, real_test), _scores(critic, fake_test)
     variance = on_real.var() / len(on_real) + on_fake.var() / len(on_fake)
-    return Estimate(float(on_real.mean() - on_fake.mean()), float(variance.sqrt()))
+    return Estimate(float(on_fake.mean() - on_real.mean()), float(variance.sqrt()))
 
 
 def _halves(images: np.ndarray, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
