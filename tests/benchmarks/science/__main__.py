@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 
 from tests.benchmarks.science.table import Row
+from tests.benchmarks.science.trainings import trainings
 
 #: Each study yields its rows; it is given whether to be quick, for the tests.
-STUDIES: tuple[Callable[[bool], Iterator[Row]], ...] = ()
+STUDIES: tuple[Callable[[bool], Iterator[Row]], ...] = (trainings,)
 
 
 def main() -> None:
