@@ -116,10 +116,15 @@ class ScaleShift(Strategy):
     """The whole critic and only the scales and shifts of the generator's norms are trained (Noguchi & Harada 2019)."""
 
     key = "scale-shift"
+    rate: float = option(10.0, "factor of the generator's learning rate", above=0, search=(1.0, 100.0))
 
     def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
         """One phase, with the generator's norms and the critic."""
         return (Phase(generator=Part(names=("*.scale", "*.shift"))),)
+
+    def rate_factor(self, network: Network) -> float:
+        """Return the option `rate` for the generator; the critic is trained whole."""
+        return self.rate if network == "generator" else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,15 +142,16 @@ class L2SP(Strategy):
 
 @dataclass(frozen=True, kw_only=True)
 class EWC(Strategy):
-    """Both networks are held near the source, by the importance of each parameter to the source (EWC, Li et al. 2020)."""
+    """The generator is held near the source, by the importance of each parameter to the source (EWC, Li et al. 2020)."""
 
     key = "ewc"
+    version = 2  # the former one held the critic too, with weight 1
     weight: float = option(1.0, "weight of the squared distance, by importance", low=0)
 
     @property
     def penalty(self) -> Penalty:
-        """Weights are the Fisher information of the source's networks on the source's samples."""
-        return Penalty(self.weight, fisher=True)
+        """Weights are the Fisher information of the source's generator on its samples; the critic is trained freely."""
+        return Penalty(self.weight, fisher=True, networks=("generator",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,12 +159,17 @@ class LoRA(Strategy):
     """Convolutions are trained by low-rank updates; all other parameters are frozen (LoRA, Hu et al. 2022)."""
 
     key = "lora"
-    rank: int = option(4, "rank of each convolution's update", low=1)
+    rank: int = option(4, "rank of each convolution's update", low=1, search=[1, 2, 4, 8, 16])
+    rate: float = option(10.0, "factor of the learning rate of both networks", above=0, search=(1.0, 100.0))
 
     def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
         """One phase, with the updates alone."""
         updates = Part(names=("*.lora_*",))
         return (Phase(generator=updates, critic=updates),)
+
+    def rate_factor(self, network: Network) -> float:
+        """Return the option `rate`."""
+        return self.rate
 
     @property
     def update_rank(self) -> int:

@@ -69,13 +69,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class Penalty:
-    """A penalty on the distance from the source: weight / 2 * sum of importance * (now - source)^2.
+    """A penalty on the distance of `networks` from the source: weight / 2 * sum of importance * (now - source)^2.
 
-    The importance is 1, or with `fisher` the diagonal of the source's Fisher information divided by its mean.
+    The importance is 1, or with `fisher` the diagonal of the source's Fisher information divided by its mean over the network.
     """
 
     weight: float
     fisher: bool = False
+    networks: tuple[Network, ...] = NETWORKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,8 @@ class Strategy(Optioned):
     """The networks that are copied from the source; the others are initialised at random."""
     mines: ClassVar[bool] = False
     """Whether a miner network maps the latents for the generator."""
+    version: ClassVar[int] = 1
+    """To be raised whenever the same name trains otherwise than before, so that trials of the former version are not reused."""
 
     source_conditional: bool | None = option(
         None, "whether the source has labels", name="from", choices={"conditional": True, "unconditional": False}
@@ -119,6 +122,14 @@ class Strategy(Optioned):
     def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
         """Return the phases of the training in order; the last one ends with the training."""
         return (Phase(),)
+
+    def rate_factor(self, network: Network) -> float:
+        """Return the factor by which a network's learning rate differs from the training's `generator_lr` or `critic_lr`.
+
+        It is for strategies that train few parameters, which need a larger rate to change as much as a whole network. It applies
+        to every parameter of the network that is trained, the class head included.
+        """
+        return 1.0
 
     @property
     def penalty(self) -> Penalty | None:
