@@ -126,8 +126,8 @@ class Strategy(Optioned):
     def rate_factor(self, network: Network) -> float:
         """Return the factor by which a network's learning rate differs from the training's `generator_lr` or `critic_lr`.
 
-        It is for strategies that train few parameters, which need a larger rate to change as much as a whole network. It applies
-        to every parameter of the network that is trained, the class head included.
+        It is for strategies that train few parameters, which need a larger rate to change as much as a whole network. It
+        applies to every parameter of the network that is trained, the class head included.
         """
         return 1.0
 

@@ -122,9 +122,7 @@ class Gan:
     def _make_optimisers(self, strategy: Strategy | None = None) -> dict[str, Adam]:
         rates: dict[NetworkName, float] = {"generator": self.config.generator_lr, "critic": self.config.critic_lr}
         factors = {name: 1.0 if strategy is None else strategy.rate_factor(name) for name in rates}
-        return {
-            name: Adam(self.networks[name].parameters(), rate * factors[name], self.config.betas) for name, rate in rates.items()
-        }
+        return {name: Adam(self.networks[name].parameters(), rates[name] * factors[name], self.config.betas) for name in rates}
 
     def follow(self, strategy: Strategy, anchors: Anchors | None = None) -> None:
         """Set the strategy that training follows: its additions to the networks, its learning rates, phases and penalty.
