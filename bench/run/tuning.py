@@ -74,18 +74,22 @@ class Search:
         return cls(sweep, replace(plan, spec=named), identity)
 
     def plan(self, settings: Iterable[TrainingConfig] | None = None) -> Plan:
-        """Return the plan of the search: every method with every setting, by default those that Ray Tune proposes.
+        """Return the plan of the search: every method with every setting.
 
-        With each setting a strategy tries the options that Ray Tune proposes for it.
+        By default these are proposed by Ray Tune, with options for each strategy; with `settings` options are as named.
         """
-        from bench.on_ray import proposals
-
-        tuning = self.sweep.spec.tuning
-        assert tuning is not None
-        proposed = [*(proposals.settings(tuning, self.sweep.spec.training) if settings is None else settings)]
         adapts = self.held_out.of_kind("adapt")
         names = dict.fromkeys(trial.strategy or "" for trial in adapts)
-        options = {name: proposals.options(tuning, name, self.sweep.spec.gan) for name in names}
+        if settings is None:
+            from bench.on_ray import proposals
+
+            spec, tuning = self.sweep.spec, self.sweep.spec.tuning
+            assert tuning is not None
+            proposed = [*proposals.settings(tuning, spec.training)]
+            options = {name: proposals.options(tuning, name, spec.gan) for name in names}
+        else:
+            proposed = [*settings]
+            options = {name: (None,) * len(proposed) for name in names}
         trials = (
             trial.model_copy(update={"kind": "tune", "training": training, "with_options": options[trial.strategy or ""][i]})
             for i, training in enumerate(proposed)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from trainers import domains
 from trainers.common.errors import UserError
 from trainers.config.settings import EvaluationConfig
+from trainers.config.strategies import STRATEGIES
 from trainers.config.trial import DomainRef, TrialConfig
 from trainers.core.sampling import sample
 from trainers.evaluation.comparison import METRICS, Comparison
@@ -409,6 +410,7 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("augmentation", "diffaugment", False),
     ("seed", 1, True),
     ("tuned", "0" * 16, False),
+    ("with_options", "finetune[from=conditional]", True),
     ("gan__resolution", 16, False),
     ("gan__family", "sngan", False),
     ("gan__conditioning", "concat", False),
@@ -463,6 +465,13 @@ def test_the_name_of_a_domain_is_not_part_of_the_key(path: str):
     moved = changed(path, "folder:/elsewhere")
     assert moved != BASE
     assert (moved.key, moved.cell) == (BASE.key, BASE.cell)
+
+
+def test_a_strategy_that_trains_otherwise_than_in_former_versions_has_other_keys(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(STRATEGIES["finetune"], "version", 2)
+    again = changed("strategy", "finetune")
+    assert again.key != BASE.key
+    assert again.cell == BASE.cell
 
 
 def test_keys_differ_and_are_short_hexadecimal():

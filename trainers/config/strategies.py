@@ -122,7 +122,8 @@ class ScaleShift(Strategy):
     """The whole critic and only the scales and shifts of the generator's norms are trained (Noguchi & Harada 2019)."""
 
     key = "scale-shift"
-    rate: float = option(10.0, "factor of the generator's learning rate", above=0, search=(1.0, 100.0))
+    version = 2  # the former one had no `rate`
+    rate: float = option(60.0, "factor of the generator's learning rate", above=0, search=(1.0, 100.0))
 
     def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
         """One phase, with the generator's norms and the critic."""
@@ -138,7 +139,8 @@ class L2SP(Strategy):
     """Both networks are held near the source by a squared distance (L2-SP, Li, Grandvalet & Davoine 2018)."""
 
     key = "l2-sp"
-    weight: float = option(0.1, "weight of the squared distance", low=0, search=(0.1, 100.0))
+    version = 2  # the former default of `weight` was 0.1
+    weight: float = option(1.0, "weight of the squared distance", low=0, search=(0.1, 10.0))
 
     @property
     def penalty(self) -> Penalty:
@@ -152,7 +154,7 @@ class EWC(Strategy):
 
     key = "ewc"
     version = 2  # the former one held the critic too, with weight 1
-    weight: float = option(1.0, "weight of the squared distance, by importance", low=0, search=(1.0, 1000.0))
+    weight: float = option(3.0, "weight of the squared distance, by importance", low=0, search=(0.3, 30.0))
 
     @property
     def penalty(self) -> Penalty:
@@ -165,6 +167,7 @@ class LoRA(Strategy):
     """Convolutions are trained by low-rank updates; all other parameters are frozen (LoRA, Hu et al. 2022)."""
 
     key = "lora"
+    version = 2  # the former one had no `rate`
     rank: int = option(4, "rank of each convolution's update", low=1, search=[1, 2, 4, 8, 16])
     rate: float = option(10.0, "factor of the learning rate of both networks", above=0, search=(1.0, 100.0))
 

@@ -8,10 +8,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
+from tests.benchmarks.science.anchors import anchors
+from tests.benchmarks.science.rates import rates
 from tests.benchmarks.science.table import Row
 
 #: Each study yields its rows; it is given whether to be quick, for the tests.
-STUDIES: tuple[Callable[[bool], Iterator[Row]], ...] = ()
+STUDIES: tuple[Callable[[bool], Iterator[Row]], ...] = (rates, anchors)
 
 
 def main() -> None:
