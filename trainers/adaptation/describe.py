@@ -27,9 +27,7 @@ def inventory(strategy: Strategy, gan: GanConfig) -> dict[str, Any]:
     return {
         "name": strategy.name,
         "about": strategy.about(),
-        "options": {
-            name: f"{option.metadata['about']}{_default(option.default)}" for name, option in strategy.options().items()
-        },
+        "options": {name: f"{option.metadata['about']}{_values(option)}" for name, option in strategy.options().items()},
         "copied": {name: str(strategy.copied(name, gan)) for name in NETWORKS},
         "adds": _additions(strategy),
         "phases": [
@@ -87,5 +85,9 @@ def _penalty(penalty: Penalty | None) -> str | None:
     return f"{penalty.weight:g} / 2 * sum of {importance}(parameter - source)^2 over the copied parameters{of}"
 
 
-def _default(value: Any) -> str:
-    return "" if value is None else f" (default {value:g})"
+def _values(option: Any) -> str:
+    """Return an option's default, and what a search of settings tries."""
+    search = option.metadata["search"]
+    joined = (" to " if isinstance(search, tuple) else ", ").join(f"{value:g}" for value in search or ())
+    tried = f"; tuning tries {joined}" if joined else ""
+    return "" if option.default is None else f" (default {option.default:g}{tried})"
