@@ -17,10 +17,12 @@ Row = dict[str, Any]
 
 
 def method(row: Row) -> str:
-    """Return a strategy and its source in words, for a sentence."""
-    plain, _, option = str(row["strategy"]).partition("[from=")
-    name = _PHRASES.get(plain, plain)
-    kind = f"{option.removesuffix(']')} " if option else ""
+    """Return a strategy and its source in words, for a sentence: ``fine-tuning (rate 0.1) from faces``."""
+    plain, _, text = str(row["strategy"]).removesuffix("]").partition("[")
+    options = dict(option.split("=") for option in text.split(",") if option)
+    kind = f"{options.pop('from')} " if "from" in options else ""
+    others = ", ".join(f"{name} {value}" for name, value in options.items())
+    name = _PHRASES.get(plain, plain) + (f" ({others})" if others else "")
     return f"{name} from {kind}{row['source_label']}" if row["source_label"] else name
 
 

@@ -65,8 +65,13 @@ class Method:
 
     @property
     def is_scratch(self) -> bool:
-        """Whether it has no source."""
+        """Whether it is the reference, training from scratch without options."""
         return bool(self.names["strategy"] == SCRATCH)
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether it has a source; scratch with options, such as another learning rate, has none and is not the reference."""
+        return self.names["source"] is not None
 
     @property
     def is_whole(self) -> bool:
@@ -131,8 +136,8 @@ class Cell:
 
     @property
     def transfers(self) -> list[Method]:
-        """The methods other than scratch."""
-        return [method for method in self.methods if not method.is_scratch]
+        """The methods with a source."""
+        return [method for method in self.methods if method.is_transfer]
 
     @cached_property
     def _pooled(self) -> Spread:
@@ -143,8 +148,8 @@ class Cell:
         return blocked_variance([method.seeds for method in self.transfers if method.is_whole])
 
     def variance(self, method: Method) -> Spread:
-        """Return the variance between units and its degrees of freedom; scratch has its own, the transfers share one."""
-        return pooled_variance([method.seeds]) if method.is_scratch else self._pooled
+        """Return the variance between units and its degrees of freedom: one for all transfers, else the method's own."""
+        return self._pooled if method.is_transfer else pooled_variance([method.seeds])
 
     def difference(self, first: Method, second: Method) -> Difference:
         """Return how much lower `second` is than `first` at the final step, both final."""
@@ -152,7 +157,7 @@ class Cell:
             return Difference(np.nan, rank_p=rank_test(first, second))
         value = first.mean - second.mean
         parts = [(*self.variance(method), len(method.logs)) for method in (first, second)]
-        if first.is_scratch == second.is_scratch:
+        if first.is_transfer and second.is_transfer:
             # Methods that start from the same trainings of a source have in common what these do to both.
             variance, freedom = self._blocked if first.seeds.units == second.seeds.units else self._pooled
             terms = [(variance * sum(1 / count for _, _, count in parts), freedom)]

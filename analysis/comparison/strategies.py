@@ -46,7 +46,7 @@ def strategy_ranking(cells: Sequence[Cell], distances: Mapping[tuple[str, str], 
         for source in sorted(of_source, key=lambda name: (known[name], name)):
             names = {"source": source, "source_label": of_source[source], "distance": known[source]}
             methods = [method for method in cell.methods if method.is_scratch or method.names["source"] == source]
-            if sum(not method.is_scratch for method in methods) > 1:
+            if sum(method.is_transfer for method in methods) > 1:
                 groups.append((cell, names, methods))
     table = _compared(groups)
     table["distance"] = table["distance"].astype(float).replace(math.inf, np.nan)

@@ -176,7 +176,7 @@ def _print_trials(preview: "Preview") -> None:
         typer.echo(f"tuning has still to run, on {target}; the adaptations use the settings that it finds")
         tune = f" {counts['tune']} trials to tune,"
     typer.echo(
-        f"{counts['trials']} trials: {counts['pretrain']} trainings of sources,{tune} {counts['adapt']} adaptations in "
+        f"{counts['trials']} trials: {counts['pretrain']} to pre-train,{tune} {counts['adapt']} adaptations in "
         f"{preview.cells} cells ({counts['collapsed']} duplicates collapsed); {counts['done']} are in the store already"
     )
     if "confirm" in counts:

@@ -86,7 +86,7 @@ def tune(
     max_cost: MaxCostOption = None,
     price: PriceOption = None,
 ) -> None:
-    """Search for the learning rate and the budget of each strategy on a held-out target, as `tuning` in the sweep file says.
+    """Search for the learning rates, budget and options of each strategy on a held-out target: `tuning` in the sweep file.
 
     Ray Tune proposes the settings, the stopping rule ends poor ones early, and the trials of the sweep use the best.
     `transfergan run` does this search itself. Safe to interrupt and to repeat.

@@ -327,7 +327,10 @@ def held(values: dict[int, float], budget: int, rungs: Iterable[int]) -> dict[in
 def _method(trial: TrialConfig) -> str:
     """Return the name that a trial shares with the other seeds of its method in its cell."""
     name = f"{trial.strategy} {trial.source and trial.source.name}"
-    return name if trial.kind == "adapt" else f"{name} {trial.training.generator_lr} {trial.training.steps}"
+    if trial.kind == "adapt":
+        return name
+    training = trial.training
+    return f"{name} {trial.with_options} {training.generator_lr} {training.critic_lr} {training.steps}"
 
 
 class _Ordered:

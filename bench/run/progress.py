@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bench.driver.ledger import Ledger, Status
 from trainers.config import sources
+from trainers.config.settings import TrainingConfig
 from trainers.config.trial import TrialConfig
 
 #: Statuses in the order of the table's columns.
@@ -45,8 +46,14 @@ def describe(trial: TrialConfig) -> str:
         seed = "" if trial.imported else f", seed {trial.seed}"
         return f"pretrain {short(trial.as_source.name)}{conditional}{seed}"
     source = f" {short(trial.source.name)} ->" if trial.source else ""
-    tried = f", learning rate {trial.training.generator_lr:g}" if trial.kind == "tune" or trial.tuned else ""
-    return f"{trial.strategy}{source} {_conditions(trial)}{tried}, seed {trial.seed}"
+    tried = f", learning rate {learning_rate(trial.training)}" if trial.kind == "tune" or trial.tuned else ""
+    return f"{trial.with_options or trial.strategy}{source} {_conditions(trial)}{tried}, seed {trial.seed}"
+
+
+def learning_rate(training: TrainingConfig) -> str:
+    """Return the learning rates of a training, that of the critic if it differs."""
+    generator, critic = training.generator_lr, training.critic_lr
+    return f"{generator:g}" if generator == critic else f"{generator:g} (critic {critic:g})"
 
 
 def describe_cell(trial: TrialConfig) -> str:

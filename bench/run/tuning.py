@@ -1,4 +1,4 @@
-"""Tuning: searches the best learning rate and budget of each strategy on a held-out target, before the sweep.
+"""Tuning: searches the best learning rates, budget and options of each strategy on a held-out target, before the sweep.
 
 A search is a plan like any other. Its trials, of kind "tune", are run, stopped early, stored and resumed like all trials; the
 settings of one strategy compete in a cell. The result is recorded with the search's plan. The sweep's trials contain the
@@ -26,6 +26,9 @@ from trainers.domains import Domain, get
 
 #: What is tuned separately: a strategy's name, and whether it is conditional.
 Method = tuple[str, bool]
+
+#: What a search tries: settings of the training, and the strategy's name with options (None: as the sweep names it).
+Setting = tuple[TrainingConfig, str | None]
 
 #: The result of a search as plain data; see `Search.choose`.
 Record = dict[str, Any]
@@ -71,15 +74,29 @@ class Search:
         return cls(sweep, replace(plan, spec=named), identity)
 
     def plan(self, settings: Iterable[TrainingConfig] | None = None) -> Plan:
-        """Return the plan of the search: every method with every setting, by default those that Ray Tune proposes."""
+        """Return the plan of the search: every method with every setting.
+
+        By default these are proposed by Ray Tune, with options for each strategy; with `settings` options are as named.
+        """
+        adapts = self.held_out.of_kind("adapt")
+        names = dict.fromkeys(trial.strategy or "" for trial in adapts)
         if settings is None:
             from bench.on_ray import proposals
 
-            assert self.sweep.spec.tuning is not None
-            settings = proposals.settings(self.sweep.spec.tuning, self.sweep.spec.training)
-        adapts = self.held_out.of_kind("adapt")
-        trials = (trial.model_copy(update={"kind": "tune", "training": setting}) for setting in settings for trial in adapts)
-        return replace(self.held_out, trials=(*self.held_out.of_kind("pretrain"), *trials))
+            spec, tuning = self.sweep.spec, self.sweep.spec.tuning
+            assert tuning is not None
+            proposed = [*proposals.settings(tuning, spec.training)]
+            options = {name: proposals.options(tuning, name, spec.gan) for name in names}
+        else:
+            proposed = [*settings]
+            options = {name: (None,) * len(proposed) for name in names}
+        trials = (
+            trial.model_copy(update={"kind": "tune", "training": training, "with_options": options[trial.strategy or ""][i]})
+            for i, training in enumerate(proposed)
+            for trial in adapts
+        )
+        tried = {trial.key: trial for trial in trials}  # a setting that was drawn twice is tried once
+        return replace(self.held_out, trials=(*self.held_out.of_kind("pretrain"), *tried.values()))
 
     def choose(self, search: Plan, ledger: Ledger, store: Store) -> Record:
         """Return the result of a search: for each method the setting with the lowest mean over its seeds, and the cost.
@@ -88,32 +105,33 @@ class Search:
 
         Returns:
             "search": the identity; "target", "source", "size", "metric"; "tried": the number of settings; "cost": "trials",
-            "steps", "seconds", and "cpus" and "gpus" of a trial; "methods": a list of "strategy", "conditional", the setting,
-            its "value", and the value of the sweep's "own" setting (None if that did not run to its end).
+            "steps", "seconds", and "cpus" and "gpus" of a trial; "methods": a list of "strategy", "conditional", the setting
+            with "with_options" (None: as named), its "value", and the value of the sweep's "own" setting (None if that did not
+            run to its end).
 
         Raises:
             UserError: no setting of a method ran to its end.
         """
         spec = search.spec
-        runs: dict[Method, dict[TrainingConfig, list[TrialConfig]]] = {_method(t): {} for t in search.of_kind("tune")}
+        runs: dict[Method, dict[Setting, list[TrialConfig]]] = {_method(t): {} for t in search.of_kind("tune")}
         for trial in search.of_kind("tune"):
-            runs[_method(trial)].setdefault(trial.training, []).append(trial)
+            runs[_method(trial)].setdefault((trial.training, trial.with_options), []).append(trial)
         methods = []
         for (strategy, conditional), by_setting in runs.items():
             values = {
-                training: mean
-                for training, trials in by_setting.items()
+                setting: mean
+                for setting, trials in by_setting.items()
                 if all(ledger.status[trial.key] == "done" for trial in trials)
-                and math.isfinite(mean := fmean(ledger.values[trial.key][training.steps] for trial in trials))
+                and math.isfinite(mean := fmean(ledger.values[trial.key][setting[0].steps] for trial in trials))
             }
             if not values:
                 raise UserError(
                     f"tuning: of strategy {strategy!r} no setting ran to its end on {spec.targets[0]!r}; lower "
                     "tuning.learning_rate, or raise tuning.trials"
                 )
-            best = min(values, key=values.__getitem__)
-            setting = {name: getattr(best, name) for name in TUNED}
-            scores = {"value": values[best], "own": values.get(self.sweep.spec.training)}
+            training, with_options = best = min(values, key=values.__getitem__)
+            setting = {**{name: getattr(training, name) for name in TUNED}, "with_options": with_options}
+            scores = {"value": values[best], "own": values.get((self.sweep.spec.training, None))}
             methods.append({"strategy": strategy, "conditional": conditional, **setting, **scores})
         return {
             "search": self.identity,
@@ -150,8 +168,10 @@ class Search:
         def with_setting(trial: TrialConfig) -> TrialConfig:
             if trial.kind == "pretrain":
                 return trial
-            training = trial.training.model_copy(update=chosen[_method(trial)])
-            return trial.model_copy(update={"training": training, "tuned": self.identity})
+            setting = chosen[_method(trial)]
+            training = trial.training.model_copy(update={name: setting[name] for name in TUNED})
+            update = {"training": training, "tuned": self.identity, "with_options": setting["with_options"]}
+            return trial.model_copy(update=update)
 
         tuned = {trial.key: with_setting(trial) for trial in self.sweep.trials}
         return replace(
@@ -165,7 +185,7 @@ def lines(record: Record) -> list[str]:
     text = []
     for row in record["methods"]:
         own = "" if row["own"] is None else f", with the sweep's own {row['own']:.4g}"
-        name = row["strategy"] + (", conditional" if row["conditional"] else "")
+        name = (row.get("with_options") or row["strategy"]) + (", conditional" if row["conditional"] else "")
         rate = f"{row['generator_lr']:g}" + (
             "" if row["critic_lr"] == row["generator_lr"] else f" (critic {row['critic_lr']:g})"
         )
@@ -194,4 +214,7 @@ def _method(trial: TrialConfig) -> Method:
 
 def _chosen(record: Record) -> Mapping[Method, dict[str, Any]]:
     """Return the settings in a record, by method."""
-    return {(row["strategy"], row["conditional"]): {name: row[name] for name in TUNED} for row in record.get("methods", ())}
+    return {
+        (row["strategy"], row["conditional"]): {"with_options": row.get("with_options"), **{name: row[name] for name in TUNED}}
+        for row in record.get("methods", ())
+    }

@@ -87,10 +87,11 @@ class StoppingConfig(Frozen):
 
 
 class TuningConfig(Frozen):
-    """The search for each strategy's learning rate and budget before the sweep; without it all strategies share `training`'s.
+    """The search for each strategy's learning rates, budget and options before the sweep; without it all share `training`'s.
 
-    The same settings are tried for every strategy: first the sweep's own, then those that Ray Tune proposes. `stopping` decides
-    which settings of a strategy are abandoned early.
+    The same rates and budgets are tried for every strategy: first the sweep's own, then those that Ray Tune proposes. With each
+    proposal a strategy also tries values of its options; one that the sweep sets to another value than its default is kept.
+    `stopping` decides which settings of a strategy are abandoned early.
     """
 
     target: str
@@ -102,7 +103,9 @@ class TuningConfig(Frozen):
     trials: Annotated[int, Field(strict=True, ge=2)] = 8
     """Settings tried for each strategy, 2 or more."""
     learning_rate: tuple[LearningRate, LearningRate]
-    """Bounds of the generator's learning rate, sampled log-uniformly; the critic's keeps its ratio to it from `training`."""
+    """Bounds of the generator's learning rate, sampled log-uniformly."""
+    ratio: tuple[LearningRate, LearningRate] | None = (0.25, 4.0)
+    """Bounds of the critic's learning rate over the generator's, sampled log-uniformly; null: as in `training`."""
     steps: tuple[PositiveInt, ...] = ()
     """Budgets to choose from, in generator steps, none above `training.steps`; by default only that."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
@@ -110,11 +113,12 @@ class TuningConfig(Frozen):
     seed: Seed = 0
     """Seed of the search."""
 
-    @field_validator("learning_rate")
+    @field_validator("learning_rate", "ratio")
     @classmethod
-    def _low_first(cls, bounds: tuple[float, float]) -> tuple[float, float]:
-        if bounds[0] >= bounds[1]:
-            raise ValueError(f"the bounds are [low, high], such as [1.0e-5, 1.0e-3], got {list(bounds)}")
+    def _low_first(cls, bounds: tuple[float, float] | None, info: ValidationInfo) -> tuple[float, float] | None:
+        if bounds is not None and bounds[0] >= bounds[1]:
+            example = "[0.25, 4], or null for that of training" if info.field_name == "ratio" else "[1.0e-5, 1.0e-3]"
+            raise ValueError(f"the bounds are [low, high], such as {example}, got {list(bounds)}")
         return bounds
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from analysis.words import chance, multiple, saved, saved_interval
+from analysis.words import chance, method, multiple, saved, saved_interval
 
 INF = float("inf")
 
@@ -18,6 +18,16 @@ INF = float("inf")
 ])  # fmt: skip
 def test_multipliers_and_their_intervals(row: dict[str, Any], value: str, interval: str):
     assert (saved(row), saved_interval(row)) == (value, interval)
+
+
+@pytest.mark.parametrize(("strategy", "source", "words"), [
+    ("finetune", "faces", "fine-tuning both networks from faces"),
+    ("finetune[from=unconditional]", "faces", "fine-tuning both networks from unconditional faces"),
+    ("freeze-d[blocks=2,rate=0.1,from=conditional]", "faces", "freeze-d (blocks 2, rate 0.1) from conditional faces"),
+    ("scratch[rate=0.1]", None, "training from scratch (rate 0.1)"),
+])  # fmt: skip
+def test_methods_in_words(strategy: str, source: str | None, words: str):
+    assert method({"strategy": strategy, "source_label": source}) == words
 
 
 def test_small_numbers_keep_their_digits():

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from bench.sweeps.spec import SweepSpec, as_mapping, load_spec, preset_names
 from trainers.common.errors import UserError
+from trainers.config.strategies import get_strategy
 from trainers.domains import get
 
 LEAST: dict[str, Any] = {"name": "t", "targets": ["digits"], "sizes": [10], "strategies": ["scratch"]}
@@ -56,7 +57,14 @@ def test_the_papers_grids_are_presets():
     assert grids["paper-conditional"].conditional == (True,)
     for spec in (full, *grids.values()):
         assert (spec.gan.resolution, spec.gan.width, spec.gan.latent) == (64, 64, 128)
-        assert (spec.training.batch, spec.training.steps, spec.training.generator_lr) == (16, 25_000, 1e-5)
+        assert (spec.training.batch, spec.training.steps, spec.training.generator_lr) == (16, 25_000, 1e-4)
+        source = spec.pretrain.training(spec.training)
+        assert (source.batch, source.steps, source.generator_lr, source.critic_lr) == (64, 200_000, 1e-4, 1e-4)
+        for name in spec.strategies:
+            assert get_strategy(name).rate_factor("critic") == (1.0 if name == "scratch" else 0.1), "fine-tuning at 1e-5"
+    assert full.pretrain.seeds == full.seeds == (0, 1, 2)
+    assert grids["paper-conditional"].evaluation.rungs(25_000) == (250, 2500, 25_000)
+    assert all(spec.evaluation.iw_steps for name, spec in grids.items() if name != "paper-conditional")
 
 
 def test_the_least_sweep_gets_the_defaults(tmp_path: Path):
@@ -324,7 +332,7 @@ def test_a_budget_may_be_given_in_images():
     (["stopping.metric=fid_ema"], "set training.ema, e.g. 0.999"),
     (["training.precision=fp8"], "training.precision: input should be 'float32' or 'bf16'"),
     (["strategies=['finetune[from=labels]']"], "write e.g. finetune[from=unconditional]"),
-    (["strategies=['scratch[from=conditional]']"], "scratch has no options; write scratch"),
+    (["strategies=['scratch[from=conditional]']"], "unknown option 'from'. Known: rate"),
     (["strategies=['finetun[from=conditional]']"], "did you mean finetune"),
 ])  # fmt: skip
 def test_incompatible_settings_are_refused_with_the_fix(overrides: list[str], words: str):

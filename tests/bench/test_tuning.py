@@ -2,7 +2,9 @@
 
 import math
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,13 +20,16 @@ from bench.driver.ledger import Ledger
 from bench.on_ray import proposals
 from bench.run.tuning import Search, lines
 from bench.store import open_store
-from bench.sweeps.rows import record
+from bench.sweeps.rows import record, trial_columns
 from bench.sweeps.spec import SweepSpec, TuningConfig
 from bench.upkeep.check import check
 from tests.support import tiny
 from tests.support.command_line import call
 from trainers.common.errors import UserError
-from trainers.config.settings import TrainingConfig
+from trainers.config.options import option
+from trainers.config.settings import GanConfig, TrainingConfig
+from trainers.config.strategies import EWC, STRATEGIES, FreezeLow, LoRA, get_strategy, strategies
+from trainers.config.strategy import Strategy
 from trainers.config.trial import TUNED, TrialConfig
 
 pytestmark = pytest.mark.slow
@@ -35,7 +40,7 @@ TRAINING = TrainingConfig(**tiny.SPEC["training"])
 
 
 def test_ray_tune_proposes_the_same_each_time_log_uniformly_after_the_sweeps_own_setting():
-    tuning = TuningConfig(target="letters", size=10, trials=300, learning_rate=(1e-5, 1e-2), steps=(50, 100))
+    tuning = TuningConfig(target="letters", size=10, trials=300, learning_rate=(1e-5, 1e-2), ratio=None, steps=(50, 100))
     training = TrainingConfig(steps=100, generator_lr=1e-4, critic_lr=4e-4)
     own, *drawn = proposals.settings(tuning, training)
     assert (own, *drawn) == proposals.settings(tuning, training)
@@ -45,12 +50,72 @@ def test_ray_tune_proposes_the_same_each_time_log_uniformly_after_the_sweeps_own
     assert stats.kstest(logs, "uniform", (-5, 3)).pvalue > 0.01
     assert 0.4 < np.mean([each.steps == 50 for each in drawn]) < 0.6
     assert [each.critic_lr / each.generator_lr for each in drawn] == pytest.approx([4] * len(drawn), rel=1e-2)
+    own, *drawn = proposals.settings(tuning.model_copy(update={"ratio": (0.1, 10.0)}), training)
+    assert own == training
+    logs = np.log10([each.critic_lr / each.generator_lr for each in drawn])
+    assert stats.kstest(logs, "uniform", (-1, 2)).pvalue > 0.01
+
+
+GAN = GanConfig(resolution=16, width=4)
+
+
+def options(*names: str, trials: int = 200, **changes: Any) -> list[Strategy]:
+    """Return the strategies that a search tries for names, without the first, which is as named."""
+    tuning = TuningConfig(target="letters", size=10, trials=trials, learning_rate=(1e-5, 1e-2), **changes)
+    tried: list[Strategy] = []
+    for name in names:
+        first, *drawn = proposals.options(tuning, name, GAN)
+        assert first is None
+        assert len(drawn) == trials - 1
+        tried += [get_strategy(variant or name) for variant in drawn]
+    return tried
+
+
+def test_a_strategys_options_are_drawn_from_what_they_declare_and_from_what_the_networks_allow():
+    assert options("ewc") == options("ewc") != options("ewc", seed=1)
+    logs = np.log10([each.weight for each in options("ewc") if isinstance(each, EWC)])
+    assert stats.kstest(logs, "uniform", (np.log10(0.3), 2)).pvalue > 0.01
+    lora = [each for each in options("lora") if isinstance(each, LoRA)]
+    assert {each.rank for each in lora} == {1, 2, 4, 8}, "no convolution has 16 channels"
+    assert stats.kstest(np.log10([each.rate for each in lora]), "uniform", (0, 2)).pvalue > 0.01
+    depths = {(each.generator, each.critic) for each in options("freeze-low") if isinstance(each, FreezeLow)}
+    assert depths == {(1, 1), (1, 2), (2, 1), (2, 2)}, "such networks have two blocks"
+
+
+def test_an_option_that_the_sweep_sets_is_kept_and_a_strategy_without_options_is_as_named():
+    kept = options("lora[rank=2]", "lora[rank=2,from=unconditional]")
+    assert {each.rank for each in kept if isinstance(each, LoRA)} == {2}
+    assert {each.source_conditional for each in kept} == {None, False}
+    assert {each.name for each in options("scratch", "finetune", "ewc[weight=4]")} == {"scratch", "finetune", "ewc[weight=4]"}
+
+
+def test_a_plugins_option_joins_the_search_by_its_declaration(monkeypatch: pytest.MonkeyPatch):
+    @dataclass(frozen=True, kw_only=True)
+    class Ours(Strategy):
+        """Ours."""
+
+        key = "ours"
+        depth: int = option(1, "of ours", low=1, search=[1, 5])
+        other: int = option(3, "which nobody searches", low=1)
+
+    monkeypatch.setitem(STRATEGIES, "ours", Ours)
+    strategies.cache_clear()
+    get_strategy.cache_clear()
+    try:
+        assert {each.name for each in options("ours", trials=20)} == {"ours", "ours[depth=5]"}
+    finally:
+        monkeypatch.undo()
+        strategies.cache_clear()
+        get_strategy.cache_clear()
 
 
 @pytest.mark.parametrize(("changes", "said"), [
     ({"target": "digits"}, "tuning.target: 'digits' is one of the sweep's targets; name a domain that is held out"),
     ({"steps": [4, 9]}, "tuning.steps: 9 exceeds training.steps 8"),
     ({"learning_rate": [1e-3, 1e-3]}, "the bounds are [low, high]"),
+    ({"learning_rate": [0, 1e-3]}, "tuning.learning_rate"),
+    ({"ratio": [4, 0.25]}, "tuning.ratio: the bounds are [low, high], such as [0.25, 4], or null for that of training"),
+    ({"ratio": [0, 4]}, "tuning.ratio"),
 ], ids=str)  # fmt: skip
 def test_a_search_that_makes_no_sense_is_refused(tmp_path: Path, changes: dict[str, object], said: str):
     spec = tiny.write_spec(tmp_path, **{**CHANGES, "tuning": {**TUNING, **changes}})
@@ -105,6 +170,29 @@ def test_the_sweep_takes_the_best_setting_of_each_strategy_and_compares_them_in_
     assert SweepSpec.model_validate(plan.spec.model_dump(mode="json")) == plan.spec, "it can be recorded"
 
 
+def test_the_sweep_trains_a_strategy_with_the_options_that_the_search_chose_under_its_name(tmp_path: Path):
+    changes = {**CHANGES, "strategies": ["scratch", "l2-sp"], "tuning": {**TUNING, "trials": 4}}
+    search = Search.of(tiny.make(**changes))
+    plan = search.plan()
+    assert search.plan().by_key.keys() == plan.by_key.keys()
+    assert [len(keys) for keys in plan.cells.values()] == [4, 4], "the settings of a strategy compete, whatever their options"
+    tried = [trial for trial in plan.of_kind("tune") if trial.strategy == "l2-sp"]
+    assert tried[0].with_options is None
+    assert len({trial.follows for trial in tried}) == len({trial.key for trial in tried}) == 4
+    ledger = Ledger(plan, dict.fromkeys(plan.by_key, "done"), {key: {} for key in plan.by_key})
+    for value, trial in enumerate(reversed(plan.of_kind("tune"))):
+        ledger.values[trial.key] = {trial.training.steps: 1.0 + value}
+    record = search.choose(plan, ledger, open_store(str(tmp_path / "store"), create=True))
+    scratch, held = record["methods"]
+    assert (scratch["with_options"], held["with_options"]) == (None, tried[-1].with_options)
+    assert held["with_options"].startswith("l2-sp[weight=")
+    assert lines(record)[1].startswith(f"{held['with_options']}: learning rate ")
+    tuned = [trial for trial in search.tuned(record).of_kind("adapt") if trial.strategy == "l2-sp"]
+    assert {trial.follows for trial in tuned} == {get_strategy(held["with_options"])}
+    assert {trial_columns(trial)["strategy"] for trial in tuned} == {"l2-sp"}, "the report names it as the sweep does"
+    assert len(search.tuned(record).cells) == 1
+
+
 def test_a_search_of_which_nothing_is_left_says_so(tmp_path: Path):
     search = Search.of(tiny.make(**CHANGES))
     plan = search.plan([TRAINING, setting(8, 1e-3)])
@@ -149,7 +237,7 @@ def test_the_report_says_what_was_tuned_and_what_that_cost(finished: Path):
     frames = load(open_store(str(finished / "store")))
     assert set(frames.trials["kind"]) == {"pretrain", "adapt"}, "a search's trials are no part of the comparison"
     (found,) = searches(frames)
-    assert "among 2 settings, the same for all, on letters[classes=2,per_class=20], which is held out (10 images" in found.words
+    assert "among 2 settings, as many for each, on letters[classes=2,per_class=20], which is held out (10 images" in found.words
     assert "The search took 4 trials" in found.words
     assert [row.cells[0] for row in found.rows] == ["scratch", "finetune"]
     assert "which is held out (10 images" in (finished / "store" / "report.html").read_text()

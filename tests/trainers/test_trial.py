@@ -445,6 +445,7 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("seed", 1, True),
     ("tuned", "0" * 16, False),
     ("until", {"patience": 2}, False),
+    ("with_options", "finetune[from=conditional]", True),
     ("gan__resolution", 16, False),
     ("gan__family", "sngan", False),
     ("gan__conditioning", "concat", False),

@@ -23,8 +23,11 @@ class Anchors:
     starts: dict[str, Tensor] = field(default_factory=dict)
     importances: dict[str, Tensor] = field(default_factory=dict)
 
-    def penalty(self, name: str, network: nn.Module) -> Tensor:
-        """Return weight / 2 * sum of importance * (parameter - start)^2 over a network's trained parameters, a scalar."""
+    def penalty(self, name: str, network: nn.Module) -> Tensor | None:
+        """Return weight / 2 * sum of importance * (parameter - start)^2 over a network's trained parameters, a scalar.
+
+        None if none of them has an anchor.
+        """
         terms = []
         for key, parameter in network.named_parameters():
             start = self.starts.get(f"{name}.{key}")
@@ -32,8 +35,7 @@ class Anchors:
                 squares = (parameter - start).square()
                 importance = self.importances.get(f"{name}.{key}")
                 terms.append((squares if importance is None else squares * importance).sum())
-        total: Tensor = torch.stack(terms).sum() * (self.weight / 2)
-        return total
+        return torch.stack(terms).sum() * (self.weight / 2) if terms else None
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors of the anchors, as a checkpoint stores them."""

@@ -14,7 +14,8 @@ def inventory(strategy: Strategy, gan: GanConfig) -> dict[str, Any]:
     Returns:
         "name" and "about"; "options", the meaning of each by name; "copied", by network, in words; "phases", each with the
         share of the steps at which it ends ("until") and, by network, what is "trained" and "frozen", in words, and the number
-        of trained "parameters"; "parameters", the total number by network; "penalty" and "adds", in words or None.
+        of trained "parameters"; "parameters", the total number by network; "rates", the factor of the learning rate by network;
+        "penalty" and "adds", in words or None.
 
     Raises:
         UserError: the strategy does not fit these networks.
@@ -26,9 +27,7 @@ def inventory(strategy: Strategy, gan: GanConfig) -> dict[str, Any]:
     return {
         "name": strategy.name,
         "about": strategy.about(),
-        "options": {
-            name: f"{option.metadata['about']}{_default(option.default)}" for name, option in strategy.options().items()
-        },
+        "options": {name: f"{option.metadata['about']}{_values(option)}" for name, option in strategy.options().items()},
         "copied": {name: str(strategy.copied(name, gan)) for name in NETWORKS},
         "adds": _additions(strategy),
         "phases": [
@@ -46,6 +45,7 @@ def inventory(strategy: Strategy, gan: GanConfig) -> dict[str, Any]:
             for phase in strategy.phases(gan)
         ],
         "parameters": {name: sum(counts.values()) for name, counts in sizes.items()},
+        "rates": {name: strategy.rate_factor(name) for name in NETWORKS},
         "penalty": _penalty(strategy.penalty),
     }
 
@@ -64,6 +64,8 @@ def lines(inventory: dict[str, Any]) -> list[str]:
         frozen = [f"{name} {phase[name]['frozen']}" for name in NETWORKS if phase[name]["frozen"] != "none"]
         text += [f"  frozen   {when}{', '.join(frozen)}"] if frozen else []
         start = phase["until"]
+    rates = [f"{factor:g} times the {name}'s" for name, factor in inventory["rates"].items() if factor != 1]
+    text += [f"  rate     {', '.join(rates)}"] if rates else []
     text += [f"  {word:<9}{inventory[key]}" for word, key in (("added", "adds"), ("penalty", "penalty")) if inventory[key]]
     return text + [f"  option   {name}: {about}" for name, about in inventory["options"].items()]
 
@@ -79,8 +81,13 @@ def _penalty(penalty: Penalty | None) -> str | None:
     if penalty is None:
         return None
     importance = "the source's relative Fisher information * " if penalty.fisher else ""
-    return f"{penalty.weight:g} / 2 * sum of {importance}(parameter - source)^2 over the copied parameters"
+    of = "" if penalty.networks == NETWORKS else f" of the {' and the '.join(penalty.networks)}"
+    return f"{penalty.weight:g} / 2 * sum of {importance}(parameter - source)^2 over the copied parameters{of}"
 
 
-def _default(value: Any) -> str:
-    return "" if value is None else f" (default {value:g})"
+def _values(option: Any) -> str:
+    """Return an option's default, and what a search of settings tries."""
+    search = option.metadata["search"]
+    joined = (" to " if isinstance(search, tuple) else ", ").join(f"{value:g}" for value in search or ())
+    tried = f"; tuning tries {joined}" if joined else ""
+    return "" if option.default is None else f" (default {option.default:g}{tried})"

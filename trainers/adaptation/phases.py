@@ -77,5 +77,5 @@ class Adaptation:
         return True
 
     def penalty(self, name: str) -> Tensor | None:
-        """Return the penalty on a network's distance from the source, a scalar; None for a strategy without one."""
+        """Return the penalty on a network's distance from the source, a scalar; None if the strategy does not hold it."""
         return None if self.anchors is None else self.anchors.penalty(name, self._networks[name])

@@ -17,18 +17,21 @@ _ASSIGNMENT = re.compile(r"\s*\w+\s*=")
 
 
 def option(
-    default: Any, about: str, *, low: float | None = None, high: float | None = None, name: str | None = None,
-    choices: Mapping[str, Any] | None = None,
+    default: Any, about: str, *, low: float | None = None, high: float | None = None, above: float | None = None,
+    name: str | None = None, choices: Mapping[str, Any] | None = None, search: tuple[float, float] | list[Any] | None = None,
 ) -> Any:  # fmt: skip
     """Return a dataclass field that is an option, described by `about`; `low` and `high` are the extreme values allowed.
 
     If the default is an int (if it is None: if `low` is an int), the option is a whole number; otherwise any number.
 
     Args:
+        above: a limit that the value must exceed, in place of `low`.
         name: the option's name in the text, if it cannot be the field's name (a Python keyword).
         choices: the words allowed, each with its value; numbers are then not allowed.
+        search: what a search of settings (`tuning` in a sweep file) draws from: bounds (low, high) above 0 for a log-uniform
+            number, or a list of values of equal probability; None: the option is not searched.
     """
-    metadata = {"about": about, "low": low, "high": high, "name": name, "choices": choices}
+    metadata = {"about": about, "low": low, "high": high, "above": above, "name": name, "choices": choices, "search": search}
     return field(default=default, metadata=metadata)
 
 
@@ -129,7 +132,7 @@ def read(where: str, assignments: Iterable[tuple[str, str]], cls: type[OptionedT
 
 
 def _value(where: str, text: str, option: Any, example: str) -> Any:
-    choices, low, high = (option.metadata[key] for key in ("choices", "low", "high"))
+    choices, low, high, above = (option.metadata[key] for key in ("choices", "low", "high", "above"))
     if choices is not None:
         if text not in choices:
             raise UserError(f"{where} must be {' or '.join(choices)}, got {text!r}; write e.g. {example}")
@@ -139,8 +142,10 @@ def _value(where: str, text: str, option: Any, example: str) -> Any:
         value = int(text) if whole else float(text)
     except ValueError:
         value = float("nan")
-    if not (low is None or value >= low) or not (high is None or value <= high) or value != value or value == float("inf"):
+    inside = (low is None or value >= low) and (high is None or value <= high) and (above is None or value > above)
+    if not inside or value != value or value == float("inf"):
         kind = "a whole number" if whole else "a number"
         limits = " to ".join(f"{limit:g}" for limit in (low, high) if limit is not None)
-        raise UserError(f"{where} must be {kind}, {limits}{'' if high is not None else ' or more'}, got {text!r}")
+        limits = f"{limits}{'' if high is not None else ' or more'}" if above is None else f"above {above:g}"
+        raise UserError(f"{where} must be {kind}, {limits}, got {text!r}")
     return value

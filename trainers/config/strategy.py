@@ -69,13 +69,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class Penalty:
-    """A penalty on the distance from the source: weight / 2 * sum of importance * (now - source)^2.
+    """A penalty on the distance of `networks` from the source: weight / 2 * sum of importance * (now - source)^2.
 
-    The importance is 1, or with `fisher` the diagonal of the source's Fisher information divided by its mean.
+    The importance is 1, or with `fisher` the diagonal of the source's Fisher information divided by its mean over the network.
     """
 
     weight: float
     fisher: bool = False
+    networks: tuple[Network, ...] = NETWORKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,7 @@ class Strategy(Optioned):
     mines: ClassVar[bool] = False
     """Whether a miner network maps the latents for the generator."""
 
+    rate: float = option(1.0, "factor of the learning rates of both networks", above=0)
     source_conditional: bool | None = option(
         None, "whether the source has labels", name="from", choices={"conditional": True, "unconditional": False}
     )
@@ -107,10 +109,10 @@ class Strategy(Optioned):
 
     @classmethod
     def options(cls) -> dict[str, Any]:
-        """Return the options by name; `from` is the last, and only strategies with a source have it."""
+        """Return the options by name; `rate` and `from` are the last, and only strategies with a source have `from`."""
         options = super().options()
-        source = options.pop("from")
-        return {**options, "from": source} if cls.copies else options
+        last = {name: options.pop(name) for name in ("rate", "from")}
+        return {**options, **(last if cls.copies else {"rate": last["rate"]})}
 
     def copied(self, network: Network, gan: GanConfig) -> Part:
         """Return the tensors of a network that are copied from the source; the others are initialised at random."""
@@ -119,6 +121,14 @@ class Strategy(Optioned):
     def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
         """Return the phases of the training in order; the last one ends with the training."""
         return (Phase(),)
+
+    def rate_factor(self, network: Network) -> float:
+        """Return the factor by which a network's learning rate differs from the training's `generator_lr` or `critic_lr`.
+
+        By default it is the option `rate`. Strategies that train few parameters have a larger one, as they need it to change as
+        much as a whole network. It applies to every parameter of the network that is trained, the class head included.
+        """
+        return self.rate
 
     @property
     def penalty(self) -> Penalty | None:

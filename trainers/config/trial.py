@@ -7,7 +7,7 @@ folder of images).
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -15,6 +15,9 @@ from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, PositiveInt, Seed, StrictBool, as_json
 from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, Until, check_together
 from trainers.config.sources import ARROW
+
+if TYPE_CHECKING:
+    from trainers.config.strategy import Strategy
 
 Kind = Literal["pretrain", "adapt", "tune"]
 
@@ -45,6 +48,9 @@ class TrialConfig(Frozen):
     source: DomainRef | None = None
     """The source that it starts from; for a pretrain trial the links before it in a chain, or the import that it represents."""
     strategy: str | None = None
+    """As the sweep names it."""
+    with_options: str | None = None
+    """The strategy with the options that a search tries or has chosen, e.g. ``ewc[weight=30]``; None: as `strategy`."""
     parent: str | None = None
     """Key of the pretrain trial whose networks it starts from."""
     conditional: StrictBool = False
@@ -57,9 +63,9 @@ class TrialConfig(Frozen):
     """What ends the training of a source before its budget; None: nothing."""
     evaluation: EvaluationConfig
     tuned: str | None = None
-    """Identity of the search that chose its learning rates and budget; None if they are the sweep's."""
+    """Identity of the search that chose its learning rates, its budget and its strategy's options; None without a search."""
 
-    @field_validator("strategy")
+    @field_validator("strategy", "with_options")
     @classmethod
     def _known_strategy(cls, value: str | None) -> str | None:
         from trainers.config.strategies import get_strategy
@@ -75,22 +81,27 @@ class TrialConfig(Frozen):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrialConfig":
+        check_together(self.gan, self.training)
+        if (follows := self.follows) is not None:
+            follows.check(self.gan)
+        return self
+
+    @property
+    def follows(self) -> "Strategy | None":
+        """The strategy that it trains by, with its options."""
         from trainers.config.strategies import get_strategy
 
-        check_together(self.gan, self.training)
-        if self.strategy is not None:
-            get_strategy(self.strategy).check(self.gan)
-        return self
+        name = self.with_options or self.strategy
+        return None if name is None else get_strategy(name)
 
     def _data(self) -> dict[str, Any]:
         """Return the trial as plain data, omitting defaulted fields that older trials lack, so keys stay."""
         data = super()._data()
         if self.augmentation == "none":
             del data["augmentation"]
-        if self.tuned is None:
-            del data["tuned"]
-        if self.until is None:
-            del data["until"]
+        for name in ("tuned", "with_options", "until"):
+            if data[name] is None:
+                del data[name]
         return data
 
     @cached_property
@@ -111,6 +122,7 @@ class TrialConfig(Frozen):
             **({} if self.augmentation == "none" else {"augmentation": as_json(self.augmentation)}),
             **({} if self.tuned is None else {"tuned": as_json(self.tuned)}),
             **({} if self.until is None else {"until": self.until.canonical_json()}),
+            **({} if self.with_options is None else {"with_options": as_json(self.with_options)}),
         }
 
     @cached_property
@@ -122,12 +134,12 @@ class TrialConfig(Frozen):
     def cell(self) -> str | None:
         """Content hash of what comparable trials have in common; None for a pretrain trial.
 
-        Learning rates and budget of a tuned strategy are left out, as they differ between strategies. A trial of the search is
-        compared with those that try other settings for the same strategy.
+        Learning rates, budget and options of a tuned strategy are left out, as they differ between strategies. A trial of the
+        search is compared with those that try other settings for the same strategy.
         """
         if self.kind == "pretrain":
             return None
-        varied = {"seed"} if self.kind == "tune" else {"source", "strategy", "parent", "seed"}
+        varied = {"seed", "with_options"} | (set() if self.kind == "tune" else {"source", "strategy", "parent"})
         shared = {name: text for name, text in self._identity.items() if name not in varied}
         if self.kind == "tune" or self.tuned is not None:
             training = self.training.model_dump(mode="json")

@@ -18,6 +18,7 @@ from trainers.adaptation.phases import Adaptation, equip
 from trainers.common.heartbeat import beat
 from trainers.common.seeds import derive_seed
 from trainers.config.augmentations import Augmentation, NoAugmentation
+from trainers.config.blocks import Network as NetworkName
 from trainers.config.settings import GanConfig, TrainingConfig
 from trainers.config.strategy import Strategy
 from trainers.core.adam import Adam
@@ -118,22 +119,20 @@ class Gan:
         """The two networks in training, by name."""
         return {"generator": self.generator, "critic": self.critic}
 
-    def _make_optimisers(self) -> dict[str, Adam]:
-        rates = self.config.generator_lr, self.config.critic_lr
-        return {
-            name: Adam(network.parameters(), rate, self.config.betas)
-            for (name, network), rate in zip(self.networks.items(), rates, strict=True)
-        }
+    def _make_optimisers(self, strategy: Strategy | None = None) -> dict[str, Adam]:
+        rates: dict[NetworkName, float] = {"generator": self.config.generator_lr, "critic": self.config.critic_lr}
+        factors = {name: 1.0 if strategy is None else strategy.rate_factor(name) for name in rates}
+        return {name: Adam(self.networks[name].parameters(), rates[name] * factors[name], self.config.betas) for name in rates}
 
     def follow(self, strategy: Strategy, anchors: Anchors | None = None) -> None:
-        """Set the strategy that training follows: its additions to the networks, its phases and its penalty.
+        """Set the strategy that training follows: its additions to the networks, its learning rates, phases and penalty.
 
         Call it once, after the transfer from the source and before the first step.
         """
         assert self.adaptation is None
         equip(strategy, self.networks, self.seed)
         self.restart_average()
-        self.optimisers = self._make_optimisers()
+        self.optimisers = self._make_optimisers(strategy)
         self.adaptation = Adaptation(strategy, self.shape, self.config.steps, self.networks, anchors)
         self.adaptation.enter(self.step)
 

@@ -18,7 +18,6 @@ from trainers.adaptation.fisher import fisher
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
 from trainers.config.augmentations import get_augmentation
-from trainers.config.strategies import get_strategy
 from trainers.config.strategy import Strategy
 from trainers.config.trial import TrialConfig
 from trainers.core.gan import Diverged, Gan
@@ -101,7 +100,7 @@ def run(
         augmentation=get_augmentation(trial.augmentation),
     )  # fmt: skip
     matches: dict[str, Match] = {}
-    strategy = get_strategy(trial.strategy) if trial.strategy is not None else None
+    strategy = trial.follows
     if resume is not None:
         if strategy is not None:
             gan.follow(strategy, None if strategy.penalty is None else Anchors(strategy.penalty.weight))

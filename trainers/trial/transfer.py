@@ -79,6 +79,8 @@ def anchors_at(
     anchors = Anchors(penalty.weight)
     fishers = _fishers(source) if penalty.fisher else {}
     for name, match in matches.items():
+        if name not in penalty.networks:
+            continue
         copied, importances = {*match.matched, *match.remapped}, {}
         for key, parameter in networks[name].named_parameters():
             if key in copied:

@@ -19,7 +19,7 @@ class Tuning:
     words: str
     metric: str = ""
     rows: tuple[Row, ...] = ()
-    """Per strategy: its name, learning rate, steps and value, and the value with the sweep's own setting."""
+    """Per strategy: its name, options, learning rate, steps and value, and the value with the sweep's own setting."""
 
 
 def tables(report: Report) -> Iterator[Block]:
@@ -28,7 +28,8 @@ def tables(report: Report) -> Iterator[Block]:
         yield Paragraph(search.words)
         if search.rows:
             heads = numbers("learning rate", "steps", search.metric, "with the sweep's own setting")
-            yield Table(f"Settings found by tuning, {search.sweep}", [Column("Strategy"), *heads], search.rows)
+            names = [Column("Strategy"), Column("options")]
+            yield Table(f"Settings found by tuning, {search.sweep}", [*names, *heads], search.rows)
 
 
 def searches(frames: Frames) -> list[Tuning]:
@@ -62,8 +63,8 @@ def _words(record: dict[str, Any], steps: int) -> str:
     used = cost["seconds"] * (cost["gpus"] or cost["cpus"])
     share = f", {number(cost['steps'] / steps)} times the steps of the adaptations themselves" if steps else ""
     return (
-        f"Tuned: each strategy has the learning rate and the budget with the lowest {record['metric'].upper()} among "
-        f"{counted(record['tried'], 'setting')}, the same for all, on {record['target']}, which is held out "
+        f"Tuned: each strategy has the learning rates, the budget and the options with the lowest {record['metric'].upper()} "
+        f"among {counted(record['tried'], 'setting')}, as many for each, on {record['target']}, which is held out "
         f"({counted(record['size'], 'image')}{f', from {source}' if source else ''}). The search took "
         f"{counted(cost['trials'], 'trial')} and {cost['steps']:,} steps{share}, and {used:,.0f} seconds of one {machine}."
     )
@@ -72,7 +73,12 @@ def _words(record: dict[str, Any], steps: int) -> str:
 def _row(row: dict[str, Any]) -> Row:
     name = row["strategy"] + (", conditional" if row["conditional"] else "")
     untuned = "–" if row["own"] is None else f"{row['own']:.4g}"
-    return Row([name, _rate(row), f"{row['steps']:,}", f"{row['value']:.4g}", untuned])
+    return Row([name, _options(row), _rate(row), f"{row['steps']:,}", f"{row['value']:.4g}", untuned])
+
+
+def _options(row: dict[str, Any]) -> str:
+    """Return the options that the search chose in addition to those in the strategy's name."""
+    return (row.get("with_options") or "").partition("[")[2].removesuffix("]") or "–"
 
 
 def _rate(setting: dict[str, Any]) -> str:

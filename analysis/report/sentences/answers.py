@@ -284,7 +284,7 @@ def _kid(analysis: Analysis, cell: Cell, named: Row | None) -> list[str]:
     kid = analysis.curves[(analysis.curves["metric"] == "kid") & (analysis.curves["step"] == cell.step)]
     kid = kid[kid["trial"].isin(trials)]
     means = {m: kid.loc[kid["trial"].isin(m.by_step[m.step].trials), "value"].mean() for m in cell.methods if m.is_whole}
-    means = {m: value for m, value in means.items() if math.isfinite(value) and not m.is_scratch}
+    means = {m: value for m, value in means.items() if math.isfinite(value) and m.is_transfer}
     if named is None or len(means) < 2:
         return []
     first = min(means, key=lambda m: means[m])

@@ -78,7 +78,7 @@ MISTAKES = [
     ("strategies quickstar", "unknown preset 'quickstar'; did you mean quickstart"),
     ("plan --set strategies=['freeze-d[blocks=9]']", "blocks is 9, and the critic of gan.family resnet at 16 pixels has 2"),
     ("plan --set strategies=['freeze-g[blocks=3]']", "blocks is 3, and the generator of gan.family resnet at 16 pixels has 2"),
-    ("plan --set strategies=['freeze-low[blocks=3]']", "give at most 2"),
+    ("plan --set strategies=['freeze-low[critic=3]']", "critic is 3, and the critic of gan.family resnet at 16 pixels has 2"),
     ("plan --set strategies=['freeze-d[blocks=two]']", "blocks must be a whole number, 1 or more, got 'two'"),
     ("plan --set strategies=['freeze-d[block=2]']", "unknown option 'block'; did you mean blocks"),
     ("plan --set strategies=['lora[rank=64]']", "rank is 64, and no convolution has more than 32 channels"),

@@ -61,7 +61,11 @@ def test_strategies_prints_what_each_copies_freezes_trains_and_penalises():
     said = call("strategies").stdout
     assert "freeze-d: The critic's blocks nearest to the images are frozen (FreezeD, Mo, Cho & Shin 2020)." in said
     assert "  frozen   critic input blocks.0\n" in said
-    assert "  penalty  0.1 / 2 * sum of (parameter - source)^2 over the copied parameters\n" in said
+    assert "  penalty  1 / 2 * sum of (parameter - source)^2 over the copied parameters\n" in said
+    assert "(parameter - source)^2 over the copied parameters of the generator\n" in said
+    assert "  rate     10 times the generator's, 10 times the critic's\n" in said
+    assert "  option   weight: weight of the squared distance (default 1; tuning tries 0.1 to 10)\n" in said
+    assert "  option   blocks: critic blocks frozen, from the images on (default 1; tuning tries 1, 2, 3)\n" in said
     rows = json.loads(call("strategies", "--json", "--set", "strategies=['freeze-d[blocks=2]']").stdout)
     by_name = {row["name"]: row for row in rows}
     assert set(by_name) == {*STRATEGIES, "freeze-d[blocks=2]"}

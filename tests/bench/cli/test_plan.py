@@ -40,7 +40,7 @@ def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.
     assert lines[0].endswith("pretrain letters, seed 0, 400 steps")
     assert lines[3].endswith("finetune letters -> digits, 10 images, seed 0, 200 steps")
     assert lines[-2:] == [
-        "8 trials: 2 trainings of sources, 6 adaptations in 2 cells (2 duplicates collapsed); 0 are in the store already",
+        "8 trials: 2 to pre-train, 6 adaptations in 2 cells (2 duplicates collapsed); 0 are in the store already",
         unknown,
     ]
     assert tree(tmp_path) == before
