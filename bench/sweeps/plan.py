@@ -6,6 +6,8 @@ from functools import cached_property
 from itertools import product
 from types import MappingProxyType
 
+from bench.sweeps import class_notes
+from bench.sweeps.class_notes import FEWEST_REFERENCE
 from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError
 from trainers.config import sources
@@ -17,8 +19,8 @@ from trainers.domains.absent import is_announced
 from trainers.domains.account import skipped_line
 from trainers.domains.mixtures import parts_of
 
-#: Fewest reference images that FID and KID can be computed from, and the number below which a plan notes that they are few.
-FEWEST_REFERENCE, FEW_REFERENCE = 4, 100
+#: Number of reference images below which a plan notes that they are few.
+FEW_REFERENCE = 100
 
 #: Imported sources as recorded trials, by name and whether they are conditional.
 Imports = Mapping[tuple[str, bool], TrialConfig]
@@ -210,7 +212,7 @@ def _checked(domain: Domain, spec: SweepSpec, *, conditional: bool) -> Domain:
 
 
 def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
-    """Yield remarks on a domain: skipped images, few reference images, sizes beyond its training images."""
+    """Yield remarks on a domain: skipped images, few reference images, sizes beyond its images, classes without images."""
     if skipped := skipped_line(domain.skipped):
         yield f"{name}: {skipped}"
     count, reference = domain.count("train"), domain.count("reference")
@@ -220,3 +222,8 @@ def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
         for size in spec.sizes:
             if size > count:
                 yield f"{name}: size {size} exceeds its {count} training images; all of them are used"
+    if domain.classes and not is_announced(domain):
+        if _needs_labels(name, spec):
+            yield from class_notes.of_split(name, domain)
+        if name in spec.targets:
+            yield from class_notes.of_sizes(name, domain, spec.sizes, spec.augmentation, any(spec.conditional))

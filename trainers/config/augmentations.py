@@ -23,6 +23,10 @@ class Augmentation(Optioned):
         """The critic's overfitting signal at which the probability of a transform settles; None: always transformed."""
         return None
 
+    def held_out(self, size: int) -> int:
+        """Return how many of `size` training images are not trained on, but measure the overfitting of the critic."""
+        return 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class NoAugmentation(Augmentation):

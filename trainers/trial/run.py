@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from trainers.adaptation.anchors import Anchors
-from trainers.adaptation.fisher import fisher
+from trainers.adaptation.fisher import SAMPLES, fisher
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
 from trainers.config.augmentations import get_augmentation
@@ -148,7 +148,7 @@ def measured(
     measurements, samples = ((), None) if fault else (evaluate(gan), evaluate.grid(gan))
     fishers = None
     if finished and trial.kind == "pretrain" and not fault:
-        fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed)
+        fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed, evaluate.requested(SAMPLES))
     rung = Rung(
         step=gan.step,
         measurements=measurements,
@@ -164,12 +164,16 @@ def measured(
     )
     if fault:
         return rung
-    checkpoint = checkpoints.save(gan, trial, matches, rung.report, resumable=not finished, fishers=fishers)
+    checkpoint = checkpoints.save(
+        gan, trial, matches, rung.report, resumable=not finished, fishers=fishers, class_counts=evaluate.class_counts
+    )
     return replace(rung, checkpoint=checkpoint)
 
 
 def training_images(trial: TrialConfig) -> Images:
-    """Return the training images of a trial: the nested, class-balanced subset of its size and seed.
+    """Return the training images of a trial: the nested subset of its size and seed.
+
+    The shares of the classes are those of the domain, or equal in a conditional trial.
 
     Raises:
         UserError: the content of the domain has changed since the trial was planned, or a conditional trial has no labels.
@@ -182,7 +186,8 @@ def training_images(trial: TrialConfig) -> Images:
     if trial.conditional and labels is None:
         raise UserError(f"domain {trial.domain.name!r} has no class labels: set conditional to false")
     seed = derive_seed("subset", trial.domain.fingerprint, trial.seed)
-    return domain.pick("train", trial.gan.resolution, subset(labels, domain.count("train"), trial.size, seed))
+    rows = subset(labels, domain.count("train"), trial.size, seed, balanced=trial.conditional)
+    return domain.pick("train", trial.gan.resolution, rows)
 
 
 def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tuple[str, ...]) -> dict[str, Match]:

@@ -94,10 +94,11 @@ def embeddings(frames: Frames) -> dict[str, str]:
 
 DEFINITIONS = (
     "*FID* (Fréchet inception distance) compares generated with real images by the mean and covariance of their features in "
-    "the embedding; 0 is perfect. The real images are always the target's full reference split, never the training images. FID "
-    "from few images is biased upwards, by nearly the same amount for all trials of a cell. *KID* (kernel inception distance) "
-    "is an unbiased alternative: values around 0, even slightly below, are perfect. Both are only comparable within one "
-    "embedding, target and resolution.",
+    "the embedding; 0 is perfect. The real images are always the target's full reference split, never the training images; a "
+    "conditional trial leaves out the classes of which it has no training image, generated and real alike. FID from few images "
+    "is biased upwards, by nearly the same amount for all trials of a cell. *KID* (kernel inception distance) is an unbiased "
+    "alternative: values around 0, even slightly below, are perfect. Both are only comparable within one embedding, target and "
+    "resolution.",
     "*Precision* is the share of generated images within the reach of real ones (the distance to the fifth nearest neighbour), "
     "*recall* the share of real images within the reach of generated ones. *Density* and *coverage* are more robust versions "
     "of the two; density may exceed 1. *Diversity* is the spread of generated images divided by that of the real ones: 1 is as "
