@@ -238,6 +238,17 @@ def test_a_repeated_trial_is_the_same_and_another_seed_is_not():
     assert all(a.measurements != b.measurements for a, b in zip(rungs(trial), other, strict=True))
 
 
+def test_trials_of_other_kinds_and_domains_start_from_other_networks_and_draw_other_numbers():
+    """All have seed 0 and the same networks. At step 0 a source's are its initialisation, as are those from scratch."""
+    trials = (pretrain("digits"), config(), config(kind="tune"), config(domain=ref("numerals")), config(seed=1))
+    starts = [checkpoint(next(run(trial))) for trial in trials]
+    for name in ("generator.input.latent.weight", "critic.input.weight", "random"):
+        assert len({start.tensors[name].numpy().tobytes() for start in starts}) == len(trials), name
+    assert len({trial.base_seed for trial in trials}) == len(trials)
+    images = [training_images(trial).images.tobytes() for trial in trials]
+    assert len(set(images)) == len(trials)
+
+
 # -- the start ----------------------------------------------------------------------------------------------------------
 
 

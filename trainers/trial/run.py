@@ -16,7 +16,6 @@ import torch
 from trainers.adaptation.anchors import Anchors
 from trainers.adaptation.fisher import SAMPLES, fisher
 from trainers.common.errors import UserError
-from trainers.common.seeds import derive_seed
 from trainers.config.augmentations import get_augmentation
 from trainers.config.strategies import get_strategy
 from trainers.config.strategy import Strategy
@@ -93,7 +92,7 @@ def run(
     data = training_images(trial)
     classes = trial.domain.classes if trial.conditional else ()
     gan = Gan(
-        trial.gan, trial.training, classes=len(classes), seed=trial.seed, device=device, graphs=graphs,
+        trial.gan, trial.training, classes=len(classes), seed=trial.base_seed, device=device, graphs=graphs,
         augmentation=get_augmentation(trial.augmentation),
     )  # fmt: skip
     matches: dict[str, Match] = {}
@@ -148,7 +147,7 @@ def measured(
     measurements, samples = ((), None) if fault else (evaluate(gan), evaluate.grid(gan))
     fishers = None
     if finished and trial.kind == "pretrain" and not fault:
-        fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed, evaluate.requested(SAMPLES))
+        fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.base_seed, evaluate.requested(SAMPLES))
     rung = Rung(
         step=gan.step,
         measurements=measurements,
@@ -185,8 +184,7 @@ def training_images(trial: TrialConfig) -> Images:
     labels = domain.labels("train")
     if trial.conditional and labels is None:
         raise UserError(f"domain {trial.domain.name!r} has no class labels: set conditional to false")
-    seed = derive_seed("subset", trial.domain.fingerprint, trial.seed)
-    rows = subset(labels, domain.count("train"), trial.size, seed, balanced=trial.conditional)
+    rows = subset(labels, domain.count("train"), trial.size, trial.base_seed, balanced=trial.conditional)
     return domain.pick("train", trial.gan.resolution, rows)
 
 

@@ -100,8 +100,8 @@ def _fishers(source: Checkpoint) -> dict[str, Tensor]:
     generator, critic = make_generator(trial.gan, classes), make_critic(trial.gan, classes)
     generator.load_state_dict(with_prefix(source.tensors, "generator."))
     critic.load_state_dict(with_prefix(source.tensors, "critic."))
-    labels = source.requested(SAMPLES)
-    return fisher(to_device(generator, "cpu"), to_device(critic, "cpu"), trial.training, trial.gan.latent, trial.seed, labels)
+    networks = to_device(generator, "cpu"), to_device(critic, "cpu")
+    return fisher(*networks, trial.training, trial.gan.latent, trial.base_seed, source.requested(SAMPLES))
 
 
 def _map_classes(key: str, value: Tensor, ours: Tensor, theirs: tuple[str, ...], classes: tuple[str, ...]) -> Tensor:
