@@ -11,6 +11,7 @@ from bench.sweeps.class_notes import FEWEST_REFERENCE
 from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError
 from trainers.config import sources
+from trainers.config.augmentations import get_augmentation
 from trainers.config.embeddings import ANNOUNCED
 from trainers.config.strategies import get_strategy, in_cell
 from trainers.config.trial import DomainRef, TrialConfig
@@ -103,7 +104,7 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
             trial = TrialConfig(
                 kind="adapt",
                 domain=refs[target],
-                size=min(size, domains[target].count("train")),
+                size=_size(size, domains[target], augmentation),
                 source=None if origin is None else origin.as_source,
                 strategy=strategy,
                 parent=None if origin is None else origin.key,
@@ -124,6 +125,17 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
         consequence = "their trials are planned without final keys, so none of them counts as done"
         notes.append(f"not on this machine: {', '.join(absent)}; {consequence}")
     return Plan(spec, trials, tuple(grid), tuple(notes), tuple(absent))
+
+
+def _size(size: int, domain: Domain, augmentation: str) -> int:
+    """Return the training images of a trial, at most all; raise UserError if the augmentation holds out most of them."""
+    size = min(size, domain.count("train"))
+    if (held_out := get_augmentation(augmentation).held_out(size)) > size / 2:
+        raise UserError(
+            f"augmentation: {augmentation} holds out {held_out} training images, and a trial on {domain.name!r} has {size}; "
+            f"set sizes to {2 * held_out} or more, or leave {augmentation} out"
+        )
+    return size
 
 
 def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int]]:

@@ -38,6 +38,17 @@ def test_fewer_images_than_classes_are_noted():
     assert notes(sizes=[10, 50], conditional=[False, True]) == ()
 
 
+def test_images_that_ada_holds_out_are_not_trained_on():
+    left_out = "conditional trials leave them out of their samples and of their reference"
+    assert notes(conditional=[True], sizes=[12, 20], augmentation=["none", "ada"]) == (
+        f"digits: size 12, 4 of them held out by ada, of 10 classes: 2 classes have no image; {left_out}",
+    )
+    with pytest.raises(
+        UserError, match="ada holds out 4 training images, and a trial on 'digits' has 7; set sizes to 8 or more"
+    ):
+        notes(sizes=[7, 20], augmentation=["ada"])
+
+
 def test_a_class_without_training_images_is_noted_if_a_trial_is_conditional(tmp_path: Path):
     name = classes(tmp_path, a=(60, 60), b=(0, 20), c=(60, 60))
     left_out = "conditional trials leave it out of their samples and of their reference"

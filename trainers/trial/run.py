@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from trainers.adaptation.anchors import Anchors
@@ -21,7 +22,7 @@ from trainers.config.strategies import get_strategy
 from trainers.config.strategy import Strategy
 from trainers.config.trial import TrialConfig
 from trainers.core.gan import Diverged, Gan
-from trainers.domains import Images, get, subset
+from trainers.domains import Domain, Images, get, subset
 from trainers.evaluation.evaluator import Evaluator, Measurement
 from trainers.evaluation.references import References, references
 from trainers.trial import checkpoints, transfer
@@ -89,7 +90,7 @@ def run(
     began = time.perf_counter()
     if torch.device(device).type == "cuda":
         gc.collect()  # frees the memory of an earlier trial of this process, which counts against the share of the GPU
-    data = training_images(trial)
+    data, held_out = training_images(trial), held_out_images(trial)
     classes = trial.domain.classes if trial.conditional else ()
     gan = Gan(
         trial.gan, trial.training, classes=len(classes), seed=trial.base_seed, device=device, graphs=graphs,
@@ -125,7 +126,7 @@ def run(
             continue
         started = time.perf_counter()
         try:
-            gan.train(data.images, data.labels, step)
+            gan.train(data.images, data.labels, step, held_out)
         except Diverged as error:
             yield rung(str(error))
             return
@@ -170,13 +171,31 @@ def measured(
 
 
 def training_images(trial: TrialConfig) -> Images:
-    """Return the training images of a trial: the nested subset of its size and seed.
+    """Return the training images of a trial: the nested subset of its size and seed, without those that are held out.
 
     The shares of the classes are those of the domain, or equal in a conditional trial.
 
     Raises:
         UserError: the content of the domain has changed since the trial was planned, or a conditional trial has no labels.
     """
+    domain, rows = _subset(trial)
+    kept = len(rows) - get_augmentation(trial.augmentation).held_out(len(rows))
+    return domain.pick("train", trial.gan.resolution, rows[:kept])
+
+
+def held_out_images(trial: TrialConfig) -> np.ndarray | None:
+    """Return the images uint8 (N, H, W, 3) of a trial's subset that its augmentation holds out of training; None without any.
+
+    Raises:
+        UserError: as `training_images`.
+    """
+    domain, rows = _subset(trial)
+    count = get_augmentation(trial.augmentation).held_out(len(rows))
+    return domain.pick("train", trial.gan.resolution, rows[-count:]).images if count else None
+
+
+def _subset(trial: TrialConfig) -> tuple[Domain, np.ndarray]:
+    """Return the domain of a trial and the indices of its subset of the train split."""
     domain = get(trial.domain.name)
     domain.check_resolution(trial.gan.resolution)
     if domain.fingerprint != trial.domain.fingerprint:
@@ -184,8 +203,7 @@ def training_images(trial: TrialConfig) -> Images:
     labels = domain.labels("train")
     if trial.conditional and labels is None:
         raise UserError(f"domain {trial.domain.name!r} has no class labels: set conditional to false")
-    rows = subset(labels, domain.count("train"), trial.size, trial.base_seed, balanced=trial.conditional)
-    return domain.pick("train", trial.gan.resolution, rows)
+    return domain, subset(labels, domain.count("train"), trial.size, trial.base_seed, balanced=trial.conditional)
 
 
 def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tuple[str, ...]) -> dict[str, Match]:

@@ -8,11 +8,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks.science import independence, subsets
+from tests.benchmarks.science import ada, independence, subsets
 from tests.benchmarks.science.table import Row
 
 #: Each study yields its rows; it is given whether to be quick, for the tests.
-STUDIES: tuple[Callable[[bool], Iterator[Row]], ...] = (subsets.study, independence.study)
+STUDIES: tuple[Callable[[bool], Iterator[Row]], ...] = (subsets.study, independence.study, ada.study)
 
 
 def main() -> None:
