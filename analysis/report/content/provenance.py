@@ -23,7 +23,7 @@ from analysis.report.blocks import (
     numbers,
 )
 from analysis.report.content.trials import flatten
-from analysis.transfer import transferability
+from analysis.transfer import classes, transferability
 from analysis.words import counted, span
 
 #: Most errors that are listed for each status; those of diverged trials may all differ, as they contain a step.
@@ -42,6 +42,13 @@ def coverage(report: Report) -> Iterator[Block]:
         rows.append(Row([row["cell_label"] or "pre-training", f"{row['planned']:,}", *counts, bar], row))
     if rows:
         yield Table("Coverage table", columns, rows)
+    if few := classes.unmeasured(report.frames.trials, report.frames.curves):
+        yield Heading("Classes that are not measured", 3)
+        yield Paragraph(
+            "Classes without training images are neither generated nor in the reference. FID of a class also needs two "
+            "reference images and two generated ones."
+        )
+        yield Bullets([f"{label}: {measured} of {total} classes are measured" for label, measured, total in few])
     if failures := errors(report.frames.trials):
         yield Heading("What went wrong", 3)
         yield Bullets([(f"{row['trials']:,} ", Span(row["status"], "status"), f": {row['error']}") for row in failures])
