@@ -4,6 +4,8 @@ For conditional trials the store has the FID of each class (metric ``fid/CLASS``
 reference images of that class) and their mean, the intra-FID of Miyato & Koyama 2018 (``intra_fid``).
 """
 
+import json
+
 import pandas as pd
 
 from analysis.comparison.cells import SCRATCH
@@ -44,6 +46,19 @@ def class_fid(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
         )
         tables.append(means.sort_values(["place", "class"], key=lambda values: values.map(_order)))
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)[_COLUMNS]
+
+
+def unmeasured(trials: pd.DataFrame, curves: pd.DataFrame) -> list[tuple[str, int, int]]:
+    """Return each conditional cell with classes that no trial measures: its label, the measured classes, and all classes."""
+    of_classes = curves[curves["metric"].str.startswith(PREFIX)]
+    counts = of_classes.groupby("cell")["metric"].nunique()
+    firsts = trials[trials["cell"].isin(counts.index) & trials["config"].notna()].drop_duplicates("cell")
+    rows = []
+    for row in records(firsts):
+        classes = len(json.loads(row["config"]).get("domain", {}).get("classes", ()))
+        if counts[row["cell"]] < classes:
+            rows.append((str(row["cell_label"]), int(counts[row["cell"]]), classes))
+    return rows
 
 
 def _order(value: object) -> tuple[bool, str]:

@@ -26,8 +26,9 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
     from trainers.core.sampling import sample
     from trainers.trial import checkpoints
 
-    generator, latent = checkpoints.generator(checkpoints.load(checkpoint[1], checkpoint[0]))
-    images = sample(generator, latent, n, seed)
+    loaded = checkpoints.load(checkpoint[1], checkpoint[0])
+    generator, latent = checkpoints.generator(loaded)
+    images = sample(generator, latent, n, seed, loaded.requested(n))
     try:
         out.mkdir(parents=True, exist_ok=True)
         for i, image in enumerate(images):

@@ -6,9 +6,12 @@ from functools import cached_property
 from itertools import cycle, product
 from types import MappingProxyType
 
+from bench.sweeps import class_notes
+from bench.sweeps.class_notes import FEWEST_REFERENCE
 from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError
 from trainers.config import sources
+from trainers.config.augmentations import get_augmentation
 from trainers.config.embeddings import ANNOUNCED
 from trainers.config.strategies import get_strategy, in_cell
 from trainers.config.trial import DomainRef, TrialConfig
@@ -17,8 +20,8 @@ from trainers.domains.absent import is_announced
 from trainers.domains.account import skipped_line
 from trainers.domains.mixtures import parts_of
 
-#: Fewest reference images that FID and KID can be computed from, and the number below which a plan notes that they are few.
-FEWEST_REFERENCE, FEW_REFERENCE = 4, 100
+#: Number of reference images below which a plan notes that they are few.
+FEW_REFERENCE = 100
 
 #: Imported sources as recorded trials, by name and whether they are conditional.
 Imports = Mapping[tuple[str, bool], TrialConfig]
@@ -104,7 +107,7 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
             trial = TrialConfig(
                 kind="adapt",
                 domain=refs[target],
-                size=min(size, domains[target].count("train")),
+                size=_size(size, domains[target], augmentation),
                 source=None if origin is None else origin.as_source,
                 strategy=strategy,
                 parent=None if origin is None else origin.key,
@@ -125,6 +128,17 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
         consequence = "their trials are planned without final keys, so none of them counts as done"
         notes.append(f"not on this machine: {', '.join(absent)}; {consequence}")
     return Plan(spec, trials, tuple(grid), tuple(notes), tuple(absent))
+
+
+def _size(size: int, domain: Domain, augmentation: str) -> int:
+    """Return the training images of a trial, at most all; raise UserError if the augmentation holds out most of them."""
+    size = min(size, domain.count("train"))
+    if (held_out := get_augmentation(augmentation).held_out(size)) > size / 2:
+        raise UserError(
+            f"augmentation: {augmentation} holds out {held_out} training images, and a trial on {domain.name!r} has {size}; "
+            f"set sizes to {2 * held_out} or more, or leave {augmentation} out"
+        )
+    return size
 
 
 def _starts(spec: SweepSpec) -> Iterator[tuple[str, str | None, int, int]]:
@@ -218,7 +232,7 @@ def _checked(domain: Domain, spec: SweepSpec, *, conditional: bool) -> Domain:
 
 
 def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
-    """Yield remarks on a domain: skipped images, few reference images, sizes beyond its training images."""
+    """Yield remarks on a domain: skipped images, few reference images, sizes beyond its images, classes without images."""
     if skipped := skipped_line(domain.skipped):
         yield f"{name}: {skipped}"
     count, reference = domain.count("train"), domain.count("reference")
@@ -228,3 +242,8 @@ def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
         for size in spec.sizes:
             if size > count:
                 yield f"{name}: size {size} exceeds its {count} training images; all of them are used"
+    if domain.classes and not is_announced(domain):
+        if _needs_labels(name, spec):
+            yield from class_notes.of_split(name, domain)
+        if name in spec.targets:
+            yield from class_notes.of_sizes(name, domain, spec.sizes, spec.augmentation, any(spec.conditional))

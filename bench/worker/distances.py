@@ -133,8 +133,9 @@ def measure(
         if checkpoint is None:
             raise UserError(f"trial {key} has no checkpoint any more; the same command trains it again")
         name, data = checkpoint
-        generator, latent = checkpoints.generator(checkpoints.load(data, name))
-        features = embedding(sample(generator, latent, samples, EVALUATION_SEED))
+        loaded = checkpoints.load(data, name)
+        generator, latent = checkpoints.generator(loaded)
+        features = embedding(sample(generator, latent, samples, EVALUATION_SEED, loaded.requested(samples)))
     rows: list[dict[str, Any]] = []
     for target in targets:
         reference = references(target, resolution, embedding)

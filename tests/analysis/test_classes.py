@@ -1,5 +1,7 @@
 """FID by class of each strategy with its best source, at a step that all seeds reached."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,11 @@ import pytest
 
 from analysis.comparison.cells import cells
 from analysis.frames import load
+from analysis.report.blocks import Report
+from analysis.report.content.provenance import coverage
 from analysis.report.sentences.answers import answers
 from analysis.statistics import analyse
-from analysis.transfer.classes import MEAN, class_fid, compare_with_scratch
+from analysis.transfer.classes import MEAN, class_fid, compare_with_scratch, unmeasured
 from analysis.transfer.transferability import ranking
 from analysis.words import method
 from tests.support.synthetic import EMBEDDING, build
@@ -20,6 +24,17 @@ NAMES = ("0", "1", "2", "3")
 
 def frames(root: Path, **changes: Any) -> Any:
     return load(build(root, **{"sizes": (50,), "conditional": (True,), "classes": NAMES, **changes}))
+
+
+def test_classes_without_measurements_are_counted_by_cell_and_named_in_the_coverage(tmp_path: Path):
+    loaded = frames(tmp_path, sizes=(50, 500))
+    cells_of = [f"digits, conditional, {size} images" for size in (50, 500)]
+    for names, expected in (("0123456789", [(cell, 4, 10) for cell in cells_of]), (NAMES, [])):
+        config = json.dumps({"domain": {"classes": list(names)}})
+        shown = replace(loaded, trials=loaded.trials.assign(config=config))
+        assert unmeasured(shown.trials, shown.curves) == expected
+        page = str(list(coverage(Report(shown, ()))))
+        assert [f"{cell}: 4 of 10 classes are measured" in page for cell in cells_of] == [bool(expected)] * 2
 
 
 def table(curves: pd.DataFrame) -> pd.DataFrame:

@@ -125,7 +125,7 @@ def pretrain(out: Path, name: str) -> str:
     """Write the checkpoint of a source, `NAME.safetensors`, and return the source's name."""
     if not (path := out / f"{name}.safetensors").exists():
         data = np.load(out / f"{name}.images.npy")
-        gan = Gan(GAN, PRETRAINING, classes=0, seed=0)
+        gan = Gan(GAN, PRETRAINING, classes=0, seed=derive_seed("pretrain", name, 0))
         gan.train(data, None, PRETRAINING.steps)
         trial = TrialConfig(
             kind="pretrain", domain=DomainRef(name=name, fingerprint=f"held out/{name}"), size=len(data), gan=GAN,
@@ -144,7 +144,7 @@ def train(out: Path, job: Job) -> str:
     if job.source is not None:
         file = out / f"{job.source}.safetensors"
         parent = checkpoints.load(file.read_bytes(), file.name)
-    gan = Gan(GAN, TRAINING, classes=0, seed=job.seed)
+    gan = Gan(GAN, TRAINING, classes=0, seed=derive_seed("adapt", job.target, job.seed))
     start(gan, get_strategy(job.strategy), parent, ())
     gan.train(data, None, TRAINING.steps)
     _save(out / job.name, load_embedding("builtin")(sample(gan.generator, gan.latent, SAMPLES, EVALUATION_SEED)))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.sweeps.plan import make_plan
 from bench.sweeps.spec import SweepSpec
+from tests.benchmarks.science import ada
 from tests.trainers.test_strategies import FAMILIES, PIXELS, shape, training, trial
 from tests.trainers.test_trial import config, rungs
 from trainers.common.errors import UserError
@@ -20,13 +21,14 @@ from trainers.core.augmenter import HIGHEST, MEMORY, Augmenter
 from trainers.core.gan import Gan
 from trainers.core.transforms import TRANSFORMS
 from trainers.trial import checkpoints
+from trainers.trial.run import held_out_images, training_images
 
 SIDE = 8
 
 
-def augmenter(name: str, critic_steps: int = 100, *, centred: bool = True, seed: int = 0) -> Augmenter:
+def augmenter(name: str, critic_steps: int = 100, *, seed: int = 0) -> Augmenter:
     random = torch.Generator().manual_seed(seed)
-    return Augmenter(get_augmentation(name), centred=centred, critic_steps=critic_steps, random=random)
+    return Augmenter(get_augmentation(name), critic_steps=critic_steps, random=random)
 
 
 def drawing(seed: int) -> Callable[..., Tensor]:
@@ -185,33 +187,41 @@ def test_transformed_distributions_are_equal_only_if_the_distributions_are(name:
 # -- ADA's probability --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("distance", [0.0, 1.0, 3.0])
-def test_the_signal_of_normal_scores_agrees_with_the_formula_whatever_their_zero(distance: float):
-    """For scores N(d, 1) and N(0, 1) the threshold is d / 2. The share above it is Phi(d / 2), so r = erf(d / sqrt 8)."""
-    signals = []
-    for zero in (0.0, 100.0):
-        augment, random = augmenter("ada", critic_steps=10_000), torch.Generator().manual_seed(0)
-        for _ in range(200):
-            augment.update(*(torch.randn(500, generator=random) + zero + mean for mean in (distance, 0.0)))
-        signals.append(augment.signal.item())
-    assert signals == pytest.approx([math.erf(distance / 8**0.5)] * 2, abs=0.05)
+@pytest.mark.parametrize(("held_out", "signal"), [(3.0, 0.0), (2.0, 0.25), (-1.0, 1.0), (-9.0, 1.0), (4.0, -0.25)])
+@pytest.mark.parametrize(("zero", "scale"), [(0.0, 1.0), (100.0, 1.0), (0.0, 0.01)])
+def test_the_signal_is_the_papers_whatever_the_zero_and_the_scale_of_the_scores(
+    held_out: float, signal: float, zero: float, scale: float
+):
+    """Training images score 3 on average, generated ones -1; the signal is limited to [-1, 1]."""
+    augment, random = augmenter("ada", critic_steps=10_000), torch.Generator().manual_seed(0)
+    for _ in range(300):
+        noise = (torch.randn(500, generator=random, dtype=torch.float64) for _ in range(3))
+        augment.update(*((scale * (n + mean) + zero).float() for n, mean in zip(noise, (3.0, held_out, -1.0), strict=True)))
+    assert augment.signal.item() == pytest.approx(signal, abs=0.02)
 
 
-def test_the_signal_of_scores_with_a_zero_is_the_papers():
-    augment = augmenter("ada", centred=False)
-    augment.update(torch.tensor([1.0, 2.0, -1.0, 3.0]), torch.tensor([-9.0] * 4))
-    assert augment.signal.item() == pytest.approx((1 - MEMORY) * 0.5)
+def test_there_is_no_signal_while_generated_images_score_as_real_ones():
+    augment = augmenter("ada")
+    assert augment.signal.item() == 0
+    augment.update(torch.zeros(4), torch.ones(4), torch.zeros(4))
+    assert augment.signal.item() == 0
+    augment.update(torch.zeros(4), -torch.ones(4), torch.ones(4))
+    assert augment.signal.item() == 0
 
 
 def test_the_probability_rises_to_its_limit_and_falls_again():
     augment, scores, probabilities = augmenter("ada[target=0.5]", critic_steps=100), torch.ones(4), []
-    for real in [scores] * 40 + [-scores] * 40:
-        augment.update(real, -real)
+    overfitted, general = (scores, -scores, -scores), (scores, scores, -scores)
+    for drawn in [general] * 6 + [overfitted] * 34 + [general] * 60:
+        augment.update(*drawn)
         probabilities.append(augment.probability.item())
-    signals = [1 - MEMORY ** (step + 1) for step in range(7)]
-    assert signals[5] < 0.5 < signals[6], "it rises from the seventh step on"
-    assert probabilities[:6] == [0] * 6
-    assert probabilities[6:26] == pytest.approx([min(HIGHEST, 0.04 * step) for step in range(1, 21)], abs=1e-6)
+    shares = [
+        (MEMORY**n - MEMORY ** (6 + n)) / (1 - MEMORY ** (6 + n)) for n in range(1, 35)
+    ]  # of the mean, of the general ones
+    rising = 6 + next(n for n, share in enumerate(shares) if share < 0.5)
+    assert 10 < rising < 14
+    assert probabilities[:rising] == [0] * rising
+    assert probabilities[rising : rising + 25] == pytest.approx([min(HIGHEST, 0.04 * step) for step in range(1, 26)], abs=1e-6)
     assert probabilities[39] == pytest.approx(HIGHEST)
     assert probabilities[-1] == 0
 
@@ -219,12 +229,16 @@ def test_the_probability_rises_to_its_limit_and_falls_again():
 @pytest.mark.parametrize("name", ["none", "flip", "diffaugment"])
 def test_an_augmentation_that_is_not_adaptive_has_no_state(name: str):
     augment = augmenter(name)
-    augment.update(torch.ones(4), -torch.ones(4))
     assert augment.probability.item() == 1
     assert augment.state() == {}
+    assert get_augmentation(name).held_out(100) == 0
 
 
 # -- in training --------------------------------------------------------------------------------------------------------
+
+
+#: Images that are held out: fewer than a minibatch.
+OTHERS = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
 
 
 def new_gan(family: str, name: str, seed: int = 7) -> Gan:
@@ -238,10 +252,10 @@ def test_resuming_gives_the_same_bits(family: str, name: str):
     whole, first, resumed = new_gan(family, name), new_gan(family, name), new_gan(family, name, 99)
     unaugmented = new_gan(family, "none")
     for gan, until in ((whole, 6), (unaugmented, 6), (first, 3)):
-        gan.train(PIXELS, None, until)
+        gan.train(PIXELS, None, until, OTHERS)
     data = checkpoints.save(first, trial(family, None), {}, {}, resumable=True)
     checkpoints.resume(resumed, checkpoints.load(data, "here"))
-    resumed.train(PIXELS, None, 6)
+    resumed.train(PIXELS, None, 6, OTHERS)
     assert torch.equal(whole.augment.signal, resumed.augment.signal)
     assert torch.equal(whole.augment.probability, resumed.augment.probability)
     for key, tensor in whole.critic.state_dict().items():
@@ -249,7 +263,7 @@ def test_resuming_gives_the_same_bits(family: str, name: str):
     other = unaugmented.critic.state_dict()
     assert all(torch.equal(tensor, other[key]) for key, tensor in whole.critic.state_dict().items()) == (name == "none")
     if name == "ada":
-        assert whole.augment.signal.item() != 0
+        assert whole.augment.state()["augmentation.gaps"].all()
 
 
 class Bright(Augmenter):
@@ -265,7 +279,7 @@ class Bright(Augmenter):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_critic_sees_only_transformed_images(family: str):
     gan = new_gan(family, "none")
-    bright = Bright(get_augmentation("flip"), centred=True, critic_steps=1, random=gan.random)
+    bright = Bright(get_augmentation("flip"), critic_steps=1, random=gan.random)
     bright.with_gradient, gan.augment = [], bright
     levels: set[float] = set()
     gan.critic.register_forward_pre_hook(lambda _, inputs: levels.update(inputs[0].detach().unique().tolist()))
@@ -283,6 +297,38 @@ def test_a_trial_measures_adas_signal_target_and_probability():
         assert -1 <= values["ada_signal"] <= 1
         assert 0 <= values["ada_probability"] <= HIGHEST
     assert next(m for m in results[0].measurements if m.metric == "ada_probability").value == 0
+
+
+def test_ada_holds_out_the_last_tenth_of_a_trials_images():
+    for size, count in ((20, 4), (500, 50)):
+        adaptive, plain = config(augmentation="ada", size=size), config(size=size)
+        whole, others = training_images(plain).images, held_out_images(adaptive)
+        assert others is not None
+        assert len(others) == count
+        np.testing.assert_array_equal(np.concatenate([training_images(adaptive).images, others]), whole)
+        assert held_out_images(plain) is None
+
+
+def test_held_out_images_are_scored_and_never_trained_on():
+    """The critic sees the minibatch's real images at once with the generated ones, and the held-out images without gradient."""
+    gan = new_gan("resnet", "ada")
+    gan.augment._transforms = []
+    seen: list[tuple[Tensor, bool]] = []
+    gan.critic.register_forward_pre_hook(lambda _, inputs: seen.append((inputs[0].detach(), torch.is_grad_enabled())))
+    black, white = np.zeros_like(PIXELS), np.full_like(OTHERS, 255)
+    gan.train(black, None, 1, white)
+    of_white = [with_gradient for images, with_gradient in seen if bool((images == 1).all())]
+    assert of_white == [False] * gan.config.critic_steps
+    assert not any(bool((images == 1).flatten(1).all(1).any()) for images, with_gradient in seen if with_gradient)
+    assert gan.augment.state()["augmentation.gaps"].all()
+
+
+@pytest.mark.slow
+def test_the_signal_rises_as_the_critic_overfits_20_images_and_not_1000():
+    few, many = (ada.signals(size, seed=0)[:, 1] for size in (20, 1000))
+    assert few[-1] > 0.45
+    assert few[-1] > few[200] + 0.2 > few[100] + 0.2
+    assert np.abs(many[50:]).max() < 0.25, "the first steps have no mean yet"
 
 
 # -- the axis -----------------------------------------------------------------------------------------------------------

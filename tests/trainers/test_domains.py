@@ -194,42 +194,65 @@ LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(np.array)
 
 
 @settings(deadline=None)
-@given(labels=LABELS | st.none(), total=st.integers(1, 60), seed=SEEDS, data=st.data())
-def test_subsets_are_nested_and_choose_each_image_once(labels: np.ndarray | None, total: int, seed: int, data: st.DataObject):
+@given(labels=LABELS | st.none(), total=st.integers(1, 60), seed=SEEDS, balanced=st.booleans(), data=st.data())
+def test_subsets_are_nested_and_choose_each_image_once(
+    labels: np.ndarray | None, total: int, seed: int, balanced: bool, data: st.DataObject
+):
     total = total if labels is None else len(labels)
     small = data.draw(st.integers(1, total))
     large = data.draw(st.integers(small, total))
-    fewer, more = subset(labels, total, small, seed), subset(labels, total, large, seed)
+    fewer, more = (subset(labels, total, size, seed, balanced=balanced) for size in (small, large))
     assert fewer.shape == (small,)
     assert fewer.dtype == np.int64
     assert len(set(more)) == large
     assert set(more) <= set(range(total))
     np.testing.assert_array_equal(more[:small], fewer)
-    np.testing.assert_array_equal(fewer, subset(labels, total, small, seed))
+    np.testing.assert_array_equal(fewer, subset(labels, total, small, seed, balanced=balanced))
 
 
 @settings(deadline=None)
 @given(labels=LABELS, seed=SEEDS, data=st.data())
-def test_subsets_are_balanced_to_within_one_until_a_class_is_used_up(labels: np.ndarray, seed: int, data: st.DataObject):
+def test_balanced_subsets_have_equal_classes_to_within_one_until_one_is_used_up(
+    labels: np.ndarray, seed: int, data: st.DataObject
+):
     size = data.draw(st.integers(1, len(labels)))
-    chosen = np.bincount(labels[subset(labels, len(labels), size, seed)], minlength=5)
+    chosen = np.bincount(labels[subset(labels, len(labels), size, seed, balanced=True)], minlength=5)
     available = np.bincount(labels, minlength=5)
     most = chosen.max()
     for taken, total in zip(chosen, available, strict=True):
         assert taken == total or taken >= most - 1
 
 
+@settings(deadline=None)
+@given(labels=LABELS, seed=SEEDS, data=st.data())
+def test_other_subsets_have_the_classes_of_the_whole_to_within_a_bound(labels: np.ndarray, seed: int, data: st.DataObject):
+    """Each class takes its images at even distances, so all but one of them by the time at which any class does."""
+    size = data.draw(st.integers(1, len(labels)))
+    chosen = np.bincount(labels[subset(labels, len(labels), size, seed)], minlength=5)
+    shares = np.bincount(labels, minlength=5) / len(labels)
+    assert (np.abs(chosen - size * shares) <= 1 + shares * np.count_nonzero(shares)).all()
+
+
+@pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("labels", [None, np.arange(200) % 4])
-def test_other_seeds_choose_other_images(labels: np.ndarray | None):
-    chosen = {tuple(subset(labels, 200, 20, seed)) for seed in range(10)}
+def test_other_seeds_choose_other_images(labels: np.ndarray | None, balanced: bool):
+    chosen = {tuple(subset(labels, 200, 20, seed, balanced=balanced)) for seed in range(10)}
     assert len(chosen) == 10
 
 
-def test_all_images_are_equally_likely():
+@pytest.mark.parametrize("labels", [np.arange(20) % 2, np.repeat([0, 1, 2], [12, 7, 1])], ids=["equal", "rare"])
+def test_all_images_are_equally_likely(labels: np.ndarray):
     counts = np.zeros(20)
     for seed in range(2000):
-        counts[subset(np.arange(20) % 2, 20, 4, seed)] += 1
-    assert counts == pytest.approx(np.full(20, 400), abs=6 * np.sqrt(2000 * 0.2 * 0.8))
+        counts[subset(labels, 20, 10, seed)] += 1
+    assert counts == pytest.approx(np.full(20, 1000), abs=6 * np.sqrt(2000 * 0.5 * 0.5))
+
+
+def test_which_classes_a_small_balanced_subset_has_does_not_depend_on_the_seed():
+    labels = np.repeat(np.arange(6), [9, 3, 5, 9, 1, 2])
+    for size in range(1, 7):
+        (classes,) = {tuple(sorted(labels[subset(labels, 29, size, seed, balanced=True)])) for seed in range(10)}
+        assert len(set(classes)) == size
 
 
 # -- seeds --------------------------------------------------------------------------------------------------------------

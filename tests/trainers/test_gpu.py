@@ -99,7 +99,7 @@ def test_replayed_steps_follow_a_strategy_through_its_phases(strategy: str, augm
             anchors = Anchors(0.1, {key: parameter.detach().clone() for key, parameter in named.items()})
         run.follow(followed, anchors)
         for until in (5, 8, 14):
-            run.train(pixels, None, until)
+            run.train(pixels, None, until, pixels[:3])
     assert torch.equal(taken.random.get_state(), replayed.random.get_state())
     for name, network in taken.networks.items():
         for parameter, other in zip(network.parameters(), replayed.networks[name].parameters(), strict=True):

@@ -99,8 +99,8 @@ def source(family: str, classes: tuple[str, ...] = ()) -> Checkpoint:
     for network in gan.networks.values():
         for parameter in network.parameters():
             parameter.data += 0.1 * torch.randn_like(parameter)
-    found = fisher(gan.generator, gan.critic, gan.config, 8, 0)
     written = trial(family, None, classes)
+    found = fisher(gan.generator, gan.critic, gan.config, 8, written.base_seed)
     return checkpoints.load(checkpoints.save(gan, written, {}, {}, resumable=False, fishers=found), "source")
 
 

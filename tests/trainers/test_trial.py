@@ -16,15 +16,17 @@ from PIL import Image
 from pydantic import ValidationError
 
 from trainers import domains
+from trainers.common.contact_sheet import png_grid
 from trainers.common.errors import UserError
 from trainers.config.settings import EvaluationConfig
 from trainers.config.trial import DomainRef, TrialConfig
-from trainers.core.sampling import sample
+from trainers.core.sampling import proportional, sample
 from trainers.evaluation.comparison import METRICS, Comparison
 from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.evaluation.evaluator import real_grid
 from trainers.evaluation.metrics.fid import fid, statistics
 from trainers.evaluation.metrics.iw import iw_score
+from trainers.evaluation.metrics.kid import kid
 from trainers.evaluation.metrics.memorisation import memorisation
 from trainers.evaluation.references import references
 from trainers.trial import checkpoints
@@ -140,15 +142,17 @@ def test_fid_by_class_uses_the_images_of_the_class_only():
     embed, data = load_embedding("builtin"), domains.get("digits").load("reference", 8)
     assert data.labels is not None
     network, latent = checkpoints.generator(checkpoint(rung))
-    images = sample(network, latent, 200, 0)
-    labels = np.arange(200) % 10
+    counts = np.bincount(data.labels)
+    labels = proportional(counts, 200)
+    assert np.bincount(labels) == pytest.approx(200 * counts / counts.sum(), abs=1)
+    images = sample(network, latent, 200, 0, labels)
     metrics = {measurement.metric: measurement for measurement in rung.measurements}
     values = []
     for digit in range(10):
         theirs, ours = embed(data.images[data.labels == digit]), embed(images[labels == digit])
         values.append(fid(statistics(theirs), statistics(ours)))
         assert metrics[f"fid/{digit}"].value == pytest.approx(values[-1], rel=1e-3)
-        assert metrics[f"fid/{digit}"].samples == 20
+        assert metrics[f"fid/{digit}"].samples == (labels == digit).sum()
     assert metrics["intra_fid"].value == pytest.approx(np.mean(values), rel=1e-3)
 
 
@@ -267,6 +271,17 @@ def test_a_repeated_trial_is_the_same_and_another_seed_is_not():
     assert [outcome(other) for other in run(trial)] == [outcome(other) for other in rungs(trial)]
     other = rungs(config(seed=1))
     assert all(a.measurements != b.measurements for a, b in zip(rungs(trial), other, strict=True))
+
+
+def test_trials_of_other_kinds_and_domains_start_from_other_networks_and_draw_other_numbers():
+    """All have seed 0 and the same networks. At step 0 a source's are its initialisation, as are those from scratch."""
+    trials = (pretrain("digits"), config(), config(kind="tune"), config(domain=ref("numerals")), config(seed=1))
+    starts = [checkpoint(next(run(trial))) for trial in trials]
+    for name in ("generator.input.latent.weight", "critic.input.weight", "random"):
+        assert len({start.tensors[name].numpy().tobytes() for start in starts}) == len(trials), name
+    assert len({trial.base_seed for trial in trials}) == len(trials)
+    images = [training_images(trial).images.tobytes() for trial in trials]
+    assert len(set(images)) == len(trials)
 
 
 # -- the start ----------------------------------------------------------------------------------------------------------
@@ -389,13 +404,25 @@ def test_a_conditional_trial_needs_labels(tmp_path: Path):
 
 
 def test_subsets_are_nested():
-    few, many = training_images(config(size=20)), training_images(config(size=50))
+    few, many = (training_images(config(size=size, conditional=True)) for size in (20, 50))
     assert few.labels is not None
     assert many.labels is not None
     np.testing.assert_array_equal(many.images[:20], few.images)
     np.testing.assert_array_equal(many.labels[:20], few.labels)
     assert np.bincount(few.labels).tolist() == [2] * 10
     assert np.bincount(many.labels).tolist() == [5] * 10
+
+
+def test_subsets_have_the_classes_of_the_domain_or_equal_ones_if_conditional(tmp_path: Path):
+    images = iter(domains.get("digits").load("train", 8).images)
+    for name, split, count in (("common", "train", 90), ("rare", "train", 10), ("common", "val", 9), ("rare", "val", 9)):
+        (tmp_path / split / name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(next(images)).save(tmp_path / split / name / f"{number}.png")
+    for conditional, counts in ((False, [18, 2]), (True, [10, 10])):
+        labels = training_images(config(domain=ref(f"folder:{tmp_path}"), size=20, conditional=conditional)).labels
+        assert labels is not None
+        assert np.bincount(labels) == pytest.approx(counts, abs=0 if conditional else 1)
 
 
 def test_labels_belong_to_their_images():
@@ -410,9 +437,43 @@ def test_labels_belong_to_their_images():
 def test_trials_of_one_seed_have_the_same_images_and_others_do_not():
     source = pretrain("letters")
     images = training_images(config()).images
-    for same in (adapt(source), config(training__steps=9), config(conditional=True)):
+    for same in (adapt(source), config(training__steps=9), config(augmentation="flip")):
         np.testing.assert_array_equal(training_images(same).images, images)
     assert not np.array_equal(training_images(config(seed=1)).images, images)
+
+
+def test_classes_without_training_images_are_neither_generated_nor_measured():
+    """Six training images of ten classes: the other four are in no sample, no reference, and no seed's trial."""
+    trial = config(size=6, conditional=True, evaluation__iw_steps=2)
+    images = training_images(trial)
+    classes = np.unique(images.labels)
+    assert len(classes) == 6
+    np.testing.assert_array_equal(np.unique(training_images(config(size=6, conditional=True, seed=1)).labels), classes)
+
+    rung = rungs(trial)[-1]
+    metrics = {measurement.metric: measurement for measurement in rung.measurements}
+    assert {name for name in metrics if name.startswith("fid/")} == {f"fid/{digit}" for digit in classes}
+    loaded = checkpoint(rung)
+    requested = loaded.requested(64)
+    assert set(requested) == set(classes)
+    network, latent = checkpoints.generator(loaded)
+    generated = sample(network, latent, 64, 0, requested)
+    assert rung.samples == png_grid(generated[:32])
+
+    embed, data = load_embedding("builtin"), domains.get("digits").load("reference", 8)
+    real = data.images[np.isin(data.labels, classes)]
+    assert np.bincount(requested, minlength=10) == pytest.approx(
+        64 * np.isin(range(10), classes) * np.bincount(data.labels) / len(real), abs=1
+    )
+    assert metrics["fid"].value == pytest.approx(fid(statistics(embed(real)), statistics(embed(generated))), rel=1e-3)
+    assert metrics["kid"].value == pytest.approx(kid(embed(real), embed(generated)).value, rel=1e-3, abs=1e-3)
+    assert metrics["iw"].value == pytest.approx(iw_score(real, generated, trial.gan, 0, 2).value, rel=1e-2)
+
+
+def test_an_unconditional_trial_of_few_classes_is_measured_against_all():
+    loaded = checkpoint(rungs(config(size=6))[-1])
+    assert loaded.requested(64) is None
+    assert "class_counts" not in loaded.tensors
 
 
 def test_trials_of_all_sizes_use_the_same_reference():

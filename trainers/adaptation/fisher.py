@@ -6,6 +6,7 @@ the parameters of both networks, with the gradient of each sample squared separa
 
 import copy
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,10 +19,13 @@ from trainers.networks import Critic, Generator, set_low_gradients
 SAMPLES, BATCH = 128, 16
 
 
-def fisher(generator: Generator, critic: Critic, training: TrainingConfig, latent: int, seed: int) -> dict[str, Tensor]:
+def fisher(
+    generator: Generator, critic: Critic, training: TrainingConfig, latent: int, seed: int, labels: np.ndarray | None = None
+) -> dict[str, Tensor]:
     """Return the diagonal of the Fisher information by ``NETWORK.PARAMETER``, zero where the loss does not depend on it.
 
-    The networks are not changed; `training` names the loss, and `seed` decides the latents.
+    The networks are not changed; `training` names the loss, and `seed` decides the latents. `labels` are the
+    requested classes int64 (`SAMPLES`,), by default all in turn if the generator is conditional.
     """
     # Copies, since every pass in training updates running statistics and the power iterations of spectral norms.
     networks = {"generator": copy.deepcopy(generator).eval(), "critic": copy.deepcopy(critic).eval()}
@@ -30,14 +34,17 @@ def fisher(generator: Generator, critic: Critic, training: TrainingConfig, laten
         set_low_gradients(network.requires_grad_(True), False)
     like = next(generator.parameters())
     random = torch.Generator().manual_seed(derive_seed("fisher", seed))
+    if labels is None and generator.classes:
+        labels = np.arange(SAMPLES) % generator.classes
+    wanted = None if labels is None else torch.from_numpy(labels).to(like.device)
     sums = {key: torch.zeros_like(parameter, requires_grad=False) for key, parameter in named.items()}
     for start in range(0, SAMPLES, BATCH):
         z = torch.randn(BATCH, latent, generator=random).to(like)
-        labels = torch.arange(start, start + BATCH, device=like.device) % generator.classes if generator.classes else None
-        scores, logits = networks["critic"](networks["generator"](z, labels))
+        requested = None if wanted is None else wanted[start : start + BATCH]
+        scores, logits = networks["critic"](networks["generator"](z, requested))
         losses = F.softplus(-scores) if training.loss == "non-saturating" else -scores
-        if logits is not None and labels is not None:
-            losses = losses + F.cross_entropy(logits, labels, reduction="none")
+        if logits is not None and requested is not None:
+            losses = losses + F.cross_entropy(logits, requested, reduction="none")
         for loss in losses:
             gradients = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)
             for total, gradient in zip(sums.values(), gradients, strict=True):

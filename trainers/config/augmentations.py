@@ -9,6 +9,9 @@ from typing import ClassVar, Literal
 
 from trainers.config.options import Optioned, option, parse
 
+#: Fewest images that ADA holds out; a trial with ADA has at least twice as many.
+FEWEST_HELD_OUT = 4
+
 Transform = Literal["flip", "colour", "translation", "cutout"]
 
 
@@ -22,6 +25,10 @@ class Augmentation(Optioned):
     def adaptive_target(self) -> float | None:
         """The critic's overfitting signal at which the probability of a transform settles; None: always transformed."""
         return None
+
+    def held_out(self, size: int) -> int:
+        """Return how many of `size` training images are not trained on, but measure the overfitting of the critic."""
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +56,10 @@ class DiffAugment(Augmentation):
 
 @dataclass(frozen=True, kw_only=True)
 class ADA(Augmentation):
-    """Applies each transform with a probability that follows the critic's overfitting (ADA, Karras et al. 2020)."""
+    """Applies each transform with a probability that follows the critic's overfitting (ADA, Karras et al. 2020).
+
+    One training image in ten, and at least `FEWEST_HELD_OUT`, is held out to measure it.
+    """
 
     key = "ada"
     transforms = ("flip", "colour", "translation", "cutout")
@@ -59,6 +69,10 @@ class ADA(Augmentation):
     def adaptive_target(self) -> float:
         """The option `target`."""
         return self.target
+
+    def held_out(self, size: int) -> int:
+        """Return a tenth of `size`, rounded down, or `FEWEST_HELD_OUT`."""
+        return max(FEWEST_HELD_OUT, size // 10)
 
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {kind.key: kind for kind in (NoAugmentation, Flip, DiffAugment, ADA)}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import field_validator, model_validator
 
+from trainers.common.seeds import derive_seed
 from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, PositiveInt, Seed, StrictBool, as_json
 from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, Until, check_together
@@ -145,6 +146,15 @@ class TrialConfig(Frozen):
             training = self.training.model_dump(mode="json")
             shared["training"] = as_json({name: value for name, value in training.items() if name not in TUNED})
         return _digest(shared)
+
+    @property
+    def base_seed(self) -> int:
+        """Seed from which all random streams of the trial are derived: its subset, initialisation and training.
+
+        It depends on the kind and on the domain too. So a trial from scratch neither starts from the initialisation of its
+        source nor draws the same numbers. The trials of a cell with the same seed have the same training images.
+        """
+        return derive_seed(self.kind, self.domain.fingerprint, self.seed)
 
     @property
     def imported(self) -> bool:

@@ -21,41 +21,43 @@ HIGHEST = 0.8
 #: Share of the training in which ADA's probability could rise from 0 to 1.
 RAMP = 0.25
 
-#: Decay of the running mean of ADA's signal, per critic step.
-MEMORY = 0.9
+#: Decay of the running means in ADA's signal, per critic step.
+MEMORY = 0.99
 
 
 class Augmenter:
     """Applies the transforms of an augmentation, and adapts their probability for ADA (Karras et al. 2020).
 
-    ADA's signal is r_t = E[sign(D(real) - c)]: the share of training images with a score above c minus the share below. It is
-    0 while the critic cannot separate real from generated images, and 1 when it has memorised the training images. With the
-    hinge and the non-saturating loss c is 0, as in the paper. The scores of a Wasserstein critic have no zero, since adding a
-    constant to all of them does not change the loss; there c is the mean of the minibatch's mean real and mean generated
-    score. After every critic step the probability rises by one small step if the signal is above its target, or falls if it is
-    below.
+    ADA's signal is the paper's r_v = (E[D(train)] - E[D(held out)]) / (E[D(train)] - E[D(generated)]), of running means of the
+    critic's scores. Held-out images are real images that are not trained on. It is 0 if the critic scores these as it scores
+    training images, and 1 if it scores them as generated ones, so that only memorised images are real to it. It does not depend
+    on the zero and the scale of the scores; the loss of a Wasserstein critic leaves the zero undetermined. After every critic
+    step the probability rises by one small step if the signal is above its target, or falls if it is below.
 
     Attributes:
         target: target of the signal; None unless the augmentation is adaptive.
         probability: probability that a transform is applied to an image, a scalar on the device; 1 unless adaptive.
-        signal: running mean of ADA's signal, a scalar on the device.
     """
 
-    def __init__(self, augmentation: Augmentation, *, centred: bool, critic_steps: int, random: torch.Generator) -> None:
+    def __init__(self, augmentation: Augmentation, *, critic_steps: int, random: torch.Generator) -> None:
         """Start at probability 0 if adaptive.
 
         Args:
-            centred: whether the loss leaves the zero of the scores undetermined, as a Wasserstein critic's does.
             critic_steps: total number of critic steps.
             random: source of all random numbers, on the device of the images.
         """
         self.target = augmentation.adaptive_target
         self._transforms = [TRANSFORMS[name] for name in augmentation.transforms]
-        self._centred = centred
         self._step = 1 / max(1.0, RAMP * critic_steps)
         self._random = random
         self.probability = torch.full((), 1.0 if self.target is None else 0.0, device=random.device)
-        self.signal = torch.zeros((), device=random.device)
+        self._gaps = torch.zeros(2, device=random.device)  # running means: E[D(train)] minus E[D(held out)], E[D(generated)]
+
+    @property
+    def signal(self) -> Tensor:
+        """ADA's signal, a scalar on the device in [-1, 1]; 0 while training images do not score above generated ones."""
+        overfitting, separation = self._gaps
+        return torch.where(separation > 0, overfitting / separation, 0.0).clamp(-1, 1)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return images (N, 3, H, W) in [-1, 1] transformed at random; colours may leave that range."""
@@ -67,21 +69,21 @@ class Augmenter:
         return images.contiguous(memory_format=torch.channels_last) if self._transforms else images
 
     @torch.no_grad()
-    def update(self, on_real: Tensor, on_fake: Tensor) -> None:
-        """Update signal and probability from the critic's scores (N,) of transformed real and generated images."""
-        if self.target is not None:
-            zero = (on_real.mean() + on_fake.mean()) / 2 if self._centred else 0.0
-            self.signal.lerp_((on_real - zero).sign().mean(), 1 - MEMORY)
-            self.probability.add_((self.signal - self.target).sign(), alpha=self._step).clamp_(0, HIGHEST)
+    def update(self, on_train: Tensor, on_held_out: Tensor, on_generated: Tensor) -> None:
+        """Update signal and probability from the critic's scores (N,) of transformed images of the three kinds."""
+        assert self.target is not None
+        others = torch.stack([on_held_out.mean(), on_generated.mean()])
+        self._gaps.lerp_(on_train.mean() - others, 1 - MEMORY)
+        self.probability.add_((self.signal - self.target).sign(), alpha=self._step).clamp_(0, HIGHEST)
 
     def state(self) -> dict[str, Tensor]:
-        """Return probability and signal, as a checkpoint stores them; empty unless adaptive."""
+        """Return the probability and what the signal is computed from, as a checkpoint stores them; empty unless adaptive."""
         if self.target is None:
             return {}
-        return {"augmentation.probability": self.probability, "augmentation.signal": self.signal}
+        return {"augmentation.probability": self.probability, "augmentation.gaps": self._gaps}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Set probability and signal from the tensors that `state` returned."""
+        """Restore the tensors that `state` returned."""
         for name, tensor in self.state().items():
             tensor.copy_(tensors[name])
 

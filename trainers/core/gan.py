@@ -49,6 +49,7 @@ class Data:
         order: int64 (N,), the images sorted by class.
         present: int64 (K,), the classes that have images.
         starts, counts: int64 (K,); class `present[k]` has the images `order[starts[k] : starts[k] + counts[k]]`.
+        held_out: uint8 (M, 3, H, W), real images that are not trained on; only for an adaptive augmentation.
     """
 
     pixels: Tensor
@@ -56,16 +57,21 @@ class Data:
     present: Tensor | None = None
     starts: Tensor | None = None
     counts: Tensor | None = None
+    held_out: Tensor | None = None
 
     @classmethod
-    def on(cls, device: torch.device, images: np.ndarray, labels: np.ndarray | None) -> "Data":
-        """Move images uint8 (N, H, W, 3) and labels int64 (N,), None when unconditional, to a device."""
-        pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+    def on(
+        cls, device: torch.device, images: np.ndarray, labels: np.ndarray | None, held_out: np.ndarray | None = None
+    ) -> "Data":
+        """Move images uint8 (N, H, W, 3), their labels int64 (N,), None when unconditional, and others to a device."""
+        pixels, others = (None if array is None else _channels_first(array).to(device) for array in (images, held_out))
+        assert pixels is not None
         if labels is None:
-            return cls(pixels)
+            return cls(pixels, held_out=others)
         present, counts = np.unique(labels, return_counts=True)
         arrays = np.argsort(labels, kind="stable"), present, np.cumsum(counts) - counts, counts
-        return cls(pixels, *(torch.from_numpy(array.astype(np.int64)).to(device) for array in arrays))
+        order, classes, starts, numbers = (torch.from_numpy(array.astype(np.int64)).to(device) for array in arrays)
+        return cls(pixels, order, classes, starts, numbers, others)
 
 
 class Gan:
@@ -106,8 +112,7 @@ class Gan:
         self.random = torch.Generator(self.device)
         self.random.manual_seed(derive_seed("training", seed))
         self.augment = Augmenter(
-            augmentation or NoAugmentation(), centred=training.loss == "wgan-gp",
-            critic_steps=training.steps * training.critic_steps, random=self.random,
+            augmentation or NoAugmentation(), critic_steps=training.steps * training.critic_steps, random=self.random
         )  # fmt: skip
         self.step = 0
         self._graphs = graphs
@@ -140,10 +145,11 @@ class Gan:
         """Reset the moving average to the present generator, as after a transfer."""
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if self.config.ema else None
 
-    def train(self, images: np.ndarray, labels: np.ndarray | None, until: int) -> None:
+    def train(self, images: np.ndarray, labels: np.ndarray | None, until: int, held_out: np.ndarray | None = None) -> None:
         """Take generator steps on images uint8 (N, H, W, 3) until `until` of them have been taken since the start.
 
-        A conditional GAN requires `labels`, int64 (N,), and draws the classes with equal probability.
+        A conditional GAN requires `labels`, int64 (N,), and draws the classes with equal probability. An adaptive augmentation
+        requires `held_out`, real images uint8 (M, H, W, 3) on which nothing is trained.
 
         Raises:
             Diverged: a loss is not finite, or exceeds `EXPLODED`.
@@ -151,7 +157,7 @@ class Gan:
         while self.step < until:
             if self.adaptation is not None and self.adaptation.enter(self.step):
                 self._prepared = None  # a recorded step trains the parameters of the phase in which it was recorded
-            self._take_step_on(images, labels)
+            self._take_step_on(images, labels, held_out)
             self.step += 1
             if self.step % CHECK_EVERY == 0 or self.step == until:
                 # torch.maximum propagates NaN, for which `not <=` is true as well.
@@ -160,10 +166,10 @@ class Gan:
                 self._worst.zero_()
                 beat()  # reading the loss has waited for the steps so far
 
-    def _take_step_on(self, images: np.ndarray, labels: np.ndarray | None) -> None:
+    def _take_step_on(self, images: np.ndarray, labels: np.ndarray | None, held_out: np.ndarray | None) -> None:
         """Take one step on images, which are moved to the device only when the array differs from the last one."""
         if self._prepared is None or self._prepared[0] is not images:
-            data = Data.on(self.device, images, labels if self.classes else None)
+            data = Data.on(self.device, images, labels if self.classes else None, held_out)
             self._prepared = images, data, Graphed(self.random) if self._graphs else None
         _, data, graphed = self._prepared
         if graphed is None:
@@ -188,8 +194,19 @@ class Gan:
             fake = self.generator(self._latents(n), labels)
             real, fake = self.augment(real), self.augment(fake)
         mix = torch.rand(n, 1, 1, 1, generator=self.random, device=self.device)
-        loss = critic_loss(self.config, self.critic, real, labels, fake, mix, self.augment.update)
+        observe = None if self.augment.target is None else partial(self._adapt_augmentation, data)
+        loss = critic_loss(self.config, self.critic, real, labels, fake, mix, observe)
         return self._update("critic", loss)
+
+    @torch.no_grad()
+    def _adapt_augmentation(self, data: Data, on_real: Tensor, on_fake: Tensor) -> None:
+        """Update the probability of a transform from the critic's scores of real and generated images, both (batch,)."""
+        assert data.held_out is not None, "an adaptive augmentation needs held-out images"
+        n, batch = len(data.held_out), self.config.batch
+        # Few images are all scored at every step: which of them are drawn would be most of the signal's noise.
+        chosen = torch.arange(batch, device=self.device) % n if n <= batch else self._integers(n)
+        on_held_out, _ = self.critic(self.augment(self._real_images(data.held_out, chosen)))
+        self.augment.update(on_real, on_held_out, on_fake)
 
     def _generator_step(self, data: Data) -> Tensor:
         """Take one generator step; return the magnitude of the loss."""
@@ -254,6 +271,10 @@ class Gan:
 
     def _latents(self, n: int) -> Tensor:
         return torch.randn(n, self.latent, generator=self.random, device=self.device)
+
+
+def _channels_first(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
 def _mirror_at_edges(index: Tensor, side: int) -> Tensor:

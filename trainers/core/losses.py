@@ -16,7 +16,7 @@ from trainers.networks import Critic
 
 def critic_loss(
     config: TrainingConfig, critic: Critic, real: Tensor, labels: Tensor | None, fake: Tensor, mix: Tensor,
-    observe: Callable[[Tensor, Tensor], None] = lambda on_real, on_fake: None,
+    observe: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Tensor:  # fmt: skip
     """Return the critic's loss, a scalar, with its penalty and, when conditional, the real images' cross-entropy.
 
@@ -25,7 +25,7 @@ def critic_loss(
         labels: int64 (N,), the classes of the real images, or None.
         fake: generated images, detached, of the shape of `real`.
         mix: (N, 1, 1, 1), uniform in [0, 1]; WGAN-GP's penalty is computed at this fraction of the way from real to fake.
-        observe: called with the scores (N,) of the real and of the generated images.
+        observe: called with the scores (N,) of the real and of the generated images; None for nothing.
     """
     r1 = config.loss == "non-saturating" and config.gradient_penalty > 0
     if r1:
@@ -37,7 +37,8 @@ def critic_loss(
     else:
         on_real, logits = critic(real)
         on_fake, _ = critic(fake)
-    observe(on_real, on_fake)
+    if observe is not None:
+        observe(on_real, on_fake)
     loss: Tensor
     if config.loss == "wgan-gp":
         loss = on_fake.mean() - on_real.mean()

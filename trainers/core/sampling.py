@@ -16,12 +16,12 @@ def sample(generator: Generator, latent: int, n: int, seed: int, labels: np.ndar
     """Return n generated images, uint8 (n, H, W, 3).
 
     The same seed gives the same latents for every generator, so images of two generators can be compared side by side.
-    `labels` are the requested classes int64 (n,), by default round robin if the generator is conditional.
+    `labels` are the requested classes int64 (n,), by default all in turn if the generator is conditional.
     """
     device = next(generator.parameters()).device
     random = torch.Generator().manual_seed(derive_seed("latents", seed))
-    if labels is None:
-        labels = round_robin(n, generator.classes)
+    if labels is None and generator.classes:
+        labels = np.arange(n) % generator.classes
     batches = []
     generator.eval()  # affects running statistics only
     for start in range(0, n, BATCH):
@@ -37,6 +37,14 @@ def sample(generator: Generator, latent: int, n: int, seed: int, labels: np.ndar
     return torch.cat(batches)[:n].numpy()
 
 
-def round_robin(n: int, classes: int) -> np.ndarray | None:
-    """Return the classes int64 (n,) that `sample` requests by default; None for an unconditional generator (`classes` 0)."""
-    return np.arange(n) % classes if classes else None
+def proportional(counts: np.ndarray, n: int) -> np.ndarray:
+    """Return classes int64 (n,) whose shares, in every prefix, are about those of `counts`, int64 (K,).
+
+    A class with count 0 does not occur. Equal counts give the classes in turn.
+    """
+    requested, deficits = np.empty(n, np.int64), np.zeros(len(counts), np.int64)
+    for i in range(n):
+        deficits += counts
+        requested[i] = deficits.argmax()  # the class that is furthest behind its share
+        deficits[requested[i]] -= counts.sum()
+    return requested

@@ -148,7 +148,7 @@ class Digits(Domain):
         scans = load_digits()
         labels = scans.target.astype(np.int64)
         # Class-balanced and shuffled: in the file's order all digits of one person would fall into one split.
-        order = subset(labels, len(labels), len(labels), derive_seed("split", self.fingerprint))
+        order = subset(labels, len(labels), len(labels), derive_seed("split", self.fingerprint), balanced=True)
         chosen = order[: self._train] if split == "train" else order[self._train :]
         size = (resolution, resolution)
         enlarged = [

@@ -119,7 +119,7 @@ class Selected(Domain):
                         f"set per_class to {available} or fewer"
                     )
                 seed = derive_seed("per_class", self.base.fingerprint)
-                rows = np.sort(rows[subset(labels[rows], len(rows), per_class * len(self.kept), seed)])
+                rows = np.sort(rows[subset(labels[rows], len(rows), per_class * len(self.kept), seed, balanced=True)])
             self._rows[split] = rows
         return self._rows[split]
 

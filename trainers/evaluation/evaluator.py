@@ -1,4 +1,9 @@
-"""Measures a trial: every metric of its generator against the target's whole reference split, never the training subset."""
+"""Measures a trial: every metric of its generator against the target's whole reference split, never the training subset.
+
+A conditional generator is measured on the classes with training images, generated and real alike. The classes are requested
+with the shares that they have in the reference, though they are trained with equal shares: so no metric measures the
+difference between the two, and a domain's floor (`trainers.evaluation.floor`) applies to conditional trials too.
+"""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +13,7 @@ from trainers.common.contact_sheet import png_grid
 from trainers.config.metrics import EMA, metrics
 from trainers.config.trial import TrialConfig
 from trainers.core.gan import Gan
-from trainers.core.sampling import round_robin, sample
+from trainers.core.sampling import proportional, sample
 from trainers.domains import Images, get
 from trainers.evaluation.comparison import METRICS, Comparison
 from trainers.evaluation.embeddings.embedding import Embedding
@@ -62,9 +67,20 @@ class Evaluator:
         self.device = device
         self.embedding: Embedding = load_embedding(trial.evaluation.embedding, device)
         self.reference = references(trial.domain.name, trial.gan.resolution, self.embedding)
+        self.class_counts: np.ndarray | None = None
+        if trial.conditional:
+            assert training.labels is not None
+            self.reference = self.reference.of_classes(np.unique(training.labels))
+            labels = self.reference.labels
+            assert labels is not None
+            self.class_counts = np.bincount(labels, minlength=len(trial.domain.classes))
         self.training = self.embedding(training.images) if len(training.images) <= MEMORISABLE else None
         self.sampled: tuple[int, np.ndarray] | None = None
         self._compared: tuple[int, Comparison] | None = None
+
+    def requested(self, n: int) -> np.ndarray | None:
+        """Return the classes int64 (n,) of n images to generate; None if unconditional."""
+        return None if self.class_counts is None else proportional(self.class_counts, n)
 
     def images(self, gan: Gan) -> np.ndarray:
         """Return the generated images from which the metrics of this step are computed, uint8 (samples, H, W, 3)."""
@@ -75,8 +91,8 @@ class Evaluator:
     def __call__(self, gan: Gan) -> tuple[Measurement, ...]:
         """Return the measurements of the generator at its present step that every rung has."""
         records, measurements = metrics(), self._measurements(gan, at_end=False)
-        if gan.classes:
-            measurements += self._by_class(self._comparison(gan).generated, gan.classes)
+        if self.class_counts is not None:
+            measurements += self._by_class(self._comparison(gan).generated)
         if gan.average is not None:
             averaged = Comparison(self.reference, self.embedding(self._sample(gan, gan.average)))
             for name in (name for name, record in records.items() if record.of_average):
@@ -111,11 +127,12 @@ class Evaluator:
         return png_grid(self.images(gan)[:GRID])
 
     def _sample(self, gan: Gan, generator: Generator) -> np.ndarray:
-        return sample(generator, gan.latent, self.trial.evaluation.samples, EVALUATION_SEED)
+        n = self.trial.evaluation.samples
+        return sample(generator, gan.latent, n, EVALUATION_SEED, self.requested(n))
 
-    def _by_class(self, features: np.ndarray, classes: int) -> list[Measurement]:
+    def _by_class(self, features: np.ndarray) -> list[Measurement]:
         """Return ``fid/CLASS`` of every class with two real and two generated images or more, and their mean, ``intra_fid``."""
-        labels, references = round_robin(len(features), classes), self.reference.by_class
+        labels, references = self.requested(len(features)), self.reference.by_class
         measurements = []
         for label, name in enumerate(self.trial.domain.classes):
             generated = features[labels == label]
@@ -129,7 +146,10 @@ class Evaluator:
         return measurements
 
     def _iw(self, images: np.ndarray) -> Measurement:
-        real = get(self.trial.domain.name).load("reference", self.trial.gan.resolution).images
+        domain = get(self.trial.domain.name)
+        real, labels = domain.load("reference", self.trial.gan.resolution).images, domain.labels("reference")
+        if self.class_counts is not None and labels is not None:
+            real = real[self.class_counts[labels] > 0]
         steps = self.trial.evaluation.iw_steps
         estimate = iw_score(real, images, self.trial.gan, EVALUATION_SEED, steps, self.device)
         return Measurement.of("iw", estimate, len(images))

@@ -28,6 +28,15 @@ class Reference:
     labels: np.ndarray | None
     statistics: Statistics
 
+    def of_classes(self, classes: np.ndarray) -> "Reference":
+        """Return the reference of the images of some classes, int64 (C,); the same object if it has no others."""
+        assert self.labels is not None
+        chosen = np.isin(self.labels, classes)
+        if chosen.all():
+            return self
+        features = self.features[chosen]
+        return Reference(features, self.labels[chosen], statistics(features))
+
     @cached_property
     def by_class(self) -> Mapping[int, Statistics]:
         """The statistics of each class with at least two images."""

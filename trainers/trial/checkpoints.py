@@ -3,14 +3,16 @@
 Every checkpoint has ``generator.*`` and ``critic.*``, with low-rank updates added to the weights, and ``average.*`` if training
 keeps a moving average of the generator. A resumable one also has ``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if
 the trial has them, low-rank updates (``unmerged.NETWORK.*``), anchors (``anchor.*``, ``importance.*``) and the state of an
-augmentation (``augmentation.*``). The last checkpoint of a source has ``fisher.NETWORK.PARAMETER``. A checksum detects damaged
-files (`trainers.common.sealed_tensors`). Nothing is ever unpickled.
+augmentation (``augmentation.*``). The last checkpoint of a source has ``fisher.NETWORK.PARAMETER``, every one of a conditional
+trial ``class_counts`` (see `Checkpoint.requested`). A checksum detects damage (`trainers.common.sealed_tensors`). Nothing
+is ever unpickled.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -25,6 +27,7 @@ from trainers.common.errors import DamagedError, UserError
 from trainers.common.seeds import derive_seed
 from trainers.config.trial import TrialConfig
 from trainers.core.gan import Gan, to_device
+from trainers.core.sampling import proportional
 from trainers.networks import Generator, make_generator
 
 FORMAT = "transfergan/1"
@@ -72,6 +75,14 @@ class Checkpoint:
         """Names of the classes of its networks; empty for an unconditional GAN."""
         return self.trial.domain.classes if self.trial.conditional else ()
 
+    def requested(self, n: int) -> np.ndarray | None:
+        """Return the classes int64 (n,) of n images to generate: only those with training images, with the reference's shares.
+
+        None leaves them to `trainers.core.sampling.sample`: for an unconditional GAN, or networks of unknown classes.
+        """
+        counts = self.tensors.get("class_counts")
+        return None if counts is None else proportional(counts.numpy(), n)
+
     @property
     def resumable(self) -> bool:
         """Whether training can continue from it; the last checkpoint of a finished trial has the networks only."""
@@ -80,7 +91,7 @@ class Checkpoint:
 
 def save(
     gan: Gan, trial: TrialConfig, matches: dict[str, Match], report: Mapping[str, float | None], *, resumable: bool,
-    fishers: Mapping[str, Tensor] | None = None,
+    fishers: Mapping[str, Tensor] | None = None, class_counts: np.ndarray | None = None,
 ) -> bytes:  # fmt: skip
     """Return the bytes of a checkpoint.
 
@@ -89,8 +100,11 @@ def save(
         report: what the trial reports at this step; it is reported again on resume.
         resumable: whether to include the state of the optimisers and of the random generator.
         fishers: the Fisher information of a source's networks, by ``NETWORK.PARAMETER``.
+        class_counts: reference images int64 (K,) of each class, 0 for a class without training images; None if unconditional.
     """
     tensors = {f"fisher.{key}": value for key, value in (fishers or {}).items()}
+    if class_counts is not None:
+        tensors["class_counts"] = torch.from_numpy(class_counts)
     for name, network in _saved_networks(gan).items():
         tensors |= {f"{name}.{key}": value for key, value in merged_state(network).items()}
         if resumable:

@@ -154,7 +154,7 @@ def first_rung(trial: TrialConfig, fitting: Fitting, references: References) -> 
     began = time.perf_counter()
     data = training_images(trial)
     classes = trial.domain.classes if trial.conditional else ()
-    gan = Gan(trial.gan, trial.training, classes=len(classes), seed=trial.seed)
+    gan = Gan(trial.gan, trial.training, classes=len(classes), seed=trial.base_seed)
     for name, network in gan.networks.items():
         network.load_state_dict(with_prefix(fitting.tensors, f"{name}."))
     gan.restart_average()

@@ -11,17 +11,17 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 
 from trainers.adaptation.anchors import Anchors
-from trainers.adaptation.fisher import fisher
+from trainers.adaptation.fisher import SAMPLES, fisher
 from trainers.common.errors import UserError
-from trainers.common.seeds import derive_seed
 from trainers.config.augmentations import get_augmentation
 from trainers.config.strategy import Strategy
 from trainers.config.trial import TrialConfig
 from trainers.core.gan import Diverged, Gan
-from trainers.domains import Images, get, subset
+from trainers.domains import Domain, Images, get, subset
 from trainers.evaluation.evaluator import Evaluator, Measurement
 from trainers.evaluation.references import References, references
 from trainers.trial import checkpoints, transfer
@@ -93,10 +93,10 @@ def run(
     began = time.perf_counter()
     if torch.device(device).type == "cuda":
         gc.collect()  # frees the memory of an earlier trial of this process, which counts against the share of the GPU
-    data = training_images(trial)
+    data, held_out = training_images(trial), held_out_images(trial)
     classes = trial.domain.classes if trial.conditional else ()
     gan = Gan(
-        trial.gan, trial.training, classes=len(classes), seed=trial.seed, device=device, graphs=graphs,
+        trial.gan, trial.training, classes=len(classes), seed=trial.base_seed, device=device, graphs=graphs,
         augmentation=get_augmentation(trial.augmentation),
     )  # fmt: skip
     matches: dict[str, Match] = {}
@@ -130,7 +130,7 @@ def run(
             continue
         started = time.perf_counter()
         try:
-            gan.train(data.images, data.labels, step)
+            gan.train(data.images, data.labels, step, held_out)
         except Diverged as error:
             yield rung(str(error))
             return
@@ -159,7 +159,7 @@ def measured(
         measurements += evaluate.at_end(gan)
     fishers = None
     if finished and trial.kind == "pretrain" and not fault:
-        fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.seed)
+        fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.base_seed, evaluate.requested(SAMPLES))
     rung = Rung(
         step=gan.step,
         measurements=measurements,
@@ -176,16 +176,38 @@ def measured(
     )
     if fault:
         return rung
-    checkpoint = checkpoints.save(gan, trial, matches, rung.report, resumable=not finished, fishers=fishers)
+    checkpoint = checkpoints.save(
+        gan, trial, matches, rung.report, resumable=not finished, fishers=fishers, class_counts=evaluate.class_counts
+    )
     return replace(rung, checkpoint=checkpoint)
 
 
 def training_images(trial: TrialConfig) -> Images:
-    """Return the training images of a trial: the nested, class-balanced subset of its size and seed.
+    """Return the training images of a trial: the nested subset of its size and seed, without those that are held out.
+
+    The shares of the classes are those of the domain, or equal in a conditional trial.
 
     Raises:
         UserError: the content of the domain has changed since the trial was planned, or a conditional trial has no labels.
     """
+    domain, rows = _subset(trial)
+    kept = len(rows) - get_augmentation(trial.augmentation).held_out(len(rows))
+    return domain.pick("train", trial.gan.resolution, rows[:kept])
+
+
+def held_out_images(trial: TrialConfig) -> np.ndarray | None:
+    """Return the images uint8 (N, H, W, 3) of a trial's subset that its augmentation holds out of training; None without any.
+
+    Raises:
+        UserError: as `training_images`.
+    """
+    domain, rows = _subset(trial)
+    count = get_augmentation(trial.augmentation).held_out(len(rows))
+    return domain.pick("train", trial.gan.resolution, rows[-count:]).images if count else None
+
+
+def _subset(trial: TrialConfig) -> tuple[Domain, np.ndarray]:
+    """Return the domain of a trial and the indices of its subset of the train split."""
     domain = get(trial.domain.name)
     domain.check_resolution(trial.gan.resolution)
     if domain.fingerprint != trial.domain.fingerprint:
@@ -193,8 +215,7 @@ def training_images(trial: TrialConfig) -> Images:
     labels = domain.labels("train")
     if trial.conditional and labels is None:
         raise UserError(f"domain {trial.domain.name!r} has no class labels: set conditional to false")
-    seed = derive_seed("subset", trial.domain.fingerprint, trial.seed)
-    return domain.pick("train", trial.gan.resolution, subset(labels, domain.count("train"), trial.size, seed))
+    return domain, subset(labels, domain.count("train"), trial.size, trial.base_seed, balanced=trial.conditional)
 
 
 def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tuple[str, ...]) -> dict[str, Match]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adaptation.anchors import Anchors, relative
-from trainers.adaptation.fisher import fisher
+from trainers.adaptation.fisher import SAMPLES, fisher
 from trainers.common.errors import UserError
 from trainers.config.strategy import ALL, Part, Penalty
 from trainers.core.gan import to_device
@@ -102,7 +102,8 @@ def _fishers(source: Checkpoint) -> dict[str, Tensor]:
     generator, critic = make_generator(trial.gan, classes), make_critic(trial.gan, classes)
     generator.load_state_dict(with_prefix(source.tensors, "generator."))
     critic.load_state_dict(with_prefix(source.tensors, "critic."))
-    return fisher(to_device(generator, "cpu"), to_device(critic, "cpu"), trial.training, trial.gan.latent, trial.seed)
+    networks = to_device(generator, "cpu"), to_device(critic, "cpu")
+    return fisher(*networks, trial.training, trial.gan.latent, trial.base_seed, source.requested(SAMPLES))
 
 
 def _map_classes(key: str, value: Tensor, ours: Tensor, theirs: tuple[str, ...], classes: tuple[str, ...]) -> Tensor:

@@ -23,7 +23,7 @@ from analysis.report.blocks import (
     numbers,
 )
 from analysis.report.content.trials import flatten
-from analysis.transfer import transferability
+from analysis.transfer import classes, transferability
 from analysis.words import counted, span
 
 #: Most errors that are listed for each status; those of diverged trials may all differ, as they contain a step.
@@ -42,6 +42,13 @@ def coverage(report: Report) -> Iterator[Block]:
         rows.append(Row([row["cell_label"] or "pre-training", f"{row['planned']:,}", *counts, bar], row))
     if rows:
         yield Table("Coverage table", columns, rows)
+    if few := classes.unmeasured(report.frames.trials, report.frames.curves):
+        yield Heading("Classes that are not measured", 3)
+        yield Paragraph(
+            "Classes without training images are neither generated nor in the reference. FID of a class also needs two "
+            "reference images and two generated ones."
+        )
+        yield Bullets([f"{label}: {measured} of {total} classes are measured" for label, measured, total in few])
     if failures := errors(report.frames.trials):
         yield Heading("What went wrong", 3)
         yield Bullets([(f"{row['trials']:,} ", Span(row["status"], "status"), f": {row['error']}") for row in failures])
@@ -94,10 +101,11 @@ def embeddings(frames: Frames) -> dict[str, str]:
 
 DEFINITIONS = (
     "*FID* (Fréchet inception distance) compares generated with real images by the mean and covariance of their features in "
-    "the embedding; 0 is perfect. The real images are always the target's full reference split, never the training images. FID "
-    "from few images is biased upwards, by nearly the same amount for all trials of a cell. *KID* (kernel inception distance) "
-    "is an unbiased alternative: values around 0, even slightly below, are perfect. Both are only comparable within one "
-    "embedding, target and resolution.",
+    "the embedding; 0 is perfect. The real images are always the target's full reference split, never the training images; a "
+    "conditional trial leaves out the classes of which it has no training image, generated and real alike. FID from few images "
+    "is biased upwards, by nearly the same amount for all trials of a cell. *KID* (kernel inception distance) is an unbiased "
+    "alternative: values around 0, even slightly below, are perfect. Both are only comparable within one embedding, target and "
+    "resolution.",
     "*Precision* is the share of generated images within the reach of real ones (the distance to the fifth nearest neighbour), "
     "*recall* the share of real images within the reach of generated ones. *Density* and *coverage* are more robust versions "
     "of the two; density may exceed 1. *Diversity* is the spread of generated images divided by that of the real ones: 1 is as "
