@@ -36,7 +36,8 @@ def test_the_quickstart_is_a_preset():
     assert spec.name == "quickstart"
     assert spec.targets == ("digits",)
     assert spec.sizes == (50, 500)
-    assert spec.evaluation.rungs(spec.training.steps) == (50, 100, 200)
+    assert spec.evaluation.rungs(spec.training.steps) == (60, 120, 240)
+    assert len(spec.seeds) == len(spec.pretrain.seeds) == 2
 
 
 @pytest.mark.parametrize("name", preset_names())
