@@ -12,8 +12,9 @@ run: $(INSTALLED)
 quick: lint
 	$(BIN)/pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
+# A third process works while the tests of the others wait for Ray.
 test: lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
