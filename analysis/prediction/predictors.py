@@ -1,5 +1,6 @@
 """Comparison of the kinds of distance, all known before adaptation, as predictors of the transfer gain."""
 
+from collections.abc import Hashable
 from typing import Any, get_args
 
 import numpy as np
@@ -76,11 +77,11 @@ def _table(distances: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
 def _numbers(gains: pd.DataFrame, nearness: pd.DataFrame) -> dict[str, Any]:
     """Return what a kind's statistics are based on, and its regrets."""
     table = gains.pivot_table(index=["target", "resolution", "cell", "strategy", "seed"], columns="source", values="gain")
-    near, regrets = nearness.reindex(columns=table.columns), []
+    near, regrets = _by_end(nearness.reindex(columns=table.columns)), []
     for (*end, _, _), group in table.groupby(level=table.index.names[:-1]):
         seeds = group.to_numpy(float)
         tried = np.isfinite(seeds).any(axis=0)
-        regrets.append(sources.regrets_of_nearest(seeds[:, tried], near.loc[tuple(end)].to_numpy(float)[tried]))
+        regrets.append(sources.regrets_of_nearest(seeds[:, tried], near[tuple(end)][tried]))
     regret, chance = np.array(regrets, float).mean(axis=0)
     return {
         "regret": regret, "chance": chance, "groups": len(regrets), "sources": gains["source"].nunique(),
@@ -93,9 +94,14 @@ def _blocks(gains: pd.DataFrame, nearness: pd.DataFrame) -> tuple[_Blocks, list[
     """Return the blocks of `resampling.mean_correlations`, one per target and resolution, and the names of the sources."""
     ends = ["target", "resolution"]
     table = gains.pivot_table(index=[*ends, "cell", "strategy"], columns="source", values="gain")
-    near = nearness[table.columns]
-    blocks = [(near.loc[end].to_numpy(float), rows.to_numpy(float)) for end, rows in table.groupby(level=ends)]
+    near = _by_end(nearness[table.columns])
+    blocks = [(near[end], rows.to_numpy(float)) for end, rows in table.groupby(level=ends)]
     return blocks, list(table.columns)
+
+
+def _by_end(nearness: pd.DataFrame) -> dict[Hashable, np.ndarray]:
+    """Return the nearness of the sources, (sources,), by target and resolution."""
+    return dict(zip(nearness.index, nearness.to_numpy(float), strict=True))
 
 
 def _tests(blocks: list[tuple[_Blocks, list[str]]]) -> list[tuple[float, ...]]:

@@ -96,8 +96,9 @@ def _regrets(rows: pd.DataFrame) -> "pd.Series[float]":
     table = rows.pivot_table(index=["cell", "seed"], columns="source", values="gain").dropna()
     if set(table.index.unique("cell")) != set(rows["cell"]):
         return pd.Series(np.nan, index=table.columns)
-    of_cells = [seeds.to_numpy(float) for _, seeds in table.groupby(level="cell")]
-    return pd.Series(np.mean([_gain_of_chosen(seeds) - seeds.mean(axis=0) for seeds in of_cells], axis=0), index=table.columns)
+    seeds_of_cells = [seeds.to_numpy(float) for _, seeds in table.groupby(level="cell")]
+    of_cells = [_gain_of_chosen(seeds) - seeds.mean(axis=0) for seeds in seeds_of_cells]
+    return pd.DataFrame(of_cells, columns=table.columns).mean(skipna=False)
 
 
 def _gain_of_chosen(values: np.ndarray) -> float:
