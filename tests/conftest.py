@@ -204,10 +204,13 @@ def cluster() -> Iterator["Cluster"]:
 
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> "Reports":
-    """The reports that tests open in a browser, by kind of store."""
+    """The reports that tests open in a browser, by kind of store; processes that run tests share them."""
     from tests.support.pages import Reports
 
-    return Reports(tmp_path_factory.mktemp("reports"))
+    folder = tmp_path_factory.getbasetemp()
+    root = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "reports"
+    root.mkdir(exist_ok=True)
+    return Reports(root)
 
 
 @pytest.fixture(scope="module")
