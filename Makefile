@@ -19,7 +19,7 @@ test: lint
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 
 $(INSTALLED): pyproject.toml constraints.txt tests/support/s3-server.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "transfergan needs Python 3.11 or newer; try: make PYTHON=python3.11 ...")'
