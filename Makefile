@@ -12,13 +12,14 @@ run: $(INSTALLED)
 quick: lint
 	$(BIN)/pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
+# A third process works while the tests of the others wait for Ray.
 test: lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 
 $(INSTALLED): pyproject.toml constraints.txt tests/support/s3-server.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "transfergan needs Python 3.11 or newer; try: make PYTHON=python3.11 ...")'

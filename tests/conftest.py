@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
-#: Options of a head node without a dashboard, whose port may be taken by another cluster.
-QUIET = {"include_dashboard": False, "dashboard_port": None}
+#: Options of a head node without a dashboard, whose port may be taken by another cluster, and without processes that no test
+#: needs: one copies logs to the driver, the other adds machines.
+QUIET = {"include_dashboard": False, "dashboard_port": None, "include_log_monitor": False, "no_monitor": True}
 S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"
 
 
@@ -52,11 +53,13 @@ def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def pytest_configure() -> None:
-    """Install the check that quick tests start no process, and let child processes be interrupted.
+    """Install the check that quick tests start no process, and let child processes be interrupted and keep compiled modules.
 
-    A shell starts background jobs with SIGINT ignored, e.g. `nohup make test &`, and child processes inherit that.
+    A shell starts background jobs with SIGINT ignored, e.g. `nohup make test &`, and child processes inherit that. Where the
+    environment forbids compiled files, each child process spends a second on compiling our modules.
     """
     sys.addaudithook(_refuse_processes)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -84,9 +87,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         uses = {*getattr(item, "fixturenames", ()), *({"s3_port"} if parameters.get("store") == "s3" else ())}
         if uses & SLOW_FIXTURES:
             item.add_marker("slow")
+    # A process is given its next file while it still has two tests of the file before, so no long one may come late.
     longest = (
-        "sweep", "sweep_ends", "faults", "cluster", "hosts", "benchmark", "jobs", "launch", "tuning", "on_ray", "in_process",
-        "book", "trial", "strategies", "layers", "plugins", "embeddings",
+        "sweep", "jobs", "benchmark", "sweep_ends", "cluster", "hosts", "faults", "iw", "truth", "launch", "confirmation",
+        "recommend", "tuning", "page_scripts", "predictors", "savings", "sources", "pages", "on_ray", "pdf", "page_sections",
+        "book", "in_process", "simulate", "gan", "trial", "strategies", "layers", "plugins", "embeddings",
     )  # fmt: skip
     order = {f"test_{name}.py": number for number, name in enumerate(longest)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
@@ -199,10 +204,13 @@ def cluster() -> Iterator["Cluster"]:
 
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> "Reports":
-    """The reports that tests open in a browser, by kind of store."""
+    """The reports that tests open in a browser, by kind of store; processes that run tests share them."""
     from tests.support.pages import Reports
 
-    return Reports(tmp_path_factory.mktemp("reports"))
+    folder = tmp_path_factory.getbasetemp()
+    root = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "reports"
+    root.mkdir(exist_ok=True)
+    return Reports(root)
 
 
 @pytest.fixture(scope="module")

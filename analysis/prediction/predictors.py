@@ -1,5 +1,6 @@
 """Comparison of the kinds of distance, all known before adaptation, as predictors of the transfer gain."""
 
+from collections.abc import Hashable
 from typing import Any, get_args
 
 import numpy as np
@@ -36,11 +37,15 @@ def compare_predictors(gains: pd.DataFrame, distances: pd.DataFrame) -> pd.DataF
         every target; `targets`; `seeds`; `step` and `early` of the gains.
     """
     gains = compared(gains)
+    distances = distances[distances["embedding"].isin(gains["embedding"]) & distances["source"].isin(gains["source"])]
     rows: list[dict[str, Any]] = []
     blocks: list[tuple[_Blocks, list[str]]] = []
     for via in get_args(tf.Via):
         for metric in distance_metrics():
-            nearness = metric.sign * _table(distances, gains, metric.name, via)
+            chosen = distances[(distances["kind"] == metric.name) & (distances["trial"].isna() == (via == "real"))]
+            if chosen.empty:
+                continue
+            nearness = metric.sign * _table(chosen, gains)
             of_kind = gains[gains["source"].isin(nearness.columns)]
             ends = pd.MultiIndex.from_frame(of_kind[["target", "resolution"]])
             of_kind = of_kind[ends.isin(nearness.index)]
@@ -62,21 +67,21 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
     )[COLUMNS]  # fmt: skip
 
 
-def _table(distances: pd.DataFrame, gains: pd.DataFrame, kind: str, via: tf.Via) -> pd.DataFrame:
+def _table(distances: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
     """Return the distances by target and resolution (rows) and source, of the sources with a distance to every such target."""
-    chosen = distances[(distances["kind"] == kind) & distances["trial"].isna().eq(via == "real")]
-    chosen = chosen[chosen["embedding"].isin(gains["embedding"]) & chosen["source"].isin(gains["source"])]
-    table = chosen.pivot_table(index=["target", "resolution"], columns="source", values="value")
+    table = distances.pivot_table(index=["target", "resolution"], columns="source", values="value")
     kept: pd.DataFrame = table[table.index.isin(pd.MultiIndex.from_frame(gains[["target", "resolution"]]))].dropna(axis=1)
     return kept
 
 
 def _numbers(gains: pd.DataFrame, nearness: pd.DataFrame) -> dict[str, Any]:
     """Return what a kind's statistics are based on, and its regrets."""
-    regrets = [
-        sources.regrets_of_nearest(group.pivot_table(index="seed", columns="source", values="gain"), _at(nearness, group))
-        for _, group in gains.groupby(["cell", "strategy"], sort=False)
-    ]
+    table = gains.pivot_table(index=["target", "resolution", "cell", "strategy", "seed"], columns="source", values="gain")
+    near, regrets = _by_end(nearness.reindex(columns=table.columns)), []
+    for (*end, _, _), group in table.groupby(level=table.index.names[:-1]):
+        seeds = group.to_numpy(float)
+        tried = np.isfinite(seeds).any(axis=0)
+        regrets.append(sources.regrets_of_nearest(seeds[:, tried], near[tuple(end)][tried]))
     regret, chance = np.array(regrets, float).mean(axis=0)
     return {
         "regret": regret, "chance": chance, "groups": len(regrets), "sources": gains["source"].nunique(),
@@ -85,21 +90,18 @@ def _numbers(gains: pd.DataFrame, nearness: pd.DataFrame) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _at(nearness: pd.DataFrame, rows: pd.DataFrame) -> "pd.Series[float]":
-    """Return the nearness by source to the target of rows of one cell."""
-    end = rows["target"].iloc[0], rows["resolution"].iloc[0]
-    of_end: pd.Series[float] = nearness.loc[[end]].iloc[0].astype(float)
-    return of_end
-
-
 def _blocks(gains: pd.DataFrame, nearness: pd.DataFrame) -> tuple[_Blocks, list[str]]:
     """Return the blocks of `resampling.mean_correlations`, one per target and resolution, and the names of the sources."""
-    names = sorted(gains["source"].unique())
-    blocks = []
-    for _, rows in gains.groupby(["target", "resolution"], sort=False):
-        table = rows.pivot_table(index=["cell", "strategy"], columns="source", values="gain").reindex(columns=names)
-        blocks.append((_at(nearness, rows)[names].to_numpy(float), table.to_numpy(float)))
-    return blocks, names
+    ends = ["target", "resolution"]
+    table = gains.pivot_table(index=[*ends, "cell", "strategy"], columns="source", values="gain")
+    near = _by_end(nearness[table.columns])
+    blocks = [(near[end], rows.to_numpy(float)) for end, rows in table.groupby(level=ends)]
+    return blocks, list(table.columns)
+
+
+def _by_end(nearness: pd.DataFrame) -> dict[Hashable, np.ndarray]:
+    """Return the nearness of the sources, (sources,), by target and resolution."""
+    return dict(zip(nearness.index, nearness.to_numpy(float), strict=True))
 
 
 def _tests(blocks: list[tuple[_Blocks, list[str]]]) -> list[tuple[float, ...]]:

@@ -49,7 +49,7 @@ def over_targets(gains: pd.DataFrame) -> pd.DataFrame:
         seeds = chosen[(chosen["strategy"] == strategy) & chosen["cell"].isin(complete.index.get_level_values("cell"))]
         logs = seeds.assign(log=np.log2(seeds["value"].astype(float))).groupby(["target", "cell", "source"])["log"].mean()
         values = logs.groupby(level=["target", "source"]).mean().groupby(level="source").mean()
-        regrets = pd.DataFrame({cell: _regrets(trials) for cell, trials in seeds.groupby("cell")}).mean(axis=1, skipna=False)
+        regrets = _regrets(seeds)
         by_target = complete.groupby(level="target").mean()
         order = list(by_target.mean().sort_values(ascending=False, kind="stable").index)
         labels = dict(zip(group["source"], group["source_label"], strict=True))
@@ -109,30 +109,41 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _regrets(rows: pd.DataFrame) -> "pd.Series[float]":
-    """Return the regret of each source in a cell against the source that the other seeds choose; NaN with one seed."""
-    seeds = rows.pivot_table(index="seed", columns="source", values="gain").dropna()
-    return pd.Series(_gain_of_chosen(seeds) - seeds.mean(), index=seeds.columns, dtype=float)
+    """Return the mean regret of each source over cells, against the source that the other seeds choose.
+
+    It is NaN if a cell has a gain from every source on fewer than two seeds.
+    """
+    table = rows.pivot_table(index=["cell", "seed"], columns="source", values="gain").dropna()
+    if set(table.index.unique("cell")) != set(rows["cell"]):
+        return pd.Series(np.nan, index=table.columns)
+    seeds_of_cells = [seeds.to_numpy(float) for _, seeds in table.groupby(level="cell")]
+    of_cells = [_gain_of_chosen(seeds) - seeds.mean(axis=0) for seeds in seeds_of_cells]
+    return pd.DataFrame(of_cells, columns=table.columns).mean(skipna=False)
 
 
-def _gain_of_chosen(seeds: pd.DataFrame) -> float:
+def _gain_of_chosen(values: np.ndarray) -> float:
     """Return the mean gain, on each seed (row), of the source (column) that the other seeds choose; NaN with one seed."""
-    if len(seeds) < 2:
+    if len(values) < 2:
         return float("nan")
-    values = seeds.to_numpy(float)
     others = values.sum(axis=0) - values
     return float(values[np.arange(len(values)), others.argmax(axis=1)].mean())
 
 
-def regrets_of_nearest(seeds: pd.DataFrame, nearness: "pd.Series[float]") -> tuple[float, float]:
-    """Return the regrets (log2) of choosing the nearest source and a random one, by gains of seeds (rows) and sources.
+def regrets_of_nearest(seeds: np.ndarray, nearness: np.ndarray) -> tuple[float, float]:
+    """Return the regrets (log2) of choosing the nearest source and a random one.
 
     They are against the source that the other seeds choose; NaN if fewer than two seeds have a gain from every source. Sources
     that are equally near count with their mean.
+
+    Args:
+        seeds: gains (seeds, sources), NaN if a seed lacks a source.
+        nearness: of the sources (sources,).
     """
-    seeds = seeds.dropna()
-    near = nearness.reindex(seeds.columns)
-    chosen, means = _gain_of_chosen(seeds), seeds.mean()
-    return chosen - float(means[near == near.max()].mean()), chosen - float(means.mean())
+    complete = seeds[np.isfinite(seeds).all(axis=1)]
+    if len(complete) < 2:
+        return float("nan"), float("nan")
+    chosen, means = _gain_of_chosen(complete), complete.mean(axis=0)
+    return chosen - float(means[nearness == nearness.max()].mean()), chosen - float(means.mean())
 
 
 def regret(nearness: "pd.Series[float]", gain: "pd.Series[float]") -> float:

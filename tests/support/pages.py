@@ -1,5 +1,6 @@
 """Reports of all kinds of stores, and a visit to one in a real browser, offline."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock
 from playwright.sync_api import Browser, Page
 
 from analysis.report.page import write_report
@@ -86,16 +88,18 @@ STORES: dict[str, Callable[[Path], Store]] = {
 
 
 class Reports(dict[str, Path]):
-    """The report of each kind of store, written on first use."""
+    """The report of each kind of store, written on first use by the first of several processes."""
 
     def __init__(self, root: Path) -> None:
-        """`root` is an empty folder."""
+        """`root` is a folder that contains nothing but these stores and reports."""
         self._root = root
 
     def __missing__(self, name: str) -> Path:
-        store = STORES[name](self._root / name)
-        replayed = REPLAYED if name == "quickstart" else None
-        self[name] = write_report(store, self._root / f"{name}.html", replayed=replayed)
+        self[name] = self._root / f"{name}.html"
+        with FileLock(self._root / f"{name}.lock"):
+            if not self[name].exists():
+                shutil.rmtree(self._root / name, ignore_errors=True)  # of a process that failed
+                write_report(STORES[name](self._root / name), self[name], replayed=REPLAYED if name == "quickstart" else None)
         return self[name]
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -143,20 +145,29 @@ class Digits(Domain):
     def load(self, split: Split, resolution: int) -> Images:
         """Return a split, enlarged with bicubic interpolation."""
         self.check_resolution(resolution)
-        from sklearn.datasets import load_digits
-
-        scans = load_digits()
-        labels = scans.target.astype(np.int64)
+        scans = _scans()
+        pixels, labels = scans[:, :-1].reshape(-1, 8, 8), scans[:, -1].astype(np.int64)
         # Class-balanced and shuffled: in the file's order all digits of one person would fall into one split.
         order = subset(labels, len(labels), len(labels), derive_seed("split", self.fingerprint), balanced=True)
         chosen = order[: self._train] if split == "train" else order[self._train :]
         size = (resolution, resolution)
         enlarged = [
             Image.fromarray(scan).resize(size, Image.Resampling.BICUBIC)
-            for scan in (scans.images[chosen] * (255 / 16)).astype(np.float32)
+            for scan in (pixels[chosen] * (255 / 16)).astype(np.float32)
         ]
         grey = np.stack([np.asarray(image) for image in enlarged]).clip(0, 255).round().astype(np.uint8)
         return Images(np.repeat(grey[..., None], 3, axis=-1), labels[chosen])
+
+
+def _scans() -> np.ndarray:
+    """Return scikit-learn's file of digits, (1797, 65): 64 pixels from 0 to 16, and the class.
+
+    The file is read directly because an import of `sklearn.datasets` takes 2 s, in the process of each trial.
+    """
+    spec = find_spec("sklearn")
+    assert spec is not None
+    assert spec.origin is not None
+    return np.loadtxt(Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
 
 
 _CAPITALS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
