@@ -329,7 +329,7 @@ def test_a_budget_may_be_given_in_images():
     (["training.loss=hinge", "training.gradient_penalty=1"], "gradient_penalty does not go with the hinge loss"),
     (["gan.family=dcgan"], "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"),
     (["gan.family=resent"], "gan.family: input should be 'resnet', 'sngan' or 'dcgan'"),
-    (["training.crop=16"], "training.crop 16 must be less than gan.resolution 16"),
+    (["training.crop=8"], "training.crop 8 must be less than gan.resolution 8"),
     (["stopping.metric=fid_ema"], "set training.ema, e.g. 0.999"),
     (["training.precision=fp8"], "training.precision: input should be 'float32' or 'bf16'"),
     (["strategies=['finetune[from=labels]']"], "write e.g. finetune[from=unconditional]"),

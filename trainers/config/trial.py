@@ -34,6 +34,10 @@ class DomainRef(Frozen):
     """Class names in label order. Not part of a trial's key: the fingerprint covers them."""
 
 
+#: Part of every key. It is raised when a trial trains otherwise than before with the same configuration, so that results of
+#: both are never mixed.
+VERSION = 2
+
 #: The settings of a training that differ between strategies if strategies are tuned.
 TUNED = ("steps", "generator_lr", "critic_lr")
 
@@ -109,6 +113,7 @@ class TrialConfig(Frozen):
     def _identity(self) -> dict[str, str]:
         """The parts that the key is a hash of, as canonical JSON by name; configurations that trials share cache theirs."""
         return {
+            "version": as_json(VERSION),
             "kind": as_json(self.kind),
             "domain": as_json(self.domain.fingerprint),
             "size": as_json(self.size),
