@@ -93,12 +93,16 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
     adapts: dict[str, TrialConfig] = {}
     refs = {name: _ref(domain) for name, domain in domains.items()}
     grid: list[str] = []
+    to_itself: dict[str, None] = {}
     cells = product(spec.targets, spec.sizes, spec.conditional, spec.augmentation)
     for target, size, conditional, augmentation in cells:
         for strategy, source, seed, training in _starts(spec):
             origin = None
             strategy, labelled = in_cell(get_strategy(strategy), conditional)
             if source is not None:
+                if target in sources.domains(source):
+                    to_itself.setdefault(target)
+                    continue
                 if (source, labelled, training) not in origins:
                     chain = _chain(spec, source, domains, imports, labelled, training)
                     pretrains |= {link.key: link for link in chain}
@@ -120,6 +124,11 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
             )
             adapts.setdefault(trial.key, trial)
             grid.append(trial.key)
+    if not adapts:
+        raise UserError(
+            f"sources: {spec.targets[0]!r} is the target too, and no trial starts from its target; name another source"
+        )
+    notes += [f"{name} is a target and a source: no trial starts from a source that contains its target" for name in to_itself]
     trials = (*pretrains.values(), *adapts.values())
     absent = [name for name, domain in domains.items() if is_announced(domain)]
     if spec.evaluation.embedding.startswith(ANNOUNCED):
