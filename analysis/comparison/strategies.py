@@ -98,7 +98,9 @@ def _comparison(difference: Difference, methods: int, groups: int) -> dict[str, 
     freedom = _MANY if difference.freedom > _MANY else max(1, int(difference.freedom))
     margin = _critical_value(LEVEL / groups, methods, freedom) * difference.error
     statistic = abs(difference.value) / difference.error * math.sqrt(2)
-    p = min(1.0, groups * float(stats.studentized_range.sf(statistic, methods, freedom)))
+    # For very large statistics SciPy's integral fails and gives almost 0; no p-value is below that of a single pair.
+    of_pair = 2 * float(stats.t.sf(statistic / math.sqrt(2), freedom))
+    p = min(1.0, groups * max(of_pair, float(stats.studentized_range.sf(statistic, methods, freedom))))
     return {"behind": difference.value, "low": difference.value - margin, "high": difference.value + margin, "p": p}
 
 

@@ -26,6 +26,14 @@ def test_one_seed_ranks_and_tests_nothing():
     assert result[["low", "high"]].isna().all(axis=None)
 
 
+def test_a_difference_of_many_standard_errors_with_one_degree_of_freedom_has_no_vanishing_p_value():
+    """SciPy's studentized range gives 2e-16 there; the t-test of one pair, which cannot have a larger p-value, gives 5e-5."""
+    seeds = [run({50: 8.0}, seed=0), run({50: 8.0 * 2**1e-4}, seed=1)]
+    result = ranked(make([*seeds, run({50: 32.0}, "other"), run({50: 33.0}, "another")]))
+    assert result["p"].dropna().between(2e-5, 1e-3).all()
+    assert len(result["p"].dropna()) == 2
+
+
 def test_the_intervals_are_tukeys_as_scipy_has_them():
     random = np.random.default_rng(0)
     logs = {name: random.normal(mean, 0.1, 3) for name, mean in (("finetune", 3), ("close", 3.05), ("other", 3.6))}
