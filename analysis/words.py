@@ -1,5 +1,6 @@
 """Wording of methods, numbers, counts and ratios in the report."""
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,9 @@ _PHRASES = {  # other strategies appear by name
 }
 
 Row = dict[str, Any]
+
+#: Factors beyond this one, or its inverse, say no more than that.
+LARGEST = 1000
 
 
 def method(row: Row) -> str:
@@ -37,7 +41,9 @@ def signed(rho: float) -> str:
 
 
 def times(log2: float) -> str:
-    """Return a change of log2 gain as a factor, e.g. ``×1.07``."""
+    """Return a change of log2 gain as a factor, e.g. ``×1.07``; beyond a thousand, either way, only that it is."""
+    if abs(log2) > math.log2(LARGEST):
+        return f"over ×{LARGEST:,}" if log2 > 0 else f"below ×{1 / LARGEST:g}"
     return f"×{2**log2:.2f}"
 
 

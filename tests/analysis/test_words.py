@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from analysis.words import chance, method, multiple, saved, saved_interval
+from analysis.words import chance, method, multiple, saved, saved_interval, times
 
 INF = float("inf")
 
@@ -28,6 +28,12 @@ def test_multipliers_and_their_intervals(row: dict[str, Any], value: str, interv
 ])  # fmt: skip
 def test_methods_in_words(strategy: str, source: str | None, words: str):
     assert method({"strategy": strategy, "source_label": source}) == words
+
+
+def test_factors_beyond_a_thousand_are_bounds():
+    assert [times(log2) for log2 in (0.0, -1.0, 9.9, 10.0, 40.0, -12.0)] == [
+        "×1.00", "×0.50", "×955.43", "over ×1,000", "over ×1,000", "below ×0.001"
+    ]  # fmt: skip
 
 
 def test_small_numbers_keep_their_digits():

@@ -19,7 +19,7 @@ from analysis.report.blocks import Block, Bullets, Fold, Group, Heading, Paragra
 from analysis.report.sentences.summary import by_question, caveats
 from analysis.statistics import Analysis
 from analysis.transfer import classes
-from analysis.words import Row, chance, counted, method, number, saved, saved_interval, times
+from analysis.words import LARGEST, Row, chance, counted, method, number, saved, saved_interval, times
 
 #: With more cells than this, the details of each are folded.
 UNFOLDED = 4
@@ -138,7 +138,12 @@ def _headline(analysis: Analysis, cell: Cell, best: Row, comparisons: int) -> st
         elif comparisons > 1:
             text += f", corrected for {comparisons} comparisons"
     if best["outcome"] == Outcome.NOT_APART and best["smallest"] is not None and math.isfinite(best["smallest"]):
-        text += f". These seeds tell a gain of {times(math.log2(best['smallest']))} or more with a power of 80 %"
+        least = (
+            f"a gain of {times(math.log2(best['smallest']))} or more"
+            if best["smallest"] < LARGEST
+            else f"no gain below ×{LARGEST:,}"
+        )
+        text += f". These seeds tell {least} with a power of 80 %"
     early = (
         f" Provisional: step {best['step']:,} is before the budget of {cell.names['budget']:,}." if best["provisional"] else ""
     )
