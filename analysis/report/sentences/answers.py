@@ -200,6 +200,8 @@ def _saved(analysis: Analysis, best: Row) -> list[str]:
         if row["why"]:
             lines.append(f"No data multiplier at step {row['step']:,}: {row['why']}.")
             continue
+        if row["bound"] and row["multiplier"] == 1:
+            continue  # at the end of the sizes that scratch was trained with, such a bound says nothing
         images = f"{row['equivalent']:,.0f} images" + (" or more" if row["bound"] == "at least" else "")
         images += " or fewer" if row["bound"] == "at most" else ""
         lines.append(
