@@ -34,7 +34,6 @@ from numpy.typing import NDArray
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from analysis.comparison.cells import pooled_variance
 from analysis.comparison.intervals import holm
 from analysis.comparison.reference_error import log_variance
 from analysis.prediction import recommender
@@ -125,13 +124,13 @@ def p_values(named: NDArray[np.float64], replicates: NDArray[np.float32], to: in
     (methods, seeds, B), whose degrees of freedom are B - 1. With `before`: Student's, seeds' variance pooled over methods.
     """
     seeds, count = named.shape[1], replicates.shape[2]
-    pooled = pooled_variance(named)
+    variance_within = float(named.var(axis=1, ddof=1).mean())
     p = np.full(len(named), np.nan)
     for i in range(len(named)):
         if i == to:
             continue
         if before:
-            variance, freedom = 2 * pooled[0] / seeds, float(pooled[1])
+            variance, freedom = 2 * variance_within / seeds, float(len(named) * (seeds - 1))
         else:
             terms = [named[i].var(ddof=1) / seeds, named[to].var(ddof=1) / seeds, log_variance(replicates[i], replicates[to])]
             variance = sum(terms)
@@ -145,7 +144,7 @@ def judge(measured: Measured, winners: NDArray[np.intp], draws: int) -> dict[str
     truth, seeds = measured.held_out[:draws].mean(2), measured.held_out.shape[2]
     best, each = truth.argmin(1), np.arange(draws)
     regret = truth[each, winners] - truth[each, best]
-    of_seeds = 2 * pooled_variance(measured.held_out.mean(0))[0] / seeds
+    of_seeds = 2 * float(measured.held_out.mean(0).var(axis=1, ddof=1).mean()) / seeds
     shares = measured.size / measured.images
     of_images = [
         shares * log_variance(measured.replicates[i, winners[i]], measured.replicates[i, best[i]]) if regret[i] else 0.0
@@ -191,6 +190,7 @@ def recommended(measured: Mapping[str, Measured], target: str, draw: int) -> int
             **common, "strategy": strategy, "source": source, "source_label": source, "target": other,
             "gain": float(of.named[draw, SCRATCH].mean() - of.named[draw, i].mean()),
             "distance": of.distances[draw, list(SOURCES).index(source)],
+            "own_fid": np.nan,
         }
         for other, of in measured.items()
         for i, (strategy, source) in enumerate(METHODS)

@@ -13,8 +13,8 @@ def subset(labels: np.ndarray | None, total: int, size: int, seed: int, *, balan
     Args:
         labels: int64 (total,), the classes of the images; None for a plain random subset.
         balanced: False: in every subset the shares of the classes are about those in all images. True: the numbers of images
-            per class differ by at most one, until all images of a class are used; which classes have one more (or have any, if
-            there are fewer images than classes) does not depend on the seed.
+            per class differ by at most one, until all images of a class are used; if there are fewer images than classes, the
+            seed does not decide which classes have one.
     """
     assert 0 < size <= total
     random = np.random.default_rng(derive_seed("subset", seed))
@@ -23,9 +23,9 @@ def subset(labels: np.ndarray | None, total: int, size: int, seed: int, *, balan
         classes, numbers, counts = np.unique(labels[order], return_inverse=True, return_counts=True)
         ranks = _ranks(numbers, counts)
         if balanced:
-            # The k-th image of every class comes before the (k+1)-th of any class.
+            # The k-th image of every class comes before the (k+1)-th of any class. From the second on their order is random.
             places = np.random.default_rng(derive_seed("classes", len(classes))).permutation(len(classes))
-            order = order[np.lexsort((places[numbers], ranks))]
+            order = order[np.lexsort((np.where(ranks == 0, places[numbers], np.arange(total)), ranks))]
         else:
             # The images of a class are evenly spaced from a random start: systematic sampling, stratified by class.
             starts = random.random(len(classes))

@@ -47,7 +47,7 @@ def _claims(cells: int) -> Row:
         f"{told['one'] / cells:.0%} of cells",
         f"{told['several'] / cells:.1%} ({interval.low:.1%} to {interval.high:.1%})",
         f"at most {LEVEL:.0%} of cells",
-        interval.low <= LEVEL,
+        bool(interval.low <= LEVEL),
     )
 
 
@@ -66,5 +66,5 @@ def _credit(stores: int) -> Row:
     return Row(
         "gain per halving of the distance (log2), where only the sources' training matters",
         f"{before.mean():.2f}", f"{after.mean():.3f} (+-{error:.3f})", "0 within its interval, or below 0.02",
-        abs(after.mean()) < max(error, 0.02),
+        bool(abs(after.mean()) < max(error, 0.02)),
     )  # fmt: skip
