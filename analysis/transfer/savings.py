@@ -54,8 +54,8 @@ def data_multiplier(curves: pd.DataFrame, *, tested: bool = True) -> pd.DataFram
 
     A transfer that its cell compares at the final step is compared with scratch at every size at that step. Scratch's means are
     made non-increasing in the number of images by isotonic regression first: an apparent loss from more images is treated as
-    noise. A multiplier differs from 1 if the transfer differs from scratch with as many images; p-values of that
-    (Welch's t-test with the variances of the family) are corrected by Holm's method.
+    noise. A multiplier differs from 1 if the transfer differs from scratch with as many images (Welch's t-test with the
+    variances of the family) and the interval excludes 1: the p-value is the larger of both, corrected by Holm's method.
 
     Args:
         curves: the curves of `analysis.frames`.
@@ -113,7 +113,7 @@ def _multipliers(family: Sequence[Cell], step: int, tested: bool) -> list[dict[s
                 row |= _multiplier(at - size, beyond, (sizes[0] - size, sizes[-1] - size), row["methods"])
                 own = logs[names["size"]]
                 p = _welch(float(own.mean()) - method.mean, spreads, (len(own), row["seeds"]), of_reference)
-                row |= {"equivalent": row["multiplier"] * names["size"], "p": p}
+                row |= {"equivalent": row["multiplier"] * names["size"], "p": float(np.maximum(p, row["p"]))}
             rows.append(row)
     return rows
 
@@ -136,9 +136,9 @@ def speed_up(curves: pd.DataFrame) -> pd.DataFrame:
     Scratch's best is the minimum of its mean over seeds. The transfer reaches it between its first measured step with a value
     as low and the step before. If that is its first step, the bound is ``at least``; if it did not reach that value before it
     ended, the bound is ``at most``. A seed's deviation is assumed to shift its whole curve, which makes intervals conservative
-    (wide). A speed-up differs from 1 if the transfer differs from scratch at the step of scratch's best (Welch's t-test). That
-    step was chosen as scratch's lowest, so the p-value of a transfer that is worse there is multiplied by the number of steps.
-    p-values are corrected by Holm's method.
+    (wide). A speed-up differs from 1 if the transfer differs from scratch at the step of scratch's best (Welch's t-test) and
+    the interval excludes 1: the p-value is the larger of both. That step was chosen as scratch's lowest, so the p-value of a
+    transfer that is worse there is multiplied by the number of steps. p-values are corrected by Holm's method.
 
     Returns:
         One row per cell, strategy and source: `scratch_step` and `value` of scratch's best; `step`, at which the transfer
@@ -160,7 +160,8 @@ def speed_up(curves: pd.DataFrame) -> pd.DataFrame:
                 of_reference = _reference_variance(scratch[best], method, best)
                 spread = {step: pooled_variance(m.by_step[step] for m in whole if step in m.by_step) for step in of_step}
                 row |= _faster(scratch[best], best, of_step, spread, row["methods"], of_reference)
-                row["p"] = _difference(scratch[best], of_step.get(best), spread.get(best), len(scratch), of_reference)
+                p = _difference(scratch[best], of_step.get(best), spread.get(best), len(scratch), of_reference)
+                row["p"] = float(np.maximum(p, row["p"]))
             rows.append(row)
     return _with_outcomes(rows, _STEP_COLUMNS)
 
@@ -304,17 +305,19 @@ def _draws(spreads: tuple[Spread, Spread], scratch: int, transfer: int) -> tuple
 
 
 def _multiplier(log2: np.ndarray, beyond: np.ndarray, ends: tuple[float, float], methods: int) -> dict[str, Any]:
-    """Return the multiplier, its bound and interval from log2 of its estimate (first) and draws (rest), censored at `ends`.
+    """Return the multiplier, its bound, interval and p from log2 of its estimate (first) and draws (rest), censored at `ends`.
 
-    The interval is one of as many as there are `methods`, which hold together.
+    The interval is one of as many as there are `methods`, which hold together; `p`, that of a difference from 1, is of one.
     """
     bound: Bound = "at least" if beyond[0] > 0 else "at most" if beyond[0] < 0 else ""
-    low = high = np.nan
+    low = high = p = np.nan
     if len(log2) > 1:
         draws, sides, tail = log2[1:], beyond[1:], LEVEL / 2 / methods
-        low = _order_statistic(np.where(sides > 0, ends[1], np.where(sides < 0, -np.inf, draws)), tail)
-        high = _order_statistic(np.where(sides > 0, np.inf, np.where(sides < 0, ends[0], draws)), 1 - tail)
-    return {"multiplier": float(2 ** log2[0]), "bound": bound, "low": float(2**low), "high": float(2**high)}
+        least = np.where(sides > 0, ends[1], np.where(sides < 0, -np.inf, draws))
+        most = np.where(sides > 0, np.inf, np.where(sides < 0, ends[0], draws))
+        low, high = _order_statistic(least, tail), _order_statistic(most, 1 - tail)
+        p = min(1.0, 2 * (min((least <= 0).sum(), (most >= 0).sum()) + 1) / (len(draws) + 1))
+    return {"multiplier": float(2 ** log2[0]), "bound": bound, "low": float(2**low), "high": float(2**high), "p": p}
 
 
 def _order_statistic(values: np.ndarray, share: float) -> float:

@@ -65,8 +65,22 @@ def test_the_error_of_the_reference_images_is_part_of_a_speed_ups_interval_and_t
     exact = {name: np.ones(400) for name in of_method}
     rows = [speed_up(curves.assign(replicates=curves["strategy"].map(draws).to_list())).iloc[0] for draws in (exact, of_method)]
     assert rows[0]["multiplier"] == rows[1]["multiplier"]
-    assert rows[0]["p"] < 0.001 < 0.1 < rows[1]["p"]
+    assert rows[0]["p"] < 0.02 < 0.1 < rows[1]["p"]
     assert rows[1]["low"] < rows[0]["low"] < rows[0]["high"]
+
+
+def test_an_outcome_never_contradicts_its_interval():
+    """Two seeds of scratch happen to be equal: the t-test has many degrees of freedom, and the interval still includes 1."""
+    values = {"scratch": (40.0, 40.1), "finetune": (30.0, 33.0), "other": (39.0, 42.0), "another": (50.0, 55.0)}
+    curves = make([
+        (name, None if name == "scratch" else "s", 100, seed, "done", {50: 2 * value, 200: value})
+        for name, pair in values.items() for seed, value in enumerate(pair)
+    ])  # fmt: skip
+    for row in speed_up(curves).to_dict("records"):
+        assert row["outcome"] != Outcome.APART or not row["low"] <= 1 <= row["high"]
+    (row,) = [row for row in speed_up(curves).to_dict("records") if row["strategy"] == "finetune"]
+    assert row["low"] < 1 < row["high"]
+    assert row["outcome"] == Outcome.NOT_APART
 
 
 def test_multiplier_of_a_power_law_is_exact():
