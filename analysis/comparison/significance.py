@@ -30,8 +30,8 @@ def t_tests(cells: Sequence[Cell]) -> pd.DataFrame:
     for cell in cells:
         for method in cell.transfers if cell.scratch else ():
             row = {**{name: {**cell.names, **method.names}[name] for name in _NAMES}, "lost": method.lost}
-            row |= {"seeds": len(method.logs), "step": method.step, "early": not method.final, "gain": np.nan, "p": np.nan}
-            row |= {"difference": None}
+            row |= {"seeds": len(method.seeds.trials), "step": method.step, "early": not method.final}
+            row |= {"gain": np.nan, "p": np.nan, "difference": None}
             if method.final and cell.scratch is not None and cell.scratch.final:
                 difference = cell.difference(cell.scratch, method)
                 row |= {"gain": difference.value, "p": difference.p, "difference": difference}

@@ -76,7 +76,7 @@ def _compared(groups: Sequence[tuple[Cell, Mapping[str, Any], Sequence[Method]]]
                 "method": _key(method),
                 "step": method.step,
                 "early": not method.final,
-                "seeds": len(method.logs),
+                "seeds": len(method.seeds.trials),
                 "lost": method.lost,
             }
             row |= dict.fromkeys(("behind", "low", "high", "p"), np.nan)

@@ -107,12 +107,12 @@ def _multipliers(family: Sequence[Cell], step: int, tested: bool) -> list[dict[s
             row |= {"largest": names["size"] >= max(logs), "methods": len(cell.transfers), **_unknown(method, missing)}
             if not row["why"] and cell.scratch is not None:
                 size, of_reference = np.log2(names["size"]), reference_variance(cell.scratch, method)
-                noise = drawn[:, 0] / np.sqrt(row["seeds"]) + np.sqrt(of_reference) * drawn[:, 1]
+                noise = drawn[:, 0] / np.sqrt(len(method.logs)) + np.sqrt(of_reference) * drawn[:, 1]
                 levels = method.mean + np.append(0, noise)
                 at, beyond = crossing(sizes, smooth, levels)
                 row |= _multiplier(at - size, beyond, (sizes[0] - size, sizes[-1] - size), row["methods"])
                 own = logs[names["size"]]
-                p = _welch(float(own.mean()) - method.mean, spreads, (len(own), row["seeds"]), of_reference)
+                p = _welch(float(own.mean()) - method.mean, spreads, (len(own), len(method.logs)), of_reference)
                 row |= {"equivalent": row["multiplier"] * names["size"], "p": float(np.maximum(p, row["p"]))}
             rows.append(row)
     return rows
@@ -237,7 +237,7 @@ def _unknown(method: Method, missing: str = "") -> dict[str, Any]:
     lost = f"lost {counted(method.lost, 'seed')}" if method.lost else ""
     value = np.nan if method.lost else float(2**method.mean)
     nothing = dict.fromkeys(("multiplier", "low", "high", "p", "equivalent"), np.nan)
-    return {**nothing, "bound": "", "value": value, "seeds": len(method.logs), "why": lost or missing}
+    return {**nothing, "bound": "", "value": value, "seeds": len(method.seeds.trials), "why": lost or missing}
 
 
 def _with_outcomes(rows: Iterable[dict[str, Any]], columns: list[str]) -> pd.DataFrame:

@@ -110,7 +110,7 @@ def ranking(table: Iterable[Cell]) -> pd.DataFrame:
             seeds = method.by_step[method.step]
             low, mean, high = 2 ** np.array([seeds.values.min(), seeds.logs.mean(), seeds.values.max()])
             numbers = {"step": method.step, "value": float(mean), "low": float(low), "high": float(high)}
-            numbers |= {"seeds": len(seeds.logs), "final": method.final, "lost": method.lost}
+            numbers |= {"seeds": len(seeds.trials), "final": method.final, "lost": method.lost}
             rows.append({**cell.names, **method.names, **numbers, "trial": seeds.trials[int(seeds.values.argmin())]})
     return pd.DataFrame(rows, columns=_RANK_COLUMNS)
 

@@ -7,6 +7,7 @@ import pytest
 
 from analysis.comparison.cells import Cell, Method, cells
 from analysis.comparison.seeds import Seeds, blocked_variance, pooled_variance
+from analysis.comparison.significance import t_tests
 from tests.analysis.test_transferability import make_curves
 
 
@@ -63,6 +64,7 @@ def test_seeds_of_one_training_count_once_and_intervals_widen():
     (two,) = cells(curves.assign(parent=np.where(of_transfer, "training " + (curves["seed"] % 2).astype(str), None)))
     assert [len(cell.transfers[0].logs) for cell in (one, two)] == [4, 2]
     assert two.transfers[0].logs == pytest.approx([4.05, 6.05])
+    assert t_tests([two])["seeds"].tolist() == [4], "the page counts the trials"
     margins = [cell.difference(cell.scratch, cell.transfers[0]).margin(0.05) for cell in (one, two) if cell.scratch]
     assert margins[1] > 5 * margins[0]
 

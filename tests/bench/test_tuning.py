@@ -96,7 +96,7 @@ def test_a_plugins_option_joins_the_search_by_its_declaration(monkeypatch: pytes
 
         key = "ours"
         depth: int = option(1, "of ours", low=1, search=[1, 5])
-        other: int = option(3, "which nobody searches", low=1)
+        other: int = option(3, "an option without a search", low=1)
 
     monkeypatch.setitem(STRATEGIES, "ours", Ours)
     strategies.cache_clear()

@@ -34,4 +34,4 @@ class Plateau:
     @property
     def state(self) -> dict[str, float | None]:
         """The state for a checkpoint's report."""
-        return {_LOWEST: self.lowest, _SINCE: float(self.since)}
+        return {_LOWEST: self.lowest if math.isfinite(self.lowest) else None, _SINCE: float(self.since)}

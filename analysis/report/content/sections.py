@@ -58,8 +58,9 @@ SECTIONS = (
         "The methods of each cell by FID at the cell's final step, its geometric mean over seeds. Gain is FID from scratch "
         "divided by FID of the transfer. Each transfer is compared with scratch by Welch's t-test of log FID: the variance "
         "of scratch is separate, the transfers share one, and the error of the reference images is included where it is "
-        "stored. p is corrected for all comparisons of the report by Holm's method, and so are the 95 % intervals: they are "
-        "wider than for one comparison alone.",
+        "stored. Where a source was trained several times, the seeds that start from one of its trainings count once. p is "
+        "corrected for all comparisons of the report by Holm's method, and so are the 95 % intervals: they are wider than for "
+        "one comparison alone.",
         each=tables.ranking,
         nav="Ranking",
     ),
