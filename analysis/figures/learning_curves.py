@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.comparison.cells import SCRATCH
 from analysis.figures.style import NEUTRAL, Style, blank, log_ticks, method_name, rung_ticks
+from trainers.config.metrics import label
 
 #: Marks of curves that end before their budget, by status.
 ENDS = {"stopped": "x-thin-open", "diverged": "asterisk-open", "failed": "cross-thin-open", "unfinished": "triangle-right-open"}
@@ -38,7 +39,7 @@ def learning_curves(curves: pd.DataFrame, style: Style, metric: str = "fid", flo
     if low > 0 and high / low > 3:
         figure.update_yaxes(type="log", **log_ticks(low, high))
     figure.update_xaxes(title_text="generator step (rungs equally spaced)", **rung_ticks(rungs))
-    figure.update_yaxes(title_text=metric.upper().replace("_EMA", " of the EMA"))
+    figure.update_yaxes(title_text=label(metric))
     return figure
 
 

@@ -95,13 +95,14 @@ def generate(
     out: Annotated[Path, typer.Option(help="Directory for the PNG files.")],
     n: Annotated[int, typer.Option("-n", min=1, help="Number of images.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the latents.")] = 0,
+    step: Annotated[str, typer.Option(help="A rung in generator steps, last, or best: the rung with the lowest FID.")] = "best",
+    raw: Annotated[bool, typer.Option("--raw", help="Draw from the generator without its moving average.")] = False,
     store: StoreOption = "store",
 ) -> None:
-    """Generate images from a stored checkpoint, and a contact sheet of them (grid.png)."""
+    """Generate images from a trial's generator, and a contact sheet of them (grid.png)."""
     from bench.images.generate import write_images
 
-    key = write_images(open_at(store), trial, n, seed, out)
-    typer.echo(f"{n} images of trial {key}: {out}")
+    typer.echo(f"{n} images of {write_images(open_at(store), trial, n, seed, out, step, raw=raw)}: {out}")
 
 
 @app.command(

@@ -15,7 +15,7 @@ from bench.store import Store
 from bench.store.schema import by_step
 from bench.sweeps.spec import StoppingConfig
 from trainers.common.errors import UserError
-from trainers.config.metrics import EMA, metrics
+from trainers.config.metrics import RAW, SELECTION, metrics
 
 #: Shares of methods kept at a rung, compared by `audit`.
 SHARES = (0.25, 0.33, 0.5, 0.67, 0.75)
@@ -206,7 +206,7 @@ def average(values: Iterable[float], metric: str) -> float:
     seeds = list(values)
     if not all(map(math.isfinite, seeds)):
         return math.inf
-    if metrics()[metric.removesuffix(EMA)].low < 0:
+    if metrics()[metric.removesuffix(RAW).removesuffix(SELECTION)].low < 0:
         return fmean(seeds)
     return math.exp(fmean(map(math.log, seeds))) if min(seeds) > 0 else 0.0
 

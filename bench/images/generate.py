@@ -1,24 +1,30 @@
-"""Images generated from stored checkpoints."""
+"""Images drawn from stored generators."""
 
+import math
 from pathlib import Path
 
 from bench.store import Store
-from bench.store.trial_files import last_checkpoint
+from bench.store.schema import by_step
+from bench.store.trial_files import generators
 from trainers.common.errors import UserError
+from trainers.config.metrics import SELECTION
 
 
-def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
-    """Write n generated images (00000.png, ...) and a contact sheet (grid.png) into a directory; return the trial's full key.
+def write_images(store: Store, trial: str, n: int, seed: int, out: Path, step: str = "best", *, raw: bool = False) -> str:
+    """Write n generated images (00000.png, ...) and a contact sheet (grid.png) into a directory; return what they are of.
 
-    `trial` is a trial's key or an unambiguous prefix of it, `seed` that of the latents; a missing directory is created.
+    Args:
+        trial: a trial's key or an unambiguous prefix of it.
+        seed: that of the latents.
+        out: the directory; it is created if missing.
+        step: a rung, "last", or "best" for the rung with the lowest FID.
+        raw: whether to draw from the generator without its moving average.
 
     Raises:
-        UserError: `trial` matches no trial or several, the trial has no checkpoint, or `out` cannot be written.
+        UserError: `trial` matches no trial or several, the trial has no generator at that step, or `out` cannot be written.
     """
     key = _matching_key(store, trial)
-    checkpoint = last_checkpoint(store, key)
-    if checkpoint is None:
-        raise UserError(f"trial {key} has no checkpoint; `transfergan status` shows its state")
+    path, description = _generator_at(store, key, step)
 
     from PIL import Image
 
@@ -26,8 +32,8 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
     from trainers.core.sampling import sample
     from trainers.trial import checkpoints
 
-    loaded = checkpoints.load(checkpoint[1], checkpoint[0])
-    generator, latent = checkpoints.generator(loaded)
+    loaded = checkpoints.load(store.read_file(path), path)
+    generator, latent = checkpoints.generator(loaded, raw=raw)
     images = sample(generator, latent, n, seed, loaded.requested(n))
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -36,7 +42,30 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
         (out / "grid.png").write_bytes(png_grid(images[:64]))
     except OSError as error:
         raise UserError(f"{str(out)!r} cannot be written: {error.strerror}; name another with --out") from error
-    return key
+    return f"trial {key}, {description}"
+
+
+def _generator_at(store: Store, key: str, step: str) -> tuple[str, str]:
+    """Return the path of a trial's generator at a step, as `write_images` takes it, and a description of the step."""
+    paths = generators(store, key)
+    if not paths:
+        raise UserError(f"trial {key} has no generator yet; `transfergan status` shows its state")
+    if step == "best":
+        rows = store.read("measurements")
+        measured = by_step(rows[rows["trial"] == key], "fid", [key])[key]
+        chosen_by = by_step(rows[rows["trial"] == key], "fid" + SELECTION, [key])[key] or measured
+        rungs = {at: value for at, value in chosen_by.items() if at in paths and math.isfinite(value)}
+        if rungs:
+            best = min(rungs, key=lambda at: (rungs[at], at))
+            return paths[best], f"step {best}: FID {measured[best]:.2f}, the best of {len(rungs)} steps"
+        step = "last"
+    if step == "last":
+        last = max(paths)
+        return paths[last], f"step {last}"
+    if not step.isdecimal() or int(step) not in paths:
+        steps = ", ".join(map(str, paths))
+        raise UserError(f"--step {step!r}: trial {key} has no generator there; it has them at {steps}, or best or last")
+    return paths[int(step)], f"step {int(step)}"
 
 
 def _matching_key(store: Store, trial: str) -> str:

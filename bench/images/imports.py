@@ -9,7 +9,7 @@ import pandas as pd
 from bench.store import Store
 from bench.store.environments import record_environment
 from bench.store.references import StoredReferences
-from bench.store.trial_files import checkpoint_path, real_samples_path, samples_path
+from bench.store.trial_files import checkpoint_path, generator_path, real_samples_path, samples_path
 from bench.sweeps.plan import Imports
 from bench.sweeps.rows import measurement_rows, outcome_row, recorded_trial
 from bench.sweeps.spec import SweepSpec
@@ -63,12 +63,14 @@ def record(store: Store, trial: TrialConfig, fitting: "Fitting") -> Mapping[str,
 
     rung = first_rung(trial, fitting, StoredReferences(store))
     assert rung.checkpoint is not None
+    assert rung.generator is not None
     assert rung.samples is not None
     checkpoint, samples, real = checkpoint_path(trial.key, 0), samples_path(trial.key, 0), real_samples_path(trial)
     store.append("measurements", SWEEP, measurement_rows(trial.key, rung))
     store.write_file(samples, rung.samples)
     if not store.has_file(real):
         store.write_file(real, real_grid(trial.domain.name, trial.gan.resolution))
+    store.write_file(generator_path(trial.key, 0), rung.generator)
     store.write_file(checkpoint, rung.checkpoint)
     environment = record_environment(store, SWEEP)
     row = outcome_row(trial, "done", environment, rung.report, checkpoint=checkpoint, samples=samples, real_samples=real)

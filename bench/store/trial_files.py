@@ -1,7 +1,8 @@
-"""Paths of a trial's checkpoints and sample grids in the store, and its last checkpoint."""
+"""Paths of a trial's checkpoints, generators and sample grids in the store, and its last checkpoint."""
 
 import re
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 from bench.store import Store
 from trainers.common import sealed_tensors
@@ -45,6 +46,17 @@ def last_checkpoint(store: Store, key: str) -> tuple[str, bytes] | None:
             continue
         return name, data
     return None
+
+
+def generator_path(key: str, step: int) -> str:
+    """Return the path of a trial's generator at a step; those of all rungs are kept."""
+    return f"generators/{key}/{step:08d}.safetensors"
+
+
+def generators(store: Store, key: str) -> dict[int, str]:
+    """Return the paths of a trial's generators in the store by step, ascending."""
+    names = (name for name in store.list_files(f"generators/{key}") if name.endswith(".safetensors"))
+    return {int(PurePosixPath(name).stem): name for name in sorted(names)}
 
 
 def samples_path(key: str, step: int) -> str:

@@ -15,7 +15,7 @@ from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, PositiveInt, Seed, StrictBool, set_fields
 from trainers.config.embeddings import ANNOUNCED, check_embedding
-from trainers.config.metrics import EMA, stopping_metrics
+from trainers.config.metrics import RAW, SELECTION, stopping_metrics
 from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, Until, check_together, steps_of
 from trainers.config.strategies import get_strategy
 
@@ -68,7 +68,7 @@ class StoppingConfig(Frozen):
     """Share of a cell's methods (a strategy from a source, with all seeds) that continues at each rung, rounded up; above 0, at
     most 1. Scratch, the reference, always continues and is not counted."""
     metric: str = "fid"
-    """A metric that is measured at every rung and of which lower is better, e.g. kid or fid_ema."""
+    """A metric that is measured at every rung and of which lower is better, e.g. kid or fid_raw."""
     protect_strategies: StrictBool = True
     """Whether two seeds of each strategy's best method in a cell always continue, as some strategies improve late."""
     collapse: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -222,18 +222,29 @@ class SweepSpec(Frozen):
         check_together(self.gan, self.training)
         for name in self.strategies:
             get_strategy(name).check(self.gan)
-        used = {"stopping.metric": self.stopping.metric}
-        if self.pretrain.until is not None:
-            used["pretrain.until.metric"] = self.pretrain.until.metric
-        for key, metric in used.items():
-            if metric.endswith(EMA) and not self.training.ema:
-                raise ValueError(f"{key} {metric} needs an average of the generator: set training.ema, e.g. 0.999")
+        metric = self._chosen_by("stopping.metric", self.stopping.metric)
+        set_fields(self, stopping=self.stopping.model_copy(update={"metric": metric}))
+        if (until := self.pretrain.until) is not None:
+            metric = self._chosen_by("pretrain.until.metric", until.metric)
+            until = until.model_copy(update={"metric": metric})
+            set_fields(self, pretrain=self.pretrain.model_copy(update={"until": until}))
         if self.tuning and max(self.tuning.steps, default=0) > self.training.steps:
             raise ValueError(
                 f"tuning.steps: {max(self.tuning.steps)} exceeds training.steps {self.training.steps}; remove it, or increase "
                 "training.steps"
             )
         return self
+
+    def _chosen_by(self, key: str, metric: str) -> str:
+        """Return the metric that chooses where a key names `metric`: of the images set apart for choices, if there are any."""
+        evaluation = self.evaluation
+        if metric.endswith(RAW) and not evaluation.raw:
+            raise ValueError(f"{key} {metric} is measured only on request: set evaluation.raw to true")
+        if metric.endswith(SELECTION) and not evaluation.selection:
+            raise ValueError(f"{key} {metric} needs images that are set apart: set evaluation.selection, e.g. 0.3")
+        if metric.endswith(RAW) and evaluation.selection:
+            raise ValueError(f"{key} {metric} is not measured on the images of evaluation.selection; use fid or kid")
+        return metric + SELECTION if evaluation.selection and not metric.endswith(SELECTION) else metric
 
 
 def preset_names() -> tuple[str, ...]:

@@ -246,6 +246,7 @@ def _check_reference(data: bytes) -> None:
 #: By folder, a function of a file's bytes that raises DamagedError unless they are complete and unchanged.
 CHECKS: dict[str, Callable[[bytes], None]] = {
     "checkpoints": sealed_tensors.check,
+    "generators": sealed_tensors.check,
     "samples": _check_image,
     "references": _check_reference,
 }

@@ -1,10 +1,10 @@
 """Trains one trial and stores its results; connects `trainers.trial`, which knows no store, to the store.
 
-At every rung the measurements are published first, then the checkpoint, then the outcome if the trial has ended, and only then
-is the report yielded. A trial that is killed at any moment resumes from its last checkpoint: it reports that rung again, and
-what it measures again reads as the same rows. A damaged checkpoint is set aside: the trial resumes from the one before it, or
-starts again. Where drivers share a store, the claim on the trial is looked up before each publication; without it nothing more
-is published.
+At every rung the measurements are published first, then samples and generator, then the checkpoint, then the outcome if the
+trial has ended, and only then is the report yielded. A trial that is killed at any moment resumes from its last checkpoint: it
+reports that rung again, and what it measures again reads as the same rows. A damaged checkpoint is set aside: the trial resumes
+from the one before it, or starts again. Where drivers share a store, the claim on the trial is looked up before each
+publication; without it nothing more is published.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -15,7 +15,14 @@ from bench.driver.claims import ensure_held
 from bench.store import Store, open_store
 from bench.store.environments import record_environment
 from bench.store.references import StoredReferences
-from bench.store.trial_files import checkpoint_path, checkpoint_paths, last_checkpoint, real_samples_path, samples_path
+from bench.store.trial_files import (
+    checkpoint_path,
+    checkpoint_paths,
+    generator_path,
+    last_checkpoint,
+    real_samples_path,
+    samples_path,
+)
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import measurement_rows, outcome_row
 from trainers.common.errors import UserError
@@ -119,6 +126,8 @@ def train(
         if rung.samples is not None:
             samples = samples_path(trial.key, rung.step)
             store.write_file(samples, rung.samples)
+        if rung.generator is not None:
+            store.write_file(generator_path(trial.key, rung.step), rung.generator)
         if rung.checkpoint is not None:
             name = checkpoint_path(trial.key, rung.step)
             ensure_held(store, claim)

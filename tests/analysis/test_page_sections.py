@@ -38,13 +38,13 @@ def test_each_class_is_shown_if_there_are_classes(see: See, reports: Reports, si
     assert f"in {len(CLASSES)} of {len(CLASSES)} classes" in answer
     assert "FID of a class is computed from as few as 100 images" in answer
     titles = opened.page.locator("#curves h4").all_inner_texts()
-    assert sum(title.endswith("(EMA)") for title in titles) == 2
+    assert sum(title.endswith("(raw)") for title in titles) == 2
 
 
 def test_classes_and_averages_are_absent_if_not_measured(see: See) -> None:
     opened = see("quickstart", DESKTOP)
     assert opened.page.locator("#classes, a[href='#classes']").count() == 0
-    assert "(EMA)" not in opened.page.locator("#curves").inner_text()
+    assert "(raw)" not in opened.page.locator("#curves").inner_text()
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

@@ -27,7 +27,7 @@ def curves(values: dict[str, float], seeds: int = 2, error: float = 0.1) -> pd.D
 
 
 def test_every_metric_of_each_method_at_its_last_step():
-    frame = curves({"recall": 0.5, "kid": 0.1, "fid/cats": 1.0, "fid_ema": 2.0})
+    frame = curves({"recall": 0.5, "kid": 0.1, "fid/cats": 1.0, "fid_raw": 2.0})
     result = metrics_of_best(frame, ranking(cells(frame)))
     assert list(result["metric"]) == ["fid", "kid", "recall"] * 2
     assert list(result["strategy"]) == ["finetune"] * 3 + ["scratch"] * 3

@@ -330,7 +330,10 @@ def test_a_budget_may_be_given_in_images():
     (["gan.family=dcgan"], "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"),
     (["gan.family=resent"], "gan.family: input should be 'resnet', 'sngan' or 'dcgan'"),
     (["training.crop=8"], "training.crop 8 must be less than gan.resolution 8"),
-    (["stopping.metric=fid_ema"], "set training.ema, e.g. 0.999"),
+    (["stopping.metric=fid_raw"], "set evaluation.raw to true"),
+    (["stopping.metric=fid_selection"], "set evaluation.selection, e.g. 0.3"),
+    (["stopping.metric=kid_raw", "evaluation={raw: true, selection: 0.3}"], "is not measured on the images of"),
+    (["evaluation.selection=0.6"], "evaluation.selection: input should be less than or equal to 0.5"),
     (["training.precision=fp8"], "training.precision: input should be 'float32' or 'bf16'"),
     (["strategies=['finetune[from=labels]']"], "write e.g. finetune[from=unconditional]"),
     (["strategies=['scratch[from=conditional]']"], "unknown option 'from'. Known: rate"),
@@ -340,11 +343,18 @@ def test_incompatible_settings_are_refused_with_the_fix(overrides: list[str], wo
     assert words in refused("quickstart", *overrides)
 
 
+def test_choices_are_by_the_images_set_apart_for_them():
+    spec = load_spec("quickstart", ["evaluation.selection=0.3"])
+    assert spec.pretrain.until is not None
+    assert (spec.stopping.metric, spec.pretrain.until.metric) == ("fid_selection", "fid_selection")
+    assert SweepSpec.model_validate(as_mapping(spec)) == spec
+
+
 @pytest.mark.parametrize("overrides", [
     ["gan.family=dcgan", "training.loss=hinge"],
     ["gan.family=dcgan", "training.loss=non-saturating", "training.gradient_penalty=0"],
     ["gan.family=sngan", "training.loss=hinge"],
-    ["stopping.metric=kid_ema", "training.ema=0.9"],
+    ["stopping.metric=kid_raw", "evaluation.raw=true"],
 ])  # fmt: skip
 def test_compatible_settings_are_accepted(overrides: list[str]):
     spec = load_spec("quickstart", overrides)

@@ -147,7 +147,7 @@ def train(out: Path, job: Job) -> str:
     gan = Gan(GAN, TRAINING, classes=0, seed=derive_seed("adapt", job.target, job.seed))
     start(gan, get_strategy(job.strategy), parent, ())
     gan.train(data, None, TRAINING.steps)
-    _save(out / job.name, load_embedding("builtin")(sample(gan.generator, gan.latent, SAMPLES, EVALUATION_SEED)))
+    _save(out / job.name, load_embedding("builtin")(sample(gan.evaluated, gan.latent, SAMPLES, EVALUATION_SEED)))
     return job.name
 
 

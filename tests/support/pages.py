@@ -76,7 +76,7 @@ STORES: dict[str, Callable[[Path], Store]] = {
         strategies=("scratch", "finetune", "finetune[from=unconditional]"),
         seeds=(0, 1),
         classes=CLASSES,
-        ema=True,
+        raw=True,
     ),
     "savings": partial(
         build, sources=FAR, targets=("digits", "faces"), sizes=(50, 200, 2000), seeds=(0, 1), keep=1.0, images=False

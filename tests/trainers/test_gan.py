@@ -308,7 +308,8 @@ def test_the_average_follows_the_generators_steps():
     expected = trained.generator.norm.scale.detach().double()
     for step in range(1, 5):
         trained.train(images, None, step)
-        expected = 0.75 * expected + 0.25 * trained.generator.norm.scale.detach().double()
+        decay = min(0.75, step / (9 + step))  # (1 + n) / (10 + n) for the n steps before
+        expected = decay * expected + (1 - decay) * trained.generator.norm.scale.detach().double()
     torch.testing.assert_close(trained.average.norm.scale.double(), expected, rtol=1e-6, atol=1e-7)
 
 
@@ -403,7 +404,7 @@ def test_a_transferred_generator_generates_the_images_of_its_source():
     match = transfer.transfer(checkpoint, "generator", ours.generator, ())
     assert set(match.matched) == set(ours.generator.state_dict())
     assert not match.unmatched
-    np.testing.assert_array_equal(sample(ours.generator, 8, 9, 0), sample(theirs.generator, 8, 9, 0))
+    np.testing.assert_array_equal(sample(ours.generator, 8, 9, 0), sample(theirs.evaluated, 8, 9, 0))
 
 
 def test_classes_are_mapped_by_name_and_new_ones_start_from_the_mean():
@@ -411,7 +412,7 @@ def test_classes_are_mapped_by_name_and_new_ones_start_from_the_mean():
     ours = gan(classes=4, seed=7)
     match = transfer.transfer(checkpoint, "generator", ours.generator, ("c", "a", "new", "b"))
     transfer.transfer(checkpoint, "critic", ours.critic, ("c", "a", "new", "b"))
-    old, new = theirs.generator.norm.scale, ours.generator.norm.scale
+    old, new = theirs.evaluated.norm.scale, ours.generator.norm.scale
     assert torch.equal(new[[1, 3, 0]], old)
     torch.testing.assert_close(new[2], old.mean(0))
     assert "norm.scale" in match.remapped
@@ -448,7 +449,8 @@ def test_after_a_transfer_the_images_are_those_of_the_source(
     n = 12
 
     def draw(gan: Gan, label: int | None) -> np.ndarray:
-        return sample(gan.generator, 8, n, 0, None if label is None else np.full(n, label))
+        network = gan.evaluated if gan is source else gan.generator
+        return sample(network, 8, n, 0, None if label is None else np.full(n, label))
 
     if theirs is None:
         for label in range(3):
@@ -459,12 +461,12 @@ def test_after_a_transfer_the_images_are_those_of_the_source(
                 np.testing.assert_array_equal(draw(target, label), draw(source, CLASSES.index(name)))
         assert len({draw(target, label).tobytes() for label in range(len(ours))}) == len(ours)
     elif conditioning == "batch-norm":
-        state = source.generator.state_dict()
+        state = source.evaluated.state_dict()
         for key, tensor in target.generator.state_dict().items():
             torch.testing.assert_close(tensor, state[key].mean(0) if key.endswith((".scale", ".shift")) else state[key])
     else:
         z = torch.randn(n, 8)
-        by_class = [source.generator.input(z, torch.full((n,), label)) for label in range(3)]
+        by_class = [source.evaluated.input(z, torch.full((n,), label)) for label in range(3)]
         torch.testing.assert_close(target.generator.input(z, None), torch.stack(by_class).mean(0))
 
 
@@ -516,7 +518,7 @@ def test_a_run_resumes_from_another_kind_of_device_with_new_random_numbers():
 def test_the_checkpoint_of_a_finished_trial_has_no_optimiser():
     _, checkpoint = source()
     assert not checkpoint.resumable
-    assert {name.partition(".")[0] for name in checkpoint.tensors} == {"generator", "critic"}
+    assert {name.partition(".")[0] for name in checkpoint.tensors} == {"generator", "critic", "average"}
 
 
 def test_the_gradient_penalty_does_not_reach_the_class_head():

@@ -13,7 +13,7 @@ def test_every_metric_that_a_trial_has_is_shown():
 
 
 def test_a_sweep_stops_by_metrics_of_every_rung_of_which_less_is_better():
-    assert stopping_metrics() == ("fid", "kid", "fid_ema", "kid_ema")
+    assert stopping_metrics() == ("fid", "kid", "fid_raw", "kid_raw", "fid_selection", "kid_selection")
 
 
 def test_distances_say_which_way_is_nearer():
@@ -23,11 +23,11 @@ def test_distances_say_which_way_is_nearer():
     with pytest.raises(ValueError, match="must be 'lower' or 'higher'"):
         Metric(name="hue", label="hue", between_domains=True)
     with pytest.raises(ValueError, match="needs training images"):
-        Metric(name="hue", label="hue", of_average=True, needs_training=True)
+        Metric(name="hue", label="hue", variants=True, needs_training=True)
 
 
 @pytest.mark.parametrize(("name", "words"), [
-    ("fid", "FID"), ("fid_infinity", "FID∞"), ("kid_ema", "KID ema"), ("recall", "recall"), ("intra_fid", "intra fid"),
+    ("fid", "FID"), ("fid_infinity", "FID∞"), ("kid_raw", "KID raw"), ("recall", "recall"), ("intra_fid", "intra fid"),
     ("ada_signal", "ada signal"),
 ])  # fmt: skip
 def test_what_a_measured_quantity_is_called(name: str, words: str):

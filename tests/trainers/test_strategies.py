@@ -17,6 +17,7 @@ from trainers.adaptation.low_rank import LowRankUpdate, merged_state
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
 from trainers.config import blocks
+from trainers.config.blocks import Network
 from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig
 from trainers.config.strategies import STRATEGIES, get_strategy, in_cell
 from trainers.config.strategy import NETWORKS, NONE, Penalty, Phase, Strategy
@@ -235,10 +236,13 @@ def test_a_checkpoint_draws_and_can_be_a_source(family: str, name: str):
     for resumable in (True, False):
         written = checkpoints.load(checkpoints.save(gan, trial(family, name), {}, {}, resumable=resumable), "here")
         network, latent = checkpoints.generator(written)
-        pair = sample(network, latent, 4, 0).astype(int), sample(gan.generator, 8, 4, 0).astype(int)
+        pair = sample(network, latent, 4, 0).astype(int), sample(gan.evaluated, 8, 4, 0).astype(int)
         # A low-rank update is added to its weight in the checkpoint and applied beside it in training, so rounding differs.
         np.testing.assert_allclose(*pair, rtol=0, atol=1 if name == "lora" else 0)
-        for part, fresh in (("generator", make_generator(shape(family))), ("critic", make_critic(shape(family)))):
+        fresh_networks: dict[Network, nn.Module] = {
+            "generator": make_generator(shape(family)), "critic": make_critic(shape(family)),
+        }  # fmt: skip
+        for part, fresh in fresh_networks.items():
             match = transfer.transfer(written, part, fresh, ())
             assert set(match.matched) == set(fresh.state_dict())
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from trainers import domains
 from trainers.common.contact_sheet import png_grid
 from trainers.common.errors import UserError
+from trainers.config.blocks import Network
 from trainers.config.settings import EvaluationConfig
 from trainers.config.trial import DomainRef, TrialConfig
 from trainers.core.sampling import proportional, sample
@@ -156,15 +157,55 @@ def test_fid_by_class_uses_the_images_of_the_class_only():
     assert metrics["intra_fid"].value == pytest.approx(np.mean(values), rel=1e-3)
 
 
-def test_the_moving_average_starts_at_the_generator_and_is_measured_too():
-    start, *_, last = rungs(config(training__ema=0.5))
+def test_the_moving_average_is_measured_and_the_generator_without_it_on_request():
+    start, *_, last = rungs(config(training__ema=0.5, evaluation__raw=True))
     for rung, equal in ((start, True), (last, False)):
         metrics = {measurement.metric: measurement.value for measurement in rung.measurements}
-        assert [name for name in metrics if name.endswith("_ema")] == ["fid_ema", "kid_ema"]
-        assert (metrics["fid"] == metrics["fid_ema"]) == equal
-    plain = rungs(config())[-1]
-    others = tuple(measurement for measurement in last.measurements if not measurement.metric.endswith("_ema"))
-    assert plain.measurements == others, "the average must not change the training"
+        assert [name for name in metrics if name.endswith("_raw")] == ["fid_raw", "kid_raw"]
+        assert (metrics["fid"] == metrics["fid_raw"]) == equal
+    raw = {measurement.metric + "_raw": measurement.value for measurement in rungs(config(training__ema=0))[-1].measurements}
+    for measurement in last.measurements:
+        if measurement.metric.endswith("_raw"):
+            assert measurement.value == raw[measurement.metric], "the average must not change the training"
+
+
+def test_samples_generators_and_metrics_are_of_the_moving_average():
+    trial = config(training__ema=0.5, evaluation__raw=True)
+    last = rungs(trial)[-1]
+    assert last.generator is not None
+    kept = checkpoints.load(last.generator, "here")
+    assert not any(name.startswith("critic.") for name in kept.tensors)
+    images = {}
+    for raw in (False, True):
+        network, latent = checkpoints.generator(kept, raw=raw)
+        images[raw] = sample(network, latent, trial.evaluation.samples, 0)
+    assert last.samples == png_grid(images[False][:32])
+    embedding = load_embedding("builtin", "cpu")
+    reference = references(trial.domain.name, trial.gan.resolution, embedding)
+    metrics = {measurement.metric: measurement.value for measurement in last.measurements}
+    for raw, name in ((False, "fid"), (True, "fid_raw")):
+        assert metrics[name] == pytest.approx(fid(reference.statistics, statistics(embedding(images[raw]))), rel=1e-6)
+
+
+def test_choices_and_results_are_measured_on_disjoint_reference_images():
+    trial = config(evaluation__selection=0.3)
+    last = rungs(trial)[-1]
+    metrics = {measurement.metric: measurement.value for measurement in last.measurements}
+    embedding = load_embedding("builtin", "cpu")
+    whole = references(trial.domain.name, trial.gan.resolution, embedding)
+    rest, apart = whole.split(0.3)
+    assert len(apart.features) == round(0.3 * len(whole.features))
+    rows = {row.tobytes() for row in whole.features}
+    ours, theirs = ({row.tobytes() for row in part.features} for part in (rest, apart))
+    assert ours | theirs == rows
+    assert len(ours & theirs) <= len(whole.features) - len(rows), "only images that the split has twice"
+    assert last.generator is not None
+    network, latent = checkpoints.generator(checkpoints.load(last.generator, "here"))
+    features = embedding(sample(network, latent, trial.evaluation.samples, 0))
+    assert metrics["fid"] == pytest.approx(fid(rest.statistics, statistics(features)), rel=1e-6)
+    assert metrics["fid_selection"] == pytest.approx(fid(apart.statistics, statistics(features)), rel=1e-6)
+    with pytest.raises(UserError, match="each part needs 4"):
+        whole.split(3 / len(whole.features))
 
 
 @pytest.mark.slow
@@ -172,8 +213,9 @@ def test_after_a_transfer_the_moving_average_starts_at_the_source():
     source = pretrain("letters")
     parent = checkpoint(rungs(source)[-1])
     start = checkpoint(next(run(adapt(source, training__ema=0.9), parent=parent)))
-    for name in (name for name in parent.tensors if name.startswith("generator.")):
-        assert torch.equal(start.tensors[name.replace("generator", "average", 1)], parent.tensors[name])
+    for name, tensor in parent.network("generator").items():
+        assert torch.equal(start.tensors[f"average.{name}"], tensor)
+        assert torch.equal(start.tensors[f"generator.{name}"], tensor), "the source's average is transferred"
 
 
 def test_samples_are_a_grid_of_32_images():
@@ -295,8 +337,11 @@ def test_a_strategy_copies_the_networks_that_it_names(strategy: str, copied: set
     last = rungs(source)[-1]
     start = next(run(adapt(source, strategy), parent=checkpoint(last)))
     fresh = rungs(config())[0]
-    for network in ("generator", "critic"):
-        assert_same_weights(checkpoint(start), checkpoint(last if network in copied else fresh), f"{network}.")
+    names: tuple[Network, ...] = ("generator", "critic")
+    for network in names:
+        expected = checkpoint(last if network in copied else fresh).network(network)
+        for name, tensor in checkpoint(start).network(network, raw=True).items():
+            assert torch.equal(tensor, expected[name])
     assert (start.samples == last.samples) == ("generator" in copied)
     assert (start.measurements == fresh.measurements) == ("generator" not in copied)
     assert set(checkpoint(start).matches) == copied
@@ -327,7 +372,7 @@ def test_classes_that_the_source_lacks_start_from_the_mean():
     assert results[-1].diverged is None
     rows = checkpoint(results[0]).tensors["generator.norm.scale"]
     assert rows.shape[0] == 10
-    torch.testing.assert_close(rows, parent.tensors["generator.norm.scale"].mean(0).expand_as(rows))
+    torch.testing.assert_close(rows, parent.network("generator")["norm.scale"].mean(0).expand_as(rows))
 
 
 @pytest.mark.parametrize("labelled", [False, True])
@@ -352,8 +397,9 @@ def test_classes_are_mapped_by_name(tmp_path: Path):
     assert source.domain.classes == ("3", "7", "x")
     parent = checkpoint(rungs(source)[-1])
     start = checkpoint(next(run(adapt(source), parent=parent)))
+    of_source = {f"generator.{name}": tensor for name, tensor in parent.network("generator").items()}
     for name in ("generator.norm.scale", "generator.blocks.0.norm1.shift", "critic.classify.weight"):
-        theirs, ours = parent.tensors[name], start.tensors[name]
+        theirs, ours = of_source.get(name, parent.tensors[name]), start.tensors[name]
         assert len(theirs.unique(dim=0)) == 3, "the source's classes have equal rows"
         assert torch.equal(ours[3], theirs[0])
         assert torch.equal(ours[7], theirs[1])
@@ -531,6 +577,8 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("evaluation__first_rung", 3, False),
     ("evaluation__rung_factor", 3.0, False),
     ("evaluation__iw_steps", 5, False),
+    ("evaluation__raw", True, False),
+    ("evaluation__selection", 0.3, False),
 ]
 
 #: The other fields: names and classes are not part of a key, and there is one embedding.

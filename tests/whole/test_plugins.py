@@ -122,7 +122,7 @@ def forgotten() -> Iterator[None]:
     ("transfergan.metrics", METRIC.format("hue"), {"tone": "{}:M"}, "has the name 'hue'; give both one name"),
     ("transfergan.metrics", METRIC.format("a/b"), {"a/b": "{}:M"}, "of letters, digits, dots, hyphens and underscores"),
     ("transfergan.metrics", METRIC.format("fid"), {"fid": "{}:M"}, "'fid' is taken by transfergan itself"),
-    ("transfergan.metrics", METRIC.format("kid_ema"), {"kid_ema": "{}:M"}, "taken by transfergan itself"),
+    ("transfergan.metrics", METRIC.format("kid_raw"), {"kid_raw": "{}:M"}, "taken by transfergan itself"),
     ("transfergan.strategies", STRATEGY.format("l2-sp"), {"l2-sp": "{}:S"}, "'l2-sp' is taken by transfergan itself"),
     ("transfergan.strategies", STRATEGY.format("hold"), {"hold": "{}:S()"}, "cannot be imported"),
     ("transfergan.domains", DOMAIN.format("cifar10"), {"cifar10": "{}:D"}, "'cifar10' is taken by transfergan itself"),

@@ -28,8 +28,8 @@ class Metric:
     """The greatest possible value."""
     last_rung_only: bool = False
     """Whether it is measured at a trial's last rung only, because it is costly."""
-    of_average: bool = False
-    """Whether it is also measured of the generator's moving average, as ``NAME_ema``."""
+    variants: bool = False
+    """Whether it is also measured as ``NAME_raw`` and ``NAME_selection``, on request (see `EvaluationConfig`)."""
     needs_training: bool = False
     """Whether it compares with the features of the training images (`Comparison.training`)."""
     between_domains: bool = False
@@ -40,8 +40,8 @@ class Metric:
     def __post_init__(self) -> None:
         if self.between_domains and self.better is None:
             raise ValueError(f"metric {self.name!r} is a distance, so `better` must be 'lower' or 'higher'")
-        if self.needs_training and (self.between_domains or self.of_average):
-            raise ValueError(f"metric {self.name!r} needs training images, which a distance and a moving average do not have")
+        if self.needs_training and (self.between_domains or self.variants):
+            raise ValueError(f"metric {self.name!r} needs training images, which a distance and its variants do not have")
 
     @property
     def heading(self) -> str:
@@ -56,9 +56,9 @@ class Metric:
 
 #: The built-in metrics, in the order in which they are shown.
 BUILTIN = (
-    Metric(name="fid", label="FID", better="lower", low=0.0, of_average=True, between_domains=True),
+    Metric(name="fid", label="FID", better="lower", low=0.0, variants=True, between_domains=True),
     Metric(name="fid_infinity", label="FID∞", better="lower", last_rung_only=True),
-    Metric(name="kid", label="KID", better="lower", of_average=True, between_domains=True),
+    Metric(name="kid", label="KID", better="lower", variants=True, between_domains=True),
     Metric(name="iw", label="IW", better="higher", last_rung_only=True),
     Metric(name="precision", label="precision", better="higher", low=0.0, high=1.0, between_domains=True),
     Metric(name="recall", label="recall", better="higher", low=0.0, high=1.0, between_domains=True),
@@ -68,8 +68,8 @@ BUILTIN = (
     Metric(name="memorisation", label="memorisation", low=0.0, high=1.0, needs_training=True),
 )
 
-#: Ends the name of a metric of the generator's moving average.
-EMA = "_ema"
+#: End the name of a metric of the generator without its moving average, and of a metric on the images set apart for choices.
+RAW, SELECTION = "_raw", "_selection"
 
 #: What a trial reports under its metrics' names or along with them: no metric can have these names.
 _REPORTED = ("steps", "seconds", "images_per_second", "peak_memory_mib", "status", "error", "environment", "intra_fid")
@@ -82,7 +82,7 @@ def metrics() -> Mapping[str, Metric]:
     Raises:
         UserError: a plug-in is not what it should be.
     """
-    taken = [*_REPORTED, *(metric.name + suffix for metric in BUILTIN for suffix in ("", EMA))]
+    taken = [*_REPORTED, *(metric.name + suffix for metric in BUILTIN for suffix in ("", RAW, SELECTION))]
     added = plugins.load("transfergan.metrics", "a trainers.config.metrics.Metric with a `compute`", _name_of, taken)
     return {**{metric.name: metric for metric in BUILTIN}, **added}
 
@@ -100,14 +100,15 @@ def stopping_metrics() -> tuple[str, ...]:
     """Return the names by which a sweep can stop trials: metrics of every rung of which less is better.
 
     >>> stopping_metrics()
-    ('fid', 'kid', 'fid_ema', 'kid_ema')
+    ('fid', 'kid', 'fid_raw', 'kid_raw', 'fid_selection', 'kid_selection')
     """
     ranking = [metric for metric in metrics().values() if metric.better == "lower" and not metric.last_rung_only]
-    return (*(metric.name for metric in ranking), *(metric.name + EMA for metric in ranking if metric.of_average))
+    variants = (metric.name + suffix for suffix in (RAW, SELECTION) for metric in ranking if metric.variants)
+    return (*(metric.name for metric in ranking), *variants)
 
 
 def label(name: str) -> str:
-    """Return what a measured quantity is called in the report, e.g. ``FID ema`` for ``fid_ema``."""
-    plain = name.removesuffix(EMA)
+    """Return what a measured quantity is called in the report, e.g. ``FID raw`` for ``fid_raw``."""
+    plain = name.removesuffix(RAW).removesuffix(SELECTION)
     known = metrics().get(plain)
     return known.label + name[len(plain) :].replace("_", " ") if known else name.replace("_", " ")

@@ -67,8 +67,11 @@ class TrainingConfig(Frozen):
     """Adam's exponential decay rates."""
     gradient_penalty: Annotated[float, Field(ge=0)] = 10.0
     """Weight of the gradient penalty: WGAN-GP's lambda, R1's gamma of the non-saturating loss; the hinge loss has none."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay per generator step of an exponential moving average of the generator, which is also measured; 0 for none."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Highest decay per generator step of an exponential moving average of the generator's weights; 0 for no average.
+
+    The average is the generator that is measured, that images are drawn from and that is transferred. Step n has the decay
+    (1 + n) / (10 + n) while that is lower, so the average covers about the last tenth of a short training."""
     flip: StrictBool = False
     """Whether to mirror real images at random."""
     crop: Annotated[int, Field(strict=True, ge=0)] = 0
@@ -97,7 +100,7 @@ class Until(Frozen):
     """
 
     metric: str = "fid"
-    """A metric that is measured at every evaluation and of which lower is better, e.g. kid or fid_ema."""
+    """A metric that is measured at every evaluation and of which lower is better, e.g. kid or fid_raw."""
     patience: PositiveInt = 3
     """Evaluations in a row without a lower value, after which the training ends."""
 
@@ -137,6 +140,12 @@ class EvaluationConfig(Frozen):
     """Each rung is this many times the one before, up to the budget."""
     iw_steps: Annotated[int, Field(strict=True, ge=0)] = 0
     """Steps of the independent critic that estimates the Wasserstein distance at the last rung; 0 for none."""
+    raw: StrictBool = False
+    """Whether FID and KID are also measured of the generator without its moving average, as `fid_raw` and `kid_raw`."""
+    selection: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of the reference images by which is chosen: which trials stop, where `until` ends a training, which settings a
+    search takes and which rung is the best. FID and KID on them are `fid_selection` and `kid_selection`; all other metrics are
+    then of the rest of the reference images, so that no choice has seen these. 0: the same images serve both."""
 
     @cached_property
     def identity(self) -> str:

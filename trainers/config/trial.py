@@ -36,7 +36,7 @@ class DomainRef(Frozen):
 
 #: Part of every key. It is raised when a trial trains otherwise than before with the same configuration, so that results of
 #: both are never mixed.
-VERSION = 2
+VERSION = 3
 
 #: The settings of a training that differ between strategies if strategies are tuned.
 TUNED = ("steps", "generator_lr", "critic_lr")

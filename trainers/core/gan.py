@@ -80,7 +80,7 @@ class Gan:
     Attributes:
         generator, critic: the networks, on `device`.
         augment: transforms the images that the critic sees.
-        average: exponential moving average of the generator; None if `training.ema` is 0.
+        average: exponential moving average of the generator's weights; None if `training.ema` is 0.
         adaptation: the strategy in use; None before `follow` and for training without one.
         step: generator steps taken.
     """
@@ -118,11 +118,17 @@ class Gan:
         self._graphs = graphs
         self._prepared: tuple[np.ndarray, Data, Graphed | None] | None = None  # of the images last trained on
         self._worst = torch.zeros((), device=self.device)  # the greatest loss since the last check
+        self._weight = torch.ones((), device=self.device)  # of the generator in the next update of its average
 
     @property
     def networks(self) -> dict[str, nn.Module]:
         """The two networks in training, by name."""
         return {"generator": self.generator, "critic": self.critic}
+
+    @property
+    def evaluated(self) -> Generator:
+        """The generator that is measured, drawn from and transferred: the average if there is one."""
+        return self.generator if self.average is None else self.average
 
     def _make_optimisers(self, strategy: Strategy | None = None) -> dict[str, Adam]:
         rates: dict[NetworkName, float] = {"generator": self.config.generator_lr, "critic": self.config.critic_lr}
@@ -171,6 +177,7 @@ class Gan:
         if self._prepared is None or self._prepared[0] is not images:
             data = Data.on(self.device, images, labels if self.classes else None, held_out)
             self._prepared = images, data, Graphed(self.random) if self._graphs else None
+        self._weight.fill_(1 - min(self.config.ema, (1 + self.step) / (10 + self.step)))
         _, data, graphed = self._prepared
         if graphed is None:
             self._take_step(data)
@@ -235,7 +242,7 @@ class Gan:
     @torch.no_grad()
     def _update_average(self, average: Generator) -> None:
         for mean, parameter in zip(average.parameters(), self.generator.parameters(), strict=True):
-            mean.lerp_(parameter, 1 - self.config.ema)
+            mean.lerp_(parameter, self._weight)
         for copied, buffer in zip(average.buffers(), self.generator.buffers(), strict=True):
             copied.copy_(buffer)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from trainers.common.contact_sheet import png_grid
-from trainers.config.metrics import EMA, metrics
+from trainers.config.metrics import RAW, SELECTION, metrics
 from trainers.config.trial import TrialConfig
 from trainers.core.gan import Gan
 from trainers.core.sampling import proportional, sample
@@ -21,7 +21,7 @@ from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.evaluation.metrics.estimate import Estimate
 from trainers.evaluation.metrics.fid import fid, statistics
 from trainers.evaluation.metrics.iw import iw_score
-from trainers.evaluation.references import References
+from trainers.evaluation.references import Reference, References
 from trainers.networks import Generator
 
 #: Seed of the latents: the same for every trial, so trials are compared on equal draws.
@@ -57,8 +57,9 @@ class Evaluator:
     """Measures the generator of one trial.
 
     For a conditional generator this includes FID class by class, each against the reference images of that class, and their
-    mean, the intra-FID of Miyato & Koyama (2018); for a generator with a moving average some metrics of the average; under ADA
-    the critic's overfitting signal, its target and the probability of a transform.
+    mean, the intra-FID of Miyato & Koyama (2018); under ADA the critic's overfitting signal, its target and the probability of
+    a transform. What is measured is `Gan.evaluated`; on request FID and KID of the generator without its moving average too,
+    and on reference images that are set apart for choices.
     """
 
     def __init__(self, trial: TrialConfig, training: Images, references: References, device: str) -> None:
@@ -74,6 +75,9 @@ class Evaluator:
             labels = self.reference.labels
             assert labels is not None
             self.class_counts = np.bincount(labels, minlength=len(trial.domain.classes))
+        self.selection: Reference | None = None
+        if share := trial.evaluation.selection:
+            self.reference, self.selection = self.reference.split(share)
         self.training = self.embedding(training.images) if len(training.images) <= MEMORISABLE else None
         self.sampled: tuple[int, np.ndarray] | None = None
         self._compared: tuple[int, Comparison] | None = None
@@ -85,18 +89,18 @@ class Evaluator:
     def images(self, gan: Gan) -> np.ndarray:
         """Return the generated images from which the metrics of this step are computed, uint8 (samples, H, W, 3)."""
         if self.sampled is None or self.sampled[0] != gan.step:
-            self.sampled = gan.step, self._sample(gan, gan.generator)
+            self.sampled = gan.step, self._sample(gan, gan.evaluated)
         return self.sampled[1]
 
     def __call__(self, gan: Gan) -> tuple[Measurement, ...]:
         """Return the measurements of the generator at its present step that every rung has."""
-        records, measurements = metrics(), self._measurements(gan, at_end=False)
+        measurements = self._measurements(gan, at_end=False)
         if self.class_counts is not None:
             measurements += self._by_class(self._comparison(gan).generated)
-        if gan.average is not None:
-            averaged = Comparison(self.reference, self.embedding(self._sample(gan, gan.average)))
-            for name in (name for name, record in records.items() if record.of_average):
-                measurements.append(Measurement.of(name + EMA, METRICS[name](averaged), len(averaged.generated)))
+        if self.selection is not None:
+            measurements += _variants(Comparison(self.selection, self._comparison(gan).generated), SELECTION)
+        if self.trial.evaluation.raw:
+            measurements += _variants(Comparison(self.reference, self.embedding(self._sample(gan, gan.generator))), RAW)
         if gan.augment.target is not None:
             signal, probability = float(gan.augment.signal), float(gan.augment.probability)
             state = {"signal": signal, "target": gan.augment.target, "probability": probability}
@@ -153,6 +157,11 @@ class Evaluator:
         steps = self.trial.evaluation.iw_steps
         estimate = iw_score(real, images, self.trial.gan, EVALUATION_SEED, steps, self.device)
         return Measurement.of("iw", estimate, len(images))
+
+
+def _variants(compared: Comparison, suffix: str) -> list[Measurement]:
+    names = [name for name, record in metrics().items() if record.variants]
+    return [Measurement.of(name + suffix, METRICS[name](compared), len(compared.generated)) for name in names]
 
 
 def real_grid(name: str, resolution: int) -> bytes:

@@ -11,13 +11,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from trainers.common.errors import DamagedError, first_line
+from trainers.common.errors import DamagedError, UserError, first_line
 from trainers.common.sealed_tensors import check, is_sealed, seal
+from trainers.common.seeds import derive_seed
 from trainers.config.embeddings import reference_key
 from trainers.domains import Split, get
 from trainers.domains.mixtures import parts_of
 from trainers.evaluation.embeddings.embedding import Embedding
 from trainers.evaluation.metrics.fid import Statistics, statistics
+
+#: Fewest reference images in each part of a `Reference.split`: KID takes four.
+FEWEST = 4
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,27 @@ class Reference:
         chosen = np.isin(self.labels, classes)
         if chosen.all():
             return self
-        features = self.features[chosen]
-        return Reference(features, self.labels[chosen], statistics(features))
+        return self._take(np.flatnonzero(chosen))
+
+    def split(self, share: float) -> tuple["Reference", "Reference"]:
+        """Return the references of two disjoint parts of the images, the second with `share` of them, drawn at random.
+
+        Raises:
+            UserError: a part has fewer than `FEWEST` images.
+        """
+        n = len(self.features)
+        apart = round(share * n)
+        if min(apart, n - apart) < FEWEST:
+            raise UserError(
+                f"evaluation.selection {share:g} divides {n} reference images into {n - apart} and {apart}, and each part "
+                f"needs {FEWEST}; set it to 0, or hold more images for reference"
+            )
+        order = np.random.default_rng(derive_seed("selection")).permutation(n)
+        return self._take(np.sort(order[apart:])), self._take(np.sort(order[:apart]))
+
+    def _take(self, rows: np.ndarray) -> "Reference":
+        features = self.features[rows]
+        return Reference(features, None if self.labels is None else self.labels[rows], statistics(features))
 
     @cached_property
     def by_class(self) -> Mapping[int, Statistics]:

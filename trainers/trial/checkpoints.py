@@ -1,11 +1,11 @@
 """Checkpoints: safetensors files with the whole state of a training run.
 
-Every checkpoint has ``generator.*`` and ``critic.*``, with low-rank updates added to the weights, and ``average.*`` if training
-keeps a moving average of the generator. A resumable one also has ``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if
-the trial has them, low-rank updates (``unmerged.NETWORK.*``), anchors (``anchor.*``, ``importance.*``) and the state of an
-augmentation (``augmentation.*``). The last checkpoint of a source has ``fisher.NETWORK.PARAMETER``, every one of a conditional
-trial ``class_counts`` (see `Checkpoint.requested`). A checksum detects damage (`trainers.common.sealed_tensors`). Nothing
-is ever unpickled.
+A checkpoint has ``generator.*`` and ``critic.*``, with low-rank updates added to the weights, and ``average.*`` if training
+keeps a moving average of the generator; the one of a rung's generator lacks ``critic.*``. A resumable one also has
+``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if the trial has them, low-rank updates (``unmerged.NETWORK.*``),
+anchors (``anchor.*``, ``importance.*``) and the state of an augmentation (``augmentation.*``). The last checkpoint of a source
+has ``fisher.NETWORK.PARAMETER``, every one of a conditional trial ``class_counts`` (see `Checkpoint.requested`). A checksum
+detects damage (`trainers.common.sealed_tensors`). Nothing is ever unpickled.
 """
 
 import json
@@ -25,6 +25,7 @@ from trainers.adaptation.phases import add_miner
 from trainers.common import sealed_tensors
 from trainers.common.errors import DamagedError, UserError
 from trainers.common.seeds import derive_seed
+from trainers.config.blocks import Network as NetworkName
 from trainers.config.trial import TrialConfig
 from trainers.core.gan import Gan, to_device
 from trainers.core.sampling import proportional
@@ -75,6 +76,11 @@ class Checkpoint:
         """Names of the classes of its networks; empty for an unconditional GAN."""
         return self.trial.domain.classes if self.trial.conditional else ()
 
+    def network(self, name: NetworkName, *, raw: bool = False) -> dict[str, Tensor]:
+        """Return the tensors of a network by name; of the generator its moving average, if it has one and not `raw`."""
+        average = with_prefix(self.tensors, "average.") if name == "generator" and not raw else {}
+        return average or with_prefix(self.tensors, f"{name}.")
+
     def requested(self, n: int) -> np.ndarray | None:
         """Return the classes int64 (n,) of n images to generate: only those with training images, with the reference's shares.
 
@@ -118,6 +124,17 @@ def save(
         tensors |= {"random": gan.random.get_state(), **gan.augment.state()}
         if gan.adaptation is not None and gan.adaptation.anchors is not None:
             tensors |= gan.adaptation.anchors.state()
+    return pack(tensors, trial, gan.step, matches, report)
+
+
+def save_generator(
+    gan: Gan, trial: TrialConfig, matches: dict[str, Match], report: Mapping[str, float | None], class_counts: np.ndarray | None
+) -> bytes:
+    """Return the bytes of a checkpoint with only what images are drawn from: the generator and its moving average."""
+    tensors = {} if class_counts is None else {"class_counts": torch.from_numpy(class_counts)}
+    for name, network in _saved_networks(gan).items():
+        if name != "critic":
+            tensors |= {f"{name}.{key}": value for key, value in merged_state(network).items()}
     return pack(tensors, trial, gan.step, matches, report)
 
 
@@ -201,10 +218,10 @@ def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def generator(checkpoint: Checkpoint, device: str = "cpu") -> tuple[Generator, int]:
-    """Return a checkpoint's generator on a device, and the dimensions of its latent."""
+def generator(checkpoint: Checkpoint, device: str = "cpu", *, raw: bool = False) -> tuple[Generator, int]:
+    """Return a checkpoint's generator on a device, without its moving average if `raw`, and the dimensions of its latent."""
     network = make_generator(checkpoint.trial.gan, len(checkpoint.classes))
-    tensors = with_prefix(checkpoint.tensors, "generator.")
+    tensors = checkpoint.network("generator", raw=raw)
     if any(name.startswith("input.miner.") for name in tensors):
         add_miner(network)
     network = to_device(network, device)

@@ -31,11 +31,12 @@ from trainers.trial.plateau import Plateau
 
 @dataclass(frozen=True)
 class Rung:
-    """The results of a trial at step 0 or at a rung; without measurements, checkpoint and samples if training has diverged.
+    """The results of a trial at step 0 or at a rung; without measurements, networks and samples if training has diverged.
 
     Attributes:
         embedding: identity of the embedding of the measurements.
-        checkpoint: safetensors bytes.
+        checkpoint: safetensors bytes, from which the trial continues or, after its end, others start.
+        generator: safetensors bytes of a checkpoint with the generator alone, to draw images from.
         samples: PNG bytes of a grid of generated images.
         images_seen: real images that the critic has seen.
         seconds: duration of the trial including evaluation, over all sessions that led to this rung.
@@ -55,6 +56,7 @@ class Rung:
     seconds: float
     images_per_second: float | None
     peak_memory_mib: float
+    generator: bytes | None = None
     diverged: str | None = None
     finished: bool = False
     plateau: Mapping[str, float | None] = field(default_factory=dict)
@@ -159,7 +161,7 @@ def measured(
         measurements += evaluate.at_end(gan)
     fishers = None
     if finished and trial.kind == "pretrain" and not fault:
-        fishers = fisher(gan.generator, gan.critic, trial.training, gan.latent, trial.base_seed, evaluate.requested(SAMPLES))
+        fishers = fisher(gan.evaluated, gan.critic, trial.training, gan.latent, trial.base_seed, evaluate.requested(SAMPLES))
     rung = Rung(
         step=gan.step,
         measurements=measurements,
@@ -179,7 +181,8 @@ def measured(
     checkpoint = checkpoints.save(
         gan, trial, matches, rung.report, resumable=not finished, fishers=fishers, class_counts=evaluate.class_counts
     )
-    return replace(rung, checkpoint=checkpoint)
+    generator = checkpoints.save_generator(gan, trial, matches, rung.report, evaluate.class_counts)
+    return replace(rung, checkpoint=checkpoint, generator=generator)
 
 
 def training_images(trial: TrialConfig) -> Images:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from trainers.adaptation.anchors import Anchors, relative
 from trainers.adaptation.fisher import SAMPLES, fisher
 from trainers.common.errors import UserError
+from trainers.config.blocks import Network as NetworkName
 from trainers.config.strategy import ALL, Part, Penalty
 from trainers.core.gan import to_device
 from trainers.networks import for_classes_only, make_critic, make_generator, per_class
@@ -16,8 +17,10 @@ from trainers.trial.checkpoints import Checkpoint, Match, with_prefix
 
 
 @torch.no_grad()
-def transfer(source: Checkpoint, name: str, network: nn.Module, classes: tuple[str, ...], part: Part = ALL) -> Match:
+def transfer(source: Checkpoint, name: NetworkName, network: nn.Module, classes: tuple[str, ...], part: Part = ALL) -> Match:
     """Copy a part of a source's network, the "generator" or the "critic", into a network; its other tensors stay unchanged.
+
+    A generator with a moving average is copied as that average.
 
     `classes` are the names of the network's classes, empty when unconditional.
 
@@ -33,7 +36,7 @@ def transfer(source: Checkpoint, name: str, network: nn.Module, classes: tuple[s
     Raises:
         UserError: a tensor of either network has no counterpart of the same shape.
     """
-    theirs = with_prefix(source.tensors, f"{name}.")
+    theirs = source.network(name)
     ours = network.state_dict()
     groups: defaultdict[str, set[str]] = defaultdict(set)
     for key, tensor in ours.items():
@@ -100,8 +103,8 @@ def _fishers(source: Checkpoint) -> dict[str, Tensor]:
         return stored
     trial, classes = source.trial, len(source.classes)
     generator, critic = make_generator(trial.gan, classes), make_critic(trial.gan, classes)
-    generator.load_state_dict(with_prefix(source.tensors, "generator."))
-    critic.load_state_dict(with_prefix(source.tensors, "critic."))
+    generator.load_state_dict(source.network("generator"))
+    critic.load_state_dict(source.network("critic"))
     networks = to_device(generator, "cpu"), to_device(critic, "cpu")
     return fisher(*networks, trial.training, trial.gan.latent, trial.base_seed, source.requested(SAMPLES))
 

@@ -21,13 +21,13 @@ _PHONE, _LETTER = 330, 6.6
 
 
 def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
-    """Yield a figure per cell, and another one if a moving average of the generator was measured."""
+    """Yield a figure per cell, and another one if the generator was also measured without its moving average."""
     panels = []
     floors = {(row["target"], row["resolution"]): row["fid_floor"] for row in records(analysis.references)}
     of_adapt = analysis.curves[(analysis.curves["kind"] == "adapt") & (analysis.curves["value"].abs() < math.inf)]
     order = ["target", "conditional", "family", "size"]
     for _, cell in of_adapt.sort_values(order).groupby("cell", sort=False):
-        for metric, of_what in (("fid", ""), ("fid_ema", ", moving average of the generator")):
+        for metric, of_what in (("fid", ""), ("fid_raw", " of the generator without its moving average")):
             rows = cell[cell["metric"] == metric]
             if len(rows):
                 status = rows.drop_duplicates("trial")["status"].value_counts()
@@ -35,7 +35,7 @@ def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
                 last = rows[rows["status"] == "stopped"].groupby("trial")["step"].max().value_counts().sort_index()
                 if len(last):
                     caption += f". Stopped: {', '.join(f'{count} at step {step:,}' for step, count in last.items())}"
-                title = rows["cell_label"].iloc[0] + (" (EMA)" if of_what else "")
+                title = rows["cell_label"].iloc[0] + (" (raw)" if of_what else "")
                 floor = floors.get((rows["target"].iloc[0], rows["resolution"].iloc[0]))
                 figure = figures.learning_curves(rows, report.style, metric, floor)
                 panels.append(Panel.of(title, f"{caption}.", figure, subject=_subject(rows)))

@@ -11,6 +11,7 @@ from analysis.report.sentences import predictability
 from analysis.statistics import Analysis
 from analysis.transfer import quality
 from analysis.words import counted, method, span
+from trainers.config.metrics import SELECTION
 
 #: Below this many samples the covariance of Inception's 2,048 features is rank-deficient.
 _INCEPTION_DIMENSIONS = 2048
@@ -110,6 +111,13 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
         lines.append(
             f"The stopping rule stopped {counted(int(adapt['censored'].sum()), 'trial')} early. Their values at the budget are "
             "unknown, so they are in no comparison there."
+        )
+    if adapt["censored"].any() or (trials["kind"] == "tune").any():
+        lines.append(
+            "Trials were stopped, and settings tuned, by reference images that measure no result."
+            if (analysis.curves["metric"] == "fid" + SELECTION).any()
+            else "Trials were stopped, and settings tuned, by the reference images that measure the results too, which "
+            "favours what was chosen; `evaluation.selection` sets images apart for choices."
         )
     if analysis.curves["held"].any():
         lines.append(

@@ -69,7 +69,7 @@ MISTAKES = [
     ("generate --store none --trial a --out images", "there is no store at 'none'"),
     ("generate --store {store} --trial zz --out images", "--trial 'zz': no key matches in store"),
     ("generate --store {store} --trial {prefix} --out images", "--trial '{prefix}': {several} keys match, e.g. {prefix}"),
-    ("generate --store {store} --trial {key} --out images", "trial {key} has no checkpoint"),
+    ("generate --store {store} --trial {key} --out images", "trial {key} has no generator yet"),
     ("run --set evaluation.embedding=custom:none.pt", "none.pt': there is no file"),
     ("run --set evaluation.embedding=inception:none.pt", "needs its weights, and there is no file"),
     ("plan --set evaluation.embedding=inceptoin", "unknown embedding 'inceptoin'; did you mean inception"),
