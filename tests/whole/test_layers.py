@@ -38,7 +38,7 @@ FLOORS = {
         ("analysis.comparison",),
         ("analysis.transfer",),
         ("analysis.prediction", "analysis.figures"),
-        ("analysis.statistics", "analysis.published"),
+        ("analysis.statistics", "analysis.published", "analysis.studies"),
         ("analysis.report",),
     ),
 }
