@@ -11,6 +11,7 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from bench.on_ray import cluster as joined
+from bench.on_ray.slots import MAX_WORKERS
 from bench.store import Store, open_store
 from bench.sweeps.spec import ResourcesConfig
 from bench.upkeep.check import check
@@ -27,7 +28,7 @@ KILLS, TRIALS = 20, 96
 
 def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_path: Path):
     """As on a cluster that starts with a head alone, on which no trial fits."""
-    cluster = Cluster(initialize_head=True, head_node_args={**QUIET, "num_cpus": 0, "resources": {joined.MAX_WORKERS: 2}})
+    cluster = Cluster(initialize_head=True, head_node_args={**QUIET, "num_cpus": 0, "resources": {MAX_WORKERS: 2}})
     try:
         driver = SERVER.Process(target=drives, args=(str(tmp_path), cluster.address, 3))
         driver.start()
