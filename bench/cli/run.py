@@ -165,7 +165,7 @@ def _options(cpus: int | None, retry: Retry | None, limit: float) -> list[str]:
 
 
 def _end(store: "Store", outcomes: "Sequence[Outcome]") -> None:
-    """Write the report, print the cells of each plan that ran, and exit with status 3, 1 or 128 + a signal unless all is complete."""
+    """Write the report, print each plan's cells, and exit with status 3, 1 or 128 + a signal unless all is complete."""
     from bench.run.progress import cell_table
 
     report = write_report(store)

@@ -12,7 +12,7 @@ from joblib import cpu_count  # type: ignore[import-untyped]
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # missing in its stubs
 
 from bench.on_ray.jobs import ACCESS
-from bench.on_ray.slots import MAX_WORKERS, alive, declared, slots_of
+from bench.on_ray.slots import MAX_WORKERS, Machines, alive, declared, slots_of
 from bench.sweeps.spec import ResourcesConfig
 from trainers.common.errors import UserError, first_line
 
@@ -40,7 +40,7 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
             log_to_driver=False, logging_level=logging.CRITICAL,
         )  # fmt: skip
     try:
-        _refuse_too_large(needed)
+        refuse_too_large(alive(), needed)
         yield
     finally:
         ray.shutdown()
@@ -61,9 +61,8 @@ def _signals_kept() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _refuse_too_large(needed: ResourcesConfig) -> None:
+def refuse_too_large(machines: Machines, needed: ResourcesConfig) -> None:
     """Raise UserError if a trial fits on no machine that is up or that may come: Ray would wait for one without a word."""
-    machines = alive()
     to_come = declared(machines)
     if to_come is None and any(MAX_WORKERS in machine for machine in machines):
         return  # what kind of machine may come is not known

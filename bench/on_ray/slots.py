@@ -1,7 +1,7 @@
 """Slots of a cluster: how many trials run at a time, on the machines that are up and on those that may still come."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import ray
 
@@ -10,19 +10,26 @@ from bench.sweeps.spec import ResourcesConfig
 #: Custom resources of the head of a cluster that grows: the number of machines that may come, and the cores and GPUs of one.
 MAX_WORKERS, WORKER_CPUS, WORKER_GPUS = "max_workers", "worker_cpus", "worker_gpus"
 
+#: The resources of each machine of a cluster by their names in Ray.
+Machines = Sequence[Mapping[str, float]]
+
 
 def bundle(needed: ResourcesConfig) -> dict[str, float]:
     """Return what Ray reserves for a trial."""
     return {"CPU": needed.cpus, **({"GPU": needed.gpus} if needed.gpus else {})}
 
 
-def slots(needed: ResourcesConfig) -> int:
-    """Return how many trials can run at a time, at least 1; Ray must be up.
+def alive() -> Machines:
+    """Return the resources of each machine that is up."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray's
+
+
+def slots(machines: Machines, needed: ResourcesConfig) -> int:
+    """Return how many trials can run at a time, at least 1, on machines that are up and those that their head says may come.
 
     A machine that may still come has the cores and GPUs that the head says, else those of the largest machine that is up, else
     room for one trial.
     """
-    machines = alive()
     here = [slots_of(machine, needed) for machine in machines]
     head = next((machine for machine in machines if MAX_WORKERS in machine), None)
     if head is None:
@@ -32,9 +39,9 @@ def slots(needed: ResourcesConfig) -> int:
     return max(1, sum(here) + to_come * (max(1, *here) if one is None else slots_of(one, needed)))
 
 
-def waiting_for(needed: ResourcesConfig) -> str:
+def waiting_for(machines: Machines, needed: ResourcesConfig) -> str:
     """Return in one line what trials wait for, and which machines there are."""
-    machines = [machine for machine in alive() if machine.get("CPU")]
+    machines = [machine for machine in machines if machine.get("CPU")]
     up = ", ".join(sorted(f"{machine['CPU']:g} CPUs and {machine.get('GPU', 0):g} GPUs" for machine in machines)[:3]) or "none"
     more = f" and {len(machines) - 3} more" if len(machines) > 3 else ""
     return (
@@ -43,12 +50,7 @@ def waiting_for(needed: ResourcesConfig) -> str:
     )
 
 
-def alive() -> list[dict[str, float]]:
-    """Return the resources of each machine that is up."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray's
-
-
-def declared(machines: list[dict[str, float]]) -> dict[str, float] | None:
+def declared(machines: Machines) -> dict[str, float] | None:
     """Return the resources of a machine that may still come, as the head says; None if it does not."""
     for machine in machines:
         if WORKER_CPUS in machine:

@@ -22,7 +22,7 @@ from bench.driver.loop import Driver
 from bench.on_ray.losses import lost_machine
 from bench.on_ray.scheduler import CellHalving
 from bench.on_ray.searcher import PlanSearcher
-from bench.on_ray.slots import bundle, slots, waiting_for
+from bench.on_ray.slots import alive, bundle, slots, waiting_for
 from bench.on_ray.tasks import reason
 from bench.on_ray.trainable import train_on_ray
 from bench.worker.trial import task
@@ -82,7 +82,7 @@ class Events(Callback):
             self._waits_since = now
         elif now - self._waits_since >= PATIENCE:
             self._waits_since = math.inf
-            self._driver.notice(None, waiting_for(self._driver.ledger.plan.spec.resources))
+            self._driver.notice(None, waiting_for(alive(), self._driver.ledger.plan.spec.resources))
 
 
 def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = train_on_ray) -> None:
@@ -95,7 +95,7 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
     assert store is not None
     resources = plan.spec.resources
     # As many trials as can run wait in Ray's queue, so that processes are reused; more would be claimed without need.
-    driver.limit.slots = slots(resources)
+    driver.limit.slots = slots(alive(), resources)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(driver.limit.slots)
     with driver.sharing(), tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
         tune.Tuner(
