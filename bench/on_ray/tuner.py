@@ -67,11 +67,10 @@ class Events(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """End the experiment, as an interrupt does, once the store is unwritable or the limit is reached and no trial runs."""
-        statuses = {trial.status for trial in trials}
-        busy = bool(statuses & {Trial.PENDING, Trial.RUNNING})
-        if self._driver.unwritable or (self._driver.limit.refused is not None and not busy):
+        refused, ledger = self._driver.limit.refused is not None, self._driver.ledger
+        if self._driver.unwritable or (refused and not _any(trials, Trial.PENDING, Trial.RUNNING)):
             signal.raise_signal(signal.SIGINT)
-        self._note_waiting(waits=Trial.PENDING in statuses and Trial.RUNNING not in statuses)
+        self._note_waiting(waits=not ledger.count("running") and _any(trials, Trial.PENDING))
 
     def _note_waiting(self, *, waits: bool) -> None:
         """Say once what trials wait for, if none has had a machine for some time."""
@@ -113,6 +112,10 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
                 verbose=0,
             ),
         ).fit()
+
+
+def _any(trials: list[Any], *statuses: str) -> bool:
+    return any(trial.status in statuses for trial in trials)
 
 
 def _text(trial: Any) -> str:
