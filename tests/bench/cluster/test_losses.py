@@ -18,9 +18,11 @@ from ray.core.generated import autoscaler_pb2
 from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
 from bench.on_ray import cluster as joined
+from bench.on_ray.tasks import map_tasks
 from bench.on_ray.tuner import run_trials
 from bench.store import open_store
 from bench.store.trial_files import checkpoint_path
+from bench.sweeps.spec import ResourcesConfig
 from tests.conftest import QUIET
 from tests.support import tiny
 
@@ -115,3 +117,26 @@ def test_a_process_that_is_killed_on_a_machine_that_lives_on_is_a_failure(machin
     status, why, said = run(machines, tmp_path, kill_process)
     assert (status, said) == ("failed", [])
     assert why.endswith("its process was killed, or ended itself after 60 minutes without progress")
+
+
+def test_a_task_whose_machine_is_killed_runs_again_and_no_retry_is_counted(machines: Cluster, tmp_path: Path):
+    attempts = [tmp_path / "attempt-0", tmp_path / "attempt-1"]
+
+    def works() -> None:
+        attempt = next(attempt for attempt in attempts if not attempt.exists())
+        attempt.touch()
+        if attempt != attempts[-1]:
+            time.sleep(3600)
+
+    needed = ResourcesConfig(retries=0)
+    ended: list[Any] = []
+    node = machines.add_node(num_cpus=1)
+    with joined.cluster(needed, address=machines.address):
+        runs = Thread(target=lambda: ended.extend(map_tasks(works, [()], needed)))
+        runs.start()
+        tiny.wait_for(attempts[0].exists)
+        kill(machines, node)
+        machines.add_node(num_cpus=1)
+        runs.join()
+    assert ended == [(0, None)]
+    assert attempts[-1].exists()
