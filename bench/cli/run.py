@@ -165,7 +165,7 @@ def _options(cpus: int | None, retry: Retry | None, limit: float) -> list[str]:
 
 
 def _end(store: "Store", outcomes: "Sequence[Outcome]") -> None:
-    """Write the report, print the cells of each plan that ran, and exit with status 130, 3 or 1 unless all is complete."""
+    """Write the report, print each plan's cells, and exit with status 3, 1 or 128 + a signal unless all is complete."""
     from bench.run.progress import cell_table
 
     report = write_report(store)
@@ -178,9 +178,10 @@ def _end(store: "Store", outcomes: "Sequence[Outcome]") -> None:
         if outcome.over_limit is not None:
             typer.echo(outcome.over_limit, err=True)
             raise typer.Exit(3)
-    if any(outcome.interrupted for outcome in outcomes):
-        typer.echo("interrupted: the same command continues from here", err=True)
-        raise typer.Exit(130)
+    for outcome in outcomes:
+        if outcome.interrupted:
+            typer.echo("interrupted: the same command continues from here", err=True)
+            raise typer.Exit(128 + outcome.by)
     failed, blocked = (sum(outcome.ledger.count(status) for outcome in outcomes) for status in ("failed", "blocked"))
     failures = [failure for outcome in outcomes for failure in outcome.failures]
     if failed or blocked:

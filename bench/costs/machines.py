@@ -101,8 +101,8 @@ class Work(Protocol):
     def advance(self, job: str, leg: int) -> bool:
         """Note that a job has ended a leg; return whether it continues immediately."""
 
-    def lose(self, job: str, leg: int) -> None:
-        """Note that a job was interrupted in a leg; it may be taken again, or has failed."""
+    def lose(self, job: str, leg: int, seconds: float) -> None:
+        """Note that a job lost its machine in a leg, `seconds` after it began there; it may be taken again, or has failed."""
 
     def is_open(self) -> bool:
         """Return whether any job has not ended."""
@@ -193,7 +193,7 @@ class Simulation:
         for run in interrupted:
             self._busy += now - run.since
             self._lost += now - run.since
-            self._work.lose(run.job, self._done[run.job])
+            self._work.lose(run.job, self._done[run.job], now - run.since)
         self._schedule(now + self._cluster.restart_seconds, "replacement", machine)
 
     def _slots(self, machine: int) -> range:

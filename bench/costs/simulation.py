@@ -2,7 +2,8 @@
 
 The driver of a real run decides which trials start, wait, stop, are retried or are blocked; only time is simulated. A trial
 takes the estimated seconds: its set-up, then a leg up to each rung, where it leaves a checkpoint. Spot machines are lost by a
-Poisson process on each GPU, and with them the work since the last checkpoint of all trials there.
+Poisson process on each GPU, and with them the work since the last checkpoint of all trials there. A loss is no failure of a
+trial: no retry is counted.
 """
 
 import math
@@ -18,7 +19,8 @@ from bench.costs.budget import hours
 from bench.costs.estimate import Estimate
 from bench.costs.machines import Cluster, Outcome, Simulation, Work
 from bench.driver.ledger import ENDED, Ledger
-from bench.driver.loop import Driver, Limit, Retries
+from bench.driver.loop import Driver, Limit
+from bench.driver.retries import Retries
 from bench.store import Store
 from bench.store.schema import FINISHED, by_step
 from bench.sweeps.plan import Plan
@@ -26,6 +28,9 @@ from trainers.common.errors import UserError
 
 #: By how much drawn values fall from rung to rung: much more than their noise.
 FALL = 10.0
+
+#: Most attempts at one leg, on average, that are simulated; a sweep with more would hardly ever end.
+ATTEMPTS = 1000
 
 #: A value of the stopping metric by trial key and rung.
 Values = Mapping[str, Mapping[int, float]]
@@ -110,13 +115,19 @@ def compare(
     """Yield a row per number of GPUs and schedule, in this order; `interruptions` are per GPU-hour, the rest as in `simulate`.
 
     Raises:
-        UserError: a trial takes more GPUs than the cluster has.
+        UserError: a trial takes more GPUs than the cluster has, or it would hardly ever get from one rung to the next.
     """
     share = plan.spec.resources.gpus or 1.0  # a CPU machine's slots stand for GPUs
+    longest = max((max(estimates[trial.key].rung_seconds) for trial in plan.trials if not trial.imported), default=0.0) / 3600
     for number in gpus:
         if number < share:
             raise UserError(f"--gpus {number}: a trial takes {share:g} (resources.gpus); simulate at least that many")
         cluster = Cluster(number, share, interruptions)
+        if (losses := longest * interruptions * cluster.gang) > math.log(ATTEMPTS):
+            raise UserError(
+                f"--interruptions {interruptions:g}: the longest way between two rungs takes {longest:,.0f} hours, in which a "
+                f"machine is lost {losses:,.0f} times; simulate a lower rate, or set rungs closer (evaluation.rung_factor)"
+            )
         outcomes = {schedule: simulate(plan, estimates, cluster, values, schedule, seed) for schedule in Schedule}
         ours = outcomes[Schedule.OURS]
         for schedule, outcome in outcomes.items():
@@ -167,8 +178,8 @@ class _Grid:
         self._ends["done"] += 1
         return False
 
-    def lose(self, job: str, leg: int) -> None:
-        if self._retries.wait(job, leg) is None:
+    def lose(self, job: str, leg: int, seconds: float) -> None:
+        if self._retries.lose(job, leg, seconds) is None:
             self._ends["failed"] += 1
         else:
             self._waiting.appendleft(job)
@@ -220,8 +231,8 @@ class _Sweep:
         value = self._values[job][rung] if job in self._values else math.inf
         return self._driver.rung(job, {"status": status, "steps": rung, self._metric: value}) == "running"
 
-    def lose(self, job: str, leg: int) -> None:
-        self._driver.fail(job, "interrupted too often")
+    def lose(self, job: str, leg: int, seconds: float) -> None:
+        self._driver.lose(job, "a spot machine was taken back", seconds)
 
     def is_open(self) -> bool:
         return self._driver.ledger.is_open()

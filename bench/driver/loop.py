@@ -6,26 +6,27 @@ sweep's course stands anywhere else: release order, pause and promotion, stoppin
 
 import heapq
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
 
 from bench.driver.claims import Claims
 from bench.driver.ledger import ENDED, Ledger, Status
 from bench.driver.recorder import Recorder
+from bench.driver.retries import BACK_OFF, LOSSES, Retries
 from bench.driver.sharing import Sharing
 from bench.driver.stopping import Action
 from bench.store import Store, StoreUnwritableError
-
-#: Seconds before a failed trial is retried for the first time; doubled for each further retry from the same rung.
-BACK_OFF = 2.0
+from bench.store.trial_files import checkpoint_step
 
 _STALLED = "no open trial can move; please report this with the store's measurements"
 
 #: Called with (key, report) at a trial's new rung, or with (key, None) when it ended otherwise.
 Listener = Callable[[str, Mapping[str, Any] | None], None]
+
+#: Called with (key, text) when something happened to a trial that ends neither a rung nor the trial; key None: to all of them.
+Notice = Callable[[str | None, str], None]
 
 
 class Limit:
@@ -50,27 +51,13 @@ class Limit:
         return True
 
 
-class Retries:
-    """Counts a trial's failures since its last checkpoint, so that a long trial may lose more machines than a short one."""
-
-    def __init__(self, allowed: int, back_off: float = BACK_OFF) -> None:
-        """`allowed`: retries from one checkpoint; `back_off`: seconds before the first of them."""
-        self._allowed, self._back_off = allowed, back_off
-        self._failures: Counter[tuple[str, int]] = Counter()
-
-    def wait(self, key: str, checkpoint: int) -> float | None:
-        """Count a failure after a checkpoint; return the seconds before the next attempt, or None if there is none."""
-        self._failures[key, checkpoint] += 1
-        failures = self._failures[key, checkpoint]
-        return self._back_off * 2 ** (failures - 1) if failures <= self._allowed else None
-
-
 class Driver:
     """Drives one sweep.
 
     Attributes:
         ledger: the state of its trials.
         store: where outcomes are recorded; None in a simulation, which records nothing.
+        notice: reports what a person who watches the run may want to know.
         limit: what the run may spend.
         let_go: trials whose claims this driver has lost, in that order; they no longer run here.
         unwritable: why the store accepts no more writes, once it does not; the run ends then.
@@ -83,6 +70,7 @@ class Driver:
         listener: Listener = lambda key, report: None,
         limit: Limit | None = None,
         *,
+        notice: Notice = lambda key, text: None,
         back_off: float = BACK_OFF,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -92,6 +80,7 @@ class Driver:
         """
         self.ledger, self.store = ledger, store
         self.limit = limit or Limit()
+        self.notice = notice
         self.unwritable: StoreUnwritableError | None = None
         self._listener, self._clock = listener, clock
         self._recorder = None if store is None else Recorder(ledger, store)
@@ -220,15 +209,31 @@ class Driver:
         # A full disk is full for all trials, but a server may be unreachable from one host only.
         disk_is_full = unwritable is not None and self.store is not None and "://" not in self.store.address
         if wait is not None and not disk_is_full:
-            self.ledger.queue(key)
-            heapq.heappush(self._waiting, (self._clock() + wait, next(self._number), key))
+            self._queue_after(wait, key)
         elif unwritable is not None:
             self.unwritable = unwritable
         else:
-            self.ledger.end(key, "failed", reason)
-            self._write(key)
-            self._listener(key, None)
-            self.settle()
+            self._end_failed(key, reason)
+
+    def lose(self, key: str, reason: str, seconds: float) -> None:
+        """Note that a trial's machine is gone: the trial goes on from its last checkpoint, and no retry is counted.
+
+        Args:
+            key: the trial.
+            reason: what became of the machine, for a person.
+            seconds: since the trial's last rung, or since it started from its last checkpoint. A trial whose machines are lost
+                again and again soon after that fails (see `bench.driver.retries`).
+        """
+        self.limit.look()
+        if self.ledger.status[key] in ENDED or self._is_lost(key):
+            return
+        step = self._last_checkpoint(key)
+        wait = self._retries.lose(key, step, seconds)
+        if wait is None:
+            self._end_failed(key, f"it lost its machine {LOSSES + 1} times in a row soon after step {step}: {reason}")
+        else:
+            self.notice(key, f"machine lost ({reason}); goes on from step {step}, not counted as a retry")
+            self._queue_after(wait, key)
 
     # -- internals --------------------------------------------------------------------------------------------------
 
@@ -252,6 +257,24 @@ class Driver:
         heapq.heapify(self._waiting)
         self.let_go.append(key)
         return True
+
+    def _queue_after(self, seconds: float, key: str) -> None:
+        self.ledger.queue(key)
+        heapq.heappush(self._waiting, (self._clock() + seconds, next(self._number), key))
+
+    def _end_failed(self, key: str, reason: str) -> None:
+        self.ledger.end(key, "failed", reason)
+        self._write(key)
+        self._listener(key, None)
+        self.settle()
+
+    def _last_checkpoint(self, key: str) -> int:
+        """Return the step from which a trial goes on; it may have left a checkpoint after its last rung."""
+        step = self.ledger.last_rung(key)
+        if self.store is not None:
+            with suppress(OSError):  # a server that does not answer now
+                step = max(step, checkpoint_step(self.store, key))
+        return step
 
     def _settle(self) -> set[str]:
         settled = self.ledger.settle()

@@ -1,19 +1,20 @@
 """Starts or joins a Ray cluster; turns its errors into one line."""
 
 import logging
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 
 import ray
+from joblib import cpu_count  # type: ignore[import-untyped]
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # missing in its stubs
 
 from bench.on_ray.jobs import ACCESS
+from bench.on_ray.slots import MAX_WORKERS, Machines, alive, declared, slots_of
 from bench.sweeps.spec import ResourcesConfig
 from trainers.common.errors import UserError, first_line
-
-#: Custom resource of the head of an autoscaling cluster: the number of machines that it may start.
-MAX_WORKERS = "max_workers"
 
 
 @contextmanager
@@ -22,31 +23,63 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
 
     Args:
         needed: resources of one trial.
-        cpus: CPU cores that all trials together may use on this machine; None for all.
+        cpus: CPU cores that all trials together may use on this machine; None for all that this process may use, by its
+            affinity and its control group.
         address: "local", or HOST:PORT of a running cluster, or "auto" for the cluster that this machine belongs to.
 
     Raises:
-        UserError: there is no such cluster, or one trial needs more resources than it has.
+        UserError: there is no such cluster, or one trial needs more resources than any of its machines has.
     """
     if address != "local" and cpus is not None:
         raise UserError("--cpus limits what is started on this machine; leave it out with --address")
-    with joining(address):
+    if address == "local" and cpus is None:
+        cpus = cpu_count()
+    with joining(address), _signals_kept():
         ray.init(
             address=address, num_cpus=cpus, include_dashboard=False if address == "local" else None,
             log_to_driver=False, logging_level=logging.CRITICAL,
         )  # fmt: skip
     try:
-        available = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
-        for key, kind in (("cpus", "CPU"), ("gpus", "GPU")):
-            wanted = getattr(needed, key)
-            if wanted > available.get(kind, 0) and not available.get(MAX_WORKERS):
-                raise UserError(
-                    f"resources.{key}: a trial asks for {wanted:g} {kind}s and there are {available.get(kind, 0):g}; "
-                    f"set resources.{key} lower (--set resources.{key}=...)"
-                )
+        refuse_too_large(alive(), needed)
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keep this process's handlers of signals, which Ray replaces; let no process that Ray starts end with the terminal."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which the processes inherit
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def refuse_too_large(machines: Machines, needed: ResourcesConfig) -> None:
+    """Raise UserError if a trial fits on no machine that is up or that may come: Ray would wait for one without a word."""
+    to_come = declared(machines)
+    if to_come is None and any(MAX_WORKERS in machine for machine in machines):
+        return  # what kind of machine may come is not known
+    candidates = machines if to_come is None else [*machines, to_come]
+    if any(slots_of(machine, needed) for machine in candidates):
+        return
+    for key, kind in (("cpus", "CPU"), ("gpus", "GPU")):
+        wanted, most = getattr(needed, key), max((machine.get(kind, 0) for machine in candidates), default=0)
+        if wanted > most:
+            raise UserError(
+                f"resources.{key}: a trial asks for {wanted:g} {kind}s and the largest machine has {most:g}; "
+                f"set resources.{key} lower (--set resources.{key}=...)"
+            )
+    raise UserError(
+        f"resources: a trial asks for {needed.cpus} CPUs and {needed.gpus:g} GPUs on one machine, and no machine has both; "
+        "set resources.cpus or resources.gpus lower (--set resources.cpus=...)"
+    )
 
 
 @contextmanager

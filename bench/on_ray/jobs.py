@@ -41,6 +41,9 @@ PACKAGES = ("bench", "trainers", "analysis")
 #: Cancelling interrupts a job as Ctrl-C does; it has 60 seconds to record its progress.
 STOPPING = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
 
+#: Exit status of a run that ended because it reached its limit of hours: nothing has failed.
+AT_LIMIT = 3
+
 #: States of a job that has not ended.
 OPEN = ("pending", "running")
 
@@ -151,9 +154,10 @@ def find(store: Store, sweep: str | None = None) -> Job:
 
 
 def state(job: Job) -> str:
-    """Return "pending", "running", "stopped", "succeeded" or "failed". Raises UserError if the cluster does not answer."""
+    """Return "pending", "running", "stopped", "succeeded", "failed" or "limit reached". Raises UserError without an answer."""
     with _client(job) as server:
-        return server.get_job_status(job.id).value.lower()
+        details = server.get_job_info(job.id)
+    return "limit reached" if details.driver_exit_code == AT_LIMIT else details.status.value.lower()
 
 
 def status_line(job: Job) -> str:

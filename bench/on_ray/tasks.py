@@ -1,10 +1,12 @@
 """Runs function calls in parallel as Ray tasks, and explains a failure in a few lines."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
 
+from bench.driver.retries import Retries
 from bench.sweeps.spec import ResourcesConfig
 from bench.worker.watchdog import watched
 
@@ -21,6 +23,7 @@ def map_tasks(
     """Call `function(*arguments)` for each tuple of arguments, as Ray tasks on CPUs.
 
     A task whose process is lost, or has no heartbeat for `resources.stall_minutes`, is retried up to `resources.retries` times.
+    If its machine is lost, it runs again and no retry is counted (see `bench.driver.retries`).
 
     Yields:
         the position of the arguments of a call that has ended, and why it failed or None; in the order of the ends.
@@ -30,16 +33,25 @@ def map_tasks(
         with watched(resources.stall_minutes):
             function(*of_task)
 
-    remote = ray.remote(num_cpus=resources.cpus, max_retries=resources.retries)(call)
-    waiting = {remote.remote(*of_task): i for i, of_task in enumerate(arguments)}
+    remote = ray.remote(num_cpus=resources.cpus, max_retries=0)(call)
+    retries = Retries(resources.retries, back_off=0.0)
+    waiting = {remote.remote(*of_task): (i, time.monotonic()) for i, of_task in enumerate(arguments)}
     while waiting:
         (ready,), _ = ray.wait(list(waiting), num_returns=1)
-        error = None
+        i, since = waiting.pop(ready)
+        error = again = None
         try:
             ray.get(ready)
         except ray.exceptions.RayError as failure:
             error = reason(str(failure), resources.stall_minutes).splitlines()[-1]
-        yield waiting.pop(ready), error
+            if isinstance(failure, ray.exceptions.NodeDiedError):
+                again = retries.lose(str(i), 0, time.monotonic() - since)
+            elif isinstance(failure, ray.exceptions.WorkerCrashedError):
+                again = retries.wait(str(i), 0)
+        if again is None:
+            yield i, error
+        else:
+            waiting[remote.remote(*arguments[i])] = i, time.monotonic()
 
 
 def reason(error: str, stall_minutes: float, lines: int = 3, limit: int = 1000) -> str:

@@ -4,36 +4,43 @@ The driver decides and the store keeps the results; Ray starts processes and rep
 again, so a run after a crash is a new experiment over the remaining trials.
 """
 
+import math
 import os
 import signal
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune import Callback, RunConfig, TuneConfig
 from ray.tune.experiment import Trial
 
 from bench.driver.loop import Driver
-from bench.on_ray.cluster import MAX_WORKERS
+from bench.on_ray.losses import lost_machine
 from bench.on_ray.scheduler import CellHalving
 from bench.on_ray.searcher import PlanSearcher
+from bench.on_ray.slots import alive, bundle, slots, waiting_for
 from bench.on_ray.tasks import reason
 from bench.on_ray.trainable import train_on_ray
 from bench.worker.trial import task
 
+#: Seconds that trials wait for a machine while none runs, until the run says what they wait for.
+PATIENCE = 30.0
+
 
 class Events(Callback):
-    """Reports to the driver what only Ray knows: which trials run now, and which have failed.
+    """Reports to the driver what only Ray knows: which trials run now, which have failed or lost their machines.
 
     Ray's own retries are not used: a process that dies while it receives its next trial would end that trial for good.
     """
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self._since: dict[str, float] = {}  # the time of a trial's last rung or start
+        self._waits_since: float | None = None  # when trials began to wait while none runs; infinite once that was said
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Ray pickles its whole experiment, and our state is in the store."""
@@ -41,18 +48,40 @@ class Events(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Report a trial that was given a process, for the first time or again."""
+        self._since[trial.config["key"]] = time.monotonic()
         self._driver.start(trial.config["key"])
 
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+        """Note the time of a rung."""
+        self._since[trial.config["key"]] = time.monotonic()
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Report a failed trial."""
-        stall_minutes = self._driver.ledger.plan.spec.resources.stall_minutes
-        self._driver.fail(trial.config["key"], reason(_text(trial), stall_minutes))
+        """Report a failed trial, or the loss of its machine."""
+        key, error = trial.config["key"], _text(trial)
+        lost = lost_machine(error)
+        if lost is None:
+            self._driver.fail(key, reason(error, self._driver.ledger.plan.spec.resources.stall_minutes))
+        else:
+            now = time.monotonic()
+            self._driver.lose(key, lost, now - self._since.get(key, now))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """End the experiment, as an interrupt does, once the store is unwritable or the limit is reached and no trial runs."""
-        busy = any(trial.status in (Trial.PENDING, Trial.RUNNING) for trial in trials)
-        if self._driver.unwritable or (self._driver.limit.refused is not None and not busy):
+        refused, ledger = self._driver.limit.refused is not None, self._driver.ledger
+        if self._driver.unwritable or (refused and not _any(trials, Trial.PENDING, Trial.RUNNING)):
             signal.raise_signal(signal.SIGINT)
+        self._note_waiting(waits=not ledger.count("running") and _any(trials, Trial.PENDING))
+
+    def _note_waiting(self, *, waits: bool) -> None:
+        """Say once what trials wait for, if none has had a machine for some time."""
+        now = time.monotonic()
+        if not waits:
+            self._waits_since = None
+        elif self._waits_since is None:
+            self._waits_since = now
+        elif now - self._waits_since >= PATIENCE:
+            self._waits_since = math.inf
+            self._driver.notice(None, waiting_for(alive(), self._driver.ledger.plan.spec.resources))
 
 
 def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = train_on_ray) -> None:
@@ -61,25 +90,19 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
     A trial that fails does not end the run; the driver's ledger has the status of every trial. A store that accepts no more
     writes ends it as SIGINT does; `driver.unwritable` says why. Each trial is a call of `trainable` in a process of Ray.
     """
-    ledger, store = driver.ledger, driver.store
+    plan, store = driver.ledger.plan, driver.store
     assert store is not None
-    plan, resources = ledger.plan, ledger.plan.spec.resources
-    bundle: dict[str, float] = {"CPU": resources.cpus}
-    if resources.gpus:
-        bundle["GPU"] = resources.gpus
+    resources = plan.spec.resources
     # As many trials as can run wait in Ray's queue, so that processes are reused; more would be claimed without need.
-    available = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
-    fitting = [available.get(kind, 0) / amount for kind, amount in bundle.items()]
-    to_come = available.get(MAX_WORKERS, 0)
-    driver.limit.slots = int(max(1, to_come, min(fitting)))
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(int(max(1, to_come, *fitting)))
+    driver.limit.slots = slots(alive(), resources)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(driver.limit.slots)
     with driver.sharing(), tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
         tune.Tuner(
-            tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
+            tune.with_resources(trainable, tune.PlacementGroupFactory([bundle(resources)])),
             tune_config=TuneConfig(
                 search_alg=PlanSearcher(driver, lambda key: task(plan, store, key, driver.claim(key))),
                 scheduler=CellHalving(driver),
-                num_samples=sum(1 + len(plan.by_key[key].rungs) for key in ledger.open_trials()) * (1 + resources.retries),
+                num_samples=-1,  # until the searcher says that there are no more
                 reuse_actors=True,
             ),
             run_config=RunConfig(
@@ -89,6 +112,10 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
                 verbose=0,
             ),
         ).fit()
+
+
+def _any(trials: list[Any], *statuses: str) -> bool:
+    return any(trial.status in statuses for trial in trials)
 
 
 def _text(trial: Any) -> str:

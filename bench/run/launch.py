@@ -1,5 +1,6 @@
 """Runs plans, a search before its sweep and a confirmation after it, within one limit of hours; returns how they ended."""
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from bench.costs.estimate import estimates
 from bench.driver.ledger import Ledger
 from bench.run import sweep
 from bench.run.confirmation import confirmation, name_of
+from bench.run.interrupts import as_interrupts
 from bench.run.tuning import Record, Search
 from bench.store import Store
 from bench.sweeps.plan import Plan
@@ -26,6 +28,7 @@ class Outcome:
         ledger: the status of each trial.
         failures: distances that could not be measured, each with the reason.
         interrupted: whether trials are still open.
+        by: the signal that interrupted the run, if one did; SIGINT for Ctrl-C.
         over_limit: if the limit ended the run, the message that says so; else None.
     """
 
@@ -33,6 +36,7 @@ class Outcome:
     failures: list[str]
     interrupted: bool
     over_limit: str | None
+    by: int = signal.SIGINT
 
 
 @dataclass
@@ -113,12 +117,13 @@ class Launcher:
         ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed)
         limit = self.limit / hours(1, plan.spec.resources)
         budget = Budget(ledger, limit, lambda: estimates(plan, self.store), spent=self.spent)
-        try:
-            failures = sweep.run_sweep(plan, ledger, self.store, self.console, self.cpus, self.address, budget)
-        except KeyboardInterrupt:
-            failures, interrupted = [], True
-        else:
-            interrupted = bool(ledger.open_trials())
+        with as_interrupts() as signals:
+            try:
+                failures = sweep.run_sweep(plan, ledger, self.store, self.console, self.cpus, self.address, budget)
+            except KeyboardInterrupt:
+                failures, interrupted = [], True
+            else:
+                interrupted = bool(ledger.open_trials())
         self.spent = budget.spent
         over_limit = budget.told() if interrupted and budget.refused is not None else None
-        return Outcome(ledger, failures, interrupted, over_limit)
+        return Outcome(ledger, failures, interrupted, over_limit, *signals[:1])

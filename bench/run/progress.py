@@ -100,6 +100,11 @@ class Progress:
             what += f": {self._ledger.reasons[key].splitlines()[-1]}"
         print(f"[{self._ledger.ended}/{len(self._ledger.status)}{self._eta()}] {what}", file=self._console.file, flush=True)
 
+    def note(self, key: str | None, text: str) -> None:
+        """Print what happened to a trial, or to the run if `key` is None, above the table if there is one."""
+        line = text if key is None else f"{describe(self._ledger.plan.by_key[key])}: {text}"
+        self._console.print(f"note: {line}", soft_wrap=True, markup=False, highlight=False)
+
     def _render(self) -> Group:
         ledger = self._ledger
         counts = Text("  ".join(f"{name} {ledger.count(name)}" for name in COUNTED if ledger.count(name)))

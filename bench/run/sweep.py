@@ -55,7 +55,7 @@ def run_sweep(
     for line in reopen(plan, ledger, store):
         console.print(line)
     progress = Progress(ledger, console, live=address != HERE)  # a live table would get in the way of a debugger
-    driver = Driver(ledger, store, progress.update, budget)
+    driver = Driver(ledger, store, progress.update, budget, notice=progress.note)
     driver.settle()
     if driver.unwritable:
         raise driver.unwritable

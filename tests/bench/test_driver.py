@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from bench.driver.ledger import Ledger
-from bench.driver.loop import Driver, Limit, Retries
+from bench.driver.loop import Driver, Limit
+from bench.driver.retries import LOSSES, SOON, Retries
 from bench.store import Store, StoreUnwritableError, open_store
+from bench.store.trial_files import checkpoint_path
 from bench.sweeps.plan import Plan, make_plan
 from bench.sweeps.spec import SweepSpec
 
@@ -179,6 +181,67 @@ def test_retries_are_counted_by_job_and_checkpoint(retries: int):
     for key, checkpoint in (("a", 0), ("a", 5), ("b", 0)):
         assert [counter.wait(key, checkpoint) for _ in range(retries)] == [2.0**i for i in range(retries)]
         assert counter.wait(key, checkpoint) is None
+
+
+# -- losses of machines ----------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_machine_counts_as_no_retry_and_the_trial_goes_on_from_its_last_checkpoint(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    notices: list[Any] = []
+    driver, clock = made(store, notice=lambda key, text: notices.append((key, text)), plan=planned(resources={"retries": 1}))
+    assert driver.take() == LETTERS
+    driver.start(LETTERS)
+    driver.fail(LETTERS, "boom")
+    clock.now += 2.0
+    assert driver.release() == LETTERS
+    assert run(driver, LETTERS, 1.0) == "running"
+    for checkpoint in (2, 3):  # that of its rung, and one on the way to the next
+        for _ in range(5):
+            store.write_file(checkpoint_path(LETTERS, checkpoint), b"")
+            driver.lose(LETTERS, "gone", SOON + 1)
+            assert driver.ledger.status[LETTERS] == "queued"
+            assert LETTERS not in {driver.release() for _ in range(4)}, "it waits until Ray knows of the loss"
+            clock.now += 2.0
+            assert driver.release() == LETTERS
+            driver.start(LETTERS)
+    text = "machine lost (gone); goes on from step {}, not counted as a retry"
+    assert notices == [(LETTERS, text.format(step)) for step in (2, 3) for _ in range(5)]
+    driver.fail(LETTERS, "boom")
+    assert driver.ledger.status[LETTERS] == "queued"
+    driver.fail(LETTERS, "boom")
+    assert driver.ledger.status[LETTERS] == "failed", "its own errors still count"
+
+
+def test_a_trial_whose_every_machine_is_lost_soon_fails_and_says_why():
+    heard: list[Any] = []
+    driver, _ = made(back_off=0.0, listener=lambda key, report: heard.append((key, report)))
+    assert driver.take() == LETTERS
+    for _ in range(LOSSES):
+        driver.start(LETTERS)
+        driver.lose(LETTERS, "gone", 5.0)
+        assert driver.release() == LETTERS
+    driver.start(LETTERS)
+    driver.lose(LETTERS, "gone", 5.0)
+    assert (driver.ledger.status[LETTERS], driver.ledger.status[FROM_LETTERS]) == ("failed", "blocked")
+    assert driver.ledger.reasons[LETTERS] == "it lost its machine 21 times in a row soon after step 0: gone"
+    assert heard == [(LETTERS, None), (FROM_LETTERS, None)]
+
+
+def test_a_loss_that_comes_late_begins_the_count_of_losses_again():
+    counter = Retries(0, back_off=1.0)
+    for _ in range(3):
+        assert [counter.lose("a", 5, SOON) for _ in range(LOSSES)] == [1.0] * LOSSES
+        assert counter.lose("a", 5, SOON + 1) == 1.0
+    for checkpoint, after in ((5, 0.0), (6, SOON)):
+        assert [counter.lose("a", checkpoint, after) for _ in range(LOSSES + 1)] == [*[1.0] * LOSSES, None]
+
+
+def test_a_loss_after_the_end_of_a_trial_changes_nothing():
+    driver, _ = made()
+    assert run(driver, str(driver.take()), 1.0, 1.0, done=True) == "done"
+    driver.lose(LETTERS, "gone", 0.0)
+    assert driver.ledger.status[LETTERS] == "done"
 
 
 # -- an unwritable store ---------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
 from bench.on_ray.cluster import cluster
+from bench.on_ray.losses import lost_machine
 from bench.on_ray.scheduler import CellHalving
 from bench.on_ray.tasks import map_tasks, reason
 from bench.on_ray.trainable import UNWRITABLE, report
@@ -47,6 +48,12 @@ def test_a_bug_is_reported_by_the_end_of_its_traceback():
     error = "Traceback\n  File a\n    x\n\n  File b\n    y = z\nNameError: name 'z' is not defined\n\n"
     assert reason(error, 60) == "File b\ny = z\nNameError: name 'z' is not defined"
     assert reason("", 60) == "its process ended without an error message"
+
+
+def test_an_exception_that_quotes_rays_words_for_a_lost_machine_is_a_failure():
+    words = "The actor died unexpectedly before finishing this task.\n\tactor_id: 94afe9e264ae51f7d5bf2a0301000000"
+    assert lost_machine(f"Failure # 1 (occurred at 2026-11-28_20-22-15)\nray::ImplicitFunc.train()\n{words}") is None
+    assert lost_machine("") is None
 
 
 def test_a_full_disk_ends_a_sweep_at_once_and_a_host_that_does_not_reach_the_server_does_not(store: Store, tmp_path: Path):

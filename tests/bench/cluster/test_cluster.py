@@ -1,5 +1,6 @@
 """Drivers on a Ray cluster that are killed at any moment: what is left is finished, each result once."""
 
+import os
 import random
 import time
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
+import ray
 from ray.cluster_utils import Cluster
 
 from bench.on_ray import cluster as joined
+from bench.on_ray.slots import MAX_WORKERS
 from bench.store import Store, open_store
 from bench.sweeps.spec import ResourcesConfig
 from bench.upkeep.check import check
@@ -27,7 +30,7 @@ KILLS, TRIALS = 20, 96
 
 def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_path: Path):
     """As on a cluster that starts with a head alone, on which no trial fits."""
-    cluster = Cluster(initialize_head=True, head_node_args={**QUIET, "num_cpus": 0, "resources": {joined.MAX_WORKERS: 2}})
+    cluster = Cluster(initialize_head=True, head_node_args={**QUIET, "num_cpus": 0, "resources": {MAX_WORKERS: 2}})
     try:
         driver = SERVER.Process(target=drives, args=(str(tmp_path), cluster.address, 3))
         driver.start()
@@ -38,6 +41,16 @@ def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_pat
         cluster.shutdown()
     assert driver.exitcode == 0
     assert set(tiny.outcomes(tmp_path)["status"]) == {"done", "stopped"}
+
+
+def test_a_run_takes_the_cores_that_its_process_may_use_and_not_all_of_the_machine():
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        with joined.cluster(ResourcesConfig()):
+            assert ray.cluster_resources()["CPU"] == 1
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @pytest.mark.parametrize(("address", "cpus", "said"), [

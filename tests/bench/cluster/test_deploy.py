@@ -14,7 +14,7 @@ import yaml
 from packaging.specifiers import SpecifierSet
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from bench.on_ray.cluster import MAX_WORKERS
+from bench.on_ray.slots import MAX_WORKERS, WORKER_CPUS, WORKER_GPUS
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,8 @@ def test_the_launchers_file_is_valid_by_rays_schema_and_closed_to_the_outside(cl
     head, gpu = config["available_node_types"]["head"], config["available_node_types"]["gpu"]
     assert config["head_node_type"] == "head"
     assert (gpu["min_workers"], gpu["resources"]["GPU"]) == (0, 1)
-    assert head["resources"] == {"CPU": 0, MAX_WORKERS: config["max_workers"]}
+    of_one = {WORKER_CPUS: gpu["resources"]["CPU"], WORKER_GPUS: gpu["resources"]["GPU"]}
+    assert head["resources"] == {"CPU": 0, MAX_WORKERS: config["max_workers"], **of_one}
     assert config["max_workers"] == gpu["max_workers"]
     assert "spot" in json.dumps(gpu["node_config"]).lower()
     assert "spot" not in json.dumps(head["node_config"]).lower()
@@ -80,6 +81,7 @@ CONTAINER = {
 }  # fmt: skip
 POD = {"spec": {
     "serviceAccountName": str, "automountServiceAccountToken": bool, "containers": [CONTAINER], "nodeSelector": {...: str},
+    "terminationGracePeriodSeconds": int,
     "tolerations": [{"key": str, "operator": str, "effect": str}], "volumes": [{"name": str, "configMap": {"name": str}}],
 }}  # fmt: skip
 RAY_JOB = {
@@ -123,11 +125,17 @@ def test_the_kubernetes_manifest_has_only_published_fields_and_requires_a_token(
     assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
     (workers,) = cluster["workerGroupSpecs"]
     parameters = cluster["headGroupSpec"]["rayStartParams"]
-    assert json.loads(json.loads(parameters["resources"])) == {MAX_WORKERS: workers["maxReplicas"]}
+    (container,) = workers["template"]["spec"]["containers"]
+    limits = container["resources"]["limits"]
+    of_one = {WORKER_CPUS: int(limits["cpu"]), WORKER_GPUS: int(limits["nvidia.com/gpu"])}
+    assert json.loads(json.loads(parameters["resources"])) == {MAX_WORKERS: workers["maxReplicas"], **of_one}
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    drained = int(environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
+    assert 0 < drained < workers["template"]["spec"]["terminationGracePeriodSeconds"]
     assert (parameters["num-cpus"], workers["minReplicas"], workers["replicas"]) == ("0", 0, 0)
 
 
-#: Imitates Slurm, Ray and the driver for slurm.sh. The driver interrupts the script, as Slurm does before the time limit.
+#: Imitates Slurm, Ray and the driver for slurm.sh. The driver sends the script a signal, as Slurm does before the time limit.
 TOOL = """#!/bin/bash
 echo "${0##*/} $*" >> calls
 case ${0##*/} in
@@ -142,7 +150,7 @@ case ${0##*/} in
 import os, pathlib, signal
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 try:
-    os.kill(os.getppid(), signal.SIGINT)
+    os.kill(os.getppid(), signal.Signals[os.environ["SENT"]])
     signal.pause()
 except KeyboardInterrupt:
     pathlib.Path("recorded").touch()
@@ -151,7 +159,7 @@ esac
 """
 
 
-def slurm(folder: Path) -> subprocess.CompletedProcess[str]:
+def slurm(folder: Path, sent: str = "SIGINT") -> subprocess.CompletedProcess[str]:
     """Run slurm.sh as Slurm does on the first machine of a job, until it and all its processes end."""
     (folder / "bin").mkdir()
     for name in ("scontrol", "srun", "ray", "transfergan"):
@@ -159,7 +167,7 @@ def slurm(folder: Path) -> subprocess.CompletedProcess[str]:
         (folder / "bin" / name).chmod(0o755)
     environment = {
         "PATH": f"{folder / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin",
-        "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "any", "SLURM_CPUS_PER_TASK": "8",
+        "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "any", "SLURM_CPUS_PER_TASK": "8", "SENT": sent,
     }  # fmt: skip
     (line,) = re.findall(r"`sbatch (.*?)`", (DEPLOY / "README.md").read_text())
     script, *arguments = line.split()
@@ -170,8 +178,9 @@ def slurm(folder: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_the_slurm_script_starts_ray_everywhere_and_lets_an_interrupted_driver_record(tmp_path: Path):
-    done = slurm(tmp_path)
+@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])  # before the time limit, and at a preemption
+def test_the_slurm_script_starts_ray_everywhere_and_lets_an_interrupted_driver_record(tmp_path: Path, sent: str):
+    done = slurm(tmp_path, sent)
     assert done.returncode == 130, done.stdout
     calls = (tmp_path / "calls").read_text().splitlines()
     starts = [re.sub(r" ray start.*? --num-cpus=8", "", call) for call in calls if call.startswith("srun --overlap")]

@@ -1,0 +1,67 @@
+"""Slots of a cluster: how many trials run at a time, on the machines that are up and on those that may still come."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import ray
+
+from bench.sweeps.spec import ResourcesConfig
+
+#: Custom resources of the head of a cluster that grows: the number of machines that may come, and the cores and GPUs of one.
+MAX_WORKERS, WORKER_CPUS, WORKER_GPUS = "max_workers", "worker_cpus", "worker_gpus"
+
+#: The resources of each machine of a cluster by their names in Ray.
+Machines = Sequence[Mapping[str, float]]
+
+
+def bundle(needed: ResourcesConfig) -> dict[str, float]:
+    """Return what Ray reserves for a trial."""
+    return {"CPU": needed.cpus, **({"GPU": needed.gpus} if needed.gpus else {})}
+
+
+def alive() -> Machines:
+    """Return the resources of each machine that is up."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray's
+
+
+def slots(machines: Machines, needed: ResourcesConfig) -> int:
+    """Return how many trials can run at a time, at least 1, on machines that are up and those that their head says may come.
+
+    A machine that may still come has the cores and GPUs that the head says, else those of the largest machine that is up, else
+    room for one trial.
+    """
+    here = [slots_of(machine, needed) for machine in machines]
+    head = next((machine for machine in machines if MAX_WORKERS in machine), None)
+    if head is None:
+        return max(1, sum(here))
+    to_come = max(0, int(head[MAX_WORKERS]) - sum(MAX_WORKERS not in machine for machine in machines))
+    one = declared(machines)
+    return max(1, sum(here) + to_come * (max(1, *here) if one is None else slots_of(one, needed)))
+
+
+def waiting_for(machines: Machines, needed: ResourcesConfig) -> str:
+    """Return in one line what trials wait for, and which machines there are."""
+    machines = [machine for machine in machines if machine.get("CPU")]
+    up = ", ".join(sorted(f"{machine['CPU']:g} CPUs and {machine.get('GPU', 0):g} GPUs" for machine in machines)[:3]) or "none"
+    more = f" and {len(machines) - 3} more" if len(machines) > 3 else ""
+    return (
+        f"no trial runs: each waits for {needed.cpus:g} CPUs and {needed.gpus:g} GPUs that are free on one machine; "
+        f"machines that are up: {up}{more}"
+    )
+
+
+def declared(machines: Machines) -> dict[str, float] | None:
+    """Return the resources of a machine that may still come, as the head says; None if it does not."""
+    for machine in machines:
+        if WORKER_CPUS in machine:
+            return {"CPU": machine[WORKER_CPUS], "GPU": machine.get(WORKER_GPUS, 0)}
+    return None
+
+
+def slots_of(machine: Mapping[str, float], needed: ResourcesConfig) -> int:
+    """Return how many trials fit on a machine at a time. A share of a GPU is a share of one: it never extends over two."""
+    cpus, gpus = machine.get("CPU", 0) // needed.cpus, machine.get("GPU", 0)
+    if not needed.gpus:
+        return int(cpus)
+    per_gpu = math.floor(1 / needed.gpus + 1e-6) if needed.gpus < 1 else 1 / needed.gpus  # 1 / (1/3) may be less than 3
+    return int(min(cpus, math.floor(gpus * per_gpu + 1e-6)))

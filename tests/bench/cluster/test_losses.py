@@ -1,0 +1,142 @@
+"""Machines that are lost in the middle of a trial: no retry is counted; a process that dies alone is a failure."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import ray
+from ray import tune
+from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
+
+from bench.driver.ledger import Ledger
+from bench.driver.loop import Driver
+from bench.on_ray import cluster as joined
+from bench.on_ray.tasks import map_tasks
+from bench.on_ray.tuner import run_trials
+from bench.store import open_store
+from bench.store.trial_files import checkpoint_path
+from bench.sweeps.spec import ResourcesConfig
+from tests.conftest import QUIET
+from tests.support import tiny
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def machines() -> Iterator[Cluster]:
+    """A cluster whose head runs no trial, and that takes as long as any to notice that a machine is gone."""
+    running = Cluster(initialize_head=True, head_node_args={**QUIET, "num_cpus": 0})
+    yield running
+    running.shutdown()
+
+
+def raylet(node: Any) -> int:
+    """Return the process that runs the machine's trials in its child processes."""
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
+def children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def kill(machines: Cluster, node: Any) -> None:
+    """Take the machine away without notice."""
+    for process in (raylet(node), *children(raylet(node))):
+        with suppress(ProcessLookupError):  # it ended with the first
+            os.kill(process, signal.SIGKILL)
+
+
+def shut_down(machines: Cluster, node: Any) -> None:
+    os.kill(raylet(node), signal.SIGTERM)
+
+
+def take_back(machines: Cluster, node: Any) -> None:
+    """Take the machine away after a notice, as the clouds do."""
+    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    client = ray._raylet.GcsClient(address=machines.address)
+    assert client.drain_node(node.node_id, reason, "it will be taken back", int(1000 * time.time()) + 60_000)[0]
+    kill(machines, node)
+
+
+def kill_process(machines: Cluster, node: Any) -> None:
+    """Kill the process of the trial, as the kernel does for lack of memory; the machine lives on."""
+    (process,) = (child for child in children(raylet(node)) if b"ray::" in Path(f"/proc/{child}/cmdline").read_bytes())
+    os.kill(process, signal.SIGKILL)
+
+
+def run(machines: Cluster, folder: Path, *ends: Callable[[Cluster, Any], None]) -> tuple[str, str, list[str]]:
+    """Run one trial on one machine after the other, each of which ends in its own way in the middle of the trial.
+
+    Returns:
+        how the trial ended, why, and what the driver said meanwhile.
+    """
+    plan = tiny.make(sources=[], strategies=["scratch"], resources={"retries": 0})
+    store = open_store(str(folder / "store"), create=True)
+    (key,) = plan.by_key
+    attempts = [folder / f"attempt-{attempt}" for attempt in range(len(ends) + 1)]
+
+    def trains(config: Mapping[str, Any]) -> None:
+        attempt = next(attempt for attempt in attempts if not attempt.exists())
+        open_store(config["store"]).write_file(checkpoint_path(key, attempts.index(attempt)), b"")
+        attempt.touch()
+        if attempt != attempts[-1]:
+            time.sleep(3600)
+        tune.report({"status": "done", "steps": 8, "fid": 1.0})
+
+    said: list[str] = []
+    driver = Driver(Ledger.open(plan, store), store, notice=lambda key, text: said.append(text))
+    node = machines.add_node(num_cpus=1)
+    with joined.cluster(plan.spec.resources, address=machines.address):
+        runs = Thread(target=run_trials, args=(driver, trains))  # Ray adds machines in the main thread only
+        runs.start()
+        for attempt, end in zip(attempts, ends, strict=False):
+            tiny.wait_for(attempt.exists)
+            end(machines, node)
+            node = machines.add_node(num_cpus=1)
+        runs.join()
+    return driver.ledger.status[key], driver.ledger.reasons.get(key, ""), said
+
+
+def test_machines_that_are_killed_shut_down_or_taken_back_count_as_no_retry(machines: Cluster, tmp_path: Path):
+    status, why, said = run(machines, tmp_path, kill, shut_down, take_back)
+    assert (status, why) == ("done", "")
+    for step, (text, became) in enumerate(zip(said, ("does not answer", "is gone", "is being taken back"), strict=True)):
+        assert text.startswith("machine lost (the machine ")
+        assert became in text
+        assert text.endswith(f"); goes on from step {step}, not counted as a retry")
+
+
+def test_a_process_that_is_killed_on_a_machine_that_lives_on_is_a_failure(machines: Cluster, tmp_path: Path):
+    status, why, said = run(machines, tmp_path, kill_process)
+    assert (status, said) == ("failed", [])
+    assert why.endswith("its process was killed, or ended itself after 60 minutes without progress")
+
+
+def test_a_task_whose_machine_is_killed_runs_again_and_no_retry_is_counted(machines: Cluster, tmp_path: Path):
+    attempts = [tmp_path / "attempt-0", tmp_path / "attempt-1"]
+
+    def works() -> None:
+        attempt = next(attempt for attempt in attempts if not attempt.exists())
+        attempt.touch()
+        if attempt != attempts[-1]:
+            time.sleep(3600)
+
+    needed = ResourcesConfig(retries=0)
+    ended: list[Any] = []
+    node = machines.add_node(num_cpus=1)
+    with joined.cluster(needed, address=machines.address):
+        runs = Thread(target=lambda: ended.extend(map_tasks(works, [()], needed)))
+        runs.start()
+        tiny.wait_for(attempts[0].exists)
+        kill(machines, node)
+        machines.add_node(num_cpus=1)
+        runs.join()
+    assert ended == [(0, None)]
+    assert attempts[-1].exists()

@@ -1,0 +1,63 @@
+"""SIGTERM and SIGHUP end a run as Ctrl-C does."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from bench.run.interrupts import as_interrupts
+from tests.support import tiny
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_interrupts_a_block_and_its_former_handler_returns(number: signal.Signals):
+    before = signal.getsignal(number)
+    with as_interrupts() as came:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        assert came == [number]
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_goes_to_whatever_handles_ctrl_c():
+    """As Ray Tune does during a run."""
+    seen: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        with as_interrupts() as came:
+            signal.raise_signal(signal.SIGTERM)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background jobs of a shell
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (seen, came) == ([signal.SIGINT], [signal.SIGTERM] * 2)
+
+
+def test_an_ignored_signal_stays_ignored():
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with as_interrupts() as came:
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert came == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("address", "number"), [("local", signal.SIGTERM), ("here", signal.SIGHUP)])
+def test_a_run_that_is_terminated_records_and_reports_what_it_has(tmp_path: Path, address: str, number: signal.Signals):
+    changes = {"sources": [], "strategies": ["scratch"], "conditional": [False], "training": {"steps": 1_000_000, "batch": 8}}
+    store, spec = tmp_path / "store", tiny.write_spec(tmp_path, **changes)
+    run = tiny.start("run", spec, "--store", store, "--address", address, cwd=tmp_path)
+    tiny.wait_for(lambda: bool(list(store.glob("checkpoints/*/*.safetensors"))))
+    run.send_signal(number)
+    output, _ = run.communicate(timeout=120)
+    assert run.returncode == 128 + number, output
+    assert output.splitlines()[-1] == "interrupted: the same command continues from here"
+    assert "Traceback" not in output
+    assert "***" not in output, "a trace of Ray's core"
+    assert (store / "report.html").exists()
+    assert tiny.claimed(store) == []

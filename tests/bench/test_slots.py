@@ -1,0 +1,74 @@
+"""How many trials run at a time on the machines that are up and those that may come, and which trials fit on none."""
+
+import pytest
+
+from bench.on_ray.cluster import refuse_too_large
+from bench.on_ray.slots import MAX_WORKERS, WORKER_CPUS, WORKER_GPUS, slots, slots_of, waiting_for
+from bench.sweeps.spec import ResourcesConfig
+from trainers.common.errors import UserError
+
+EIGHT = {"CPU": 96.0, "GPU": 8.0, "memory": 1e12}
+HEAD = {MAX_WORKERS: 4.0}
+DECLARES = {**HEAD, WORKER_CPUS: 96.0, WORKER_GPUS: 8.0}
+
+
+@pytest.mark.parametrize(("machine", "cpus", "gpus", "fit"), [
+    (EIGHT, 1, 1, 8),
+    (EIGHT, 1, 4, 2),
+    (EIGHT, 1, 5, 1),
+    (EIGHT, 1, 9, 0),
+    (EIGHT, 1, 0.5, 16),
+    (EIGHT, 1, 0.3, 24),  # three on each GPU, although 8 / 0.3 is 26
+    (EIGHT, 1, 1 / 3, 24),
+    (EIGHT, 1, 1 / 8, 64),
+    (EIGHT, 20, 0.5, 4),  # the cores are fewer
+    (EIGHT, 3, 0, 32),
+    ({"CPU": 2.0}, 1, 1, 0),
+    ({}, 1, 0, 0),
+])  # fmt: skip
+def test_trials_fit_on_a_machine_by_whole_cores_and_shares_of_single_gpus(
+    machine: dict[str, float], cpus: int, gpus: float, fit: int
+):
+    assert slots_of(machine, ResourcesConfig(cpus=cpus, gpus=gpus)) == fit
+
+
+@pytest.mark.parametrize(("machines", "gpus", "number"), [
+    ([EIGHT, EIGHT], 1, 16),
+    ([{"CPU": 1.0}, {"CPU": 1.0}], 1, 1),  # never 0: the queue has one trial
+    ([DECLARES], 1, 32),
+    ([DECLARES], 0.25, 4 * 32),
+    ([DECLARES, EIGHT], 1, 32),  # one of the four is up
+    ([DECLARES, *[EIGHT] * 5], 1, 40),  # more than the head knows of
+    ([HEAD, EIGHT], 1, 32),  # the others are taken to be like the one that is up
+    ([HEAD], 1, 4),  # nothing is known of them
+])  # fmt: skip
+def test_machines_that_may_come_have_as_many_slots_as_the_head_says_or_the_largest_has(
+    machines: list[dict[str, float]], gpus: float, number: int
+):
+    assert slots(machines, ResourcesConfig(gpus=gpus)) == number
+
+
+@pytest.mark.parametrize(("machines", "cpus", "gpus", "said"), [
+    ([{"CPU": 2.0}, {"CPU": 2.0}], 3, 0, r"resources\.cpus: a trial asks for 3 CPUs and the largest machine has 2; set reso"),
+    ([EIGHT, EIGHT], 1, 16, r"resources\.gpus: a trial asks for 16 GPUs and the largest machine has 8; set resources\.gpus"),
+    ([{"CPU": 64.0}, {"CPU": 1.0, "GPU": 1.0}], 8, 1, "asks for 8 CPUs and 1 GPUs on one machine, and no machine has both"),
+    ([DECLARES], 97, 0, "the largest machine has 96"),
+])  # fmt: skip
+def test_a_trial_that_fits_on_no_single_machine_is_refused(machines: list[dict[str, float]], cpus: int, gpus: float, said: str):
+    with pytest.raises(UserError, match=said):
+        refuse_too_large(machines, ResourcesConfig(cpus=cpus, gpus=gpus))
+
+
+@pytest.mark.parametrize("machines", [[HEAD], [DECLARES], [{"CPU": 1.0}, EIGHT]])
+def test_a_trial_waits_for_a_machine_that_may_come(machines: list[dict[str, float]]):
+    refuse_too_large(machines, ResourcesConfig(cpus=96, gpus=8))
+
+
+def test_what_trials_wait_for_is_said_with_the_machines_that_are_up():
+    needed = ResourcesConfig(cpus=4, gpus=1)
+    waits = "no trial runs: each waits for 4 CPUs and 1 GPUs that are free on one machine; machines that are up: "
+    assert waiting_for([HEAD], needed) == f"{waits}none"
+    assert waiting_for([HEAD, EIGHT], needed) == f"{waits}96 CPUs and 8 GPUs"
+    assert waiting_for([{"CPU": 2.0}] * 5, needed).endswith(
+        "2 CPUs and 0 GPUs, 2 CPUs and 0 GPUs, 2 CPUs and 0 GPUs and 2 more"
+    )
