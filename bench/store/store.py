@@ -7,6 +7,7 @@ One directory or object-store prefix with five Parquet tables (Hive-partitioned 
   temporary file.
 * A result that is written twice reads as one row: of rows with equal keys the one recorded last is kept.
 * The schema has a version; a store with another version is refused with a clear error.
+* A name that leads out of the store, by its text or by a link, is refused: a store may come from elsewhere.
 * A damaged file is moved to the folder ``damaged`` with a one-line warning. It then counts as missing, and `transfergan run`
   computes its contents again.
 
@@ -23,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from bench.store import parts
-from bench.store.filesystems import connect, read, write
+from bench.store.filesystems import connect, is_outside, links_out, list_files, read, write
 from bench.store.schema import SCHEMA_VERSION, SCHEMAS, Table, newest, small
 from trainers.common.errors import DamagedError, UserError, first_line
+from trainers.common.files import is_temporary
 
 #: Files read concurrently; on an object store each read is a round trip.
 READERS = 16
@@ -43,6 +46,10 @@ _log = logging.getLogger("transfergan")
 
 class StoreUnwritableError(OSError):
     """The store accepts no data at present: its disk is full, or its server refuses. The data is not at fault."""
+
+
+class OutsideError(FileNotFoundError):
+    """A name in a store leads out of it: it is absolute, has ``..`` or NUL, or passes through a link to elsewhere."""
 
 
 #: Errors of a disk that is full, over its quota, at its maximal file size or read-only.
@@ -63,15 +70,18 @@ class Store:
         return self.uri if "://" in self.uri else self.root
 
     def path(self, name: str) -> str:
-        """Return the path on the store's filesystem of a file, given its path in the store."""
+        """Return the path on the store's filesystem of a file, given its path in the store. Raises OutsideError."""
+        if is_outside(self.filesystem, self.root, name):
+            raise OutsideError(f"{name!r} in store {self.uri!r} leads out of the store and is not used; copy the file into it")
         return f"{self.root}/{name}"
 
     # -- files ------------------------------------------------------------------------------------------------------
 
     def write_file(self, name: str, data: bytes) -> None:
         """Publish a file whole: a reader sees either the previous state or the complete file. Raises StoreUnwritableError."""
+        path = self.path(name)
         try:
-            write(self.filesystem, self.path(name), data)
+            write(self.filesystem, path, data)
         except OSError as error:
             if isinstance(self.filesystem, pafs.LocalFileSystem) and error.errno not in _NO_ROOM:
                 raise
@@ -83,6 +93,9 @@ class Store:
         """Return a file's bytes, or the first `size` of them. Raises FileNotFoundError."""
         try:
             return read(self.filesystem, self.path(name), size)
+        except OutsideError as error:
+            _warn_once(str(error))
+            raise
         except OSError as error:
             # For an object that is deleted between opening and reading, pyarrow raises another error than FileNotFoundError.
             if not isinstance(error, FileNotFoundError) and not self.has_file(name):
@@ -93,21 +106,19 @@ class Store:
         """Return the published files directly in a folder (sorted paths in the store)."""
         return list(self.files(folder))
 
-    def files(self, folder: str = "", *, below: bool = False, hidden: bool = False) -> dict[str, pafs.FileInfo]:
+    def files(self, folder: str = "", *, below: bool = False, temporary: bool = False) -> dict[str, pafs.FileInfo]:
         """Return the size and modification time of each file in a folder (by default the store), by sorted path in the store.
 
-        With `below`, the folders below it are included. With `hidden`, temporary files are returned instead of published ones.
+        With `below`, the folders below it are included. With `temporary`, the files that writers have not published are returned
+        instead. Other hidden files, and those outside the store that links lead to, are not part of the store.
         """
-        selector = pafs.FileSelector(self.path(folder).rstrip("/"), allow_not_found=True, recursive=below)
-        for attempt in range(10):
-            try:
-                infos = self.filesystem.get_file_info(selector)
-                break
-            except FileNotFoundError:  # Arrow found no folder, and then found that one had been made meanwhile
-                if attempt == 9:
-                    raise
-        files = {i.path[len(self.root) + 1 :]: i for i in infos if i.is_file and i.base_name.startswith(".") == hidden}
-        return dict(sorted(files.items()))
+        infos = list_files(self.filesystem, self.root, folder, below=below)
+        wanted = [info for info in infos if (is_temporary(info.base_name) if temporary else not info.base_name.startswith("."))]
+        return {info.path[len(self.root) + 1 :]: info for info in sorted(wanted, key=lambda info: info.path)}
+
+    def links_out(self) -> list[str]:
+        """Return the links in the store that lead out of it or to nothing (sorted paths in the store); they are not used."""
+        return links_out(self.filesystem, self.root)
 
     def delete_file(self, name: str) -> None:
         """Delete a file that nothing refers to; a missing file is no error."""
@@ -128,8 +139,9 @@ class Store:
         _log.warning("%s is moved to %s: %s", name, aside, why)
 
     def has_file(self, name: str) -> bool:
-        """Return whether a file has been published."""
-        return bool(self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.File)
+        """Return whether a file has been published; none has a name that leads out of the store."""
+        outside = is_outside(self.filesystem, self.root, name)
+        return not outside and bool(self.filesystem.get_file_info(f"{self.root}/{name}").type == pafs.FileType.File)
 
     # -- tables -----------------------------------------------------------------------------------------------------
 
@@ -271,6 +283,12 @@ def store_exists(uri: str) -> bool:
             return False
         raise
     return True
+
+
+@cache
+def _warn_once(line: str) -> None:
+    """Log a warning the first time only: a page of the report may name one file many times."""
+    _log.warning(line)
 
 
 def _parts(folder: str) -> list[str]:

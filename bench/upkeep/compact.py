@@ -43,7 +43,7 @@ def compact(store: Store) -> list[Compaction]:
                 rows = newest(pa.concat_tables(rows_by_part[name] for name in merging), table)
                 _replace(store, folder, merging, rows)
                 compactions.append(Compaction(table, folder.partition("sweep=")[2], len(merging), len(rows)))
-    for name, file in store.files(below=True, hidden=True).items():
+    for name, file in store.files(below=True, temporary=True).items():
         if file.mtime < datetime.now(UTC) - ABANDONED:
             store.delete_file(name)
     return compactions

@@ -8,7 +8,7 @@ from bench.store import Store
 from bench.store.environments import record_environment
 from bench.store.schema import FINISHED
 from bench.store.store import READERS
-from bench.store.trial_files import checkpoints_by_trial
+from bench.store.trial_files import check_checkpoint, checkpoints_by_trial
 from bench.sweeps.plan import Plan
 from bench.upkeep.check import rungs_until, steps_by_trial
 from trainers.common import sealed_tensors
@@ -69,7 +69,7 @@ def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> dict[str, dict[int
     def is_whole(name: str) -> bool:
         try:
             if name in will_be_read:
-                sealed_tensors.check(store.read_file(name))
+                check_checkpoint(store, name, store.read_file(name))
             expected = sealed_tensors.length(lambda count: store.read_file(name, count))
             if expected != files[name].size:
                 raise DamagedError(f"it has {files[name].size:,} bytes instead of {expected:,}")
