@@ -109,7 +109,7 @@ class Store:
     def files(self, folder: str = "", *, below: bool = False, temporary: bool = False) -> dict[str, pafs.FileInfo]:
         """Return the size and modification time of each file in a folder (by default the store), by sorted path in the store.
 
-        With `below`, the folders below it are included. With `temporary`, the files that writers have not published are returned
+        With `below`, the folders below it are included. With `temporary`, files that writers have not published are returned
         instead. Other hidden files, and those outside the store that links lead to, are not part of the store.
         """
         infos = list_files(self.filesystem, self.root, folder, below=below)
