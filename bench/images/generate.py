@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bench.store import Store
 from bench.store.trial_files import last_checkpoint
-from trainers.common.errors import UserError
+from trainers.common.errors import UserError, first_line
 
 
 def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
@@ -27,7 +27,10 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path) -> str:
     from trainers.trial import checkpoints
 
     loaded = checkpoints.load(checkpoint[1], checkpoint[0])
-    generator, latent = checkpoints.generator(loaded)
+    try:
+        generator, latent = checkpoints.generator(loaded)
+    except RuntimeError as error:  # torch's, for tensors that are missing or have other shapes
+        raise UserError(f"checkpoint {checkpoint[0]} does not have the networks of its trial: {first_line(error)}") from error
     images = sample(generator, latent, n, seed, loaded.requested(n))
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -32,9 +32,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from bench.store import parts
-from bench.store.filesystems import connect, is_outside, links_out, list_files, read, write
-from bench.store.schema import SCHEMA_VERSION, SCHEMAS, Table, newest, small
+from bench.store import content, parts
+from bench.store.filesystems import is_outside, links_out, list_files, read, write
+from bench.store.schema import SCHEMAS, Table, newest, small
 from trainers.common.errors import DamagedError, UserError, first_line
 from trainers.common.files import is_temporary
 
@@ -58,7 +58,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 @dataclass(frozen=True)
 class Store:
-    """A handle on a store, made by :func:`open_store`. Can be shared between processes and pickled."""
+    """A handle on a store, made by :func:`bench.store.open_store`. Can be shared between processes and pickled."""
 
     uri: str
     root: str
@@ -177,7 +177,11 @@ class Store:
             rows.append_column(schema.field("sweep"), pa.repeat(name.split("/")[1].removeprefix("sweep="), len(rows)))
             for name, rows in sorted(self.read_parts(table, on_damage, columns).items())
         ]
-        return newest(pa.concat_tables([schema.empty_table(), *with_sweep]), table)
+        rows = pa.concat_tables([schema.empty_table(), *with_sweep])
+        kept = rows.filter(content.usable(rows, table))
+        if lacking := len(rows) - len(kept):
+            _warn_once(f"table {table} of store {self.uri!r}: {content.left_out(lacking, table)}, and are not used")
+        return newest(kept, table)
 
     def list_parts(self, table: Table) -> list[str]:
         """Return the parts of a table, of all sweeps (sorted paths in the store)."""
@@ -225,64 +229,28 @@ class Store:
         self.write_file(f"sweeps/{name}.json", json.dumps(planned, indent=1, sort_keys=True).encode())
 
     def read_sweeps(self) -> dict[str, dict[str, Any]]:
-        """Return the plan of each sweep by name: ``{"spec": {...}, "trials": [{"key": ..., ...}, ...]}``."""
-        files = [name for name in self.list_files("sweeps") if name.endswith(".json")]
-        return {Path(name).stem: self.read_sweep(name) for name in files}
+        """Return the plan of each sweep by name: ``{"spec": {...}, "trials": [{"key": ..., ...}, ...]}``.
+
+        Damaged plans are left out, with one line each; `transfergan run` with the sweep file writes the plan again.
+        """
+        plans: dict[str, dict[str, Any]] = {}
+        for name in self.list_files("sweeps"):
+            try:
+                if name.endswith(".json"):
+                    plans[Path(name).stem] = self.read_sweep(name)
+            except UserError as error:
+                _warn_once(f"{error}; without it, the sweep's trials that have not run are not shown")
+        return plans
 
     def read_sweep(self, file: str) -> dict[str, Any]:
         """Return the plan in a sweep's file. Raises UserError if the file is damaged."""
         try:
-            planned: dict[str, Any] = json.loads(self.read_file(file))
-            whole = isinstance(planned["spec"], dict) and all(isinstance(row["key"], str) for row in planned["trials"])
-        except (ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            raise UserError(f"{file} in store {self.uri!r} is damaged; `transfergan run` with its sweep file rewrites it")
-        return planned
-
-
-def open_store(uri: str, *, create: bool = False) -> Store:
-    """Open a store at a local path or a URI (``file://``, ``s3://``, ``gs://``); create a missing one if `create`.
-
-    Raises:
-        UserError: the path is a file, cannot be written, or contains no store or one with another schema version.
-    """
-    try:
-        if "://" in uri:
-            filesystem, root = connect(uri)
-        else:
-            filesystem, root = pafs.LocalFileSystem(), str(Path(uri).expanduser().resolve())
-        store = Store(uri, root.rstrip("/"), filesystem)
-        kind = filesystem.get_file_info(store.root).type
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"store {uri!r} cannot be opened: {first_line(error)}") from error
-    if kind == pafs.FileType.File:
-        raise UserError(f"store {uri!r} is a file; name a directory (--store DIRECTORY)")
-    try:
-        if store.has_file("store.json"):
-            _check_version(store)
-        elif create:
-            if isinstance(filesystem, pafs.LocalFileSystem) and kind == pafs.FileType.Directory:
-                _refuse_foreign(uri, Path(store.root))
-            store.write_file("store.json", json.dumps({"schema": SCHEMA_VERSION}).encode())
-        else:
-            raise UserError(f"there is no store at {uri!r}; `transfergan run` makes one, --store names another")
-        if create and isinstance(filesystem, pafs.LocalFileSystem) and not os.access(store.root, os.W_OK):
-            raise UserError(f"store {uri!r} is not writable; check its permissions or name another with --store")
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"store {uri!r} cannot be written: {first_line(error)}") from error
-    return store
-
-
-def store_exists(uri: str) -> bool:
-    """Return True for a store, False for a missing local path. Raises UserError as `open_store` for anything else."""
-    try:
-        open_store(uri)
-    except UserError:
-        if "://" not in uri and not Path(uri).expanduser().exists():
-            return False
-        raise
-    return True
+            return content.parse_plan(self.read_file(file))
+        except ValueError as error:
+            raise UserError(
+                f"{file} in store {self.uri!r} is damaged ({content.why_not_plan(error)}); `transfergan run` with its sweep "
+                "file rewrites it"
+            ) from error
 
 
 @cache
@@ -298,21 +266,3 @@ def _parts(folder: str) -> list[str]:
             return [entry.name for entry in entries if entry.name.endswith(".parquet") and not entry.name.startswith(".")]
     except FileNotFoundError:
         return []
-
-
-def _refuse_foreign(uri: str, root: Path) -> None:
-    """Refuse to create a store in a directory with other files, such as one named by a mistyped --store."""
-    if any(not entry.name.startswith(".") for entry in root.iterdir()):
-        raise UserError(f"store {uri!r} is a directory with other files in it; name an empty or a new one (--store)")
-
-
-def _check_version(store: Store) -> None:
-    try:
-        version = json.loads(store.read_file("store.json"))["schema"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"store {store.uri!r} is damaged: its store.json does not name a schema version") from error
-    if version != SCHEMA_VERSION:
-        raise UserError(
-            f"store {store.uri!r} has schema {version}, this transfergan reads schema {SCHEMA_VERSION}; "
-            "upgrade transfergan or name another store (--store)"
-        )

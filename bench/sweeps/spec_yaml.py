@@ -61,7 +61,7 @@ def parse(text: str) -> Any:
         _count(node, {})
         return loader.construct_document(node)
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]  # PyYAML's
+        loader.dispose()
 
 
 def why_not_yaml(error: Exception, *, line: bool = True) -> str:

@@ -1,7 +1,6 @@
 """The check of a store: all faults of its tables, sweeps and files. Only reads the store."""
 
 import hashlib
-import io
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -13,12 +12,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 from pydantic import ValidationError
 
 from bench.driver.ledger import Ledger
 from bench.driver.stopping import Action
 from bench.store import Store, parts
+from bench.store.content import left_out, usable
+from bench.store.grids import open_grid
+from bench.store.references import check_reference
 from bench.store.schema import FINISHED, KEYS, LARGE, SCHEMAS, Table, by_step, newest
 from bench.store.trial_files import check_checkpoint, checkpoints_by_trial, owner_by_path
 from bench.sweeps.plan import Plan
@@ -35,7 +36,7 @@ class Fault:
     """One fault of a store.
 
     Attributes:
-        kind: part, schema, key, rung, outcome, unknown, differing, file, link, temporary or sweep.
+        kind: part, row, schema, key, rung, outcome, unknown, differing, file, link, temporary or sweep.
         where: a file, or a table and a row's key.
         what: what is wrong.
     """
@@ -87,12 +88,16 @@ class _Check:
         for name in self._store.list_parts(table):
             try:
                 data = self._store.read_file(name)
-                tables.append(parts.unpack(Path(name).name, data, SCHEMAS[table]))
+                rows = parts.unpack(Path(name).name, data, SCHEMAS[table])
             except FileNotFoundError:  # deleted since it was listed
                 continue
             except DamagedError as error:
                 self._damaged.append(Fault("part", name, str(error)))
                 continue
+            kept = rows.filter(usable(rows, table))
+            tables.append(kept)
+            if len(kept) < len(rows):
+                self._damaged.append(Fault("row", name, left_out(len(rows) - len(kept), table)))
             present = {*pq.read_schema(pa.BufferReader(data)).names, *LARGE.get(table, ())}  # older parts lack these
             differing = present ^ set(SCHEMAS[table].names)
             if differing:
@@ -235,9 +240,9 @@ def missing_rungs(row: Mapping[str, Any], measured: Mapping[str, set[int]]) -> l
 
 def _check_image(store: Store, name: str, data: bytes) -> None:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_grid(data) as image:
             image.verify()  # checks the checksums of all chunks of a PNG
-    except (OSError, SyntaxError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise DamagedError(f"not a complete image: {error}") from error
 
 
@@ -245,6 +250,7 @@ def _check_reference(store: Store, name: str, data: bytes) -> None:
     from trainers.evaluation.references import load
 
     load(data)
+    check_reference(name, data)
 
 
 #: By folder, a function of a store, a file's path in it and the file's bytes; it raises DamagedError unless the bytes are

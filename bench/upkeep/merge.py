@@ -96,6 +96,7 @@ def _copy_files(source: Store, target: Store, merged: Merged) -> int:
 def _copy_sweeps(source: Store, target: Store, merged: Merged) -> int:
     """Copy the plans that the target lacks, under new names if their names are taken; return how many."""
     plans, copied = target.read_sweeps(), 0
+    taken = {Path(file).stem for file in target.list_files("sweeps")}  # also by plans that this version cannot read
     for file in source.list_files("sweeps"):
         if not file.endswith(".json"):
             continue
@@ -107,9 +108,10 @@ def _copy_sweeps(source: Store, target: Store, merged: Merged) -> int:
         if any(_same_plan(planned, plan) for plan in plans.values()):
             continue
         name, number = Path(file).stem, 2
-        while name in plans:
+        while name in taken:
             name, number = f"{Path(file).stem[:60]}-{number}", number + 1
         plans[name] = {**planned, "spec": {**planned["spec"], "name": name}}
+        taken.add(name)
         target.write_sweep(name, plans[name])
         copied += 1
     return copied

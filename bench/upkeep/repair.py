@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import pandas as pd
+
 from bench.driver.ledger import Ledger
 from bench.store import Store
 from bench.store.environments import record_environment
@@ -36,7 +38,7 @@ def reopen(plan: Plan, ledger: Ledger, store: Store) -> Iterator[str]:
         needed = rungs_until(trial, "running", last)
         lost = []
         if row is not None:
-            needed |= rungs_until(trial, row["status"], int(row["steps"]))
+            needed |= rungs_until(trial, row["status"], 0 if pd.isna(row["steps"]) else int(row["steps"]))
             recorded = row["checkpoint"]
             if isinstance(recorded, str) and not any(name >= recorded for name in checkpoints.values()):
                 lost.append("its last checkpoint")

@@ -231,7 +231,7 @@ WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"sizes": [10**30]}, "sizes.0", ("less than or equal to",)),
     ({"evaluation": {"samples": 10**12}}, "evaluation.samples", ("less than or equal to",)),
     ({"evaluation": {"first_rung": 1}, "pretrain": {"steps": 10**9, "until": {}}}, "sweep",
-     ("1,000,000,000 times here and at most 10,000", "increase evaluation.first_rung")),
+     ("1,000,000,000 times here, at most 10,000", "increase evaluation.first_rung")),
     ({"resources": {"cpus": 10**18}}, "resources.cpus", ("less than or equal to",)),
     ({"confirm": {"seeds": 10**12}}, "confirm.seeds", ("less than or equal to",)),
     ({"tuning": {"target": "letters", "size": 10, "learning_rate": [1e-5, 1e-3], "trials": 10**12}}, "tuning.trials",

@@ -28,6 +28,14 @@ def seal(data: bytes) -> bytes:
     return b"".join([len(text).to_bytes(8, "little"), text, body])
 
 
+def label(data: bytes, **texts: str) -> bytes:
+    """Return the bytes of a safetensors file with texts added to its metadata, sealed."""
+    header, start = _header(data)
+    header["__metadata__"] = _metadata(header) | texts
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return seal(b"".join([len(text).to_bytes(8, "little"), text, data[start:]]))
+
+
 def check(data: bytes) -> None:
     """Check the length of a safetensors file and, if it has a seal, its bytes.
 

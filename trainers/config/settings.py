@@ -146,7 +146,7 @@ def check_evaluations(until: Until | None, evaluation: "EvaluationConfig", steps
     if until is not None and steps > evaluation.first_rung * MOST_EVALUATIONS:
         times = steps // evaluation.first_rung
         raise ValueError(
-            f"until evaluates a source every evaluation.first_rung steps, {times:,} times here and at most {MOST_EVALUATIONS:,}; "
+            f"until evaluates a source every evaluation.first_rung steps: {times:,} times here, at most {MOST_EVALUATIONS:,}; "
             "increase evaluation.first_rung"
         )
 
