@@ -6,8 +6,9 @@ that is unique among those loaded.
 """
 
 import json
+import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from bench.store import SCHEMAS, Store
 from trainers.common.errors import unknown_name
 from trainers.config.trial import TUNED
 
+_log = logging.getLogger("transfergan")
+
 #: Every status, in display order. The last two are set by this module, for planned trials that are not recorded yet.
 STATUSES = ("done", "stopped", "diverged", "failed", "blocked", "unfinished", "pending")
 
@@ -26,6 +29,11 @@ STATUSES = ("done", "stopped", "diverged", "failed", "blocked", "unfinished", "p
 COLLAPSED = "collapsed"
 
 _INTEGERS = ("size", "seed", "resolution", "steps", "budget")
+#: By kind, the columns that a trial cannot be shown without, besides `size` and `budget`.
+_NEEDED = {
+    "pretrain": ("source", "seed", "resolution"),
+    "adapt": ("target", "strategy", "seed", "cell", "resolution"),
+}
 _FLOATS = ("seconds", "images_per_second", "peak_memory_mib")
 _TRIAL_COLUMNS = [*SCHEMAS["trials"].names, "sweep"]
 _LABEL_COLUMNS = ["source_label", "target_label", "cell_label", "family"]
@@ -89,6 +97,11 @@ def load(store: Store, sweep: str | None = None) -> Frames:
     planned = {name: plan for name, plan in plans.items() if all(row.get("kind") != "tune" for row in plan["trials"])}
     recorded = store.read("trials")
     recorded = recorded[recorded["kind"] != "tune"]
+    whole = pd.Series([_is_whole(row) for row in records(recorded)], recorded.index, dtype=bool)
+    planned = {name: {**plan, "trials": [row for row in plan["trials"] if _is_whole(row)]} for name, plan in planned.items()}
+    if lacking := {*recorded.loc[~whole, "key"]} | (_keys(plans.values()) - _keys(planned.values()) - _tuned(plans)):
+        _log.warning("trials of store %r without what their kind needs are left out: %s", store.uri, _some(sorted(lacking)))
+    recorded = recorded[whole]
     confirming = {name for name, plan in planned.items() if plan.get("confirms")}
     fresh = _keys(planned[name] for name in confirming)
     seen = _keys(plan for name, plan in planned.items() if name not in confirming)
@@ -133,6 +146,23 @@ def load(store: Store, sweep: str | None = None) -> Frames:
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a frame's rows as plain dicts, with None for missing values."""
     return [{str(k): None if is_scalar(v) and pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _is_whole(row: Mapping[str, Any]) -> bool:
+    """Return whether a planned or recorded trial has what its kind needs; one of another program may not."""
+    needed = _NEEDED.get(row.get("kind") or "", ("kind",))
+    positive = all((row.get(name) or 0) > 0 for name in ("size", "budget"))
+    return positive and all(row.get(name) is not None for name in needed)
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names, and the number of the others."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} others" if len(names) > most else "")
+
+
+def _tuned(plans: Mapping[str, dict[str, Any]]) -> set[str]:
+    """Return the keys of the trials in plans of searches for settings."""
+    return _keys(plan for plan in plans.values() if any(row.get("kind") == "tune" for row in plan["trials"]))
 
 
 def _keys(plans: Iterable[dict[str, Any]]) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from bench.cli import cluster, domains, networks, options, plan, results, run, simulate, store
+from bench.cli import cluster, console, domains, networks, options, plan, results, run, simulate, store
 from trainers.common.errors import UserError
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ def transfergan(
 
 def main() -> None:
     """Run the command line. An error of the user or of the system is one line on stderr, with exit status 2."""
+    console.escape_logs()
     try:
         sys.exit(app(prog_name="transfergan", standalone_mode=False) or 0)  # else Typer prints errors in a box
     except TyperException as error:
@@ -53,4 +54,4 @@ def main() -> None:
 
 
 def _print_error(message: str) -> None:
-    sys.stderr.write(f"transfergan: {' '.join(message.split())}\n")
+    sys.stderr.write(f"transfergan: {console.printable(' '.join(message.split()))}\n")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.console import print_table
+from bench.cli.console import print_table, say
 from bench.cli.options import RESULTS, JsonOption, OneSweepOption, StoreOption, default_report, open_at, write_report
 from trainers.common.errors import UserError
 
@@ -35,7 +35,7 @@ def report(
         suffixes = " or ".join(f".{each}" for each in formats)
         raise UserError(f"--out {str(out)!r} must end in {suffixes}" + (", as --format says" if kind else ""))
     opened = open_at(store)
-    typer.echo(f"report: {write_report(opened, out or default_report(opened, kind or Format.html), sweep)}")
+    say(f"report: {write_report(opened, out or default_report(opened, kind or Format.html), sweep)}")
 
 
 @app.command(rich_help_panel=RESULTS, epilog="Example: transfergan recommend --target folder:photos/flowers --store store")
@@ -70,7 +70,7 @@ def recommend(
         columns["distance"] = "" if row["distance"] is None else f"{row['distance']:.4g}"
         table.append({**columns, "targets": str(row["targets"]), "trials": str(row["trials"])})
     print_table(table, left=("strategy", "source"))
-    typer.echo("\n".join([sentence, *result["notes"], f"To do so: {rows[0]['command']}"]))
+    say("\n".join([sentence, *result["notes"], f"To do so: {rows[0]['command']}"]))
 
 
 @app.command(rich_help_panel=RESULTS, epilog="Example: transfergan replay --store store --keep 0.33 --json")
@@ -138,7 +138,7 @@ def replay(
     saved = f"{result['steps_saved']:.0%} of the adaptation steps saved"
     winners = f"the same winner in {result['same_winner']} of {result['cells']} cells"
     omitted = f"; {left_out} cells left out: a trial was stopped or has not ended" if left_out else ""
-    typer.echo(f"{saved}; {winners}{omitted}")
+    say(f"{saved}; {winners}{omitted}")
 
 
 @app.command(rich_help_panel=RESULTS, epilog="Example: transfergan compare store other-store --json")
@@ -167,7 +167,7 @@ def compare(
         typer.echo(json.dumps(result))
         return
     counts = result["trials"]
-    typer.echo(f"{counts['both']:,} trials in both, {counts['only_a']:,} only in the first, {counts['only_b']:,} in the second")
+    say(f"{counts['both']:,} trials in both, {counts['only_a']:,} only in the first, {counts['only_b']:,} in the second")
     table = [
         {
             "metric": row["metric"],
@@ -183,8 +183,8 @@ def compare(
     if table:
         print_table(table, left=("metric", "embedding"))
     for row in result["statuses"]:
-        typer.echo(f"trial {row['trial']}: {row['a']} in the first, {row['b']} in the second")
+        say(f"trial {row['trial']}: {row['a']} in the first, {row['b']} in the second")
     for row in result["winners"]["differ"]:
-        typer.echo(f"{labels[row['cell']]}: {row['a']} won in the first, {row['b']} in the second")
+        say(f"{labels[row['cell']]}: {row['a']} won in the first, {row['b']} in the second")
     same = result["winners"]["cells"] - len(result["winners"]["differ"])
-    typer.echo(f"the same winner in {same} of {result['winners']['cells']} cells")
+    say(f"the same winner in {same} of {result['winners']['cells']} cells")

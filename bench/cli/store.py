@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.console import say
 from bench.cli.options import StoreOption, open_at
 
 app = typer.Typer(help="Check, compact and merge stores.", no_args_is_help=True, epilog="Example: transfergan store check")
@@ -24,7 +25,7 @@ def check(
     if as_json:
         typer.echo(json.dumps([asdict(fault) for fault in faults]))
     else:
-        typer.echo("\n".join(map(str, faults)) if faults else "no faults")
+        say("\n".join(map(str, faults)) if faults else "no faults")
     if faults:
         raise typer.Exit(1)
 
@@ -35,7 +36,7 @@ def compact(store: StoreOption = "store") -> None:
     from bench.upkeep.compact import compact as merge_parts
 
     for merged in merge_parts(open_at(store)):
-        typer.echo(f"{merged.table} of {merged.sweep}: {merged.parts:,} parts merged into one of {merged.rows:,} rows")
+        say(f"{merged.table} of {merged.sweep}: {merged.parts:,} parts merged into one of {merged.rows:,} rows")
 
 
 @app.command(epilog="Example: transfergan store merge other-store --store store")
@@ -49,6 +50,6 @@ def merge(
     read = open_at(source)
     result = copy_missing(read, open_at(store, create=True))
     for line in result.left_out:
-        typer.echo(line, err=True)
+        say(line, err=True)
     rows = ", ".join(f"{count:,} of {table}" for table, count in result.rows.items())
-    typer.echo(f"{result.files:,} files copied; rows: {rows}")
+    say(f"{result.files:,} files copied; rows: {rows}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.store import Store
 from bench.store.schema import by_step
 from bench.store.trial_files import generators
-from trainers.common.errors import UserError
+from trainers.common.errors import UserError, first_line
 from trainers.config.metrics import SELECTION
 
 
@@ -33,7 +33,10 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path, step: s
     from trainers.trial import checkpoints
 
     loaded = checkpoints.load(store.read_file(path), path)
-    generator, latent = checkpoints.generator(loaded, raw=raw)
+    try:
+        generator, latent = checkpoints.generator(loaded, raw=raw)
+    except RuntimeError as error:  # torch's, for tensors that are missing or have other shapes
+        raise UserError(f"{path} does not have the networks of its trial: {first_line(error)}") from error
     images = sample(generator, latent, n, seed, loaded.requested(n))
     try:
         out.mkdir(parents=True, exist_ok=True)

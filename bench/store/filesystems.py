@@ -1,6 +1,12 @@
-"""Filesystems by URI with repeated requests, and files that are published whole or not at all."""
+"""Filesystems by URI with repeated requests, and files that are published whole or not at all.
 
+A store may come from elsewhere, so a name in it may not lead to a file outside it: neither by its text nor by a link.
+"""
+
+import os
+import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -38,6 +44,8 @@ def read(filesystem: pafs.FileSystem, path: str, size: int | None = None) -> byt
     pyarrow does not repeat a request if the server's error response is longer than the requested file; this function does.
     Raises FileNotFoundError, or OSError if the file cannot be read.
     """
+    if isinstance(filesystem, pafs.LocalFileSystem) and not stat.S_ISREG(Path(path).stat().st_mode):
+        raise FileNotFoundError(f"{path} is not a regular file")  # a read from a pipe would wait
     for attempt in range(ATTEMPTS):
         try:
             with filesystem.open_input_stream(path) as stream:
@@ -59,3 +67,73 @@ def write(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
     else:
         with filesystem.open_output_stream(path) as stream:  # object stores publish on close
             stream.write(data)
+
+
+def is_outside(filesystem: pafs.FileSystem, root: str, name: str) -> bool:
+    """Return whether a path in a folder leads out of the folder or, by a link on a local disk, to nothing."""
+    names = name.split("/")
+    if name.startswith("/") or ".." in names or "\0" in name:
+        return True
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        path = root
+        for part in names:
+            path = f"{path}/{part}"
+            if Path(path).is_symlink():
+                return not _leads_below(path, root)
+    return False
+
+
+def list_files(filesystem: pafs.FileSystem, root: str, folder: str, *, below: bool) -> list[pafs.FileInfo]:
+    """Return the files in a folder of `root`, with `below` also those in the folders below it. A missing folder is empty.
+
+    On a local disk, hidden folders, links to folders, and links that lead out of `root` are left out.
+    """
+    if is_outside(filesystem, root, folder):
+        return []
+    path = f"{root}/{folder}".rstrip("/")
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        return [info for entry in _entries(path, below=below) if (info := _info(entry, root)) is not None]
+    selector = pafs.FileSelector(path, allow_not_found=True, recursive=below)
+    return [info for info in filesystem.get_file_info(selector) if info.is_file]
+
+
+def links_out(filesystem: pafs.FileSystem, root: str) -> list[str]:
+    """Return the links below a folder that lead out of it or to nothing, as sorted paths in it; an object store has none."""
+    if not isinstance(filesystem, pafs.LocalFileSystem):
+        return []
+    links = (entry.path for entry in _entries(root, below=True) if entry.is_symlink())
+    return sorted(link[len(root) + 1 :] for link in links if not _leads_below(link, root))
+
+
+def _entries(path: str, *, below: bool) -> Iterator["os.DirEntry[str]"]:
+    """Yield the files and links in a local folder, and with `below` in the folders below it that are not hidden."""
+    folders = [path]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if not entry.is_dir(follow_symlinks=False):
+                        yield entry
+                    elif below and not entry.name.startswith("."):
+                        folders.append(entry.path)
+        except (FileNotFoundError, NotADirectoryError):  # missing, or deleted meanwhile
+            continue
+
+
+def _info(entry: "os.DirEntry[str]", root: str) -> pafs.FileInfo | None:
+    """Return a file's size and time; None if it is no regular file, leads out of `root`, or has been deleted meanwhile."""
+    if entry.is_symlink() and not _leads_below(entry.path, root):
+        return None
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return pafs.FileInfo(entry.path, pafs.FileType.File, mtime=status.st_mtime, size=status.st_size)
+
+
+def _leads_below(link: str, root: str) -> bool:
+    """Return whether a link leads to something that exists below a folder."""
+    inside = os.path.realpath(link).startswith(f"{os.path.realpath(root)}/")
+    return inside and Path(link).exists()

@@ -5,6 +5,7 @@ Parts of older stores have random names; for these only an incomplete or invalid
 
 import hashlib
 import re
+from collections import Counter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,7 +42,12 @@ def unpack(name: str, data: bytes, schema: pa.Schema) -> pa.Table:
         raise DamagedError(f"the hash of its {len(data):,} bytes is not the one in its name")
     try:
         # The bytes are in memory, so every error here is due to their contents.
-        rows = pq.ParquetFile(pa.BufferReader(data)).read(schema.names, use_threads=False)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        twice = [column for column, count in Counter(file.schema_arrow.names).items() if count > 1]
+        if twice:
+            raise DamagedError(f"does not have this table's schema: column {twice[0]} occurs twice")
+        rows = file.read(schema.names, use_threads=False)
+        rows.validate(full=True)  # texts that are not UTF-8 would fail where they are read
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"not a complete Parquet file: {first_line(error)}") from error
     names = set(rows.column_names)
@@ -53,7 +59,12 @@ def unpack(name: str, data: bytes, schema: pa.Schema) -> pa.Table:
         ]
     except pa.ArrowException as error:
         raise DamagedError(f"does not have this table's schema: {first_line(error)}") from error
-    return pa.table(columns, schema=schema)
+    whole = pa.table(columns, schema=schema)
+    if "recorded_at" in schema.names and whole["recorded_at"].null_count:  # of another program; such rows count as the oldest
+        position = schema.get_field_index("recorded_at")
+        dated = whole["recorded_at"].fill_null(pa.scalar(0, schema.field(position).type))
+        whole = whole.set_column(position, schema.field(position), dated)
+    return whole
 
 
 def _digest(data: bytes) -> str:

@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 from bench.store import Store
+from trainers.common import sealed_tensors
+from trainers.common.errors import DamagedError
 from trainers.config.embeddings import reference_key
 from trainers.domains import get
 
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
 def reference_path(fingerprint: str, resolution: int, identity: str) -> str:
     """Return a reference's path in the store: a hash of the domain's content, the resolution (pixels) and the embedding."""
     return f"references/{reference_key(fingerprint, resolution, identity)}.safetensors"
+
+
+def check_reference(name: str, data: bytes) -> None:
+    """Raise DamagedError if a reference says that it belongs at another path; those of older versions do not say where."""
+    if sealed_tensors.metadata(data).get("reference", name) != name:
+        raise DamagedError("it is the reference of another domain, resolution or embedding")
 
 
 class StoredReferences:
@@ -35,7 +43,9 @@ class StoredReferences:
         from trainers.evaluation.references import load
 
         try:
-            return load(self._store.read_file(name))
+            data = self._store.read_file(name)
+            check_reference(name, data)
+            return load(data)
         except (FileNotFoundError, ValueError):
             return None
 
@@ -44,7 +54,7 @@ class StoredReferences:
 
         reference = union(domain, resolution, embedding, self) or embed(domain, resolution, embedding)
         if self._publish:
-            self._store.write_file(name, dump(reference))
+            self._store.write_file(name, sealed_tensors.label(dump(reference), reference=name))
         return reference
 
 

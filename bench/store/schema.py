@@ -127,7 +127,7 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
     steps; the time only decides between equal ones. `rows` has the columns of the key, `recorded_at`, for trials `steps` and
     `status`, and possibly more.
     """
-    recorded = rows["recorded_at"].cast(pa.int64()).to_numpy()
+    recorded = rows["recorded_at"].cast(pa.int64()).fill_null(0).to_numpy()
     if (np.diff(recorded) < 0).any():
         rows = rows.take(np.argsort(recorded, kind="stable"))
     # One number per key; strings are compared only once, when each column's dictionary is built.

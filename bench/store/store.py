@@ -7,6 +7,7 @@ One directory or object-store prefix with five Parquet tables (Hive-partitioned 
   temporary file.
 * A result that is written twice reads as one row: of rows with equal keys the one recorded last is kept.
 * The schema has a version; a store with another version is refused with a clear error.
+* A name that leads out of the store, by its text or by a link, is refused: a store may come from elsewhere.
 * A damaged file is moved to the folder ``damaged`` with a one-line warning. It then counts as missing, and `transfergan run`
   computes its contents again.
 
@@ -23,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from bench.store import parts
-from bench.store.filesystems import connect, read, write
-from bench.store.schema import SCHEMA_VERSION, SCHEMAS, Table, newest, small
+from bench.store import content, parts
+from bench.store.filesystems import is_outside, links_out, list_files, read, write
+from bench.store.schema import SCHEMAS, Table, newest, small
 from trainers.common.errors import DamagedError, UserError, first_line
+from trainers.common.files import is_temporary
 
 #: Files read concurrently; on an object store each read is a round trip.
 READERS = 16
@@ -45,13 +48,17 @@ class StoreUnwritableError(OSError):
     """The store accepts no data at present: its disk is full, or its server refuses. The data is not at fault."""
 
 
+class OutsideError(FileNotFoundError):
+    """A name in a store leads out of it: it is absolute, has ``..`` or NUL, or passes through a link to elsewhere."""
+
+
 #: Errors of a disk that is full, over its quota, at its maximal file size or read-only.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @dataclass(frozen=True)
 class Store:
-    """A handle on a store, made by :func:`open_store`. Can be shared between processes and pickled."""
+    """A handle on a store, made by :func:`bench.store.open_store`. Can be shared between processes and pickled."""
 
     uri: str
     root: str
@@ -63,15 +70,18 @@ class Store:
         return self.uri if "://" in self.uri else self.root
 
     def path(self, name: str) -> str:
-        """Return the path on the store's filesystem of a file, given its path in the store."""
+        """Return the path on the store's filesystem of a file, given its path in the store. Raises OutsideError."""
+        if is_outside(self.filesystem, self.root, name):
+            raise OutsideError(f"{name!r} in store {self.uri!r} leads out of the store and is not used; copy the file into it")
         return f"{self.root}/{name}"
 
     # -- files ------------------------------------------------------------------------------------------------------
 
     def write_file(self, name: str, data: bytes) -> None:
         """Publish a file whole: a reader sees either the previous state or the complete file. Raises StoreUnwritableError."""
+        path = self.path(name)
         try:
-            write(self.filesystem, self.path(name), data)
+            write(self.filesystem, path, data)
         except OSError as error:
             if isinstance(self.filesystem, pafs.LocalFileSystem) and error.errno not in _NO_ROOM:
                 raise
@@ -83,6 +93,9 @@ class Store:
         """Return a file's bytes, or the first `size` of them. Raises FileNotFoundError."""
         try:
             return read(self.filesystem, self.path(name), size)
+        except OutsideError as error:
+            _warn_once(str(error))
+            raise
         except OSError as error:
             # For an object that is deleted between opening and reading, pyarrow raises another error than FileNotFoundError.
             if not isinstance(error, FileNotFoundError) and not self.has_file(name):
@@ -93,21 +106,19 @@ class Store:
         """Return the published files directly in a folder (sorted paths in the store)."""
         return list(self.files(folder))
 
-    def files(self, folder: str = "", *, below: bool = False, hidden: bool = False) -> dict[str, pafs.FileInfo]:
+    def files(self, folder: str = "", *, below: bool = False, temporary: bool = False) -> dict[str, pafs.FileInfo]:
         """Return the size and modification time of each file in a folder (by default the store), by sorted path in the store.
 
-        With `below`, the folders below it are included. With `hidden`, temporary files are returned instead of published ones.
+        With `below`, the folders below it are included. With `temporary`, files that writers have not published are returned
+        instead. Other hidden files, and those outside the store that links lead to, are not part of the store.
         """
-        selector = pafs.FileSelector(self.path(folder).rstrip("/"), allow_not_found=True, recursive=below)
-        for attempt in range(10):
-            try:
-                infos = self.filesystem.get_file_info(selector)
-                break
-            except FileNotFoundError:  # Arrow found no folder, and then found that one had been made meanwhile
-                if attempt == 9:
-                    raise
-        files = {i.path[len(self.root) + 1 :]: i for i in infos if i.is_file and i.base_name.startswith(".") == hidden}
-        return dict(sorted(files.items()))
+        infos = list_files(self.filesystem, self.root, folder, below=below)
+        wanted = [info for info in infos if (is_temporary(info.base_name) if temporary else not info.base_name.startswith("."))]
+        return {info.path[len(self.root) + 1 :]: info for info in sorted(wanted, key=lambda info: info.path)}
+
+    def links_out(self) -> list[str]:
+        """Return the links in the store that lead out of it or to nothing (sorted paths in the store); they are not used."""
+        return links_out(self.filesystem, self.root)
 
     def delete_file(self, name: str) -> None:
         """Delete a file that nothing refers to; a missing file is no error."""
@@ -128,8 +139,9 @@ class Store:
         _log.warning("%s is moved to %s: %s", name, aside, why)
 
     def has_file(self, name: str) -> bool:
-        """Return whether a file has been published."""
-        return bool(self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.File)
+        """Return whether a file has been published; none has a name that leads out of the store."""
+        outside = is_outside(self.filesystem, self.root, name)
+        return not outside and bool(self.filesystem.get_file_info(f"{self.root}/{name}").type == pafs.FileType.File)
 
     # -- tables -----------------------------------------------------------------------------------------------------
 
@@ -165,7 +177,11 @@ class Store:
             rows.append_column(schema.field("sweep"), pa.repeat(name.split("/")[1].removeprefix("sweep="), len(rows)))
             for name, rows in sorted(self.read_parts(table, on_damage, columns).items())
         ]
-        return newest(pa.concat_tables([schema.empty_table(), *with_sweep]), table)
+        rows = pa.concat_tables([schema.empty_table(), *with_sweep])
+        kept = rows.filter(content.usable(rows, table))
+        if lacking := len(rows) - len(kept):
+            _warn_once(f"table {table} of store {self.uri!r}: {content.left_out(lacking, table)}, and are not used")
+        return newest(kept, table)
 
     def list_parts(self, table: Table) -> list[str]:
         """Return the parts of a table, of all sweeps (sorted paths in the store)."""
@@ -213,64 +229,34 @@ class Store:
         self.write_file(f"sweeps/{name}.json", json.dumps(planned, indent=1, sort_keys=True).encode())
 
     def read_sweeps(self) -> dict[str, dict[str, Any]]:
-        """Return the plan of each sweep by name: ``{"spec": {...}, "trials": [{"key": ..., ...}, ...]}``."""
-        files = [name for name in self.list_files("sweeps") if name.endswith(".json")]
-        return {Path(name).stem: self.read_sweep(name) for name in files}
+        """Return the plan of each sweep by name: ``{"spec": {...}, "trials": [{"key": ..., ...}, ...]}``.
+
+        Damaged plans are left out, with one line each; `transfergan run` with the sweep file writes the plan again.
+        """
+        plans: dict[str, dict[str, Any]] = {}
+        for name in self.list_files("sweeps"):
+            try:
+                if name.endswith(".json"):
+                    plans[Path(name).stem] = self.read_sweep(name)
+            except UserError as error:
+                _warn_once(f"{error}; without it, the sweep's trials that have not run are not shown")
+        return plans
 
     def read_sweep(self, file: str) -> dict[str, Any]:
         """Return the plan in a sweep's file. Raises UserError if the file is damaged."""
         try:
-            planned: dict[str, Any] = json.loads(self.read_file(file))
-            whole = isinstance(planned["spec"], dict) and all(isinstance(row["key"], str) for row in planned["trials"])
-        except (ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            raise UserError(f"{file} in store {self.uri!r} is damaged; `transfergan run` with its sweep file rewrites it")
-        return planned
+            return content.parse_plan(self.read_file(file))
+        except ValueError as error:
+            raise UserError(
+                f"{file} in store {self.uri!r} is damaged ({content.why_not_plan(error)}); `transfergan run` with its sweep "
+                "file rewrites it"
+            ) from error
 
 
-def open_store(uri: str, *, create: bool = False) -> Store:
-    """Open a store at a local path or a URI (``file://``, ``s3://``, ``gs://``); create a missing one if `create`.
-
-    Raises:
-        UserError: the path is a file, cannot be written, or contains no store or one with another schema version.
-    """
-    try:
-        if "://" in uri:
-            filesystem, root = connect(uri)
-        else:
-            filesystem, root = pafs.LocalFileSystem(), str(Path(uri).expanduser().resolve())
-        store = Store(uri, root.rstrip("/"), filesystem)
-        kind = filesystem.get_file_info(store.root).type
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"store {uri!r} cannot be opened: {first_line(error)}") from error
-    if kind == pafs.FileType.File:
-        raise UserError(f"store {uri!r} is a file; name a directory (--store DIRECTORY)")
-    try:
-        if store.has_file("store.json"):
-            _check_version(store)
-        elif create:
-            if isinstance(filesystem, pafs.LocalFileSystem) and kind == pafs.FileType.Directory:
-                _refuse_foreign(uri, Path(store.root))
-            store.write_file("store.json", json.dumps({"schema": SCHEMA_VERSION}).encode())
-        else:
-            raise UserError(f"there is no store at {uri!r}; `transfergan run` makes one, --store names another")
-        if create and isinstance(filesystem, pafs.LocalFileSystem) and not os.access(store.root, os.W_OK):
-            raise UserError(f"store {uri!r} is not writable; check its permissions or name another with --store")
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"store {uri!r} cannot be written: {first_line(error)}") from error
-    return store
-
-
-def store_exists(uri: str) -> bool:
-    """Return True for a store, False for a missing local path. Raises UserError as `open_store` for anything else."""
-    try:
-        open_store(uri)
-    except UserError:
-        if "://" not in uri and not Path(uri).expanduser().exists():
-            return False
-        raise
-    return True
+@cache
+def _warn_once(line: str) -> None:
+    """Log a warning the first time only: a page of the report may name one file many times."""
+    _log.warning(line)
 
 
 def _parts(folder: str) -> list[str]:
@@ -280,21 +266,3 @@ def _parts(folder: str) -> list[str]:
             return [entry.name for entry in entries if entry.name.endswith(".parquet") and not entry.name.startswith(".")]
     except FileNotFoundError:
         return []
-
-
-def _refuse_foreign(uri: str, root: Path) -> None:
-    """Refuse to create a store in a directory with other files, such as one named by a mistyped --store."""
-    if any(not entry.name.startswith(".") for entry in root.iterdir()):
-        raise UserError(f"store {uri!r} is a directory with other files in it; name an empty or a new one (--store)")
-
-
-def _check_version(store: Store) -> None:
-    try:
-        version = json.loads(store.read_file("store.json"))["schema"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"store {store.uri!r} is damaged: its store.json does not name a schema version") from error
-    if version != SCHEMA_VERSION:
-        raise UserError(
-            f"store {store.uri!r} has schema {version}, this transfergan reads schema {SCHEMA_VERSION}; "
-            "upgrade transfergan or name another store (--store)"
-        )

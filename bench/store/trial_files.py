@@ -1,15 +1,22 @@
-"""Paths of a trial's checkpoints, generators and sample grids in the store, and its last checkpoint."""
+"""Paths of a trial's checkpoints, generators and sample grids in the store, and its last checkpoint.
+
+A checkpoint names its trial. One that lies under the path of another trial is not read: training would continue or start from
+other networks than the plan says.
+"""
 
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+
+from pydantic import ValidationError
 
 from bench.store import Store
 from trainers.common import sealed_tensors
-from trainers.common.errors import DamagedError
+from trainers.common.errors import DamagedError, UserError
 from trainers.config.trial import TrialConfig
 
-_CHECKPOINT = re.compile(r"checkpoints/(?P<key>[^/]+)/(?P<step>\d+)\.safetensors")
+_CHECKPOINT = re.compile(r"checkpoints/(?P<key>[^/]+)/(?P<step>\d{1,18})\.safetensors", re.ASCII)
+_GENERATOR = re.compile(r"generators/(?P<key>[^/]+)/(?P<step>\d{1,18})\.safetensors", re.ASCII)
+_SAMPLES = re.compile(r"samples/(?P<key>[0-9a-f]{16})-\d+\.png")
 
 
 def checkpoint_path(key: str, step: int) -> str:
@@ -40,7 +47,7 @@ def last_checkpoint(store: Store, key: str) -> tuple[str, bytes] | None:
     for name in reversed(checkpoint_paths(store, key)):
         data = store.read_file(name)
         try:
-            sealed_tensors.check(data)
+            check_checkpoint(store, name, data)
         except DamagedError as error:
             store.set_aside(name, str(error))
             continue
@@ -55,8 +62,49 @@ def generator_path(key: str, step: int) -> str:
 
 def generators(store: Store, key: str) -> dict[int, str]:
     """Return the paths of a trial's generators in the store by step, ascending."""
-    names = (name for name in store.list_files(f"generators/{key}") if name.endswith(".safetensors"))
-    return {int(PurePosixPath(name).stem): name for name in sorted(names)}
+    matches = filter(None, map(_GENERATOR.fullmatch, store.list_files(f"generators/{key}")))
+    return {int(match["step"]): match[0] for match in sorted(matches, key=lambda match: int(match["step"]))}
+
+
+def check_checkpoint(store: Store, name: str, data: bytes) -> None:
+    """Check the bytes of a checkpoint or a generator, given its path in the store, and that they are of the trial that the path names.
+
+    A trial of another version of transfergan, or with an embedding that is not on this machine, cannot be compared.
+
+    Raises:
+        DamagedError: the bytes are damaged, are no checkpoint, or are of another trial.
+    """
+    sealed_tensors.check(data)
+    config = sealed_tensors.metadata(data).get("trial")
+    if config is None:
+        raise DamagedError("it is no checkpoint: it names no trial")
+    match = _CHECKPOINT.fullmatch(name) or _GENERATOR.fullmatch(name)
+    owner = _key(config)
+    if match is None or owner in (None, match["key"]) or config in _configurations(store, match["key"]):
+        return
+    raise DamagedError(f"it is the checkpoint of another trial, {owner}")
+
+
+def owner_by_path(name: str) -> str | None:
+    """Return the key of the trial that a path of a checkpoint, a generator or a sample grid names; None for another path."""
+    match = _CHECKPOINT.fullmatch(name) or _GENERATOR.fullmatch(name) or _SAMPLES.fullmatch(name)
+    return None if match is None else match["key"]
+
+
+def _key(config: str) -> str | None:
+    """Return the key of a trial, given as canonical JSON, or None if it cannot be computed here."""
+    try:
+        trial = TrialConfig.model_validate_json(config)
+        return trial.key if trial.canonical_json() == config else None
+    except (ValidationError, UserError):
+        return None
+
+
+def _configurations(store: Store, key: str) -> set[str]:
+    """Return what the store has recorded and planned as the configuration of a trial; a former version made other keys."""
+    recorded = store.read_rows("trials", lambda name, why: None).select(["key", "config"]).to_pylist()
+    planned = (row for plan in store.read_sweeps().values() for row in plan["trials"])
+    return {row.get("config") for row in (*recorded, *planned) if row["key"] == key}
 
 
 def samples_path(key: str, step: int) -> str:

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
 from bench.sweeps.plan import Plan
 from bench.sweeps.spec import PLAN_ONLY, SweepSpec, as_mapping
@@ -72,7 +73,11 @@ def record(plan: Plan) -> dict[str, Any]:
 def recorded(planned: Mapping[str, Any]) -> Plan:
     """Return a plan without its grid from the data of `record`. Raises ValidationError if another version planned it."""
     spec = SweepSpec.model_validate(planned["spec"], context=PLAN_ONLY)
-    return Plan(spec, tuple(map(recorded_trial, planned["trials"])), (), ())
+    plan = Plan(spec, tuple(map(recorded_trial, planned["trials"])), (), ())
+    if unplanned := {trial.parent for trial in plan.trials} - plan.by_key.keys() - {None}:
+        problem = PydanticCustomError("parent", "a trial's source is not planned")
+        raise ValidationError.from_exception_data("plan", [{"type": problem, "loc": ("trials",), "input": str(unplanned)}])
+    return plan
 
 
 def recorded_trial(row: Mapping[Any, Any]) -> TrialConfig:
@@ -80,8 +85,8 @@ def recorded_trial(row: Mapping[Any, Any]) -> TrialConfig:
 
     Computing them again would need the embedding's weights, which may not be on this machine.
     """
-    trial = TrialConfig.model_validate_json(row["config"])
-    vars(trial).update(key=row["key"], cell=row["cell"] if isinstance(row["cell"], str) else None)
+    trial = TrialConfig.model_validate_json(row.get("config") or "")
+    vars(trial).update(key=row["key"], cell=cell if isinstance(cell := row.get("cell"), str) else None)
     return trial
 
 

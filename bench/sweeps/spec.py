@@ -1,28 +1,44 @@
 """The sweep file: its keys as frozen, validated models, and its loading from YAML."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_serializer, field_validator, model_validator
 
-from bench.sweeps.spec_errors import explain
+from bench.sweeps.spec_errors import cut, explain
+from bench.sweeps.spec_yaml import LONGEST, NOT_YAML, parse, why_not_yaml
 from trainers.common.errors import UserError, unknown_name
 from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
-from trainers.config.base import Frozen, PositiveInt, Seed, StrictBool, set_fields
+from trainers.config.base import Frozen, Number, PositiveInt, Seed, StrictBool, set_fields
 from trainers.config.embeddings import ANNOUNCED, check_embedding
 from trainers.config.metrics import RAW, SELECTION, stopping_metrics
-from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, Until, check_together, steps_of
+from trainers.config.settings import (
+    EvaluationConfig,
+    GanConfig,
+    Images,
+    LearningRate,
+    Steps,
+    TrainingConfig,
+    Until,
+    check_evaluations,
+    check_together,
+    steps_of,
+)
 from trainers.config.strategies import get_strategy
 
 #: A source in any notation of the sweep file, as its name.
 Source = Annotated[str, BeforeValidator(sources.read)]
 
-LearningRate = Annotated[float, Field(gt=0)]
+#: Number of training images that a trial may use.
+Size = Annotated[PositiveInt, Field(le=10**9)]
+
+#: Points beyond which no grid is planned; the trials of a search for settings count as points of a grid of their own.
+MOST_POINTS = 100_000
 
 #: Validation context of a sweep that is not run on this machine, so the embedding's weights may be absent.
 PLAN_ONLY = {"plan_only": True}
@@ -31,18 +47,18 @@ PLAN_ONLY = {"plan_only": True}
 class PretrainConfig(Frozen):
     """How sources are pre-trained: by the settings of `training`, except for those set here."""
 
-    steps: PositiveInt = 400
+    steps: Steps = 400
     """Budget in generator steps; by default twice that of `training`."""
-    images: Annotated[PositiveInt | None, Field(exclude=True)] = None
+    images: Annotated[Images | None, Field(exclude=True)] = None
     """Budget in real images seen by the critic, instead of `steps`; converted to steps, rounded up."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """Seeds of the trainings of each source. The sweep's `seeds` start from these trainings in turn: with `seeds` [0, 1, 2, 3]
     and two trainings, the first and third seed start from the first training, the others from the second."""
     until: Until | None = None
     """Ends a training before its budget when its metric no longer improves, so that all sources are trained equally well."""
-    batch: Annotated[int | None, Field(strict=True, ge=2)] = None
+    batch: Annotated[int | None, Field(strict=True, ge=2, le=65_536)] = None
     """Real images per critic step; by default that of `training`, as for the next three."""
-    critic_steps: PositiveInt | None = None
+    critic_steps: Annotated[PositiveInt | None, Field(le=1000)] = None
     generator_lr: LearningRate | None = None
     critic_lr: LearningRate | None = None
 
@@ -64,18 +80,18 @@ class StoppingConfig(Frozen):
 
     rule: Literal["halving", "none"] = "halving"
     """`halving`: at each rung scratch and the best share of each cell's methods continue. `none`: every trial continues."""
-    keep: Annotated[float, Field(gt=0, le=1)] = 0.5
+    keep: Annotated[Number, Field(gt=0, le=1)] = 0.5
     """Share of a cell's methods (a strategy from a source, with all seeds) that continues at each rung, rounded up; above 0, at
     most 1. Scratch, the reference, always continues and is not counted."""
     metric: str = "fid"
     """A metric that is measured at every rung and of which lower is better, e.g. kid or fid_raw."""
     protect_strategies: StrictBool = True
     """Whether two seeds of each strategy's best method in a cell always continue, as some strategies improve late."""
-    collapse: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    collapse: Annotated[Number, Field(ge=0, lt=1)] = 0.1
     """A trial stops at a rung where its samples' diversity has fallen below this share of the real images'; 0: never."""
-    plateau: Annotated[int, Field(ge=0)] = 0
+    plateau: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
     """Rungs without a better mean of its seeds after which a method stops, unless it is scratch or the best; 0: never."""
-    audit: Annotated[float, Field(ge=0, le=1)] = 0
+    audit: Annotated[Number, Field(ge=0, le=1)] = 0
     """Share of the cells in which no trial is stopped, so that the cost of stopping can be measured; 0 to 1."""
 
     @field_validator("metric")
@@ -96,17 +112,17 @@ class TuningConfig(Frozen):
 
     target: str
     """Held-out domain that settings are tried on; none of `targets`."""
-    size: PositiveInt
+    size: Size
     """Training images of `target` that a trial may use."""
     source: Source | None = None
     """Source that strategies start from; by default the first of `sources`."""
-    trials: Annotated[int, Field(strict=True, ge=2)] = 8
+    trials: Annotated[int, Field(strict=True, ge=2, le=10_000)] = 8
     """Settings tried for each strategy, 2 or more."""
     learning_rate: tuple[LearningRate, LearningRate]
     """Bounds of the generator's learning rate, sampled log-uniformly."""
     ratio: tuple[LearningRate, LearningRate] | None = (0.25, 4.0)
     """Bounds of the critic's learning rate over the generator's, sampled log-uniformly; null: as in `training`."""
-    steps: tuple[PositiveInt, ...] = ()
+    steps: tuple[Steps, ...] = ()
     """Budgets to choose from, in generator steps, none above `training.steps`; by default only that."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """Seeds of each setting; their mean is compared."""
@@ -125,24 +141,24 @@ class TuningConfig(Frozen):
 class ConfirmConfig(Frozen):
     """Trials after the sweep on fresh seeds: the best two transfers of each cell, and scratch. None of them stops early."""
 
-    seeds: Annotated[int, Field(strict=True, ge=2)]
+    seeds: Annotated[int, Field(strict=True, ge=2, le=10_000)]
     """Fresh seeds of each of these methods, 2 or more."""
 
 
 class ResourcesConfig(Frozen):
     """Resources of one trial. Not part of its key."""
 
-    cpus: PositiveInt = 1
+    cpus: Annotated[PositiveInt, Field(le=10_000)] = 1
     """CPU cores, and threads. 1 by default because two trials with one thread each are faster than one with two."""
-    gpus: Annotated[float, Field(ge=0)] = 0
+    gpus: Annotated[Number, Field(ge=0, le=10_000)] = 0
     """GPUs: a fraction, so that trials share one, or a whole number. `auto`: by the memory that like trials have used."""
     auto: Annotated[StrictBool, Field(exclude=True)] = False
     """Whether `gpus` is `auto`; `gpus` is 1 until the share is determined (see `bench.costs.gpu_share`)."""
     graphs: StrictBool = False
     """Whether training steps are recorded once and replayed as CUDA graphs; needs a GPU."""
-    retries: Annotated[int, Field(ge=0)] = 2
+    retries: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 2
     """Retries of a failed trial from one rung, each after a longer pause."""
-    stall_minutes: Annotated[float, Field(gt=0)] = 60
+    stall_minutes: Annotated[Number, Field(gt=0, le=10**6)] = 60
     """Minutes without progress (training steps or rungs) after which a trial is killed, which counts as a failure; above 0."""
 
     @model_validator(mode="before")
@@ -177,7 +193,7 @@ class SweepSpec(Frozen):
     """What to pre-train on: domains, lists of domains (their mixture), or chains of these (``letters -> numerals``)."""
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
     """Domains to adapt to."""
-    sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    sizes: Annotated[tuple[Size, ...], Field(min_length=1)]
     """Training images of the target that a trial may use; a smaller set is contained in a larger one."""
     strategies: Annotated[tuple[str, ...], Field(min_length=1)]
     """How trials start from a source and what they train; see `transfergan strategies`."""
@@ -219,7 +235,9 @@ class SweepSpec(Frozen):
         if self.pretrain.images is not None:
             steps = steps_of(self.pretrain.images, self.pretrain.training(self.training))
             set_fields(self, pretrain=self.pretrain.model_copy(update={"steps": steps, "images": None}))
+        self._check_points()
         check_together(self.gan, self.training)
+        check_evaluations(self.pretrain.until, self.evaluation, self.pretrain.steps)
         for name in self.strategies:
             get_strategy(name).check(self.gan)
         metric = self._chosen_by("stopping.metric", self.stopping.metric)
@@ -246,6 +264,20 @@ class SweepSpec(Frozen):
             raise ValueError(f"{key} {metric} is not measured on the images of evaluation.selection; use fid or kid")
         return metric + SELECTION if evaluation.selection and not metric.endswith(SELECTION) else metric
 
+    def _check_points(self) -> None:
+        """Raise ValueError if the grid, or the search for settings, has too many points to plan."""
+        axes = ("targets", "sizes", "conditional", "augmentation", "strategies", "sources", "seeds")
+        points = math.prod(max(1, len(getattr(self, axis))) for axis in axes)
+        if points > MOST_POINTS:
+            lengths = " x ".join(f"{len(getattr(self, axis)):,} {axis}" for axis in axes if len(getattr(self, axis)) > 1)
+            raise ValueError(
+                f"the grid of {lengths} has {points:,} points, and at most {MOST_POINTS:,} are planned; shorten a list"
+            )
+        if self.tuning and (tried := self.tuning.trials * len(self.tuning.seeds) * len(self.strategies)) > MOST_POINTS:
+            raise ValueError(
+                f"tuning.trials: the search has {tried:,} trials, and at most {MOST_POINTS:,} are planned; set it lower"
+            )
+
 
 def preset_names() -> tuple[str, ...]:
     """Return the sorted names of the sweeps that are part of transfergan."""
@@ -268,24 +300,33 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
     else:
         raise UserError(f"{unknown_name('preset', name, preset_names())}; the name of a sweep file ends in .yaml")
     try:
-        data = _parse(text)
-    except _NOT_YAML as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        raise UserError(f"{where}:{line} is not YAML: {getattr(error, 'problem', None) or 'cannot be parsed'}") from error
+        data = parse(text)
+    except NOT_YAML as error:
+        raise UserError(f"{where}: {why_not_yaml(error)}") from error
     if not isinstance(data, dict):
         raise UserError(f"{where}: a sweep file is a mapping with keys such as name, sources, targets, sizes, strategies")
     for override in overrides:
         apply_override(data, override)
     try:
-        return SweepSpec.model_validate(data, context=PLAN_ONLY if plan_only else None)
+        spec = SweepSpec.model_validate(data, context=PLAN_ONLY if plan_only else None)
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error, SweepSpec)}") from error
+    if _NUMERIC.fullmatch(spec.name):  # not in the model, so that the plans of older stores can be read
+        raise UserError(
+            f"{where}: name: {spec.name!r} looks like a number or a date, and programs that read the store's folders take it "
+            f"for one; add a letter, e.g. sweep-{spec.name}"
+        )
+    return spec
+
+
+#: Names that programs such as DuckDB read as numbers or dates: digits alone, 1e5, 2024-01-31, 0x1f.
+_NUMERIC = re.compile(r"[0-9][0-9eE._-]*|0[xX][0-9a-fA-F]+")
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        with path.open("rb") as file:
+            return file.read(4 * LONGEST + 1).decode()  # a character has at most four bytes
     except FileNotFoundError as error:
         raise UserError(f"there is no sweep file {str(path)!r}; presets: {', '.join(preset_names())}") from error
     except UnicodeDecodeError as error:
@@ -294,35 +335,15 @@ def _read(path: Path) -> str:
         raise UserError(f"sweep file {str(path)!r} cannot be read: {error}") from error
 
 
-#: What PyYAML raises: its own errors, those of values such as 2024-13-45, and that of too deep a nesting.
-_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is repeated in a mapping; YAML would silently use the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is repeated", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _parse(text: str) -> Any:
-    return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
-
-
 def apply_override(data: dict[str, Any], override: str) -> None:
     """Set "key=value" or "section.key=value", with a value in YAML, in the mapping of a sweep file."""
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise UserError(f"--set {override!r} does not have the form key=value, e.g. --set training.steps=100")
     try:
-        value = _parse(text)
-    except _NOT_YAML as error:
-        raise UserError(f"--set {key}: the value {text!r} is not YAML") from error
+        value = parse(text)
+    except NOT_YAML as error:
+        raise UserError(f"--set {key}: the value {cut(text)!r} {why_not_yaml(error, line=False)}") from error
     *sections, last = key.split(".")
     for section in sections:
         data = data.setdefault(section, {})

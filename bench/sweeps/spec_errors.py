@@ -33,8 +33,12 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 def _got(problem: ErrorDetails) -> str:
     if problem["type"] in {"missing", "value_error"}:
         return ""
-    text = repr(problem["input"])
-    return f", got {text if len(text) <= 60 else text[:57] + '...'}"
+    return f", got {cut(repr(problem['input']))}"
+
+
+def cut(text: str) -> str:
+    """Return a value from a file, cut short if it is long."""
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _keys(model: type[BaseModel], section: tuple[int | str, ...]) -> list[str]:

@@ -1,7 +1,6 @@
 """The check of a store: all faults of its tables, sweeps and files. Only reads the store."""
 
 import hashlib
-import io
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -13,17 +12,18 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 from pydantic import ValidationError
 
 from bench.driver.ledger import Ledger
 from bench.driver.stopping import Action
 from bench.store import Store, parts
+from bench.store.content import left_out, usable
+from bench.store.grids import open_grid
+from bench.store.references import check_reference
 from bench.store.schema import FINISHED, KEYS, LARGE, SCHEMAS, Table, by_step, newest
-from bench.store.trial_files import checkpoints_by_trial
+from bench.store.trial_files import check_checkpoint, checkpoints_by_trial, owner_by_path
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import recorded, trial_of
-from trainers.common import sealed_tensors
 from trainers.common.errors import DamagedError, UserError
 from trainers.config.trial import TrialConfig
 
@@ -36,7 +36,7 @@ class Fault:
     """One fault of a store.
 
     Attributes:
-        kind: part, schema, key, rung, outcome, unknown, differing, file, temporary or sweep.
+        kind: part, row, schema, key, rung, outcome, unknown, differing, file, link, temporary or sweep.
         where: a file, or a table and a row's key.
         what: what is wrong.
     """
@@ -88,12 +88,16 @@ class _Check:
         for name in self._store.list_parts(table):
             try:
                 data = self._store.read_file(name)
-                tables.append(parts.unpack(Path(name).name, data, SCHEMAS[table]))
+                rows = parts.unpack(Path(name).name, data, SCHEMAS[table])
             except FileNotFoundError:  # deleted since it was listed
                 continue
             except DamagedError as error:
                 self._damaged.append(Fault("part", name, str(error)))
                 continue
+            kept = rows.filter(usable(rows, table))
+            tables.append(kept)
+            if len(kept) < len(rows):
+                self._damaged.append(Fault("row", name, left_out(len(rows) - len(kept), table)))
             present = {*pq.read_schema(pa.BufferReader(data)).names, *LARGE.get(table, ())}  # older parts lack these
             differing = present ^ set(SCHEMAS[table].names)
             if differing:
@@ -185,28 +189,33 @@ class _Check:
                 yield Fault("differing", f"{table}, {named}", f"recorded with {count} different values of {result}")
 
     def _missing_files(self) -> Iterator[Fault]:
-        """Yield files that trials name but the store lacks."""
+        """Yield files that trials name but the store lacks, or that are of other trials."""
         checkpoints = checkpoints_by_trial(self._files)
         for row, _ in self._trials:
             for column in ("checkpoint", "samples", "real_samples"):
                 name = row[column]
+                if name and owner_by_path(name) not in (None, row["key"]):
+                    yield Fault("file", name, f"named by trial {row['key']}, but of another trial")
+                    continue
                 # If a larger sweep has continued the trial, a later checkpoint replaces the one in its row.
                 others = checkpoints.get(row["key"], {}).values() if column == "checkpoint" else ()
                 if name and name not in self._files and not any(other > name for other in others):
                     yield Fault("file", name, f"missing, but named by trial {row['key']}")
 
     def _damaged_files(self) -> Iterator[Fault]:
-        """Yield damaged files, and temporary files."""
+        """Yield damaged files, temporary files, and links that lead out of the store."""
         for name in self._files:
             folder = name.partition("/")[0]
             if folder in CHECKS and not name.endswith(".json"):
                 try:
-                    CHECKS[folder](self._store.read_file(name))
+                    CHECKS[folder](self._store, name, self._store.read_file(name))
                 except FileNotFoundError:  # replaced since it was listed
                     continue
                 except DamagedError as error:
                     yield Fault("file", name, str(error))
-        for name in self._store.files(below=True, hidden=True):
+        for name in self._store.links_out():
+            yield Fault("link", name, LINK)
+        for name in self._store.files(below=True, temporary=True):
             yield Fault("temporary", name, "a temporary file, left by a killed writer or in use by a running one")
 
 
@@ -229,24 +238,29 @@ def missing_rungs(row: Mapping[str, Any], measured: Mapping[str, set[int]]) -> l
     return sorted(rungs_until(trial, row["status"], row["steps"] or 0) - measured.get(row["key"], set()))
 
 
-def _check_image(data: bytes) -> None:
+def _check_image(store: Store, name: str, data: bytes) -> None:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_grid(data) as image:
             image.verify()  # checks the checksums of all chunks of a PNG
-    except (OSError, SyntaxError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise DamagedError(f"not a complete image: {error}") from error
 
 
-def _check_reference(data: bytes) -> None:
+def _check_reference(store: Store, name: str, data: bytes) -> None:
     from trainers.evaluation.references import load
 
     load(data)
+    check_reference(name, data)
 
 
-#: By folder, a function of a file's bytes that raises DamagedError unless they are complete and unchanged.
-CHECKS: dict[str, Callable[[bytes], None]] = {
-    "checkpoints": sealed_tensors.check,
-    "generators": sealed_tensors.check,
+#: By folder, a function of a store, a file's path in it and the file's bytes; it raises DamagedError unless the bytes are
+#: complete, unchanged and those of the path.
+CHECKS: dict[str, Callable[[Store, str, bytes], None]] = {
+    "checkpoints": check_checkpoint,
+    "generators": check_checkpoint,
     "samples": _check_image,
     "references": _check_reference,
 }
+
+#: What is wrong with a link that leads out of a store.
+LINK = "a link that leads out of the store, or to nothing; it is not followed"

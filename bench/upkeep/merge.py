@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from bench.store import SCHEMAS, Store
 from bench.store.schema import KEYS, Table
 from bench.store.trial_files import checkpoints_by_trial
-from bench.upkeep.check import CHECKS, missing_rungs, steps_by_trial
+from bench.upkeep.check import CHECKS, LINK, missing_rungs, steps_by_trial
 from trainers.common.errors import DamagedError, UserError
 
 _FILES = ("checkpoint", "samples", "real_samples")
@@ -25,7 +25,7 @@ _BEFORE_TRIALS: tuple[Table, ...] = ("environments", "domains", "distances", "me
 
 @dataclass
 class Merged:
-    """What a merge copied: rows by table, and files; and a line for each damaged file or trial with lost measurements."""
+    """What a merge copied: rows by table, and files; and a line for each file, link or trial that is left out."""
 
     rows: dict[str, int] = field(default_factory=dict)
     files: int = 0
@@ -67,6 +67,8 @@ def merge(source: Store, target: Store) -> Merged:
 def _copy_files(source: Store, target: Store, merged: Merged) -> int:
     """Copy the undamaged files that the target lacks, except checkpoints older than its own; return how many."""
     present, copied = target.files(below=True), 0
+    for name in source.links_out():
+        merged.leave_out(name, LINK)
     latest = {key: max(steps) for key, steps in checkpoints_by_trial(present).items()}
     outdated = {
         name
@@ -80,7 +82,7 @@ def _copy_files(source: Store, target: Store, merged: Merged) -> int:
                 continue
             try:
                 data = source.read_file(name)
-                check(data)
+                check(source, name, data)
             except FileNotFoundError:  # replaced since it was listed
                 continue
             except DamagedError as error:
@@ -94,6 +96,7 @@ def _copy_files(source: Store, target: Store, merged: Merged) -> int:
 def _copy_sweeps(source: Store, target: Store, merged: Merged) -> int:
     """Copy the plans that the target lacks, under new names if their names are taken; return how many."""
     plans, copied = target.read_sweeps(), 0
+    taken = {Path(file).stem for file in target.list_files("sweeps")}  # also by plans that this version cannot read
     for file in source.list_files("sweeps"):
         if not file.endswith(".json"):
             continue
@@ -105,9 +108,10 @@ def _copy_sweeps(source: Store, target: Store, merged: Merged) -> int:
         if any(_same_plan(planned, plan) for plan in plans.values()):
             continue
         name, number = Path(file).stem, 2
-        while name in plans:
+        while name in taken:
             name, number = f"{Path(file).stem[:60]}-{number}", number + 1
         plans[name] = {**planned, "spec": {**planned["spec"], "name": name}}
+        taken.add(name)
         target.write_sweep(name, plans[name])
         copied += 1
     return copied

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import pandas as pd
+
 from bench.driver.ledger import Ledger
 from bench.store import Store
 from bench.store.environments import record_environment
 from bench.store.schema import FINISHED
 from bench.store.store import READERS
-from bench.store.trial_files import checkpoints_by_trial
+from bench.store.trial_files import check_checkpoint, checkpoints_by_trial
 from bench.sweeps.plan import Plan
 from bench.upkeep.check import rungs_until, steps_by_trial
 from trainers.common import sealed_tensors
@@ -36,7 +38,7 @@ def reopen(plan: Plan, ledger: Ledger, store: Store) -> Iterator[str]:
         needed = rungs_until(trial, "running", last)
         lost = []
         if row is not None:
-            needed |= rungs_until(trial, row["status"], int(row["steps"]))
+            needed |= rungs_until(trial, row["status"], 0 if pd.isna(row["steps"]) else int(row["steps"]))
             recorded = row["checkpoint"]
             if isinstance(recorded, str) and not any(name >= recorded for name in checkpoints.values()):
                 lost.append("its last checkpoint")
@@ -69,7 +71,7 @@ def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> dict[str, dict[int
     def is_whole(name: str) -> bool:
         try:
             if name in will_be_read:
-                sealed_tensors.check(store.read_file(name))
+                check_checkpoint(store, name, store.read_file(name))
             expected = sealed_tensors.length(lambda count: store.read_file(name, count))
             if expected != files[name].size:
                 raise DamagedError(f"it has {files[name].size:,} bytes instead of {expected:,}")

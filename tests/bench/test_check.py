@@ -58,6 +58,7 @@ def edited(store: Store) -> None:
     recorded(store, status="done", steps=4, config=trial.model_copy(update={"seed": 5}).canonical_json())
 
 
+TEMPORARY = f".{'0' * 32}.tmp"
 NOW = [pa.scalar(0, pa.timestamp("us", tz="UTC"))]
 FAULTS: dict[str, tuple[Callable[[Store], None], str, str]] = {
     "a part cut short": (lambda s: cut(s, "trials/*/*.parquet"), "part", "is not the one in its name"),
@@ -82,7 +83,7 @@ FAULTS: dict[str, tuple[Callable[[Store], None], str, str]] = {
     "a lost picture": (lambda s: file(s, "samples/real-*").unlink(), "file", ": missing, but named by trial"),
     "a picture cut short": (lambda s: cut(s, "samples/*"), "file", "not a complete image"),
     "a reference with another bit": (lambda s: spoil(s, "references/*"), "file", "do not match its checksum"),
-    "a temporary file": (lambda s: (Path(s.root) / "trials" / ".0.tmp").touch(), "temporary", "trials/.0.tmp: a temporary"),
+    "a temporary file": (lambda s: (Path(s.root) / "trials" / TEMPORARY).touch(), "temporary", f"trials/{TEMPORARY}: a temp"),
     "a plan cut short": (lambda s: cut(s, "sweeps/*"), "sweep", "sweeps/small.json: damaged; `transfergan run`"),
     "a plan of nothing": (lambda s: file(s, "sweeps/*").write_text("[]") and None, "sweep", "sweeps/small.json: damaged"),
 }  # fmt: skip
@@ -121,7 +122,7 @@ def test_the_verb_prints_faults_as_lines_or_json_and_exits_with_1(finished: Stor
     assert call() == (0, "no faults\n")
     assert call("--json") == (0, "[]\n")
     cut(finished, "samples/*")
-    (Path(finished.root) / ".1.tmp").touch()
+    (Path(finished.root) / TEMPORARY).touch()
     code, said = call()
     assert code == 1
     assert len(said.splitlines()) == 2

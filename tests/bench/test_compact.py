@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.store import Store, open_store
+from bench.upkeep.check import check
 from bench.upkeep.compact import ABANDONED, compact
 from tests.bench.test_store import measurement
 
@@ -53,16 +54,22 @@ def test_a_compaction_killed_before_it_deletes_parts_duplicates_no_rows(store: S
     pd.testing.assert_frame_equal(rows(store), before)
 
 
-def test_old_temporary_files_are_deleted_and_recent_ones_kept(tmp_path: Path):
+def test_old_temporary_files_of_writers_are_deleted_and_nothing_else(tmp_path: Path):
     store = open_store(str(tmp_path), create=True)
-    old, young = tmp_path / "trials" / ".0.tmp", tmp_path / "trials" / ".1.tmp"
-    old.parent.mkdir()
-    old.touch()
-    young.touch()
+    old, young = f"trials/.{'0' * 32}.tmp", f"trials/.{'1' * 32}.tmp"
+    others = [
+        ".gitignore", ".DS_Store", "trials/.DS_Store", ".git/HEAD", f".git/.{'0' * 32}.tmp", "trials/.notes.tmp",
+        "trials/.nfs0000000000000001", ".stfolder/x",
+    ]  # fmt: skip
     then = (datetime.now(UTC) - 2 * ABANDONED).timestamp()
-    os.utime(old, (then, then))
+    for name in (old, young, *others):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+        if name != young:
+            os.utime(tmp_path / name, (then, then))
     compact(store)
-    assert (old.exists(), young.exists()) == (False, True)
+    assert {name for name in (old, young, *others) if (tmp_path / name).exists()} == {young, *others}
+    assert [fault.where for fault in check(store)] == [young], "what a user or another program leaves is no fault"
 
 
 @pytest.mark.slow

@@ -214,6 +214,32 @@ WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"resources": {"gpus": 1.5}}, "resources.gpus", ("a share of one GPU or a whole number of GPUs", "write 2")),
     ({"resources": {"graphs": True}}, "resources", ("needs a GPU", "set resources.gpus")),
     ({7: 3}, "7", ("keys should be strings",)),
+    ({"training": {"generator_lr": True}}, "training.generator_lr", ("must be a number, got true",)),
+    ({"training": {"betas": [False, 0.9]}}, "training.betas.0", ("must be a number, got false",)),
+    ({"pretrain": {"critic_lr": True}}, "pretrain.critic_lr", ("must be a number, got true",)),
+    ({"evaluation": {"rung_factor": True}}, "evaluation.rung_factor", ("must be a number, got true",)),
+    ({"stopping": {"keep": True}}, "stopping.keep", ("must be a number, got true",)),
+    ({"stopping": {"plateau": True}}, "stopping.plateau", (NOT_NUMBER, "True")),
+    ({"resources": {"gpus": True}}, "resources.gpus", ("must be a number, got true",)),
+    ({"resources": {"retries": True}}, "resources.retries", (NOT_NUMBER, "True")),
+    ({"gan": {"width": 10**9}}, "gan.width", ("less than or equal to 1024",)),
+    ({"gan": {"resolution": 2**62}}, "gan.resolution", ("less than or equal to 4096",)),
+    ({"gan": {"latent": 10**30}}, "gan.latent", ("less than or equal to",)),
+    ({"training": {"steps": 2**63}}, "training.steps", ("less than or equal to 1000000000",)),
+    ({"training": {"images": 10**12, "batch": 2, "critic_steps": 1}}, "training", ("500,000,000,000 generator steps",)),
+    ({"pretrain": {"steps": 2**63}}, "pretrain.steps", ("less than or equal to",)),
+    ({"sizes": [10**30]}, "sizes.0", ("less than or equal to",)),
+    ({"evaluation": {"samples": 10**12}}, "evaluation.samples", ("less than or equal to",)),
+    ({"evaluation": {"first_rung": 1}, "pretrain": {"steps": 10**9, "until": {}}}, "sweep",
+     ("1,000,000,000 times here, at most 10,000", "increase evaluation.first_rung")),
+    ({"resources": {"cpus": 10**18}}, "resources.cpus", ("less than or equal to",)),
+    ({"confirm": {"seeds": 10**12}}, "confirm.seeds", ("less than or equal to",)),
+    ({"tuning": {"target": "letters", "size": 10, "learning_rate": [1e-5, 1e-3], "trials": 10**12}}, "tuning.trials",
+     ("less than or equal to 10000",)),
+    ({"tuning": {"target": "letters", "size": 10, "learning_rate": [1e-5, 1e-3], "trials": 9_999, "seeds": [*range(99)]}},
+     "sweep", ("tuning.trials: the search has 989,901 trials", "at most 100,000")),
+    ({"sizes": [*range(1, 1001)], "seeds": [*range(1000)], "targets": ["digits"] * 1000}, "sweep",
+     ("1,000 targets x 1,000 sizes x 1,000 seeds has 1,000,000,000 points, and at most 100,000",)),
 ]  # fmt: skip
 
 
@@ -240,6 +266,10 @@ def test_the_number_of_further_problems_is_reported(tmp_path: Path):
     assert "(and 3 more problems)" in refused(write(tmp_path, "gan: {}\n"))
 
 
+#: Eight lists of ten, each of the one before: a hundred million entries.
+BOMB = "sizes: [" + "".join(f"&a{i} [{', '.join([f'*a{i - 1}' if i else '1'] * 10)}], " for i in range(8)) + "]\n"
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("", "mapping"),
     ("# nothing\n", "mapping"),
@@ -248,6 +278,15 @@ def test_the_number_of_further_problems_is_reported(tmp_path: Path):
     ("name: t\nsizes: [1,\nseeds: 0\n", "line 4 is not YAML"),
     ("name: t\n\tsizes: 1\n", "line 2 is not YAML"),
     ("name: t\nname\n", "is not YAML"),
+    ("name: t\nsizes: [010]\n", "line 2: 010 is the number 8 in YAML; write 8, or '010' for a text"),
+    ("sizes: [0x10]\n", "line 1: 0x10 is the number 16"),
+    ("sizes: [0b11]\n", "line 1: 0b11 is the number 3"),
+    ("sizes: [1:30]\n", "line 1: 1:30 is the number 90"),
+    ("stopping: {keep: 0:30.5}\n", "line 1: 0:30.5 is the number 30.5"),
+    ("name: 01\n", "line 1: 01 is the number 1 in YAML; write 1, or '01' for a text"),
+    (f"sizes: [{'1, ' * 50_000}]\n", "more than 100,000 characters"),
+    (BOMB, "line 1: with its aliases written out it has more than 100,000 entries"),
+    ("sizes: &a [1, *a]\n", "line 1: an alias contains itself"),
     ("name: \0\n", "is not YAML"),
     ("name: 2024-13-45\n", "is not YAML"),
     ("name: t\nsizes: [5]\nsizes: [50]\n", "line 3 is not YAML: key 'sizes' is repeated"),
@@ -255,13 +294,33 @@ def test_the_number_of_further_problems_is_reported(tmp_path: Path):
     (f"seeds: [{'9' * 5000}]\n", "is not YAML"),
     (f"seeds: {'[' * 1000}\n", "is not YAML"),
 ], ids=[
-    "empty", "comment", "list", "words", "bracket", "tab", "key", "nul", "no date", "twice", "twice below", "huge", "deep"
+    "empty", "comment", "list", "words", "bracket", "tab", "key", "octal", "hexadecimal", "binary", "sixties", "sixties.5",
+    "a name", "long", "a bomb", "a circle", "nul", "no date", "twice", "twice below", "huge", "deep"
 ])  # fmt: skip
 def test_a_file_that_is_no_yaml_mapping_is_refused_with_the_line(tmp_path: Path, text: str, words: str):
     path = write(tmp_path, text)
     message = refused(path)
     assert message.startswith(f"{path}:")
     assert words in message
+
+
+def test_aliases_and_decimal_numbers_are_read(tmp_path: Path):
+    text = f"{yaml.safe_dump(LEAST)}seeds: &seeds [0, 1_000, 7]\npretrain: {{seeds: *seeds}}\n"
+    spec = load_spec(write(tmp_path, text))
+    assert spec.seeds == spec.pretrain.seeds == (0, 1000, 7)
+
+
+@pytest.mark.parametrize("name", ["01", "7", "1e5", "2024-01-31", "1.5", "0x1F", "1-2_3"])
+def test_a_name_that_other_programs_read_as_a_number_is_refused(tmp_path: Path, name: str):
+    message = refused(write(tmp_path, yaml.safe_dump({**LEAST, "name": name})))
+    assert f"name: {name!r} looks like a number or a date" in message
+    assert f"e.g. sweep-{name}" in message
+    assert SweepSpec.model_validate({**LEAST, "name": name}).name == name, "an older store's plan can be read"
+
+
+@pytest.mark.parametrize("name", ["a1", "1a", "e1", "2024-letters", "0xg"])
+def test_a_name_with_a_letter_is_accepted(tmp_path: Path, name: str):
+    assert load(tmp_path, {"name": name}).name == name
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/object/new:os.system"])

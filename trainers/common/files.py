@@ -2,10 +2,13 @@
 
 import io
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
 @contextmanager
@@ -26,6 +29,11 @@ def replacing(path: Path) -> Iterator[io.BufferedWriter]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file's name is one under which `replacing` writes; a killed writer leaves such a file."""
+    return bool(_TEMPORARY.fullmatch(name))
 
 
 def write_json(path: Path, content: object) -> None:

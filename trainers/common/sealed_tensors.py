@@ -28,6 +28,14 @@ def seal(data: bytes) -> bytes:
     return b"".join([len(text).to_bytes(8, "little"), text, body])
 
 
+def label(data: bytes, **texts: str) -> bytes:
+    """Return the bytes of a safetensors file with texts added to its metadata, sealed."""
+    header, start = _header(data)
+    header["__metadata__"] = _metadata(header) | texts
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return seal(b"".join([len(text).to_bytes(8, "little"), text, data[start:]]))
+
+
 def check(data: bytes) -> None:
     """Check the length of a safetensors file and, if it has a seal, its bytes.
 
@@ -38,14 +46,19 @@ def check(data: bytes) -> None:
     length = start + _body_length(header)
     if len(data) != length:
         raise DamagedError(f"it has {len(data):,} bytes instead of {length:,}")
-    checksum = header.get("__metadata__", {}).get(_SEAL)
+    checksum = _metadata(header).get(_SEAL)
     if checksum is not None and checksum != _checksum(header, memoryview(data)[start:]):
         raise DamagedError("its bytes do not match its checksum")
 
 
 def is_sealed(data: bytes) -> bool:
     """Return whether a safetensors file has a seal."""
-    return _SEAL in _header(data)[0].get("__metadata__", {})
+    return _SEAL in metadata(data)
+
+
+def metadata(data: bytes) -> dict[str, str]:
+    """Return the metadata of a safetensors file, its seal included; empty if it has none. Raises DamagedError."""
+    return _metadata(_header(data)[0])
 
 
 def length(read: Callable[[int], bytes]) -> int:
@@ -63,7 +76,7 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
     start = 8 + _header_length(data)
     try:
         header = json.loads(data[8:start])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError("not a safetensors file, or truncated in its header") from error
     if not isinstance(header, dict):
         raise DamagedError("not a safetensors file")
@@ -77,11 +90,18 @@ def _header_length(data: bytes) -> int:
     return length
 
 
+def _metadata(header: Mapping[str, Any]) -> dict[str, str]:
+    texts = header.get("__metadata__", {})
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise DamagedError("not a safetensors file: its metadata is no mapping to texts")
+    return texts
+
+
 def _body_length(header: Mapping[str, Any]) -> int:
     try:
         ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
         return int(max(ends, default=0))
-    except (TypeError, KeyError, IndexError, ValueError) as error:
+    except (TypeError, KeyError, IndexError, ValueError, OverflowError) as error:
         raise DamagedError("not a safetensors file") from error
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 #: Returns canonical JSON.
 as_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
@@ -43,6 +43,14 @@ def set_fields(model: Frozen, **values: Any) -> None:
         model.model_fields_set.discard(name)
 
 
+def _no_truth_value(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {str(value).lower()}")
+    return value
+
+
+#: A number, also as a text that YAML takes for no number, such as 1e-4. True and false are none, unlike in Python.
+Number = Annotated[float, BeforeValidator(_no_truth_value)]
 PositiveInt = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 StrictBool = Annotated[bool, Field(strict=True)]

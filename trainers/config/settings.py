@@ -10,9 +10,20 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from trainers.common.errors import unknown_name
-from trainers.config.base import Frozen, PositiveInt, StrictBool, as_json, set_fields
+from trainers.config.base import Frozen, Number, PositiveInt, StrictBool, as_json, set_fields
 from trainers.config.embeddings import embedding_identity
 from trainers.config.metrics import stopping_metrics
+
+#: Steps beyond which no training is planned: far more than any published GAN was trained for.
+MOST_STEPS = 10**9
+
+#: Evaluations beyond which no training is planned.
+MOST_EVALUATIONS = 10_000
+
+Steps = Annotated[PositiveInt, Field(le=MOST_STEPS)]
+Images = Annotated[PositiveInt, Field(le=10**12)]
+LearningRate = Annotated[Number, Field(gt=0, le=100)]
+Side = Annotated[PositiveInt, Field(le=4096)]
 
 
 class GanConfig(Frozen):
@@ -20,15 +31,15 @@ class GanConfig(Frozen):
 
     family: Literal["resnet", "sngan", "dcgan"] = "resnet"
     """`resnet`: layer norm in the critic. `sngan`: spectral norm there (Miyato et al. 2018). `dcgan`: Radford et al. (2016)."""
-    resolution: PositiveInt = 16
+    resolution: Side = 16
     """Height and width of the images, pixels: `base` times a power of two."""
-    base: PositiveInt = 4
+    base: Side = 4
     """Height and width of the first feature map, pixels."""
-    width: PositiveInt = 16
+    width: Annotated[PositiveInt, Field(le=1024)] = 16
     """Channels at full resolution; doubled at each halving of the resolution, up to eight times."""
-    depth: PositiveInt = 1
+    depth: Annotated[PositiveInt, Field(le=64)] = 1
     """Residual blocks per scale; the paper uses one."""
-    latent: PositiveInt = 128
+    latent: Annotated[PositiveInt, Field(le=65_536)] = 128
     """Dimensions of the latent z ~ N(0, I)."""
     conditioning: Literal["batch-norm", "concat"] = "batch-norm"
     """How a conditional generator gets the class: as scales and shifts per class, or concatenated to the latent."""
@@ -53,21 +64,21 @@ class TrainingConfig(Frozen):
     """How a GAN is trained: by default WGAN-GP (Gulrajani et al. 2017), an AC-GAN head if conditional (Odena et al. 2017)."""
 
     loss: Literal["wgan-gp", "hinge", "non-saturating"] = "wgan-gp"
-    steps: PositiveInt = 200
+    steps: Steps = 200
     """Budget in generator steps."""
-    images: Annotated[PositiveInt | None, Field(exclude=True)] = None
+    images: Annotated[Images | None, Field(exclude=True)] = None
     """Budget in real images that the critic sees, instead of `steps`; converted to `steps`, rounded up."""
-    batch: Annotated[int, Field(strict=True, ge=2)] = 32
+    batch: Annotated[int, Field(strict=True, ge=2, le=65_536)] = 32
     """Real images per critic step."""
-    critic_steps: PositiveInt = 5
+    critic_steps: Annotated[PositiveInt, Field(le=1000)] = 5
     """Critic steps per generator step, each on a new minibatch."""
-    generator_lr: Annotated[float, Field(gt=0)] = 1e-4
-    critic_lr: Annotated[float, Field(gt=0)] = 1e-4
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.9)
+    generator_lr: LearningRate = 1e-4
+    critic_lr: LearningRate = 1e-4
+    betas: tuple[Annotated[Number, Field(ge=0, lt=1)], Annotated[Number, Field(ge=0, lt=1)]] = (0.0, 0.9)
     """Adam's exponential decay rates."""
-    gradient_penalty: Annotated[float, Field(ge=0)] = 10.0
+    gradient_penalty: Annotated[Number, Field(ge=0, le=10**6)] = 10.0
     """Weight of the gradient penalty: WGAN-GP's lambda, R1's gamma of the non-saturating loss; the hinge loss has none."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    ema: Annotated[Number, Field(ge=0, lt=1)] = 0.999
     """Highest decay per generator step of an exponential moving average of the generator's weights; 0 for no average.
 
     The average is the generator that is measured, that images are drawn from and that is transferred. Step n has the decay
@@ -101,7 +112,7 @@ class Until(Frozen):
 
     metric: str = "fid"
     """A metric that is measured at every evaluation and of which lower is better, e.g. kid or fid_raw."""
-    patience: PositiveInt = 3
+    patience: Annotated[PositiveInt, Field(le=MOST_EVALUATIONS)] = 3
     """Evaluations in a row without a lower value, after which the training ends."""
 
     @field_validator("metric")
@@ -113,8 +124,13 @@ class Until(Frozen):
 
 
 def steps_of(images: int, training: TrainingConfig) -> int:
-    """Return the generator steps in which the critic sees `images` real images, rounded up."""
-    return -(-images // (training.batch * training.critic_steps))
+    """Return the generator steps in which the critic sees `images` real images, rounded up. Raises ValueError for too many."""
+    steps = -(-images // (training.batch * training.critic_steps))
+    if steps > MOST_STEPS:
+        raise ValueError(
+            f"images {images:,} are {steps:,} generator steps, and at most {MOST_STEPS:,} are planned; set it lower"
+        )
+    return steps
 
 
 def check_together(gan: GanConfig, training: TrainingConfig) -> None:
@@ -128,21 +144,31 @@ def check_together(gan: GanConfig, training: TrainingConfig) -> None:
         raise ValueError(f"training.crop {training.crop} must be less than gan.resolution {gan.resolution}")
 
 
+def check_evaluations(until: Until | None, evaluation: "EvaluationConfig", steps: int) -> None:
+    """Raise ValueError if a training of `steps` steps that ends at a plateau is evaluated too often."""
+    if until is not None and steps > evaluation.first_rung * MOST_EVALUATIONS:
+        times = steps // evaluation.first_rung
+        raise ValueError(
+            f"until evaluates a source every evaluation.first_rung steps: {times:,} times here, at most {MOST_EVALUATIONS:,}; "
+            "increase evaluation.first_rung"
+        )
+
+
 class EvaluationConfig(Frozen):
     """The embedding, the number of samples and the rungs of the evaluation."""
 
     embedding: str = "builtin"
-    samples: Annotated[int, Field(strict=True, ge=64)] = 1000
+    samples: Annotated[int, Field(strict=True, ge=64, le=1_000_000)] = 1000
     """Generated images behind every metric."""
-    first_rung: PositiveInt = 50
+    first_rung: Steps = 50
     """The first rung, in generator steps."""
-    rung_factor: Annotated[float, Field(ge=1.1)] = 2.0
+    rung_factor: Annotated[Number, Field(ge=1.1, le=MOST_STEPS)] = 2.0
     """Each rung is this many times the one before, up to the budget."""
-    iw_steps: Annotated[int, Field(strict=True, ge=0)] = 0
+    iw_steps: Annotated[int, Field(strict=True, ge=0, le=MOST_STEPS)] = 0
     """Steps of the independent critic that estimates the Wasserstein distance at the last rung; 0 for none."""
     raw: StrictBool = False
     """Whether FID and KID are also measured of the generator without its moving average, as `fid_raw` and `kid_raw`."""
-    selection: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    selection: Annotated[Number, Field(ge=0, le=0.5)] = 0.0
     """Share of the reference images by which is chosen: which trials stop, where `until` ends a training, which settings a
     search takes and which rung is the best. FID and KID on them are `fid_selection` and `kid_selection`; all other metrics are
     then of the rest of the reference images, so that no choice has seen these. 0: the same images serve both."""

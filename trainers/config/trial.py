@@ -14,7 +14,7 @@ from pydantic import field_validator, model_validator
 from trainers.common.seeds import derive_seed
 from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, PositiveInt, Seed, StrictBool, as_json
-from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, Until, check_together
+from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, Until, check_evaluations, check_together
 from trainers.config.sources import ARROW
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class TrialConfig(Frozen):
     @model_validator(mode="after")
     def _fits_together(self) -> "TrialConfig":
         check_together(self.gan, self.training)
+        check_evaluations(self.until, self.evaluation, self.training.steps)
         if (follows := self.follows) is not None:
             follows.check(self.gan)
         return self

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from trainers.adaptation.low_rank import merged_state, unmerged_state
 from trainers.adaptation.phases import add_miner
 from trainers.common import sealed_tensors
-from trainers.common.errors import DamagedError, UserError
+from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
 from trainers.config.blocks import Network as NetworkName
 from trainers.config.trial import TrialConfig
@@ -164,7 +164,7 @@ def load(data: bytes, where: str) -> Checkpoint:
     """
     try:
         sealed_tensors.check(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        header = sealed_tensors.metadata(data)
         if header["format"] != FORMAT:
             raise UserError(f"checkpoint {where} has format {header['format']}; this transfergan reads {FORMAT}")
         return Checkpoint(
@@ -179,7 +179,9 @@ def load(data: bytes, where: str) -> Checkpoint:
         )
     except ValidationError as error:
         raise UserError(f"checkpoint {where} is of a trial that this transfergan does not support; upgrade") from error
-    except (DamagedError, SafetensorError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except UserError:
+        raise
+    except (SafetensorError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise UserError(f"checkpoint {where} is damaged or was not written by transfergan: {error}") from error
 
 

@@ -49,7 +49,7 @@ def searches(frames: Frames) -> list[Tuning]:
             tunings.append(Tuning(name, words, record["metric"].upper(), tuple(_row(row) for row in record["methods"])))
         elif "tuned" in config:
             tunings.append(Tuning(name, f"{before}The strategies were tuned by a search that this store has no record of."))
-        elif (training := config["training"]).keys() >= {*TUNED}:
+        elif (training := config.get("training", {})).keys() >= {*TUNED}:
             setting = f"learning rate {_rate(training)} and {training['steps']:,} steps"
             tunings.append(
                 Tuning(name, f"{before}Not tuned: all strategies share {setting}, which may suit some better than others.")

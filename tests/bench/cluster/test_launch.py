@@ -190,6 +190,7 @@ def test_both_machines_are_closed_to_the_outside_and_of_the_right_kind(launched:
 
 def test_only_the_code_and_the_token_are_sent(launched: Launched):
     token = (launched.folder / "home/.ray/auth_token").read_text()
+    assert (launched.folder / "home/.ray/auth_token").stat().st_mode & 0o777 == 0o600
     assert all(token not in text for text in launched.output.values())
     sent = {call[-1].partition("~/")[2]: call for call in launched.here("rsync")}
     assert set(sent) >= {"transfergan/", ".ray/auth_token", "ray_bootstrap_config.yaml"}
