@@ -48,7 +48,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
         {
             "trial": pa.string(),  # trial key
             "step": pa.int64(),  # generator step
-            "metric": pa.string(),  # fid, kid, precision, ...; fid/CLASS; fid_ema, kid_ema; ada_signal and others
+            "metric": pa.string(),  # fid, kid, precision, ...; fid/CLASS; fid_raw, kid_selection; ada_signal and others
             "embedding": pa.string(),  # identity of the embedding that features are computed in
             "value": pa.float64(),
             "standard_error": pa.float64(),  # null if the metric has none

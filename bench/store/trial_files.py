@@ -67,7 +67,7 @@ def generators(store: Store, key: str) -> dict[int, str]:
 
 
 def check_checkpoint(store: Store, name: str, data: bytes) -> None:
-    """Check the bytes of a checkpoint or a generator, given its path in the store, and that they are of the trial that the path names.
+    """Check the bytes of a checkpoint or a generator, given its path in the store, and that they are of the path's trial.
 
     A trial of another version of transfergan, or with an embedding that is not on this machine, cannot be compared.
 
