@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.frames import records
 from analysis.studies.four_by_four.claims import findings, source_effects
 from analysis.studies.four_by_four.figure import draw
 from analysis.studies.four_by_four.results import Results, from_store, kept
@@ -47,22 +48,25 @@ def tables(results: Results) -> list[str]:
         "| claim | what | estimate (95 % interval) | targets | p, Holm | verdict |",
         "| --: | :-- | :-- | :-- | --: | :-- |",
     ]
-    for row in findings(results).itertuples():
-        ratio = row.unit == "log2"
-        value, low, high = (_ratio(number) if ratio else f"{number:+.2f}" for number in (row.value, row.low, row.high))
-        targets = ", ".join(f"{name} {_ratio(number) if ratio else f'{number:+.2f}'}" for name, number in row.values.items())
-        lines.append(f"| {row.claim} | {row.what} | {value} ({low} to {high}) | {targets} | {row.p_holm:.2g} | {row.verdict} |")
+    for row in records(findings(results)):
+        write = _ratio if row["unit"] == "log2" else _signed
+        value, low, high = (write(row[name]) for name in ("value", "low", "high"))
+        targets = ", ".join(f"{name} {write(number)}" for name, number in row["values"].items())
+        estimate, p = f"{value} ({low} to {high})", f"{row['p_holm']:.2g}"
+        lines.append(f"| {row['claim']} | {row['what']} | {estimate} | {targets} | {p} | {row['verdict']} |")
     lines += ["", "| source | gain relative to all (95 % interval) | FID of its own | diversity |", "| :-- | :-- | --: | --: |"]
-    for row in source_effects(results).itertuples():
-        lines.append(
-            f"| {row.source} | {_ratio(row.gain)} ({_ratio(row.low)} to {_ratio(row.high)}) | {row.own_fid:.2f} | "
-            f"{row.diversity:.2f} |"
-        )
+    for row in records(source_effects(results)):
+        value, low, high = (_ratio(row[name]) for name in ("gain", "low", "high"))
+        lines.append(f"| {row['source']} | {value} ({low} to {high}) | {row['own_fid']:.2f} | {row['diversity']:.2f} |")
     return lines
 
 
 def _ratio(log2: float) -> str:
     return f"×{2**log2:.2f}"
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.2f}"
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, object]]:

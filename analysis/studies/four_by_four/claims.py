@@ -81,7 +81,7 @@ def means(curves: pd.DataFrame) -> pd.DataFrame:
     """Return `log_fid`, the mean over seeds of log2 FID, by target, size, strategy, source ("" for none) and step."""
     adapt = curves[curves["kind"] == "adapt"]
     adapt = adapt.assign(source=adapt["source"].fillna(""), log_fid=np.log2(adapt["fid"]))
-    return adapt.groupby([*_CELL, "strategy", "source", "step"], as_index=False)["log_fid"].mean()
+    return adapt.groupby([*_CELL, "strategy", "source", "step"])["log_fid"].mean().reset_index()
 
 
 def gain(fid: pd.DataFrame) -> pd.DataFrame:
@@ -147,7 +147,14 @@ def _over_targets(claim: int, what: str, rows: pd.DataFrame) -> Finding:
     test = stats.ttest_1samp(by_target, 0.0)
     low, high = test.confidence_interval(1 - LEVEL)
     return Finding(
-        claim, what, float(by_target.mean()), float(low), float(high), "log2", float(test.pvalue), by_target.to_dict()
+        claim,
+        what,
+        float(by_target.mean()),
+        float(low),
+        float(high),
+        "log2",
+        float(test.pvalue),
+        {str(target): float(value) for target, value in by_target.items()},
     )
 
 

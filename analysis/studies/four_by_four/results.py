@@ -1,6 +1,5 @@
 """The kept results of the sweep, and how they are taken from a store."""
 
-import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -53,8 +52,8 @@ def from_store(store: Store, sweep: str) -> Results:
     seed_of = dict(zip(trials["key"], trials["seed"], strict=True))
     is_source = trials["kind"] == "pretrain"
     trials = trials.assign(
-        source=[_label(name, names) for name in trials["source"]],
-        target=[_label(name, names) for name in trials["target"]],
+        source=trials["source"].map(names),
+        target=trials["target"].map(names),
         training=trials["parent"].map(seed_of).where(~is_source, trials["seed"]).astype("Int64"),
     )
     fid = measurements[measurements["metric"] == "fid"].rename(columns={"value": "fid"})
@@ -72,12 +71,3 @@ def from_store(store: Store, sweep: str) -> Results:
         distances.sort_values(["source", "target", "training", "kind"], ignore_index=True),
         figures.sort_values(["domain", "figure"], ignore_index=True),
     )
-
-
-def settings(store: Store, sweep: str) -> str:
-    """Return the sweep's specification as JSON."""
-    return json.dumps(store.read_sweeps()[sweep]["spec"], indent=1)
-
-
-def _label(name: object, names: dict[str, str]) -> str | None:
-    return names.get(str(name))
