@@ -51,10 +51,13 @@ def test_an_ignored_signal_stays_ignored():
 def test_a_run_that_is_terminated_records_and_reports_what_it_has(tmp_path: Path, address: str, number: signal.Signals):
     changes = {"sources": [], "strategies": ["scratch"], "conditional": [False], "training": {"steps": 1_000_000, "batch": 8}}
     store, spec = tmp_path / "store", tiny.write_spec(tmp_path, **changes)
-    run = tiny.start("run", spec, "--store", store, "--address", address, cwd=tmp_path)
-    tiny.wait_for(lambda: bool(list(store.glob("checkpoints/*/*.safetensors"))))
-    run.send_signal(number)
-    output, _ = run.communicate(timeout=120)
+    with tiny.start("run", spec, "--store", store, "--address", address, cwd=tmp_path) as run:
+        try:
+            tiny.wait_for(lambda: bool(list(store.glob("checkpoints/*/*.safetensors"))))
+            run.send_signal(number)
+            output, _ = run.communicate(timeout=120)
+        finally:
+            run.kill()
     assert run.returncode == 128 + number, output
     assert output.splitlines()[-1] == "interrupted: the same command continues from here"
     assert "Traceback" not in output
