@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from pydantic import ValidationError
 
 from bench.store import Store
 from bench.store.environments import record_environment
@@ -79,11 +81,17 @@ def record(store: Store, trial: TrialConfig, fitting: "Fitting") -> Mapping[str,
 
 
 def imported(store: Store) -> Imports:
-    """Return the imports of a store by name and whether they are conditional; the last one of each name."""
+    """Return the imports of a store by name and whether they are conditional; the last one of each name.
+
+    Those that another version of transfergan has recorded, and this one cannot read, are left out.
+    """
     rows = store.read("trials").sort_values("recorded_at", kind="stable")
     is_import = pd.Series([str(source).startswith(IMPORT) for source in rows["source"]], index=rows.index, dtype=bool)
     rows = rows[is_import & (rows["kind"] == "pretrain") & rows["parent"].isna() & (rows["status"] == "done")]
-    trials = [recorded_trial(row) for row in rows.to_dict("records")]
+    trials: list[TrialConfig] = []
+    for row in rows.to_dict("records"):
+        with suppress(ValidationError):
+            trials.append(recorded_trial(row))
     return {(trial.as_source.name, trial.conditional): trial for trial in trials}
 
 

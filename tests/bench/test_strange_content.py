@@ -56,7 +56,7 @@ def changed(store: Store, **changes: Any) -> None:
 
 def table(store: Store, columns: list[str], values: list[Any]) -> None:
     path = Path(store.root, "trials", "sweep=foreign", "foreign.parquet")
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     pq.write_table(pa.table(values, names=columns), path)
 
 
@@ -119,7 +119,7 @@ STRANGE: dict[str, tuple[Callable[[Store], None], str]] = {
         "not have this table's schema",
     ),
     "a text that is not UTF-8": (lambda s: table(s, ["key", "recorded_at"], [NOT_TEXT, [NOW]]), "not a complete Parquet file"),
-    "a plan that is deep": (lambda s: replace(s, "sweeps/*", DEEP.encode()), "it is no JSON"),
+    "a plan that is deep": (lambda s: s.write_file("sweeps/foreign.json", DEEP.encode()), "it is no JSON"),
     "a plan with infinity": (lambda s: plan(s, size=float("inf")), "it is no JSON"),
     "a plan with a number beyond its column": (lambda s: plan(s, size=10**30), "trials.0.size: "),
     "a plan with a text for a number": (lambda s: plan(s, seed="one"), "trials.0.seed: "),
