@@ -89,9 +89,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
     # A process is given its next file while it still has two tests of the file before, so no long one may come late.
     longest = (
-        "sweep", "jobs", "benchmark", "sweep_ends", "cluster", "hosts", "faults", "iw", "truth", "launch", "confirmation",
-        "recommend", "tuning", "page_scripts", "predictors", "savings", "sources", "pages", "on_ray", "pdf", "page_sections",
-        "book", "in_process", "simulate", "gan", "trial", "strategies", "layers", "plugins", "embeddings",
+        "sweep", "jobs", "benchmark", "cluster", "hosts", "faults", "sweep_ends", "iw", "truth", "launch", "predictors",
+        "confirmation", "recommend", "page_scripts", "savings", "sources", "pages", "on_ray", "pdf", "page_sections",
+        "several_drivers", "tuning", "book", "in_process", "simulate", "gan", "trial", "strategies", "layers", "plugins",
+        "embeddings",
     )  # fmt: skip
     order = {f"test_{name}.py": number for number, name in enumerate(longest)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))

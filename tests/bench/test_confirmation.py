@@ -270,7 +270,7 @@ def launch(store: Store, plan: Plan) -> list[Outcome]:
 def test_a_run_that_is_interrupted_in_its_confirmation_continues_to_the_same_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    plan = grid(confirm={"seeds": 2}, seeds=[0], strategies=["scratch", "finetune"])
+    plan = grid(confirm={"seeds": 2}, seeds=[0], strategies=["scratch", "finetune"], sources=[tiny.NUMERALS, tiny.SHAPES])
     whole, cut = (open_store(str(tmp_path / name), create=True) for name in ("whole", "cut"))
     explored, confirmed = launch(whole, plan)
     assert (explored.interrupted, confirmed.interrupted) == (False, False)

@@ -201,11 +201,11 @@ def test_a_checkpoint_with_a_flipped_bit_is_not_returned(finished: Store):
 def test_lost_distances_are_measured_again(tmp_path: Path):
     plan, store = tiny.make(), open_store(str(tmp_path / "store"), create=True)
     embedding, resolution = plan.spec.evaluation.embedding, plan.spec.gan.resolution
-    distances.measure(store.address, "small", embedding, resolution, 64, "numerals", None, ("digits",))
+    distances.measure(store.address, "small", embedding, resolution, 64, tiny.NUMERALS, None, ("digits",))
     ledger = Ledger.open(plan, store)
     assert distances.missing(plan, ledger, store) == []
     cut(store, "distances/*/*")
-    assert distances.missing(plan, ledger, store) == [("numerals", None, ("digits",))]
+    assert distances.missing(plan, ledger, store) == [(tiny.NUMERALS, None, ("digits",))]
     assert check(store) == []
 
 

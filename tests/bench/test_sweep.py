@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from ray.cluster_utils import Cluster
 
+from bench.run.sweep import HERE
 from bench.store import open_store
 from bench.upkeep.check import check
 from bench.worker.distances import FIGURES, FLOORS
@@ -88,13 +89,13 @@ def test_distances_exist_for_real_images_and_for_every_generator(finished: Path)
     found = tiny.distances(finished / "store")
     pretrained = {row["key"]: row["source"] for row in planned(finished / "store") if row["kind"] == "pretrain"}
     kinds = [metric.name for metric in distances()]
-    ends = {(name, "digits", "") for name in ("numerals", "shapes")} | {(pretrained[k], "digits", k) for k in pretrained}
+    ends = {(name, "digits", "") for name in (tiny.NUMERALS, tiny.SHAPES)} | {(pretrained[k], "digits", k) for k in pretrained}
     assert set(found.index) == {(*end, kind) for end in ends for kind in kinds}
     store = open_store(str(finished / "store"))
     rows = store.read("distances")
     assert ((rows["low"] <= rows["value"]) & (rows["value"] <= rows["high"])).all()
     figures = store.read("domains")
-    expected = {(domain, figure) for domain in ("digits", "numerals", "shapes") for figure in FIGURES}
+    expected = {(domain, figure) for domain in ("digits", tiny.NUMERALS, tiny.SHAPES) for figure in FIGURES}
     expected |= {("digits", figure) for figure in FLOORS}
     assert set(zip(figures["domain"], figures["figure"], strict=True)) == expected
     dimensions = figures["figure"] == "dimensions"
@@ -114,7 +115,7 @@ def test_distances_alone_train_nothing_and_agree_with_the_sweeps(finished: Path,
     said = partial(call, "distances", finished / "tiny.yaml", "--store", finished / "store")
     rows = json.loads(said("--json").stdout)
     assert {(r["source"], r["target"], r["trial"] or "", r["kind"]): r["value"] for r in rows} == whole.to_dict()
-    assert "numerals's generator" in said().stdout
+    assert f"{tiny.NUMERALS}'s generator" in said().stdout
 
 
 def test_every_finished_trial_keeps_one_checkpoint_and_the_sample_grid_of_each_step(finished: Path):
@@ -131,7 +132,7 @@ def test_every_finished_trial_keeps_one_checkpoint_and_the_sample_grid_of_each_s
 def test_progress_and_summary_reach_a_user_without_a_terminal(finished: Path):
     output = (finished / "output.txt").read_text()
     assert "[14/14]" in output
-    assert "pretrain numerals" in output
+    assert f"pretrain {tiny.NUMERALS}" in output
     assert "report: " in output
     assert "Traceback" not in output
 
@@ -246,7 +247,8 @@ def test_two_drivers_share_the_work_and_one_that_is_killed_is_replaced(finished:
     whole.communicate()
     output, _ = part.communicate(timeout=200)
     assert part.returncode == 0, output
-    tiny.transfergan("run", "tiny.yaml", *arguments, cwd=tmp_path)
+    last = call("run", tmp_path / "tiny.yaml", "--store", store, "--address", HERE)
+    assert last.exit_code == 0, f"{last.output}{last.exception!r}"
     assert tiny.claimed(store) == []
     assert [fault for fault in check(open_store(str(store))) if fault.kind != "temporary"] == []
     pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(finished / "store"))

@@ -1,4 +1,4 @@
-"""How the run of a sweep ends after failures or at a limit; all runs join one Ray cluster, most from this process."""
+"""How the run of a sweep ends after failures or at a limit, on one Ray cluster; what is left then runs without Ray."""
 
 import zipfile
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from ray.cluster_utils import Cluster
 from typer.testing import Result
 
 from bench.costs.bill import bills
+from bench.run.sweep import HERE
 from bench.store import open_store
 from bench.sweeps.plan import make_plan
 from bench.sweeps.spec import load_spec
@@ -27,11 +28,11 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a sweep on the cluster from this process, one trial at a time, with its store in the test's folder."""
+    """Run a sweep one trial at a time, with its store in the test's folder, on the cluster unless `address` says otherwise."""
     monkeypatch.chdir(tmp_path)
 
-    def run_sweep(*arguments: object, expect: int = 0) -> Result:
-        result = call("run", "--store", "store", "--address", cluster.address, *arguments)
+    def run_sweep(*arguments: object, expect: int = 0, address: str = cluster.address) -> Result:
+        result = call("run", "--store", "store", "--address", address, *arguments)
         assert result.exit_code == expect, f"{result.output}{result.exception!r}"
         return result
 
@@ -52,7 +53,7 @@ def test_a_run_that_stops_at_its_limit_loses_nothing_and_the_next_goes_on(run: R
     assert bill.measured == 1
     assert 0 < bill.left_at_most.value < bill.at_most.value
 
-    run(spec, "--max-cost", 10, "--price", 2)
+    run(spec, "--max-cost", 10, "--price", 2, address=HERE)
     whole = open_store(str(finished_once))
     pd.testing.assert_series_equal(tiny.values(store), tiny.values(whole), check_exact=True)
     pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(whole))
@@ -62,7 +63,7 @@ def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(run:
     spec = tiny.write_spec(
         tmp_path, conditional=[False], strategies=["scratch", "finetune"], stopping={"rule": "none"}, resources={"retries": 0}
     )
-    (source,) = (trial.key for trial in make_plan(load_spec(str(spec))).of_kind("pretrain") if trial.domain.name == "shapes")
+    (source,) = (trial.key for trial in make_plan(load_spec(str(spec))).of_kind("pretrain") if trial.domain.name == tiny.SHAPES)
     # Its samples cannot be published: a folder has the name of their file.
     open_store(str(tmp_path / "store"), create=True)
     obstacle = tmp_path / "store" / "samples" / f"{source}-00000000.png"
@@ -76,14 +77,14 @@ def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(run:
     assert source in trials.loc[source, "error"]
     (child,) = trials[trials["parent"] == source].itertuples()
     assert child.status == "blocked"
-    assert "shapes failed" in child.error
+    assert f"{tiny.SHAPES} failed" in child.error
     assert sorted(trials["status"]) == ["blocked", "done", "done", "done", "failed"]
     assert "failed" in call("status", "--store", tmp_path / "store").stdout
 
     again = run(spec, expect=1)
     assert "--retry failed" in again.stderr, "a failed trial is not run again without --retry"
     obstacle.rmdir()
-    run(spec, "--retry", "failed")
+    run(spec, "--retry", "failed", address=HERE)
     ended = tiny.outcomes(tmp_path / "store")
     assert set(ended["status"]) <= {"done", "stopped"}
     assert len(ended) == 5

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from ray.cluster_utils import Cluster
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -18,6 +17,7 @@ from analysis.report.content.tuning import searches
 from bench.cli import app
 from bench.driver.ledger import Ledger
 from bench.on_ray import proposals
+from bench.run.sweep import HERE
 from bench.run.tuning import Search, lines
 from bench.store import open_store
 from bench.sweeps.rows import record, trial_columns
@@ -202,11 +202,11 @@ def test_a_search_of_which_nothing_is_left_says_so(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a sweep that was tuned and run, with its store; not to be changed."""
     folder = tmp_path_factory.mktemp("tuned")
     spec = tiny.write_spec(folder, **{**CHANGES, "seeds": [0]})
-    result = call("run", spec, "--store", folder / "store", "--address", cluster.address)
+    result = call("run", spec, "--store", folder / "store", "--address", HERE)
     assert result.exit_code == 0, f"{result.output}{result.exception!r}"
     return folder
 

@@ -21,9 +21,12 @@ from bench.sweeps.rows import record
 from bench.sweeps.spec import SweepSpec
 from bench.upkeep.repair import reopen
 
+#: Sources with few images, since a source trains on all that it has and its metrics compare with all of them.
+NUMERALS, SHAPES = "numerals[per_class=10]", "shapes[per_class=10]"
+
 SPEC: dict[str, Any] = {
     "name": "tiny",
-    "sources": ["numerals", "shapes"],
+    "sources": [NUMERALS, SHAPES],
     "targets": ["digits"],
     "sizes": [20],
     "strategies": ["scratch", "finetune", "finetune-d"],
@@ -38,7 +41,7 @@ SPEC: dict[str, Any] = {
 #: Changes that reduce the tiny sweep to three trials: a source, scratch, and an adaptation from that source.
 SMALL: dict[str, Any] = {
     "name": "small",
-    "sources": ["numerals"],
+    "sources": [NUMERALS],
     "strategies": ["scratch", "finetune"],
     "conditional": [False],
     "stopping": {"rule": "none"},

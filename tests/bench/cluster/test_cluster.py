@@ -3,6 +3,7 @@
 import os
 import random
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from ray.cluster_utils import Cluster
 
 from bench.on_ray import cluster as joined
 from bench.on_ray.slots import MAX_WORKERS
+from bench.run import in_process
 from bench.store import Store, open_store
 from bench.sweeps.spec import ResourcesConfig
 from bench.upkeep.check import check
-from tests.benchmarks.overhead import trivial_plan
+from bench.worker.trial import train
+from tests.benchmarks.overhead import trivial_plan, trivial_run
 from tests.conftest import QUIET
 from tests.support import tiny
 from tests.support.victims import SERVER, drives
@@ -81,6 +84,13 @@ def finish(store: Path, cluster: Cluster) -> None:
     raise AssertionError("it did not finish")
 
 
+def alone(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the same sweep undisturbed, in this process and without Ray."""
+    with monkeypatch.context() as patch:
+        patch.setattr(in_process, "train", partial(train, run=trivial_run))
+        tiny.run_here(trivial_plan(TRIALS, steps=4, rule="halving"), open_store(str(store), create=True))
+
+
 def rows(store: Store, table: str) -> int:
     return ds.dataset(store.path(table), format="parquet").count_rows() if Path(store.path(table)).exists() else 0
 
@@ -90,12 +100,14 @@ def temporary_files_apart(store: Store) -> list[str]:
     return [str(fault) for fault in check(store) if fault.kind != "temporary"]
 
 
-def test_drivers_killed_at_twenty_moments_lose_and_double_nothing(tmp_path: Path, cluster: Cluster):
+def test_drivers_killed_at_twenty_moments_lose_and_double_nothing(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+):
     """Two at a time, while they start, or when so and so many outcomes have been published, each time a moment later."""
     cluster.add_node(num_cpus=1)
     dice = random.Random(20)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    finish(undisturbed, cluster)
+    alone(undisturbed, monkeypatch)
     for i in range(KILLS // 2):
         before = tiny.trial_rows(killed)
         assert before < TRIALS, "there was nothing left to disturb"

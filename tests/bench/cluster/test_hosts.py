@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 import pytest
 
+import bench.on_ray  # noqa: F401 - sets the environment that the processes of the cluster inherit
 from bench.store import Store, open_store
 from bench.upkeep.check import check
 from tests.conftest import s3_uri
@@ -116,7 +117,7 @@ def test_hosts_that_are_cut_off_killed_or_late_lose_nothing_and_a_wrong_token_is
 
     The first host is plugged in again while its trial runs elsewhere. One request to S3 in a hundred is refused.
     """
-    changes = {**tiny.SMALL, "sources": ["numerals", "shapes"]}
+    changes = {**tiny.SMALL, "sources": [tiny.NUMERALS, tiny.SHAPES]}
     spec = tiny.write_spec(tmp_path, **changes)
     head, cut, killed, late, stranger = (switch.add() for _ in range(5))
     with refusing(s3_port, 0.01, seed=9, listening=switch.listen()) as (port, counts):
