@@ -97,7 +97,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
     planned = {name: plan for name, plan in plans.items() if all(row.get("kind") != "tune" for row in plan["trials"])}
     recorded = store.read("trials")
     recorded = recorded[recorded["kind"] != "tune"]
-    whole = pd.Series([_is_whole(row) for row in records(recorded)], recorded.index, dtype=bool)
+    whole = pd.Series([_is_whole(row) for row in records(recorded)], index=recorded.index, dtype=bool)
     planned = {name: {**plan, "trials": [row for row in plan["trials"] if _is_whole(row)]} for name, plan in planned.items()}
     if lacking := {*recorded.loc[~whole, "key"]} | (_keys(plans.values()) - _keys(planned.values()) - _tuned(plans)):
         _log.warning("trials of store %r without what their kind needs are left out: %s", store.uri, _some(sorted(lacking)))

@@ -49,7 +49,7 @@ def usable(rows: pa.Table, table: Table) -> pa.Array:
     column = _JSON.get(table)
     if column in rows.column_names:
         texts = rows[column].to_pylist()
-        whole = {text: text is None if table == "trials" and text is None else is_object(text) for text in set(texts)}
+        whole = {text: (text is None and table == "trials") or is_object(text) for text in set(texts)}
         mask = pc.and_(mask, pa.array([whole[text] for text in texts], pa.bool_()))
     return mask.combine_chunks() if isinstance(mask, pa.ChunkedArray) else mask
 

@@ -168,9 +168,9 @@ def test_any_value_in_a_sweep_file_is_accepted_or_refused_in_one_line(changes: d
     data: dict[str, Any] = {"name": "t", "targets": ["digits"], "sizes": [10], "strategies": ["scratch"]}
     for name, value in changes.items():
         section, _, key = name.rpartition(".")
-        (data.setdefault(section, {}) if section else data)[key] = value
-        if section and not isinstance(data[section], dict):
-            return
+        place = data.setdefault(section, {}) if section else data
+        if isinstance(place, dict):  # another change may have set the section to anything
+            place[key] = value
     accepted_or_refused(yaml.safe_dump(data))
 
 
