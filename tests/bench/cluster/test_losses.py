@@ -94,13 +94,15 @@ def run(machines: Cluster, folder: Path, *ends: Callable[[Cluster, Any], None]) 
     driver = Driver(Ledger.open(plan, store), store, notice=lambda key, text: said.append(text))
     node = machines.add_node(num_cpus=1)
     with joined.cluster(plan.spec.resources, address=machines.address):
-        runs = Thread(target=run_trials, args=(driver, trains))  # Ray adds machines in the main thread only
+        # Ray adds machines in the main thread only.
+        runs = Thread(target=run_trials, args=(driver, trains), daemon=True)
         runs.start()
         for attempt, end in zip(attempts, ends, strict=False):
             tiny.wait_for(attempt.exists)
             end(machines, node)
             node = machines.add_node(num_cpus=1)
-        runs.join()
+        runs.join(240)
+        assert not runs.is_alive()
     return driver.ledger.status[key], driver.ledger.reasons.get(key, ""), said
 
 
@@ -132,11 +134,12 @@ def test_a_task_whose_machine_is_killed_runs_again_and_no_retry_is_counted(machi
     ended: list[Any] = []
     node = machines.add_node(num_cpus=1)
     with joined.cluster(needed, address=machines.address):
-        runs = Thread(target=lambda: ended.extend(map_tasks(works, [()], needed)))
+        runs = Thread(target=lambda: ended.extend(map_tasks(works, [()], needed)), daemon=True)
         runs.start()
         tiny.wait_for(attempts[0].exists)
         kill(machines, node)
         machines.add_node(num_cpus=1)
-        runs.join()
+        runs.join(240)
+        assert not runs.is_alive()
     assert ended == [(0, None)]
     assert attempts[-1].exists()
