@@ -112,11 +112,14 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
             f"The stopping rule stopped {counted(int(adapt['censored'].sum()), 'trial')} early. Their values at the budget are "
             "unknown, so they are in no comparison there."
         )
-    if adapt["censored"].any() or (trials["kind"] == "tune").any():
+    chosen = [what for what, any_was in {
+        "trials that stopped": adapt["censored"].any(), "settings of tuned strategies": (trials["kind"] == "tune").any(),
+    }.items() if any_was]  # fmt: skip
+    if chosen:
         lines.append(
-            "Trials were stopped, and settings tuned, by reference images that measure no result."
+            f"The {' and the '.join(chosen)} were chosen by reference images that measure no result."
             if (analysis.curves["metric"] == "fid" + SELECTION).any()
-            else "Trials were stopped, and settings tuned, by the reference images that measure the results too, which "
+            else f"The {' and the '.join(chosen)} were chosen by the reference images that measure the results too, which "
             "favours what was chosen; `evaluation.selection` sets images apart for choices."
         )
     if analysis.curves["held"].any():

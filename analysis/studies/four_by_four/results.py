@@ -1,5 +1,6 @@
 """The kept results of the sweep, and how they are taken from a store."""
 
+import io
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -39,7 +40,7 @@ class Results:
 def kept() -> Results:
     """Return the results that are kept with the program."""
     folder = files("analysis.studies.four_by_four")
-    return Results(*(pd.read_csv(folder.joinpath(name).open()) for name in (CURVES, DISTANCES, DOMAINS)))
+    return Results(*(pd.read_csv(io.StringIO(folder.joinpath(name).read_text())) for name in (CURVES, DISTANCES, DOMAINS)))
 
 
 def from_store(store: Store, sweep: str) -> Results:
