@@ -55,13 +55,15 @@ def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
 def pytest_configure() -> None:
     """Install the check that quick tests start no process, and let child processes be interrupted and keep compiled modules.
 
-    A shell starts background jobs with SIGINT ignored, e.g. `nohup make test &`, and child processes inherit that. Where the
+    A shell starts background jobs with SIGINT ignored, and `nohup` ignores SIGHUP; child processes inherit that. Where the
     environment forbids compiled files, each child process spends a second on compiling our modules.
     """
     sys.addaudithook(_refuse_processes)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

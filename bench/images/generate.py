@@ -5,8 +5,8 @@ from pathlib import Path
 
 from bench.store import Store
 from bench.store.schema import by_step
-from bench.store.trial_files import generators
-from trainers.common.errors import UserError, first_line
+from bench.store.trial_files import check_checkpoint, generators
+from trainers.common.errors import DamagedError, UserError, first_line
 from trainers.config.metrics import SELECTION
 
 
@@ -32,7 +32,12 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path, step: s
     from trainers.core.sampling import sample
     from trainers.trial import checkpoints
 
-    loaded = checkpoints.load(store.read_file(path), path)
+    data = store.read_file(path)
+    try:
+        check_checkpoint(store, path, data)
+    except DamagedError as error:
+        raise UserError(f"{path} in store {store.uri!r} is not used: {error}; name another --step") from error
+    loaded = checkpoints.load(data, path)
     try:
         generator, latent = checkpoints.generator(loaded, raw=raw)
     except RuntimeError as error:  # torch's, for tensors that are missing or have other shapes

@@ -65,6 +65,11 @@ class Events(Callback):
             now = time.monotonic()
             self._driver.lose(key, lost, now - self._since.get(key, now))
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Say that a trial's machine was taken back after a notice: Tune starts such a trial again by itself."""
+        lost = lost_machine(_text(trial)) or "taken back"
+        self._driver.notice(trial.config["key"], f"machine lost ({lost}); goes on from its checkpoint, not counted as a retry")
+
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """End the experiment, as an interrupt does, once the store is unwritable or the limit is reached and no trial runs."""
         refused, ledger = self._driver.limit.refused is not None, self._driver.ledger

@@ -84,7 +84,7 @@ FAULTS: dict[str, tuple[Callable[[Store], None], str, str]] = {
     "a picture cut short": (lambda s: cut(s, "samples/*"), "file", "not a complete image"),
     "a reference with another bit": (lambda s: spoil(s, "references/*"), "file", "do not match its checksum"),
     "a temporary file": (lambda s: (Path(s.root) / "trials" / TEMPORARY).touch(), "temporary", f"trials/{TEMPORARY}: a temp"),
-    "a plan cut short": (lambda s: cut(s, "sweeps/*"), "sweep", "sweeps/small.json: damaged; `transfergan run`"),
+    "a plan cut short": (lambda s: cut(s, "sweeps/*"), "sweep", "sweeps/small.json: damaged (it is no JSON); `"),
     "a plan of nothing": (lambda s: file(s, "sweeps/*").write_text("[]") and None, "sweep", "sweeps/small.json: damaged"),
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from analysis.report.page import render
 from bench.images.generate import write_images
 from bench.store import Store, open_store
 from bench.store.store import OutsideError
-from bench.store.trial_files import checkpoint_path, checkpoint_paths, last_checkpoint
+from bench.store.trial_files import checkpoint_path, checkpoint_paths, generators, last_checkpoint
 from bench.upkeep.check import check
 from bench.upkeep.merge import merge
 from tests.support import tiny
@@ -125,10 +125,20 @@ def test_the_checkpoint_of_another_trial_is_named_and_not_used(
     merged = merge(finished, open_store(str(tmp_path / "target"), create=True))
     assert merged.left_out == [f"{name} is left out: it is the checkpoint of another trial, {source.key}"]
     assert finished.has_file(name)
-    with pytest.raises(UserError, match="has no checkpoint"):
-        write_images(finished, scratch.key, 4, 0, tmp_path / "images")
+    assert last_checkpoint(finished, scratch.key) is None
     assert sum(f"{name} is moved to damaged/" in message for message in caplog.messages) == 1
     assert not finished.has_file(name)
+
+
+def test_the_generator_of_another_trial_is_not_drawn_from(finished: Store, tmp_path: Path):
+    source, scratch, _ = tiny.make().trials
+    steps = generators(finished, scratch.key)
+    finished.write_file(steps[0], finished.read_file(generators(finished, source.key)[0]))
+    with pytest.raises(UserError, match="it is the checkpoint of another trial"):
+        write_images(finished, scratch.key, 4, 0, tmp_path / "images", "0")
+    (fault,) = check(finished)
+    assert str(fault) == f"{steps[0]}: it is the checkpoint of another trial, {source.key}"
+    write_images(finished, scratch.key, 4, 0, tmp_path / "images", "last")
 
 
 def test_a_source_with_another_trials_checkpoint_is_trained_again_before_its_children_start(

@@ -77,10 +77,11 @@ def test_a_link_starts_from_the_previous_one_and_can_be_a_source_itself(ran: Sto
     data = next(run(SECOND, parent=first)).checkpoint
     assert data is not None
     start = checkpoints.load(data, "here")
-    shared = [name for name, tensor in first.tensors.items() if name.startswith("generator.") and tensor.ndim == 4]
+    of_first, of_start, of_second = (loaded.network("generator") for loaded in (first, start, second))
+    shared = [name for name, tensor in of_first.items() if tensor.ndim == 4]
     assert shared
-    assert all(torch.equal(start.tensors[name], first.tensors[name]) for name in shared)
-    assert not all(torch.equal(second.tensors[name], first.tensors[name]) for name in shared)
+    assert all(torch.equal(of_start[name], of_first[name]) for name in shared)
+    assert not all(torch.equal(of_second[name], of_first[name]) for name in shared)
     assert not set(second.matches["generator"].unmatched)
     assert second.classes == MIXTURE.domain.classes
     assert any(name.startswith("fisher.") for name in second.tensors), "as of every source"

@@ -22,7 +22,7 @@ MOST_EVALUATIONS = 10_000
 
 Steps = Annotated[PositiveInt, Field(le=MOST_STEPS)]
 Images = Annotated[PositiveInt, Field(le=10**12)]
-LearningRate = Annotated[Number, Field(gt=0, le=100)]
+LearningRate = Annotated[Number, Field(gt=0)]
 Side = Annotated[PositiveInt, Field(le=4096)]
 
 
