@@ -12,10 +12,14 @@ from tests.support import tiny
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_interrupts_a_block_and_its_former_handler_returns(number: signal.Signals):
     before = signal.getsignal(number)
-    with as_interrupts() as came:
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(number)
-        assert came == [number]
+    of_ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)  # an earlier run of Ray Tune may have left its own
+    try:
+        with as_interrupts() as came:
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+            assert came == [number]
+    finally:
+        signal.signal(signal.SIGINT, of_ctrl_c)
     assert signal.getsignal(number) == before
 
 
