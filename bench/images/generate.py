@@ -60,12 +60,12 @@ def _generator_at(store: Store, key: str, step: str) -> tuple[str, str]:
         raise UserError(f"trial {key} has no generator yet; `transfergan status` shows its state")
     if step == "best":
         rows = store.read("measurements")
-        measured = by_step(rows[rows["trial"] == key], "fid", [key])[key]
-        chosen_by = by_step(rows[rows["trial"] == key], "fid" + SELECTION, [key])[key] or measured
-        rungs = {at: value for at, value in chosen_by.items() if at in paths and math.isfinite(value)}
+        rows = rows[rows["trial"] == key]
+        measured, chosen_by = (by_step(rows, metric, [key])[key] for metric in ("fid", "fid" + SELECTION))
+        rungs = {at: value for at, value in (chosen_by or measured).items() if at in paths and math.isfinite(value)}
         if rungs:
             best = min(rungs, key=lambda at: (rungs[at], at))
-            return paths[best], f"step {best}: FID {measured[best]:.2f}, the best of {len(rungs)} steps"
+            return paths[best], f"step {best}: FID {measured.get(best, math.nan):.2f}, the best of {len(rungs)} steps"
         step = "last"
     if step == "last":
         last = max(paths)

@@ -37,8 +37,8 @@ Source = Annotated[str, BeforeValidator(sources.read)]
 #: Number of training images that a trial may use.
 Size = Annotated[PositiveInt, Field(le=10**9)]
 
-#: Points beyond which no grid is planned; the trials of a search for settings count as points of a grid of their own.
-MOST_POINTS = 100_000
+#: Points beyond which no grid is planned, and trials beyond which no search for settings is.
+MOST_POINTS, MOST_TRIED = 1_000_000, 100_000
 
 #: Validation context of a sweep that is not run on this machine, so the embedding's weights may be absent.
 PLAN_ONLY = {"plan_only": True}
@@ -273,9 +273,9 @@ class SweepSpec(Frozen):
             raise ValueError(
                 f"the grid of {lengths} has {points:,} points, and at most {MOST_POINTS:,} are planned; shorten a list"
             )
-        if self.tuning and (tried := self.tuning.trials * len(self.tuning.seeds) * len(self.strategies)) > MOST_POINTS:
+        if self.tuning and (tried := self.tuning.trials * len(self.tuning.seeds) * len(self.strategies)) > MOST_TRIED:
             raise ValueError(
-                f"tuning.trials: the search has {tried:,} trials, and at most {MOST_POINTS:,} are planned; set it lower"
+                f"tuning.trials: the search has {tried:,} trials, and at most {MOST_TRIED:,} are planned; set it lower"
             )
 
 

@@ -239,7 +239,7 @@ WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"tuning": {"target": "letters", "size": 10, "learning_rate": [1e-5, 1e-3], "trials": 9_999, "seeds": [*range(99)]}},
      "sweep", ("tuning.trials: the search has 989,901 trials", "at most 100,000")),
     ({"sizes": [*range(1, 1001)], "seeds": [*range(1000)], "targets": ["digits"] * 1000}, "sweep",
-     ("1,000 targets x 1,000 sizes x 1,000 seeds has 1,000,000,000 points, and at most 100,000",)),
+     ("1,000 targets x 1,000 sizes x 1,000 seeds has 1,000,000,000 points, and at most 1,000,000",)),
 ]  # fmt: skip
 
 
@@ -400,6 +400,11 @@ def test_a_budget_may_be_given_in_images():
 ])  # fmt: skip
 def test_incompatible_settings_are_refused_with_the_fix(overrides: list[str], words: str):
     assert words in refused("quickstart", *overrides)
+
+
+def test_a_grid_of_more_than_a_hundred_thousand_points_is_accepted():
+    spec = SweepSpec.model_validate({**LEAST, "sizes": list(range(1, 251)), "seeds": list(range(450))})
+    assert len(spec.sizes) * len(spec.seeds) == 112_500
 
 
 def test_choices_are_by_the_images_set_apart_for_them():

@@ -19,9 +19,7 @@ from trainers.domains import Split, get
 from trainers.domains.mixtures import parts_of
 from trainers.evaluation.embeddings.embedding import Embedding
 from trainers.evaluation.metrics.fid import Statistics, statistics
-
-#: Fewest reference images in each part of a `Reference.split`: KID takes four.
-FEWEST = 4
+from trainers.evaluation.metrics.kid import FEWEST
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Reference:
         """Return the references of two disjoint parts of the images, the second with `share` of them, drawn at random.
 
         Raises:
-            UserError: a part has fewer than `FEWEST` images.
+            UserError: a part has fewer images than KID takes.
         """
         n = len(self.features)
         apart = round(share * n)

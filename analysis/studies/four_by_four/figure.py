@@ -17,6 +17,7 @@ def draw(results: Results) -> go.Figure:
     targets, sizes = sorted(gains["target"].unique()), sorted(gains["size"].unique())
     names = sorted(gains["source"].unique())
     titles = [f"{target}, {size} images" for size in sizes for target in targets]
+    in_legend: set[str] = set()
     figure = make_subplots(len(sizes), len(targets), shared_yaxes="all", subplot_titles=titles, vertical_spacing=0.14)
     for row, size in enumerate(sizes, 1):
         for column, target in enumerate(targets, 1):
@@ -27,10 +28,11 @@ def draw(results: Results) -> go.Figure:
                     marker = {"color": _COLOURS[number], "symbol": _SHAPES[number], "size": 10}
                     figure.add_scatter(
                         x=of_source["strategy"], y=of_source["ratio"], mode="markers", marker=marker, name=source,
-                        legendgroup=source, showlegend=row == 1 and column == (2 if number == 0 else 1), row=row, col=column,
+                        legendgroup=source, showlegend=source not in in_legend, row=row, col=column,
                     )  # fmt: skip
+                    in_legend.add(source)
             figure.add_hline(y=1, line={"color": "#555", "dash": "dot", "width": 1}, row=row, col=column)
-    figure.update_yaxes(type="log", tickvals=[0.5, 1, 2, 4, 8], range=None)
+    figure.update_yaxes(type="log", tickvals=[0.5, 1, 2, 4, 8])
     figure.update_yaxes(title_text="FID scratch / FID transfer", col=1)
     figure.update_layout(template="simple_white", width=1100, height=620, legend_title_text="source", font_size=12)
     return figure
