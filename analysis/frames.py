@@ -38,7 +38,7 @@ _FLOATS = ("seconds", "images_per_second", "peak_memory_mib")
 _TRIAL_COLUMNS = [*SCHEMAS["trials"].names, "sweep"]
 _LABEL_COLUMNS = ["source_label", "target_label", "cell_label", "family"]
 _JOINED = ["kind", "source", "target", "size", "strategy", "conditional", "seed", "cell", "parent", "resolution"]
-_JOINED += ["status", "censored", "lost", "cut", "lost_seeds", "confirmation", "budget", *_LABEL_COLUMNS]
+_JOINED += ["split", "status", "censored", "lost", "cut", "lost_seeds", "confirmation", "budget", *_LABEL_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class Frames:
     """One row per planned or recorded trial: the columns of the store's table; `status`, one of `STATUSES`; `steps`, the last
     known step; `censored` (bool), whether the stopping rule ended it before its budget; `cut` (bool), whether it did so for the
     trial's rank; `lost` (bool), whether the trial diverged, failed or collapsed, and `lost_seeds`, the number of such trials of
-    its method; `confirmation` (bool), whether it has a fresh seed to confirm a choice; the labels `source_label`,
-    `target_label`, `cell_label` and `family` (the cell's label without its size)."""
+    its method; `confirmation` (bool), whether it has a fresh seed to confirm a choice; `split`, the real images that it is
+    measured against, "held-out" or "train"; the labels `source_label`, `target_label`, `cell_label` and `family` (the cell's
+    label without its size)."""
     curves: pd.DataFrame
     """One row per trial, step, metric and embedding: the table `measurements` joined with its trial's columns. A tuned strategy
     may have a smaller budget than others of its cell; its last values are then repeated at their later steps, in rows with
@@ -122,6 +123,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
     _set_progress(trials, measurements)
     trials["confirmation"] = trials["key"].isin(fresh - seen) & (trials["kind"] == "adapt")
     _set_fate(trials)
+    trials["split"] = pd.Series(map(_split, trials["config"]), index=trials.index, dtype="object")
     domains = label_domains({*trials["source"].dropna(), *trials["target"].dropna()})
     _set_labels(trials, domains)
 
@@ -210,6 +212,13 @@ def _set_fate(trials: pd.DataFrame) -> None:
     trials["lost_seeds"] = trials.groupby(["cell", "strategy", "source", "confirmation"], dropna=False)["lost"].transform("sum")
 
 
+def _split(config: str | None) -> str:
+    """Return `evaluation.reference` of a trial's configuration, which omits the default."""
+    if not config or '"reference"' not in config:  # quick for most trials
+        return "held-out"
+    return str(json.loads(config).get("evaluation", {}).get("reference", "held-out"))
+
+
 def _held(curves: pd.DataFrame) -> pd.DataFrame:
     """Repeat the last values of finished trials with a smaller budget than others of their cell at the others' later steps."""
     curves = curves.assign(held=False)
@@ -267,6 +276,7 @@ def _settings(row: Mapping[str, Any]) -> dict[str, str]:
         if name != "resolution" and not (config.get("tuned") and name in TUNED)
     }
     return {
+        "evaluation.reference": "held-out",
         **settings,
         "trial.augmentation": config.get("augmentation", "none"),
         "trial.strategies": "tuned" if config.get("tuned") else "not tuned",

@@ -71,6 +71,12 @@ def span(counts: "pd.Series[int]") -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
+def against(splits: "pd.Series[str]") -> str:
+    """Return a phrase for trials that are measured against the train split (column `split`); "" if all have held-out images."""
+    of_train = splits == "train"
+    return f" ({'' if of_train.all() else 'in part '}against the train split)" if of_train.any() else ""
+
+
 def multiple(value: float) -> str:
     """Return a multiplier, e.g. ``4.4×``."""
     return f"{value:.0f}×" if value >= 99.5 else f"{value:.1f}×" if value >= 0.95 else f"{value:.2f}×"

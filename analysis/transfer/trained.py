@@ -7,7 +7,7 @@ two apart as far as it can: FIDs of different domains are not on one scale.
 import numpy as np
 import pandas as pd
 
-_BY = ["source", "conditional", "resolution", "embedding"]
+_BY = ["source", "conditional", "resolution", "split", "embedding"]
 _COLUMNS = [*_BY, "source_label", "trainings", "steps_low", "steps_high", "fid", "low", "high"]
 
 

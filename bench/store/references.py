@@ -9,13 +9,14 @@ from trainers.config.embeddings import reference_key
 from trainers.domains import get
 
 if TYPE_CHECKING:
+    from trainers.domains import Split
     from trainers.evaluation.embeddings.embedding import Embedding
     from trainers.evaluation.references import Reference
 
 
-def reference_path(fingerprint: str, resolution: int, identity: str) -> str:
-    """Return a reference's path in the store: a hash of the domain's content, the resolution (pixels) and the embedding."""
-    return f"references/{reference_key(fingerprint, resolution, identity)}.safetensors"
+def reference_path(fingerprint: str, resolution: int, identity: str, split: "Split" = "reference") -> str:
+    """Return a reference's path in the store: a hash of the domain's content and split, resolution (pixels) and embedding."""
+    return f"references/{reference_key(fingerprint, resolution, identity, split)}.safetensors"
 
 
 def check_reference(name: str, data: bytes) -> None:
@@ -31,12 +32,12 @@ class StoredReferences:
         self._store = store
         self._publish = publish
 
-    def __call__(self, domain: str, resolution: int, embedding: "Embedding") -> "Reference":
-        """Return the embedded reference split of a domain at a resolution (pixels), read once per process."""
-        name = reference_path(get(domain).fingerprint, resolution, embedding.identity)
+    def __call__(self, domain: str, resolution: int, embedding: "Embedding", split: "Split" = "reference") -> "Reference":
+        """Return the embedded split of a domain at a resolution (pixels), read once per process."""
+        name = reference_path(get(domain).fingerprint, resolution, embedding.identity, split)
         key = (self._store.address if self._publish else "", name)
         if key not in _kept:
-            _kept[key] = self._read(name) or self._compute(name, domain, resolution, embedding)
+            _kept[key] = self._read(name) or self._compute(name, domain, resolution, embedding, split)
         return _kept[key]
 
     def _read(self, name: str) -> "Reference | None":
@@ -49,10 +50,13 @@ class StoredReferences:
         except (FileNotFoundError, ValueError):
             return None
 
-    def _compute(self, name: str, domain: str, resolution: int, embedding: "Embedding") -> "Reference":
+    def _compute(
+        self, name: str, domain: str, resolution: int, embedding: "Embedding", split: "Split"
+    ) -> "Reference":  # fmt: skip
         from trainers.evaluation.references import dump, embed, union
 
-        reference = union(domain, resolution, embedding, self) or embed(domain, resolution, embedding)
+        whole = union(domain, resolution, embedding, self, split)
+        reference = whole or embed(domain, resolution, embedding, split)
         if self._publish:
             self._store.write_file(name, sealed_tensors.label(dump(reference), reference=name))
         return reference

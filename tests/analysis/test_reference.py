@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.comparison.reference import references
 from analysis.frames import load
+from analysis.report.markdown import render
+from analysis.words import against
 from tests.support.synthetic import EMBEDDING, build
 
 
@@ -38,3 +41,32 @@ def test_below_five_hundred_reference_images_there_are_few(tmp_path: Path, count
     store.append("domains", "quickstart", [row])
     assert list(references(load(store), EMBEDDING)["few"]) == [few]
     assert len(references(load(store), "another")) == 0
+
+
+def test_what_is_measured_against_the_train_split_says_so(tmp_path: Path):
+    few = {"sources": {"letters": 42.0}, "strategies": ["scratch", "finetune"], "sizes": [50], "images": False}
+    store = build(tmp_path / "store", **few)
+    known = {"domain": "digits", "resolution": 16, "embedding": EMBEDDING, "samples": 40}
+    store.append("domains", "quickstart", [{**known, "figure": name, "value": 2.5} for name in ("diversity", "fid_floor")])
+    held_out = load(store)
+    assert set(held_out.trials["split"]) == {"held-out"}
+    build(tmp_path / "store", sweep="as-papers", reference="train", **few)
+    both = load(store)
+    labels = both.trials.dropna(subset="cell").groupby("split")["cell_label"].first()
+    assert dict(labels) == {
+        "held-out": "digits, reference held-out, 50 images", "train": "digits, reference train, 50 images"
+    }  # fmt: skip
+    of_split = references(both, EMBEDDING).set_index("split")
+    assert (of_split.loc["held-out", "reference"], of_split.loc["held-out", "fid_floor"]) == (40, 2.5)
+    assert np.isnan(of_split.loc["train", ["reference", "fid_floor"]].astype(float)).all()
+    assert not of_split.loc["train", "few"]
+    text = render(both)
+    assert "The real images are the train split of digits, which contains the training images" in text
+    assert "contains the training images, so copies of them get better values" in text
+    assert "never the training images, or with" in text
+
+
+def test_captions_say_whose_images_are_real():
+    assert against(pd.Series(["held-out"])) == against(pd.Series([], dtype=str)) == ""
+    assert against(pd.Series(["train"])) == " (against the train split)"
+    assert against(pd.Series(["train", "held-out"])) == " (in part against the train split)"

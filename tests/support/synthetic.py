@@ -80,6 +80,7 @@ def build(
     width: int = 16,
     classes: Sequence[str] = (),
     raw: bool = False,
+    reference: str = "held-out",
 ) -> Store:
     """Write one sweep into the store at `root` and return the store.
 
@@ -87,6 +88,7 @@ def build(
         sources: distance to the targets by source name.
         keep: share of a cell that passes a rung, apart from scratch, which always does; with 1 no trial stops.
         classes: classes of the conditional trials; the FID of class k is 1 + k / 10 times the total.
+        reference: `evaluation.reference` of all trials.
         raw: whether the generator is also measured without its moving average, with 1.25 times the FID.
         faults: whether one trial diverges, one fails, one is blocked, one unfinished and one pending, in the order of the plan.
     """
@@ -97,7 +99,8 @@ def build(
     gan = {"resolution": resolution, "base": 4, "width": width}
 
     def config(**own: Any) -> str:
-        return json.dumps({"gan": gan, "training": {"steps": budget}, "evaluation": {"samples": 1000}, **own})
+        evaluation = {"samples": 1000, **({"reference": reference} if reference != "held-out" else {})}
+        return json.dumps({"gan": gan, "training": {"steps": budget}, "evaluation": evaluation, **own})
 
     pretrain = {}
     for source in sources:
@@ -114,7 +117,7 @@ def build(
                 "kind": "adapt", "source": source, "target": target, "size": size, "strategy": strategy, "seed": seed,
                 "conditional": cond, "resolution": resolution, "budget": budget, "config": config(kind="adapt"),
             }  # fmt: skip
-            row["cell"] = digest(target, size, cond, gan, budget)
+            row["cell"] = digest(target, size, cond, gan, budget, *([reference] if reference != "held-out" else []))
             row["parent"] = pretrain[source]["key"] if source else None
             adapt.append({"key": digest(sorted(row.items(), key=str)), **row})
     store.write_sweep(sweep, {"spec": {"name": sweep}, "trials": [*pretrain.values(), *adapt]})

@@ -15,7 +15,7 @@ from trainers.common.errors import DamagedError
 from trainers.config.embeddings import reference_key
 from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.evaluation.metrics.fid import statistics
-from trainers.evaluation.references import Reference, dump, embed, load
+from trainers.evaluation.references import Reference, dump, embed, load, references
 
 
 def reference(labels: bool = True) -> Reference:
@@ -116,6 +116,17 @@ def test_a_stored_reference_is_read_and_not_computed_again(tmp_path: Path, monke
         expected.features,
     )
     assert file.read_bytes() == before
+
+
+def test_the_train_split_has_a_reference_of_its_own(tmp_path: Path):
+    store, builtin = open_store(str(tmp_path / "store"), create=True), load_embedding("builtin")
+    of_train, mixed = StoredReferences(store)("digits", 8, builtin, "train"), "letters[classes=2,per_class=20]+digits"
+    np.testing.assert_array_equal(of_train.features, embed("digits", 8, builtin, "train").features)
+    assert len(StoredReferences(store)("digits", 8, builtin).features) == 797 != len(of_train.features)
+    assert len(list((tmp_path / "store" / "references").iterdir())) == 2
+    np.testing.assert_array_equal(
+        references(mixed, 8, builtin, "train").features, embed(mixed, 8, builtin, "train").features
+    )  # fmt: skip
 
 
 @pytest.mark.slow

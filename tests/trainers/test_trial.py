@@ -138,6 +138,34 @@ def test_metrics_agree_with_their_functions_on_the_samples_the_reference_and_the
 
 
 @pytest.mark.slow
+def test_the_train_split_can_be_the_reference_and_memorisation_keeps_held_out_images():
+    as_papers = config(evaluation__reference="train", evaluation__selection=0.3, evaluation__iw_steps=3)
+    last, embed = rungs(as_papers)[-1], load_embedding("builtin")
+    metrics = {measurement.metric: measurement.value for measurement in last.measurements}
+    network, latent = checkpoints.generator(checkpoint(last))
+    images = sample(network, latent, 64, 0)
+    features, data = embed(images), domains.get("digits").load("train", 8)
+    rest, apart = references("digits", 8, embed, "train").split(0.3)
+    assert len(rest.features) + len(apart.features) == len(data.images)
+    assert metrics["fid"] == pytest.approx(fid(rest.statistics, statistics(features)), rel=1e-6)
+    assert metrics["fid_selection"] == pytest.approx(fid(apart.statistics, statistics(features)), rel=1e-6)
+    assert metrics["iw"] == pytest.approx(iw_score(data.images, images, as_papers.gan, 0, 3).value, rel=1e-2)
+    by_default = {measurement.metric: measurement.value for measurement in rungs(config())[-1].measurements}
+    assert metrics["memorisation"] == by_default["memorisation"]
+    assert metrics["fid"] != by_default["fid"]
+
+
+def test_the_default_reference_is_in_no_key():
+    old = config().canonical_json()
+    assert '"reference"' not in old
+    assert TrialConfig.model_validate_json(old).evaluation.reference == "held-out"
+    assert config(evaluation__reference="held-out").key == config().key
+    as_papers = config(evaluation__reference="train")
+    assert as_papers.key != config().key
+    assert TrialConfig.model_validate_json(as_papers.canonical_json()) == as_papers
+
+
+@pytest.mark.slow
 def test_fid_by_class_uses_the_images_of_the_class_only():
     rung = rungs(config(conditional=True, evaluation__samples=200))[-1]
     embed, data = load_embedding("builtin"), domains.get("digits").load("reference", 8)

@@ -5,9 +5,9 @@ They are part of a trial's key, so equivalent settings are normalised to equal o
 
 import math
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from trainers.common.errors import unknown_name
 from trainers.config.base import Frozen, Number, PositiveInt, StrictBool, as_json, set_fields
@@ -172,6 +172,23 @@ class EvaluationConfig(Frozen):
     """Share of the reference images by which is chosen: which trials stop, where `until` ends a training, which settings a
     search takes and which rung is the best. FID and KID on them are `fid_selection` and `kid_selection`; all other metrics are
     then of the rest of the reference images, so that no choice has seen these. 0: the same images serve both."""
+    reference: Literal["held-out", "train"] = "held-out"
+    """The real images that generated ones are compared with: those of the domain's reference split, which no trial trains on,
+    or its whole train split, as in many papers. The train split contains the training images, so copies of them improve every
+    metric, except memorisation: it compares with held-out images in any case. Distances do too."""
+
+    @property
+    def split(self) -> Literal["reference", "train"]:
+        """The split of a domain that `reference` names."""
+        return "train" if self.reference == "train" else "reference"
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit a default `reference`, which older trials lack, so keys stay."""
+        data: dict[str, Any] = serialize(self)
+        if data.get("reference") == "held-out":
+            del data["reference"]
+        return data
 
     @cached_property
     def identity(self) -> str:

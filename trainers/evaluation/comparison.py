@@ -35,15 +35,13 @@ class Comparison:
     """Features float32 (M, D)."""
     training: np.ndarray | None = None
     """Features float32 (L, D) of the generator's training images, if known."""
+    held_out: Reference | None = None
+    """Features of real images that no generator trains on, for memorisation; None: the reference consists of such images."""
 
     @cached_property
     def paired(self) -> np.ndarray:
         """Features of the real images for the metrics of pairs, at most `PAIRED`."""
-        features = self.reference.features
-        if len(features) <= PAIRED:
-            return features
-        chosen = np.random.default_rng(derive_seed("paired")).permutation(len(features))[:PAIRED]
-        return features[np.sort(chosen)]
+        return _at_most_paired(self.reference.features)
 
     @cached_property
     def kid_and_prdc(self) -> tuple[Estimate, Prdc]:
@@ -55,7 +53,15 @@ class Comparison:
     def memorisation(self) -> Estimate:
         """See `trainers.evaluation.metrics.memorisation`; needs `training`."""
         assert self.training is not None
-        return memorisation(self.training, self.paired, self.generated)
+        fresh = self.paired if self.held_out is None else _at_most_paired(self.held_out.features)
+        return memorisation(self.training, fresh, self.generated)
+
+
+def _at_most_paired(features: np.ndarray) -> np.ndarray:
+    if len(features) <= PAIRED:
+        return features
+    chosen = np.random.default_rng(derive_seed("paired")).permutation(len(features))[:PAIRED]
+    return features[np.sort(chosen)]
 
 
 METRICS: dict[str, Callable[[Comparison], Estimate]] = {

@@ -1,4 +1,4 @@
-"""Measures a trial: every metric of its generator against the target's whole reference split, never the training subset.
+"""Measures a trial: every metric of its generator against the whole reference split of its domain, or the whole train split.
 
 A conditional generator is measured on the classes with training images, generated and real alike. The classes are requested
 with the shares that they have in the reference, though they are trained with equal shares: so no metric measures the
@@ -67,18 +67,23 @@ class Evaluator:
         self.trial = trial
         self.device = device
         self.embedding: Embedding = load_embedding(trial.evaluation.embedding, device)
-        self.reference = references(trial.domain.name, trial.gan.resolution, self.embedding)
+        self.training = self.embedding(training.images) if len(training.images) <= MEMORISABLE else None
+        split, named = trial.evaluation.split, (trial.domain.name, trial.gan.resolution, self.embedding)
+        self.reference = references(*named, split)
+        # Memorisation compares with images that were not trained on.
+        self.held_out = references(*named, "reference") if split == "train" and self.training is not None else None
         self.class_counts: np.ndarray | None = None
         if trial.conditional:
             assert training.labels is not None
-            self.reference = self.reference.of_classes(np.unique(training.labels))
+            classes = np.unique(training.labels)
+            self.reference = self.reference.of_classes(classes)
+            self.held_out = self.held_out and self.held_out.of_classes(classes)
             labels = self.reference.labels
             assert labels is not None
             self.class_counts = np.bincount(labels, minlength=len(trial.domain.classes))
         self.selection: Reference | None = None
         if share := trial.evaluation.selection:
             self.reference, self.selection = self.reference.split(share)
-        self.training = self.embedding(training.images) if len(training.images) <= MEMORISABLE else None
         self.sampled: tuple[int, np.ndarray] | None = None
         self._compared: tuple[int, Comparison] | None = None
 
@@ -123,7 +128,8 @@ class Evaluator:
     def _comparison(self, gan: Gan) -> Comparison:
         """Return the comparison of the generated images of this step with the reference; computed once."""
         if self._compared is None or self._compared[0] != gan.step:
-            self._compared = gan.step, Comparison(self.reference, self.embedding(self.images(gan)), self.training)
+            generated = self.embedding(self.images(gan))
+            self._compared = gan.step, Comparison(self.reference, generated, self.training, self.held_out)
         return self._compared[1]
 
     def grid(self, gan: Gan) -> bytes:
@@ -150,8 +156,8 @@ class Evaluator:
         return measurements
 
     def _iw(self, images: np.ndarray) -> Measurement:
-        domain = get(self.trial.domain.name)
-        real, labels = domain.load("reference", self.trial.gan.resolution).images, domain.labels("reference")
+        domain, split = get(self.trial.domain.name), self.trial.evaluation.split
+        real, labels = domain.load(split, self.trial.gan.resolution).images, domain.labels(split)
         if self.class_counts is not None and labels is not None:
             real = real[self.class_counts[labels] > 0]
         steps = self.trial.evaluation.iw_steps

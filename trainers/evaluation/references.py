@@ -70,8 +70,8 @@ class Reference:
 class References(Protocol):
     """Provides references, from a store or by computing them."""
 
-    def __call__(self, domain: str, resolution: int, embedding: Embedding) -> Reference:
-        """Return the reference of a domain's reference split, by the domain's name, at a resolution (pixels)."""
+    def __call__(self, domain: str, resolution: int, embedding: Embedding, split: Split = "reference", /) -> Reference:
+        """Return the reference of a domain's split, by the domain's name, at a resolution (pixels)."""
 
 
 def embed(domain: str, resolution: int, embedding: Embedding, split: Split = "reference") -> Reference:
@@ -81,13 +81,15 @@ def embed(domain: str, resolution: int, embedding: Embedding, split: Split = "re
     return _of(features, whole.labels(split))
 
 
-def union(domain: str, resolution: int, embedding: Embedding, provided: References) -> Reference | None:
-    """Return the reference of a mixture from those of its parts, which `provided` returns; None for another domain."""
+def union(
+    domain: str, resolution: int, embedding: Embedding, provided: References, split: Split = "reference"
+) -> Reference | None:
+    """Return the reference of a mixture's split from those of its parts, which `provided` returns; None for another domain."""
     whole = get(domain)
     parts = parts_of(whole)
     if len(parts) == 1:
         return None
-    return _of([provided(part.name, resolution, embedding).features for part in parts], whole.labels("reference"))
+    return _of([provided(part.name, resolution, embedding, split).features for part in parts], whole.labels(split))
 
 
 def _of(features: list[np.ndarray], labels: np.ndarray | None) -> Reference:
@@ -98,11 +100,12 @@ def _of(features: list[np.ndarray], labels: np.ndarray | None) -> Reference:
 _computed: dict[str, Reference] = {}
 
 
-def references(domain: str, resolution: int, embedding: Embedding) -> Reference:
+def references(domain: str, resolution: int, embedding: Embedding, split: Split = "reference") -> Reference:
     """Return a reference, computed once per process: `References` without a store."""
-    key = reference_key(get(domain).fingerprint, resolution, embedding.identity)
+    key = reference_key(get(domain).fingerprint, resolution, embedding.identity, split)
     if key not in _computed:
-        _computed[key] = union(domain, resolution, embedding, references) or embed(domain, resolution, embedding)
+        whole = union(domain, resolution, embedding, references, split)
+        _computed[key] = whole or embed(domain, resolution, embedding, split)
     return _computed[key]
 
 

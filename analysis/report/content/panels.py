@@ -14,16 +14,20 @@ from analysis.report.blocks import Block, Figures, Panel, Report
 from analysis.report.content import paper_panels
 from analysis.statistics import Analysis
 from analysis.transfer import classes, transferability
-from analysis.words import saved, signed, span
+from analysis.words import against, saved, signed, span
 
 #: Pixels of a figure on a phone (a wider one scrolls in its own box), and of a letter of its labels.
 _PHONE, _LETTER = 330, 6.6
+
+#: Columns in which trials agree that are measured against the same real images.
+_SAME_REAL = ("target", "resolution", "split")
 
 
 def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
     """Yield a figure per cell, and another one if the generator was also measured without its moving average."""
     panels = []
-    floors = {(row["target"], row["resolution"]): row["fid_floor"] for row in records(analysis.references)}
+    references = records(analysis.references)
+    floors = {tuple(row[name] for name in _SAME_REAL): row["fid_floor"] for row in references}
     of_adapt = analysis.curves[(analysis.curves["kind"] == "adapt") & (analysis.curves["value"].abs() < math.inf)]
     order = ["target", "conditional", "family", "size"]
     for _, cell in of_adapt.sort_values(order).groupby("cell", sort=False):
@@ -31,12 +35,14 @@ def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
             rows = cell[cell["metric"] == metric]
             if len(rows):
                 status = rows.drop_duplicates("trial")["status"].value_counts()
-                caption = f"FID by step{of_what}; " + ", ".join(f"{count} {name}" for name, count in status.items())
+                caption = f"FID by step{of_what}{against(rows['split'])}; " + ", ".join(
+                    f"{count} {name}" for name, count in status.items()
+                )
                 last = rows[rows["status"] == "stopped"].groupby("trial")["step"].max().value_counts().sort_index()
                 if len(last):
                     caption += f". Stopped: {', '.join(f'{count} at step {step:,}' for step, count in last.items())}"
                 title = rows["cell_label"].iloc[0] + (" (raw)" if of_what else "")
-                floor = floors.get((rows["target"].iloc[0], rows["resolution"].iloc[0]))
+                floor = floors.get(tuple(rows[name].iloc[0] for name in _SAME_REAL))
                 figure = figures.learning_curves(rows, report.style, metric, floor)
                 panels.append(Panel.of(title, f"{caption}.", figure, subject=_subject(rows)))
     if panels:
@@ -46,11 +52,12 @@ def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
 def fid_by_class(_: Report, analysis: Analysis) -> Iterator[Block]:
     """Yield a figure per conditional cell."""
     panels = []
-    for _cell, rows in analysis.by_class.groupby("cell", sort=False):
+    for cell, rows in analysis.by_class.groupby("cell", sort=False):
         samples = rows[rows["class"] != classes.MEAN]["samples"]
         seeds = rows["seeds"].max()
+        real = against(analysis.curves.loc[analysis.curves["cell"] == cell, "split"])
         caption = (
-            f"FID at step {rows['step'].iloc[0]:,}, from {span(samples)} generated images of a class"
+            f"FID at step {rows['step'].iloc[0]:,}{real}, from {span(samples)} generated images of a class"
             f"{f'; means over up to {seeds} seeds' if seeds > 1 else ''}. Each strategy with its best source."
         )
         width, title = 190 + 46 * rows["class"].nunique(), rows["cell_label"].iloc[0]

@@ -10,7 +10,7 @@ from analysis.report.blocks import Block, Column, Report, Row, marked, numbers
 from analysis.report.content.table_parts import INTERVAL, NONE, OUTCOME, P, factor, interval, or_none, table, titled
 from analysis.statistics import Analysis
 from analysis.transfer.steps import gain_at
-from analysis.words import counted, number, predictor, probability, signed, span, times
+from analysis.words import against, counted, number, predictor, probability, signed, span, times
 
 #: What an early gain is, in a note.
 _EARLY = " As most methods were stopped before the final step, sources are compared by early gains, at the first rung."
@@ -79,15 +79,16 @@ def _trained(analysis: Analysis) -> Iterator[Block]:
         [Column("Source"), *numbers("own FID", "lowest to highest", "trainings", "steps")],
         [
             Row([
-                row["source_label"] + (", conditional" if row["conditional"] else ""), number(row["fid"]),
+                row["source_label"] + (", conditional" if row["conditional"] else "")
+                + (", to its train split" if row["split"] == "train" else ""), number(row["fid"]),
                 f"{number(row['low'])} to {number(row['high'])}", str(row["trainings"]),
                 span(pd.Series([row["steps_low"], row["steps_high"]])),
             ])
             for row in records(analysis.trained.sort_values("fid", kind="stable"))
         ],
-        "FID of each source's generator to the reference images of its own domain at the end of its pre-training: the "
-        "geometric mean of its trainings. A source that is trained worse may help less for that reason alone; FIDs of "
-        "different domains are not on one scale.",
+        f"FID of each source's generator to the reference images of its own domain{against(analysis.trained['split'])} "
+        "at the end of its pre-training: the geometric mean of its trainings. A source that is trained worse may help less for "
+        "that reason alone; FIDs of different domains are not on one scale.",
         style="trained",
     )  # fmt: skip
 

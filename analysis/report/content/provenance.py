@@ -82,7 +82,8 @@ def provenance(report: Report) -> Iterator[Block]:
         pairs.append(("Page", report.written))
     yield Terms(pairs)
     yield Heading("How to read it", 3)
-    yield from (Paragraph(marked(text)) for text in DEFINITIONS)
+    real = _REAL[tuple(sorted({*(frames.trials["split"] == "train")})) or (False,)]
+    yield from (Paragraph(marked(text.replace("{real}", real))) for text in DEFINITIONS)
 
 
 def embeddings(frames: Frames) -> dict[str, str]:
@@ -99,9 +100,17 @@ def embeddings(frames: Frames) -> dict[str, str]:
     return texts
 
 
+#: What the real images are, by whether all trials, none or some are measured against the train split.
+_REAL = {
+    (False,): "The real images are always the target's full reference split, never the training images",
+    (True,): "The real images are the target's full train split, which contains the training images",
+    (False, True): "The real images are the target's full reference split, never the training images, or with "
+    "`evaluation.reference: train` its full train split, which contains them",
+}
+
 DEFINITIONS = (
     "*FID* (Fréchet inception distance) compares generated with real images by the mean and covariance of their features in "
-    "the embedding; 0 is perfect. The real images are always the target's full reference split, never the training images; a "
+    "the embedding; 0 is perfect. {real}; a "
     "conditional trial leaves out the classes of which it has no training image, generated and real alike. FID from few images "
     "is biased upwards, by nearly the same amount for all trials of a cell. *KID* (kernel inception distance) is an unbiased "
     "alternative: values around 0, even slightly below, are perfect. Both are only comparable within one embedding, target and "

@@ -262,11 +262,19 @@ def _nearest(analysis: Analysis, cell: Any, best: Row) -> list[str]:
 
 def _reference(analysis: Analysis, cell: Cell, best: Row | None) -> list[str]:
     """Return a warning where few images stand for the target, and how real images measure against them."""
-    of_target = analysis.references[analysis.references["target"] == cell.names["target"]]
-    rows = records(of_target[of_target["resolution"] == cell.names["resolution"]])
+    split = analysis.curves.loc[analysis.curves["cell"] == cell.names["cell"], "split"].iloc[0]
+    same = analysis.references[analysis.references["split"] == split]
+    for name in ("target", "resolution"):
+        same = same[same[name] == cell.names[name]]
+    rows = records(same)
     if not rows:
         return []
     row, lines = rows[0], []
+    if row["split"] == "train":
+        lines.append(
+            f"The real images are the train split of {row['target_label']}, which contains the training images: copies of them "
+            "improve FID."
+        )
     if row["few"]:
         lines.append(
             f"Only {row['reference']:,.0f} reference images stand for {row['target_label']}: another draw of them may name "

@@ -101,6 +101,12 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
         )
         if "inception" in analysis.embedding and samples.min() < _INCEPTION_DIMENSIONS:
             lines.append("With fewer than 2,048 images Inception's FID is biased; prefer KID.")
+    if of_train := int((adapt["split"] == "train").sum()):
+        lines.append(
+            f"{of_train:,} of {counted(len(adapt), 'trial')} {'is' if of_train == 1 else 'are'} measured against the target's "
+            "train split (`evaluation.reference: train`), which contains the training images, so copies of them get "
+            "better values. Only memorisation compares with held-out images."
+        )
     if len(analysis.by_class):
         few = int(analysis.by_class["samples"].min())
         lines.append(
