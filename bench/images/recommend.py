@@ -13,7 +13,7 @@ from bench.store.references import StoredReferences
 from bench.sweeps.plan import check_measurable
 from bench.sweeps.spec import SweepSpec, as_mapping, load_spec
 from trainers.common.errors import UserError
-from trainers.config.embeddings import embedding_identity
+from trainers.config.embeddings import PUBLISHED, embedding_identity
 from trainers.domains import get
 
 #: The preset that the command is based on, and its sections that decide how a source is trained and measured.
@@ -26,7 +26,7 @@ def embedding_name(identity: str, sweeps: Mapping[str, Mapping[str, Any]]) -> st
     `identity` is e.g. ``builtin:1f3a9c0d2b4e``; the plans of the store's sweeps name the paths of custom embeddings.
     """
     planned = [plan["spec"].get("evaluation", {}).get("embedding") for plan in sweeps.values()]
-    for name in dict.fromkeys((*planned, "builtin", "inception", "clip")):
+    for name in dict.fromkeys((*planned, "builtin", *PUBLISHED)):
         try:
             if name is not None and embedding_identity(name) == identity:
                 return str(name)

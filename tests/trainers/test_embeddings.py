@@ -1,12 +1,13 @@
-"""The embeddings with weights in files: clean-fid's Inception, CLIP, and network files of the user's."""
+"""The embeddings with weights in files: clean-fid's Inception, and network files of the user's."""
 
 import io
-import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,8 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from trainers.common.errors import UserError
-from trainers.config import embeddings
-from trainers.config.embeddings import check_embedding, embedding_identity
+from trainers.config.embeddings import PUBLISHED, check_embedding, embedding_identity
 from trainers.config.trial import DomainRef, TrialConfig
 from trainers.domains import get
 from trainers.evaluation.comparison import METRICS
@@ -133,21 +133,22 @@ def test_inceptions_identity_is_its_weights_not_where_they_lie(inception: str, t
     assert embedding_identity(inception).startswith("inception:")
 
 
-@pytest.mark.parametrize("kind", ["inception", "clip"])
+@pytest.mark.parametrize("kind", list(PUBLISHED))
 def test_missing_weights_are_named_with_the_place_and_the_way(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    usual = tmp_path / "nowhere" / "weights.pt"
-    monkeypatch.setitem(embeddings._USUAL, kind, (usual, embeddings._USUAL[kind][1]))
-    for name, file in ((kind, usual), (f"{kind}:{tmp_path / 'mine.pt'}", tmp_path / "mine.pt")):
+    network = replace(PUBLISHED[kind], folder=lambda: tmp_path / "nowhere")
+    monkeypatch.setitem(cast(dict, PUBLISHED), kind, network)
+    mine = tmp_path / "mine.pt"
+    for name, file, way in (
+        (kind, network.file, f"run `transfergan embeddings fetch {kind}`, or "),
+        (f"{kind}:{mine}", mine, ""),
+    ):
         for function in (check_embedding, load_embedding):
             with pytest.raises(UserError, match="needs its weights") as error:
                 function(name)
-            assert f"no file {str(file)!r}; place weights.pt there" in str(error.value)
-            assert "--weights PATH" in str(error.value)
-            assert f'"{file.parent}"' in str(error.value)
-
-
-def test_clean_fids_own_place_is_where_inception_is_looked_for():
-    assert embeddings._USUAL["inception"][0] == Path("/tmp/inception-2015-12-05.pt")
+            place = (
+                f"place {network.file.name} there, from {network.address}, or give its path ({kind}:PATH, or --weights PATH)"
+            )
+            assert str(error.value).endswith(f"there is no file {str(file)!r}; {way}{place}")
 
 
 @pytest.mark.parametrize("content", [b"not a network", None])
@@ -159,45 +160,6 @@ def test_a_file_that_is_not_inception_is_named(tmp_path: Path, content: bytes | 
         file.write_bytes(content)
     with pytest.raises(UserError, match=r"is not clean-fid's inception-2015-12-05\.pt, or it is damaged"):
         load_embedding(f"inception:{file}")
-
-
-# -- CLIP ---------------------------------------------------------------------------------------------------------------
-
-PACKAGE = """
-import torch
-class Network(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.ones((), dtype=torch.half))  # as OpenAI's are on a GPU
-    def encode_image(self, x):
-        x = x.to(self.scale.dtype) * self.scale
-        return torch.stack([x.mean((1, 2, 3)), x[:, 0].mean((1, 2)), x[:, :, 0].mean((1, 2))], 1)
-def load(name, device):
-    open(name, "rb").close()
-    return Network().to(device), None
-"""
-
-
-def test_clip_goes_through_clean_fids_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "clip.py").write_text(PACKAGE)
-    (tmp_path / "ViT-B-32.pt").write_bytes(b"weights")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "clip", raising=False)
-    monkeypatch.delitem(sys.modules, "cleanfid.clip_features", raising=False)
-    embed = load_embedding(f"clip:{tmp_path / 'ViT-B-32.pt'}")
-    assert embed.identity == embedding_identity(f"clip:{tmp_path / 'ViT-B-32.pt'}")
-    grey = np.full((2, 9, 9, 3), 128, np.uint8)
-    mean = np.mean((128 / 255 - np.array([0.48145466, 0.4578275, 0.40821073])) / (0.26862954, 0.26130258, 0.27577711))
-    np.testing.assert_allclose(embed(grey)[:, 0], mean, rtol=1e-5)
-    assert embed(images(60)).shape == (60, 3)
-
-
-def test_clip_without_its_package_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "ViT-B-32.pt").write_bytes(b"weights")
-    monkeypatch.setitem(sys.modules, "clip", None)
-    monkeypatch.delitem(sys.modules, "cleanfid.clip_features", raising=False)
-    with pytest.raises(UserError, match="pip install git"):
-        load_embedding(f"clip:{tmp_path / 'ViT-B-32.pt'}")
 
 
 # -- custom -------------------------------------------------------------------------------------------------------------

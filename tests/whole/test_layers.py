@@ -58,7 +58,7 @@ LIBRARIES = {
         "bench.worker", "bench.images", "bench.store.environments", "trainers.networks", "trainers.adaptation", "trainers.core",
         "trainers.evaluation", "trainers.trial", "trainers.domains.torchvision.layouts",
     ),
-    "torchvision": ("trainers.domains.torchvision.layouts",),
+    "torchvision": ("trainers.domains.torchvision.layouts", "trainers.evaluation.embeddings.vision_transformer"),
     "analysis": ("analysis", "bench.cli"),
     "tests": (),
 }  # fmt: skip

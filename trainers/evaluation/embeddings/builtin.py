@@ -12,15 +12,13 @@ import torch.nn.functional as F
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
-from trainers.config.embeddings import BUILTIN_WEIGHTS
+from trainers.config.embeddings import BUILTIN_DIMENSIONS, BUILTIN_LICENCE, BUILTIN_SIDE, BUILTIN_WEIGHTS
 from trainers.evaluation.embeddings.embedding import Embedding
 
-#: Side that every image is resized to, pixels.
-SIDE = 32
+#: Side that every image is resized to, pixels, and dimensions of the features.
+SIDE, DIMENSIONS = BUILTIN_SIDE, BUILTIN_DIMENSIONS
 
 CHANNELS = (32, 64, 96)
-
-DIMENSIONS = 64
 
 
 class Features(nn.Module):
@@ -54,7 +52,7 @@ def prepare(images: Tensor) -> Tensor:
 class Builtin(Embedding):
     """The built-in embedding on a device."""
 
-    licence = "Apache-2.0"
+    licence = BUILTIN_LICENCE
     batch = 250
 
     def __init__(self, identity: str, device: str) -> None:

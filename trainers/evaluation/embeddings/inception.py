@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.common.errors import UserError
-from trainers.config.embeddings import weights_file
+from trainers.config.embeddings import PUBLISHED, weights_file
 from trainers.evaluation.embeddings.embedding import Embedding
 
 #: The file name that clean-fid expects.
@@ -22,7 +22,7 @@ class Inception(Embedding):
     Each image is resized to 299x299, bicubic and antialiased, in float32 without rounding.
     """
 
-    licence = "Apache-2.0 (Inception v3 by Google, as distributed by NVIDIA)"
+    licence = PUBLISHED["inception"].licence
     batch = 50
 
     def __init__(self, name: str, identity: str, device: str) -> None:
