@@ -18,6 +18,7 @@ app = typer.Typer(
 for verbs in (run, plan, simulate, cluster, results, networks):
     app.add_typer(verbs.app)
 app.add_typer(domains.app, name="domains", rich_help_panel=options.DATA)
+app.add_typer(networks.embeddings_app, name="embeddings", rich_help_panel=options.DATA)
 app.add_typer(store.app, name="store", rich_help_panel=options.STORE)
 
 

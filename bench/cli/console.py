@@ -6,7 +6,8 @@ would follow them: they can hide lines, rename the window or fill the clipboard.
 
 import logging
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -48,6 +49,18 @@ def escape_logs() -> None:
 def progress_console() -> "Console":
     """Return a console on stderr that prints text as it is: names may contain what rich takes for markup."""
     return _console(stderr=True)
+
+
+@contextmanager
+def download_bar(name: str) -> "Iterator[Callable[[int, int | None], None]]":
+    """Yield a function that shows on stderr how many bytes of a file are there, and how many it has (None: unknown)."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = progress_console()
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+        task = bars.add_task(name, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def show(renderable: "RenderableType") -> None:

@@ -1,4 +1,4 @@
-"""`transfergan distances`, `strategies`, `generate`, `evaluate` and `import`: data and networks."""
+"""`transfergan distances`, `strategies`, `generate`, `evaluate`, `embeddings` and `import`: data and networks."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.console import print_table, progress_console
+from bench.cli.console import download_bar, print_table, progress_console, say
 from bench.cli.options import (
     DATA,
     FROM_OUTSIDE,
     AddressOption,
     CpusOption,
+    JsonOption,
     SetOption,
     SpecArgument,
     StoreOption,
@@ -19,8 +20,10 @@ from bench.cli.options import (
     run_there,
 )
 from trainers.common.errors import UserError
+from trainers.config.embeddings import ALIASES, PUBLISHED
 
 app = typer.Typer()
+embeddings_app = typer.Typer(help="List embeddings, and fetch their weights.", invoke_without_command=True)
 
 
 @app.command(rich_help_panel=DATA, epilog="Example: transfergan distances quickstart --store store")
@@ -111,8 +114,8 @@ def generate(
 def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of generated images.")],
     against: Annotated[str, typer.Option(help="The domain of real images, e.g. letters or folder:PATH.")],
-    embedding: Annotated[str, typer.Option(help="builtin, inception, clip or custom:PATH.")] = "builtin",
-    weights: Annotated[Path | None, typer.Option(help="File with the weights of inception or clip.")] = None,
+    embedding: Annotated[str, typer.Option(help="One of `transfergan embeddings`, or custom:PATH.")] = "builtin",
+    weights: Annotated[Path | None, typer.Option(help="File with the weights of the embedding.")] = None,
     resolution: Annotated[int, typer.Option(min=4, help="Pixels that real and generated images are resized to.")] = 64,
     metrics: Annotated[str, typer.Option(help="Comma-separated names; by default all but iw.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, by metric.")] = False,
@@ -121,8 +124,8 @@ def evaluate(
     from bench.images.evaluate import evaluate as measure
 
     if weights is not None:
-        if embedding not in ("inception", "clip"):
-            raise UserError(f"--weights goes with --embedding inception or clip, not {embedding!r}")
+        if embedding not in (*PUBLISHED, *ALIASES):
+            raise UserError(f"--weights goes with --embedding {', '.join(PUBLISHED)}, not {embedding!r}")
         embedding = f"{embedding}:{weights}"
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     values = measure(images, against, embedding, resolution, names, progress_console().print)
@@ -136,6 +139,42 @@ def evaluate(
         for name, row in values.items()
     ]
     print_table(table, left=("metric",))
+
+
+@embeddings_app.callback(epilog="Example: transfergan embeddings")
+def embeddings(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the embeddings: dimensions of the features, pixels that images are resized to, whether the weights are here."""
+    if context.invoked_subcommand is not None:
+        return
+    from bench.images.embeddings import rows
+
+    table = rows()
+    if as_json:
+        typer.echo(json.dumps(table))
+        return
+    shown = [
+        {
+            "name": row["name"] + (f" ({row['alias']})" if row["alias"] else ""),
+            **{column: str(row[column] or "?") for column in ("dimensions", "pixels", "state", "network", "file")},
+        }
+        for row in table
+    ]
+    print_table(shown, left=("name", "state", "network", "file"), wrap=False, cut="file")
+    for row in table:
+        if row["todo"]:
+            say(f"{row['name']}: there is no file {row['file']!r}; {row['todo']}")
+    say("NAME:PATH is one of these with weights in another file, custom:PATH a network of yours.")
+
+
+@embeddings_app.command(epilog="Example: transfergan embeddings fetch dinov2")
+def fetch(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Embeddings, e.g. dinov2 or inception.")]) -> None:
+    """Download official weights to their usual place and check their hash; an interrupted download continues."""
+    from bench.images.embeddings import fetch as fetch_one
+
+    for name in names:
+        with download_bar(name) as progress:
+            line = fetch_one(name, progress)
+        say(line)
 
 
 @app.command(
