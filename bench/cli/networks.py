@@ -100,12 +100,16 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the latents.")] = 0,
     step: Annotated[str, typer.Option(help="A rung in generator steps, last, or best: the rung with the lowest FID.")] = "best",
     raw: Annotated[bool, typer.Option("--raw", help="Draw from the generator without its moving average.")] = False,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Also show images beside their nearest training images (nearest.png).")
+    ] = False,
     store: StoreOption = "store",
 ) -> None:
     """Generate images from a trial's generator, and a contact sheet of them (grid.png)."""
     from bench.images.generate import write_images
 
-    typer.echo(f"{n} images of {write_images(open_at(store), trial, n, seed, out, step, raw=raw)}: {out}")
+    source = write_images(open_at(store), trial, n, seed, out, step, raw=raw, nearest=nearest)
+    typer.echo(f"{n} images of {source}: {out}")
 
 
 @app.command(

@@ -2,15 +2,22 @@
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.store import Store
 from bench.store.schema import by_step
 from bench.store.trial_files import check_checkpoint, generators
 from trainers.common.errors import DamagedError, UserError, first_line
 from trainers.config.metrics import SELECTION
+from trainers.config.trial import TrialConfig
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
-def write_images(store: Store, trial: str, n: int, seed: int, out: Path, step: str = "best", *, raw: bool = False) -> str:
+def write_images(
+    store: Store, trial: str, n: int, seed: int, out: Path, step: str = "best", *, raw: bool = False, nearest: bool = False
+) -> str:
     """Write n generated images (00000.png, ...) and a contact sheet (grid.png) into a directory; return what they are of.
 
     Args:
@@ -19,9 +26,11 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path, step: s
         out: the directory; it is created if missing.
         step: a rung, "last", or "best" for the rung with the lowest FID.
         raw: whether to draw from the generator without its moving average.
+        nearest: whether to write nearest.png too: images beside their nearest training images, in the trial's embedding.
 
     Raises:
-        UserError: `trial` matches no trial or several, the trial has no generator at that step, or `out` cannot be written.
+        UserError: `trial` matches no trial or several, the trial has no generator at that step, or `out` cannot be written;
+            with `nearest`, the training images or the embedding cannot be had, or there are too many training images.
     """
     key = _matching_key(store, trial)
     path, description = _generator_at(store, key, step)
@@ -43,14 +52,29 @@ def write_images(store: Store, trial: str, n: int, seed: int, out: Path, step: s
     except RuntimeError as error:  # torch's, for tensors that are missing or have other shapes
         raise UserError(f"{path} does not have the networks of its trial: {first_line(error)}") from error
     images = sample(generator, latent, n, seed, loaded.requested(n))
+    sheets = {"grid.png": images[:64], **({"nearest.png": _beside_training(images, loaded.trial)} if nearest else {})}
     try:
         out.mkdir(parents=True, exist_ok=True)
         for i, image in enumerate(images):
             Image.fromarray(image).save(out / f"{i:05d}.png")
-        (out / "grid.png").write_bytes(png_grid(images[:64]))
+        for name, sheet in sheets.items():
+            (out / name).write_bytes(png_grid(sheet))
     except OSError as error:
         raise UserError(f"{str(out)!r} cannot be written: {error.strerror}; name another with --out") from error
     return f"trial {key}, {description}"
+
+
+def _beside_training(images: "np.ndarray", trial: TrialConfig) -> "np.ndarray":
+    """Return generated images, each followed by the nearest training image of the trial."""
+    from trainers.evaluation.copies import side_by_side
+    from trainers.evaluation.embeddings.loading import load_embedding
+    from trainers.evaluation.evaluator import MEMORISABLE
+    from trainers.trial.run import training_images
+
+    if trial.size > MEMORISABLE:
+        raise UserError(f"--nearest: the trial has {trial.size:,} training images, and they are compared up to {MEMORISABLE:,}")
+    embedding = load_embedding(trial.evaluation.embedding)
+    return side_by_side(images, training_images(trial).images, embedding)
 
 
 def _generator_at(store: Store, key: str, step: str) -> tuple[str, str]:

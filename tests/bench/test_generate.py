@@ -11,11 +11,14 @@ from bench.store import Store, open_store
 from bench.store.trial_files import generator_path
 from bench.sweeps.rows import measurement_rows, outcome_row
 from trainers import domains
+from trainers.common.contact_sheet import png_grid
 from trainers.common.errors import UserError
 from trainers.config.trial import DomainRef, TrialConfig
 from trainers.core.sampling import sample
+from trainers.evaluation.copies import nearest
+from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.trial import checkpoints
-from trainers.trial.run import Rung, run
+from trainers.trial.run import Rung, run, training_images
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +66,22 @@ def test_another_step_is_refused_with_those_that_exist(
     store, trial, _ = trained
     with pytest.raises(UserError, match="has no generator there; it has them at 0, 1, 2, 4, or best or last"):
         write_images(store, trial.key, 1, 0, tmp_path, step)
+
+
+def test_images_are_shown_beside_their_nearest_training_images(
+    trained: tuple[Store, TrialConfig, dict[int, Rung]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store, trial, _ = trained
+    write_images(store, trial.key, 5, 3, tmp_path, nearest=True)
+    written = np.stack([np.asarray(Image.open(tmp_path / f"{i:05d}.png")) for i in range(5)])
+    training, embed = training_images(trial).images, load_embedding("builtin")
+    ours, theirs = embed(written).astype(float), embed(training).astype(float)
+    indices = np.linalg.norm(ours[:, None] - theirs[None], axis=-1).argmin(1)
+    pairs = np.stack([written, training[indices]], 1).reshape(10, 8, 8, 3)
+    assert (tmp_path / "nearest.png").read_bytes() == png_grid(pairs)
+    noise = np.random.default_rng(0).integers(-3, 4, training.shape)
+    copies = (training.astype(int) + noise).clip(0, 255).astype(np.uint8)[::-1]
+    assert list(nearest(copies, training, embed)) == list(range(len(training)))[::-1]
+    monkeypatch.setattr("trainers.evaluation.evaluator.MEMORISABLE", 19)
+    with pytest.raises(UserError, match="--nearest: the trial has 20 training images, and they are compared up to 19"):
+        write_images(store, trial.key, 5, 3, tmp_path, nearest=True)
