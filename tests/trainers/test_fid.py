@@ -148,6 +148,15 @@ def test_the_standard_error_is_that_of_numerical_derivatives(n: int, m: int):
     assert fid_estimate(x, y).standard_error == pytest.approx(expected, rel=1e-5)
 
 
+def test_many_features_are_taken_in_by_parts(monkeypatch: pytest.MonkeyPatch):
+    x, y = normal(60, 5, 1), normal(40, 5, 2) + 1
+    whole = fid_estimate(x, y)
+    monkeypatch.setattr("trainers.evaluation.metrics.fid.ROWS", 7)
+    parts = fid_estimate(x, y)
+    assert (parts.value, parts.standard_error) == pytest.approx((whole.value, whole.standard_error), rel=1e-12)
+    np.testing.assert_allclose(parts.replicates, whole.replicates, rtol=1e-6)
+
+
 def test_the_standard_error_is_that_of_a_bootstrap():
     x, y = normal(300, 6, 1), normal(200, 6, 2, shift=0.5)
     random = np.random.default_rng(0)

@@ -22,6 +22,9 @@ from trainers.evaluation.metrics.reference_draws import replicates
 #: Features that are added to a covariance at a time: a float64 copy of all of them would take long to page in.
 AT_A_TIME = 1024
 
+#: Features whose influences are computed at a time: a train split may have a million.
+ROWS = 2**15
+
 #: Rows of a covariance's triangle that are mirrored at a time.
 BLOCK = 128
 
@@ -161,11 +164,13 @@ def _influences(
     features: np.ndarray, statistics_of: Statistics, other: Statistics, transport: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the influence (N,) of each sample on the distance, up to a constant: its derivative by the sample's weight."""
-    centred = features - statistics_of.mean
-    strain = np.square(centred).sum(1) - np.square(centred @ transport).sum(1)
     unbiased = statistics_of.samples / (statistics_of.samples - 1)  # as in the covariance
-    influences: NDArray[np.float64] = 2 * centred @ (statistics_of.mean - other.mean) + unbiased * strain
-    return influences
+    parts: list[NDArray[np.float64]] = []
+    for start in range(0, len(features), ROWS):
+        centred = features[start : start + ROWS] - statistics_of.mean
+        strain = np.square(centred).sum(1) - np.square(centred @ transport).sum(1)
+        parts.append(2 * centred @ (statistics_of.mean - other.mean) + unbiased * strain)
+    return np.concatenate(parts)
 
 
 def _jackknife(features: np.ndarray, a: Statistics, b: Statistics) -> NDArray[np.float64]:
