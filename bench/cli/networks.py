@@ -1,8 +1,9 @@
 """`transfergan distances`, `strategies`, `generate`, `evaluate`, `embeddings` and `import`: data and networks."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,7 +23,19 @@ from bench.cli.options import (
 from trainers.common.errors import UserError
 from trainers.config.embeddings import ALIASES, PUBLISHED
 
+if TYPE_CHECKING:
+    from trainers.domains import Split
+
 app = typer.Typer()
+
+
+class Reference(StrEnum):
+    """The real images that a folder is compared with; as `evaluation.reference` in sweep files."""
+
+    held_out = "held-out"
+    train = "train"
+
+
 embeddings_app = typer.Typer(help="List embeddings, and fetch their weights.", invoke_without_command=True)
 
 
@@ -122,6 +135,9 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="File with the weights of the embedding.")] = None,
     resolution: Annotated[int, typer.Option(min=4, help="Pixels that real and generated images are resized to.")] = 64,
     metrics: Annotated[str, typer.Option(help="Comma-separated names; by default all but iw.")] = "",
+    reference: Annotated[
+        Reference, typer.Option(help="Real images: those held out, or the train split, as in many papers; copies improve it.")
+    ] = Reference.held_out,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, by metric.")] = False,
 ) -> None:
     """Measure a folder of images against a domain: FID, KID, precision, recall and others, with 95 % intervals."""
@@ -132,7 +148,8 @@ def evaluate(
             raise UserError(f"--weights goes with --embedding {', '.join(PUBLISHED)}, not {embedding!r}")
         embedding = f"{embedding}:{weights}"
     names = [name.strip() for name in metrics.split(",") if name.strip()]
-    values = measure(images, against, embedding, resolution, names, progress_console().print)
+    split: Split = "train" if reference is Reference.train else "reference"
+    values = measure(images, against, embedding, resolution, names, progress_console().print, split)
     if as_json:
         typer.echo(json.dumps(values))
         return

@@ -12,6 +12,7 @@ from trainers.config.settings import GanConfig
 from trainers.domains.account import skipped_line
 
 if TYPE_CHECKING:
+    from trainers.domains import Split
     from trainers.evaluation.comparison import Comparison
 
 #: Fewest generated images.
@@ -29,8 +30,11 @@ def evaluate(
     resolution: int,
     metrics: Sequence[str],
     tell: Callable[[str], None],
+    split: "Split" = "reference",
 ) -> dict[str, dict[str, Any]]:
     """Measure all images in a folder and its sub-folders against a domain's reference split, for memorisation its train split.
+
+    With the train split as `split`, they are measured against it; memorisation still compares with the reference split.
 
     Args:
         resolution: height and width to which all images are resized, pixels.
@@ -75,16 +79,21 @@ def evaluate(
             raise UserError(f"--metrics {copying[0]} is not measured for {against}, which has {count}; leave it out")
         chosen = [name for name in chosen if name not in copying]
 
-    tell(f"embedding {len(images):,} images and {domain.count('reference'):,} of {against} with {network.identity}")
-    reference = references(against, resolution, network)
-    training = network(domain.load("train", resolution).images) if set(copying) & set(chosen) else None
-    pair = Comparison(reference, network(images), training)
+    which = ", its train split," if split == "train" else ""
+    tell(f"embedding {len(images):,} images and {domain.count(split):,} of {against}{which} with {network.identity}")
+    reference = references(against, resolution, network, split)
+    training, held_out = None, None
+    if set(copying) & set(chosen):
+        of_train = split == "train"
+        training = reference.features if of_train else network(domain.load("train", resolution).images)
+        held_out = references(against, resolution, network) if of_train else None
+    pair = Comparison(reference, network(images), training, held_out)
     results = {}
     for name in chosen:
         tell(f"computing {name}")
         if name == IW:
             assert critic is not None
-            estimate = iw_score(domain.load("reference", resolution).images, images, critic, 0, IW_STEPS, device)
+            estimate = iw_score(domain.load(split, resolution).images, images, critic, 0, IW_STEPS, device)
             results[name] = {**interval(name, estimate), "samples": len(images), "steps": IW_STEPS}
         else:
             results[name] = {**_measured(name, pair), "samples": len(images)}

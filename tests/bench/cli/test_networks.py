@@ -13,6 +13,8 @@ from tests.support.images import encoded, pictures, write
 from trainers.config.strategies import STRATEGIES
 from trainers.domains import get
 from trainers.evaluation.comparison import METRICS
+from trainers.evaluation.embeddings.loading import load_embedding
+from trainers.evaluation.metrics.fid import fid, statistics
 
 
 @pytest.mark.slow
@@ -100,3 +102,31 @@ def test_evaluate_names_what_is_skipped_and_keeps_the_metrics_that_are_defined(t
     assert values["fid"]["value"] > 0
     assert (values["fid"]["samples"], values["diversity"]["value"]) == (20, None)
     assert "all reference features are equal" in values["diversity"]["reason"]
+
+
+def test_evaluate_can_compare_with_the_train_split(tmp_path: Path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    training = get("digits").load("train", 8).images
+    for i, image in enumerate(training[:60]):
+        Image.fromarray(image).save(folder / f"{i:02d}.png")
+    arguments = (
+        "evaluate",
+        "--images",
+        folder,
+        "--against",
+        "digits",
+        "--resolution",
+        "8",
+        "--metrics",
+        "fid,memorisation",
+        "--json",
+    )
+    by_default, result = call(*arguments), call(*arguments, "--reference", "train")
+    assert f"60 images and {len(training):,} of digits, its train split, with builtin:" in " ".join(result.stderr.split())
+    values, held_out = (json.loads(each.stdout) for each in (result, by_default))
+    embed = load_embedding("builtin")
+    expected = fid(statistics(embed(training)), statistics(embed(training[:60])))
+    assert values["fid"]["value"] == pytest.approx(expected, rel=1e-3)
+    assert values["fid"]["value"] < held_out["fid"]["value"]
+    assert values["memorisation"] == held_out["memorisation"]
