@@ -31,12 +31,14 @@ from tests.bench.test_check import cut, file, spoil
 from tests.bench.test_store import measurement
 from tests.conftest import s3_uri
 from tests.support import tiny
+from tests.support.endurance import repeats
 from tests.support.proxies import refusing
 from tests.support.victims import SERVER, compacts, dies_before_publishing
 
 pytestmark = pytest.mark.slow
 
-KILLS = 24
+#: Compactions that are killed. Of three kills, two come while it publishes or deletes, and one at any moment.
+KILLS = repeats(6, full=24)
 
 
 def faults(store: Store) -> list[str]:
@@ -71,6 +73,7 @@ def scattered(finished_once: Path, tmp_path: Path) -> Store:
     return store
 
 
+@pytest.mark.endurance
 def test_a_compaction_killed_at_any_moment_loses_and_duplicates_nothing(scattered: Store, tmp_path: Path):
     dice = random.Random(6)
     before, values = table(scattered), tiny.values(scattered)

@@ -23,12 +23,15 @@ from bench.worker.trial import train
 from tests.benchmarks.overhead import trivial_plan, trivial_run
 from tests.conftest import QUIET
 from tests.support import tiny
+from tests.support.endurance import repeats
 from tests.support.victims import SERVER, drives
 from trainers.common.errors import UserError
 
 pytestmark = pytest.mark.slow
 
-KILLS, TRIALS = 20, 96
+#: Drivers that are killed, two at a time, and enough trials that all of them have something to do.
+KILLS = repeats(4, full=20)
+TRIALS = 24 * -(-KILLS // 5)
 
 
 def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_path: Path):
@@ -100,7 +103,8 @@ def temporary_files_apart(store: Store) -> list[str]:
     return [str(fault) for fault in check(store) if fault.kind != "temporary"]
 
 
-def test_drivers_killed_at_twenty_moments_lose_and_double_nothing(
+@pytest.mark.endurance
+def test_drivers_killed_at_any_moment_lose_and_double_nothing(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ):
     """Two at a time, while they start, or when so and so many outcomes have been published, each time a moment later."""
