@@ -282,7 +282,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_one_line_and_the_same_sweep_finishes_when_there_is_room(small_disk: Path, finished_once: Path):
     spec = tiny.write_spec(small_disk.parent, **{**tiny.SMALL, "strategies": ["scratch"]})
-    failed = tiny.transfergan("run", spec, "--store", small_disk / "store", cwd=small_disk.parent, expect=2)
+    verb = ("run", spec, "--store", small_disk / "store", "--address", "here")  # for Ray, see test_on_ray
+    failed = tiny.transfergan(*verb, cwd=small_disk.parent, expect=2)
     assert "Traceback" not in failed.stderr
     assert [line for line in failed.stderr.splitlines() if line.startswith("transfergan: ")] == [failed.stderr.splitlines()[-1]]
     assert "accepts no more data: No space left on device; run the same command" in failed.stderr

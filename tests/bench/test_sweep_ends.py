@@ -60,10 +60,8 @@ def test_a_run_that_stops_at_its_limit_loses_nothing_and_the_next_goes_on(run: R
 
 
 def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(run: Run, tmp_path: Path):
-    spec = tiny.write_spec(
-        tmp_path, conditional=[False], strategies=["scratch", "finetune"], stopping={"rule": "none"}, resources={"retries": 0}
-    )
-    (source,) = (trial.key for trial in make_plan(load_spec(str(spec))).of_kind("pretrain") if trial.domain.name == tiny.SHAPES)
+    spec = tiny.write_spec(tmp_path, **{**tiny.SMALL, "sources": [tiny.SHAPES]}, resources={"retries": 0})
+    (source,) = (trial.key for trial in make_plan(load_spec(str(spec))).of_kind("pretrain"))
     # Its samples cannot be published: a folder has the name of their file.
     open_store(str(tmp_path / "store"), create=True)
     obstacle = tmp_path / "store" / "samples" / f"{source}-00000000.png"
@@ -78,7 +76,7 @@ def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(run:
     (child,) = trials[trials["parent"] == source].itertuples()
     assert child.status == "blocked"
     assert f"{tiny.SHAPES} failed" in child.error
-    assert sorted(trials["status"]) == ["blocked", "done", "done", "done", "failed"]
+    assert sorted(trials["status"]) == ["blocked", "done", "failed"]
     assert "failed" in call("status", "--store", tmp_path / "store").stdout
 
     again = run(spec, expect=1)
@@ -87,7 +85,7 @@ def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(run:
     run(spec, "--retry", "failed", address=HERE)
     ended = tiny.outcomes(tmp_path / "store")
     assert set(ended["status"]) <= {"done", "stopped"}
-    assert len(ended) == 5
+    assert len(ended) == 3
 
 
 def test_a_trial_that_diverges_is_recorded_and_the_rest_goes_on(run: Run, tmp_path: Path):
@@ -145,7 +143,7 @@ def test_a_sweep_over_folders_of_photographs_runs_to_a_report(run: Run, tmp_path
     (folders["flowers5"] / "broken.jpg").write_bytes(b"")
     spec = tiny.write_spec(
         tmp_path,
-        sources=[f"folder:{folders['celeba5k']}", "textures"],
+        sources=[f"folder:{folders['celeba5k']}"],
         targets=["folder:flowers5"],
         strategies=["scratch", "finetune"],
         conditional=[False],
@@ -155,8 +153,8 @@ def test_a_sweep_over_folders_of_photographs_runs_to_a_report(run: Run, tmp_path
     done = run(spec)
     assert "1 skipped (1 empty: broken.jpg)" in done.stderr
     ended = tiny.outcomes(tmp_path / "store")
-    assert len(ended) == 5
-    assert set(ended["status"]) <= {"done", "stopped"}
+    assert len(ended) == 3
+    assert set(ended["status"]) == {"done"}
     page = (tmp_path / "store" / "report.html").read_text()
     assert "celeba5k" in page
     assert len(page) > 1_000_000
