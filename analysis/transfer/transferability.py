@@ -59,7 +59,9 @@ def _keys(rows: pd.DataFrame, by: Sequence[str]) -> list[tuple[Any, ...]]:
 def transfer_gain(curves: pd.DataFrame, table: Iterable[Cell] | None = None) -> pd.DataFrame:
     """Return the gain over scratch of every transfer trial, at three steps.
 
-    `table` are the cells of the curves, if known. The reference is the geometric mean of the cell's scratch trials. Rows, up to three per trial, by `at`:
+    `table` are the cells of the curves, if they are known.
+
+    The reference is the geometric mean of the cell's scratch trials. Rows, up to three per trial, by `at`:
 
     * ``final``: the cell's final step (see `analysis.comparison.cells`), for methods that are compared there;
     * ``first``: the cell's first rung, where all methods are. On the report this is the *early gain*;
