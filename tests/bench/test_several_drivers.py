@@ -17,7 +17,7 @@ from tests.support.endurance import repeats
 from tests.support.several_drivers import CROWDS, ONE, compare, planned
 
 #: Simulated runs of each crowd.
-SEEDS = repeats(2, full=100)
+SEEDS = repeats(2, full=40)
 
 LETTERS, SHAPES, TEXTURES, SCRATCH, FROM_LETTERS, FROM_SHAPES, FROM_TEXTURES = ONE.by_key
 

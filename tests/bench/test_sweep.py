@@ -156,7 +156,7 @@ def test_a_second_run_starts_nothing(finished: Path):
 def test_a_sweep_that_is_interrupted_and_killed_ends_as_an_undisturbed_one(
     finished: Path, tmp_path: Path, ray: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """SIGKILL to a worker, SIGINT to the driver, SIGKILL to the driver; then the same command without Ray.
+    """SIGKILL to a worker, SIGTERM to the driver, SIGKILL to the driver; then the same command without Ray.
 
     One trial runs at a time, where the undisturbed sweep ran two, and most run in one process, with pauses and promotions; so
     the outcome does not depend on that either.
@@ -169,11 +169,14 @@ def test_a_sweep_that_is_interrupted_and_killed_ends_as_an_undisturbed_one(
     reached = tiny.trial_rows(store)
     tiny.kill(tiny.workers(ray)[0])
     tiny.wait_for(lambda: tiny.trial_rows(store) > reached)
-    first.send_signal(signal.SIGINT)
+    first.send_signal(signal.SIGTERM)
     output, _ = first.communicate(timeout=60)
-    assert first.returncode == 130, output
-    assert "the same command continues" in output
+    assert first.returncode == 128 + signal.SIGTERM, output
+    assert output.splitlines()[-1] == "interrupted: the same command continues from here"
     assert "Traceback" not in output
+    assert "***" not in output, "a trace of Ray's core"
+    assert (store / "report.html").exists()
+    assert tiny.claimed(store) == []
     reached = tiny.trial_rows(store)
     assert reached < 6
 
