@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TESTS := tests
+ENDURANCE := 1
 
 .PHONY: run quick test endurance lint clean
 
@@ -18,7 +20,7 @@ test: lint
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 endurance: $(INSTALLED)
-	ENDURANCE=1 $(BIN)/pytest -m endurance --numprocesses 2 --dist loadfile
+	ENDURANCE=$(ENDURANCE) $(BIN)/pytest -m endurance --numprocesses 2 --dist loadfile $(TESTS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

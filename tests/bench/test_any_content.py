@@ -1,7 +1,7 @@
 """Properties that hold for any content of a store and any sweep file: one line, or a result, and never another exception.
 
 Hypothesis keeps the failures that it has seen in ``.hypothesis`` and tries them again first. For hours instead of seconds:
-``ENDURANCE=50 pytest tests/bench/test_any_content.py``.
+``make endurance TESTS=tests/bench/test_any_content.py ENDURANCE=50``.
 """
 
 import json
