@@ -17,6 +17,7 @@ from bench.sweeps.plan import make_plan
 from bench.sweeps.spec import load_spec
 from tests.support import tiny
 from tests.support.command_line import call
+from trainers.common.errors import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +91,11 @@ def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(run:
 
 def test_a_trial_that_diverges_is_recorded_and_the_rest_goes_on(run: Run, tmp_path: Path):
     spec = tiny.write_spec(
-        tmp_path, conditional=[False], strategies=["scratch"], training={**tiny.SPEC["training"], "critic_lr": 1e30}
+        tmp_path,
+        sources=[],
+        conditional=[False],
+        strategies=["scratch"],
+        training={**tiny.SPEC["training"], "critic_lr": 1e30},
     )
     run(spec)
     (row,) = open_store(str(tmp_path / "store")).read("trials").itertuples()
@@ -101,10 +106,11 @@ def test_a_trial_that_diverges_is_recorded_and_the_rest_goes_on(run: Run, tmp_pa
 
 def test_a_trial_that_needs_more_resources_than_exist_is_a_user_error(cluster: Cluster, tmp_path: Path):
     spec = tiny.write_spec(tmp_path)
-    options = "--store", "store", "--address", cluster.address, "--set", "resources.gpus=64"
-    failed = tiny.transfergan("run", spec, *options, cwd=tmp_path, expect=2)
-    assert failed.stderr.count("\n") == 1
-    assert "resources.gpus" in failed.stderr
+    options = "--store", tmp_path / "store", "--address", cluster.address, "--set", "resources.gpus=64"
+    failed = call("run", spec, *options).exception
+    assert isinstance(failed, UserError)
+    assert str(failed).startswith("resources.gpus: ")
+    assert "\n" not in str(failed)
 
 
 def test_a_trial_that_hangs_is_ended_retried_and_recorded(run: Run, tmp_path: Path):

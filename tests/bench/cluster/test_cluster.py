@@ -38,7 +38,7 @@ def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_pat
     """As on a cluster that starts with a head alone, on which no trial fits."""
     cluster = Cluster(initialize_head=True, head_node_args={**QUIET, "num_cpus": 0, "resources": {MAX_WORKERS: 2}})
     try:
-        driver = SERVER.Process(target=drives, args=(str(tmp_path), cluster.address, 3))
+        driver = SERVER.Process(target=drives, args=(str(tmp_path), cluster.address, 3, os.environ.get("RAY_AUTH_MODE")))
         driver.start()
         tiny.wait_for(lambda: len(list((tmp_path / "claims").glob("[!.]*"))) == 2)  # as many as there may be machines
         cluster.add_node(num_cpus=1)
@@ -72,7 +72,7 @@ def test_a_cluster_that_is_not_there_is_the_users_mistake(address: str, cpus: in
 
 
 def drive(store: Path, cluster: Cluster) -> Any:
-    driver = SERVER.Process(target=drives, args=(str(store), cluster.address, TRIALS))
+    driver = SERVER.Process(target=drives, args=(str(store), cluster.address, TRIALS, os.environ.get("RAY_AUTH_MODE")))
     driver.start()
     return driver
 
