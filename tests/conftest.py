@@ -93,8 +93,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     longest = (
         "sweep", "jobs", "hosts", "losses", "benchmark", "sweep_ends", "cluster", "page_scripts", "faults", "truth",
         "page_sections", "launch", "pages", "strategies", "trial", "confirmation", "strange_content", "gan", "domains", "book",
-        "layers", "iw", "recommend", "augmentation", "on_ray", "simulate", "several_drivers", "recommender", "plugins", "report",
-        "savings", "pdf", "predictors", "notebooks", "unusual_stores", "whose_file", "in_process", "tuning", "knobs",
+        "layers", "iw", "recommend", "augmentation", "on_ray", "simulate", "several_drivers", "recommender", "plugins",
+        "report", "savings", "pdf", "predictors", "notebooks", "unusual_stores", "whose_file", "in_process", "tuning", "knobs",
     )  # fmt: skip
     order = {f"test_{name}.py": number for number, name in enumerate(longest)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))

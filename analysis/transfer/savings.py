@@ -77,8 +77,8 @@ def data_multiplier(curves: pd.DataFrame, table: Sequence[Cell] | None = None, *
         for step in sorted({cell.step for cell in family if cell.step is not None}):
             rows += _multipliers(family, step, tested)
     planned = curves[curves["kind"] == "adapt"].groupby("family")["size"].nunique()
-    table = _with_outcomes(rows, _DATA_COLUMNS)
-    return table.assign(planned=table["family"].map(planned))
+    found = _with_outcomes(rows, _DATA_COLUMNS)
+    return found.assign(planned=found["family"].map(planned))
 
 
 def _family(cell: Cell) -> tuple[str, str]:
