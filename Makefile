@@ -1,10 +1,13 @@
-# `make run` runs the quickstart sweep, `make quick` the quick checks, `make test` all of them. Each installs what it needs.
+# `make run` runs the quickstart sweep, `make quick` the quick checks, `make test` all of them, `make endurance` those that repeat
+# a random scenario at their full size. Each installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TESTS := tests
+ENDURANCE := 1
 
-.PHONY: run quick test lint clean
+.PHONY: run quick test endurance lint clean
 
 run: $(INSTALLED)
 	$(BIN)/transfergan run quickstart
@@ -15,6 +18,9 @@ quick: lint
 # A third process works while the tests of the others wait for Ray.
 test: lint
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+endurance: $(INSTALLED)
+	ENDURANCE=$(ENDURANCE) $(BIN)/pytest -m endurance --numprocesses 2 --dist loadfile $(TESTS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -58,7 +58,7 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
     measured = frames.curves[frames.curves["embedding"] == embedding]
     curves, fresh = measured[~measured["confirmation"]], measured[measured["confirmation"]]
     table = cells(curves)
-    gains = trained.with_own_fid(tf.with_distance(tf.transfer_gain(curves), frames.distances, keep=True), curves)
+    gains = trained.with_own_fid(tf.with_distance(tf.transfer_gain(curves, table), frames.distances, keep=True), curves)
     real = gains[gains["distance"].notna()]
     ranked = tf.ranking(table)
     tests = significance.t_tests(table)
@@ -66,7 +66,7 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
     order = strategies.best_against_others(table)
     distances = {(row["cell"], row["source"]): row["distance"] for row in real.to_dict("records")}
     by_source = strategies.strategy_ranking(table, distances)
-    multipliers, speed_ups = savings.data_multiplier(curves), savings.speed_up(curves)
+    multipliers, speed_ups = savings.data_multiplier(curves, table), savings.speed_up(curves, table)
     by_kind = predictors.compare_predictors(gains, frames.distances)
     over_targets = sources.over_targets(gains)
     drivers = mixed_model.covariate_effects(gains, frames.domain_statistics, frames.trials)

@@ -91,10 +91,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
     # A process is given its next file while it still has two tests of the file before, so no long one may come late.
     longest = (
-        "sweep", "jobs", "benchmark", "cluster", "hosts", "faults", "sweep_ends", "iw", "truth", "launch", "predictors",
-        "confirmation", "recommend", "page_scripts", "savings", "sources", "pages", "on_ray", "pdf", "page_sections",
-        "several_drivers", "tuning", "book", "in_process", "simulate", "gan", "trial", "strategies", "layers", "plugins",
-        "embeddings",
+        "sweep", "jobs", "hosts", "losses", "benchmark", "sweep_ends", "cluster", "page_scripts", "faults", "truth",
+        "page_sections", "launch", "pages", "strategies", "trial", "confirmation", "strange_content", "gan", "domains", "book",
+        "layers", "iw", "recommend", "augmentation", "on_ray", "simulate", "several_drivers", "recommender", "plugins",
+        "report", "savings", "pdf", "predictors", "notebooks", "unusual_stores", "whose_file", "in_process", "tuning", "knobs",
     )  # fmt: skip
     order = {f"test_{name}.py": number for number, name in enumerate(longest)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))

@@ -33,6 +33,7 @@ COMPARABLE = (*FINISHED, "unfinished")
 _NAMES = ["cell", "embedding", "target", "size", "conditional", "resolution", "cell_label", "family", "target_label", "budget"]
 _METHOD = ["strategy", "source", "source_label"]
 _ORDER = ["target", "conditional", "family", "size", "cell"]
+_READ = {*_NAMES, *_METHOD, *_ORDER, "trial", "parent", "step", "value", "status", "lost", "cut", "lost_seeds", "replicates"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +187,7 @@ def cells(curves: pd.DataFrame, metric: str = "fid") -> list[Cell]:
     `curves` are those of `analysis.frames`; a cell is one of each embedding.
     """
     adapt = curves[(curves["kind"] == "adapt") & (curves["metric"] == metric) & (curves["step"] > 0)]
+    adapt = adapt[[name for name in adapt.columns if name in _READ]]  # each group copies all columns
     adapt = adapt.sort_values(_ORDER, kind="stable")
     return [cell for _, rows in adapt.groupby(["cell", "embedding"], sort=False) if (cell := _cell(rows)) is not None]
 

@@ -7,6 +7,7 @@ noncentral t distribution with fixed ones would promise 80 % where two seeds wit
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from scipy import optimize, special
@@ -87,12 +88,19 @@ def _power(effect: float, sd_transfer: float, sd_scratch: float, seeds: int, com
         return 0.0
     if not any(deviations):
         return float(effect > 0)
-    freedoms = transfers * (seeds - 1), seeds - 1
+    needed = _needed(sd_transfer, sd_scratch, seeds, comparisons, transfers)
+    error = math.hypot(*deviations) / math.sqrt(seeds)
+    return float(np.mean(special.ndtr((effect - needed) / error) + special.ndtr((-effect - needed) / error)))
+
+
+@lru_cache(maxsize=8)
+def _needed(sd_transfer: float, sd_scratch: float, seeds: int, comparisons: int, transfers: int) -> np.ndarray:
+    """Return the smallest significant difference for each pair of sample variances; the search for an effect asks often."""
+    deviations, freedoms = (sd_transfer, sd_scratch), (transfers * (seeds - 1), seeds - 1)
     middles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     # Sample variances, as the quantiles of chi squared divided by its degrees of freedom.
     samples = [sd**2 / seeds * special.chdtri(free, middles) / free for sd, free in zip(deviations, freedoms, strict=True)]
     transfer, scratch = np.meshgrid(*samples)
     welch = (transfer + scratch) ** 2 / (transfer**2 / freedoms[0] + scratch**2 / freedoms[1])
-    needed = special.stdtrit(welch, 1 - LEVEL / comparisons / 2) * np.sqrt(transfer + scratch)
-    error = math.hypot(*deviations) / math.sqrt(seeds)
-    return float(np.mean(special.ndtr((effect - needed) / error) + special.ndtr((-effect - needed) / error)))
+    needed: np.ndarray = special.stdtrit(welch, 1 - LEVEL / comparisons / 2) * np.sqrt(transfer + scratch)
+    return needed

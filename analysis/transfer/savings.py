@@ -49,7 +49,7 @@ _DATA_COLUMNS = [*_NAMES, *_METHOD, "step", *_SAVED, "equivalent", "largest", "s
 _STEP_COLUMNS = [*_NAMES, *_METHOD, "scratch_step", "step", *_SAVED]
 
 
-def data_multiplier(curves: pd.DataFrame, *, tested: bool = True) -> pd.DataFrame:
+def data_multiplier(curves: pd.DataFrame, table: Sequence[Cell] | None = None, *, tested: bool = True) -> pd.DataFrame:
     """Return the data multiplier of each transfer, per family (cells that differ only in size).
 
     A transfer that its cell compares at the final step is compared with scratch at every size at that step. Scratch's means are
@@ -59,6 +59,7 @@ def data_multiplier(curves: pd.DataFrame, *, tested: bool = True) -> pd.DataFram
 
     Args:
         curves: the curves of `analysis.frames`.
+        table: their cells, if known.
         tested: give multipliers only where more images help scratch by more than noise explains.
 
     Returns:
@@ -70,14 +71,14 @@ def data_multiplier(curves: pd.DataFrame, *, tested: bool = True) -> pd.DataFram
         sizes at which scratch was measured, out of `planned` sizes of the family.
     """
     rows: list[dict[str, Any]] = []
-    by_family = sorted(cells(curves), key=_family)
+    by_family = sorted(cells(curves) if table is None else table, key=_family)
     for _, members in groupby(by_family, key=_family):
         family = list(members)
         for step in sorted({cell.step for cell in family if cell.step is not None}):
             rows += _multipliers(family, step, tested)
     planned = curves[curves["kind"] == "adapt"].groupby("family")["size"].nunique()
-    table = _with_outcomes(rows, _DATA_COLUMNS)
-    return table.assign(planned=table["family"].map(planned))
+    found = _with_outcomes(rows, _DATA_COLUMNS)
+    return found.assign(planned=found["family"].map(planned))
 
 
 def _family(cell: Cell) -> tuple[str, str]:
@@ -130,7 +131,7 @@ def _no_trend(sizes: np.ndarray, means: np.ndarray, counts: np.ndarray, spread: 
     return "" if p < LEVEL else NO_TREND
 
 
-def speed_up(curves: pd.DataFrame) -> pd.DataFrame:
+def speed_up(curves: pd.DataFrame, table: Sequence[Cell] | None = None) -> pd.DataFrame:
     """Return the speed-up of each transfer that its cell compares at the final step.
 
     Scratch's best is the minimum of its mean over seeds. The transfer reaches it between its first measured step with a value
@@ -140,12 +141,16 @@ def speed_up(curves: pd.DataFrame) -> pd.DataFrame:
     the interval excludes 1: the p-value is the larger of both. That step was chosen as scratch's lowest, so the p-value of a
     transfer that is worse there is multiplied by the number of steps. p-values are corrected by Holm's method.
 
+    Args:
+        curves: the curves of `analysis.frames`.
+        table: their cells, if known.
+
     Returns:
         One row per cell, strategy and source: `scratch_step` and `value` of scratch's best; `step`, at which the transfer
         reached it (the bound if censored); `seeds` of the transfer; the other columns as in `data_multiplier`.
     """
     rows: list[dict[str, Any]] = []
-    for cell in cells(curves):
+    for cell in cells(curves) if table is None else table:
         if cell.scratch is None or cell.scratch.lost:
             continue
         scratch = {step: seeds for step, seeds in cell.scratch.by_step.items() if cell.step is None or step <= cell.step}

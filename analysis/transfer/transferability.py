@@ -56,8 +56,10 @@ def _keys(rows: pd.DataFrame, by: Sequence[str]) -> list[tuple[Any, ...]]:
     return list(zip(*(rows[name].fillna("") if name == "source" else rows[name] for name in by), strict=True))
 
 
-def transfer_gain(curves: pd.DataFrame) -> pd.DataFrame:
+def transfer_gain(curves: pd.DataFrame, table: Iterable[Cell] | None = None) -> pd.DataFrame:
     """Return the gain over scratch of every transfer trial, at three steps.
+
+    `table` are the cells of the curves, if they are known.
 
     The reference is the geometric mean of the cell's scratch trials. Rows, up to three per trial, by `at`:
 
@@ -73,7 +75,7 @@ def transfer_gain(curves: pd.DataFrame) -> pd.DataFrame:
     trials = curves[comparable(curves) & usable]  # of a trial that diverged, up to its last usable value
     values = {key: dict(zip(of["step"], of["value"], strict=True)) for key, of in trials.groupby(["embedding", "trial"])}
     of_cell = dict(iter(trials.drop_duplicates(["embedding", "trial"]).groupby(["cell", "embedding"], sort=False)))
-    for cell in cells(curves):
+    for cell in cells(curves) if table is None else table:
         if cell.scratch is None:
             continue
         scratch = {step: float(seeds.logs.mean()) for step, seeds in cell.scratch.by_step.items()}

@@ -8,6 +8,7 @@ import pytest
 
 from analysis.claims import Outcome
 from analysis.prediction.knobs import EFFECTS, claims, knob_effects, parse
+from tests.support.endurance import repeats
 
 NAMES = [f"letters[classes={c},per_class={m}]" for c, m in product((4, 8, 16), (50, 200))]
 NAMES += [f"letters[classes={c},per_class={m},spread={s}]" for c, m, s in ((4, 50, 0.3), (16, 50, 0.3), (8, 200, 0.6))]
@@ -64,13 +65,14 @@ def test_effects_that_the_sources_do_not_vary_are_not_estimated():
 
 
 @pytest.mark.slow
+@pytest.mark.endurance
 def test_intervals_cover_the_truth_together():
     truth = {"diversity": 0.1, "density": 0.0, "amount": 0.05, "exchange": 0.1, "spread": 0.0}
-    covered = []
-    for seed in range(300):
+    covered, sweeps = [], repeats(100, full=300)
+    for seed in range(sweeps):
         result = knob_effects(gains(NAMES, 0.1, 0.0, 0.0, noise=0.2, seed=seed)).set_index("effect")
         covered.append([result["low"][name] <= value <= result["high"][name] for name, value in truth.items()])
-    assert np.mean(np.all(covered, axis=1)) >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / 300), "together"
+    assert np.mean(np.all(covered, axis=1)) >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / sweeps), "together"
     assert np.mean(covered) < 0.999
 
 
@@ -84,7 +86,8 @@ def test_an_effect_is_told_apart_at_its_corrected_level_and_is_a_claim():
 
 
 @pytest.mark.slow
+@pytest.mark.endurance
 def test_without_an_effect_few_sweeps_have_one():
-    frames = [gains(NAMES, 0.0, 0.0, 0.0, noise=0.2, seed=seed) for seed in range(200)]
+    frames = [gains(NAMES, 0.0, 0.0, 0.0, noise=0.2, seed=seed) for seed in range(repeats(80, full=200))]
     apart = [(knob_effects(frame)["outcome"] == Outcome.APART).any() for frame in frames]
-    assert np.mean(apart) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200)
+    assert np.mean(apart) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / len(frames))

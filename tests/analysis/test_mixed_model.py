@@ -11,6 +11,7 @@ from analysis.frames import load
 from analysis.prediction.mixed_model import claims, covariate_effects, fit
 from analysis.report.sentences.summary import by_question
 from analysis.statistics import analyse
+from tests.support.endurance import repeats
 from tests.support.synthetic import EMBEDDING, build, uniform
 
 # Davies & Goldsmith's dyestuff yields, six batches of five; the fit is the one in lme4's manual (Bates et al. 2015).
@@ -125,14 +126,15 @@ def test_effects_are_claims():
 
 
 @pytest.mark.slow
+@pytest.mark.endurance
 def test_intervals_cover_the_truth_together():
-    random = np.random.default_rng(2)
+    random, sweeps = np.random.default_rng(2), repeats(60, full=200)
     covered = []
-    for _ in range(200):
+    for _ in range(sweeps):
         result = covariate_effects(*sweep(random, TRUTH)).set_index("covariate")
         covered.append([result["low"][name] <= value <= result["high"][name] for name, value in TRUTH.items()])
     # Eight sources for six parameters: the intervals of the source's covariates must still cover.
-    assert np.mean(np.all(covered, axis=1)) >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / 200)
+    assert np.mean(np.all(covered, axis=1)) >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / sweeps)
 
 
 @pytest.mark.slow

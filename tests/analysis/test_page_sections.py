@@ -47,9 +47,8 @@ def test_classes_and_averages_are_absent_if_not_measured(see: See) -> None:
     assert "(raw)" not in opened.page.locator("#curves").inner_text()
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_other_metrics_and_the_best_distance_are_shown(see: See, size: tuple[int, int]) -> None:
-    opened = see("quickstart", size)
+def test_other_metrics_and_the_best_distance_are_shown(see: See) -> None:
+    opened = see("quickstart", DESKTOP)
     table = opened.page.locator("#quality table").first
     assert table.locator("thead th").all_inner_texts()[3:] == ["FID ↓", "KID ↓", "recall ↑", "diversity", "memorisation"]
     assert len(table.locator("tbody tr").all()) == 4, "scratch, and three strategies with their best source"
@@ -73,10 +72,10 @@ def test_effects_of_density_and_diversity_are_shown_if_sources_vary_them(
     assert "Nearer sources, by FID of the real images, have the higher gain at step 200: mean rank correlation +" in answer
     assert "letters 2×100" in opened.page.locator("#distance").inner_text()
     assert "letters[classes=2,per_class=100]" in opened.page.locator("#provenance").inner_text()
-    assert see("quickstart", size).page.locator("#knobs, a[href='#knobs']").count() == 0
+    assert see("quickstart", DESKTOP).page.locator("#knobs, a[href='#knobs']").count() == 0
 
 
-@pytest.mark.parametrize("size", [DESKTOP, TABLET, PHONE], ids=["desktop", "tablet", "phone"])
+@pytest.mark.parametrize("size", [TABLET, PHONE], ids=["tablet", "phone"])  # on the desktop, see test_page_scripts
 def test_savings_are_drawn_and_tabulated(see: See, reports: Reports, size: tuple[int, int]) -> None:
     opened = see("savings", size)
     check(opened, reports["savings"])

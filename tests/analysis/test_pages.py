@@ -6,9 +6,9 @@ from playwright.sync_api import Browser
 from tests.support.pages import DESKTOP, FIGURES, HOSTILE, OVERLAPS, PHONE, Reports, check, visit
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("name", ["quickstart", "faulty"])
+@pytest.mark.parametrize(("name", "size", "theme"), [
+    ("quickstart", DESKTOP, "light"), ("quickstart", PHONE, "dark"), ("faulty", DESKTOP, "dark"), ("faulty", PHONE, "light"),
+], ids=["quickstart-desktop-light", "quickstart-phone-dark", "faulty-desktop-dark", "faulty-phone-light"])  # fmt: skip
 def test_every_figure_is_drawn_and_nothing_overlaps(
     browser: Browser, reports: Reports, name: str, size: tuple[int, int], theme: str
 ) -> None:

@@ -12,6 +12,7 @@ from analysis.prediction.gain_model import FEWEST_TARGETS
 from analysis.prediction.recommender import observed, ranked, recommended_claim
 from analysis.prediction.rules import CHOOSERS
 from analysis.report.page import write_report
+from tests.support.endurance import repeats
 from tests.support.synthetic import build
 
 SOURCES = "abcde"
@@ -88,21 +89,23 @@ def test_the_slope_of_an_uninformative_distance_is_shrunk_to_0():
 
 
 @pytest.mark.slow
+@pytest.mark.endurance
 def test_intervals_cover_a_new_target_at_their_rate():
-    inside = []
-    for seed in range(150):
+    inside, worlds = [], repeats(60, full=150)
+    for seed in range(worlds):
         points, distances, gains = new(simulated(np.random.default_rng(seed), 7))
         result = ranked(points, distances).set_index("source").loc[gains.index]
         inside.append(((result["low"] <= gains) & (gains <= result["high"])).mean())
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.03)
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.03 * np.sqrt(150 / worlds))
 
 
 @pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.parametrize("effects", [True, False])
 def test_the_interval_of_the_first_of_three_strategies_covers(effects: bool):
     """The first is chosen by its prediction; with no effect at all it is seldom told apart from scratch."""
-    covered, apart = [], []
-    for seed in range(60):
+    covered, apart, count = [], [], repeats(30, full=60)
+    for seed in range(count):
         random = np.random.default_rng(seed)
         worlds = simulated(random, 6) if effects else simulated(random, 6, slope=0, target=0, source=0).assign(gain=0.0)
         parts = [
@@ -116,9 +119,9 @@ def test_the_interval_of_the_first_of_three_strategies_covers(effects: bool):
         last = points[points["target"] == points["target"].iloc[-1]].set_index(["strategy", "source"])["true"]
         covered.append(first["low"] <= last[first["strategy"], first["source"]] <= first["high"])
         apart.append(first["p"] < 0.05)
-    assert np.mean(covered) >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / 60)
+    assert np.mean(covered) >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / count)
     if not effects:
-        assert np.mean(apart) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 60)
+        assert np.mean(apart) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / count)
 
 
 def table(rows: dict[str, dict[str, float]], **columns: Any) -> pd.DataFrame:

@@ -29,7 +29,7 @@ def test_the_page_is_written_whole_and_small(tmp_path: Path) -> None:
         write_report(store, out, "quick")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written") as error:
-        write_report(store, tmp_path / "file" / "report.html")
+        write_report(open_store(str(tmp_path / "empty"), create=True), tmp_path / "file" / "report.html")
     assert "\n" not in str(error.value)
 
 

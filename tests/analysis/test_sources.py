@@ -8,6 +8,7 @@ from scipy import stats
 from analysis.claims import Outcome
 from analysis.comparison.intervals import holm
 from analysis.transfer.sources import claims, over_targets, regret, regret_of_chance
+from tests.support.endurance import repeats
 
 
 def gains(table: dict[str, dict[str, float]]) -> pd.DataFrame:
@@ -76,16 +77,17 @@ def test_regret_is_measured_on_seeds_that_did_not_choose():
 
 
 @pytest.mark.slow
+@pytest.mark.endurance
 def test_without_an_effect_there_is_no_regret_and_few_sources_differ():
-    random = np.random.default_rng(1)
+    random, sweeps = np.random.default_rng(1), repeats(60, full=200)
     regrets, apart = [], []
-    for _ in range(200):
+    for _ in range(sweeps):
         table = [gains({f"t{k}": dict(zip("abcd", random.normal(size=4), strict=True)) for k in range(4)}) for _ in range(3)]
         result = over_targets(pd.concat([frame.assign(seed=seed) for seed, frame in enumerate(table)]))
         regrets.append(result["regret"].mean())
         apart.append((result["outcome"] == Outcome.APART).any())
-    assert abs(np.mean(regrets)) < 3 * np.std(regrets) / np.sqrt(200)
-    assert np.mean(apart) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200)
+    assert abs(np.mean(regrets)) < 3 * np.std(regrets) / np.sqrt(sweeps)
+    assert np.mean(apart) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / sweeps)
 
 
 def test_one_target_has_no_interval_and_one_source_no_rank():
@@ -102,13 +104,15 @@ def test_regret_of_a_choice():
 
 
 @pytest.mark.slow
+@pytest.mark.endurance
 def test_intervals_cover_the_truth_at_their_rate():
-    random = np.random.default_rng(0)
+    random, count = np.random.default_rng(0), repeats(80, full=200)
     sweeps = []
-    for number in range(200):
+    for number in range(count):
         table = {f"t{k}": dict(zip("abc", random.normal([1, 0.5, 0], 0.5), strict=True)) for k in range(4)}
         sweeps.append(gains(table).assign(strategy=f"sweep {number}"))
     result = over_targets(pd.concat(sweeps))
     truth = result["source"].map({"a": 1.0, "b": 0.5, "c": 0.0})
-    assert len(result) == 600
-    assert np.mean((result["low"] <= truth) & (truth <= result["high"])) == pytest.approx(0.95, abs=0.025)
+    assert len(result) == 3 * count
+    covered = np.mean((result["low"] <= truth) & (truth <= result["high"]))
+    assert covered == pytest.approx(0.95, abs=0.025 * np.sqrt(200 / count))

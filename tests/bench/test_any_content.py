@@ -1,12 +1,11 @@
 """Properties that hold for any content of a store and any sweep file: one line, or a result, and never another exception.
 
 Hypothesis keeps the failures that it has seen in ``.hypothesis`` and tries them again first. For hours instead of seconds:
-``HYPOTHESIS_EXAMPLES=100000 pytest tests/bench/test_any_content.py``.
+``make endurance TESTS=tests/bench/test_any_content.py ENDURANCE=50``.
 """
 
 import json
 import logging
-import os
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -37,15 +36,16 @@ from bench.upkeep.check import check
 from bench.upkeep.compact import compact
 from bench.upkeep.merge import merge
 from tests.support.command_line import SPEC
+from tests.support.endurance import repeats
 from tests.support.synthetic import grid
 from trainers.common.errors import DamagedError, UserError
 from trainers.trial import checkpoints
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))
+pytestmark = pytest.mark.endurance
 
 #: Few examples in the suite. Examples have no deadline, as this machine may be busy.
-few = settings(max_examples=EXAMPLES or 40, deadline=None, suppress_health_check=list(HealthCheck))
-fewer = settings(few, max_examples=EXAMPLES // 20 or 5)
+few = settings(max_examples=repeats(30, full=2000), deadline=None, suppress_health_check=list(HealthCheck))
+fewer = settings(few, max_examples=repeats(3, full=100))
 
 PLAN = make_plan(SweepSpec.model_validate(SPEC))
 PLANNED = json.loads(json.dumps(record(PLAN)))

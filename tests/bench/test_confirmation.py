@@ -2,6 +2,7 @@
 
 import io
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -270,17 +271,22 @@ def launch(store: Store, plan: Plan) -> list[Outcome]:
 def test_a_run_that_is_interrupted_in_its_confirmation_continues_to_the_same_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    plan = grid(confirm={"seeds": 2}, seeds=[0], strategies=["scratch", "finetune"], sources=[tiny.NUMERALS, tiny.SHAPES])
-    whole, cut = (open_store(str(tmp_path / name), create=True) for name in ("whole", "cut"))
+    plan = grid(confirm={"seeds": 2}, seeds=[0], strategies=["scratch", "finetune"], sources=[tiny.NUMERALS])
+    whole = open_store(str(tmp_path / "whole"), create=True)
     explored, confirmed = launch(whole, plan)
     assert (explored.interrupted, confirmed.interrupted) == (False, False)
     assert set(confirmed.ledger.status.values()) == {"done"}
     assert of(confirmed.ledger.plan)["scratch"] == [1, 2]
 
+    # The same store before its confirmation.
+    shutil.copytree(whole.root, tmp_path / "cut", ignore=shutil.ignore_patterns("*sweep-confirm*", *confirmed.ledger.plan.grid))
+    cut = open_store(str(tmp_path / "cut"))
+    assert cut.read_sweeps().keys() == {"sweep"}
+    assert set(cut.read("trials")["key"]) == plan.by_key.keys()
     run, trials = in_process._run, iter(range(100))
 
     def interrupt(*arguments: Any) -> None:
-        if next(trials) == len(plan.trials) + 2:  # in the third trial of the confirmation
+        if next(trials) == 2:  # in the third trial of the confirmation
             raise KeyboardInterrupt
         run(*arguments)
 
@@ -292,24 +298,21 @@ def test_a_run_that_is_interrupted_in_its_confirmation_continues_to_the_same_val
     assert cut.read_sweeps()["sweep-confirm"] == planned
     assert tiny.values(cut).equals(tiny.values(whole))
     titles = {table.title for table in status_tables(cut)}
-    assert titles == {"sweep: 5 of 5 trials ended", "sweep-confirm: 8 of 8 trials ended"}
+    assert titles == {"sweep: 3 of 3 trials ended", "sweep-confirm: 5 of 5 trials ended"}
 
 
 @pytest.mark.slow
-def test_the_verb_confirms_a_sweep_that_has_ended(tmp_path: Path):
+def test_the_verb_confirms_a_sweep_that_has_ended(tmp_path: Path, finished: Store):
     """It refuses one that has not; `status` and a further `run` know the confirmation."""
-    changes: dict[str, Any] = {"conditional": [False], "strategies": ["scratch", "finetune"], "stopping": {"rule": "none"}}
-    spec = tiny.write_spec(tmp_path, **changes)
-    store = tmp_path / "store"
-    open_store(str(store), create=True)
-    options = (spec, "--store", store, "--address", "here")
-    refused = call("confirm", *options).exception
+    spec = tiny.write_spec(tmp_path, **tiny.SMALL)
+    empty = open_store(str(tmp_path / "empty"), create=True)
+    refused = call("confirm", spec, "--store", empty.root, "--address", "here").exception
     assert isinstance(refused, UserError)
-    assert str(refused) == "sweep tiny: 5 of its 5 trials have not ended; finish it with `transfergan run`"
-    assert call("run", *options).exit_code == 0
+    assert str(refused) == "sweep small: 3 of its 3 trials have not ended; finish it with `transfergan run`"
+    options = (spec, "--store", finished.root, "--address", "here")
     limited = call("confirm", *options, "--seeds", 2, "--max-hours", 0)
     assert limited.exit_code == 3
-    assert "6 trials remain, and the same command with a higher limit continues them" in limited.stderr
+    assert "4 trials remain, and the same command with a higher limit continues them" in limited.stderr
     assert call("confirm", *options, "--seeds", 2).exit_code == 0
-    assert open_store(str(store)).read_sweeps()["tiny-confirm"]["confirms"] == "tiny"
-    assert "tiny-confirm: 8 of 8 trials ended" in call("status", "--store", store).stdout
+    assert finished.read_sweeps()["small-confirm"]["confirms"] == "small"
+    assert "small-confirm: 5 of 5 trials ended" in call("status", "--store", finished.root).stdout

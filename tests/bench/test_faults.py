@@ -31,12 +31,14 @@ from tests.bench.test_check import cut, file, spoil
 from tests.bench.test_store import measurement
 from tests.conftest import s3_uri
 from tests.support import tiny
+from tests.support.endurance import repeats
 from tests.support.proxies import refusing
 from tests.support.victims import SERVER, compacts, dies_before_publishing
 
 pytestmark = pytest.mark.slow
 
-KILLS = 24
+#: Compactions that are killed. Of three kills, two come while it publishes or deletes, and one at any moment.
+KILLS = repeats(6, full=24)
 
 
 def faults(store: Store) -> list[str]:
@@ -71,6 +73,7 @@ def scattered(finished_once: Path, tmp_path: Path) -> Store:
     return store
 
 
+@pytest.mark.endurance
 def test_a_compaction_killed_at_any_moment_loses_and_duplicates_nothing(scattered: Store, tmp_path: Path):
     dice = random.Random(6)
     before, values = table(scattered), tiny.values(scattered)
@@ -279,7 +282,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_one_line_and_the_same_sweep_finishes_when_there_is_room(small_disk: Path, finished_once: Path):
     spec = tiny.write_spec(small_disk.parent, **{**tiny.SMALL, "strategies": ["scratch"]})
-    failed = tiny.transfergan("run", spec, "--store", small_disk / "store", cwd=small_disk.parent, expect=2)
+    verb = ("run", spec, "--store", small_disk / "store", "--address", "here")  # for Ray, see test_on_ray
+    failed = tiny.transfergan(*verb, cwd=small_disk.parent, expect=2)
     assert "Traceback" not in failed.stderr
     assert [line for line in failed.stderr.splitlines() if line.startswith("transfergan: ")] == [failed.stderr.splitlines()[-1]]
     assert "accepts no more data: No space left on device; run the same command" in failed.stderr

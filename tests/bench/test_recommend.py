@@ -115,7 +115,10 @@ def test_without_distances_and_targets_nothing_is_recommended(tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("keep", [1.0, 0.5])
 def test_the_targets_own_results_are_those_of_the_report(tmp_path: Path, keep: float):
-    store = build(tmp_path, targets=("digits", "t2"), sizes=(50, 500), seeds=(0, 1, 2), keep=keep, images=False)
+    sources = {name: SOURCES[name] for name in ("letters", "numerals")}
+    store = build(
+        tmp_path, sources=sources, targets=("digits", "t2"), sizes=(50, 500), seeds=(0, 1, 2), keep=keep, images=False
+    )  # fmt: skip
     found = json.loads(call("--target", "digits", "--store", store.root, "--size", "60", "--json")[1])
     frames = load(store)
     analysis = analyse(frames, frames.embeddings[0])

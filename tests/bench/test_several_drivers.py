@@ -1,6 +1,5 @@
 """Several drivers on one store: the outcomes are those of an undisturbed run, whatever happens to the other drivers."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,11 @@ from bench.upkeep.check import check
 from bench.upkeep.compact import compact
 from bench.worker.trial import task, train
 from tests.support import tiny
+from tests.support.endurance import repeats
 from tests.support.several_drivers import CROWDS, ONE, compare, planned
 
-#: Seeds of each crowd, or as many as the environment variable says; `tests.benchmarks.several_drivers` runs more.
-SEEDS = int(os.environ.get("TRANSFERGAN_DRIVER_SEEDS", "5"))
+#: Simulated runs of each crowd.
+SEEDS = repeats(2, full=40)
 
 LETTERS, SHAPES, TEXTURES, SCRATCH, FROM_LETTERS, FROM_SHAPES, FROM_TEXTURES = ONE.by_key
 
@@ -47,6 +47,7 @@ def opened(store: Store) -> Driver:
 
 
 @pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.parametrize("crowd", CROWDS)
 def test_disturbed_drivers_end_as_one_that_is_alone(tmp_path: Path, crowd: str):
     faults = {seed: wrong for seed in range(SEEDS) if (wrong := compare(tmp_path, seed, CROWDS[crowd]))}

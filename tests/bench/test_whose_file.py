@@ -94,7 +94,7 @@ def test_no_picture_from_outside_the_store_is_in_the_page(
 ):
     import base64
 
-    store = build(tmp_path / "store")
+    store = build(tmp_path / "store", sizes=(50,), strategies=("scratch", "finetune"))
     secret = grid(16, 777, 0.3)
     (tmp_path / "secret.png").write_bytes(secret)
     if way == "by link":

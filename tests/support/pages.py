@@ -59,7 +59,7 @@ STORES: dict[str, Callable[[Path], Store]] = {
         embeddings=("builtin:1", "inception:2"),
         seeds=(0, 1),
         sizes=(50,),
-        conditional=(False, True),
+        strategies=("scratch", "finetune", "finetune-d"),
     ),
     "knobs": partial(
         build,
@@ -71,6 +71,7 @@ STORES: dict[str, Callable[[Path], Store]] = {
     ),
     "classes": partial(
         build,
+        sources={"letters": 42.0, "numerals": 18.0},
         sizes=(50,),
         conditional=(False, True),
         strategies=("scratch", "finetune", "finetune[from=unconditional]"),

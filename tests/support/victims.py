@@ -6,6 +6,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from ray._raylet import Config
+
 from bench.on_ray.cluster import cluster
 from bench.store import open_store
 from bench.upkeep.compact import compact
@@ -32,8 +34,14 @@ def dies_before_publishing(uri: str) -> None:
     store.append("measurements", "small", [row])
 
 
-def drives(uri: str, address: str, trials: int) -> None:
-    """Run a sweep of trivial trials, three rungs each, on a cluster that is up."""
+def drives(uri: str, address: str, trials: int, authentication: str | None) -> None:
+    """Run a sweep of trivial trials, three rungs each, on a cluster that is up.
+
+    `authentication` is the caller's RAY_AUTH_MODE: a Ray that it started and ended may have set it after `SERVER` had started.
+    """
+    if authentication is not None:
+        os.environ["RAY_AUTH_MODE"] = authentication
+        Config.initialize("")  # it has been read already
     plan = overhead.trivial_plan(trials, steps=4, rule="halving")
     with cluster(plan.spec.resources, address=address):
         overhead.run_timed(plan, open_store(uri, create=True), overhead.trivial_on_ray)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from bench.sweeps.plan import make_plan
 from bench.sweeps.spec import SweepSpec
-from tests.benchmarks.science import ada
 from tests.trainers.test_strategies import FAMILIES, PIXELS, shape, training, trial
 from tests.trainers.test_trial import config, rungs
 from trainers.common.errors import UserError
@@ -321,14 +320,6 @@ def test_held_out_images_are_scored_and_never_trained_on():
     assert of_white == [False] * gan.config.critic_steps
     assert not any(bool((images == 1).flatten(1).all(1).any()) for images, with_gradient in seen if with_gradient)
     assert gan.augment.state()["augmentation.gaps"].all()
-
-
-@pytest.mark.slow
-def test_the_signal_rises_as_the_critic_overfits_20_images_and_not_1000():
-    few, many = (ada.signals(size, seed=0)[:, 1] for size in (20, 1000))
-    assert few[-1] > 0.45
-    assert few[-1] > few[200] + 0.2 > few[100] + 0.2
-    assert np.abs(many[50:]).max() < 0.25, "the first steps have no mean yet"
 
 
 # -- the axis -----------------------------------------------------------------------------------------------------------

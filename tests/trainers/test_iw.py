@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
+from tests.support.endurance import repeats
 from trainers.config.settings import GanConfig
 from trainers.domains import get
 from trainers.evaluation.metrics.estimate import Estimate
@@ -31,7 +32,8 @@ def blurred(images: np.ndarray, radius: float) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(image).filter(blur)) for image in images])
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.endurance
+@pytest.mark.parametrize("seed", range(repeats(1, full=3)))
 def test_it_falls_with_noise_and_with_blur(seed: int):
     real, clean = digits()[::2], digits()[1::2]
 

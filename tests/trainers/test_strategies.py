@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from functools import cache
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.support import endurance
 from trainers.adaptation.anchors import Anchors, relative
 from trainers.adaptation.describe import inventory
 from trainers.adaptation.fisher import BATCH, SAMPLES, fisher
@@ -158,6 +160,11 @@ def contract(test: Any) -> Any:
     return test
 
 
+#: Each strategy in one family in the suite, in turn, and in every family at the full size.
+SOME = list(zip(cycle(FAMILIES), NAMES, strict=False))
+PAIRS = list(product(FAMILIES, NAMES)) if endurance.TIMES else SOME
+
+
 # -- the contract -------------------------------------------------------------------------------------------------------
 
 
@@ -207,7 +214,8 @@ def test_a_strategy_that_leaves_nothing_to_be_trained_says_so():
 
 
 @pytest.mark.slow
-@contract
+@pytest.mark.endurance
+@pytest.mark.parametrize(("family", "name"), PAIRS)
 def test_resuming_gives_the_same_bits(family: str, name: str):
     whole, _ = trained_whole(family, name)
     for stop in (1, 5) if name in PROBED else (3,):  # within the first phase of those that have two, and beyond it
@@ -229,7 +237,8 @@ def test_resuming_gives_the_same_bits(family: str, name: str):
 
 
 @pytest.mark.slow
-@contract
+@pytest.mark.endurance
+@pytest.mark.parametrize(("family", "name"), PAIRS)
 def test_a_checkpoint_draws_and_can_be_a_source(family: str, name: str):
     gan = begun(family, name, precision="float32")
     gan.train(PIXELS, None, 1)
@@ -248,10 +257,10 @@ def test_a_checkpoint_draws_and_can_be_a_source(family: str, name: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "theirs"), [("resnet", ()), ("sngan", ("b", "x")), ("dcgan", ())])
-@pytest.mark.parametrize("name", NAMES)
-def test_a_conditional_trial_trains_what_belongs_to_its_classes(family: str, name: str, theirs: tuple[str, ...]):
-    gan = begun(family, name, ("a", "b"), theirs)
+@pytest.mark.endurance
+@pytest.mark.parametrize(("family", "name"), PAIRS)
+def test_a_conditional_trial_trains_what_belongs_to_its_classes(family: str, name: str):
+    gan = begun(family, name, ("a", "b"), ("b", "x") if family == "sngan" else ())
     before = parameters(gan)
     gan.train(PIXELS, LABELS, PROBE)
     after = parameters(gan)

@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -86,8 +87,13 @@ def imported(path: Path) -> set[str]:
     return modules
 
 
-IMPORTS = {name: imported(path) for name, path in MODULES.items()}
 ROOMS = [room for floors in FLOORS.values() for floor in floors for room in floor]
+
+
+@cache
+def imports() -> dict[str, set[str]]:
+    """Return what each module imports; to read all of them takes a second."""
+    return {name: imported(path) for name, path in MODULES.items()}
 
 
 def within(module: str, room: str) -> bool:
@@ -105,7 +111,7 @@ def test_every_module_has_a_room():
 
 
 def test_a_late_import_counts():
-    assert "bench.on_ray" in {room_of(name) for name in IMPORTS["bench.run.sweep"]}
+    assert "bench.on_ray" in {room_of(name) for name in imports()["bench.run.sweep"]}
     tree = ast.parse(MODULES["bench.run.sweep"].read_text())
     assert not any("on_ray" in ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
 
@@ -116,7 +122,7 @@ def test_rooms_import_from_the_floors_below(package: str):
     wrong = [
         f"{module} imports {name}"
         for module in MODULES
-        for name in IMPORTS[module]
+        for name in imports()[module]
         if within(module, package) and within(name, package) and name in MODULES and room_of(module) != room_of(name)
         if floor[room_of(name)] >= floor[room_of(module)]
     ]
@@ -128,7 +134,7 @@ def test_a_package_sees_of_the_others_what_it_may(package: str):
     wrong = [
         f"{module} imports {name}"
         for module in MODULES
-        for name in IMPORTS[module]
+        for name in imports()[module]
         if within(module, package) and name.partition(".")[0] in {*PACKAGES, "tests"} - {package}
         if not any(within(name, allowed) for allowed in OUTSIDE["bench.cli" if within(module, "bench.cli") else package])
     ]
@@ -140,14 +146,14 @@ def test_a_library_is_the_business_of_few(library: str):
     wrong = [
         module
         for module in MODULES
-        if any(within(name, library) for name in IMPORTS[module])
+        if any(within(name, library) for name in imports()[module])
         if not any(within(module, allowed) for allowed in LIBRARIES[library])
     ]
     assert not wrong
 
 
 def test_no_module_imports_itself_through_others_not_even_late():
-    order = list(TopologicalSorter({name: names & set(MODULES) for name, names in IMPORTS.items()}).static_order())
+    order = list(TopologicalSorter({name: names & set(MODULES) for name, names in imports().items()}).static_order())
     assert order.index("trainers.common.errors") < order.index("bench.store.store") < order.index("analysis.report.page")
 
 

@@ -4,6 +4,8 @@ FIDs of other images, networks and features are not comparable with ours; their 
 comparable either, so they have a separate figure. No statistic of the report uses these numbers.
 """
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
@@ -42,13 +44,18 @@ def gain_by_size(analysis: Analysis, style: Style) -> list[Panel]:
 
 def gain_by_distance() -> list[Panel]:
     """Return the figure of the paper's four sources and four targets."""
-    points = tf.points(tf.with_distance(tf.transfer_gain(source_target_curves()), distances(), via="generator"))
     caption = (
         f"For comparison, {_CITED}: gains from {SOURCE_TARGET.name} ({SOURCE_TARGET.provenance}) by the distances of "
         f"{DISTANCE.name} ({DISTANCE.provenance}), fine-tuned at 64 px. Their distance is that of generated images in "
         "Inception's features, so it is not comparable with the axis of the other figures; no statistic here uses it."
     )
-    return [Panel.of(f"The paper's own ({figures.PAPER})", caption, figures.paper_gain_by_distance(points), paper=True)]
+    return [Panel.of(f"The paper's own ({figures.PAPER})", caption, figures.paper_gain_by_distance(_points()), paper=True)]
+
+
+@cache
+def _points() -> pd.DataFrame:
+    """Return the gain by distance of each pair of the paper's sources and targets."""
+    return tf.points(tf.with_distance(tf.transfer_gain(source_target_curves()), distances(), via="generator"))
 
 
 def size_gains() -> pd.DataFrame:

@@ -23,19 +23,22 @@ from bench.worker.trial import train
 from tests.benchmarks.overhead import trivial_plan, trivial_run
 from tests.conftest import QUIET
 from tests.support import tiny
+from tests.support.endurance import repeats
 from tests.support.victims import SERVER, drives
 from trainers.common.errors import UserError
 
 pytestmark = pytest.mark.slow
 
-KILLS, TRIALS = 20, 96
+#: Drivers that are killed, two at a time, and enough trials that all of them have something to do.
+KILLS = repeats(4, full=20)
+TRIALS = 24 * -(-KILLS // 5)
 
 
 def test_trials_wait_for_machines_where_the_head_says_that_some_may_come(tmp_path: Path):
     """As on a cluster that starts with a head alone, on which no trial fits."""
     cluster = Cluster(initialize_head=True, head_node_args={**QUIET, "num_cpus": 0, "resources": {MAX_WORKERS: 2}})
     try:
-        driver = SERVER.Process(target=drives, args=(str(tmp_path), cluster.address, 3))
+        driver = SERVER.Process(target=drives, args=(str(tmp_path), cluster.address, 3, os.environ.get("RAY_AUTH_MODE")))
         driver.start()
         tiny.wait_for(lambda: len(list((tmp_path / "claims").glob("[!.]*"))) == 2)  # as many as there may be machines
         cluster.add_node(num_cpus=1)
@@ -69,7 +72,7 @@ def test_a_cluster_that_is_not_there_is_the_users_mistake(address: str, cpus: in
 
 
 def drive(store: Path, cluster: Cluster) -> Any:
-    driver = SERVER.Process(target=drives, args=(str(store), cluster.address, TRIALS))
+    driver = SERVER.Process(target=drives, args=(str(store), cluster.address, TRIALS, os.environ.get("RAY_AUTH_MODE")))
     driver.start()
     return driver
 
@@ -100,7 +103,8 @@ def temporary_files_apart(store: Store) -> list[str]:
     return [str(fault) for fault in check(store) if fault.kind != "temporary"]
 
 
-def test_drivers_killed_at_twenty_moments_lose_and_double_nothing(
+@pytest.mark.endurance
+def test_drivers_killed_at_any_moment_lose_and_double_nothing(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ):
     """Two at a time, while they start, or when so and so many outcomes have been published, each time a moment later."""

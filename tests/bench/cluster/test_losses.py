@@ -29,12 +29,20 @@ from tests.support import tiny
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def machines() -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def head() -> Iterator[Cluster]:
     """A cluster whose head runs no trial, and that takes as long as any to notice that a machine is gone."""
     running = Cluster(initialize_head=True, head_node_args={**QUIET, "num_cpus": 0})
     yield running
     running.shutdown()
+
+
+@pytest.fixture
+def machines(head: Cluster) -> Iterator[Cluster]:
+    """The cluster; machines that are added to it end with the test."""
+    yield head
+    for node in [*head.worker_nodes]:
+        head.remove_node(node, allow_graceful=False)
 
 
 def raylet(node: Any) -> int:

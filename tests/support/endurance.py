@@ -1,0 +1,15 @@
+"""Tests that repeat a random scenario have two sizes: a small one in the suite, and their full one by ``make endurance``.
+
+The environment variable ``ENDURANCE`` multiplies the full size; without it, tests have the suite's. The assertions are the same
+at every size. Each such test has the marker ``endurance``.
+"""
+
+import os
+
+#: The multiple of the full size, or 0 for the suite's size.
+TIMES = int(os.environ.get("ENDURANCE", "0"))
+
+
+def repeats(suite: int, full: int) -> int:
+    """Return how often a test repeats its scenario: `suite` times, or the multiple of `full` that is asked for."""
+    return TIMES * full or suite
