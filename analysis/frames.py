@@ -12,12 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_scalar
 
 from analysis.labels import label_domains
 from bench.store import SCHEMAS, Store
 from trainers.common.errors import unknown_name
+from trainers.config.metrics import metrics, plain_name
+from trainers.config.settings import TRAIN
 from trainers.config.trial import TUNED
 
 _log = logging.getLogger("transfergan")
@@ -38,7 +41,7 @@ _FLOATS = ("seconds", "images_per_second", "peak_memory_mib")
 _TRIAL_COLUMNS = [*SCHEMAS["trials"].names, "sweep"]
 _LABEL_COLUMNS = ["source_label", "target_label", "cell_label", "family"]
 _JOINED = ["kind", "source", "target", "size", "strategy", "conditional", "seed", "cell", "parent", "resolution"]
-_JOINED += ["split", "status", "censored", "lost", "cut", "lost_seeds", "confirmation", "budget", *_LABEL_COLUMNS]
+_JOINED += ["status", "censored", "lost", "cut", "lost_seeds", "confirmation", "budget", *_LABEL_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,15 @@ class Frames:
     """One row per planned or recorded trial: the columns of the store's table; `status`, one of `STATUSES`; `steps`, the last
     known step; `censored` (bool), whether the stopping rule ended it before its budget; `cut` (bool), whether it did so for the
     trial's rank; `lost` (bool), whether the trial diverged, failed or collapsed, and `lost_seeds`, the number of such trials of
-    its method; `confirmation` (bool), whether it has a fresh seed to confirm a choice; `split`, the real images that it is
-    measured against, "held-out" or "train"; the labels `source_label`, `target_label`, `cell_label` and `family` (the cell's
-    label without its size)."""
+    its method; `confirmation` (bool), whether it has a fresh seed to confirm a choice; `split`, "train" if it is measured
+    against the train split of its target, also or only, else "held-out"; the labels `source_label`, `target_label`,
+    `cell_label` and `family` (the cell's label without its size)."""
     curves: pd.DataFrame
-    """One row per trial, step, metric and embedding: the table `measurements` joined with its trial's columns. A tuned strategy
-    may have a smaller budget than others of its cell; its last values are then repeated at their later steps, in rows with
-    `held` true. `replicates` has arrays float32 (B,): FID or KID on other draws of the reference images, the same draws for all
-    trials of a cell; None where the store has none."""
+    """One row per trial, step, metric and embedding (see `embeddings`): the table `measurements` with its trial's columns
+    and `split`, the real images that the value is against, "held-out" or "train".
+    A tuned strategy may have a smaller budget than others of its cell; its last values are then repeated at their later steps,
+    in rows with `held` true. `replicates` has arrays float32 (B,): FID or KID on other draws of the reference images, the same
+    draws for all trials of a cell; None where the store has none."""
     distances: pd.DataFrame
     """The table `distances` with `source_label` and `target_label`."""
     domain_statistics: pd.DataFrame
@@ -72,7 +76,11 @@ class Frames:
 
     @property
     def embeddings(self) -> list[str]:
-        """Return the embeddings with measurements. Values in different embeddings are not comparable."""
+        """Return the embeddings with measurements. Values in different embeddings are not comparable.
+
+        Where a store has measurements in one embedding from different numbers of images, or of different ones, each counts as
+        an embedding of its own, with the name of its view, such as ``builtin:88d105204ef9/2000``.
+        """
         return sorted(self.curves["embedding"].unique())
 
     @property
@@ -95,7 +103,11 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         UserError: the store has no such sweep.
     """
     plans = store.read_sweeps()
-    planned = {name: plan for name, plan in plans.items() if all(row.get("kind") != "tune" for row in plan["trials"])}
+    planned = {
+        name: plan
+        for name, plan in plans.items()
+        if not plan.get("continues") and all(row.get("kind") != "tune" for row in plan["trials"])
+    }
     recorded = store.read("trials")
     recorded = recorded[recorded["kind"] != "tune"]
     whole = pd.Series([_is_whole(row) for row in records(recorded)], index=recorded.index, dtype=bool)
@@ -118,18 +130,23 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         keys = _keys(planned.values())
         keys |= set(recorded.loc[recorded["sweep"] == sweep, "key"])
 
-    measurements = store.read("measurements", large=True).drop(columns=["recorded_at", "sweep"])
+    measurements = _current(store.read("measurements", large=True).drop(columns=["recorded_at", "sweep"]))
+    views = _names_of_views(measurements)
+    measurements["embedding"] = measurements["view"].map(views)
+    measurements["split"] = np.where(measurements["view"].str.endswith(TRAIN), "train", "held-out")
+    measurements = measurements.drop(columns=["view", "version"])
     trials = _merge(planned, recorded, keys)
     _set_progress(trials, measurements)
     trials["confirmation"] = trials["key"].isin(fresh - seen) & (trials["kind"] == "adapt")
     _set_fate(trials)
-    trials["split"] = pd.Series(map(_split, trials["config"]), index=trials.index, dtype="object")
+    against_train = measurements.loc[measurements["split"] == "train", "trial"].unique()
+    trials["split"] = pd.Series(np.where(trials["key"].isin(against_train), "train", "held-out"), trials.index, dtype="object")
     domains = label_domains({*trials["source"].dropna(), *trials["target"].dropna()})
     _set_labels(trials, domains)
 
     curves = measurements.rename(columns={"trial": "key"}).merge(trials[["key", *_JOINED]], on="key")
-    curves = _held(curves.rename(columns={"key": "trial"})).sort_values(["trial", "embedding", "metric", "step"])
-    distances = store.read("distances").drop(columns=["recorded_at", "sweep"])
+    curves = _held(curves.rename(columns={"key": "trial"}), trials).sort_values(["trial", "embedding", "metric", "step"])
+    distances = _in_views(store.read("distances").drop(columns=["recorded_at", "sweep"]), views)
     distances = distances[distances["source"].isin(domains) & distances["target"].isin(domains)].reset_index(drop=True)
     for end in ("source", "target"):
         distances[f"{end}_label"] = distances[end].map(domains)
@@ -137,7 +154,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         trials=trials,
         curves=curves.reset_index(drop=True),
         distances=distances,
-        domain_statistics=store.read("domains").drop(columns=["recorded_at", "sweep"]),
+        domain_statistics=_in_views(store.read("domains").drop(columns=["recorded_at", "sweep"]), views),
         environments=_environments(store.read("environments"), trials),
         sweeps=planned,
         searches={plan["tuning"]["search"]: plan["tuning"] for plan in plans.values() if plan.get("tuning")},
@@ -148,6 +165,28 @@ def load(store: Store, sweep: str | None = None) -> Frames:
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a frame's rows as plain dicts, with None for missing values."""
     return [{str(k): None if is_scalar(v) and pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _current(measurements: pd.DataFrame) -> pd.DataFrame:
+    """Return the measurements by the present definitions of the metrics."""
+    known = metrics()
+    versions = measurements["version"].astype(str).str.split("/").str[0]
+    current = {name: known[plain].version for name in measurements["metric"].unique() if (plain := plain_name(name)) in known}
+    return measurements[versions == measurements["metric"].map(current).fillna(versions)].copy()
+
+
+def _names_of_views(measurements: pd.DataFrame) -> dict[str, str]:
+    """Return what each view is called: its embedding, or the view itself if there are several in one embedding."""
+    pairs = measurements[["view", "embedding"]].drop_duplicates()
+    alone = ~pairs["embedding"].duplicated(keep=False)
+    return dict(zip(pairs["view"], pairs["embedding"].where(alone, pairs["view"]), strict=True))
+
+
+def _in_views(rows: pd.DataFrame, views: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows in each embedding once per view in it, with its name as `embedding`; the others as they are."""
+    names = pd.DataFrame([(view.partition("/")[0], name) for view, name in views.items()], columns=["embedding", "name"])
+    rows = rows.merge(names, on="embedding", how="left")
+    return rows.assign(embedding=rows["name"].fillna(rows["embedding"])).drop(columns="name")
 
 
 def _is_whole(row: Mapping[str, Any]) -> bool:
@@ -175,12 +214,18 @@ def _keys(plans: Iterable[dict[str, Any]]) -> set[str]:
 def _merge(planned: Mapping[str, dict[str, Any]], recorded: pd.DataFrame, keys: set[str] | None) -> pd.DataFrame:
     """Return one row per trial, the recorded rather than the planned one, with plain types (None for missing text)."""
     rows: dict[str, dict[str, Any]] = {}
+    budgets: dict[str, int] = {}
     for name, plan in planned.items():
         for row in plan["trials"]:
             rows.setdefault(row["key"], {**row, "sweep": name, "status": "pending"})
+            budgets[row["key"]] = max(budgets.get(row["key"], 0), int(row["budget"]))
     for record in records(recorded):
         if keys is None or record["key"] in keys:
-            rows[record["key"]] = record
+            # A sweep with a larger budget than that of the run which ended the trial takes it further.
+            budget = budgets.get(record["key"], record["budget"])
+            ends_early = record["kind"] == "pretrain"  # a source may, at its plateau
+            goes_on = record["status"] == "done" and not ends_early and (record["steps"] or 0) < budget
+            rows[record["key"]] = {**record, "budget": budget, **({"status": "pending"} if goes_on else {})}
     columns: dict[str, Any] = {}
     for name in _TRIAL_COLUMNS:
         values = [row.get(name) for row in rows.values()]
@@ -212,18 +257,13 @@ def _set_fate(trials: pd.DataFrame) -> None:
     trials["lost_seeds"] = trials.groupby(["cell", "strategy", "source", "confirmation"], dropna=False)["lost"].transform("sum")
 
 
-def _split(config: str | None) -> str:
-    """Return `evaluation.reference` of a trial's configuration, which omits the default."""
-    if not config or '"reference"' not in config:  # quick for most trials
-        return "held-out"
-    return str(json.loads(config).get("evaluation", {}).get("reference", "held-out"))
-
-
-def _held(curves: pd.DataFrame) -> pd.DataFrame:
-    """Repeat the last values of finished trials with a smaller budget than others of their cell at the others' later steps."""
+def _held(curves: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """Repeat the last values of finished tuned trials with a smaller budget than others of their cell at their later steps."""
     curves = curves.assign(held=False)
+    tuned = trials.loc[trials["config"].fillna("").str.contains('"tuned":', regex=False), "key"]
     largest = curves.groupby("cell")["budget"].transform("max")
     ended = curves[(curves["status"] == "done") & (curves["budget"] < largest) & (curves["step"] == curves["budget"])]
+    ended = ended[ended["trial"].isin(tuned)]
     if len(ended) == 0:
         return curves
     later = curves.loc[curves["cell"].isin(ended["cell"]), ["cell", "embedding", "step"]].drop_duplicates()
@@ -265,18 +305,17 @@ def _label_cells(adapt: pd.DataFrame) -> dict[str, tuple[str, str]]:
 
 
 def _settings(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings of a trial's GAN, training and evaluation as text, by dotted name."""
+    """Return the settings of a trial's GAN and training, without its budget, as text by dotted name."""
     if not row["config"]:
         return {}
     config = json.loads(row["config"])
     settings = {
         f"{part}.{name}": str(value)
-        for part in ("gan", "training", "evaluation")
+        for part in ("gan", "training")
         for name, value in config.get(part, {}).items()
-        if name != "resolution" and not (config.get("tuned") and name in TUNED)
+        if name not in ("resolution", "steps") and not (config.get("tuned") and name in TUNED)
     }
     return {
-        "evaluation.reference": "held-out",
         **settings,
         "trial.augmentation": config.get("augmentation", "none"),
         "trial.strategies": "tuned" if config.get("tuned") else "not tuned",

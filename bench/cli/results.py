@@ -1,4 +1,4 @@
-"""`transfergan report`, `replay`, `recommend` and `compare`: the results in a store."""
+"""`transfergan report`, `measure`, `replay`, `recommend` and `compare`: the results in a store."""
 
 import json
 from enum import StrEnum
@@ -7,9 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.console import print_table, say
-from bench.cli.options import RESULTS, JsonOption, OneSweepOption, StoreOption, default_report, open_at, write_report
-from trainers.common.errors import UserError
+from bench.cli.console import print_table, progress_console, say
+from bench.cli.options import (
+    RESULTS,
+    AddressOption,
+    CpusOption,
+    JsonOption,
+    OneSweepOption,
+    SetOption,
+    StoreOption,
+    default_report,
+    open_at,
+    write_report,
+)
+from trainers.common.errors import UserError, unknown_name
 
 app = typer.Typer()
 
@@ -36,6 +47,65 @@ def report(
         raise UserError(f"--out {str(out)!r} must end in {suffixes}" + (", as --format says" if kind else ""))
     opened = open_at(store)
     say(f"report: {write_report(opened, out or default_report(opened, kind or Format.html), sweep)}")
+
+
+@app.command(
+    rich_help_panel=RESULTS, epilog="Example: transfergan measure --sweep quickstart --embedding inception --samples 5000"
+)
+def measure(
+    spec: Annotated[
+        str | None, typer.Argument(metavar="[SPEC]", help="A sweep file or preset, of which `evaluation` is used.")
+    ] = None,
+    sweep: Annotated[str | None, typer.Option("--sweep", metavar="NAME", help="A sweep of the store, instead of SPEC.")] = None,
+    embedding: Annotated[str | None, typer.Option(metavar="NAME", help="As `evaluation.embedding` in a sweep file.")] = None,
+    samples: Annotated[int | None, typer.Option(min=64, help="Generated images; as `evaluation.samples`.")] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option("--metrics", metavar="NAME", help="Only this metric, e.g. fid. Repeatable.")
+    ] = None,
+    store: StoreOption = "store",
+    overrides: SetOption = None,
+    cpus: CpusOption = None,
+    address: AddressOption = "local",
+) -> None:
+    """Measure the trained trials of a sweep in another way, and write the report. Trains nothing.
+
+    Every trial is measured at the rungs that it has reached, from the generators that the store keeps; then the distances are
+    measured in the new embedding. The values are those that a run with this `evaluation` would have had. The report shows the
+    embeddings side by side. Safe to interrupt and to repeat.
+
+    `transfergan run` with another `evaluation` measures by itself, and then trains what is left.
+    """
+    from bench.driver.ledger import Ledger
+    from bench.run.measuring import evaluation_of
+    from bench.run.sweep import measure_anew, run_distances
+    from bench.sweeps.rows import evaluated_by, recorded
+    from bench.sweeps.spec import load_spec
+    from trainers.config.metrics import metrics as known
+
+    if (spec is None) == (sweep is None):
+        raise UserError("measure takes a sweep file or --sweep NAME, one of them")
+    if overrides and spec is None:
+        raise UserError("--set changes a sweep file; with --sweep use --embedding and --samples")
+    for name in metrics or ():
+        if name not in known():
+            raise unknown_name("metric", name, known())
+    loaded = None if spec is None else load_spec(spec, overrides or ())
+    name = sweep or (loaded.name if loaded else "")
+    opened = open_at(store)
+    sweeps = opened.read_sweeps()
+    if name not in sweeps:
+        raise unknown_name("sweep", name, sweeps)
+    plan = recorded(sweeps[name])
+    evaluation = evaluation_of(loaded.evaluation if loaded else plan.spec.evaluation, embedding, samples)
+    plan = evaluated_by(plan, evaluation)
+    console = progress_console()
+    failures = measure_anew(plan, opened, console, cpus, address, metrics or (), train=False)
+    if not metrics:
+        failures += run_distances(plan, Ledger.open(plan, opened), opened, console, cpus, address)
+    typer.echo(f"measured in {evaluation.view}; report: {write_report(opened)}")
+    if failures:
+        typer.echo("\n".join(failures), err=True)
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=RESULTS, epilog="Example: transfergan recommend --target folder:photos/flowers --store store")
@@ -171,7 +241,7 @@ def compare(
     table = [
         {
             "metric": row["metric"],
-            "embedding": row["embedding"],
+            "view": row["view"],
             "values": f"{row['values']:,}",
             "equal": f"{row['equal']:,}",
             "largest difference": "" if row["relative"] is None else f"{row['relative']:.2%}",
@@ -181,7 +251,7 @@ def compare(
         for row in result["metrics"]
     ]
     if table:
-        print_table(table, left=("metric", "embedding"))
+        print_table(table, left=("metric", "view"))
     for row in result["statuses"]:
         say(f"trial {row['trial']}: {row['a']} in the first, {row['b']} in the second")
     for row in result["winners"]["differ"]:

@@ -1,4 +1,4 @@
-"""`transfergan run`, `transfergan tune` and `transfergan confirm`."""
+"""`transfergan run`, `tune`, `confirm` and `continue`: everything that trains."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -156,6 +156,38 @@ def confirm(
     opened = open_at(store)
     launcher = Launcher(opened, console, cpus, address, retry is not None, limit)
     _end(opened, [launcher.confirm(plan, search_of(plan, store), number)])
+
+
+@app.command("continue", rich_help_panel=RUN, epilog="Example: transfergan continue --trial 1f3a9c --steps 2000")
+def continue_(
+    trial: Annotated[str, typer.Option(help="A trial's key, or its first characters.")],
+    steps: Annotated[int, typer.Option(min=1, help="Generator steps to reach.")],
+    store: StoreOption = "store",
+    cpus: CpusOption = None,
+    address: AddressOption = "local",
+    retry: RetryOption = None,
+    max_hours: MaxHoursOption = None,
+    max_cost: MaxCostOption = None,
+    price: PriceOption = None,
+) -> None:
+    """Train one trial further, e.g. the winner as a final model. It goes on from the last step that it reached.
+
+    It is evaluated at the rungs of its sweep and at `--steps`. The results of the sweep stay as they are. Safe to interrupt and
+    to repeat. `transfergan generate --trial KEY` then draws images from it.
+
+    (*) See `transfergan run --help`.
+    """
+    limit = hours_limit(max_hours, max_cost, price)
+    if address.startswith(FROM_OUTSIDE):
+        raise UserError("--address ray://...: continue runs on a machine of the cluster; log in to its head, and use auto")
+    from bench.images.generate import matching_key
+    from bench.run.continuation import continuation
+    from bench.run.launch import Launcher
+
+    opened = open_at(store)
+    plan = continuation(opened, matching_key(opened, trial), steps)
+    launcher = Launcher(opened, progress_console(), cpus, address, retry is not None, limit)
+    _end(opened, [launcher.train_on(plan)])
 
 
 def _options(cpus: int | None, retry: Retry | None, limit: float) -> list[str]:

@@ -70,6 +70,7 @@ def measured(store: Store) -> list[Measured]:
     common = used.pop() if len(used) == 1 else (None, bool(used) and all(gpu for _, gpu in used))
     configs = {row["key"]: row["config"] for planned in store.read_sweeps().values() for row in planned["trials"]}
     configs |= dict(zip(trials["key"], trials["config"], strict=True))
+    # A generator that was measured anew has the time at which training had reached it.
     rows = rows[rows["seconds"].notna()].drop_duplicates(["trial", "step"]).sort_values("step")
     timings = []
     for key, by_step in rows.groupby("trial"):

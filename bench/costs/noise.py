@@ -58,8 +58,8 @@ def pooled(store: Store, *, scratch: bool) -> Spread:
     ]
     measured = store.read("measurements")
     measured = measured[(measured["metric"] == "fid") & (measured["value"] > 0) & np.isfinite(measured["value"])]
-    ends = trials.merge(measured, left_on=["key", "steps"], right_on=["trial", "step"])
-    method = ["cell", "strategy", "source", "embedding"]
+    ends = trials.drop(columns="view").merge(measured, left_on=["key", "steps"], right_on=["trial", "step"])
+    method = ["cell", "strategy", "source", "view", "steps"]
     several = ends.groupby(method, dropna=False)["parent"].transform("nunique") > 1
     # Where a method starts from several trainings of its source, these are what varies independently.
     ends = ends.assign(log=np.log2(ends["value"]), unit=ends["parent"].where(several, ends["key"]))

@@ -1,9 +1,9 @@
 """Time and cost of a sweep on many GPUs, by a discrete-event simulation of its plan. A pure function without Ray and torch.
 
 The driver of a real run decides which trials start, wait, stop, are retried or are blocked; only time is simulated. A trial
-takes the estimated seconds: its set-up, then a leg up to each rung, where it leaves a checkpoint. Spot machines are lost by a
-Poisson process on each GPU, and with them the work since the last checkpoint of all trials there. A loss is no failure of a
-trial: no retry is counted.
+takes the estimated seconds: its set-up, then a leg up to each rung; it leaves a checkpoint there and at intervals between. Spot
+machines are lost by a Poisson process on each GPU, and with them the work since the last checkpoint of all trials there. A loss
+is no failure of a trial: no retry is counted.
 """
 
 import math
@@ -24,6 +24,7 @@ from bench.driver.retries import Retries
 from bench.store import Store
 from bench.store.schema import FINISHED, by_step
 from bench.sweeps.plan import Plan
+from bench.sweeps.rows import of_evaluation
 from trainers.common.errors import UserError
 
 #: By how much drawn values fall from rung to rung: much more than their noise.
@@ -100,7 +101,8 @@ def _measured(plan: Plan, store: Store) -> dict[str, dict[int, float]]:
     """Return the stopping metric by trial and rung for the trials that have ended, up to their ends."""
     trials = store.read("trials")
     ended = set(trials["key"][trials["status"].isin(FINISHED)])
-    values = by_step(store.read("measurements"), plan.spec.stopping.metric, ())
+    measured = of_evaluation(store.read("measurements"), plan.spec.evaluation)
+    values = by_step(measured, plan.spec.stopping.metric, ())
     return {key: values.get(key, {}) for key in plan.by_key if key in ended}
 
 
@@ -118,15 +120,17 @@ def compare(
         UserError: a trial takes more GPUs than the cluster has, or it would hardly ever get from one rung to the next.
     """
     share = plan.spec.resources.gpus or 1.0  # a CPU machine's slots stand for GPUs
-    longest = max((max(estimates[trial.key].rung_seconds) for trial in plan.trials if not trial.imported), default=0.0) / 3600
+    legs = (_divided((estimates[trial.key].setup_seconds, *estimates[trial.key].rung_seconds), plan)[0]
+            for trial in plan.trials if not trial.imported)  # fmt: skip
+    longest = max((max(parts) for parts in legs), default=0.0) / 3600
     for number in gpus:
         if number < share:
             raise UserError(f"--gpus {number}: a trial takes {share:g} (resources.gpus); simulate at least that many")
         cluster = Cluster(number, share, interruptions)
         if (losses := longest * interruptions * cluster.gang) > math.log(ATTEMPTS):
             raise UserError(
-                f"--interruptions {interruptions:g}: the longest way between two rungs takes {longest:,.0f} hours, in which a "
-                f"machine is lost {losses:,.0f} times; simulate a lower rate, or set rungs closer (evaluation.rung_factor)"
+                f"--interruptions {interruptions:g}: the longest way between two checkpoints takes {longest:,.1f} hours, in "
+                f"which a machine is lost {losses:,.0f} times; simulate a lower rate, or lower resources.checkpoint_minutes"
             )
         outcomes = {schedule: simulate(plan, estimates, cluster, values, schedule, seed) for schedule in Schedule}
         ours = outcomes[Schedule.OURS]
@@ -156,6 +160,18 @@ def savings(plan: Plan, estimates: Mapping[str, Estimate], values: Values) -> di
     return {name: hours(total, plan.spec.resources) for name, total in busy.items()}
 
 
+def _divided(legs: Sequence[float], plan: Plan) -> tuple[tuple[float, ...], dict[int, int]]:
+    """Return the seconds between the checkpoints of a trial, and of those that are at its rungs the leg that ends there."""
+    every = 60 * plan.spec.resources.checkpoint_minutes
+    parts: list[float] = []
+    ends = {}
+    for number, seconds in enumerate(legs):
+        whole = max(0, math.ceil(seconds / every) - 1) if number else 0
+        parts += [every] * whole + [seconds - every * whole]
+        ends[len(parts) - 1] = number
+    return tuple(parts), ends
+
+
 class _Grid:
     """A naive grid: a job for every grid point, which pre-trains its own source first."""
 
@@ -163,7 +179,7 @@ class _Grid:
         chains: dict[str | None, tuple[float, ...]] = {None: ()}
         for key, trial in plan.by_key.items():  # sources come before what starts from them
             legs = () if trial.imported else (estimates[key].setup_seconds, *estimates[key].rung_seconds)
-            chains[key] = chains[trial.parent] + legs
+            chains[key] = chains[trial.parent] + _divided(legs, plan)[0]
         self.legs = {f"{key} {number}": chains[key] for number, key in enumerate(plan.grid)}
         self._waiting = deque(self.legs)
         self._retries = Retries(plan.spec.resources.retries)
@@ -212,7 +228,9 @@ class _Sweep:
             plan = replace(plan, spec=spec.model_copy(update={"stopping": spec.stopping.model_copy(update={"rule": "none"})}))
         self._values, self._metric = values, plan.spec.stopping.metric
         self._rungs = {key: trial.rungs for key, trial in plan.by_key.items()}
-        self.legs = {key: (estimate.setup_seconds, *estimate.rung_seconds) for key, estimate in estimates.items()}
+        divided = {key: _divided((estimate.setup_seconds, *estimate.rung_seconds), plan) for key, estimate in estimates.items()}
+        self.legs = {key: legs for key, (legs, _) in divided.items()}
+        self._ends = {key: ends for key, (_, ends) in divided.items()}
         ledger = Ledger.fresh(plan)
         # A lost trial is retried as soon as there is room: a back-off of seconds is negligible compared with a leg.
         self._driver = Driver(ledger, limit=_Barrier(ledger) if barrier else None, back_off=0.0, clock=lambda: 0.0)
@@ -224,10 +242,11 @@ class _Sweep:
         return key
 
     def advance(self, job: str, leg: int) -> bool:
-        if leg == 0:
+        number = self._ends[job].get(leg, 0)
+        if number == 0:  # the set-up, or a checkpoint between two rungs
             return True
-        rung = self._rungs[job][leg - 1]
-        status = "running" if leg < len(self._rungs[job]) else "done"
+        rung = self._rungs[job][number - 1]
+        status = "running" if number < len(self._rungs[job]) else "done"
         value = self._values[job][rung] if job in self._values else math.inf
         return self._driver.rung(job, {"status": status, "steps": rung, self._metric: value}) == "running"
 

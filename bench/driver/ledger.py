@@ -6,7 +6,7 @@ event costs time proportional to the trials of its cell, or to the children of i
 """
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, cast, get_args
@@ -16,6 +16,7 @@ from bench.driver.stopping import GO, Action, Curve, Verdict, judge
 from bench.store import Store
 from bench.store.schema import by_step
 from bench.sweeps.plan import Plan
+from bench.sweeps.rows import of_evaluation, same_evaluation
 from trainers.config.trial import TrialConfig
 
 Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"]
@@ -49,6 +50,7 @@ class Ledger:
     _recorded: dict[str, Status] = field(default_factory=dict)
     _retried: set[tuple[str, datetime]] = field(default_factory=set)  # failures that do not count, by the time of their record
     _reopened: set[str] = field(default_factory=set)
+    _stopped_before: set[str] = field(default_factory=set)  # by the same rule, on values of another evaluation
     _verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -77,24 +79,29 @@ class Ledger:
         """Return the ledger of a plan as recorded in the store; with `retry_failed`, failed trials are pending again."""
         trials = store.read("trials")
         measured = store.read("measurements")
+        measured = of_evaluation(measured, plan.spec.evaluation)
         measured = measured[measured["trial"].isin(plan.by_key.keys()) & (measured["step"] > 0)]
         values, diversity = (by_step(measured, name, plan.by_key) for name in (plan.spec.stopping.metric, "diversity"))
         status: dict[str, Status] = dict.fromkeys(plan.by_key, "pending")
         recorded: dict[str, Status] = {}
-        reasons, retried = {}, set()
+        reasons, retried, stopped = {}, set(), set()
         for row in trials[trials["key"].isin(plan.by_key.keys())].to_dict("records"):
-            key, ended = row["key"], row["status"]
+            key, trial = row["key"], plan.by_key[row["key"]]
+            ended = outcome(trial, row["status"], row["steps"], values[key])
             if ended in ("done", "diverged") or (ended == "failed" and not retry_failed):
                 status[key] = ended
                 if isinstance(row["error"], str):  # a missing string reads as NaN
                     reasons[key] = row["error"]
+            elif ended == "stopped" and row["rule"] == plan.spec.stopping.canonical_json() and not same_evaluation(row, trial):
+                status[key] = ended
+                stopped.add(key)
             elif ended in ("stopped", "blocked"):
                 # It keeps this status only if this sweep decides the same: a larger cell may continue a stopped trial.
                 if not _went_on(row["steps"], values[key]):
                     recorded[key] = ended
-            else:
+            elif ended == "failed":
                 retried.add((key, row["recorded_at"]))
-        return cls(plan, status, values, diversity, reasons, _recorded=recorded, _retried=retried)
+        return cls(plan, status, values, diversity, reasons, _recorded=recorded, _retried=retried, _stopped_before=stopped)
 
     # -- questions --------------------------------------------------------------------------------------------------
 
@@ -165,7 +172,7 @@ class Ledger:
                 trial.strategy or "",
                 held(self.values[trial.key], trial.training.steps, rungs),
                 diverged=self.status[trial.key] == "diverged",
-                failed=self.status[trial.key] in ("failed", "blocked"),
+                failed=self.status[trial.key] in ("failed", "blocked") or trial.key in self._stopped_before,
                 diversity=self.diversity.get(trial.key, {}),
                 method=_method(trial),
             )
@@ -243,13 +250,14 @@ class Ledger:
                 return
         if end is None or (key, end.recorded_at) in self._retried:
             return
-        if end.status in ("stopped", "blocked"):
+        ended = outcome(self.plan.by_key[key], end.status, end.steps, self.values[key])
+        if ended in ("stopped", "blocked"):
             if not _went_on(end.steps, self.values[key]):
-                self._recorded[key] = cast(Status, end.status)
-        elif end.status in ("done", "diverged", "failed"):
+                self._recorded[key] = ended
+        elif ended is not None:
             if end.error is not None:
                 self.reasons[key] = end.error
-            self._set(key, cast(Status, end.status))
+            self._set(key, ended)
 
     def fill(self, key: str, results: Results) -> None:
         """Take in the recorded values of one trial, without its outcome."""
@@ -312,6 +320,21 @@ class Ledger:
             if verdict != self.verdict(key):
                 self._verdicts[key] = verdict
                 self._refresh(key)
+
+
+def outcome(trial: TrialConfig, status: str, steps: float, values: Container[int]) -> Status | None:
+    """Return what a recorded outcome is for a plan that asks for the budget of `trial`; None if the trial has to go on.
+
+    `steps` are those that it reached (NaN: unknown), `values` has the rungs at which it is measured. The outcome may have been
+    recorded for another budget: a trial that is done with fewer steps goes on, and one that ended after this budget has
+    reached it.
+    """
+    budget = trial.training.steps
+    if status == "done":
+        return None if not trial.has_fixed_budget and steps < budget else "done"
+    if not trial.has_fixed_budget and steps > budget and budget in values:
+        return "done"
+    return cast(Status, status)
 
 
 def _went_on(steps: float, values: Iterable[int]) -> bool:

@@ -178,7 +178,9 @@ class Driver:
         if report["status"] == "diverged":
             ledger.end(key, "diverged", report["error"])
         else:
-            ledger.reach(key, report["steps"], report[ledger.plan.spec.stopping.metric], report.get("diversity"))
+            if report.get("view", view := ledger.plan.spec.evaluation.view) == view:
+                ledger.reach(key, report["steps"], report[ledger.plan.spec.stopping.metric], report.get("diversity"))
+            # else it has resumed from a checkpoint of another evaluation, and was measured anew before (`bench.run.measuring`)
             if report["status"] == "done":
                 ledger.end(key, "done")
             else:

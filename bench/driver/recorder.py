@@ -40,5 +40,6 @@ class Recorder:
             samples=samples if store.has_file(samples) else None,
             real_samples=real if store.has_file(real) else None,
             error=ledger.reasons.get(key),
+            rule=ledger.plan.spec.stopping.canonical_json() if ledger.status[key] == "stopped" else None,
         )
         store.append("trials", sweep, [row])

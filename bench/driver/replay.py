@@ -118,10 +118,13 @@ def _whole_cells(store: Store, sweep: str | None, metric: str) -> tuple[list[_Ce
         trials = trials[trials["sweep"] == sweep]
     measured = store.read("measurements")
     measured = measured[measured["step"] > 0]
-    values, diversity = by_step(measured, metric, ()), by_step(measured, "diversity", ())
+    by_view = {
+        str(view): (by_step(rows, metric, ()), by_step(rows, "diversity", ())) for view, rows in measured.groupby("view")
+    } or {"": ({}, {})}
     unfinished = _unfinished_cells(store, sweep, set(trials["key"]))
     cells, left_out = [], len(unfinished - set(trials["cell"]))
     for (_, _, _, cell), rows in trials.groupby(["target", "conditional", "size", "cell"]):
+        values, diversity = by_view[_common_view(rows["key"], by_view)]
         whole = rows["status"].isin(["done", "diverged"]).all() and cell not in unfinished and rows["budget"].nunique() <= 1
         ends = zip(rows["key"], rows["status"], strict=True)
         if whole and all(key in values or status == "diverged" for key, status in ends):
@@ -129,6 +132,15 @@ def _whole_cells(store: Store, sweep: str | None, metric: str) -> tuple[list[_Ce
         else:
             left_out += 1
     return cells, left_out
+
+
+#: The values of a metric, and the diversity, by trial and step.
+_Values = tuple[dict[str, dict[int, float]], dict[str, dict[int, float]]]
+
+
+def _common_view(keys: Iterable[str], by_view: Mapping[str, _Values]) -> str:
+    """Return the view in which most of some trials are measured: values of different views are never compared."""
+    return max(sorted(by_view), key=lambda view: sum(key in by_view[view][0] for key in keys))
 
 
 def _unfinished_cells(store: Store, sweep: str | None, recorded: set[str]) -> set[str]:

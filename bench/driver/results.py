@@ -17,7 +17,7 @@ from trainers.common.errors import DamagedError
 
 _COLUMNS: dict[Table, tuple[str, ...]] = {
     "trials": ("key", "status", "steps", "error", "recorded_at"),
-    "measurements": ("trial", "step", "metric", "value", "recorded_at"),
+    "measurements": ("trial", "step", "metric", "view", "version", "value", "recorded_at"),
 }
 
 
@@ -30,9 +30,9 @@ class End:
     recorded_at: datetime
     error: str | None
 
-    def order(self) -> tuple[bool, int, datetime]:
+    def order(self) -> tuple[int, bool, datetime]:
         """Return what orders the outcomes of a trial; the greatest counts."""
-        return self.status == "done", self.steps, self.recorded_at
+        return self.steps, self.status == "done", self.recorded_at
 
 
 class Results:
@@ -70,13 +70,15 @@ class Results:
 
     def _read_values(self) -> set[str]:
         rows = self._new_rows("measurements", "trial")
+        evaluation = self._plan.spec.evaluation
         metrics = ((self._plan.spec.stopping.metric, self.values), ("diversity", self.diversity))
         wanted = pc.and_(pc.is_in(rows["metric"], pa.array([name for name, _ in metrics])), pc.greater(rows["step"], 0))
+        wanted = pc.and_(wanted, pc.equal(rows["view"], evaluation.view))
         kept = rows.filter(wanted).sort_by("recorded_at").to_pylist()
         for row in kept:
             value = math.nan if row["value"] is None else row["value"]
             for name, of_metric in metrics:
-                if row["metric"] == name:
+                if row["metric"] == name and row["version"] == evaluation.version(name):
                     of_metric.setdefault(row["trial"], {})[row["step"]] = value
         return {row["trial"] for row in kept}
 

@@ -230,7 +230,9 @@ def judge(curves: Sequence[Curve], rungs: Sequence[int], config: StoppingConfig,
         contest = Contest(
             rungs[:number], tuple(c for c in arrived if c.key not in stopped), frozenset(map(_method, (*arrived, *last)))
         )
-        complete = {curve.key for curve in missing if not curve.failed} <= {curve.key for curve in last}
+        # A trial that was measured further on but not here, by a run with other rungs, has passed this one.
+        passed = tuple(curve for curve in missing if max(curve.values, default=0) > rung)
+        complete = {curve.key for curve in missing if not curve.failed} <= {curve.key for curve in (*last, *passed)}
         if complete:
             stopped |= _first(rule.compared(contest) for rule in rules)
         else:
@@ -238,7 +240,7 @@ def judge(curves: Sequence[Curve], rungs: Sequence[int], config: StoppingConfig,
         verdicts.update((key, Verdict(Action.STOP, rung, why)) for key, why in stopped.items())
         if not complete:
             break
-        live = tuple(curve for curve in arrived if curve.key not in stopped)
+        live = (*(curve for curve in arrived if curve.key not in stopped), *passed)
     return verdicts
 
 

@@ -32,7 +32,7 @@ def write_images(
         UserError: `trial` matches no trial or several, the trial has no generator at that step, or `out` cannot be written;
             with `nearest`, the training images or the embedding cannot be had, or there are too many training images.
     """
-    key = _matching_key(store, trial)
+    key = matching_key(store, trial)
     path, description = _generator_at(store, key, step)
 
     from PIL import Image
@@ -83,8 +83,10 @@ def _generator_at(store: Store, key: str, step: str) -> tuple[str, str]:
     if not paths:
         raise UserError(f"trial {key} has no generator yet; `transfergan status` shows its state")
     if step == "best":
-        rows = store.read("measurements")
+        trials, rows = store.read("trials"), store.read("measurements")
         rows = rows[rows["trial"] == key]
+        views = [*trials.loc[trials["key"] == key, "view"], *rows["view"]]
+        rows = rows[rows["view"] == next(iter(views), None)]  # of several, that of the run that trained it
         measured, chosen_by = (by_step(rows, metric, [key])[key] for metric in ("fid", "fid" + SELECTION))
         rungs = {at: value for at, value in (chosen_by or measured).items() if at in paths and math.isfinite(value)}
         if rungs:
@@ -100,7 +102,7 @@ def _generator_at(store: Store, key: str, step: str) -> tuple[str, str]:
     return paths[int(step)], f"step {int(step)}"
 
 
-def _matching_key(store: Store, trial: str) -> str:
+def matching_key(store: Store, trial: str) -> str:
     """Return the key of the one trial, recorded or planned, whose key is `trial` or starts with it."""
     planned = {row["key"] for sweep in store.read_sweeps().values() for row in sweep["trials"]}
     keys: list[str] = sorted({*store.read("trials")["key"], *planned})

@@ -68,7 +68,7 @@ def record(store: Store, trial: TrialConfig, fitting: "Fitting") -> Mapping[str,
     assert rung.generator is not None
     assert rung.samples is not None
     checkpoint, samples, real = checkpoint_path(trial.key, 0), samples_path(trial.key, 0), real_samples_path(trial)
-    store.append("measurements", SWEEP, measurement_rows(trial.key, rung))
+    store.append("measurements", SWEEP, measurement_rows(trial, rung))
     store.write_file(samples, rung.samples)
     if not store.has_file(real):
         store.write_file(real, real_grid(trial.domain.name, trial.gan.resolution))

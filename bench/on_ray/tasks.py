@@ -18,9 +18,9 @@ GONE = ("died unexpectedly", "Worker unexpectedly exits", "actor is dead because
 
 
 def map_tasks(
-    function: Callable[..., None], arguments: Sequence[tuple[Any, ...]], resources: ResourcesConfig
+    function: Callable[..., None], arguments: Sequence[tuple[Any, ...]], resources: ResourcesConfig, gpus: float = 0.0
 ) -> Iterator[tuple[int, str | None]]:
-    """Call `function(*arguments)` for each tuple of arguments, as Ray tasks on CPUs.
+    """Call `function(*arguments)` for each tuple of arguments, as Ray tasks that take `gpus` GPUs.
 
     A task whose process is lost, or has no heartbeat for `resources.stall_minutes`, is retried up to `resources.retries` times.
     If its machine is lost, it runs again and no retry is counted (see `bench.driver.retries`).
@@ -33,7 +33,7 @@ def map_tasks(
         with watched(resources.stall_minutes):
             function(*of_task)
 
-    remote = ray.remote(num_cpus=resources.cpus, max_retries=0)(call)
+    remote = ray.remote(num_cpus=resources.cpus, num_gpus=gpus, max_retries=0)(call)
     retries = Retries(resources.retries, back_off=0.0)
     waiting = {remote.remote(*of_task): (i, time.monotonic()) for i, of_task in enumerate(arguments)}
     while waiting:

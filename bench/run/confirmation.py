@@ -16,7 +16,7 @@ from bench.run.progress import describe_cell
 from bench.store import Store
 from bench.store.schema import by_step
 from bench.sweeps.plan import Plan
-from bench.sweeps.rows import record
+from bench.sweeps.rows import of_evaluation, record
 from bench.sweeps.spec import StoppingConfig, SweepSpec
 from trainers.common.errors import UserError
 from trainers.config.trial import TrialConfig
@@ -64,7 +64,7 @@ def confirmation(plan: Plan, ledger: Ledger, store: Store, seeds: int) -> Confir
         UserError: see `name_of`.
     """
     name = name_of(plan.spec, store)
-    values = by_step(store.read("measurements"), "fid", plan.by_key)
+    values = by_step(of_evaluation(store.read("measurements"), plan.spec.evaluation), "fid", plan.by_key)
     stored = {cell["cell"]: cell for cell in store.read_sweeps().get(name, {}).get("cells", ())}
     used = _used_seeds(store)
     trials: dict[str, TrialConfig] = {}

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +98,10 @@ class Launcher:
             self.console.print(f"note: {note}")
         return Outcome(Ledger.fresh(confirming.plan), [], interrupted=False, over_limit=None)
 
+    def train_on(self, plan: Plan) -> Outcome:
+        """Run a plan of `bench.run.continuation`."""
+        return self._run(plan, {**record(plan), "continues": plan.grid[0]})
+
     def tune(self, search: Search) -> Record | Outcome:
         """Run what the store lacks of a search; return its result, recorded in the store, or how it ended without one."""
         if (recorded := search.recorded(self.store)) is not None:
@@ -114,16 +119,22 @@ class Launcher:
         for note in plan.notes:
             self.console.print(f"note: {note}")
         self.store.write_sweep(plan.spec.name, recorded or record(plan))
-        ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed)
-        limit = self.limit / hours(1, plan.spec.resources)
-        budget = Budget(ledger, limit, lambda: estimates(plan, self.store), spent=self.spent)
+        failures: list[str] = []
         with as_interrupts() as signals:
-            try:
-                failures = sweep.run_sweep(plan, ledger, self.store, self.console, self.cpus, self.address, budget)
-            except KeyboardInterrupt:
-                failures, interrupted = [], True
-            else:
-                interrupted = bool(ledger.open_trials())
+            interrupted = True
+            with suppress(KeyboardInterrupt):
+                failures += sweep.measure_anew(plan, self.store, self.console, self.cpus, self.address)
+                interrupted = False
+            ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed)
+            limit = self.limit / hours(1, plan.spec.resources)
+            budget = Budget(ledger, limit, lambda: estimates(plan, self.store), spent=self.spent)
+            if not interrupted:
+                try:
+                    failures += sweep.run_sweep(plan, ledger, self.store, self.console, self.cpus, self.address, budget)
+                except KeyboardInterrupt:
+                    failures, interrupted = [], True
+                else:
+                    interrupted = bool(ledger.open_trials())
         self.spent = budget.spent
         over_limit = budget.told() if interrupted and budget.refused is not None else None
         return Outcome(ledger, failures, interrupted, over_limit, *signals[:1])

@@ -3,7 +3,7 @@
 Ray is imported only if there is something to run, so that a finished sweep ends immediately.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,7 +14,8 @@ from bench.costs.budget import Budget
 from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
 from bench.images.domains import make_ready, near_duplicates
-from bench.run import in_process
+from bench.run import in_process, measuring
+from bench.run.measuring import MapCalls
 from bench.run.progress import Progress
 from bench.store import Store
 from bench.sweeps.plan import Plan
@@ -86,6 +87,34 @@ def run_distances(
         return _measure_distances(plan, ledger, store, console, map_calls)
 
 
+def measure_anew(
+    plan: Plan, store: Store, console: Console, cpus: int | None = None, address: str = "local",
+    metrics: Collection[str] = (), *, train: bool = True,
+) -> list[str]:  # fmt: skip
+    """Measure what the plan's evaluation lacks of trials that are already trained, as far as their generators are stored.
+
+    Args:
+        metrics: names of those wanted; empty for all that the evaluation measures. The others are as in `run_sweep`.
+        train: whether the plan's trials are trained afterwards.
+
+    Returns:
+        which trials could not be measured, and why.
+
+    Raises:
+        UserError: trials are trained afterwards, and one has gone beyond its budget and cannot be measured at it.
+    """
+    work = measuring.lacking(plan, store, metrics)
+    if train:
+        measuring.check_budgets(work)
+    if line := measuring.lost_line(plan, work):
+        console.print(f"note: {line}", soft_wrap=True)
+    if not any(each.steps for each in work):
+        return []
+    prepare_domains(plan, console)
+    with _runner(plan.spec.resources, cpus, address, gpus=plan.spec.resources.gpus) as (_, map_calls):
+        return measuring.measure(plan, store, console, work, map_calls, metrics)
+
+
 def prepare_domains(plan: Plan, console: Console) -> None:
     """Decode and resize the images of all domains of a plan, once, before many processes need them."""
     resolution = plan.spec.gan.resolution
@@ -100,13 +129,13 @@ def prepare_domains(plan: Plan, console: Console) -> None:
 #: Runs the open trials of a driver.
 RunTrials = Callable[[Driver], None]
 
-#: Calls a function with each of several arguments; yields the position of each that has ended, and why it failed or None.
-MapCalls = Callable[[Callable[..., None], list[tuple[Any, ...]]], Iterator[tuple[int, str | None]]]
-
 
 @contextmanager
-def _runner(needed: ResourcesConfig, cpus: int | None, address: str) -> Iterator[tuple[RunTrials, MapCalls]]:
-    """Yield the function that runs trials and the one that runs other calls, in this process or on Ray for the block."""
+def _runner(needed: ResourcesConfig, cpus: int | None, address: str, gpus: float = 0.0) -> Iterator[tuple[RunTrials, MapCalls]]:
+    """Yield the function that runs trials and the one that runs other calls, in this process or on Ray for the block.
+
+    `gpus` are those of each other call.
+    """
     if address == HERE:
         if cpus is not None:
             raise UserError("--cpus limits trials that run at the same time; leave it out with --address here, which runs one")
@@ -115,7 +144,7 @@ def _runner(needed: ResourcesConfig, cpus: int | None, address: str) -> Iterator
     from bench.on_ray import cluster, tasks, tuner
 
     with cluster.cluster(needed, cpus, address):
-        yield tuner.run_trials, partial(tasks.map_tasks, resources=needed)
+        yield tuner.run_trials, partial(tasks.map_tasks, resources=needed, gpus=gpus)
 
 
 def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Console, map_calls: MapCalls) -> list[str]:

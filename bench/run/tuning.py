@@ -199,7 +199,9 @@ def _digest(spec: SweepSpec, plan: Plan) -> str:
     """Return the hash of the search's settings and data, by content and not by name."""
     assert spec.tuning is not None
     decisive = {
-        "cells": sorted(plan.cells),  # the target, its size, the networks, the training, the evaluation
+        "cells": sorted(plan.cells),  # the target, its size, the networks, the training without its budget
+        "steps": spec.training.steps,
+        "evaluation": [spec.evaluation.view, spec.evaluation.first_rung, spec.evaluation.rung_factor],
         "sources": sorted({trial.source.fingerprint for trial in plan.trials if trial.source}),
         "tuning": spec.tuning.model_dump(mode="json", exclude={"target", "source"}),
         "stopping": spec.stopping.model_dump(mode="json"),

@@ -19,7 +19,7 @@ STATUSES, KINDS = ("done", "stopped", "diverged", "failed", "blocked"), ("pretra
 #: What rows lack that are left out, by table.
 LACKING: dict[Table, str] = {
     "trials": "a key, or a status, a kind or a configuration that this version knows",
-    "measurements": "a trial, step, metric or embedding",
+    "measurements": "a trial, step, metric, view or version",
     "distances": "a source, target, resolution, kind or embedding",
     "domains": "a domain, resolution, figure or embedding",
     "environments": "a key, or details in JSON",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Table = Literal["trials", "measurements", "distances", "domains", "environments"]
 
@@ -28,7 +28,8 @@ SCHEMAS: dict[Table, pa.Schema] = {
             "cell": pa.string(),  # content hash shared by comparable trials; null for a pretrain trial
             "parent": pa.string(),  # key of the pretrain trial that it starts from
             "resolution": pa.int64(),  # pixels
-            "config": pa.string(),  # canonical JSON of the TrialConfig
+            "config": pa.string(),  # canonical JSON of the TrialConfig; the key is a hash of the part that decides its course
+            "view": pa.string(),  # how the run that recorded it measured it, as in `measurements`
             "status": pa.string(),  # done | stopped | diverged | failed | blocked
             "steps": pa.int64(),  # generator steps reached
             "budget": pa.int64(),  # generator steps planned; a trial with steps < budget is censored
@@ -39,17 +40,20 @@ SCHEMAS: dict[Table, pa.Schema] = {
             "samples": pa.string(),  # path in the store of the last grid of generated images (PNG)
             "real_samples": pa.string(),  # path in the store of the grid of reference images (PNG)
             "error": pa.string(),  # reason of a failed, diverged or blocked trial
+            "rule": pa.string(),  # of a stopped trial: the settings of the stopping rule, canonical JSON
             "environment": pa.string(),  # key in table `environments`
             "recorded_at": _TIME,
         }
     ),
-    # One metric of one trial at one step.
+    # One metric of one trial at one step, measured in one way.
     "measurements": pa.schema(
         {
             "trial": pa.string(),  # trial key
             "step": pa.int64(),  # generator step
             "metric": pa.string(),  # fid, kid, precision, ...; fid/CLASS; fid_raw, kid_selection; ada_signal and others
             "embedding": pa.string(),  # identity of the embedding that features are computed in
+            "view": pa.string(),  # the embedding, the generated and the real images (see `EvaluationConfig.view`)
+            "version": pa.string(),  # of the metric's definition (see `EvaluationConfig.version`)
             "value": pa.float64(),
             "standard_error": pa.float64(),  # null if the metric has none
             "replicates": pa.list_(pa.float32()),  # FID and KID on other draws of the reference images; null in older parts
@@ -102,7 +106,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
 
 KEYS: dict[Table, list[str]] = {
     "trials": ["key"],
-    "measurements": ["trial", "step", "metric", "embedding"],
+    "measurements": ["trial", "step", "metric", "view", "version"],
     "distances": ["source", "target", "trial", "resolution", "kind", "embedding"],
     "domains": ["domain", "resolution", "figure", "embedding"],
     "environments": ["environment"],
@@ -123,9 +127,9 @@ def small(table: Table) -> pa.Schema:
 def newest(rows: pa.Table, table: Table) -> pa.Table:
     """Return one row per key, the one recorded last, in the order of recording.
 
-    Clocks differ and jump, so outcomes of a trial are ordered by progress first: "done" is last, then the outcome with more
-    steps; the time only decides between equal ones. `rows` has the columns of the key, `recorded_at`, for trials `steps` and
-    `status`, and possibly more.
+    Clocks differ and jump, so outcomes of a trial are ordered by progress first: the one with the most steps is last, of equal
+    ones "done"; the time only decides between those that are equal in both. `rows` has the columns of the key, `recorded_at`,
+    for trials `steps` and `status`, and possibly more.
     """
     recorded = rows["recorded_at"].cast(pa.int64()).fill_null(0).to_numpy()
     if (np.diff(recorded) < 0).any():
@@ -139,7 +143,7 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
     order = np.arange(len(rows))
     if table == "trials":
         steps = rows["steps"].fill_null(0).to_numpy()
-        order = np.lexsort((order, steps, rows["status"].to_numpy() == "done"))
+        order = np.lexsort((order, rows["status"].to_numpy() == "done", steps))
     older = np.zeros(len(rows), bool)
     older[order] = pd.Series(codes[order]).duplicated(keep="last").to_numpy()
     return rows.filter(~older) if older.any() else rows

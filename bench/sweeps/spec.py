@@ -158,6 +158,8 @@ class ResourcesConfig(Frozen):
     """Whether training steps are recorded once and replayed as CUDA graphs; needs a GPU."""
     retries: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 2
     """Retries of a failed trial from one rung, each after a longer pause."""
+    checkpoint_minutes: Annotated[Number, Field(gt=0, le=10**6)] = 5
+    """Minutes of training after which a trial writes a checkpoint, in addition to those at its rungs; above 0."""
     stall_minutes: Annotated[Number, Field(gt=0, le=10**6)] = 60
     """Minutes without progress (training steps or rungs) after which a trial is killed, which counts as a failure; above 0."""
 
@@ -230,6 +232,14 @@ class SweepSpec(Frozen):
         name = check_embedding(evaluation.embedding, announced=info.context == PLAN_ONLY)
         return evaluation.model_copy(update={"embedding": name})
 
+    @field_validator("pretrain")
+    @classmethod
+    def _known_embedding_of_until(cls, pretrain: PretrainConfig, info: ValidationInfo) -> PretrainConfig:
+        if (until := pretrain.until) is None:
+            return pretrain
+        name = check_embedding(until.embedding, announced=info.context == PLAN_ONLY)
+        return pretrain.model_copy(update={"until": until.model_copy(update={"embedding": name})})
+
     @model_validator(mode="after")
     def _fits_together(self) -> "SweepSpec":
         if self.pretrain.images is not None:
@@ -237,15 +247,11 @@ class SweepSpec(Frozen):
             set_fields(self, pretrain=self.pretrain.model_copy(update={"steps": steps, "images": None}))
         self._check_points()
         check_together(self.gan, self.training)
-        check_evaluations(self.pretrain.until, self.evaluation, self.pretrain.steps)
+        check_evaluations(self.pretrain.until, self.pretrain.steps)
         for name in self.strategies:
             get_strategy(name).check(self.gan)
-        metric = self._chosen_by("stopping.metric", self.stopping.metric)
+        metric = self._chosen_by(self.stopping.metric)
         set_fields(self, stopping=self.stopping.model_copy(update={"metric": metric}))
-        if (until := self.pretrain.until) is not None:
-            metric = self._chosen_by("pretrain.until.metric", until.metric)
-            until = until.model_copy(update={"metric": metric})
-            set_fields(self, pretrain=self.pretrain.model_copy(update={"until": until}))
         if self.tuning and max(self.tuning.steps, default=0) > self.training.steps:
             raise ValueError(
                 f"tuning.steps: {max(self.tuning.steps)} exceeds training.steps {self.training.steps}; remove it, or increase "
@@ -253,9 +259,9 @@ class SweepSpec(Frozen):
             )
         return self
 
-    def _chosen_by(self, key: str, metric: str) -> str:
-        """Return the metric that chooses where a key names `metric`: of the images set apart for choices, if there are any."""
-        evaluation = self.evaluation
+    def _chosen_by(self, metric: str) -> str:
+        """Return the metric by which trials stop if `metric` is named: of images set apart for choices, if there are any."""
+        key, evaluation = "stopping.metric", self.evaluation
         if metric.endswith(RAW) and not evaluation.raw:
             raise ValueError(f"{key} {metric} is measured only on request: set evaluation.raw to true")
         if metric.endswith(SELECTION) and not evaluation.selection:
@@ -355,5 +361,6 @@ def apply_override(data: dict[str, Any], override: str) -> None:
 def as_mapping(spec: SweepSpec) -> Mapping[str, Any]:
     """Return a sweep as plain data, as in a sweep file."""
     data = spec.model_dump(mode="json")
-    data["evaluation"]["embedding"] = spec.evaluation.embedding.removeprefix(ANNOUNCED)
+    for section in filter(None, (data["evaluation"], data["pretrain"]["until"])):
+        section["embedding"] = section["embedding"].removeprefix(ANNOUNCED)
     return data

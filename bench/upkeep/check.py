@@ -23,7 +23,7 @@ from bench.store.references import check_reference
 from bench.store.schema import FINISHED, KEYS, LARGE, SCHEMAS, Table, by_step, newest
 from bench.store.trial_files import check_checkpoint, checkpoints_by_trial, owner_by_path
 from bench.sweeps.plan import Plan
-from bench.sweeps.rows import recorded, trial_of
+from bench.sweeps.rows import of_evaluation, recorded, trial_of
 from trainers.common.errors import DamagedError, UserError
 from trainers.config.trial import TrialConfig
 
@@ -146,9 +146,10 @@ class _Check:
 
         A sweep with a larger cell or another rule may continue a trial that one sweep stopped, so all sweeps are asked.
         """
-        rows = self._rows["trials"].select(["key", "status"]).to_pylist()
-        stopped = {row["key"] for row in rows if row["status"] == "stopped"}
-        continued = stopped & {row["key"] for row in rows if row["status"] == "done"}
+        rows = self._rows["trials"].select(["key", "status", "steps"]).to_pylist()
+        stopped = {row["key"]: row["steps"] or 0 for row in rows if row["status"] == "stopped"}
+        done = {row["key"]: row["steps"] or 0 for row in rows if row["status"] == "done"}
+        continued = {key for key, steps in stopped.items() if steps < done.get(key, 0)}
         if not continued:
             return
         plans = {name: plan for name, plan in self._plans.items() if continued & plan.by_key.keys()}
@@ -162,6 +163,7 @@ class _Check:
     def _ledger(self, plan: Plan) -> Ledger:
         """Return the ledger of a plan; it has the rows that were read, and unlike `Ledger.open` sets no part aside."""
         measured = newest(self._rows["measurements"], "measurements").to_pandas()
+        measured = of_evaluation(measured, plan.spec.evaluation)
         measured = measured[measured["trial"].isin(plan.by_key.keys()) & (measured["step"] > 0)]
         values, diversity = (by_step(measured, name, plan.by_key) for name in (plan.spec.stopping.metric, "diversity"))
         ends = {row["key"]: row["status"] for row, _ in self._trials if row["status"] in ("done", "diverged", "failed")}

@@ -19,10 +19,10 @@ def compare_stores(a: Store, b: Store) -> dict[str, Any]:
     Returns:
         `trials`: the numbers of trials in `both`, `only_a` and `only_b`.
         `statuses`: for each trial that ended differently, its key `trial` and its statuses `a` and `b`.
-        `metrics`: per metric and embedding, over the trials in both stores: `values`, the number of values with equal steps;
-            `equal`, how many are equal to the bit; `relative`, the largest difference as a fraction of the larger value (None
-            if none is finite); `errors`, the largest difference in standard errors of the difference (None if none is known);
-            `beyond`, how many differences exceed 1.96 of these.
+        `metrics`: per metric and view (how it was measured), over the trials in both stores: `values`, the number of values at
+            equal steps; `equal`, how many are equal to the bit; `relative`, the largest difference as a fraction of the larger
+            value (None if none is finite); `errors`, the largest difference in standard errors of the difference (None if none
+            is known); `beyond`, how many differences exceed 1.96 of these.
     """
     trials = [store.read("trials").set_index("key") for store in (a, b)]
     shared = trials[0].index.intersection(trials[1].index)
@@ -35,8 +35,8 @@ def compare_stores(a: Store, b: Store) -> dict[str, Any]:
         "trials": {"both": len(shared), "only_a": len(trials[0]) - len(shared), "only_b": len(trials[1]) - len(shared)},
         "statuses": [{"trial": key, "a": status_a[key], "b": status_b[key]} for key in differing],
         "metrics": [
-            {"metric": metric, "embedding": embedding, **_agreement(rows)}
-            for (metric, embedding), rows in pairs.groupby(["metric", "embedding"], sort=True)
+            {"metric": metric, "view": view, **_agreement(rows)}
+            for (metric, view), rows in pairs.groupby(["metric", "view"], sort=True)
         ],
     }
 

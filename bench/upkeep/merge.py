@@ -131,10 +131,10 @@ def _lacking(theirs: pa.Table, ours: pa.Table, table: Table) -> pa.Table:
 
 
 def _later_outcomes(theirs: pa.Table, ours: pa.Table) -> pa.Table:
-    """Return the outcomes in `theirs` that `ours` lacks, or that are done or at a later step while `ours` are not."""
+    """Return the outcomes in `theirs` that `ours` lacks, or that are at a later step, or done where `ours` are not."""
 
-    def progress(row: dict[str, Any]) -> tuple[bool, int]:
-        return row["status"] == "done", row["steps"] or 0
+    def progress(row: dict[str, Any]) -> tuple[int, bool]:
+        return row["steps"] or 0, row["status"] == "done"
 
     reached = {row["key"]: progress(row) for row in ours.select(["key", "status", "steps"]).to_pylist()}
     rows = theirs.select(["key", "status", "steps"]).to_pylist()

@@ -12,6 +12,7 @@ from bench.store.schema import FINISHED
 from bench.store.store import READERS
 from bench.store.trial_files import check_checkpoint, checkpoints_by_trial
 from bench.sweeps.plan import Plan
+from bench.sweeps.rows import trial_of
 from bench.upkeep.check import rungs_until, steps_by_trial
 from trainers.common import sealed_tensors
 from trainers.common.errors import DamagedError
@@ -28,17 +29,19 @@ def reopen(plan: Plan, ledger: Ledger, store: Store) -> Iterator[str]:
         record_environment(store, plan.spec.name)  # the lost row may be this machine's
     rows = {row["key"]: row for row in trials[trials["status"].isin(FINISHED)].to_dict("records")}
     # A trial publishes measurements before checkpoints; in the opposite order none of a running trial's can seem lost.
-    undamaged = _checkpoints(plan, ledger, store)
+    undamaged, trained_by = _checkpoints(plan, ledger, store)
     measured = steps_by_trial(store.read("measurements"))
     for key, trial in plan.by_key.items():
         row, checkpoints = rows.get(key), undamaged.get(key, {})
         if row is None and not checkpoints:
             continue
         last = max(checkpoints, default=0)
-        needed = rungs_until(trial, "running", last)
+        # The run that trained it may have evaluated it at other rungs than this plan does.
+        needed = rungs_until(trial_of(trained_by.get(key)) or trial, "running", last) if row is None else set()
         lost = []
         if row is not None:
-            needed |= rungs_until(trial, row["status"], 0 if pd.isna(row["steps"]) else int(row["steps"]))
+            steps = 0 if pd.isna(row["steps"]) else int(row["steps"])
+            needed |= rungs_until(trial_of(row["config"]) or trial, row["status"], steps)
             recorded = row["checkpoint"]
             if isinstance(recorded, str) and not any(name >= recorded for name in checkpoints.values()):
                 lost.append("its last checkpoint")
@@ -56,8 +59,10 @@ def reopen(plan: Plan, ledger: Ledger, store: Store) -> Iterator[str]:
         yield f"trial {key} {action}: the store has lost {' and '.join(lost)}"
 
 
-def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> dict[str, dict[int, str]]:
-    """Return a plan's undamaged checkpoints by trial and step; damaged ones are set aside.
+def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> tuple[dict[str, dict[int, str]], dict[str, str]]:
+    """Return a plan's undamaged checkpoints by trial and step, and by trial the configuration in the last one if it was read.
+
+    Damaged checkpoints are set aside.
 
     Checkpoints that the run will read are checked whole; of the others, which may be many and large, only the length.
     """
@@ -68,10 +73,14 @@ def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> dict[str, dict[int
     readers = {*unfinished, *(plan.by_key[key].parent for key in unfinished)}
     will_be_read = {name for key in readers if key for name in checkpoints.get(key, {}).values()}
 
+    configs: dict[str, str] = {}
+
     def is_whole(name: str) -> bool:
         try:
             if name in will_be_read:
-                check_checkpoint(store, name, store.read_file(name))
+                data = store.read_file(name)
+                check_checkpoint(store, name, data)
+                configs[name] = sealed_tensors.metadata(data)["trial"]
             expected = sealed_tensors.length(lambda count: store.read_file(name, count))
             if expected != files[name].size:
                 raise DamagedError(f"it has {files[name].size:,} bytes instead of {expected:,}")
@@ -83,4 +92,6 @@ def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> dict[str, dict[int
         return True
 
     with ThreadPoolExecutor(READERS) as pool:
-        return checkpoints_by_trial(name for name, whole in zip(planned, pool.map(is_whole, planned), strict=True) if whole)
+        whole = [name for name, usable in zip(planned, pool.map(is_whole, planned), strict=True) if usable]
+    by_trial = checkpoints_by_trial(whole)
+    return by_trial, {key: configs[steps[last]] for key, steps in by_trial.items() if steps[last := max(steps)] in configs}

@@ -2,12 +2,13 @@
 
 At every rung the measurements are published first, then samples and generator, then the checkpoint, then the outcome if the
 trial has ended, and only then is the report yielded. A trial that is killed at any moment resumes from its last checkpoint: it
-reports that rung again, and what it measures again reads as the same rows. A damaged checkpoint is set aside: the trial resumes
-from the one before it, or starts again. Where drivers share a store, the claim on the trial is looked up before each
-publication; without it nothing more is published.
+reports its last rung again, and what it measures again reads as the same rows. Checkpoints between rungs are written while
+training goes on. A damaged checkpoint is set aside: the trial resumes from the one before it, or starts again. Where drivers
+share a store, the claim on the trial is looked up before each publication; without it nothing more is published.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from trainers.config.trial import TrialConfig
 
 if TYPE_CHECKING:
     from trainers.trial.checkpoints import Checkpoint
-    from trainers.trial.run import Rung
+    from trainers.trial.run import Interim, Rung
 
 
 def task(plan: Plan, store: Store, key: str, claim: str | None = None) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def task(plan: Plan, store: Store, key: str, claim: str | None = None) -> dict[s
 
 
 def train(
-    config: Mapping[str, Any], run: "Callable[..., Iterator[Rung]] | None" = None
+    config: Mapping[str, Any], run: "Callable[..., Iterator[Rung | Interim]] | None" = None
 ) -> Generator[dict[str, Any], None, None]:
     """Run one trial in this process and store its results.
 
@@ -87,7 +88,7 @@ def train(
     sweep, claim = config["sweep"], config.get("claim")
     environment = _environment(store.address, sweep, gpu=bool(resources["gpus"]))
     last = _last_checkpoint(store, trial.key)
-    samples = samples_path(trial.key, 0 if last is None else last.step)
+    samples = samples_path(trial.key, 0 if last is None else int(last.report["steps"]))
     if not store.has_file(real_samples_path(trial)):
         store.write_file(real_samples_path(trial), real_grid(trial.domain.name, trial.gan.resolution))
 
@@ -108,38 +109,61 @@ def train(
 
     if last is not None and last.step:
         # The driver may not have received this rung's report; at every rung the trial may have to wait or end.
-        status = "running" if last.resumable else "done"
+        status = "running" if last.resumable and last.step < trial.training.steps else "done"
         if status == "done" and not _recorded(store, trial.key):
             end(status, last.step, last.report)
-        yield {"status": status, "error": None, "environment": environment, **last.report}
+        if last.report["steps"]:
+            yield {"status": status, "error": None, "environment": environment, **last.report}
         if status == "done":
             return
 
     parent = _last_checkpoint(store, trial.parent) if last is None and trial.parent is not None else None
     device = "cuda" if resources["gpus"] else "cpu"
-    for rung in (run or real.run)(
-        trial, parent=parent, resume=last, device=device, graphs=resources["graphs"], references=StoredReferences(store),
-    ):  # fmt: skip
+
+    def save(step: int, checkpoint: bytes) -> None:
+        name = checkpoint_path(trial.key, step)
         ensure_held(store, claim)
-        if rung.measurements:
-            store.append("measurements", sweep, measurement_rows(trial.key, rung))
-        if rung.samples is not None:
-            samples = samples_path(trial.key, rung.step)
-            store.write_file(samples, rung.samples)
-        if rung.generator is not None:
-            store.write_file(generator_path(trial.key, rung.step), rung.generator)
-        if rung.checkpoint is not None:
-            name = checkpoint_path(trial.key, rung.step)
+        store.write_file(name, checkpoint)
+        for older in checkpoint_paths(store, trial.key):
+            if older < name:
+                store.delete_file(older)
+
+    events = (run or real.run)(
+        trial, parent=parent, resume=last, device=device, graphs=resources["graphs"], references=StoredReferences(store),
+        checkpoint_seconds=60 * resources["checkpoint_minutes"],
+    )  # fmt: skip
+    with ThreadPoolExecutor(1) as pool:
+        saving: Future[None] | None = None
+        for event in events:
+            if isinstance(event, real.Interim):
+                # A store that takes longer than that to write one is given the next one instead.
+                if saving is None or saving.done():
+                    _raise(saving)
+                    saving = pool.submit(save, event.step, event.checkpoint)
+                continue
+            rung = event
+            _raise(saving)
             ensure_held(store, claim)
-            store.write_file(name, rung.checkpoint)
-            for older in checkpoint_paths(store, trial.key):
-                if older < name:
-                    store.delete_file(older)
-        status = "diverged" if rung.diverged else "done" if rung.finished else "running"
-        if status != "running":
-            end(status, rung.step, rung.report, rung.diverged)
-        if rung.step or rung.diverged:
-            yield {"status": status, "error": rung.diverged, "environment": environment, **rung.report}
+            if rung.measurements:
+                store.append("measurements", sweep, measurement_rows(trial, rung))
+            if rung.samples is not None:
+                samples = samples_path(trial.key, rung.step)
+                store.write_file(samples, rung.samples)
+            if rung.generator is not None:
+                store.write_file(generator_path(trial.key, rung.step), rung.generator)
+            if rung.checkpoint is not None:
+                save(rung.step, rung.checkpoint)
+            status = "diverged" if rung.diverged else "done" if rung.finished else "running"
+            if status != "running":
+                end(status, rung.step, rung.report, rung.diverged)
+            if rung.step or rung.diverged:
+                yield {"status": status, "error": rung.diverged, "environment": environment, **rung.report}
+
+
+def _raise(saving: "Future[None] | None") -> None:
+    """Wait until a checkpoint is written, and raise what its writing raised."""
+    if saving is not None:
+        saving.result()
 
 
 @cache

@@ -52,14 +52,14 @@ def test_what_is_measured_against_the_train_split_says_so(tmp_path: Path):
     assert set(held_out.trials["split"]) == {"held-out"}
     build(tmp_path / "store", sweep="as-papers", reference="train", **few)
     both = load(store)
-    labels = both.trials.dropna(subset="cell").groupby("split")["cell_label"].first()
-    assert dict(labels) == {
-        "held-out": "digits, reference held-out, 50 images", "train": "digits, reference train, 50 images"
-    }  # fmt: skip
-    of_split = references(both, EMBEDDING).set_index("split")
-    assert (of_split.loc["held-out", "reference"], of_split.loc["held-out", "fid_floor"]) == (40, 2.5)
-    assert np.isnan(of_split.loc["train", ["reference", "fid_floor"]].astype(float)).all()
-    assert not of_split.loc["train", "few"]
+    assert set(both.trials["split"]) == {"held-out", "train"}, "a source has no curve"
+    alone, with_train = both.embeddings
+    assert (alone, with_train) == (f"{EMBEDDING}/1000", f"{EMBEDDING}/1000/train")
+    (held,), (train,) = (references(both, name).to_dict("records") for name in both.embeddings)
+    assert (held["split"], held["reference"], held["fid_floor"]) == ("held-out", 40, 2.5)
+    assert train["split"] == "train"
+    assert np.isnan([train["reference"], train["fid_floor"]]).all()
+    assert not train["few"]
     text = render(both)
     assert "The real images are the train split of digits, which contains the training images" in text
     assert "contains the training images, so copies of them get better values" in text

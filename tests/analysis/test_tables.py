@@ -16,6 +16,7 @@ def test_an_embedding_has_the_images_of_fid_only_and_those_of_distances_if_measu
     store = build(tmp_path, conditional=(True,), classes=("a", "b"), sizes=(50,), images=False)
     key = store.read("trials")["key"].iloc[-1]
     own = {"trial": key, "step": 50, "embedding": EMBEDDING, "metric": "ada_signal", "value": 0.5, "samples": 32}
+    own |= {"view": f"{EMBEDDING}/1000", "version": "1"}
     store.append("measurements", "quickstart", [own])
     words = "each FID and KID is computed from 1,000 generated images"
     frames = load(store)

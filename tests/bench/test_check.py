@@ -133,7 +133,7 @@ def test_the_verb_prints_faults_as_lines_or_json_and_exits_with_1(finished: Stor
 
 
 def test_the_check_reads_a_store_on_s3(store: Store):
-    tiny_row = {"trial": "nobody", "step": 0, "metric": "fid", "embedding": "e", "value": 1.0}
+    tiny_row = {"trial": "nobody", "step": 0, "metric": "fid", "embedding": "e", "view": "e/1000", "version": "1", "value": 1.0}
     store.append("measurements", "a", [tiny_row])
     assert [fault.where for fault in check(open_store(store.uri))] == ["measurements, trial nobody"]
 

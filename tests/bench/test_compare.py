@@ -16,7 +16,7 @@ def store(folder: Path, values: dict[tuple[str, str], tuple[float, float | None]
     """Return a store with trials of these statuses, and values with standard errors by trial and metric, at step 4."""
     new = open_store(str(folder), create=True)
     new.append("trials", "s", [{"key": key, "status": status, "steps": 4} for key, status in statuses.items()])
-    common = {"step": 4, "embedding": "e"}
+    common = {"step": 4, "embedding": "e", "view": "e/1000", "version": "1"}
     rows = [{**common, "trial": key, "metric": metric, "value": value, "standard_error": error}
             for (key, metric), (value, error) in values.items()]  # fmt: skip
     new.append("measurements", "s", rows)
@@ -33,7 +33,7 @@ def test_differences_by_hand(tmp_path: Path):
     assert found["trials"] == {"both": 2, "only_a": 1, "only_b": 1}
     assert found["statuses"] == [{"trial": "y", "a": "stopped", "b": "done"}]
     fid, kid = found["metrics"]
-    assert fid == {"metric": "fid", "embedding": "e", "values": 2, "equal": 1, "relative": 0.6, "errors": 12 / 5, "beyond": 1}
+    assert fid == {"metric": "fid", "view": "e/1000", "values": 2, "equal": 1, "relative": 0.6, "errors": 12 / 5, "beyond": 1}
     assert kid["relative"] == pytest.approx(0.2)
     assert (kid["values"], kid["equal"], kid["errors"], kid["beyond"]) == (2, 1, None, 0), "two diverged values are equal"
     assert compare_stores(b, a)["metrics"] == found["metrics"]

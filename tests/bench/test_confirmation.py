@@ -48,7 +48,14 @@ def ended(store: Store, plan: Plan, fid: Mapping[str, float] = FID, ends: Mappin
         status = (ends or {}).get(f"{name(trial)} {trial.seed}", "done")
         store.append("trials", plan.spec.name, [outcome_row(trial, status, "e", steps=trial.training.steps)])
         if trial.kind == "adapt" and status == "done":
-            row = {"trial": trial.key, "metric": "fid", "embedding": "e", "value": fid[name(trial)] + trial.seed}
+            row = {
+                "trial": trial.key,
+                "metric": "fid",
+                "embedding": "e",
+                "value": fid[name(trial)] + trial.seed,
+                "view": trial.evaluation.view,
+                "version": "1",
+            }
             store.append("measurements", plan.spec.name, [{**row, "step": step} for step in trial.rungs])
     ledger = Ledger.open(plan, store)
     ledger.settle()
@@ -172,7 +179,15 @@ def test_a_sweep_that_changed_is_confirmed_anew_on_seeds_that_nothing_has_seen(s
     assert {tuple(seeds) for seeds in of(keep(store, first)).values()} == {(2, 3, 2, 3)}
     (repaired,) = [t for t in plan.of_kind("adapt") if t.size == 20 and name(t) == "finetune-d shapes" and t.seed == 1]
     store.append("trials", "sweep", [outcome_row(repaired, "done", "e", steps=8)])
-    row = {"trial": repaired.key, "metric": "fid", "embedding": "e", "step": 8, "value": 0.01}
+    row = {
+        "trial": repaired.key,
+        "metric": "fid",
+        "embedding": "e",
+        "step": 8,
+        "value": 0.01,
+        "view": repaired.evaluation.view,
+        "version": "1",
+    }
     store.append("measurements", "sweep", [row])
     second = confirmation(plan, Ledger.open(plan, store), store, 2)
     assert second.plan.notes == (
@@ -252,7 +267,8 @@ def test_what_is_left_of_a_confirmation_is_what_the_store_lacks(store: Store):
     assert before.bills[0].left_at_most.times(3600).value == pytest.approx(6 * of_one)
     confirming = keep(store, confirmation(plan, Ledger.open(plan, store), store, 2))
     trial = confirming.of_kind("adapt")[0]
-    rows = [{"trial": trial.key, "metric": "fid", "embedding": "builtin:0", "step": step, "value": 1.0} for step in (2, 4, 8)]
+    row = {"trial": trial.key, "metric": "fid", "embedding": "builtin:0", "view": trial.evaluation.view, "version": "1"}
+    rows = [{**row, "step": step, "value": 1.0} for step in (2, 4, 8)]
     store.append("measurements", "sweep-confirm", rows)
     store.append("trials", "sweep-confirm", [outcome_row(trial, "done", "e", steps=8)])
     (bill,) = preview(Planned(plan, None, tuned=False, store=store)).bills

@@ -47,7 +47,7 @@ def faults(store: Store) -> list[str]:
 
 
 def table(store: Store) -> pd.DataFrame:
-    return store.read("measurements").sort_values(["trial", "step", "metric", "embedding"], ignore_index=True)
+    return store.read("measurements").sort_values(["trial", "step", "metric", "view"], ignore_index=True)
 
 
 def same_outcomes(store: Store, other: Store) -> None:
@@ -265,7 +265,7 @@ def test_a_compaction_on_a_full_disk_is_one_line_and_changes_nothing(scattered: 
     pd.testing.assert_frame_equal(table(scattered), before)
     assert check(scattered) == []
     tiny.transfergan("store", "compact", "--store", scattered.root, cwd=Path(scattered.root))
-    pd.testing.assert_series_equal(tiny.values(scattered), before.set_index(["trial", "step", "metric", "embedding"])["value"])
+    pd.testing.assert_series_equal(tiny.values(scattered), before.set_index(["trial", "step", "metric", "view"])["value"])
 
 
 @pytest.fixture

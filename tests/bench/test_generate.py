@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, TrialConfi
     store = open_store(str(tmp_path_factory.mktemp("generate") / "store"), create=True)
     rungs = {rung.step: rung for rung in run(trial)}
     for rung, fid in zip(rungs.values(), (9.0, 5.0, 3.0, 4.0), strict=True):
-        rows = [row | ({"value": fid} if row["metric"] == "fid" else {}) for row in measurement_rows(trial.key, rung)]
+        rows = [row | ({"value": fid} if row["metric"] == "fid" else {}) for row in measurement_rows(trial, rung)]
         store.append("measurements", "s", rows)
         assert rung.generator is not None
         store.write_file(generator_path(trial.key, rung.step), rung.generator)

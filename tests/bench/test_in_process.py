@@ -11,9 +11,11 @@ from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
 from bench.run import in_process
 from bench.store import Store, open_store
+from bench.store.trial_files import checkpoint_path
 from bench.worker.trial import train
 from tests.support import tiny
 from tests.support.command_line import call
+from trainers.core.gan import Gan
 
 
 @pytest.fixture
@@ -72,3 +74,33 @@ def test_cpus_make_no_sense_for_one_trial_at_a_time(tmp_path: Path):
     spec = tiny.write_spec(tmp_path, **tiny.SMALL)
     done = call("run", spec, "--store", tmp_path / "store", "--address", "here", "--cpus", 2)
     assert "leave it out with --address here" in str(done.exception)
+
+
+def test_a_trial_that_dies_between_rungs_goes_on_from_its_last_checkpoint_by_time(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The budget has one rung, and a checkpoint every ten steps; the process dies at step 25."""
+    changes = {"sources": [], "strategies": ["scratch"], "training": {"steps": 40, "batch": 8, "critic_steps": 1}}
+    changes["evaluation"] = {"samples": 64, "first_rung": 40}
+    plan = tiny.make(**changes, resources={"checkpoint_minutes": 1e-9})
+    (key,) = plan.by_key
+    taken: list[int] = []
+    original = Gan._take_step_on
+
+    def dies(self: Gan, *arguments: Any) -> None:
+        taken.append(self.step)
+        if self.step == 25 and len(taken) == 26:
+            raise ZeroDivisionError
+        original(self, *arguments)
+
+    monkeypatch.setattr(Gan, "_take_step_on", dies)
+    with pytest.raises(ZeroDivisionError):
+        tiny.run_here(plan, store)
+    assert store.list_files(f"checkpoints/{key}") == [checkpoint_path(key, 20)]
+    assert tiny.run_here(plan, store) == []
+    assert taken == [*range(26), *range(20, 40)]
+    assert store.list_files(f"checkpoints/{key}") == [checkpoint_path(key, 40)]
+    whole = open_store(str(tmp_path / "whole"), create=True)
+    tiny.run_here(tiny.make(**changes), whole)
+    pd.testing.assert_series_equal(tiny.values(store), tiny.values(whole), check_exact=True)
+    pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(whole))

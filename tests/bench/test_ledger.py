@@ -64,6 +64,7 @@ def known(ledger: Ledger) -> tuple[object, ...]:
 def measure(store: Store, key: str, step: int, value: float, metric: str = "fid") -> None:
     """Publish a measurement as a trial does."""
     row = {"trial": key, "step": step, "metric": metric, "embedding": "builtin", "value": value}
+    row |= {"view": PLAN.spec.evaluation.view, "version": "1"}
     store.append("measurements", "t", [row])
 
 
@@ -496,7 +497,7 @@ def test_a_stopped_trial_is_recorded_once_with_its_steps_and_its_files(store: St
     expected = outcome_row(
         THREE.by_key[FROM_TEXTURES], "stopped", ENVIRONMENT, report, steps=2,
         checkpoint=checkpoint_path(FROM_TEXTURES, 2), samples=samples_path(FROM_TEXTURES, 2),
-        real_samples=real_samples_path(THREE.by_key[FROM_TEXTURES]), error=None,
+        real_samples=real_samples_path(THREE.by_key[FROM_TEXTURES]), error=None, rule=THREE.spec.stopping.canonical_json(),
     )  # fmt: skip
     assert {name: row[name] for name in expected} == expected
     assert row["budget"] == 8

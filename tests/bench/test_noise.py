@@ -33,7 +33,8 @@ def write(
             "steps": 8,
         }
         store.append("trials", "s", [{**row, "status": status, **columns}])
-        values = [{"trial": key, "metric": "fid", "embedding": "e", "step": step, "value": fid * (9 - step)} for step in (4, 8)]
+        common = {"trial": key, "metric": "fid", "embedding": "e", "view": "e/1000", "version": "1"}
+        values = [{**common, "step": step, "value": fid * (9 - step)} for step in (4, 8)]
         store.append("measurements", "s", [*values, {**values[1], "metric": "kid", "value": 1e9 * seed}])
 
 

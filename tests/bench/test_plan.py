@@ -203,16 +203,17 @@ def test_sources_that_no_strategy_starts_from_are_not_read():
     ({"name": "other"}, True, True, True),
     ({"resources": {"cpus": 4, "gpus": 0.5}}, True, True, True),
     ({"stopping": {"rule": "none", "metric": "kid"}}, True, True, True),
-    ({"training": {"steps": 300}}, True, False, False),
+    ({"training": {"steps": 300}}, True, True, True),
     ({"pretrain": {"steps": 300}}, False, True, False),
     ({"pretrain": {"seeds": [1]}}, False, True, False),
     ({"pretrain": {"generator_lr": 2e-4}}, False, True, False),
     ({"pretrain": {"until": {"patience": 2}}}, False, True, False),
+    ({"pretrain": {"until": {"samples": 999}}}, False, True, False),
     ({"training": {"batch": 16}}, False, False, False),
     ({"training": {"gradient_penalty": 1}}, False, False, False),
     ({"gan": {"width": 8}}, False, False, False),
-    ({"evaluation": {"samples": 999}}, False, False, False),
-    ({"evaluation": {"first_rung": 20}}, False, False, False),
+    ({"evaluation": {"samples": 999}}, True, True, True),
+    ({"evaluation": {"first_rung": 20}}, True, True, True),
     ({"conditional": [True]}, False, False, False),
     ({"seeds": [1]}, True, False, False),
     ({"sizes": [11]}, True, False, False),
@@ -454,7 +455,7 @@ def test_a_chain_comes_back_from_its_columns_with_its_keys():
 def test_the_keys_of_this_version_stay_the_same():
     """If this fails, every existing store trains everything again: see `trainers.config.trial.VERSION`."""
     assert list(planned().by_key) == [
-        "a6289926de97b921", "205cc4fac5dd5395", "1d23d476b1965189", "c1878801c0f50286", "eea49de0dd4ab68b"
+        "94b8c36a97bf8af5", "84508f3577c8038f", "68260464dfea20ec", "4bc3831b3047b15b", "af9dc6fd1eec76e3"
     ]  # fmt: skip
 
 

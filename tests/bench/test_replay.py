@@ -30,7 +30,8 @@ def write(folder: Path, curves: dict[str, list[float]], statuses: dict[str, str]
             {**common, "target": "t", "size": 5, "conditional": False, "seed": int(seed or 0), "steps": STEPS[len(values)]}
         )
         for step, value in zip((10, 20, 40), values, strict=False):
-            measured.append({"trial": key, "step": step, "metric": "fid", "embedding": "e", "value": value})
+            of_step = {"step": step, "metric": "fid", "embedding": "e", "view": "e/1000", "version": "1"}
+            measured.append({"trial": key, **of_step, "value": value})
     store.append("trials", "s", rows)
     store.append("measurements", "s", measured)
     return store

@@ -29,6 +29,7 @@ def store(tmp_path: Path) -> Store:
 
 def measure(store: Store, key: str, step: int, value: float) -> None:
     row = {"trial": key, "step": step, "metric": "fid", "embedding": "builtin", "value": value}
+    row |= {"view": ONE.spec.evaluation.view, "version": "1"}
     store.append("measurements", "one", [row])
 
 

@@ -40,11 +40,15 @@ def grid(**changes: Any) -> Plan:
     return make_plan(SweepSpec.model_validate({**spec, **changes}))
 
 
+#: Resources of trials that leave checkpoints at their rungs alone.
+AT_RUNGS = {"checkpoint_minutes": 10**6}
+
+
 def alone(trials: int, **resources: Any) -> Plan:
-    """Return the plan of a number of independent trials of one rung that are never stopped."""
+    """Return the plan of a number of independent trials of one rung, without other checkpoints, that are never stopped."""
     return grid(
         sources=(), strategies=("scratch",), sizes=(10,), seeds=tuple(range(trials)), evaluation={"first_rung": 8},
-        stopping={"rule": "none"}, resources=resources,
+        stopping={"rule": "none"}, resources={**AT_RUNGS, **resources},
     )  # fmt: skip
 
 
@@ -195,7 +199,7 @@ def test_losses_come_as_a_poisson_process_and_a_leg_takes_what_renewal_theory_sa
 @pytest.mark.parametrize("schedule", Schedule)
 def test_no_trial_fails_however_often_the_market_takes_its_machine(schedule: Schedule):
     """A leg of five mean lifetimes is lost some 147 times before it is done, and almost all losses come after an hour."""
-    plan = grid(sources=["shapes"], sizes=[10], seeds=[0], resources={"retries": 0}, stopping={"rule": "none"})
+    plan = grid(sources=["shapes"], sizes=[10], seeds=[0], resources={"retries": 0, **AT_RUNGS}, stopping={"rule": "none"})
     found = simulate(plan, takes(plan, 0.0, 500 * HOUR), Cluster(4, interruptions=0.01), {}, schedule)
     assert found.ends == {"done": 3 if schedule is Schedule.NAIVE else len(plan.trials)}
     assert found.interruptions > 50 * len(plan.trials)
@@ -204,9 +208,19 @@ def test_no_trial_fails_however_often_the_market_takes_its_machine(schedule: Sch
 def test_a_sweep_that_would_hardly_ever_end_is_not_simulated():
     plan = alone(1)
     estimates = takes(plan, 0.0, 100 * HOUR)
-    with pytest.raises(UserError, match=r"--interruptions 0\.1: the longest way between two rungs takes 100 hours"):
+    with pytest.raises(UserError, match=r"--interruptions 0\.1: the longest way between two checkpoints takes 100.0 hours"):
         next(compare(plan, estimates, {}, [8], interruptions=0.1))
     assert next(compare(plan, estimates, {}, [8], interruptions=0.01))["failed"] == 0
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 3.0])
+def test_checkpoints_by_time_lose_the_half_of_their_interval_for_each_loss(rate: float):
+    """An hour in parts of five minutes, each begun anew at a loss, takes 12 (exp(rate / 12) - 1) / rate hours on average."""
+    trials = 1000
+    plan = alone(trials, retries=0, checkpoint_minutes=5)
+    found = simulate(plan, takes(plan, 0.0, HOUR), Cluster(40, interruptions=rate, restart_seconds=0), {})
+    assert found.ends["done"] == trials
+    assert found.busy / HOUR / trials == pytest.approx(12 * (math.exp(rate / 12) - 1) / rate, rel=0.02)
 
 
 def test_a_checkpoint_keeps_what_came_before_it():
@@ -232,7 +246,7 @@ def test_all_trials_on_a_gpu_are_lost_together_and_a_trial_with_any_of_its_gpus(
 
 
 def test_a_source_that_loses_every_machine_within_the_hour_fails_and_blocks_what_needs_it():
-    plan = grid(resources={"retries": 0})
+    plan = grid(resources={"retries": 0, **AT_RUNGS})
     sources = {trial.key for trial in plan.of_kind("pretrain")}
     estimates = {key: Estimate(0.0, (HOUR if key in sources else 1e-6,) * len(t.rungs)) for key, t in plan.by_key.items()}
     found = simulate(plan, estimates, Cluster(8, interruptions=9.0), stopping_values(plan))
@@ -259,9 +273,8 @@ def test_a_measured_cell_is_judged_by_what_was_measured(tmp_path: Path):
     for key in (key for keys in told for key in keys):
         trial = plan.by_key[key]
         store.append("trials", "s", [outcome_row(trial, "stopped", "e", steps=4)])
-        store.append("measurements", "s", [
-            {"trial": key, "step": step, "metric": "fid", "embedding": "e", "value": 7.0 * step} for step in (0, 2, 4)
-        ])  # fmt: skip
+        row = {"trial": key, "metric": "fid", "embedding": "e", "view": trial.evaluation.view, "version": "1"}
+        store.append("measurements", "s", [{**row, "step": step, "value": 7.0 * step} for step in (0, 2, 4)])
     values = stopping_values(plan, store)
     assert all(values[key] == {2: 14.0, 4: 28.0, 8: math.inf} for key in cells[0])
     made_up = stopping_values(plan)

@@ -22,7 +22,7 @@ from trainers.common.errors import UserError
 
 
 def measurement(trial: str = "t", step: int = 0, value: float = 1.0) -> dict[str, object]:
-    return {"trial": trial, "step": step, "metric": "fid", "embedding": "e", "value": value}
+    return {"trial": trial, "step": step, "metric": "fid", "embedding": "e", "view": "e/1000", "version": "1", "value": value}
 
 
 def test_an_empty_store_has_typed_columns(store: Store):

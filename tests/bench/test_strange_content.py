@@ -158,7 +158,14 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.write_file(files["samples"], grid(8, number, 0.5))
         outcomes.append(outcome_row(trial, "done", environment, {"seconds": 1.0}, steps=steps, **files))
         for step in (0, *trial.rungs):
-            row = {"trial": trial.key, "step": step, "embedding": "builtin:1", "samples": 64}
+            row = {
+                "trial": trial.key,
+                "step": step,
+                "embedding": "builtin:1",
+                "samples": 64,
+                "view": trial.evaluation.view,
+                "version": "1",
+            }
             values += [{**row, "metric": metric, "value": 10.0 + number - step / 400} for metric in ("fid", "kid")]
     store.append("trials", "small", outcomes)
     store.append("measurements", "small", values)

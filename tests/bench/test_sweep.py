@@ -75,7 +75,7 @@ def test_the_store_holds_exactly_the_planned_trials_and_every_rung(finished: Pat
 
 def test_in_each_cell_the_rule_stops_the_worse_half_at_each_rung(finished: Path):
     trials = open_store(str(finished / "store")).read("trials")
-    measured = tiny.values(finished / "store").xs("fid", level="metric").droplevel("embedding")
+    measured = tiny.values(finished / "store").xs("fid", level="metric").droplevel("view")
     for _, cell in trials[trials["kind"] == "adapt"].groupby("cell"):
         scratch = set(cell.loc[cell["strategy"] == "scratch", "key"])
         live = set(cell["key"]) - scratch

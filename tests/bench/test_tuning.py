@@ -254,6 +254,8 @@ def test_a_budget_of_its_own_holds_to_the_end_of_the_cell():
     rows = [("a", 8, 4, 9.0), ("a", 8, 8, 7.0), ("b", 4, 4, 3.0), ("c", 8, 4, 5.0)]
     curves = pd.DataFrame(rows, columns=["trial", "budget", "step", "value"])
     curves = curves.assign(cell="x", embedding="e", metric="fid", status=["done", "done", "done", "stopped"])
-    held = _held(curves)
+    trials = pd.DataFrame({"key": list("abc"), "config": ['{"tuned":"0"}'] * 3})
+    assert _held(curves, trials.assign(config="{}")).equals(curves.assign(held=False)), "a trial that is not tuned goes on"
+    held = _held(curves, trials)
     assert held.iloc[:4].equals(curves.assign(held=False))
     assert held.iloc[4:][["trial", "step", "value", "held"]].to_numpy().tolist() == [["b", 8, 3.0, True]]

@@ -34,6 +34,8 @@ def write(store: Store, rows: int, per_part: int) -> None:
                 "step": 50 * step,
                 "metric": f"metric-{metric}",
                 "embedding": "builtin:1a2b3c4d5e6f",
+                "view": "builtin:1a2b3c4d5e6f/1000",
+                "version": "1",
                 "value": number / 7,
                 "standard_error": number / 700,
                 "samples": 1000,

@@ -95,7 +95,7 @@ def work(plan: Plan, store: Store, key: str, claim: str | None, fates: Fates) ->
 
     def measure(step: int) -> None:
         steps = [0, step] if step == trial.rungs[0] else [step]
-        row = {"trial": key, "metric": "fid", "embedding": "builtin"}
+        row = {"trial": key, "metric": "fid", "embedding": "builtin", "view": trial.evaluation.view, "version": "1"}
         store.append("measurements", sweep, [{**row, "step": at, "value": fates.value(key, at)} for at in steps])
 
     def save(step: int) -> None:

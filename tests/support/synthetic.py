@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from bench.store import Store, open_store
+from trainers.config.settings import TRAIN
 
 EMBEDDING = "builtin:1a2b3c4d5e6f"
 SOURCES = {"letters": 42.0, "numerals": 18.0, "shapes": 95.0, "textures": 160.0}
@@ -99,7 +100,7 @@ def build(
     gan = {"resolution": resolution, "base": 4, "width": width}
 
     def config(**own: Any) -> str:
-        evaluation = {"samples": 1000, **({"reference": reference} if reference != "held-out" else {})}
+        evaluation = {"samples": 1000, "reference": reference}
         return json.dumps({"gan": gan, "training": {"steps": budget}, "evaluation": evaluation, **own})
 
     pretrain = {}
@@ -117,7 +118,7 @@ def build(
                 "kind": "adapt", "source": source, "target": target, "size": size, "strategy": strategy, "seed": seed,
                 "conditional": cond, "resolution": resolution, "budget": budget, "config": config(kind="adapt"),
             }  # fmt: skip
-            row["cell"] = digest(target, size, cond, gan, budget, *([reference] if reference != "held-out" else []))
+            row["cell"] = digest(target, size, cond, gan, budget)
             row["parent"] = pretrain[source]["key"] if source else None
             adapt.append({"key": digest(sorted(row.items(), key=str)), **row})
     store.write_sweep(sweep, {"spec": {"name": sweep}, "trials": [*pretrain.values(), *adapt]})
@@ -132,6 +133,7 @@ def build(
         harder = 1 + 0.4 * targets.index(row["target"])
         return harder * fid(row["strategy"], distance, row["size"], step, uniform(row["key"], step))
 
+    suffix = TRAIN if reference == "train" else ""
     reached = _halve(adapt, rungs, keep, odd, curve)
     trials, measurements, files = [], [], {}
     for row in [*pretrain.values(), *adapt]:
@@ -143,8 +145,8 @@ def build(
                 if status == "diverged" and step == steps:
                     value = float("nan")
                 common = {
-                    "trial": row["key"], "step": step, "embedding": embedding, "samples": 1000, "images_seen": step * 160,
-                    "seconds": 0.13 * step,
+                    "trial": row["key"], "step": step, "embedding": embedding, "view": f"{embedding}/1000{suffix}",
+                    "version": "1", "samples": 1000, "images_seen": step * 160, "seconds": 0.13 * step,
                 }  # fmt: skip
                 measurements.append({**common, "metric": "fid", "value": value})
                 for number, name in enumerate(classes if row["conditional"] else ()):

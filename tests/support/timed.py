@@ -40,6 +40,7 @@ def write(
     for trial in plan.trials:
         rungs = (0, *trial.rungs) if ended else (0, *trial.rungs)[:-1]
         rows = [{"trial": trial.key, "step": step, "metric": metric, "embedding": "builtin:0", "value": 1.0,
+                 "view": trial.evaluation.view, "version": "1",
                  "seconds": factor(trial) * seconds(trial, step)} for step in rungs for metric in ("fid", "kid")]  # fmt: skip
         store.append("measurements", plan.spec.name, rows)
         if ended:

@@ -164,7 +164,7 @@ def outcomes(store: Path | Store) -> pd.DataFrame:
 def values(store: Path | Store) -> "pd.Series[float]":
     """Return every measured value by its key."""
     opened = store if isinstance(store, Store) else open_store(str(store))
-    return opened.read("measurements").set_index(["trial", "step", "metric", "embedding"])["value"].sort_index()
+    return opened.read("measurements").set_index(["trial", "step", "metric", "view"])["value"].sort_index()
 
 
 def distances(store: Path) -> "pd.Series[float]":

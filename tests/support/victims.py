@@ -30,7 +30,7 @@ def dies_before_publishing(uri: str) -> None:
     """Write a part, and die when it is written under its temporary name."""
     store = open_store(uri)
     Path.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment, method-assign]
-    row = {"trial": "t", "step": 0, "metric": "fid", "embedding": "e", "value": 1.0}
+    row = {"trial": "t", "step": 0, "metric": "fid", "embedding": "e", "view": "e/1000", "version": "1", "value": 1.0}
     store.append("measurements", "small", [row])
 
 

@@ -25,9 +25,10 @@ from trainers.trial.run import held_out_images, training_images
 SIDE = 8
 
 
-def augmenter(name: str, critic_steps: int = 100, *, seed: int = 0) -> Augmenter:
+def augmenter(name: str, *, seed: int = 0) -> Augmenter:
+    """Return an augmenter for 4 real images per critic step."""
     random = torch.Generator().manual_seed(seed)
-    return Augmenter(get_augmentation(name), critic_steps=critic_steps, random=random)
+    return Augmenter(get_augmentation(name), batch=4, random=random)
 
 
 def drawing(seed: int) -> Callable[..., Tensor]:
@@ -192,7 +193,7 @@ def test_the_signal_is_the_papers_whatever_the_zero_and_the_scale_of_the_scores(
     held_out: float, signal: float, zero: float, scale: float
 ):
     """Training images score 3 on average, generated ones -1; the signal is limited to [-1, 1]."""
-    augment, random = augmenter("ada", critic_steps=10_000), torch.Generator().manual_seed(0)
+    augment, random = augmenter("ada"), torch.Generator().manual_seed(0)
     for _ in range(300):
         noise = (torch.randn(500, generator=random, dtype=torch.float64) for _ in range(3))
         augment.update(*((scale * (n + mean) + zero).float() for n, mean in zip(noise, (3.0, held_out, -1.0), strict=True)))
@@ -209,7 +210,7 @@ def test_there_is_no_signal_while_generated_images_score_as_real_ones():
 
 
 def test_the_probability_rises_to_its_limit_and_falls_again():
-    augment, scores, probabilities = augmenter("ada[target=0.5]", critic_steps=100), torch.ones(4), []
+    augment, scores, probabilities = augmenter("ada[target=0.5,images=100]"), torch.ones(4), []
     overfitted, general = (scores, -scores, -scores), (scores, scores, -scores)
     for drawn in [general] * 6 + [overfitted] * 34 + [general] * 60:
         augment.update(*drawn)
@@ -278,7 +279,7 @@ class Bright(Augmenter):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_critic_sees_only_transformed_images(family: str):
     gan = new_gan(family, "none")
-    bright = Bright(get_augmentation("flip"), critic_steps=1, random=gan.random)
+    bright = Bright(get_augmentation("flip"), batch=1, random=gan.random)
     bright.with_gradient, gan.augment = [], bright
     levels: set[float] = set()
     gan.critic.register_forward_pre_hook(lambda _, inputs: levels.update(inputs[0].detach().unique().tolist()))

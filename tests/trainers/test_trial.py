@@ -32,7 +32,7 @@ from trainers.evaluation.metrics.memorisation import memorisation
 from trainers.evaluation.references import references
 from trainers.trial import checkpoints
 from trainers.trial.checkpoints import Checkpoint
-from trainers.trial.run import Rung, run, training_images
+from trainers.trial.run import Interim, Rung, run, training_images
 
 
 def ref(name: str) -> DomainRef:
@@ -155,16 +155,6 @@ def test_the_train_split_can_be_the_reference_and_memorisation_keeps_held_out_im
     assert metrics["fid"] != by_default["fid"]
 
 
-def test_the_default_reference_is_in_no_key():
-    old = config().canonical_json()
-    assert '"reference"' not in old
-    assert TrialConfig.model_validate_json(old).evaluation.reference == "held-out"
-    assert config(evaluation__reference="held-out").key == config().key
-    as_papers = config(evaluation__reference="train")
-    assert as_papers.key != config().key
-    assert TrialConfig.model_validate_json(as_papers.canonical_json()) == as_papers
-
-
 @pytest.mark.slow
 def test_fid_by_class_uses_the_images_of_the_class_only():
     rung = rungs(config(conditional=True, evaluation__samples=200))[-1]
@@ -256,12 +246,13 @@ def test_samples_are_a_grid_of_32_images():
     np.testing.assert_array_equal(real[-8:, -8:], domains.get("digits").load("reference", 8).images[-1])
 
 
-def test_checkpoints_have_their_trial_step_and_report_and_only_the_last_cannot_be_resumed():
-    trial = config()
+@pytest.mark.parametrize("kind", ["adapt", "pretrain"])
+def test_checkpoints_have_their_trial_step_and_report_and_only_the_last_of_a_source_cannot_be_resumed(kind: str):
+    trial = config(kind=kind, strategy="scratch" if kind == "adapt" else None)
     for rung in rungs(trial):
         written = checkpoint(rung)
         assert (written.trial, written.step, written.report) == (trial, rung.step, rung.report)
-        assert written.resumable is not rung.finished
+        assert written.resumable is not (rung.finished and kind == "pretrain")
 
 
 @pytest.mark.slow
@@ -294,7 +285,12 @@ def test_resuming_from_any_rung_gives_the_same_results_to_the_bit(strategy: str,
 
 def until_plateau(patience: int = 2) -> TrialConfig:
     """Return a source whose FID soon stops to fall, as its learning rate is almost 0."""
-    of_source = {"kind": "pretrain", "strategy": None, "training__steps": 40, "until": {"patience": patience}}
+    of_source = {
+        "kind": "pretrain",
+        "strategy": None,
+        "training__steps": 40,
+        "until": {"patience": patience, "every": 2, "samples": 64},
+    }
     return config(**of_source, training__generator_lr=1e-9, training__critic_lr=1e-9)
 
 
@@ -315,6 +311,22 @@ def test_a_source_ends_when_its_metric_has_not_fallen_for_as_many_rungs_as_its_p
 def test_a_source_that_improves_ends_at_its_budget():
     steps = rungs(until_plateau(patience=1000))
     assert (steps[-1].step, steps[-1].finished) == (40, True)
+
+
+def test_a_checkpoint_between_rungs_has_the_report_of_the_last_one_and_continues_with_the_same_bits():
+    trial = config(training__steps=24, evaluation__first_rung=12)
+    whole = rungs(trial)
+    events = list(run(trial, checkpoint_seconds=0))
+    assert [(type(event), event.step) for event in events] == [
+        (Rung, 0), (Interim, 10), (Rung, 12), (Interim, 20), (Rung, 24),
+    ]  # fmt: skip
+    assert [outcome(event) for event in events if isinstance(event, Rung)] == [outcome(rung) for rung in whole]
+    for event, rung in ((events[1], whole[0]), (events[3], whole[1])):
+        saved = checkpoints.load(event.checkpoint or b"", "memory")
+        assert (saved.step, saved.resumable, saved.report["steps"]) == (event.step, True, rung.step)
+        assert saved.report["fid"] == rung.report["fid"]
+        rest = [outcome(later) for later in run(trial, resume=saved) if isinstance(later, Rung)]
+        assert rest == [outcome(later) for later in whole if later.step > event.step]
 
 
 @pytest.mark.slow
@@ -594,23 +606,30 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("training__flip", True, False),
     ("training__crop", 1, False),
     ("training__precision", "bf16", False),
-    ("training__steps", 7, False),
     ("training__batch", 9, False),
     ("training__critic_steps", 2, False),
     ("training__generator_lr", 2e-2, False),
     ("training__critic_lr", 2e-2, False),
     ("training__betas", (0.5, 0.9), False),
     ("training__gradient_penalty", 9.0, False),
-    ("evaluation__samples", 65, False),
-    ("evaluation__first_rung", 3, False),
-    ("evaluation__rung_factor", 3.0, False),
-    ("evaluation__iw_steps", 5, False),
-    ("evaluation__raw", True, False),
-    ("evaluation__selection", 0.3, False),
 ]
 
-#: The other fields: names and classes are not part of a key, and there is one embedding.
-OTHER = {"domain__name", "domain__classes", "source__name", "source__classes", "evaluation__embedding"}
+#: The fields that are not part of a key: names and classes, how far a training goes, and how it is measured.
+SAME: list[tuple[str, Any]] = [
+    ("domain__name", "folder:/elsewhere"),
+    ("source__name", "folder:/elsewhere"),
+    ("domain__classes", ("a", "b")),
+    ("source__classes", ("a", "b")),
+    ("training__steps", 7),
+    ("evaluation__embedding", "custom:/network.pt"),
+    ("evaluation__samples", 65),
+    ("evaluation__first_rung", 3),
+    ("evaluation__rung_factor", 3.0),
+    ("evaluation__iw_steps", 5),
+    ("evaluation__raw", True),
+    ("evaluation__selection", 0.3),
+    ("evaluation__reference", "train"),
+]
 
 
 def changed(path: str, value: Any) -> TrialConfig:
@@ -622,7 +641,7 @@ def test_every_field_of_a_trial_is_tested():
     data = BASE.model_dump()
     paths = {f"{k}__{inner}" for k, v in data.items() if isinstance(v, dict) for inner in v}
     paths |= {k for k, v in data.items() if not isinstance(v, dict)}
-    assert {path for path, _, _ in CHANGES} - {"source"} | OTHER == paths
+    assert {path for path, _, _ in CHANGES} - {"source"} | {path for path, _ in SAME} == paths
 
 
 @pytest.mark.parametrize(("path", "value", "same_cell"), CHANGES)
@@ -632,11 +651,29 @@ def test_a_field_that_changes_the_outcome_changes_the_key(path: str, value: Any,
     assert (other.cell == BASE.cell) == same_cell
 
 
-@pytest.mark.parametrize("path", ["domain__name", "source__name"])
-def test_the_name_of_a_domain_is_not_part_of_the_key(path: str):
-    moved = changed(path, "folder:/elsewhere")
-    assert moved != BASE
-    assert (moved.key, moved.cell) == (BASE.key, BASE.cell)
+@pytest.mark.parametrize(("path", "value"), SAME)
+def test_names_the_budget_and_the_evaluation_are_not_part_of_the_key(path: str, value: Any):
+    other = changed(path, value)
+    assert other != BASE
+    assert (other.key, other.cell) == (BASE.key, BASE.cell)
+
+
+@pytest.mark.parametrize("changes", [
+    {"kind": "pretrain"},
+    {"kind": "pretrain", "until": {"patience": 2}},
+    {"kind": "tune", "strategy": "scratch"},
+    {"strategy": "linear-probe-then-finetune", "parent": "0" * 16, "source": ref("letters").model_dump()},
+    {"strategy": "mine", "parent": "0" * 16, "source": ref("letters").model_dump()},
+])  # fmt: skip
+def test_the_budget_is_part_of_the_key_where_it_decides_the_course_or_the_end(changes: dict[str, Any]):
+    assert config(**changes).key != config(**changes, training__steps=7).key
+    assert config(**changes).key == config(**changes, evaluation__samples=65).key
+
+
+@pytest.mark.parametrize("setting", [{"metric": "kid"}, {"patience": 9}, {"every": 3}, {"samples": 65}])
+def test_what_ends_a_source_is_part_of_its_key(setting: dict[str, Any]):
+    first, second = (config(kind="pretrain", strategy=None, until=until) for until in ({}, setting))
+    assert first.key != second.key
 
 
 def test_keys_differ_and_are_short_hexadecimal():

@@ -24,7 +24,9 @@ class LowRankUpdate(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the weight plus its update, of the same shape."""
-        return weight + (self.lora_up @ self.lora_down).view(weight.shape)
+        updated = weight + (self.lora_up @ self.lora_down).view(weight.shape)
+        # With the strides of the weight: they decide the kernel, and so the last bits, also of a network with merged weights.
+        return torch.empty_like(weight, requires_grad=False).copy_(updated)
 
 
 def add_updates(network: nn.Module, rank: int) -> None:

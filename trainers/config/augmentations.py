@@ -26,6 +26,10 @@ class Augmentation(Optioned):
         """The critic's overfitting signal at which the probability of a transform settles; None: always transformed."""
         return None
 
+    def ramp(self, batch: int) -> float:
+        """Return the change of an adaptive probability per critic step on `batch` real images."""
+        return 0.0
+
     def held_out(self, size: int) -> int:
         """Return how many of `size` training images are not trained on, but measure the overfitting of the critic."""
         return 0
@@ -64,11 +68,16 @@ class ADA(Augmentation):
     key = "ada"
     transforms = ("flip", "colour", "translation", "cutout")
     target: float = option(0.6, "the critic's overfitting signal to hold", low=0.0, high=1.0)
+    images: int = option(500_000, "real images in which the probability could rise from 0 to 1", low=1)
 
     @property
     def adaptive_target(self) -> float:
         """The option `target`."""
         return self.target
+
+    def ramp(self, batch: int) -> float:
+        """Return the share of the option `images` that is shown to the critic in one step."""
+        return min(1.0, batch / self.images)
 
     def held_out(self, size: int) -> int:
         """Return a tenth of `size`, rounded down, or `FEWEST_HELD_OUT`."""

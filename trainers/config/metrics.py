@@ -34,6 +34,8 @@ class Metric:
     """Whether it compares with the features of the training images (`Comparison.training`)."""
     between_domains: bool = False
     """Whether it is also a kind of distance between a source and a target; `better` is then nearer."""
+    version: str = "1"
+    """To be changed whenever the same images give another value; values of several versions are never compared."""
     compute: Callable[[Any], Any] | None = None
     """A plug-in's function from a `trainers.evaluation.comparison.Comparison` to an `Estimate`."""
 
@@ -71,6 +73,9 @@ BUILTIN = (
 #: End the name of a metric of the generator without its moving average, and of a metric on the images set apart for choices.
 RAW, SELECTION = "_raw", "_selection"
 
+#: Begins the names of values that describe the state of the training, and not the generator: they depend on no evaluation.
+STATE = "ada_"
+
 #: What a trial reports under its metrics' names or along with them: no metric can have these names.
 _REPORTED = ("steps", "seconds", "images_per_second", "peak_memory_mib", "status", "error", "environment", "intra_fid")
 
@@ -105,6 +110,11 @@ def stopping_metrics() -> tuple[str, ...]:
     ranking = [metric for metric in metrics().values() if metric.better == "lower" and not metric.last_rung_only]
     variants = (metric.name + suffix for suffix in (RAW, SELECTION) for metric in ranking if metric.variants)
     return (*(metric.name for metric in ranking), *variants)
+
+
+def plain_name(name: str) -> str:
+    """Return the metric that a measured quantity is a variant of, or one class of: ``fid`` for ``fid_raw`` and ``fid/cat``."""
+    return name.partition("/")[0].removesuffix(RAW).removesuffix(SELECTION)
 
 
 def label(name: str) -> str:

@@ -5,20 +5,23 @@ They are part of a trial's key, so equivalent settings are normalised to equal o
 
 import math
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainers.common.errors import unknown_name
 from trainers.config.base import Frozen, Number, PositiveInt, StrictBool, as_json, set_fields
 from trainers.config.embeddings import embedding_identity
-from trainers.config.metrics import stopping_metrics
+from trainers.config.metrics import metrics, plain_name, stopping_metrics
 
 #: Steps beyond which no training is planned: far more than any published GAN was trained for.
 MOST_STEPS = 10**9
 
 #: Evaluations beyond which no training is planned.
 MOST_EVALUATIONS = 10_000
+
+#: Ends the view of an evaluation against the train split.
+TRAIN = "/train"
 
 Steps = Annotated[PositiveInt, Field(le=MOST_STEPS)]
 Images = Annotated[PositiveInt, Field(le=10**12)]
@@ -90,6 +93,11 @@ class TrainingConfig(Frozen):
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16`: convolutions in the gradients, not in the forward pass, use bfloat16 operands."""
 
+    @cached_property
+    def course(self) -> str:
+        """The settings that decide the course of a training, but not how far it goes, as canonical JSON."""
+        return as_json(self.model_dump(mode="json", exclude={"steps"}))
+
     @model_validator(mode="after")
     def _make_canonical(self) -> "TrainingConfig":
         """Normalise equivalent settings, so that equal trials have equal keys."""
@@ -107,20 +115,46 @@ class TrainingConfig(Frozen):
 class Until(Frozen):
     """Ends a training at its plateau: after `patience` evaluations in a row without a new lowest value of a metric.
 
-    It is evaluated every `EvaluationConfig.first_rung` steps, and ends at its budget at the latest.
+    The training ends at its budget at the latest. These evaluations have settings of their own: where a source ends decides
+    what all its transfers start from, so it must not depend on how the sweep's trials are evaluated.
     """
 
     metric: str = "fid"
-    """A metric that is measured at every evaluation and of which lower is better, e.g. kid or fid_raw."""
+    """A metric of which lower is better: fid or kid, or one of a plug-in."""
     patience: Annotated[PositiveInt, Field(le=MOST_EVALUATIONS)] = 3
     """Evaluations in a row without a lower value, after which the training ends."""
+    every: Steps = 50
+    """Generator steps between two evaluations."""
+    embedding: str = "builtin"
+    samples: Annotated[int, Field(strict=True, ge=64, le=1_000_000)] = 1000
+    """Generated images behind the metric; they are compared with all reference images of the source."""
 
     @field_validator("metric")
     @classmethod
     def _known_metric(cls, name: str) -> str:
-        if name not in stopping_metrics():
-            raise unknown_name("metric to end by", name, stopping_metrics())
+        known = [name for name in stopping_metrics() if name in metrics() and not metrics()[name].needs_training]
+        if name not in known:
+            raise unknown_name("metric to end by", name, known)
         return name
+
+    @cached_property
+    def view(self) -> str:
+        """What decides the value of the metric at a step, as `EvaluationConfig.view`."""
+        return f"{embedding_identity(self.embedding)}/{self.samples}"
+
+    @cached_property
+    def identity(self) -> str:
+        """The part of a trial's key, as canonical JSON: it has the embedding's identity, not the path of its file."""
+        version = metrics()[self.metric].version
+        return as_json({**self.model_dump(mode="json"), "embedding": embedding_identity(self.embedding), "version": version})
+
+    def rungs(self, steps: int) -> tuple[int, ...]:
+        """Return the steps at which a training of at most `steps` steps is evaluated, ascending; the last is `steps`.
+
+        >>> Until(every=50).rungs(120)
+        (50, 100, 120)
+        """
+        return (*range(self.every, steps, self.every), steps)
 
 
 def steps_of(images: int, training: TrainingConfig) -> int:
@@ -144,13 +178,13 @@ def check_together(gan: GanConfig, training: TrainingConfig) -> None:
         raise ValueError(f"training.crop {training.crop} must be less than gan.resolution {gan.resolution}")
 
 
-def check_evaluations(until: Until | None, evaluation: "EvaluationConfig", steps: int) -> None:
+def check_evaluations(until: Until | None, steps: int) -> None:
     """Raise ValueError if a training of `steps` steps that ends at a plateau is evaluated too often."""
-    if until is not None and steps > evaluation.first_rung * MOST_EVALUATIONS:
-        times = steps // evaluation.first_rung
+    if until is not None and steps > until.every * MOST_EVALUATIONS:
+        times = steps // until.every
         raise ValueError(
-            f"until evaluates a source every evaluation.first_rung steps: {times:,} times here, at most {MOST_EVALUATIONS:,}; "
-            "increase evaluation.first_rung"
+            f"until evaluates a source every {until.every:,} steps: {times:,} times here, at most {MOST_EVALUATIONS:,}; "
+            "increase until.every"
         )
 
 
@@ -169,8 +203,8 @@ class EvaluationConfig(Frozen):
     raw: StrictBool = False
     """Whether FID and KID are also measured of the generator without its moving average, as `fid_raw` and `kid_raw`."""
     selection: Annotated[Number, Field(ge=0, le=0.5)] = 0.0
-    """Share of the reference images by which is chosen: which trials stop, where `until` ends a training, which settings a
-    search takes and which rung is the best. FID and KID on them are `fid_selection` and `kid_selection`; all other metrics are
+    """Share of the reference images by which is chosen: which trials stop, which settings a search takes and which rung is the
+    best. FID and KID on them are `fid_selection` and `kid_selection`; all other metrics are
     then of the rest of the reference images, so that no choice has seen these. 0: the same images serve both."""
     reference: Literal["held-out", "train"] = "held-out"
     """The real images that generated ones are compared with: those of the domain's reference split, which no trial trains on,
@@ -182,18 +216,21 @@ class EvaluationConfig(Frozen):
         """The split of a domain that `reference` names."""
         return "train" if self.reference == "train" else "reference"
 
-    @model_serializer(mode="wrap")
-    def _without_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit a default `reference`, which older trials lack, so keys stay."""
-        data: dict[str, Any] = serialize(self)
-        if data.get("reference") == "held-out":
-            del data["reference"]
-        return data
-
     @cached_property
-    def identity(self) -> str:
-        """The part of a trial's key, as canonical JSON: it has the embedding's identity, not the path of its file."""
-        return as_json({**self.model_dump(mode="json"), "embedding": embedding_identity(self.embedding)})
+    def view(self) -> str:
+        """What decides the value of a metric at a step: the embedding, the generated and the real images.
+
+        ``EMBEDDING/SAMPLES``, e.g. ``builtin:88d105204ef9/1000``, followed by ``/selection=SHARE`` if images are set apart and
+        by `TRAIN` if the real images are those of the train split.
+        """
+        apart = f"/selection={self.selection:g}" if self.selection else ""
+        return f"{embedding_identity(self.embedding)}/{self.samples}{apart}{TRAIN if self.reference == 'train' else ''}"
+
+    def version(self, metric: str) -> str:
+        """Return the version of a measured quantity's definition: that of its metric, for IW with the steps of its critic."""
+        known = metrics().get(plain_name(metric))
+        version = "1" if known is None else known.version
+        return f"{version}/{self.iw_steps}" if metric == "iw" else version
 
     def rungs(self, steps: int) -> tuple[int, ...]:
         """Return the rungs of a trial of `steps` steps, ascending; the last one is `steps` itself.
@@ -207,11 +244,3 @@ class EvaluationConfig(Frozen):
             rungs.add(round(rung))
             rung *= self.rung_factor
         return tuple(sorted(rungs))
-
-    def evenly(self, steps: int) -> tuple[int, ...]:
-        """Return the steps at which a training of `steps` steps with `Until` is evaluated, ascending; the last is `steps`.
-
-        >>> EvaluationConfig(first_rung=50).evenly(120)
-        (50, 100, 120)
-        """
-        return (*range(self.first_rung, steps, self.first_rung), steps)

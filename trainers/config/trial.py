@@ -1,7 +1,12 @@
 """The configuration of a trial, and the content hash that is its key.
 
-The key covers everything that changes a trial's outcome and nothing else (not the cluster, nor the path of the store or of a
-folder of images).
+Three identities are kept apart. The *key* covers what decides the course of a training and nothing else: not the cluster, the
+path of the store or of a folder of images, how far the training goes, or how it is measured. How far it went is a fact of the
+store. A measurement has an identity of its own (`EvaluationConfig.view` and `EvaluationConfig.version`). So a trial that was
+trained for one budget goes on to a larger one, and is measured anew in another way without any training.
+
+The key of a pretrain trial covers where it ends too, because other trials start from there, and so does that of a trial whose
+strategy has phases, which are shares of the budget.
 """
 
 import hashlib
@@ -36,7 +41,7 @@ class DomainRef(Frozen):
 
 #: Part of every key. It is raised when a trial trains otherwise than before with the same configuration, so that results of
 #: both are never mixed.
-VERSION = 3
+VERSION = 4
 
 #: The settings of a training that differ between strategies if strategies are tuned.
 TUNED = ("steps", "generator_lr", "critic_lr")
@@ -87,7 +92,7 @@ class TrialConfig(Frozen):
     @model_validator(mode="after")
     def _fits_together(self) -> "TrialConfig":
         check_together(self.gan, self.training)
-        check_evaluations(self.until, self.evaluation, self.training.steps)
+        check_evaluations(self.until, self.training.steps)
         if (follows := self.follows) is not None:
             follows.check(self.gan)
         return self
@@ -124,13 +129,18 @@ class TrialConfig(Frozen):
             "conditional": as_json(self.conditional),
             "seed": as_json(self.seed),
             "gan": self.gan.canonical_json(),
-            "training": self.training.canonical_json(),
-            "evaluation": self.evaluation.identity,
+            "training": self.training.canonical_json() if self.has_fixed_budget else self.training.course,
             **({} if self.augmentation == "none" else {"augmentation": as_json(self.augmentation)}),
             **({} if self.tuned is None else {"tuned": as_json(self.tuned)}),
-            **({} if self.until is None else {"until": self.until.canonical_json()}),
+            **({} if self.until is None else {"until": self.until.identity}),
             **({} if self.with_options is None else {"with_options": as_json(self.with_options)}),
         }
+
+    @property
+    def has_fixed_budget(self) -> bool:
+        """Whether its budget is part of its key, so that another budget is another trial."""
+        follows = self.follows
+        return self.kind != "adapt" or (follows is not None and len(follows.phases(self.gan)) > 1)
 
     @cached_property
     def key(self) -> str:
@@ -141,13 +151,14 @@ class TrialConfig(Frozen):
     def cell(self) -> str | None:
         """Content hash of what comparable trials have in common; None for a pretrain trial.
 
-        Learning rates, budget and options of a tuned strategy are left out, as they differ between strategies. A trial of the
-        search is compared with those that try other settings for the same strategy.
+        The budget is left out. So are the learning rates and options of a tuned strategy, as they differ between strategies. A
+        trial of the search is compared with those that try other settings for the same strategy.
         """
         if self.kind == "pretrain":
             return None
         varied = {"seed", "with_options"} | (set() if self.kind == "tune" else {"source", "strategy", "parent"})
         shared = {name: text for name, text in self._identity.items() if name not in varied}
+        shared["training"] = self.training.course
         if self.kind == "tune" or self.tuned is not None:
             training = self.training.model_dump(mode="json")
             shared["training"] = as_json({name: value for name, value in training.items() if name not in TUNED})
@@ -179,8 +190,7 @@ class TrialConfig(Frozen):
     @property
     def rungs(self) -> tuple[int, ...]:
         """Steps at which the trial is evaluated, in addition to step 0; with `until` it may end before the last of them."""
-        rungs = self.evaluation.rungs if self.until is None else self.evaluation.evenly
-        return rungs(self.training.steps)
+        return (self.until or self.evaluation).rungs(self.training.steps)
 
 
 def _digest(parts: Mapping[str, str]) -> str:

@@ -18,9 +18,6 @@ from trainers.core.transforms import TRANSFORMS
 #: ADA's highest probability. Above it Karras et al. (2020) saw transforms leak into the generated images.
 HIGHEST = 0.8
 
-#: Share of the training in which ADA's probability could rise from 0 to 1.
-RAMP = 0.25
-
 #: Decay of the running means in ADA's signal, per critic step.
 MEMORY = 0.99
 
@@ -39,16 +36,16 @@ class Augmenter:
         probability: probability that a transform is applied to an image, a scalar on the device; 1 unless adaptive.
     """
 
-    def __init__(self, augmentation: Augmentation, *, critic_steps: int, random: torch.Generator) -> None:
+    def __init__(self, augmentation: Augmentation, *, batch: int, random: torch.Generator) -> None:
         """Start at probability 0 if adaptive.
 
         Args:
-            critic_steps: total number of critic steps.
+            batch: real images per critic step.
             random: source of all random numbers, on the device of the images.
         """
         self.target = augmentation.adaptive_target
         self._transforms = [TRANSFORMS[name] for name in augmentation.transforms]
-        self._step = 1 / max(1.0, RAMP * critic_steps)
+        self._step = augmentation.ramp(batch)
         self._random = random
         self.probability = torch.full((), 1.0 if self.target is None else 0.0, device=random.device)
         self._gaps = torch.zeros(2, device=random.device)  # running means: E[D(train)] minus E[D(held out)], E[D(generated)]

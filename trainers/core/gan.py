@@ -5,6 +5,8 @@ therefore takes the same steps as an uninterrupted one, on the CPU to the bit.
 """
 
 import copy
+import math
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -111,9 +113,7 @@ class Gan:
         self.optimisers = self._make_optimisers()
         self.random = torch.Generator(self.device)
         self.random.manual_seed(derive_seed("training", seed))
-        self.augment = Augmenter(
-            augmentation or NoAugmentation(), critic_steps=training.steps * training.critic_steps, random=self.random
-        )  # fmt: skip
+        self.augment = Augmenter(augmentation or NoAugmentation(), batch=training.batch, random=self.random)
         self.step = 0
         self._graphs = graphs
         self._prepared: tuple[np.ndarray, Data, Graphed | None] | None = None  # of the images last trained on
@@ -151,10 +151,14 @@ class Gan:
         """Reset the moving average to the present generator, as after a transfer."""
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if self.config.ema else None
 
-    def train(self, images: np.ndarray, labels: np.ndarray | None, until: int, held_out: np.ndarray | None = None) -> None:
+    def train(
+        self, images: np.ndarray, labels: np.ndarray | None, until: int, held_out: np.ndarray | None = None,
+        pause_at: float = math.inf,
+    ) -> None:  # fmt: skip
         """Take generator steps on images uint8 (N, H, W, 3) until `until` of them have been taken since the start.
 
-        A conditional GAN requires `labels`, int64 (N,), and draws the classes with equal probability. An adaptive augmentation
+        After the time `pause_at`, as `time.monotonic` counts, it returns before; another call continues with the same bits. A
+        conditional GAN requires `labels`, int64 (N,), and draws the classes with equal probability. An adaptive augmentation
         requires `held_out`, real images uint8 (M, H, W, 3) on which nothing is trained.
 
         Raises:
@@ -171,6 +175,8 @@ class Gan:
                     raise Diverged(f"a loss reached {worst:.3g} by step {self.step}")
                 self._worst.zero_()
                 beat()  # reading the loss has waited for the steps so far
+                if time.monotonic() >= pause_at:
+                    return
 
     def _take_step_on(self, images: np.ndarray, labels: np.ndarray | None, held_out: np.ndarray | None) -> None:
         """Take one step on images, which are moved to the device only when the array differs from the last one."""

@@ -5,16 +5,17 @@ with the shares that they have in the reference, though they are trained with eq
 difference between the two, and a domain's floor (`trainers.evaluation.floor`) applies to conditional trials too.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from trainers.common.contact_sheet import png_grid
 from trainers.config.metrics import RAW, SELECTION, metrics
+from trainers.config.settings import Until
 from trainers.config.trial import TrialConfig
-from trainers.core.gan import Gan
 from trainers.core.sampling import proportional, sample
-from trainers.domains import Images, get
+from trainers.domains import Images, Split, get
 from trainers.evaluation.comparison import METRICS, Comparison
 from trainers.evaluation.embeddings.embedding import Embedding
 from trainers.evaluation.embeddings.loading import load_embedding
@@ -53,13 +54,28 @@ class Measurement:
         return cls(metric, estimate.value, estimate.standard_error, samples, estimate.replicates)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a generator at a step of its training.
+
+    Attributes:
+        generator: with its moving average, if it has one.
+        raw: without its moving average.
+        latent: dimensions of the latents.
+    """
+
+    step: int
+    generator: Generator
+    raw: Generator
+    latent: int
+
+
 class Evaluator:
     """Measures the generator of one trial.
 
     For a conditional generator this includes FID class by class, each against the reference images of that class, and their
-    mean, the intra-FID of Miyato & Koyama (2018); under ADA the critic's overfitting signal, its target and the probability of
-    a transform. What is measured is `Gan.evaluated`; on request FID and KID of the generator without its moving average too,
-    and on reference images that are set apart for choices.
+    mean, the intra-FID of Miyato & Koyama (2018). On request FID and KID of the generator without its moving average are
+    measured too, and on reference images that are set apart for choices.
     """
 
     def __init__(self, trial: TrialConfig, training: Images, references: References, device: str) -> None:
@@ -68,19 +84,30 @@ class Evaluator:
         self.device = device
         self.embedding: Embedding = load_embedding(trial.evaluation.embedding, device)
         self.training = self.embedding(training.images) if len(training.images) <= MEMORISABLE else None
-        split, named = trial.evaluation.split, (trial.domain.name, trial.gan.resolution, self.embedding)
-        self.reference = references(*named, split)
+        classes = np.unique(training.labels) if trial.conditional and training.labels is not None else None
+
+        def reference(embedding: Embedding, split: Split) -> Reference:
+            whole = references(trial.domain.name, trial.gan.resolution, embedding, split)
+            return whole if classes is None else whole.of_classes(classes)
+
+        self.reference = reference(self.embedding, trial.evaluation.split)
         # Memorisation compares with images that were not trained on.
-        self.held_out = references(*named, "reference") if split == "train" and self.training is not None else None
+        apart = trial.evaluation.split == "train" and self.training is not None
+        self.held_out = reference(self.embedding, "reference") if apart else None
         self.class_counts: np.ndarray | None = None
-        if trial.conditional:
-            assert training.labels is not None
-            classes = np.unique(training.labels)
-            self.reference = self.reference.of_classes(classes)
-            self.held_out = self.held_out and self.held_out.of_classes(classes)
-            labels = self.reference.labels
-            assert labels is not None
-            self.class_counts = np.bincount(labels, minlength=len(trial.domain.classes))
+        self._counts: np.ndarray | None = None  # of the images compared with
+        if classes is not None:
+            of_classes = get(trial.domain.name).labels("reference")
+            assert of_classes is not None
+            assert self.reference.labels is not None
+            self.class_counts, self._counts = (
+                np.bincount(labels[np.isin(labels, classes)], minlength=len(trial.domain.classes))
+                for labels in (of_classes, self.reference.labels)
+            )
+        self._until: tuple[Embedding, Reference] | None = None  # where it is not the evaluation's own
+        if (until := trial.until) is not None and until.view != trial.evaluation.view:
+            embedding = load_embedding(until.embedding, device)
+            self._until = embedding, reference(embedding, "reference")
         self.selection: Reference | None = None
         if share := trial.evaluation.selection:
             self.reference, self.selection = self.reference.split(share)
@@ -88,61 +115,69 @@ class Evaluator:
         self._compared: tuple[int, Comparison] | None = None
 
     def requested(self, n: int) -> np.ndarray | None:
-        """Return the classes int64 (n,) of n images to generate; None if unconditional."""
+        """Return the classes int64 (n,) of n images to generate, with the reference's shares; None if unconditional."""
         return None if self.class_counts is None else proportional(self.class_counts, n)
 
-    def images(self, gan: Gan) -> np.ndarray:
+    def images(self, subject: Subject) -> np.ndarray:
         """Return the generated images from which the metrics of this step are computed, uint8 (samples, H, W, 3)."""
-        if self.sampled is None or self.sampled[0] != gan.step:
-            self.sampled = gan.step, self._sample(gan, gan.evaluated)
+        if self.sampled is None or self.sampled[0] != subject.step:
+            self.sampled = subject.step, self._sample(subject, subject.generator)
         return self.sampled[1]
 
-    def __call__(self, gan: Gan) -> tuple[Measurement, ...]:
-        """Return the measurements of the generator at its present step that every rung has."""
-        measurements = self._measurements(gan, at_end=False)
+    def __call__(self, subject: Subject) -> tuple[Measurement, ...]:
+        """Return the measurements of a generator that every rung has."""
+        measurements = self._measurements(subject, at_end=False)
         if self.class_counts is not None:
-            measurements += self._by_class(self._comparison(gan).generated)
+            measurements += self._by_class(self._comparison(subject).generated)
         if self.selection is not None:
-            measurements += _variants(Comparison(self.selection, self._comparison(gan).generated), SELECTION)
+            measurements += _variants(Comparison(self.selection, self._comparison(subject).generated), SELECTION)
         if self.trial.evaluation.raw:
-            measurements += _variants(Comparison(self.reference, self.embedding(self._sample(gan, gan.generator))), RAW)
-        if gan.augment.target is not None:
-            signal, probability = float(gan.augment.signal), float(gan.augment.probability)
-            state = {"signal": signal, "target": gan.augment.target, "probability": probability}
-            measurements += [Measurement(f"ada_{name}", value, None, gan.config.batch) for name, value in state.items()]
+            measurements += _variants(Comparison(self.reference, self.embedding(self._sample(subject, subject.raw))), RAW)
         return tuple(measurements)
 
-    def at_end(self, gan: Gan) -> tuple[Measurement, ...]:
+    def at_end(self, subject: Subject) -> tuple[Measurement, ...]:
         """Return the measurements that the last rung has in addition."""
-        independent = [self._iw(self.images(gan))] if self.trial.evaluation.iw_steps else []
-        return (*self._measurements(gan, at_end=True), *independent)
+        independent = [self._iw(self.images(subject))] if self.trial.evaluation.iw_steps else []
+        return (*self._measurements(subject, at_end=True), *independent)
 
-    def _measurements(self, gan: Gan, *, at_end: bool) -> list[Measurement]:
-        records, comparison = metrics(), self._comparison(gan)
+    def until(self, subject: Subject, until: Until, measurements: Iterable[Measurement]) -> float:
+        """Return the value of the metric that may end the training; `measurements` are those of this step."""
+        if self._until is None:
+            return next(measurement.value for measurement in measurements if measurement.metric == until.metric)
+        embedding, reference = self._until
+        images = sample(subject.generator, subject.latent, until.samples, EVALUATION_SEED, self.requested(until.samples))
+        return METRICS[until.metric](Comparison(reference, embedding(images))).value
+
+    def _measurements(self, subject: Subject, *, at_end: bool) -> list[Measurement]:
+        records, comparison = metrics(), self._comparison(subject)
         return [
             Measurement.of(name, compute(comparison), len(comparison.generated))
             for name, compute in METRICS.items()
             if records[name].last_rung_only == at_end and (self.training is not None or not records[name].needs_training)
         ]
 
-    def _comparison(self, gan: Gan) -> Comparison:
+    def _comparison(self, subject: Subject) -> Comparison:
         """Return the comparison of the generated images of this step with the reference; computed once."""
-        if self._compared is None or self._compared[0] != gan.step:
-            generated = self.embedding(self.images(gan))
-            self._compared = gan.step, Comparison(self.reference, generated, self.training, self.held_out)
+        if self._compared is None or self._compared[0] != subject.step:
+            generated = self.embedding(self.images(subject))
+            self._compared = subject.step, Comparison(self.reference, generated, self.training, self.held_out)
         return self._compared[1]
 
-    def grid(self, gan: Gan) -> bytes:
+    def grid(self, subject: Subject) -> bytes:
         """Return a PNG grid of the first generated images; every trial has the same latents."""
-        return png_grid(self.images(gan)[:GRID])
+        return png_grid(self.images(subject)[:GRID])
 
-    def _sample(self, gan: Gan, generator: Generator) -> np.ndarray:
+    def _sample(self, subject: Subject, generator: Generator) -> np.ndarray:
         n = self.trial.evaluation.samples
-        return sample(generator, gan.latent, n, EVALUATION_SEED, self.requested(n))
+        return sample(generator, subject.latent, n, EVALUATION_SEED, self._labels(n))
+
+    def _labels(self, n: int) -> np.ndarray | None:
+        """Return the classes of n images that are measured, with the shares of the images that they are compared with."""
+        return None if self._counts is None else proportional(self._counts, n)
 
     def _by_class(self, features: np.ndarray) -> list[Measurement]:
         """Return ``fid/CLASS`` of every class with two real and two generated images or more, and their mean, ``intra_fid``."""
-        labels, references = self.requested(len(features)), self.reference.by_class
+        labels, references = self._labels(len(features)), self.reference.by_class
         measurements = []
         for label, name in enumerate(self.trial.domain.classes):
             generated = features[labels == label]
@@ -158,8 +193,8 @@ class Evaluator:
     def _iw(self, images: np.ndarray) -> Measurement:
         domain, split = get(self.trial.domain.name), self.trial.evaluation.split
         real, labels = domain.load(split, self.trial.gan.resolution).images, domain.labels(split)
-        if self.class_counts is not None and labels is not None:
-            real = real[self.class_counts[labels] > 0]
+        if self._counts is not None and labels is not None:
+            real = real[self._counts[labels] > 0]
         steps = self.trial.evaluation.iw_steps
         estimate = iw_score(real, images, self.trial.gan, EVALUATION_SEED, steps, self.device)
         return Measurement.of("iw", estimate, len(images))

@@ -11,6 +11,7 @@ detects damage (`trainers.common.sealed_tensors`). Nothing is ever unpickled.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     trial: TrialConfig
     step: int
-    report: dict[str, float | None]
+    report: dict[str, Any]
     matches: dict[str, Match]
 
     @property
@@ -96,7 +97,7 @@ class Checkpoint:
 
 
 def save(
-    gan: Gan, trial: TrialConfig, matches: dict[str, Match], report: Mapping[str, float | None], *, resumable: bool,
+    gan: Gan, trial: TrialConfig, matches: dict[str, Match], report: Mapping[str, Any], *, resumable: bool,
     fishers: Mapping[str, Tensor] | None = None, class_counts: np.ndarray | None = None,
 ) -> bytes:  # fmt: skip
     """Return the bytes of a checkpoint.
@@ -128,7 +129,7 @@ def save(
 
 
 def save_generator(
-    gan: Gan, trial: TrialConfig, matches: dict[str, Match], report: Mapping[str, float | None], class_counts: np.ndarray | None
+    gan: Gan, trial: TrialConfig, matches: dict[str, Match], report: Mapping[str, Any], class_counts: np.ndarray | None
 ) -> bytes:
     """Return the bytes of a checkpoint with only what images are drawn from: the generator and its moving average."""
     tensors = {} if class_counts is None else {"class_counts": torch.from_numpy(class_counts)}
@@ -139,7 +140,7 @@ def save_generator(
 
 
 def pack(
-    tensors: Mapping[str, Tensor], trial: TrialConfig, step: int, matches: dict[str, Match], report: Mapping[str, float | None]
+    tensors: Mapping[str, Tensor], trial: TrialConfig, step: int, matches: dict[str, Match], report: Mapping[str, Any]
 ) -> bytes:
     """Return a sealed safetensors file with a checkpoint's tensors and, as metadata, the other fields of `Checkpoint`."""
     metadata = {

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from trainers.config.settings import Until
 
@@ -15,21 +16,21 @@ class Plateau:
     Attributes:
         lowest: the lowest value so far.
         since: evaluations in a row without a lower one.
+        until: the setting.
     """
 
-    def __init__(self, until: Until, report: Mapping[str, float | None]) -> None:
+    def __init__(self, until: Until, report: Mapping[str, Any]) -> None:
         """Continue from the `state` in the report of a checkpoint, or start if it has none."""
         lowest, since = report.get(_LOWEST), report.get(_SINCE)
         self.lowest = math.inf if lowest is None else lowest
         self.since = int(since or 0)
-        self._until = until
+        self.until = until
 
-    def reached(self, values: Mapping[str, float]) -> bool:
-        """Take in the values of an evaluation by metric; return whether the training has reached its plateau."""
-        value = values[self._until.metric]
+    def reached(self, value: float) -> bool:
+        """Take in the value of an evaluation; return whether the training has reached its plateau."""
         self.since = 0 if value < self.lowest else self.since + 1
         self.lowest = min(self.lowest, value)
-        return self.since >= self._until.patience
+        return self.since >= self.until.patience
 
     @property
     def state(self) -> dict[str, float | None]:

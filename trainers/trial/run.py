@@ -5,11 +5,13 @@ decides whether the trial continues; this module depends on neither the store no
 """
 
 import gc
+import math
 import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +20,12 @@ from trainers.adaptation.anchors import Anchors
 from trainers.adaptation.fisher import SAMPLES, fisher
 from trainers.common.errors import UserError
 from trainers.config.augmentations import get_augmentation
+from trainers.config.metrics import STATE
 from trainers.config.strategy import Strategy
 from trainers.config.trial import TrialConfig
 from trainers.core.gan import Diverged, Gan
 from trainers.domains import Domain, Images, get, subset
-from trainers.evaluation.evaluator import Evaluator, Measurement
+from trainers.evaluation.evaluator import Evaluator, Measurement, Subject
 from trainers.evaluation.references import References, references
 from trainers.trial import checkpoints, transfer
 from trainers.trial.checkpoints import Checkpoint, Match
@@ -34,7 +37,7 @@ class Rung:
     """The results of a trial at step 0 or at a rung; without measurements, networks and samples if training has diverged.
 
     Attributes:
-        embedding: identity of the embedding of the measurements.
+        view: how they were measured (see `EvaluationConfig.view`).
         checkpoint: safetensors bytes, from which the trial continues or, after its end, others start.
         generator: safetensors bytes of a checkpoint with the generator alone, to draw images from.
         samples: PNG bytes of a grid of generated images.
@@ -49,7 +52,7 @@ class Rung:
 
     step: int
     measurements: tuple[Measurement, ...]
-    embedding: str
+    view: str
     checkpoint: bytes | None
     samples: bytes | None
     images_seen: int
@@ -62,10 +65,11 @@ class Rung:
     plateau: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
-    def report(self) -> dict[str, float | None]:
-        """The report to a scheduler: each metric by name, and the steps, time and memory used."""
+    def report(self) -> dict[str, Any]:
+        """The report to a scheduler: each metric by name, how it was measured, and the steps, time and memory used."""
         return {
             "steps": self.step,
+            "view": self.view,
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
             "peak_memory_mib": self.peak_memory_mib,
@@ -74,18 +78,28 @@ class Rung:
         }
 
 
+@dataclass(frozen=True)
+class Interim:
+    """A checkpoint between two rungs, as safetensors bytes; its report is that of the last rung, with the time since then."""
+
+    step: int
+    checkpoint: bytes
+
+
 def run(
     trial: TrialConfig, *, parent: Checkpoint | None = None, resume: Checkpoint | None = None, device: str = "cpu",
-    graphs: bool = False, references: References = references,
-) -> Iterator[Rung]:  # fmt: skip
+    graphs: bool = False, references: References = references, checkpoint_seconds: float = math.inf,
+) -> Iterator[Rung | Interim]:  # fmt: skip
     """Run a trial from the start, or from a checkpoint of it.
 
-    Yields the rung at step 0 (unless resumed), then every later rung; ends after the budget or on divergence.
+    Yields the rung at step 0 (unless resumed), then every later rung, and checkpoints between them; ends after the budget or on
+    divergence.
 
     Args:
         parent: the last checkpoint of the source; required if the strategy needs one.
         resume: the last checkpoint of this trial, whose rung is not yielded again.
         graphs: whether training steps are replayed as CUDA graphs.
+        checkpoint_seconds: of training after a checkpoint, after which there is another one.
 
     Raises:
         UserError: the domain or the parent does not fit the trial, or the trial is an import.
@@ -118,6 +132,8 @@ def run(
 
     trained = 0.0
     first = gan.step
+    report = {} if resume is None else resume.report
+    saved = time.monotonic()
 
     def rung(diverged: str | None = None) -> Rung:
         images_seen = (gan.step - first) * trial.training.batch * trial.training.critic_steps
@@ -126,22 +142,54 @@ def run(
     if resume is None:
         result = rung()
         yield result
+        report = result.report
         began = time.perf_counter() - result.seconds  # the caller's time between rungs does not count
     for step in trial.rungs:
-        if step <= gan.step:
-            continue
-        started = time.perf_counter()
-        try:
-            gan.train(data.images, data.labels, step, held_out)
-        except Diverged as error:
-            yield rung(str(error))
-            return
-        trained += time.perf_counter() - started
-        result = rung()
-        yield result
-        if result.finished:
-            return
-        began = time.perf_counter() - result.seconds
+        while gan.step < step:
+            started = time.perf_counter()
+            try:
+                gan.train(data.images, data.labels, step, held_out, saved + checkpoint_seconds)
+            except Diverged as error:
+                yield rung(str(error))
+                return
+            trained += time.perf_counter() - started
+            if gan.step < step:
+                report = {**report, "seconds": time.perf_counter() - began}
+                yield Interim(
+                    gan.step,
+                    checkpoints.save(gan, trial, matches, report, resumable=True, class_counts=evaluate.class_counts),
+                )
+            else:
+                result = rung()
+                report = result.report
+                yield result
+                if result.finished:
+                    return
+            saved = time.monotonic()
+            began = time.perf_counter() - report["seconds"]
+
+
+def measure_again(evaluate: Evaluator, checkpoint: Checkpoint, *, finished: bool) -> Rung:
+    """Return the rung of a checkpoint with a generator as `evaluate` measures it now, with nothing but its measurements.
+
+    The time is that at which the rung was reached. `finished`: whether the metrics of the last rung are wanted too.
+    """
+    networks = [checkpoints.generator(checkpoint, evaluate.device, raw=raw) for raw in (False, True)]
+    (average, latent), (raw, _) = networks
+    subject = Subject(checkpoint.step, average, raw, latent)
+    training = evaluate.trial.training
+    return Rung(
+        step=checkpoint.step,
+        measurements=(*evaluate(subject), *(evaluate.at_end(subject) if finished else ())),
+        view=evaluate.trial.evaluation.view,
+        checkpoint=None,
+        samples=None,
+        images_seen=checkpoint.step * training.batch * training.critic_steps,
+        seconds=checkpoint.report["seconds"] or 0.0,
+        images_per_second=None,
+        peak_memory_mib=peak_memory_mib(torch.device(evaluate.device)),
+        finished=finished,
+    )
 
 
 def measured(
@@ -154,18 +202,21 @@ def measured(
     """
     trial = evaluate.trial
     finished = trial.imported or gan.step >= trial.training.steps
-    measurements, samples = ((), None) if fault else (evaluate(gan), evaluate.grid(gan))
+    subject = Subject(gan.step, gan.evaluated, gan.generator, gan.latent)
+    measurements, samples = ((), None) if fault else (evaluate(subject), evaluate.grid(subject))
     if plateau is not None and gan.step and not fault:
-        finished |= plateau.reached({each.metric: each.value for each in measurements})
+        finished |= plateau.reached(evaluate.until(subject, plateau.until, measurements))
     if finished and not fault:
-        measurements += evaluate.at_end(gan)
+        measurements += evaluate.at_end(subject)
+    if not fault:
+        measurements += _state_of_augmentation(gan)
     fishers = None
     if finished and trial.kind == "pretrain" and not fault:
         fishers = fisher(gan.evaluated, gan.critic, trial.training, gan.latent, trial.base_seed, evaluate.requested(SAMPLES))
     rung = Rung(
         step=gan.step,
         measurements=measurements,
-        embedding=evaluate.embedding.identity,
+        view=trial.evaluation.view,
         checkpoint=None,
         samples=samples,
         images_seen=gan.step * trial.training.batch * trial.training.critic_steps,
@@ -178,11 +229,21 @@ def measured(
     )
     if fault:
         return rung
+    ended = finished and trial.has_fixed_budget  # else a larger budget may continue it
     checkpoint = checkpoints.save(
-        gan, trial, matches, rung.report, resumable=not finished, fishers=fishers, class_counts=evaluate.class_counts
+        gan, trial, matches, rung.report, resumable=not ended, fishers=fishers, class_counts=evaluate.class_counts
     )
     generator = checkpoints.save_generator(gan, trial, matches, rung.report, evaluate.class_counts)
     return replace(rung, checkpoint=checkpoint, generator=generator)
+
+
+def _state_of_augmentation(gan: Gan) -> tuple[Measurement, ...]:
+    """Return the critic's overfitting signal under ADA, its target and the probability of a transform."""
+    if gan.augment.target is None:
+        return ()
+    signal, probability = float(gan.augment.signal), float(gan.augment.probability)
+    state = {"signal": signal, "target": gan.augment.target, "probability": probability}
+    return tuple(Measurement(f"{STATE}{name}", value, None, gan.config.batch) for name, value in state.items())
 
 
 def training_images(trial: TrialConfig) -> Images:

@@ -82,7 +82,7 @@ def provenance(report: Report) -> Iterator[Block]:
         pairs.append(("Page", report.written))
     yield Terms(pairs)
     yield Heading("How to read it", 3)
-    real = _REAL[tuple(sorted({*(frames.trials["split"] == "train")})) or (False,)]
+    real = _REAL[tuple(sorted({*(frames.curves["split"] == "train")})) or (False,)]
     yield from (Paragraph(marked(text.replace("{real}", real))) for text in DEFINITIONS)
 
 

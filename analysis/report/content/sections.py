@@ -152,6 +152,13 @@ SECTIONS = (
         nav="Stopping",
     ),
     Section(
+        "embeddings",
+        "Embeddings compared",
+        "Each embedding answers for itself; this is where they agree on which start is first.",
+        whole=tables.embeddings,
+        nav="Embeddings",
+    ),
+    Section(
         "quality",
         "Beyond FID",
         "Every metric of scratch and of each strategy with its best source, at the last step that all seeds of the method "

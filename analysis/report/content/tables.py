@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis.claims import Outcome
+from analysis.comparison.embeddings import agreement
 from analysis.frames import records
-from analysis.report.blocks import Block, Column, Fold, Group, Heading, Report, Row, Span, Table, Text, numbers
+from analysis.report.blocks import Block, Column, Fold, Group, Heading, Paragraph, Report, Row, Span, Table, Text, numbers
 from analysis.report.content import panels
 from analysis.report.content.table_parts import INTERVAL, NONE, OUTCOME, P, interval, or_none, table
 from analysis.report.sentences import answers
@@ -53,6 +54,30 @@ def _gained(row: dict[str, Any] | None) -> list[Text]:
     if row["early"]:
         return [f"early {gain} at {row['step']:,}", NONE, NONE, "ended early"]
     return [gain, interval(row["low"], row["high"], times), probability(row["p_holm"]), row["outcome"]]
+
+
+def embeddings(report: Report) -> Iterator[Block]:
+    """Yield the table of the first starts in every two embeddings; nothing for a report with one."""
+    rows = records(agreement({analysis.embedding: analysis.cells for analysis in report.analyses}))
+    if not rows:
+        return
+    differ = sum(not row["agree"] for row in rows)
+    yield Paragraph(
+        f"Of {counted(len(rows), 'comparison')} of a cell in two embeddings, {differ} {'has' if differ == 1 else 'have'} "
+        "another start first."
+    )
+    heads = [Column("Cell"), *numbers("step"), Column("embeddings"), Column("first start"), *numbers("starts", "correlation")]
+    lines = []
+    for row in rows:
+        first = row["first_start"] if row["agree"] else f"{row['first_start']} and {row['second_start']}"
+        correlation = or_none(row["correlation"], signed)
+        cells = [row["cell_label"], f"{row['step']:,}", f"{row['first']} and {row['second']}", first, str(row["starts"])]
+        lines.append(Row([*cells, correlation], row))
+    yield from table(
+        "The first start by embedding", heads, lines,
+        "The start with the lowest mean log FID over seeds at the final step, scratch included; Spearman's correlation of "
+        "these means over the starts. Starts that are not told apart may change places by chance.",
+    )  # fmt: skip
 
 
 def savings(_: Report, analysis: Analysis) -> Iterator[Block]:

@@ -26,9 +26,10 @@ VERBS = dict(verbs(typer.main.get_command(app)))
 
 def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
-        "run", "tune", "confirm", "plan", "simulate", "status", "report", "recommend", "compare", "strategies", "distances",
-        "evaluate", "replay", "generate", "import", "domains", "domains preview", "domains show", "domains prepare",
-        "embeddings", "embeddings fetch", "store", "store check", "store compact", "store merge", "submit", "logs", "cancel",
+        "run", "tune", "confirm", "continue", "plan", "simulate", "status", "report", "recommend", "compare", "strategies",
+        "distances", "evaluate", "measure", "replay", "generate", "import", "domains", "domains preview", "domains show",
+        "domains prepare", "embeddings", "embeddings fetch", "store", "store check", "store compact", "store merge", "submit",
+        "logs", "cancel",
     }  # fmt: skip
 
 

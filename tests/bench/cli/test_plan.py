@@ -59,7 +59,15 @@ def test_plan_counts_what_is_done_stopped_or_diverged_as_done(tmp_path: Path, mo
     store.append("trials", "small", [outcome_row(plan.by_key[key], status, "e") for key, status in outcomes.items()])
     # Trials from shapes are blocked, so at 20 images the cell has these two transfers, and one of them stops.
     for trial, value in ((critic_20, 9.0), (letters_20, 1.0)):
-        row = {"trial": trial.key, "step": 50, "metric": "fid", "embedding": "e", "value": value}
+        row = {
+            "trial": trial.key,
+            "step": 50,
+            "metric": "fid",
+            "embedding": "e",
+            "value": value,
+            "view": trial.evaluation.view,
+            "version": "1",
+        }
         store.append("measurements", "small", [row])
     before = tree(tmp_path)
     assert json.loads(call("plan", "small.yaml", "--json").stdout)["done"] == 4
@@ -116,7 +124,15 @@ def test_status_shows_each_cell_of_each_sweep(tmp_path: Path):
     sweep_store(tmp_path / "store", name="wider", seeds=[0, 1])
     store.append("trials", "small", [outcome_row(trial, "done", "e", steps=200) for trial in plan.trials])
     rows = [
-        {"trial": trial.key, "step": step, "metric": "fid", "embedding": "e", "value": 100.0 + i - step / 10}
+        {
+            "trial": trial.key,
+            "step": step,
+            "metric": "fid",
+            "embedding": "e",
+            "value": 100.0 + i - step / 10,
+            "view": trial.evaluation.view,
+            "version": "1",
+        }
         for i, trial in enumerate(plan.of_kind("adapt"))
         for step in (50, 100, 200)
     ]
@@ -186,6 +202,7 @@ def test_detect_takes_the_spread_and_the_seeds_that_there_are(tmp_path: Path, mo
     for trial in plan.of_kind("adapt"):
         store.append("trials", "small", [outcome_row(trial, "done", "e", steps=200)])
         row = {"trial": trial.key, "metric": "fid", "embedding": "e", "step": 200, "value": 2.0 ** (trial.seed == 7)}
+        row |= {"view": trial.evaluation.view, "version": "1"}
         store.append("measurements", "small", [row])
     found = detected("--detect", 0.01)
     assert found["sd_transfer"] == {"value": pytest.approx(3**-0.5), "freedom": 8, "measured": True}

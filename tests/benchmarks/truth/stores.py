@@ -85,7 +85,7 @@ def _write(store: Store, sweep: Sweep, plan: Plan, ended: Mapping[str, tuple[str
                 break
             row = {
                 "trial": trial.key, "step": step, "metric": "fid", "embedding": EMBEDDING, "value": float(2**log),
-                "samples": 1000, "images_seen": 64 * step, "seconds": 0.1 * step,
+                "samples": 1000, "images_seen": 64 * step, "seconds": 0.1 * step, "view": trial.evaluation.view, "version": "1",
             }  # fmt: skip
             measurements.append({**row, "replicates": (row["value"] * drawn[method]).tolist()})
     store.append("trials", plan.spec.name, trials)

@@ -1,0 +1,230 @@
+"""What was trained is measured anew, goes further, and is never trained again."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from analysis.frames import load
+from bench.driver.ledger import Ledger
+from bench.run import measuring, sweep
+from bench.store import Store, open_store
+from bench.store.trial_files import generators
+from bench.sweeps.plan import Plan
+from tests.support import tiny
+from tests.support.command_line import call
+from trainers.common.errors import UserError
+from trainers.config.metrics import STATE
+from trainers.core.gan import Gan
+
+#: Strategies that change the networks, classes and an adaptive augmentation: all that a generator's file could lack.
+WIDE: dict[str, Any] = {
+    "strategies": ["scratch", "finetune", "lora", "mine"], "conditional": [False, True], "augmentation": ["ada"],
+    "training": {"steps": 4, "batch": 8, "critic_steps": 1},
+}  # fmt: skip
+#: An evaluation of which nothing is measured yet in a store of the tiny sweep.
+OTHER = {"samples": 96, "first_rung": 2, "raw": True, "selection": 0.3, "iw_steps": 2}
+
+
+@pytest.fixture
+def finished(finished_once: Path, tmp_path: Path) -> Store:
+    """A copy of a store in which the sweep of three trials has ended."""
+    shutil.copytree(finished_once, tmp_path / "finished")
+    return open_store(str(tmp_path / "finished"))
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The generator steps that are taken, as a list of the numbers of steps before each."""
+    taken: list[int] = []
+    original = Gan._take_step_on
+
+    def counted(self: Gan, *arguments: Any) -> None:
+        taken.append(self.step)
+        original(self, *arguments)
+
+    monkeypatch.setattr(Gan, "_take_step_on", counted)
+    return taken
+
+
+def new(folder: Path) -> Store:
+    return open_store(str(folder), create=True)
+
+
+def run(plan: Plan, store: Store, output: Console | None = None) -> Ledger:
+    """Run a sweep as `transfergan run --address here` does, without its distances."""
+    sweep.measure_anew(plan, store, output or Console(quiet=True), address="here")
+    tiny.run_here(plan, store)
+    ledger = Ledger.open(plan, store)
+    ledger.settle()
+    return ledger
+
+
+def in_view(store: Store, plan: Plan) -> "pd.Series[float]":
+    values = tiny.values(store)
+    return values[values.index.get_level_values("view") == plan.spec.evaluation.view]
+
+
+def test_another_evaluation_trains_nothing_and_has_the_values_of_a_run_made_in_it(tmp_path: Path, steps: list[int]):
+    before, after = tiny.make(**WIDE), tiny.make(**WIDE, evaluation=OTHER)
+    assert before.by_key.keys() == after.by_key.keys()
+    store, fresh = new(tmp_path / "store"), new(tmp_path / "fresh")
+    run(before, store)
+    run(after, fresh)
+    steps.clear()
+    assert run(after, store).count("done") == len(after.trials)
+    assert steps == []
+    measured, expected = in_view(store, after), in_view(fresh, after)
+    pd.testing.assert_series_equal(measured, expected, check_exact=True)
+    metrics = set(measured.index.get_level_values("metric"))
+    assert {"fid_raw", "fid_selection", "kid_raw", "iw", "fid_infinity", "intra_fid", f"{STATE}signal"} <= metrics
+    assert in_view(store, before).notna().any(), "the former values stay"
+    assert measuring.lacking(after, store) == []
+
+
+def test_a_step_without_its_generator_is_named_and_the_others_are_measured(finished: Store):
+    plan = tiny.make(evaluation={"samples": 96, "first_rung": 2})
+    adapted = plan.trials[-1].key
+    finished.delete_file(generators(finished, adapted)[4])
+    output = Console(record=True, width=300)
+    run(plan, finished, output)
+    assert f"1 trials are not measured in {plan.spec.evaluation.view} at step 4" in output.export_text()
+    assert set(in_view(finished, plan).loc[adapted].index.get_level_values("step")) == {0, 2, 8}
+    assert Ledger.open(plan, finished).count("done") == 3
+
+
+def test_a_damaged_generator_is_set_aside_and_named(finished: Store):
+    plan = tiny.make(evaluation={"samples": 96, "first_rung": 2})
+    adapted = plan.trials[-1].key
+    path = generators(finished, adapted)[4]
+    data = finished.read_file(path)
+    finished.write_file(path, data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(UserError, match="the generator at step 4 is damaged"):
+        run(plan, finished)
+    assert path not in finished.files("generators", below=True)
+    assert set(in_view(finished, plan).loc[adapted].index.get_level_values("step")) == {0, 2, 8}
+
+
+def test_other_rungs_are_answered_where_they_were_rungs_before(finished: Store, steps: list[int]):
+    plan = tiny.make(evaluation={"samples": 64, "first_rung": 4})
+    assert run(plan, finished).count("done") == 3
+    assert steps == []
+
+
+def test_a_larger_budget_goes_on_from_what_was_reached_with_the_bits_of_one_run(
+    finished: Store, tmp_path: Path, steps: list[int]
+):
+    plan = tiny.make(training={"steps": 16, "batch": 8, "critic_steps": 1})
+    whole = new(tmp_path / "whole")
+    run(plan, whole)
+    steps.clear()
+    assert run(plan, finished).count("done") == 3
+    assert sorted(steps) == sorted([*range(8, 16)] * 2), "the source, and the first half of both adaptations, are not repeated"
+    ours, theirs = tiny.values(finished), tiny.values(whole)
+    pd.testing.assert_series_equal(ours[theirs.index], theirs, check_exact=True)
+    assert set(ours.index.difference(theirs.index).get_level_values("metric")) == {"fid_infinity"}, "of the former last rung"
+    pd.testing.assert_frame_equal(tiny.outcomes(finished), tiny.outcomes(whole))
+
+
+def test_a_smaller_budget_is_reached_where_it_was_a_rung_and_refused_where_not(finished: Store, steps: list[int]):
+    shorter = tiny.make(training={"steps": 4, "batch": 8, "critic_steps": 1})
+    ledger = run(shorter, finished)
+    assert ledger.count("done") == 3
+    assert {max(ledger.values[trial.key]) for trial in shorter.of_kind("adapt")} == {8}
+    last = tiny.values(finished).xs(("fid_infinity", shorter.spec.evaluation.view), level=("metric", "view"))
+    assert {(trial.key, step) for trial in shorter.of_kind("adapt") for step in (4, 8)} <= set(last.index)
+    between = tiny.make(training={"steps": 5, "batch": 8, "critic_steps": 1})
+    with pytest.raises(UserError, match=r"training.steps: 2 trials, e\.g\. [0-9a-f]+, have gone beyond step 5"):
+        run(between, finished)
+    assert steps == []
+
+
+def test_what_the_rule_stopped_stays_stopped_when_only_the_evaluation_changes(tmp_path: Path, steps: list[int]):
+    changes = {"sources": [tiny.NUMERALS, tiny.SHAPES], "strategies": ["scratch", "finetune", "finetune-d"]}
+    halving = {"rule": "halving", "keep": 0.25, "protect_strategies": False}
+    plan = tiny.make(**changes, stopping=halving)
+    store = new(tmp_path / "store")
+    stopped = run(plan, store).having("stopped")
+    assert stopped
+    steps.clear()
+    for evaluation in ({"samples": 96, "first_rung": 2}, {"samples": 64, "first_rung": 4}):
+        ledger = run(tiny.make(**changes, stopping=halving, evaluation=evaluation), store)
+        assert (ledger.having("stopped"), ledger.open_trials()) == (stopped, [])
+    assert steps == []
+    # Another rule decides anew, and its trials go on from where they stopped.
+    further = run(tiny.make(**changes, stopping={"rule": "none"}, evaluation={"samples": 96, "first_rung": 2}), store)
+    assert further.count("done") == len(further.status)
+    assert min(steps) >= 2
+
+
+def test_a_budget_that_decides_the_course_is_another_trial(steps: list[int]):
+    plans = [tiny.make(strategies=["mine"], training={"steps": n, "batch": 8, "critic_steps": 1}) for n in (8, 16)]
+    first, second = ({trial.key for trial in plan.of_kind("adapt")} for plan in plans)
+    assert not first & second
+
+
+def test_the_verb_measures_a_sweep_of_the_store_and_trains_nothing(finished: Store, steps: list[int]):
+    arguments = ["measure", "--sweep", "small", "--samples", "96", "--store", finished.root, "--address", "here"]
+    done = call(*arguments, "--metrics", "fid")
+    assert (done.exit_code, steps) == (0, [])
+    plan = tiny.make(evaluation={"samples": 96, "first_rung": 2})
+    values = in_view(finished, plan)
+    assert set(values.index.get_level_values("metric")) == {"fid"}
+    assert set(values.index.get_level_values("step")) == {0, 2, 4, 8}
+    again = call("measure", "--sweep", "small", "--samples", "96", "--store", finished.root, "--address", "here")
+    assert (again.exit_code, steps) == (0, [])
+    assert {"kid", "diversity"} <= set(in_view(finished, plan).index.get_level_values("metric"))
+    page = (Path(finished.root) / "report.html").read_text()
+    assert all(view in page for view in (plan.spec.evaluation.view, tiny.make().spec.evaluation.view))
+    assert json.loads(finished.read_file("sweeps/small.json"))["view"] == tiny.make().spec.evaluation.view, "its plan stays"
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ([], "measure takes a sweep file or --sweep NAME"),
+    (["quickstart", "--sweep", "small"], "measure takes a sweep file or --sweep NAME"),
+    (["--sweep", "smal"], "unknown sweep 'smal'; did you mean small"),
+    (["--sweep", "small", "--samples", "9"], "--samples"),
+    (["--sweep", "small", "--embedding", "custom:nowhere.pt"], "nowhere.pt"),
+    (["--sweep", "small", "--metrics", "fidd"], "unknown metric 'fidd'"),
+    (["--sweep", "small", "--set", "evaluation.samples=96"], "--set changes a sweep file"),
+])  # fmt: skip
+def test_mistakes_are_named_before_anything_is_measured(finished: Store, arguments: list[str], message: str):
+    done = call("measure", *arguments, "--store", finished.root)
+    assert done.exit_code != 0
+    assert message in done.output + str(done.exception)
+
+
+def test_one_trial_is_trained_on_with_the_bits_of_one_run(finished: Store, tmp_path: Path, steps: list[int]):
+    plan = tiny.make()
+    key = plan.trials[-1].key
+    whole = new(tmp_path / "whole")
+    run(tiny.make(training={"steps": 16, "batch": 8, "critic_steps": 1}), whole)
+    steps.clear()
+    before = load(finished).trials.set_index("key")
+    arguments = ["continue", "--trial", key[:8], "--store", finished.root, "--address", "here"]
+    done = call(*arguments, "--steps", "16")
+    assert (done.exit_code, steps) == (0, list(range(8, 16)))
+    ours, theirs = tiny.values(finished)[key], tiny.values(whole)[key]
+    pd.testing.assert_series_equal(ours[theirs.index], theirs, check_exact=True)
+    after = load(finished).trials.set_index("key")
+    assert (after.loc[key, "steps"], after.loc[key, "budget"], after.loc[key, "status"]) == (16, 8, "done")
+    others = before.index.drop(key)
+    pd.testing.assert_frame_equal(after.loc[others], before.loc[others])
+    assert load(finished).names == ["small"]
+    steps.clear()
+    assert (call(*arguments, "--steps", "16").exit_code, steps) == (0, [])
+    assert "has reached step 16; give a later one" in str(call(*arguments, "--steps", "9").exception)
+
+
+@pytest.mark.parametrize(("trial", "message"), [
+    (0, "is a source, from whose end other trials start; set pretrain.steps"), ("ffff", "no key matches"),
+])  # fmt: skip
+def test_what_cannot_be_continued_is_named(finished: Store, trial: int | str, message: str):
+    key = tiny.make().trials[trial].key if isinstance(trial, int) else trial
+    done = call("continue", "--trial", key, "--steps", "16", "--store", finished.root)
+    assert isinstance(done.exception, UserError)
+    assert message in str(done.exception)
