@@ -1,14 +1,12 @@
 """Images drawn from stored generators."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.store import Store
-from bench.store.schema import by_step
+from bench.store.best import best_rungs
 from bench.store.trial_files import check_checkpoint, generators
 from trainers.common.errors import DamagedError, UserError, first_line
-from trainers.config.metrics import SELECTION
 from trainers.config.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -83,15 +81,9 @@ def _generator_at(store: Store, key: str, step: str) -> tuple[str, str]:
     if not paths:
         raise UserError(f"trial {key} has no generator yet; `transfergan status` shows its state")
     if step == "best":
-        trials, rows = store.read("trials"), store.read("measurements")
-        rows = rows[rows["trial"] == key]
-        views = [*trials.loc[trials["key"] == key, "view"], *rows["view"]]
-        rows = rows[rows["view"] == next(iter(views), None)]  # of several, that of the run that trained it
-        measured, chosen_by = (by_step(rows, metric, [key])[key] for metric in ("fid", "fid" + SELECTION))
-        rungs = {at: value for at, value in (chosen_by or measured).items() if at in paths and math.isfinite(value)}
-        if rungs:
-            best = min(rungs, key=lambda at: (rungs[at], at))
-            return paths[best], f"step {best}: FID {measured.get(best, math.nan):.2f}, the best of {len(rungs)} steps"
+        if key in (best := best_rungs(store, {key: set(paths)})):
+            at, fid, number = best[key]
+            return paths[at], f"step {at}: FID {fid:.2f}, the best of {number} steps"
         step = "last"
     if step == "last":
         last = max(paths)

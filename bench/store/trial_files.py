@@ -60,10 +60,17 @@ def generator_path(key: str, step: int) -> str:
     return f"generators/{key}/{step:08d}.safetensors"
 
 
+def generators_by_trial(names: Iterable[str]) -> dict[str, dict[int, str]]:
+    """Return the generators among paths in the store, by trial key and step, ascending."""
+    by_trial: dict[str, dict[int, str]] = {}
+    for match in sorted(filter(None, map(_GENERATOR.fullmatch, names)), key=lambda match: int(match["step"])):
+        by_trial.setdefault(match["key"], {})[int(match["step"])] = match[0]
+    return by_trial
+
+
 def generators(store: Store, key: str) -> dict[int, str]:
     """Return the paths of a trial's generators in the store by step, ascending."""
-    matches = filter(None, map(_GENERATOR.fullmatch, store.list_files(f"generators/{key}")))
-    return {int(match["step"]): match[0] for match in sorted(matches, key=lambda match: int(match["step"]))}
+    return generators_by_trial(store.list_files(f"generators/{key}")).get(key, {})
 
 
 def check_checkpoint(store: Store, name: str, data: bytes) -> None:

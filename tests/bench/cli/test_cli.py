@@ -28,8 +28,8 @@ def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
         "run", "tune", "confirm", "continue", "plan", "simulate", "status", "report", "recommend", "compare", "strategies",
         "distances", "evaluate", "measure", "replay", "generate", "import", "domains", "domains preview", "domains show",
-        "domains prepare", "embeddings", "embeddings fetch", "store", "store check", "store compact", "store merge", "submit",
-        "logs", "cancel",
+        "domains prepare", "embeddings", "embeddings fetch", "store", "store check", "store compact", "store merge",
+        "store prune", "store size", "submit", "logs", "cancel",
     }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ finally:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("words", "expected"), [
-    ("transfergan dom", ["domains"]), ("transfergan store ", ["check", "compact", "merge"]),
+    ("transfergan dom", ["domains"]), ("transfergan store ", ["check", "compact", "merge", "size", "prune"]),
     ("transfergan run --max", ["--max-hours", "--max-cost"]),
 ])  # fmt: skip
 def test_bash_completes_verbs_and_options_without_importing_pandas(
