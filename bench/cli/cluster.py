@@ -44,7 +44,7 @@ def submit(
     (*) See `transfergan run --help`.
     """
     from bench.on_ray import jobs
-    from bench.sweeps.spec import load_spec
+    from bench.sweeps.loading import load_spec
 
     limit = hours_limit(max_hours, max_cost, price)
     opened = open_for_cluster(store)

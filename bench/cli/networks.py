@@ -85,7 +85,7 @@ def strategies(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
     """List the strategies: their options, and what each copies, trains and penalises in the networks of a sweep."""
-    from bench.sweeps.spec import load_spec
+    from bench.sweeps.loading import load_spec
     from trainers.adaptation.describe import inventory, lines
     from trainers.config.strategies import get_strategy
     from trainers.config.strategies import strategies as known
@@ -225,7 +225,7 @@ def import_(
 ) -> None:
     """Import networks that were trained elsewhere as a source, and print which tensors match."""
     from bench.images import imports
-    from bench.sweeps.spec import load_spec
+    from bench.sweeps.loading import load_spec
     from trainers.trial.imports import fit, read, read_names
 
     source, sweep = imports.check_name(domain if name is None else name), load_spec(spec, overrides or ())

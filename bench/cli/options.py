@@ -78,7 +78,7 @@ def open_for_cluster(uri: str) -> "Store":
 def run_there(verb: str, spec: str, overrides: list[str] | None, store: str, address: str, options: Iterable[str]) -> int:
     """Run a verb on a cluster that is reached by Ray's client, print its output, and return its exit status."""
     from bench.on_ray import remote
-    from bench.sweeps.spec import load_spec
+    from bench.sweeps.loading import load_spec
 
     sweep = load_spec(spec, overrides or (), plan_only=True)
     return remote.run(

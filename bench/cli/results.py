@@ -78,8 +78,8 @@ def measure(
     from bench.driver.ledger import Ledger
     from bench.run.measuring import evaluation_of
     from bench.run.sweep import measure_anew, run_distances
+    from bench.sweeps.loading import load_spec
     from bench.sweeps.rows import evaluated_by, recorded
-    from bench.sweeps.spec import load_spec
     from trainers.config.metrics import metrics as known
 
     if (spec is None) == (sweep is None):
@@ -167,7 +167,8 @@ def replay(
 
     from bench.driver.replay import replay as apply
     from bench.driver.replay import summary
-    from bench.sweeps.spec import StoppingConfig, apply_override
+    from bench.sweeps.loading import apply_override
+    from bench.sweeps.spec import StoppingConfig
     from bench.sweeps.spec_errors import explain
 
     class Settings(BaseModel, extra="forbid"):

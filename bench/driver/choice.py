@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from bench.driver.ledger import Status
 from bench.driver.replay import average
+from bench.driver.results import Status
 from bench.driver.stopping import FEWEST_SEEDS
 from bench.sweeps.plan import Plan
 from trainers.config.strategies import Scratch

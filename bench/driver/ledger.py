@@ -5,21 +5,19 @@ a ledger rebuilt from the store after a restart gives the same answers. The cost
 event costs time proportional to the trials of its cell, or to the children of its source.
 """
 
-import heapq
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, cast, get_args
+from typing import get_args
 
-from bench.driver.results import Results
+from bench.driver.ordered import Ordered
+from bench.driver.results import Results, Status, outcome, went_on
 from bench.driver.stopping import GO, Action, Curve, Verdict, judge
 from bench.store import Store
 from bench.store.schema import by_step
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import of_evaluation, same_evaluation
 from trainers.config.trial import TrialConfig
-
-Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"]
 
 #: Final statuses in this run.
 ENDED: frozenset[Status] = frozenset({"done", "stopped", "diverged", "failed", "blocked"})
@@ -56,7 +54,7 @@ class Ledger:
     def __post_init__(self) -> None:
         self._order = order = {key: i for i, key in enumerate(self.plan.by_key)}
         self._having: dict[Status, set[str]] = {status: set() for status in get_args(Status)}
-        self._ready, self._promoted, self._due = _Ordered(order), _Ordered(order), _Ordered(order)
+        self._ready, self._promoted, self._due = Ordered(order), Ordered(order), Ordered(order)
         self._steps_left = dict.fromkeys(order, 0)
         self._children: dict[str, list[str]] = {}
         for key, trial in self.plan.by_key.items():
@@ -97,7 +95,7 @@ class Ledger:
                 stopped.add(key)
             elif ended in ("stopped", "blocked"):
                 # It keeps this status only if this sweep decides the same: a larger cell may continue a stopped trial.
-                if not _went_on(row["steps"], values[key]):
+                if not went_on(row["steps"], values[key]):
                     recorded[key] = ended
             elif ended == "failed":
                 retried.add((key, row["recorded_at"]))
@@ -252,7 +250,7 @@ class Ledger:
             return
         ended = outcome(self.plan.by_key[key], end.status, end.steps, self.values[key])
         if ended in ("stopped", "blocked"):
-            if not _went_on(end.steps, self.values[key]):
+            if not went_on(end.steps, self.values[key]):
                 self._recorded[key] = ended
         elif ended is not None:
             if end.error is not None:
@@ -322,26 +320,6 @@ class Ledger:
                 self._refresh(key)
 
 
-def outcome(trial: TrialConfig, status: str, steps: float, values: Container[int]) -> Status | None:
-    """Return what a recorded outcome is for a plan that asks for the budget of `trial`; None if the trial has to go on.
-
-    `steps` are those that it reached (NaN: unknown), `values` has the rungs at which it is measured. The outcome may have been
-    recorded for another budget: a trial that is done with fewer steps goes on, and one that ended after this budget has
-    reached it.
-    """
-    budget = trial.training.steps
-    if status == "done":
-        return None if not trial.has_fixed_budget and steps < budget else "done"
-    if not trial.has_fixed_budget and steps > budget and budget in values:
-        return "done"
-    return cast(Status, status)
-
-
-def _went_on(steps: float, values: Iterable[int]) -> bool:
-    """Return whether a trial has values at a later step than that of a recorded end; NaN stands for an unknown step."""
-    return max(values, default=0) > steps
-
-
 def held(values: dict[int, float], budget: int, rungs: Iterable[int]) -> dict[int, float]:
     """Return a trial's values by rung; the value at its budget, if reached, stands for the later rungs of its cell."""
     return values | {rung: values[budget] for rung in rungs if rung > budget and budget in values}
@@ -354,26 +332,3 @@ def _method(trial: TrialConfig) -> str:
         return name
     training = trial.training
     return f"{name} {trial.with_options} {training.generator_lr} {training.critic_lr} {training.steps}"
-
-
-class _Ordered:
-    """A set of names with a fast `first`: a heap with lazy deletion. `order` has the position of every possible member."""
-
-    def __init__(self, order: dict[str, int]) -> None:
-        self._order = order
-        self.members: set[str] = set()
-        self._heap: list[tuple[int, str]] = []  # every member, and some former ones
-
-    def keep(self, key: str, wanted: bool) -> None:
-        """Make a name a member if it is wanted, else remove it."""
-        if not wanted:
-            self.members.discard(key)
-        elif key not in self.members:
-            self.members.add(key)
-            heapq.heappush(self._heap, (self._order[key], key))
-
-    def first(self) -> str | None:
-        """Return the first member, or None."""
-        while self._heap and self._heap[0][1] not in self.members:
-            heapq.heappop(self._heap)
-        return self._heap[0][1] if self._heap else None

@@ -12,8 +12,9 @@ from itertools import count
 from typing import Any
 
 from bench.driver.claims import Claims
-from bench.driver.ledger import ENDED, Ledger, Status
+from bench.driver.ledger import ENDED, Ledger
 from bench.driver.recorder import Recorder
+from bench.driver.results import Status
 from bench.driver.retries import BACK_OFF, LOSSES, Retries
 from bench.driver.sharing import Sharing
 from bench.driver.stopping import Action

@@ -1,10 +1,12 @@
 """What the store has recorded of a plan's trials, kept up to date at the cost of the parts that are new."""
 
 import math
+from collections.abc import Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +16,10 @@ from bench.store.schema import SCHEMAS, Table
 from bench.store.store import READERS
 from bench.sweeps.plan import Plan
 from trainers.common.errors import DamagedError
+from trainers.config.trial import TrialConfig
+
+#: Every status of a trial in a run.
+Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"]
 
 _COLUMNS: dict[Table, tuple[str, ...]] = {
     "trials": ("key", "status", "steps", "error", "recorded_at"),
@@ -116,3 +122,23 @@ class Results:
         except DamagedError as error:
             self._store.set_aside(name, str(error))
             return None
+
+
+def outcome(trial: TrialConfig, status: str, steps: float, values: Container[int]) -> Status | None:
+    """Return what a recorded outcome is for a plan that asks for the budget of `trial`; None if the trial has to go on.
+
+    `steps` are those that it reached (NaN: unknown), `values` has the rungs at which it is measured. The outcome may have been
+    recorded for another budget: a trial that is done with fewer steps goes on, and one that ended after this budget has
+    reached it.
+    """
+    budget = trial.training.steps
+    if status == "done":
+        return None if not trial.has_fixed_budget and steps < budget else "done"
+    if not trial.has_fixed_budget and steps > budget and budget in values:
+        return "done"
+    return cast(Status, status)
+
+
+def went_on(steps: float, values: Iterable[int]) -> bool:
+    """Return whether a trial has values at a later step than that of a recorded end; NaN stands for an unknown step."""
+    return max(values, default=0) > steps

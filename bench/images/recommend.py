@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from bench.store import Store
 from bench.store.references import StoredReferences
+from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import check_measurable
-from bench.sweeps.spec import SweepSpec, as_mapping, load_spec
+from bench.sweeps.spec import SweepSpec, as_mapping
 from trainers.common.errors import UserError
 from trainers.config.embeddings import PUBLISHED, embedding_identity
 from trainers.domains import get

@@ -7,8 +7,8 @@ from bench.images.domains import make_ready
 from bench.images.imports import imported
 from bench.run.tuning import Search
 from bench.store import open_store, store_exists
+from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import Imports, Plan, make_plan
-from bench.sweeps.spec import load_spec
 from trainers.common.errors import within
 from trainers.config.sources import IMPORT, domains
 from trainers.domains import OWN, get
@@ -21,7 +21,7 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, console: Console
     A sweep with `tuning` is planned as if it had none; see `search_of`.
 
     Args:
-        spec, overrides: as `bench.sweeps.spec.load_spec`.
+        spec, overrides: as `bench.sweeps.loading.load_spec`.
         store: URI of the store, which need not exist.
         console: where the progress of decoding is shown.
         plan_only: whether nothing will be run here: absent data sets are then planned by the catalogue, and the embedding's

@@ -10,7 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from bench.driver.ledger import Ledger, Status
+from bench.driver.ledger import Ledger
+from bench.driver.results import Status
 from trainers.config import sources
 from trainers.config.settings import TrainingConfig
 from trainers.config.trial import TrialConfig

@@ -1,17 +1,12 @@
-"""The sweep file: its keys as frozen, validated models, and its loading from YAML."""
+"""The sweep file: its keys as frozen, validated models."""
 
 import math
-import re
-from collections.abc import Iterable, Mapping
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_serializer, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
-from bench.sweeps.spec_errors import cut, explain
-from bench.sweeps.spec_yaml import LONGEST, NOT_YAML, parse, why_not_yaml
-from trainers.common.errors import UserError, unknown_name
+from trainers.common.errors import unknown_name
 from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, Number, PositiveInt, Seed, StrictBool, set_fields
@@ -283,79 +278,6 @@ class SweepSpec(Frozen):
             raise ValueError(
                 f"tuning.trials: the search has {tried:,} trials, and at most {MOST_TRIED:,} are planned; set it lower"
             )
-
-
-def preset_names() -> tuple[str, ...]:
-    """Return the sorted names of the sweeps that are part of transfergan."""
-    return tuple(sorted(Path(p.name).stem for p in files("bench.sweeps.presets").iterdir() if p.name.endswith(".yaml")))
-
-
-def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = False) -> SweepSpec:
-    """Load a sweep from a YAML file or a preset's name. Raises UserError, which names the file, the key and the fix.
-
-    Args:
-        name: a preset, a path ending in .yaml or .yml, or any existing file.
-        overrides: "key=value" or "section.key=value" with values in YAML; they replace values of the file.
-        plan_only: whether the sweep is not run on this machine, so the embedding's weights may be absent.
-    """
-    path = Path(name)
-    if path.suffix in {".yaml", ".yml"} or path.is_file():
-        where, text = name, _read(path)
-    elif name in preset_names():
-        where, text = f"preset {name}", (files("bench.sweeps.presets") / f"{name}.yaml").read_text()
-    else:
-        raise UserError(f"{unknown_name('preset', name, preset_names())}; the name of a sweep file ends in .yaml")
-    try:
-        data = parse(text)
-    except NOT_YAML as error:
-        raise UserError(f"{where}: {why_not_yaml(error)}") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{where}: a sweep file is a mapping with keys such as name, sources, targets, sizes, strategies")
-    for override in overrides:
-        apply_override(data, override)
-    try:
-        spec = SweepSpec.model_validate(data, context=PLAN_ONLY if plan_only else None)
-    except ValidationError as error:
-        raise UserError(f"{where}: {explain(error, SweepSpec)}") from error
-    if _NUMERIC.fullmatch(spec.name):  # not in the model, so that the plans of older stores can be read
-        raise UserError(
-            f"{where}: name: {spec.name!r} looks like a number or a date, and programs that read the store's folders take it "
-            f"for one; add a letter, e.g. sweep-{spec.name}"
-        )
-    return spec
-
-
-#: Names that programs such as DuckDB read as numbers or dates: digits alone, 1e5, 2024-01-31, 0x1f.
-_NUMERIC = re.compile(r"[0-9][0-9eE._-]*|0[xX][0-9a-fA-F]+")
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(4 * LONGEST + 1).decode()  # a character has at most four bytes
-    except FileNotFoundError as error:
-        raise UserError(f"there is no sweep file {str(path)!r}; presets: {', '.join(preset_names())}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"sweep file {str(path)!r} is not UTF-8 text; save it as UTF-8") from error
-    except OSError as error:
-        raise UserError(f"sweep file {str(path)!r} cannot be read: {error}") from error
-
-
-def apply_override(data: dict[str, Any], override: str) -> None:
-    """Set "key=value" or "section.key=value", with a value in YAML, in the mapping of a sweep file."""
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise UserError(f"--set {override!r} does not have the form key=value, e.g. --set training.steps=100")
-    try:
-        value = parse(text)
-    except NOT_YAML as error:
-        raise UserError(f"--set {key}: the value {cut(text)!r} {why_not_yaml(error, line=False)}") from error
-    *sections, last = key.split(".")
-    for section in sections:
-        data = data.setdefault(section, {})
-        if not isinstance(data, dict):
-            raise UserError(f"--set {key}: {section!r} is not a section")
-    data[last] = value
 
 
 def as_mapping(spec: SweepSpec) -> Mapping[str, Any]:

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from bench.costs.bill import bills
 from bench.driver.choice import chosen_from, methods_of
-from bench.driver.ledger import Ledger, Status
+from bench.driver.ledger import Ledger
+from bench.driver.results import Status
 from bench.run import in_process
 from bench.run.confirmation import Confirmation, confirmation
 from bench.run.launch import Launcher, Outcome

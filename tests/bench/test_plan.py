@@ -13,9 +13,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import Plan, make_plan
 from bench.sweeps.rows import trial_columns
-from bench.sweeps.spec import SweepSpec, load_spec
+from bench.sweeps.spec import SweepSpec
 from tests.support.images import pictures
 from trainers.common.errors import UserError
 from trainers.config.settings import Until
@@ -307,7 +308,7 @@ def test_no_plan_has_more_than_its_grid_and_nothing_is_lost_unsaid(spec: SweepSp
 
 @pytest.mark.slow
 def test_planning_needs_neither_torch_nor_ray_and_gives_the_same_keys_in_another_process():
-    script = "import json, sys; from bench.sweeps.plan import make_plan; from bench.sweeps.spec import load_spec\n"
+    script = "import json, sys; from bench.sweeps.plan import make_plan; from bench.sweeps.loading import load_spec\n"
     script += "plan = make_plan(load_spec('quickstart'))\n"
     script += "print(json.dumps([sorted({'ray', 'torch', 'pydantic'} & set(sys.modules)), list(plan.by_key)]))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"}

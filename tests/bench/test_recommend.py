@@ -15,8 +15,9 @@ from analysis.statistics import analyse
 from bench.cli import app
 from bench.images.recommend import command, distances_to, embedding_name
 from bench.store import Store
+from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import make_plan
-from bench.sweeps.spec import as_mapping, load_spec
+from bench.sweeps.spec import as_mapping
 from tests.support import tiny
 from tests.support.synthetic import SOURCES, build
 from trainers.common.errors import UserError

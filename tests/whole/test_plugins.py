@@ -20,7 +20,7 @@ SWEEP = """
 import json, sys
 from tests.support import tiny
 from bench.sweeps.plan import make_plan
-from bench.sweeps.spec import load_spec
+from bench.sweeps.loading import load_spec
 tiny.write_spec(__import__("pathlib").Path("."), **tiny.SMALL | {
     "sources": ["numerals"], "targets": ["discs"], "gan": {"resolution": 16, "width": 4, "latent": 16},
     "strategies": ["scratch", "freeze-ends[blocks=1]"],

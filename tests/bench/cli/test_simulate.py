@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.sweeps.spec import load_spec
+from bench.sweeps.loading import load_spec
 from tests.support.command_line import call, sweep_store
 from tests.support.timed import write
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from functools import cache
 
+from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import Plan, make_plan
-from bench.sweeps.spec import load_spec
 from trainers.config.strategy import NETWORKS, Strategy
 from trainers.core.gan import Gan
 from trainers.domains import get

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.driver.ledger import Ledger, Status
+from bench.driver.ledger import Ledger
+from bench.driver.results import Status
 from bench.driver.stopping import Action, Verdict
 from bench.run.confirmation import confirmation
 from bench.store import Store, open_store
