@@ -18,6 +18,7 @@ from pandas.api.types import is_scalar
 
 from analysis.labels import label_domains
 from bench.store import SCHEMAS, Store
+from bench.store.schema import KEYS, Table
 from trainers.common.errors import unknown_name
 from trainers.config.metrics import metrics, plain_name
 from trainers.config.settings import TRAIN
@@ -146,7 +147,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
 
     curves = measurements.rename(columns={"trial": "key"}).merge(trials[["key", *_JOINED]], on="key")
     curves = _held(curves.rename(columns={"key": "trial"}), trials).sort_values(["trial", "embedding", "metric", "step"])
-    distances = _in_views(store.read("distances").drop(columns=["recorded_at", "sweep"]), views)
+    distances = _in_views(store.read("distances").drop(columns=["recorded_at", "sweep"]), "distances", views)
     distances = distances[distances["source"].isin(domains) & distances["target"].isin(domains)].reset_index(drop=True)
     for end in ("source", "target"):
         distances[f"{end}_label"] = distances[end].map(domains)
@@ -154,7 +155,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         trials=trials,
         curves=curves.reset_index(drop=True),
         distances=distances,
-        domain_statistics=_in_views(store.read("domains").drop(columns=["recorded_at", "sweep"]), views),
+        domain_statistics=_in_views(store.read("domains").drop(columns=["recorded_at", "sweep"]), "domains", views),
         environments=_environments(store.read("environments"), trials),
         sweeps=planned,
         searches={plan["tuning"]["search"]: plan["tuning"] for plan in plans.values() if plan.get("tuning")},
@@ -182,11 +183,19 @@ def _names_of_views(measurements: pd.DataFrame) -> dict[str, str]:
     return dict(zip(pairs["view"], pairs["embedding"].where(alone, pairs["view"]), strict=True))
 
 
-def _in_views(rows: pd.DataFrame, views: Mapping[str, str]) -> pd.DataFrame:
-    """Return the rows in each embedding once per view in it, with its name as `embedding`; the others as they are."""
-    names = pd.DataFrame([(view.partition("/")[0], name) for view, name in views.items()], columns=["embedding", "name"])
-    rows = rows.merge(names, on="embedding", how="left")
-    return rows.assign(embedding=rows["name"].fillna(rows["embedding"])).drop(columns="name")
+def _in_views(rows: pd.DataFrame, table: Table, views: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows in each embedding once per view in it, with its name as `embedding`; the others as they are.
+
+    Of those from different numbers of images a view has the ones whose number comes nearest to its own from below.
+    """
+    own = [(view.split("/")[0], name, int(view.split("/")[1])) for view, name in views.items()]
+    rows = rows.merge(pd.DataFrame(own, columns=["embedding", "name", "own"]), on="embedding", how="left")
+    rows = rows.assign(embedding=rows["name"].fillna(rows["embedding"]))
+    images = "source_samples" if table == "distances" else "samples"
+    more = rows[images] > rows["own"]
+    order = pd.DataFrame({"more": ~more, "number": rows[images].where(~more, -rows[images])}).sort_values(["more", "number"])
+    last = rows.loc[order.index].drop_duplicates([name for name in KEYS[table] if name != images], keep="last")
+    return last.sort_index().drop(columns=["name", "own"]).reset_index(drop=True)
 
 
 def _is_whole(row: Mapping[str, Any]) -> bool:

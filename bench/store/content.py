@@ -25,8 +25,8 @@ LACKING: dict[Table, str] = {
     "environments": "a key, or details in JSON",
 }
 
-#: Columns of a key that may be null: a distance between real images has no trial.
-_NULLABLE = {("distances", "trial")}
+#: Columns of a key that may be null: a distance between real images has no trial, and a number of images may be unknown.
+_NULLABLE = {("distances", "trial"), ("distances", "source_samples"), ("domains", "samples")}
 
 #: Levels of the deepest JSON that is read; what transfergan writes has a tenth.
 _DEEPEST = 50

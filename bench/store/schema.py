@@ -107,8 +107,8 @@ SCHEMAS: dict[Table, pa.Schema] = {
 KEYS: dict[Table, list[str]] = {
     "trials": ["key"],
     "measurements": ["trial", "step", "metric", "view", "version"],
-    "distances": ["source", "target", "trial", "resolution", "kind", "embedding"],
-    "domains": ["domain", "resolution", "figure", "embedding"],
+    "distances": ["source", "target", "trial", "resolution", "kind", "embedding", "source_samples"],
+    "domains": ["domain", "resolution", "figure", "embedding", "samples"],
     "environments": ["environment"],
 }
 

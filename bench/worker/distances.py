@@ -33,16 +33,21 @@ FIGURES, FLOORS = ("diversity", "spacing", "dimensions"), ("fid_floor", "kid_flo
 def unembedded(plan: Plan, store: Store) -> list[tuple[str, int]]:
     """Return the domains of a plan whose reference or figures the store lacks, each with the samples for its floor or 0."""
     identity, resolution = embedding_identity(plan.spec.evaluation.embedding), plan.spec.gan.resolution
-    rows = _rows(plan, store, "domains")
+    rows, samples = _rows(plan, store, "domains"), plan.spec.evaluation.samples
     done = set(zip(rows["domain"], rows["figure"], strict=True))
+    floors = set(zip(rows["domain"], rows["figure"], rows["samples"], strict=True))
     names = dict.fromkeys(trial.domain.name for trial in plan.trials)
     targets = {trial.domain.name for trial in plan.of_kind("adapt")}
-    return [
-        (name, plan.spec.evaluation.samples if name in targets else 0)
-        for name in names
-        if not store.has_file(reference_path(get(name).fingerprint, resolution, identity))
-        or any((name, figure) not in done for figure in (*FIGURES, *(FLOORS if name in targets else ())))
-    ]
+
+    def lacks(name: str) -> bool:
+        drawn = min(samples, get(name).count("train"))
+        return (
+            not store.has_file(reference_path(get(name).fingerprint, resolution, identity))
+            or any((name, figure) not in done for figure in FIGURES)
+            or (name in targets and any((name, figure, drawn) not in floors for figure in FLOORS))
+        )
+
+    return [(name, samples if name in targets else 0) for name in names if lacks(name)]
 
 
 def missing(plan: Plan, ledger: Ledger, store: Store) -> list[Task]:
@@ -165,10 +170,13 @@ def between(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 
 def _rows(plan: Plan, store: Store, table: Table) -> pd.DataFrame:
-    """Return the rows of a table in a plan's embedding and resolution."""
+    """Return the rows of a table in a plan's embedding and resolution; those of generators from as many images as it draws."""
     rows = store.read(table)
     identity = embedding_identity(plan.spec.evaluation.embedding)
-    return rows[(rows["embedding"] == identity) & (rows["resolution"] == plan.spec.gan.resolution)]
+    rows = rows[(rows["embedding"] == identity) & (rows["resolution"] == plan.spec.gan.resolution)]
+    if table == "distances":
+        rows = rows[rows["trial"].isna() | (rows["source_samples"] == plan.spec.evaluation.samples)]
+    return rows
 
 
 def _prepare(store_uri: str) -> Store:

@@ -73,6 +73,29 @@ def test_samples_of_another_number_count_as_an_embedding_of_their_own(store: Sto
     assert frames.distances.groupby("embedding").size().nunique() == 1
 
 
+def test_each_view_has_the_distances_and_floors_from_as_many_images(store: Store):
+    rows = store.read("measurements").drop(columns=["sweep", "recorded_at"])
+    more = rows[rows["embedding"] == EMBEDDINGS[0]].assign(view=f"{EMBEDDINGS[0]}/2000", samples=2000)
+    store.append("measurements", "quickstart", more.to_dict("records"))
+    common = {"resolution": 16, "embedding": EMBEDDINGS[0]}
+    of_generator = {
+        "source": load(store).distances["source"].iloc[0],
+        "target": "digits",
+        "trial": "k",
+        "kind": "fid",
+        **common,
+    }
+    floor = {"domain": "digits", "figure": "fid_floor", **common}
+    for number in (500, 1000, 2000):
+        store.append("distances", "quickstart", [{**of_generator, "source_samples": number, "value": float(number)}])
+        store.append("domains", "quickstart", [{**floor, "samples": number, "value": float(number)}])
+    frames = load(store)
+    distances = frames.distances[frames.distances["trial"] == "k"].set_index("embedding")["value"]
+    floors = frames.domain_statistics.query("figure == 'fid_floor'").set_index("embedding")["value"]
+    expected = {f"{EMBEDDINGS[0]}/1000": 1000.0, f"{EMBEDDINGS[0]}/2000": 2000.0}
+    assert distances.to_dict() == floors.to_dict() == expected
+
+
 def test_values_by_a_former_definition_are_left_out(store: Store):
     rows = store.read("measurements").drop(columns=["sweep", "recorded_at"])
     former = rows[rows["metric"] == "kid"].assign(version="0", value=99.0)
