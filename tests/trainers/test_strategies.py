@@ -22,7 +22,7 @@ from trainers.config import blocks
 from trainers.config.blocks import Network
 from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig
 from trainers.config.strategies import STRATEGIES, get_strategy, in_cell
-from trainers.config.strategy import NETWORKS, NONE, Penalty, Phase, Strategy
+from trainers.config.strategy import NETWORKS, NONE, Phase, Strategy
 from trainers.config.trial import DomainRef, TrialConfig
 from trainers.core.gan import Gan
 from trainers.core.sampling import sample
@@ -103,8 +103,7 @@ def source(family: str, classes: tuple[str, ...] = ()) -> Checkpoint:
         for parameter in network.parameters():
             parameter.data += 0.1 * torch.randn_like(parameter)
     written = trial(family, None, classes)
-    found = fisher(gan.generator, gan.critic, gan.config, 8, written.base_seed)
-    return checkpoints.load(checkpoints.save(gan, written, {}, {}, resumable=False, fishers=found), "source")
+    return checkpoints.load(checkpoints.save(gan, written, {}, {}, resumable=False), "source")
 
 
 def begun(family: str, name: str, classes: tuple[str, ...] = (), theirs: tuple[str, ...] = (), **changes: Any) -> Gan:
@@ -289,11 +288,12 @@ def test_a_penalty_is_the_formula_and_its_gradient_agrees_with_finite_difference
             tensors |= {key: value.double() for key, value in tensors.items()}
         for parameter in network.parameters():
             parameter.data += torch.randn_like(parameter)
-        fishers = {k: v.double() for k, v in source(family).tensors.items() if k.startswith(f"fisher.{network_name}.")}
+        information = transfer._fishers(source(family), torch.device("cpu"))
+        fishers = {k: v.double() for k, v in information.items() if k.startswith(f"{network_name}.")}
         mean = torch.cat([each.flatten() for each in fishers.values()]).mean()
         expected = 0.0
         for key, parameter in network.named_parameters():
-            weight = fishers[f"fisher.{network_name}.{key}"] / mean if "ewc" in name else 1.0
+            weight = fishers[f"{network_name}.{key}"] / mean if "ewc" in name else 1.0
             away = parameter.detach() - source(family).tensors[f"{network_name}.{key}"].double()
             expected += float((0.35 * weight * away**2).sum())
         penalty = gan.adaptation.penalty(network_name)
@@ -343,20 +343,6 @@ def test_what_starts_afresh_is_not_held_and_ewc_holds_no_critic():
     assert everything - set(held["l2-sp"].starts) == {"critic.classify.weight", "critic.classify.bias"}
     assert set(anchors.starts) == set(anchors.importances) == {key for key in everything if key.startswith("generator.")}
     assert anchors.starts["generator.norm.scale"].shape == anchors.importances["generator.norm.scale"].shape == (2, 16 // 4)
-
-
-def test_a_source_of_before_there_was_fisher_information_has_it_computed():
-    whole = source("dcgan")
-    bare = Checkpoint(
-        {key: tensor for key, tensor in whole.tensors.items() if not key.startswith("fisher.")}, whole.trial, 0, {}, {}
-    )
-    found = []
-    for parent in (whole, bare):
-        gan = Gan(shape("dcgan"), training("dcgan"), classes=0, seed=7)
-        matches = {name: transfer.transfer(parent, name, network, ()) for name, network in gan.networks.items()}
-        found.append(transfer.anchors_at(parent, gan.networks, matches, (), Penalty(1.0, fisher=True)).importances)
-    assert set(found[0]) == set(found[1])
-    assert all(torch.equal(tensor, found[1][key]) for key, tensor in found[0].items())
 
 
 # -- Fisher information -------------------------------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 A checkpoint has ``generator.*`` and ``critic.*``, with low-rank updates added to the weights, and ``average.*`` if training
 keeps a moving average of the generator; the one of a rung's generator lacks ``critic.*``. A resumable one also has
 ``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if the trial has them, low-rank updates (``unmerged.NETWORK.*``),
-anchors (``anchor.*``, ``importance.*``) and the state of an augmentation (``augmentation.*``). The last checkpoint of a source
-has ``fisher.NETWORK.PARAMETER``, every one of a conditional trial ``class_counts`` (see `Checkpoint.requested`). A checksum
-detects damage (`trainers.common.sealed_tensors`). Nothing is ever unpickled.
+anchors (``anchor.*``, ``importance.*``) and the state of an augmentation (``augmentation.*``). One of a conditional
+trial has ``class_counts`` (see `Checkpoint.requested`). A checksum detects damage (`trainers.common.sealed_tensors`). Nothing
+is ever unpickled.
 """
 
 import json
@@ -98,7 +98,7 @@ class Checkpoint:
 
 def save(
     gan: Gan, trial: TrialConfig, matches: dict[str, Match], report: Mapping[str, Any], *, resumable: bool,
-    fishers: Mapping[str, Tensor] | None = None, class_counts: np.ndarray | None = None,
+    class_counts: np.ndarray | None = None,
 ) -> bytes:  # fmt: skip
     """Return the bytes of a checkpoint.
 
@@ -106,12 +106,9 @@ def save(
         matches: by network, the outcome of the transfer from the source; empty without one.
         report: what the trial reports at this step; it is reported again on resume.
         resumable: whether to include the state of the optimisers and of the random generator.
-        fishers: the Fisher information of a source's networks, by ``NETWORK.PARAMETER``.
         class_counts: reference images int64 (K,) of each class, 0 for a class without training images; None if unconditional.
     """
-    tensors = {f"fisher.{key}": value for key, value in (fishers or {}).items()}
-    if class_counts is not None:
-        tensors["class_counts"] = torch.from_numpy(class_counts)
+    tensors = {} if class_counts is None else {"class_counts": torch.from_numpy(class_counts)}
     for name, network in _saved_networks(gan).items():
         tensors |= {f"{name}.{key}": value for key, value in merged_state(network).items()}
         if resumable:

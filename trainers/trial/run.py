@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from trainers.adaptation.anchors import Anchors
-from trainers.adaptation.fisher import SAMPLES, fisher
 from trainers.common.errors import UserError
 from trainers.config.augmentations import get_augmentation
 from trainers.config.metrics import STATE
@@ -210,9 +209,6 @@ def measured(
         measurements += evaluate.at_end(subject)
     if not fault:
         measurements += _state_of_augmentation(gan)
-    fishers = None
-    if finished and trial.kind == "pretrain" and not fault:
-        fishers = fisher(gan.evaluated, gan.critic, trial.training, gan.latent, trial.base_seed, evaluate.requested(SAMPLES))
     rung = Rung(
         step=gan.step,
         measurements=measurements,
@@ -230,9 +226,7 @@ def measured(
     if fault:
         return rung
     ended = finished and trial.has_fixed_budget  # else a larger budget may continue it
-    checkpoint = checkpoints.save(
-        gan, trial, matches, rung.report, resumable=not ended, fishers=fishers, class_counts=evaluate.class_counts
-    )
+    checkpoint = checkpoints.save(gan, trial, matches, rung.report, resumable=not ended, class_counts=evaluate.class_counts)
     generator = checkpoints.save_generator(gan, trial, matches, rung.report, evaluate.class_counts)
     return replace(rung, checkpoint=checkpoint, generator=generator)
 

@@ -13,7 +13,7 @@ from trainers.config.blocks import Network as NetworkName
 from trainers.config.strategy import ALL, Part, Penalty
 from trainers.core.gan import to_device
 from trainers.networks import for_classes_only, make_critic, make_generator, per_class
-from trainers.trial.checkpoints import Checkpoint, Match, with_prefix
+from trainers.trial.checkpoints import Checkpoint, Match
 
 
 @torch.no_grad()
@@ -80,7 +80,8 @@ def anchors_at(
     If the penalty weights parameters by the source's Fisher information, it is mapped to `classes` as they are.
     """
     anchors = Anchors(penalty.weight)
-    fishers = _fishers(source) if penalty.fisher else {}
+    device = next(networks["generator"].parameters()).device
+    fishers = _fishers(source, device) if penalty.fisher else {}
     for name, match in matches.items():
         if name not in penalty.networks:
             continue
@@ -89,23 +90,19 @@ def anchors_at(
             if key in copied:
                 anchors.starts[f"{name}.{key}"] = parameter.detach().clone()
                 if penalty.fisher:
-                    fisher_values = fishers[f"{name}.{key}"].to(parameter.device)
-                    value = _map_classes(key, fisher_values, parameter, source.classes, classes)
+                    value = _map_classes(key, fishers[f"{name}.{key}"], parameter, source.classes, classes)
                     importances[f"{name}.{key}"] = value.detach().clone()
         anchors.importances |= relative(importances)
     return anchors
 
 
-def _fishers(source: Checkpoint) -> dict[str, Tensor]:
-    """Return a source's Fisher information by ``NETWORK.PARAMETER``; for older checkpoints it is computed here."""
-    stored = with_prefix(source.tensors, "fisher.")
-    if stored:
-        return stored
+def _fishers(source: Checkpoint, device: torch.device) -> dict[str, Tensor]:
+    """Compute a source's Fisher information, by ``NETWORK.PARAMETER``, on a device."""
     trial, classes = source.trial, len(source.classes)
     generator, critic = make_generator(trial.gan, classes), make_critic(trial.gan, classes)
     generator.load_state_dict(source.network("generator"))
     critic.load_state_dict(source.network("critic"))
-    networks = to_device(generator, "cpu"), to_device(critic, "cpu")
+    networks = to_device(generator, device), to_device(critic, device)
     return fisher(*networks, trial.training, trial.gan.latent, trial.base_seed, source.requested(SAMPLES))
 
 
