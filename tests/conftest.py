@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.store import Store, open_store
+from tests.support.endurance import TIMES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -82,8 +83,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         _quick.clear()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests, and begin with the longest files, so that parallel processes end together."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the slow tests, leave out those of `make endurance` alone, and begin with the longest files.
+
+    Parallel processes then end together.
+    """
+    if not TIMES:
+        marked = {item: item.get_closest_marker("endurance") for item in items}
+        left_out = [item for item, marker in marked.items() if marker is not None and marker.kwargs.get("only")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         uses = {*getattr(item, "fixturenames", ()), *({"s3_port"} if parameters.get("store") == "s3" else ())}

@@ -148,6 +148,7 @@ def joined(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(benchmark, "cluster", join)
 
 
+@pytest.mark.endurance(only=True)
 def test_a_sweep_of_trivial_trials_is_compared_with_a_plain_grid_search(joined: None):
     (row,) = overhead.overhead([24], rounds=1)
     assert row["trials"] == 24
@@ -210,6 +211,7 @@ def test_reports_of_no_trials_are_a_mistake(monkeypatch: pytest.MonkeyPatch, cap
     assert "argument --trials: 0 is less than 1" in capsys.readouterr().err
 
 
+@pytest.mark.endurance(only=True)
 def test_a_simulated_sweep_is_compared_with_its_real_run(joined: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(simulation, "STEPS", 2)
     (row,) = simulation.validate((simulation.Sweep("tiny", 1, {**tiny.SPEC, **tiny.SMALL}),))

@@ -100,6 +100,7 @@ def test_the_interval_of_a_share_is_wilsons_for_independent_ones_and_wider_for_d
     assert (wide_low, wide_high) == pytest.approx((low, high), abs=1e-9)
 
 
+@pytest.mark.endurance(only=True)
 def test_the_command_prints_every_row_and_names_those_that_miss():
     command = [sys.executable, "-m", "tests.benchmarks.truth", "--quick", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
