@@ -1,7 +1,8 @@
 """Discrete-event simulation of jobs on machines that may be lost. Pure; independent of trials and stores.
 
-A job is a sequence of legs with given seconds and a checkpoint after each. Each GPU is lost by an independent Poisson process,
-and with it the work of its jobs since their last checkpoints. These jobs resume when a slot is free.
+A job is a sequence of legs with given seconds, and a checkpoint after each and at intervals within. Each GPU is lost by an
+independent Poisson process, and with it the work of its jobs since their last checkpoints. These jobs resume when a slot is
+free.
 """
 
 import heapq
@@ -113,18 +114,23 @@ class Work(Protocol):
 
 @dataclass
 class _Run:
-    """A job in a slot; `since` is the time of its last checkpoint or its start."""
+    """A job in a slot; `since` is the time of its last leg's end or its start, `began` that of its present leg."""
 
     job: str
     since: float
+    began: float = 0.0
 
 
 class Simulation:
     """The simulation of work on a cluster; usable for one run."""
 
-    def __init__(self, work: Work, cluster: Cluster, seed: int) -> None:
-        """Create a simulation of jobs on machines; `seed` is that of the interruptions."""
-        self._work, self._cluster = work, cluster
+    def __init__(self, work: Work, cluster: Cluster, seed: int, checkpoint_seconds: float = math.inf) -> None:
+        """Create a simulation of jobs on machines.
+
+        `seed` is that of the interruptions; within a leg after its first, a job leaves a checkpoint every `checkpoint_seconds`.
+        """
+        self._work, self._cluster, self._every = work, cluster, checkpoint_seconds
+        self._kept: dict[str, float] = {}  # seconds of the present leg that are in a checkpoint, by job
         self._random = random.Random(seed)  # noqa: S311 - no secret
         self._busy = self._lost = 0.0
         self._interruptions = 0
@@ -166,8 +172,9 @@ class Simulation:
 
     def _begin_leg(self, at: float, slot: int) -> None:
         run = self._runs[slot]
-        seconds = self._work.legs[run.job][self._done[run.job]] + self._cluster.overhead.leg_seconds
-        self._schedule(at + seconds, "leg", slot, run)
+        run.began = at
+        seconds = self._work.legs[run.job][self._done[run.job]] - self._kept.get(run.job, 0.0)
+        self._schedule(at + seconds + self._cluster.overhead.leg_seconds, "leg", slot, run)
 
     def _end_leg(self, now: float, slot: int) -> None:
         run = self._runs[slot]
@@ -175,6 +182,7 @@ class Simulation:
         run.since = now
         leg = self._done[run.job]
         self._done[run.job] += 1
+        self._kept.pop(run.job, None)
         if self._work.advance(run.job, leg):
             self._begin_leg(now, slot)
         else:
@@ -191,8 +199,15 @@ class Simulation:
             self._free.pop(slot, None)
             self._warm.discard(slot)
         for run in interrupted:
+            kept = (
+                self._every * math.floor(max(0.0, now - run.began) / self._every)
+                if self._done[run.job] and self._every < math.inf
+                else 0.0
+            )
+            if kept:
+                self._kept[run.job] = self._kept.get(run.job, 0.0) + kept
             self._busy += now - run.since
-            self._lost += now - run.since
+            self._lost += now - run.since - kept
             self._work.lose(run.job, self._done[run.job], now - run.since)
         self._schedule(now + self._cluster.restart_seconds, "replacement", machine)
 

@@ -71,7 +71,11 @@ def simulate(
         work = _Grid(plan, estimates)
     else:
         work = _Sweep(plan, estimates, values, barrier=schedule is Schedule.BARRIER)
-    return Simulation(work, cluster, seed).run()
+    return Simulation(work, cluster, seed, _checkpoint_seconds(plan)).run()
+
+
+def _checkpoint_seconds(plan: Plan) -> float:
+    return 60 * plan.spec.resources.checkpoint_minutes
 
 
 def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Values:
@@ -120,9 +124,8 @@ def compare(
         UserError: a trial takes more GPUs than the cluster has, or it would hardly ever get from one rung to the next.
     """
     share = plan.spec.resources.gpus or 1.0  # a CPU machine's slots stand for GPUs
-    legs = (_divided((estimates[trial.key].setup_seconds, *estimates[trial.key].rung_seconds), plan)[0]
-            for trial in plan.trials if not trial.imported)  # fmt: skip
-    longest = max((max(parts) for parts in legs), default=0.0) / 3600
+    legs = (max(estimates[trial.key].rung_seconds) for trial in plan.trials if not trial.imported)
+    longest = min(max(legs, default=0.0), _checkpoint_seconds(plan)) / 3600
     for number in gpus:
         if number < share:
             raise UserError(f"--gpus {number}: a trial takes {share:g} (resources.gpus); simulate at least that many")
@@ -160,18 +163,6 @@ def savings(plan: Plan, estimates: Mapping[str, Estimate], values: Values) -> di
     return {name: hours(total, plan.spec.resources) for name, total in busy.items()}
 
 
-def _divided(legs: Sequence[float], plan: Plan) -> tuple[tuple[float, ...], dict[int, int]]:
-    """Return the seconds between the checkpoints of a trial, and of those that are at its rungs the leg that ends there."""
-    every = 60 * plan.spec.resources.checkpoint_minutes
-    parts: list[float] = []
-    ends = {}
-    for number, seconds in enumerate(legs):
-        whole = max(0, math.ceil(seconds / every) - 1) if number else 0
-        parts += [every] * whole + [seconds - every * whole]
-        ends[len(parts) - 1] = number
-    return tuple(parts), ends
-
-
 class _Grid:
     """A naive grid: a job for every grid point, which pre-trains its own source first."""
 
@@ -179,7 +170,7 @@ class _Grid:
         chains: dict[str | None, tuple[float, ...]] = {None: ()}
         for key, trial in plan.by_key.items():  # sources come before what starts from them
             legs = () if trial.imported else (estimates[key].setup_seconds, *estimates[key].rung_seconds)
-            chains[key] = chains[trial.parent] + _divided(legs, plan)[0]
+            chains[key] = chains[trial.parent] + legs
         self.legs = {f"{key} {number}": chains[key] for number, key in enumerate(plan.grid)}
         self._waiting = deque(self.legs)
         self._retries = Retries(plan.spec.resources.retries)
@@ -228,9 +219,7 @@ class _Sweep:
             plan = replace(plan, spec=spec.model_copy(update={"stopping": spec.stopping.model_copy(update={"rule": "none"})}))
         self._values, self._metric = values, plan.spec.stopping.metric
         self._rungs = {key: trial.rungs for key, trial in plan.by_key.items()}
-        divided = {key: _divided((estimate.setup_seconds, *estimate.rung_seconds), plan) for key, estimate in estimates.items()}
-        self.legs = {key: legs for key, (legs, _) in divided.items()}
-        self._ends = {key: ends for key, (_, ends) in divided.items()}
+        self.legs = {key: (estimate.setup_seconds, *estimate.rung_seconds) for key, estimate in estimates.items()}
         ledger = Ledger.fresh(plan)
         # A lost trial is retried as soon as there is room: a back-off of seconds is negligible compared with a leg.
         self._driver = Driver(ledger, limit=_Barrier(ledger) if barrier else None, back_off=0.0, clock=lambda: 0.0)
@@ -242,11 +231,10 @@ class _Sweep:
         return key
 
     def advance(self, job: str, leg: int) -> bool:
-        number = self._ends[job].get(leg, 0)
-        if number == 0:  # the set-up, or a checkpoint between two rungs
+        if leg == 0:
             return True
-        rung = self._rungs[job][number - 1]
-        status = "running" if number < len(self._rungs[job]) else "done"
+        rung = self._rungs[job][leg - 1]
+        status = "running" if leg < len(self._rungs[job]) else "done"
         value = self._values[job][rung] if job in self._values else math.inf
         return self._driver.rung(job, {"status": status, "steps": rung, self._metric: value}) == "running"
 
