@@ -7,7 +7,7 @@ that is unique among those loaded.
 
 import json
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -178,9 +178,9 @@ def _current(measurements: pd.DataFrame) -> pd.DataFrame:
 
 def _names_of_views(measurements: pd.DataFrame) -> dict[str, str]:
     """Return what each view is called: its embedding, or the view itself if there are several in one embedding."""
-    pairs = measurements[["view", "embedding"]].drop_duplicates()
-    alone = ~pairs["embedding"].duplicated(keep=False)
-    return dict(zip(pairs["view"], pairs["embedding"].where(alone, pairs["view"]), strict=True))
+    views = measurements["view"].unique().tolist()
+    of_embedding = Counter(view.split("/")[0] for view in views)
+    return {view: embedding if of_embedding[embedding := view.split("/")[0]] == 1 else view for view in views}
 
 
 def _in_views(rows: pd.DataFrame, table: Table, views: Mapping[str, str]) -> pd.DataFrame:
@@ -188,14 +188,21 @@ def _in_views(rows: pd.DataFrame, table: Table, views: Mapping[str, str]) -> pd.
 
     Of those from different numbers of images a view has the ones whose number comes nearest to its own from below.
     """
-    own = [(view.split("/")[0], name, int(view.split("/")[1])) for view, name in views.items()]
+    own = [(embedding, views[view], _number(number)) for view in views for embedding, _, number in [view.partition("/")]]
     rows = rows.merge(pd.DataFrame(own, columns=["embedding", "name", "own"]), on="embedding", how="left")
     rows = rows.assign(embedding=rows["name"].fillna(rows["embedding"]))
     images = "source_samples" if table == "distances" else "samples"
-    more = rows[images] > rows["own"]
-    order = pd.DataFrame({"more": ~more, "number": rows[images].where(~more, -rows[images])}).sort_values(["more", "number"])
+    number = rows[images].astype("float64")
+    fewer = ~(number > rows["own"].astype("float64"))
+    order = pd.DataFrame({"fewer": fewer, "number": number.where(fewer, -number)}).sort_values(["fewer", "number"])
     last = rows.loc[order.index].drop_duplicates([name for name in KEYS[table] if name != images], keep="last")
     return last.sort_index().drop(columns=["name", "own"]).reset_index(drop=True)
+
+
+def _number(view: str) -> float:
+    """Return the number of images in a view without its embedding; NaN if it has none."""
+    number = view.split("/")[0]
+    return float(number) if number.isdecimal() else float("nan")
 
 
 def _is_whole(row: Mapping[str, Any]) -> bool:

@@ -89,6 +89,9 @@ def test_each_section_names_its_embedding_if_there_are_several(tmp_path: Path) -
     assert len(sections) > 6
     for section in sections:
         headings = [line for line in section.splitlines() if line.startswith("### In the embedding")]
+        if section.startswith("Embeddings compared\n"):
+            assert "a:1 and b:2" in section
+            continue
         expected = [] if section.partition("\n")[0] in shared else ["### In the embedding a:1", "### In the embedding b:2"]
         assert headings == expected
 

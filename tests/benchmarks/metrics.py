@@ -38,7 +38,7 @@ from trainers.evaluation.metrics.fid import Statistics, fid
 from trainers.evaluation.metrics.fid import statistics as fid_statistics
 from trainers.evaluation.metrics.prdc import kid_and_prdc
 from trainers.evaluation.references import references
-from trainers.trial.run import training_images
+from trainers.trial.run import subject_of, training_images
 
 SAMPLES, DIMENSIONS = 5000, 2048
 
@@ -160,8 +160,8 @@ def rung(rounds: int) -> dict[str, Any]:
             began = time.perf_counter()
             gan.train(data.images, data.labels, gan.step + RUNG)
             trained = time.perf_counter()
-            evaluate(gan)
-            evaluate.grid(gan)
+            evaluate(subject_of(gan))
+            evaluate.grid(subject_of(gan))
             if turn:  # the first round warms up
                 seconds["training"].append(trained - began)
                 seconds["evaluation"].append(time.perf_counter() - trained)

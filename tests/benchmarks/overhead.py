@@ -69,8 +69,8 @@ def trivial_run(trial: Any, *, resume: Any = None, **others: Any) -> Iterator[An
         value = 1 + int(hashlib.sha256(f"{trial.key} {step}".encode()).hexdigest()[:8], 16) / 2**32
         finished = step == trial.rungs[-1]
         rung = Rung(
-            step=step, measurements=(Measurement("fid", value, None, 64),), embedding="none", checkpoint=None, samples=None,
-            images_seen=step, seconds=0.0, images_per_second=None, peak_memory_mib=0.0, finished=finished,
+            step=step, measurements=(Measurement("fid", value, None, 64),), view=trial.evaluation.view, checkpoint=None,
+            samples=None, images_seen=step, seconds=0.0, images_per_second=None, peak_memory_mib=0.0, finished=finished,
         )  # fmt: skip
         tensors = {"generator.weight": torch.zeros(1)} if finished else {"random": torch.zeros(1)}
         yield replace(rung, checkpoint=checkpoints.pack(tensors, trial, step, {}, rung.report))

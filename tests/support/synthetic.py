@@ -100,7 +100,7 @@ def build(
     gan = {"resolution": resolution, "base": 4, "width": width}
 
     def config(**own: Any) -> str:
-        evaluation = {"samples": 1000, "reference": reference}
+        evaluation = {"samples": 1000, **({"reference": reference} if reference != "held-out" else {})}
         return json.dumps({"gan": gan, "training": {"steps": budget}, "evaluation": evaluation, **own})
 
     pretrain = {}

@@ -97,9 +97,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, finished_once: Path) -> 
 def test_a_command_does_what_the_page_says(workplace: Path, command: str):
     if command.endswith("--format pdf"):
         need_a_browser()
-    key = open_store("store").read("trials")["key"].iloc[0]
+    trials = open_store("store").read("trials")
+    key = trials.loc[trials["kind"] == "adapt", "key"].iloc[0]
     result = CliRunner().invoke(app, shlex.split(command.replace("3f2a", key))[1:])
-    untrained = command.startswith("transfergan run") and not command.endswith("sweep.yaml")
+    trains = command.startswith(("transfergan run", "transfergan continue"))
+    untrained = trains and not command.endswith("sweep.yaml")
     assert result.exit_code == (130 if untrained else 0), result.output + repr(result.exception)
     assert result.stdout
 

@@ -168,6 +168,11 @@ def run(
             began = time.perf_counter() - report["seconds"]
 
 
+def subject_of(gan: Gan) -> Subject:
+    """Return what is measured of a GAN at its present step."""
+    return Subject(gan.step, gan.evaluated, gan.generator, gan.latent)
+
+
 def measure_again(evaluate: Evaluator, checkpoint: Checkpoint, *, finished: bool) -> Rung:
     """Return the rung of a checkpoint with a generator as `evaluate` measures it now, with nothing but its measurements.
 
@@ -201,7 +206,7 @@ def measured(
     """
     trial = evaluate.trial
     finished = trial.imported or gan.step >= trial.training.steps
-    subject = Subject(gan.step, gan.evaluated, gan.generator, gan.latent)
+    subject = subject_of(gan)
     measurements, samples = ((), None) if fault else (evaluate(subject), evaluate.grid(subject))
     if plateau is not None and gan.step and not fault:
         finished |= plateau.reached(evaluate.until(subject, plateau.until, measurements))

@@ -12,7 +12,7 @@ from trainers.evaluation.evaluator import Evaluator
 from trainers.evaluation.references import references
 from trainers.trial import checkpoints
 from trainers.trial.checkpoints import Checkpoint
-from trainers.trial.run import run, start, training_images
+from trainers.trial.run import run, start, subject_of, training_images
 
 #: Generator steps of an adaptation.
 STEPS = 100
@@ -44,7 +44,7 @@ def adapted(strategy: Strategy, seed: int, quick: bool) -> Adapted:
     gan = Gan(trial.gan, trial.training, classes=0, seed=seed)
     start(gan, strategy, parent, ())
     gan.train(data.images, data.labels, STEPS)
-    fid = next(each.value for each in Evaluator(trial, data, references, "cpu")(gan) if each.metric == "fid")
+    fid = next(each.value for each in Evaluator(trial, data, references, "cpu")(subject_of(gan)) if each.metric == "fid")
     assert fid is not None
     before = {key: value.double() for key, value in parent.tensors.items()}
     distances = {}
