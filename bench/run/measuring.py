@@ -1,6 +1,6 @@
 """What a sweep's evaluation has not measured yet of trials that are already trained, and measuring it. Trains nothing."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -109,7 +109,7 @@ def measure(
     """Measure what can be measured of `work`; return which trials could not be measured, and why."""
     tasks = [each for each in work if each.steps]
     number = sum(len(each.steps) for each in tasks)
-    console.print(f"measuring {len(tasks):,} trained trials at {number:,} steps in {plan.spec.evaluation.view}", soft_wrap=True)
+    console.print(f"measuring {_trials(tasks)} at {number:,} steps in {plan.spec.evaluation.view}", soft_wrap=True)
     _copy_states(plan, store, tasks)
     resources = plan.spec.resources
     arguments = [
@@ -139,6 +139,10 @@ def evaluation_of(evaluation: EvaluationConfig, embedding: str | None, samples: 
         raise UserError(f"--samples {samples}: {error.errors()[0]['msg']}") from error
 
 
+def _trials(of: Sized) -> str:
+    return f"{len(of):,} {'trial' if len(of) == 1 else 'trials'}"
+
+
 def lost_line(plan: Plan, work: list[Work]) -> str | None:
     """Return a line on what cannot be measured, or None."""
     lost = [each for each in work if each.lost]
@@ -147,8 +151,8 @@ def lost_line(plan: Plan, work: list[Work]) -> str | None:
     steps = sorted({step for each in lost for step in each.lost})
     some = ", ".join(map(str, steps[:5])) + (", ..." if len(steps) > 5 else "")
     return (
-        f"{len(lost):,} trials are not measured in {plan.spec.evaluation.view} at step {some}: the store does not have their "
-        "generators of these steps"
+        f"not measured in {plan.spec.evaluation.view}: {_trials(lost)} at step {some}, of which the store does not have the "
+        "generators"
     )
 
 
@@ -157,9 +161,8 @@ def check_budgets(work: list[Work]) -> None:
     beyond = [each.trial for each in work if each.trial.training.steps in each.lost and not each.trial.has_fixed_budget]
     if beyond:
         raise UserError(
-            f"training.steps: {len(beyond):,} trials, e.g. {beyond[0].key}, have gone beyond step "
-            f"{beyond[0].training.steps:,}, and the store does not have their generators of that step; set a step at which "
-            "they were evaluated, or use another store"
+            f"training.steps: {_trials(beyond)}, e.g. {beyond[0].key}, went beyond step {beyond[0].training.steps:,}, and the "
+            "store does not have the generators of that step; set a step at which they were evaluated, or use another store"
         )
 
 

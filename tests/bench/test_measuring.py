@@ -92,7 +92,7 @@ def test_a_step_without_its_generator_is_named_and_the_others_are_measured(finis
     finished.delete_file(generators(finished, adapted)[4])
     output = Console(record=True, width=300)
     run(plan, finished, output)
-    assert f"1 trials are not measured in {plan.spec.evaluation.view} at step 4" in output.export_text()
+    assert f"not measured in {plan.spec.evaluation.view}: 1 trial at step 4, of which" in output.export_text()
     assert set(in_view(finished, plan).loc[adapted].index.get_level_values("step")) == {0, 2, 8}
     assert Ledger.open(plan, finished).count("done") == 3
 
@@ -138,7 +138,7 @@ def test_a_smaller_budget_is_reached_where_it_was_a_rung_and_refused_where_not(f
     last = tiny.values(finished).xs(("fid_infinity", shorter.spec.evaluation.view), level=("metric", "view"))
     assert {(trial.key, step) for trial in shorter.of_kind("adapt") for step in (4, 8)} <= set(last.index)
     between = tiny.make(training={"steps": 5, "batch": 8, "critic_steps": 1})
-    with pytest.raises(UserError, match=r"training.steps: 2 trials, e\.g\. [0-9a-f]+, have gone beyond step 5"):
+    with pytest.raises(UserError, match=r"training.steps: 2 trials, e\.g\. [0-9a-f]+, went beyond step 5"):
         run(between, finished)
     assert steps == []
 

@@ -58,7 +58,7 @@ def test_what_is_pruned_is_named_when_it_is_wanted(finished: Store, tmp_path: Pa
     other = tiny.make(evaluation={"samples": 96, "first_rung": 2})
     work = {each.trial.key: each for each in measuring.lacking(other, finished)}
     assert (work[ADAPTED].steps, work[ADAPTED].lost) == ((2, 8), (0, 4))
-    assert "at step 0, 2, 4: the store does not have" in (measuring.lost_line(other, list(work.values())) or "")
+    assert "3 trials at step 0, 2, 4, of which" in (measuring.lost_line(other, list(work.values())) or "")
 
 
 def test_the_weights_are_those_of_the_files(finished: Store):
