@@ -173,7 +173,8 @@ def _current(measurements: pd.DataFrame) -> pd.DataFrame:
     known = metrics()
     versions = measurements["version"].astype(str).str.split("/").str[0]
     current = {name: known[plain].version for name in measurements["metric"].unique() if (plain := plain_name(name)) in known}
-    return measurements[versions == measurements["metric"].map(current).fillna(versions)].copy()
+    wanted = measurements["metric"].map(current).astype(object)
+    return measurements[(versions == wanted) | wanted.isna()].copy()
 
 
 def _names_of_views(measurements: pd.DataFrame) -> dict[str, str]:

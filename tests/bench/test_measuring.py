@@ -23,7 +23,7 @@ from trainers.core.gan import Gan
 
 #: Strategies that change the networks, classes and an adaptive augmentation: all that a generator's file could lack.
 WIDE: dict[str, Any] = {
-    "strategies": ["scratch", "finetune", "lora", "mine"], "conditional": [False, True], "augmentation": ["ada"],
+    "strategies": ["scratch", "lora", "mine"], "conditional": [True], "augmentation": ["ada"],
     "training": {"steps": 4, "batch": 8, "critic_steps": 1},
 }  # fmt: skip
 #: An evaluation of which nothing is measured yet in a store of the tiny sweep.

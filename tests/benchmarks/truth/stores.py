@@ -16,9 +16,10 @@ from bench.store import Store, open_store
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import outcome_row, record
 from tests.benchmarks.truth.worlds import OTHER, RESOLUTION, RUNGS, Sweep
+from trainers.config.embeddings import embedding_identity
 from trainers.config.trial import TrialConfig
 
-EMBEDDING, ENVIRONMENT = "simulated:1", "simulated"
+EMBEDDING, ENVIRONMENT = embedding_identity("builtin"), "simulated"
 
 #: A folder in memory, where there is one: a store has some files, and there are hundreds of stores.
 _MEMORY = Path("/dev/shm")
