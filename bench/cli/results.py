@@ -9,6 +9,7 @@ import typer
 
 from bench.cli.console import print_table, progress_console, say
 from bench.cli.options import (
+    FROM_OUTSIDE,
     RESULTS,
     AddressOption,
     CpusOption,
@@ -82,6 +83,8 @@ def measure(
     from bench.sweeps.rows import evaluated_by, recorded
     from trainers.config.metrics import metrics as known
 
+    if address.startswith(FROM_OUTSIDE):
+        raise UserError("--address ray://...: measure runs on a machine of the cluster; log in to its head, and use auto")
     if (spec is None) == (sweep is None):
         raise UserError("measure takes a sweep file or --sweep NAME, one of them")
     if overrides and spec is None:

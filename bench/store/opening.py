@@ -70,7 +70,9 @@ def _check_version(store: Store) -> None:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"store {store.uri!r} is damaged: its store.json does not name a schema version") from error
     if version != SCHEMA_VERSION:
+        older = isinstance(version, int) and version < SCHEMA_VERSION
+        remedy = "an older one made it, whose results are not read; name" if older else "upgrade transfergan or name"
         raise UserError(
             f"store {store.uri!r} has schema {version}, this transfergan reads schema {SCHEMA_VERSION}; "
-            "upgrade transfergan or name another store (--store)"
+            f"{remedy} another store (--store)"
         )

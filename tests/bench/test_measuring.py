@@ -188,6 +188,7 @@ def test_the_verb_measures_a_sweep_of_the_store_and_trains_nothing(finished: Sto
     (["quickstart", "--sweep", "small"], "measure takes a sweep file or --sweep NAME"),
     (["--sweep", "smal"], "unknown sweep 'smal'; did you mean small"),
     (["--sweep", "small", "--samples", "9"], "--samples"),
+    (["--sweep", "small", "--address", "ray://head:10001"], "measure runs on a machine of the cluster"),
     (["--sweep", "small", "--embedding", "custom:nowhere.pt"], "nowhere.pt"),
     (["--sweep", "small", "--metrics", "fidd"], "unknown metric 'fidd'"),
     (["--sweep", "small", "--set", "evaluation.samples=96"], "--set changes a sweep file"),

@@ -159,10 +159,15 @@ def test_a_writer_that_is_killed_leaves_no_partial_files(tmp_path: Path):
         assert len(set(data)) == 1
 
 
-def test_a_store_of_a_newer_schema_is_refused(tmp_path: Path):
+@pytest.mark.parametrize(("version", "remedy"), [
+    (SCHEMA_VERSION + 1, "upgrade transfergan or name another store"),
+    (SCHEMA_VERSION - 1, "an older one made it, whose results are not read; name another store"),
+    ("two", "upgrade transfergan"),
+])  # fmt: skip
+def test_a_store_of_another_schema_is_refused(tmp_path: Path, version: int | str, remedy: str):
     store = open_store(str(tmp_path), create=True)
-    store.write_file("store.json", json.dumps({"schema": SCHEMA_VERSION + 1}).encode())
-    with pytest.raises(UserError, match=f"has schema {SCHEMA_VERSION + 1}.*upgrade"):
+    store.write_file("store.json", json.dumps({"schema": version}).encode())
+    with pytest.raises(UserError, match=f"has schema {version}.*{remedy}"):
         open_store(str(tmp_path))
 
 
