@@ -85,7 +85,7 @@ class Ledger:
         reasons, retried, stopped = {}, set(), set()
         for row in trials[trials["key"].isin(plan.by_key.keys())].to_dict("records"):
             key, trial = row["key"], plan.by_key[row["key"]]
-            ended = outcome(trial, row["status"], row["steps"], values[key])
+            ended = outcome(trial, row["status"], row["steps"], row["budget"], values[key])
             if ended in ("done", "diverged") or (ended == "failed" and not retry_failed):
                 status[key] = ended
                 if isinstance(row["error"], str):  # a missing string reads as NaN
@@ -248,7 +248,7 @@ class Ledger:
                 return
         if end is None or (key, end.recorded_at) in self._retried:
             return
-        ended = outcome(self.plan.by_key[key], end.status, end.steps, self.values[key])
+        ended = outcome(self.plan.by_key[key], end.status, end.steps, end.budget, self.values[key])
         if ended in ("stopped", "blocked"):
             if not went_on(end.steps, self.values[key]):
                 self._recorded[key] = ended

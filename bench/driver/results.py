@@ -22,7 +22,7 @@ from trainers.config.trial import TrialConfig
 Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"]
 
 _COLUMNS: dict[Table, tuple[str, ...]] = {
-    "trials": ("key", "status", "steps", "error", "recorded_at"),
+    "trials": ("key", "status", "steps", "budget", "error", "recorded_at"),
     "measurements": ("trial", "step", "metric", "view", "version", "value", "recorded_at"),
 }
 
@@ -33,12 +33,13 @@ class End:
 
     status: str
     steps: int
+    budget: int
     recorded_at: datetime
     error: str | None
 
-    def order(self) -> tuple[int, bool, datetime]:
+    def order(self) -> tuple[int, int, bool, datetime]:
         """Return what orders the outcomes of a trial; the greatest counts."""
-        return self.steps, self.status == "done", self.recorded_at
+        return self.steps, self.budget, self.status == "done", self.recorded_at
 
 
 class Results:
@@ -69,7 +70,7 @@ class Results:
     def _read_outcomes(self) -> set[str]:
         rows = self._new_rows("trials", "key").to_pylist()
         for row in rows:
-            key, end = row["key"], End(row["status"], row["steps"] or 0, row["recorded_at"], row["error"])
+            key, end = row["key"], End(row["status"], row["steps"] or 0, row["budget"] or 0, row["recorded_at"], row["error"])
             if key not in self.ends or end.order() >= self.ends[key].order():
                 self.ends[key] = end
         return {row["key"] for row in rows}
@@ -124,17 +125,17 @@ class Results:
             return None
 
 
-def outcome(trial: TrialConfig, status: str, steps: float, values: Container[int]) -> Status | None:
+def outcome(trial: TrialConfig, status: str, steps: float, recorded_for: float, values: Container[int]) -> Status | None:
     """Return what a recorded outcome is for a plan that asks for the budget of `trial`; None if the trial has to go on.
 
-    `steps` are those that it reached (NaN: unknown), `values` has the rungs at which it is measured. The outcome may have been
-    recorded for another budget: a trial that is done with fewer steps goes on, and one that ended after this budget has
-    reached it.
+    `steps` are those that it reached, `recorded_for` the budget of that run (NaN: unknown); `values` has the rungs at which it
+    is measured. A trial that is done with fewer steps than this budget goes on, and one that ended beyond it has reached it.
     """
     budget = trial.training.steps
     if status == "done":
         return None if not trial.has_fixed_budget and steps < budget else "done"
-    if not trial.has_fixed_budget and steps > budget and budget in values:
+    beyond = steps > budget or (steps == budget and recorded_for > budget)
+    if not trial.has_fixed_budget and beyond and budget in values:
         return "done"
     return cast(Status, status)
 

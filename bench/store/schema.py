@@ -128,8 +128,8 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
     """Return one row per key, the one recorded last, in the order of recording.
 
     Clocks differ and jump, so outcomes of a trial are ordered by progress first: the one with the most steps is last, of equal
-    ones "done"; the time only decides between those that are equal in both. `rows` has the columns of the key, `recorded_at`,
-    for trials `steps` and `status`, and possibly more.
+    ones that of the largest budget, then "done"; the time only decides between those that are equal in all. `rows` has the
+    columns of the key, `recorded_at`, for trials `steps`, `budget` and `status`, and possibly more.
     """
     recorded = rows["recorded_at"].cast(pa.int64()).fill_null(0).to_numpy()
     if (np.diff(recorded) < 0).any():
@@ -143,7 +143,7 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
     order = np.arange(len(rows))
     if table == "trials":
         steps = rows["steps"].fill_null(0).to_numpy()
-        order = np.lexsort((order, rows["status"].to_numpy() == "done", steps))
+        order = np.lexsort((order, rows["status"].to_numpy() == "done", rows["budget"].fill_null(0).to_numpy(), steps))
     older = np.zeros(len(rows), bool)
     older[order] = pd.Series(codes[order]).duplicated(keep="last").to_numpy()
     return rows.filter(~older) if older.any() else rows

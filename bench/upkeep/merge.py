@@ -133,11 +133,11 @@ def _lacking(theirs: pa.Table, ours: pa.Table, table: Table) -> pa.Table:
 def _later_outcomes(theirs: pa.Table, ours: pa.Table) -> pa.Table:
     """Return the outcomes in `theirs` that `ours` lacks, or that are at a later step, or done where `ours` are not."""
 
-    def progress(row: dict[str, Any]) -> tuple[int, bool]:
-        return row["steps"] or 0, row["status"] == "done"
+    def progress(row: dict[str, Any]) -> tuple[int, int, bool]:
+        return row["steps"] or 0, row["budget"] or 0, row["status"] == "done"
 
-    reached = {row["key"]: progress(row) for row in ours.select(["key", "status", "steps"]).to_pylist()}
-    rows = theirs.select(["key", "status", "steps"]).to_pylist()
+    reached = {row["key"]: progress(row) for row in ours.select(["key", "status", "steps", "budget"]).to_pylist()}
+    rows = theirs.select(["key", "status", "steps", "budget"]).to_pylist()
     later = [row["key"] not in reached or progress(row) > reached[row["key"]] for row in rows]
     return theirs.filter(pa.array(later, pa.bool_()))
 

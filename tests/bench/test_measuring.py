@@ -161,6 +161,23 @@ def test_what_the_rule_stopped_stays_stopped_when_only_the_evaluation_changes(tm
     assert min(steps) >= 2
 
 
+def test_what_the_rule_stops_at_a_former_budget_is_done_for_that_budget_and_stopped_for_the_larger_one(tmp_path: Path):
+    changes = {"sources": [tiny.NUMERALS, tiny.SHAPES], "strategies": ["scratch", "finetune", "finetune-d"]}
+    changes["stopping"] = {"rule": "halving", "keep": 0.5, "protect_strategies": False}
+    short, long = (tiny.make(**changes, training={"steps": n, "batch": 8, "critic_steps": 1}) for n in (4, 8))
+    grown, whole = new(tmp_path / "grown"), new(tmp_path / "whole")
+    run(short, grown)
+    run(long, grown)
+    run(long, whole)
+    pd.testing.assert_frame_equal(tiny.outcomes(grown)[["status", "steps"]], tiny.outcomes(whole)[["status", "steps"]])
+    assert {4} <= set(tiny.outcomes(grown).query("status == 'stopped'")["steps"]), "one stops at the former budget"
+    parts = len(grown.list_parts("trials"))
+    for plan in (long, short):
+        assert run(plan, grown).open_trials() == []
+    assert run(short, grown).count("stopped") == run(short, new(tmp_path / "short")).count("stopped")
+    assert len(grown.list_parts("trials")) == parts, "nothing is recorded again"
+
+
 def test_a_budget_that_decides_the_course_is_another_trial(steps: list[int]):
     plans = [tiny.make(strategies=["mine"], training={"steps": n, "batch": 8, "critic_steps": 1}) for n in (8, 16)]
     first, second = ({trial.key for trial in plan.of_kind("adapt")} for plan in plans)
