@@ -7,7 +7,7 @@ that is unique among those loaded.
 
 import json
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +17,9 @@ import pandas as pd
 from pandas.api.types import is_scalar
 
 from analysis.labels import label_domains
+from analysis.views import current, in_views, names_of_views
 from bench.store import SCHEMAS, Store
-from bench.store.schema import KEYS, Table
 from trainers.common.errors import unknown_name
-from trainers.config.metrics import metrics, plain_name
 from trainers.config.settings import TRAIN
 from trainers.config.trial import TUNED
 
@@ -131,8 +130,8 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         keys = _keys(planned.values())
         keys |= set(recorded.loc[recorded["sweep"] == sweep, "key"])
 
-    measurements = _current(store.read("measurements", large=True).drop(columns=["recorded_at", "sweep"]))
-    views = _names_of_views(measurements)
+    measurements = current(store.read("measurements", large=True).drop(columns=["recorded_at", "sweep"]))
+    views = names_of_views(measurements)
     measurements["embedding"] = measurements["view"].map(views)
     measurements["split"] = np.where(measurements["view"].str.endswith(TRAIN), "train", "held-out")
     measurements = measurements.drop(columns=["view", "version"])
@@ -147,7 +146,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
 
     curves = measurements.rename(columns={"trial": "key"}).merge(trials[["key", *_JOINED]], on="key")
     curves = _held(curves.rename(columns={"key": "trial"}), trials).sort_values(["trial", "embedding", "metric", "step"])
-    distances = _in_views(store.read("distances").drop(columns=["recorded_at", "sweep"]), "distances", views)
+    distances = in_views(store.read("distances").drop(columns=["recorded_at", "sweep"]), "distances", views)
     distances = distances[distances["source"].isin(domains) & distances["target"].isin(domains)].reset_index(drop=True)
     for end in ("source", "target"):
         distances[f"{end}_label"] = distances[end].map(domains)
@@ -155,7 +154,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         trials=trials,
         curves=curves.reset_index(drop=True),
         distances=distances,
-        domain_statistics=_in_views(store.read("domains").drop(columns=["recorded_at", "sweep"]), "domains", views),
+        domain_statistics=in_views(store.read("domains").drop(columns=["recorded_at", "sweep"]), "domains", views),
         environments=_environments(store.read("environments"), trials),
         sweeps=planned,
         searches={plan["tuning"]["search"]: plan["tuning"] for plan in plans.values() if plan.get("tuning")},
@@ -166,44 +165,6 @@ def load(store: Store, sweep: str | None = None) -> Frames:
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a frame's rows as plain dicts, with None for missing values."""
     return [{str(k): None if is_scalar(v) and pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
-
-
-def _current(measurements: pd.DataFrame) -> pd.DataFrame:
-    """Return the measurements by the present definitions of the metrics."""
-    known = metrics()
-    versions = measurements["version"].astype(str).str.split("/").str[0]
-    current = {name: known[plain].version for name in measurements["metric"].unique() if (plain := plain_name(name)) in known}
-    wanted = measurements["metric"].map(current).astype(object)
-    return measurements[(versions == wanted) | wanted.isna()].copy()
-
-
-def _names_of_views(measurements: pd.DataFrame) -> dict[str, str]:
-    """Return what each view is called: its embedding, or the view itself if there are several in one embedding."""
-    views = measurements["view"].unique().tolist()
-    of_embedding = Counter(view.split("/")[0] for view in views)
-    return {view: embedding if of_embedding[embedding := view.split("/")[0]] == 1 else view for view in views}
-
-
-def _in_views(rows: pd.DataFrame, table: Table, views: Mapping[str, str]) -> pd.DataFrame:
-    """Return the rows in each embedding once per view in it, with its name as `embedding`; the others as they are.
-
-    Of those from different numbers of images a view has the ones whose number comes nearest to its own from below.
-    """
-    own = [(embedding, views[view], _number(number)) for view in views for embedding, _, number in [view.partition("/")]]
-    rows = rows.merge(pd.DataFrame(own, columns=["embedding", "name", "own"]), on="embedding", how="left")
-    rows = rows.assign(embedding=rows["name"].fillna(rows["embedding"]))
-    images = "source_samples" if table == "distances" else "samples"
-    number = rows[images].astype("float64")
-    fewer = ~(number > rows["own"].astype("float64"))
-    order = pd.DataFrame({"fewer": fewer, "number": number.where(fewer, -number)}).sort_values(["fewer", "number"])
-    last = rows.loc[order.index].drop_duplicates([name for name in KEYS[table] if name != images], keep="last")
-    return last.sort_index().drop(columns=["name", "own"]).reset_index(drop=True)
-
-
-def _number(view: str) -> float:
-    """Return the number of images in a view without its embedding; NaN if it has none."""
-    number = view.split("/")[0]
-    return float(number) if number.isdecimal() else float("nan")
 
 
 def _is_whole(row: Mapping[str, Any]) -> bool:

@@ -77,7 +77,7 @@ def measure(
     `transfergan run` with another `evaluation` measures by itself, and then trains what is left.
     """
     from bench.driver.ledger import Ledger
-    from bench.run.measuring import evaluation_of
+    from bench.run.measuring import evaluation_of, lacking
     from bench.run.sweep import measure_anew, run_distances
     from bench.sweeps.loading import load_spec
     from bench.sweeps.rows import evaluated_by, recorded
@@ -102,7 +102,8 @@ def measure(
     evaluation = evaluation_of(loaded.evaluation if loaded else plan.spec.evaluation, embedding, samples)
     plan = evaluated_by(plan, evaluation)
     console = progress_console()
-    failures = measure_anew(plan, opened, console, cpus, address, metrics or (), train=False)
+    work = lacking(plan, opened, metrics or ())
+    failures = measure_anew(plan, work, opened, console, cpus, address, metrics or ())
     if not metrics:
         failures += run_distances(plan, Ledger.open(plan, opened), opened, console, cpus, address)
     typer.echo(f"measured in {evaluation.view}; report: {write_report(opened)}")

@@ -14,6 +14,7 @@ from bench.driver.ledger import Ledger
 from bench.run import sweep
 from bench.run.confirmation import confirmation, name_of
 from bench.run.interrupts import as_interrupts
+from bench.run.measuring import check_budgets, lacking
 from bench.run.tuning import Record, Search
 from bench.store import Store
 from bench.sweeps.plan import Plan
@@ -118,12 +119,14 @@ class Launcher:
         """Run what the store lacks of a plan; `recorded` is what the store keeps of it, by default `record(plan)`."""
         for note in plan.notes:
             self.console.print(f"note: {note}")
+        work = lacking(plan, self.store)
+        check_budgets(work)
         self.store.write_sweep(plan.spec.name, recorded or record(plan))
         failures: list[str] = []
         with as_interrupts() as signals:
             interrupted = True
             with suppress(KeyboardInterrupt):
-                failures += sweep.measure_anew(plan, self.store, self.console, self.cpus, self.address)
+                failures += sweep.measure_anew(plan, work, self.store, self.console, self.cpus, self.address)
                 interrupted = False
             ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed)
             limit = self.limit / hours(1, plan.spec.resources)

@@ -15,7 +15,7 @@ from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
 from bench.images.domains import make_ready, near_duplicates
 from bench.run import in_process, measuring
-from bench.run.measuring import MapCalls
+from bench.run.measuring import MapCalls, Work
 from bench.run.progress import Progress
 from bench.store import Store
 from bench.sweeps.plan import Plan
@@ -88,24 +88,18 @@ def run_distances(
 
 
 def measure_anew(
-    plan: Plan, store: Store, console: Console, cpus: int | None = None, address: str = "local",
-    metrics: Collection[str] = (), *, train: bool = True,
+    plan: Plan, work: list[Work], store: Store, console: Console, cpus: int | None = None, address: str = "local",
+    metrics: Collection[str] = (),
 ) -> list[str]:  # fmt: skip
     """Measure what the plan's evaluation lacks of trials that are already trained, as far as their generators are stored.
 
     Args:
-        metrics: names of those wanted; empty for all that the evaluation measures. The others are as in `run_sweep`.
-        train: whether the plan's trials are trained afterwards.
+        work: what is lacking, see `bench.run.measuring.lacking`.
+        metrics: names of those to record; empty for all. The others are as in `run_sweep`.
 
     Returns:
         which trials could not be measured, and why.
-
-    Raises:
-        UserError: trials are trained afterwards, and one has gone beyond its budget and cannot be measured at it.
     """
-    work = measuring.lacking(plan, store, metrics)
-    if train:
-        measuring.check_budgets(work)
     if line := measuring.lost_line(plan, work):
         console.print(f"note: {line}", soft_wrap=True)
     if not any(each.steps for each in work):

@@ -57,7 +57,9 @@ def new(folder: Path) -> Store:
 
 def run(plan: Plan, store: Store, output: Console | None = None) -> Ledger:
     """Run a sweep as `transfergan run --address here` does, without its distances."""
-    sweep.measure_anew(plan, store, output or Console(quiet=True), address="here")
+    work = measuring.lacking(plan, store)
+    measuring.check_budgets(work)
+    sweep.measure_anew(plan, work, store, output or Console(quiet=True), address="here")
     tiny.run_here(plan, store)
     ledger = Ledger.open(plan, store)
     ledger.settle()

@@ -34,7 +34,7 @@ FLOORS = {
         ("bench.cli",),
     ),
     "analysis": (
-        ("analysis.words", "analysis.labels", "analysis.claims"),
+        ("analysis.words", "analysis.labels", "analysis.claims", "analysis.views"),
         ("analysis.frames",),
         ("analysis.comparison",),
         ("analysis.transfer",),

@@ -1,6 +1,7 @@
 """The settings of a trial's networks, training and evaluation, as frozen, validated models.
 
-They are part of a trial's key, so equivalent settings are normalised to equal ones. Needs no torch, so planning is quick.
+Those of the networks and the training are part of a trial's key, so equivalent ones are normalised to equal ones. Those of the
+evaluation identify measurements. Needs no torch, so planning is quick.
 """
 
 import math

@@ -178,8 +178,8 @@ def measure_again(evaluate: Evaluator, checkpoint: Checkpoint, *, finished: bool
 
     The time is that at which the rung was reached. `finished`: whether the metrics of the last rung are wanted too.
     """
-    networks = [checkpoints.generator(checkpoint, evaluate.device, raw=raw) for raw in (False, True)]
-    (average, latent), (raw, _) = networks
+    average, latent = checkpoints.generator(checkpoint, evaluate.device)
+    raw = checkpoints.generator(checkpoint, evaluate.device, raw=True)[0] if evaluate.trial.evaluation.raw else average
     subject = Subject(checkpoint.step, average, raw, latent)
     training = evaluate.trial.training
     return Rung(
