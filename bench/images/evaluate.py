@@ -55,7 +55,6 @@ def evaluate(
     from trainers.domains import get
     from trainers.evaluation.comparison import METRICS, Comparison, interval
     from trainers.evaluation.embeddings.loading import load_embedding
-    from trainers.evaluation.evaluator import MEMORISABLE
     from trainers.evaluation.metrics.iw import iw_score
     from trainers.evaluation.references import references
 
@@ -72,18 +71,18 @@ def evaluate(
         if line:
             tell(f"{source}: {line}")
     chosen = list(metrics or METRICS)
-    copying = [name for name in chosen if records()[name].needs_training]
-    if copying and domain.count("train") > MEMORISABLE:
+    for name in [name for name in chosen if 0 < records()[name].training_images < domain.count("train")]:
+        count = f"{domain.count('train'):,} training images, more than {records()[name].training_images:,}"
         if metrics:
-            count = f"{domain.count('train'):,} training images, more than {MEMORISABLE:,}"
-            raise UserError(f"--metrics {copying[0]} is not measured for {against}, which has {count}; leave it out")
-        chosen = [name for name in chosen if name not in copying]
+            raise UserError(f"--metrics {name} is not measured for {against}, which has {count}; leave it out")
+        tell(f"{name} is not measured: {against} has {count}")
+        chosen.remove(name)
 
     which = ", its train split," if split == "train" else ""
     tell(f"embedding {len(images):,} images and {domain.count(split):,} of {against}{which} with {network.identity}")
     reference = references(against, resolution, network, split)
     training, held_out = None, None
-    if set(copying) & set(chosen):
+    if any(records()[name].training_images for name in chosen):
         of_train = split == "train"
         training = reference.features if of_train else network(domain.load("train", resolution).images)
         held_out = references(against, resolution, network) if of_train else None

@@ -64,13 +64,13 @@ def write_images(
 
 def _beside_training(images: "np.ndarray", trial: TrialConfig) -> "np.ndarray":
     """Return generated images, each followed by the nearest training image of the trial."""
+    from trainers.config.metrics import metrics
     from trainers.evaluation.copies import side_by_side
     from trainers.evaluation.embeddings.loading import load_embedding
-    from trainers.evaluation.evaluator import MEMORISABLE
     from trainers.trial.run import training_images
 
-    if trial.size > MEMORISABLE:
-        raise UserError(f"--nearest: the trial has {trial.size:,} training images, and they are compared up to {MEMORISABLE:,}")
+    if trial.size > (most := metrics()["memorisation"].training_images):
+        raise UserError(f"--nearest: the trial has {trial.size:,} training images, and they are compared up to {most:,}")
     embedding = load_embedding(trial.evaluation.embedding)
     return side_by_side(images, training_images(trial).images, embedding)
 

@@ -96,7 +96,7 @@ def _wanted(evaluation: EvaluationConfig, names: Collection[str], *, at_end: boo
     records = [
         record
         for name, record in metrics().items()
-        if not record.needs_training and (not names or name in names) and (at_end or not record.last_rung_only)
+        if not record.training_images and (not names or name in names) and (at_end or not record.last_rung_only)
     ]
     variants = [suffix for suffix, on in ((RAW, evaluation.raw), (SELECTION, evaluation.selection)) if on]
     wanted = {record.name + suffix for record in records for suffix in ("", *(variants if record.variants else ()))}

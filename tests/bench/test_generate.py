@@ -1,5 +1,6 @@
 """Images drawn from the generators of a trial's rungs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from bench.sweeps.rows import measurement_rows, outcome_row
 from trainers import domains
 from trainers.common.contact_sheet import png_grid
 from trainers.common.errors import UserError
+from trainers.config.metrics import metrics
 from trainers.config.trial import DomainRef, TrialConfig
 from trainers.core.sampling import sample
 from trainers.evaluation.copies import nearest
@@ -82,6 +84,7 @@ def test_images_are_shown_beside_their_nearest_training_images(
     noise = np.random.default_rng(0).integers(-3, 4, training.shape)
     copies = (training.astype(int) + noise).clip(0, 255).astype(np.uint8)[::-1]
     assert list(nearest(copies, training, embed)) == list(range(len(training)))[::-1]
-    monkeypatch.setattr("trainers.evaluation.evaluator.MEMORISABLE", 19)
+    few = replace(metrics()["memorisation"], training_images=19)
+    monkeypatch.setattr("trainers.config.metrics.metrics", lambda: {"memorisation": few})
     with pytest.raises(UserError, match="--nearest: the trial has 20 training images, and they are compared up to 19"):
         write_images(store, trial.key, 5, 3, tmp_path, nearest=True)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from tests.support.features import ill_conditioned, inception_like, normal
-from trainers.evaluation.metrics.diversity import diversity, spacing, spread
+from trainers.evaluation.metrics.diversity import diversity, intra_diversity, spacing, spread
 from trainers.evaluation.metrics.estimate import Estimate
 
 
@@ -71,6 +71,31 @@ def test_spacings_standard_error_is_about_that_of_repeated_draws():
     assert scatter / 2 < np.mean([each.standard_error for each in drawn]) < scatter * 2
 
 
+def test_intra_diversity_is_the_mean_distance_between_images_of_a_cluster():
+    train, real, made = normal(5, 6, 1), 1e4 + normal(40, 6, 2), normal(90, 6, 3)
+    made += 0.3 * train[np.arange(90) % 5]
+    nearest = NearestNeighbors(n_neighbors=1).fit(train).kneighbors(made)[1][:, 0]
+    spreads = []
+    for cluster in (made[nearest == i] for i in range(5)):
+        i, j = np.triu_indices(len(cluster), 1)
+        spreads.append(np.sqrt(np.square(cluster[i].astype(float) - cluster[j]).sum(1).mean()))
+    estimate = intra_diversity(train, real, made)
+    assert estimate.value == pytest.approx(np.mean(spreads) / spread(real).value, rel=1e-6)
+    assert estimate.standard_error == pytest.approx(np.std(spreads, ddof=1) / np.sqrt(5) / spread(real).value, rel=1e-6)
+    assert intra_diversity(train[:1], real, made).value == pytest.approx(diversity(real, made).value)
+    assert intra_diversity(train[:1], real, made).standard_error > 0
+
+
+def test_intra_diversity_is_zero_for_copies_which_are_diverse_as_a_whole():
+    train, real = normal(50, 6, 1), normal(200, 6, 2)
+    copies = np.repeat(train, 20, 0)
+    assert intra_diversity(train, real, copies) == Estimate(0, 0)
+    assert diversity(real, copies).value > 0.8
+    noisy = copies + 0.1 * normal(1000, 6, 3)
+    assert 0.05 < intra_diversity(train, real, noisy).value < 0.15
+    assert intra_diversity(train, real, normal(1000, 6, 3)).value > 0.4
+
+
 def test_what_has_no_spread_or_no_neighbours_is_refused():
     x = normal(5, 3, 1)
     for function in (lambda: diversity(np.full((9, 3), 0.1), x), lambda: spacing(np.full((9, 3), 0.1))):
@@ -78,3 +103,5 @@ def test_what_has_no_spread_or_no_neighbours_is_refused():
             function()
     with pytest.raises(ValueError, match="5 features have no 5-th neighbours; take 6 or more"):
         spacing(x)
+    with pytest.raises(ValueError, match="no two of 5 generated images are nearest to the same training image"):
+        intra_diversity(x, x, x)

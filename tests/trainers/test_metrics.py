@@ -23,7 +23,7 @@ def test_distances_say_which_way_is_nearer():
     with pytest.raises(ValueError, match="must be 'lower' or 'higher'"):
         Metric(name="hue", label="hue", between_domains=True)
     with pytest.raises(ValueError, match="needs training images"):
-        Metric(name="hue", label="hue", variants=True, needs_training=True)
+        Metric(name="hue", label="hue", variants=True, training_images=9)
 
 
 @pytest.mark.parametrize(("name", "words"), [

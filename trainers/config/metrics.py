@@ -30,8 +30,8 @@ class Metric:
     """Whether it is measured at a trial's last rung only, because it is costly."""
     variants: bool = False
     """Whether it is also measured as ``NAME_raw`` and ``NAME_selection``, on request (see `EvaluationConfig`)."""
-    needs_training: bool = False
-    """Whether it compares with the features of the training images (`Comparison.training`)."""
+    training_images: int = 0
+    """Most training images with whose features (`Comparison.training`) it compares; 0: with none, so it is always measured."""
     between_domains: bool = False
     """Whether it is also a kind of distance between a source and a target; `better` is then nearer."""
     version: str = "1"
@@ -42,7 +42,7 @@ class Metric:
     def __post_init__(self) -> None:
         if self.between_domains and self.better is None:
             raise ValueError(f"metric {self.name!r} is a distance, so `better` must be 'lower' or 'higher'")
-        if self.needs_training and (self.between_domains or self.variants):
+        if self.training_images and (self.between_domains or self.variants):
             raise ValueError(f"metric {self.name!r} needs training images, which a distance and its variants do not have")
 
     @property
@@ -67,7 +67,8 @@ BUILTIN = (
     Metric(name="density", label="density", better="higher", low=0.0, between_domains=True),
     Metric(name="coverage", label="coverage", better="higher", low=0.0, high=1.0, between_domains=True),
     Metric(name="diversity", label="diversity", low=0.0),
-    Metric(name="memorisation", label="memorisation", low=0.0, high=1.0, needs_training=True),
+    Metric(name="intra_diversity", label="intra-cluster diversity", low=0.0, training_images=50),
+    Metric(name="memorisation", label="memorisation", low=0.0, high=1.0, training_images=10_000),
 )
 
 #: End the name of a metric of the generator without its moving average, and of a metric on the images set apart for choices.

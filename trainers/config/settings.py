@@ -133,7 +133,7 @@ class Until(Frozen):
     @field_validator("metric")
     @classmethod
     def _known_metric(cls, name: str) -> str:
-        known = [name for name in stopping_metrics() if name in metrics() and not metrics()[name].needs_training]
+        known = [name for name in stopping_metrics() if name in metrics() and not metrics()[name].training_images]
         if name not in known:
             raise unknown_name("metric to end by", name, known)
         return name

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainers.common.seeds import derive_seed
 from trainers.config.metrics import metrics
-from trainers.evaluation.metrics.diversity import diversity
+from trainers.evaluation.metrics.diversity import diversity, intra_diversity
 from trainers.evaluation.metrics.estimate import Estimate
 from trainers.evaluation.metrics.fid import fid_estimate, fid_infinity
 from trainers.evaluation.metrics.memorisation import memorisation
@@ -50,6 +50,12 @@ class Comparison:
         return kid_and_prdc(self.paired, self.generated, k)
 
     @property
+    def intra_diversity(self) -> Estimate:
+        """See `trainers.evaluation.metrics.diversity`; needs `training`."""
+        assert self.training is not None
+        return intra_diversity(self.training, self.paired, self.generated)
+
+    @property
     def memorisation(self) -> Estimate:
         """See `trainers.evaluation.metrics.memorisation`; needs `training`."""
         assert self.training is not None
@@ -73,6 +79,7 @@ METRICS: dict[str, Callable[[Comparison], Estimate]] = {
     "density": lambda pair: pair.kid_and_prdc[1].density,
     "coverage": lambda pair: pair.kid_and_prdc[1].coverage,
     "diversity": lambda pair: diversity(pair.paired, pair.generated),
+    "intra_diversity": lambda pair: pair.intra_diversity,
     "memorisation": lambda pair: pair.memorisation,
     **{name: metric.compute for name, metric in metrics().items() if metric.compute is not None},
 }

@@ -5,6 +5,7 @@ with the shares that they have in the reference, though they are trained with eq
 difference between the two, and a domain's floor (`trainers.evaluation.floor`) applies to conditional trials too.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -30,9 +31,6 @@ EVALUATION_SEED = 0
 
 #: Images in a sample grid.
 GRID = 32
-
-#: Above this many training images memorisation is not measured: it is slow then, and such a generator copies none.
-MEMORISABLE = 10_000
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,8 @@ class Evaluator:
         self.trial = trial
         self.device = device
         self.embedding: Embedding = load_embedding(trial.evaluation.embedding, device)
-        self.training = self.embedding(training.images) if len(training.images) <= MEMORISABLE else None
+        few = len(training.images) <= max(record.training_images for record in metrics().values())
+        self.training = self.embedding(training.images) if few else None
         classes = np.unique(training.labels) if trial.conditional and training.labels is not None else None
 
         def reference(embedding: Embedding, split: Split) -> Reference:
@@ -150,10 +149,12 @@ class Evaluator:
 
     def _measurements(self, subject: Subject, *, at_end: bool) -> list[Measurement]:
         records, comparison = metrics(), self._comparison(subject)
+        training = math.inf if self.training is None else len(self.training)
         return [
             Measurement.of(name, compute(comparison), len(comparison.generated))
             for name, compute in METRICS.items()
-            if records[name].last_rung_only == at_end and (self.training is not None or not records[name].needs_training)
+            if (record := records[name]).last_rung_only == at_end
+            and (not record.training_images or training <= record.training_images)
         ]
 
     def _comparison(self, subject: Subject) -> Comparison:

@@ -8,6 +8,7 @@ is zero only if all features are equal.
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from trainers.evaluation.metrics.estimate import Estimate
 from trainers.evaluation.metrics.nearest import Nearest
@@ -26,6 +27,37 @@ def diversity(reference: np.ndarray, generated: np.ndarray) -> Estimate:
     _check_spread(real)
     value = fake.value / real.value
     return Estimate(value, float(np.hypot(fake.standard_error, value * real.standard_error) / real.value))
+
+
+def intra_diversity(train: np.ndarray, reference: np.ndarray, generated: np.ndarray) -> Estimate:
+    """Return the spread of generated images that are nearest to the same training image, over that of reference images.
+
+    This is the intra-cluster diversity of Ojha et al. (2021) in an embedding instead of LPIPS, and relative to real images. 0:
+    each training image has generated copies of one image only, as a generator that has memorised its few training images does,
+    however diverse they are. Clusters with fewer than two images are left out, and the others count equally.
+
+    The standard error takes the clusters as the units, and the reference's spread as known. With one cluster it is that of the
+    cluster's spread.
+
+    Args:
+        train: features (L, D) of the images trained on, L >= 1; the fewer, the more images a cluster has.
+        reference: features (N, D), N >= 2.
+        generated: features (M, D), of which two or more are nearest to the same training image; certain if M > L.
+
+    Raises:
+        ValueError: all reference features are equal, or no cluster has two images.
+    """
+    real = spread(reference)
+    _check_spread(real)
+    nearest = cdist(generated.astype(np.float64), train.astype(np.float64)).argmin(1)
+    clusters = (generated[nearest == i] for i in range(len(train)))
+    spreads = [spread(cluster) for cluster in clusters if len(cluster) > 1]
+    if not spreads:
+        raise ValueError(f"no two of {len(generated)} generated images are nearest to the same training image; use more")
+    values = np.array([estimate.value for estimate in spreads]) / real.value
+    many = len(spreads) > 1
+    error = values.std(ddof=1) / np.sqrt(len(values)) if many else spreads[0].standard_error / real.value
+    return Estimate(float(values.mean()), float(error))
 
 
 def spread(features: np.ndarray) -> Estimate:
