@@ -161,6 +161,7 @@ def _print_bills(result: "Preview", price: float | None) -> None:
 
 
 def _print_trials(preview: "Preview") -> None:
+    from bench.run.measuring import extent, lost_line
     from bench.run.progress import describe
 
     for trial in preview.plan.trials:
@@ -179,6 +180,10 @@ def _print_trials(preview: "Preview") -> None:
         f"{counts['trials']} trials: {counts['pretrain']} to pre-train,{tune} {counts['adapt']} adaptations in "
         f"{preview.cells} cells ({counts['collapsed']} duplicates collapsed); {counts['done']} are in the store already"
     )
+    if any(work.steps for work in preview.work):
+        typer.echo(f"measured anew, without training: {extent(preview.plan, preview.work)}; the hours do not include it")
+    if line := lost_line(preview.plan, preview.work):
+        typer.echo(line)
     if "confirm" in counts:
         typer.echo(f"then {counts['confirm']} trials confirm the best of each cell on fresh seeds; the hours include them")
 

@@ -1,6 +1,6 @@
 """What a sweep's evaluation has not measured yet of trials that are already trained, and measuring it. Trains nothing."""
 
-from collections.abc import Callable, Collection, Iterator, Sized
+from collections.abc import Callable, Collection, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -108,8 +108,7 @@ def measure(
 ) -> list[str]:
     """Measure what can be measured of `work`; return which trials could not be measured, and why."""
     tasks = [each for each in work if each.steps]
-    number = sum(len(each.steps) for each in tasks)
-    console.print(f"measuring {_trials(tasks)} at {number:,} steps in {plan.spec.evaluation.view}", soft_wrap=True)
+    console.print(f"measuring {extent(plan, tasks)}", soft_wrap=True)
     _copy_states(plan, store, tasks)
     resources = plan.spec.resources
     arguments = [
@@ -137,6 +136,12 @@ def evaluation_of(evaluation: EvaluationConfig, embedding: str | None, samples: 
         return EvaluationConfig.model_validate({**evaluation.model_dump(), **changes})
     except ValidationError as error:
         raise UserError(f"--samples {samples}: {error.errors()[0]['msg']}") from error
+
+
+def extent(plan: Plan, work: Sequence[Work]) -> str:
+    """Return how many trials can be measured at how many steps, and how."""
+    steps = [len(each.steps) for each in work if each.steps]
+    return f"{_trials(steps)} at {sum(steps):,} steps in {plan.spec.evaluation.view}"
 
 
 def _trials(of: Sized) -> str:

@@ -11,6 +11,7 @@ from bench.costs.budget import unit
 from bench.driver.choice import confirmed_methods
 from bench.driver.ledger import Ledger
 from bench.run.confirmation import confirmation, name_of
+from bench.run.measuring import Work, lacking
 from bench.run.planning import plan_of, search_of
 from bench.run.tuning import Search
 from bench.store import Store, open_store, store_exists
@@ -54,6 +55,7 @@ class Preview:
         cells: number of cells of the sweep, without those of the search.
         absent: data sets and weights that are not on this machine, so that no key is known.
         done: number of trials that the store has as done, stopped or diverged.
+        work: what is measured anew before training, since the store has other evaluations of it only.
         confirming: number of trials that confirm the sweep afterwards; they are not among those of `plan`, but their hours are
             among the bills.
         bills: hours on each device that the store has timings of.
@@ -68,6 +70,7 @@ class Preview:
     absent: list[str]
     notes: list[str]
     done: int
+    work: list[Work]
     confirming: int
     bills: list[Bill]
     unknown: str | None
@@ -87,19 +90,22 @@ class Preview:
         return {**trials, "collapsed": self.plan.collapsed, "done": self.done, **confirm}
 
     def as_data(self, price: float | None = None) -> dict[str, Any]:
-        """Return counts, hours and, at a price per hour, costs as plain data."""
+        """Return counts, steps to measure anew and those lost, hours and, at a price per hour, costs as plain data."""
         estimates = [
             {"device": bill.device, "measured": bill.measured, "scaled": bill.scaled, "hours": bill.times(1)}
             | ({} if price is None else {"cost": bill.times(price)})
             for bill in self.bills
         ]
-        return {**self.counts(), "absent": self.absent, "unit": self.unit, "estimates": estimates, "unknown": self.unknown}
+        measure = {"steps": sum(len(each.steps) for each in self.work), "lost": sum(len(each.lost) for each in self.work)}
+        hours = {"unit": self.unit, "estimates": estimates, "unknown": self.unknown}
+        return {**self.counts(), "measure": measure, "absent": self.absent, **hours}
 
 
 def preview(planned: Planned) -> Preview:
     """Return what `run` would do with a plan."""
     whole = plan = planned.plan
     search, store, done = planned.search, planned.store, 0
+    work: list[Work] = []
     plans = (plan, search.held_out) if search else (plan,)
     if search is not None and not planned.tuned:
         adaptations = (trial for trial in plan.trials if trial.key not in search.held_out.by_key)
@@ -112,6 +118,7 @@ def preview(planned: Planned) -> Preview:
         ledger = Ledger.open(whole, store)
         ledger.settle()
         done = ledger.count("done", "stopped", "diverged")
+        work = lacking(whole, store)
         if seeds and not ledger.open_trials():
             confirming = confirmation(plan, ledger, store, seeds).plan
             confirmed = len(confirming.of_kind("adapt"))
@@ -122,4 +129,6 @@ def preview(planned: Planned) -> Preview:
         unknown = str(error)
     absent = list(dict.fromkeys(name for each in plans for name in each.absent))
     notes = list(dict.fromkeys(note for each in plans for note in each.notes))
-    return Preview(whole, search, whole is not plan, len(plan.cells), absent, notes, done, confirmed, hours, unknown, store)
+    return Preview(
+        whole, search, whole is not plan, len(plan.cells), absent, notes, done, work, confirmed, hours, unknown, store
+    )

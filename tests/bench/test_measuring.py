@@ -202,6 +202,21 @@ def test_the_verb_measures_a_sweep_of_the_store_and_trains_nothing(finished: Sto
     assert json.loads(finished.read_file("sweeps/small.json"))["view"] == tiny.make().spec.evaluation.view, "its plan stays"
 
 
+def test_the_plan_says_what_is_measured_anew_and_what_cannot_be(finished: Store, tmp_path: Path):
+    spec = tiny.write_spec(tmp_path, **tiny.SMALL)
+    (lost,) = [
+        path for path in generators(finished, tiny.make().trials[-1].key).values() if path.endswith("00000004.safetensors")
+    ]
+    (Path(finished.root) / lost).unlink()
+    arguments = "plan", spec, "--store", finished.root, "--set", "evaluation.samples=96"
+    assert json.loads(call(*arguments, "--json").stdout)["measure"] == {"steps": 10, "lost": 1}
+    printed = " ".join(call(*arguments).stdout.split())
+    view = tiny.make(evaluation={"samples": 96}).spec.evaluation.view
+    assert f"measured anew, without training: 3 trials at 10 steps in {view}" in printed
+    assert f"not measured in {view}: 1 trial at step 4, of which the store does not have the generators" in printed
+    assert json.loads(call(*arguments[:4], "--json").stdout)["measure"] == {"steps": 0, "lost": 0}
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ([], "measure takes a sweep file or --sweep NAME"),
     (["quickstart", "--sweep", "small"], "measure takes a sweep file or --sweep NAME"),
