@@ -3,18 +3,34 @@
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import current_thread, main_thread
 
 import ray
+import ray.job_config
 from joblib import cpu_count  # type: ignore[import-untyped]
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # missing in its stubs
 
+import bench
 from bench.on_ray.jobs import ACCESS
 from bench.on_ray.slots import MAX_WORKERS, Machines, alive, declared, slots_of
 from bench.sweeps.spec import ResourcesConfig
 from trainers.common.errors import UserError, first_line
+
+#: The folder of our packages.
+ROOT = Path(bench.__file__).resolve().parents[1]
+
+
+class _SearchPath(list[str]):
+    """Folders that come first where Ray's processes look for modules.
+
+    Ray adds the folder that the user works in, where a file such as trainers.py would hide our package of that name.
+    """
+
+    def extend(self, folders: Iterable[str]) -> None:
+        """Add nothing."""
 
 
 @contextmanager
@@ -38,6 +54,7 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
         ray.init(
             address=address, num_cpus=cpus, include_dashboard=False if address == "local" else None,
             log_to_driver=False, logging_level=logging.CRITICAL,
+            job_config=ray.job_config.JobConfig(_py_driver_sys_path=_SearchPath([str(ROOT)])),
         )  # fmt: skip
     try:
         refuse_too_large(alive(), needed)

@@ -22,9 +22,11 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import yaml
 
@@ -193,9 +195,15 @@ def _client(job: Job) -> Iterator["JobSubmissionClient"]:
         logging.getLogger(logger).setLevel(logging.WARNING)
     os.environ["RAY_API_SERVER_ADDRESS"] = job.address  # otherwise Ray asks the cluster of RAY_ADDRESS
     parts = urlsplit(job.address)
+    host, proxy = parts.hostname or "", None
     try:
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        socket.create_connection((parts.hostname or "", port), timeout=10).close()  # Ray's client waits for minutes
+        with socket.create_connection((host, port), timeout=10) as connection:  # Ray's client waits for minutes
+            local = ip_address(connection.getpeername()[0]).is_loopback
+        if local:
+            _reach_directly(host)
+        elif not proxy_bypass(host):
+            proxy = getproxies().get(parts.scheme)
         yield JobSubmissionClient(job.address)
     except UserError:
         raise
@@ -205,9 +213,19 @@ def _client(job: Job) -> Iterator["JobSubmissionClient"]:
         reason = first_line(error)
         if f"Job {job.id} does not exist" in reason:
             raise UserError(f"{job}: the cluster was restarted since; `transfergan submit` continues the sweep") from error
+        if proxy:
+            way = f"{parts.scheme}_proxy sends the request by another machine; set no_proxy={host} to reach it directly"
+            raise UserError(f"{job}: no job server of a Ray cluster answers by the proxy ({reason}); {way}") from error
         raise UserError(
             f"{job}: no job server of a Ray cluster answers ({reason}); it is at port 8265 of the head, if need be by a tunnel"
         ) from error
+
+
+def _reach_directly(host: str) -> None:
+    """Let no request of this process to a host of this machine, such as the end of a tunnel, go to a proxy."""
+    names = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if not proxy_bypass(host):
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{names},{host}" if names else host
 
 
 @contextmanager

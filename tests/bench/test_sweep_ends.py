@@ -31,6 +31,7 @@ Run = Callable[..., Result]
 def run(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a sweep one trial at a time, with its store in the test's folder, on the cluster unless `address` says otherwise."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trainers.py").write_text("raise ImportError('a file of the user hides a package of ours')")
 
     def run_sweep(*arguments: object, expect: int = 0, address: str = cluster.address) -> Result:
         result = call("run", "--store", "store", "--address", address, *arguments)

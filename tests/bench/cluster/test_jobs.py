@@ -14,7 +14,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -32,6 +34,13 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+def own_address() -> str:
+    """Return an address of this machine that is not on the loopback network."""
+    with socket.socket(type=socket.SOCK_DGRAM) as unsent:
+        unsent.connect(("192.0.2.1", 9))
+        return str(unsent.getsockname()[0])
 
 
 def listens(port: int) -> bool:
@@ -196,6 +205,36 @@ def test_a_missing_job_server_is_an_error_of_the_user(
     assert isinstance(failed.exception, UserError)
     assert message in str(failed.exception)
     assert "secret" not in f"{failed.output}{failed.exception}"
+
+
+@pytest.mark.parametrize(("host", "asked"), [("127.0.0.1", ["/api/version"]), (None, [])])
+def test_a_proxy_is_not_asked_for_this_machine_and_named_for_another(
+    host: str | None, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A tunnel's end on this machine is reached directly; the address of another machine goes to the proxy, which is absent."""
+    paths: list[str] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *arguments: object) -> None:
+            """Print nothing."""
+
+    for name in ("no_proxy", "NO_PROXY", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.setenv(name, "")  # so that what is set there is undone
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    host = host or own_address()
+    with HTTPServer((host, 0), Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://{host}:{server.server_port}"
+        failed = call("submit", "quickstart", "--store", tmp_path / "store", "--address", address)
+        server.shutdown()
+    assert isinstance(failed.exception, UserError)
+    assert paths == asked
+    message = "no job server of a Ray cluster answers (" if asked else f"set no_proxy={host} to reach it directly"
+    assert message in str(failed.exception)
 
 
 def test_a_job_is_found_by_its_sweep(tmp_path: Path):
