@@ -176,7 +176,7 @@ def _print_trials(preview: "Preview") -> None:
         unknown = preview.absent or (preview.searching and trial.kind == "adapt")
         key = "(yet unknown)   " if unknown else trial.key
         most = "" if trial.until is None else "at most "
-        typer.echo(f"{key}  {describe(trial)}, {most}{trial.training.steps} steps")
+        typer.echo(f"{key}  {describe(trial, preview.plan.spec.labels)}, {most}{trial.training.steps} steps")
     for note in preview.notes:
         typer.echo(f"note: {note}")
     counts, tune = preview.counts(), ""

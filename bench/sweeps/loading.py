@@ -7,11 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bench.sweeps.domain_names import check_names
 from bench.sweeps.presets import preset_names, preset_text
 from bench.sweeps.spec import PLAN_ONLY, SweepSpec
 from bench.sweeps.spec_errors import cut, explain
 from bench.sweeps.spec_yaml import LONGEST, NOT_YAML, parse, why_not_yaml
-from trainers.common.errors import UserError
+from trainers.common.errors import UserError, within
 
 
 def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = False) -> SweepSpec:
@@ -42,6 +43,8 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
         spec = SweepSpec.model_validate(data, context=PLAN_ONLY if plan_only else None)
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error, SweepSpec)}") from error
+    with within(f"{where}: domains"):
+        check_names(spec.domains)
     if _NUMERIC.fullmatch(spec.name):  # not in the model, so that the plans of older stores can be read
         raise UserError(
             f"{where}: name: {spec.name!r} looks like a number or a date, and programs that read the store's folders take it "
