@@ -141,7 +141,8 @@ def load(store: Store, sweep: str | None = None) -> Frames:
     _set_fate(trials)
     against_train = measurements.loc[measurements["split"] == "train", "trial"].unique()
     trials["split"] = pd.Series(np.where(trials["key"].isin(against_train), "train", "held-out"), trials.index, dtype="object")
-    domains = label_domains({*trials["source"].dropna(), *trials["target"].dropna()})
+    given = {domain: name for plan in planned.values() for name, domain in plan["spec"].get("domains", {}).items()}
+    domains = label_domains({*trials["source"].dropna(), *trials["target"].dropna()}, given)
     _set_labels(trials, domains)
 
     curves = measurements.rename(columns={"trial": "key"}).merge(trials[["key", *_JOINED]], on="key")

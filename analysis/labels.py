@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from trainers.config import sources
 from trainers.config.options import split
@@ -11,8 +12,8 @@ _LABEL_LENGTH = 22  # characters that fit next to a figure on a phone
 _COMPOUND_LENGTH = 30  # mixtures and chains need more characters to be distinct
 
 
-def label_domains(names: Iterable[str]) -> dict[str, str]:
-    """Return a short, unique label for each name of a domain, a mixture or a chain.
+def label_domains(names: Iterable[str], given: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """Return a short, unique label for each name of a domain, a mixture or a chain; `given` are sweep files' names by domain.
 
     >>> label_domains(["digits", "folder:/data/a/flowers", "folder:/data/b/flowers"])
     {'digits': 'digits', 'folder:/data/a/flowers': 'a/flowers', 'folder:/data/b/flowers': 'b/flowers'}
@@ -20,7 +21,7 @@ def label_domains(names: Iterable[str]) -> dict[str, str]:
     {'letters+shapes -> digits': 'letters+shapes → digits'}
     """
     names = sorted(set(names))
-    labels = _label_plain({domain for name in names for domain in sources.domains(name)})
+    labels = _label_plain({domain for name in names for domain in sources.domains(name)}, given)
     for name in names:
         if name not in labels:
             links = ["+".join(labels[part] for part in sources.parts(link)) for link in sources.links(name)]
@@ -28,9 +29,13 @@ def label_domains(names: Iterable[str]) -> dict[str, str]:
     return {name: labels[name] for name in names}
 
 
-def _label_plain(names: Iterable[str]) -> dict[str, str]:
-    """Return a short, unique label for each domain: its last path component, with more in front where labels would collide."""
+def _label_plain(names: Iterable[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return a short, unique label for each domain: the name that it was given, or its last path component.
+
+    There is more of the path in front of it where labels would collide.
+    """
     parts = {name: [part for part in name.removeprefix("folder:").split("/") if part] or [name] for name in sorted(names)}
+    parts |= {name: [*parts[name], label] for name in parts if (label := sources.renamed(name, given)) != name}
     lengths = dict.fromkeys(parts, 1)  # the number of trailing path parts in each label
     while True:
         groups = defaultdict(list)

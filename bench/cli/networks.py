@@ -57,6 +57,7 @@ def distances(
     from bench.run.sweep import run_distances
     from bench.worker.distances import between
     from trainers.config import metrics
+    from trainers.config.sources import renamed
 
     console = progress_console()
     plan = plan_of(spec, overrides, store, console)
@@ -66,9 +67,10 @@ def distances(
     if as_json:
         typer.echo(json.dumps(rows))
     else:
+        labels = plan.spec.labels
         values = {(row["source"], row["trial"], row["target"], row["kind"]): row["value"] for row in rows}
         table = [
-            {"source": f"{source}'s generator" if trial else source, "target": target}
+            {"source": renamed(source, labels) + ("'s generator" if trial else ""), "target": renamed(target, labels)}
             | {kind: f"{values[source, trial, target, kind]:.4g}" for kind in (metric.name for metric in metrics.distances())}
             for source, trial, target in dict.fromkeys(key[:3] for key in values)
         ]

@@ -1,4 +1,4 @@
-"""`transfergan plan` and `transfergan status`: what a sweep would run, and what it has run."""
+"""`transfergan show`, `plan` and `status`: the sweep file of a preset, what a sweep would run, and what it has run."""
 
 import json
 import math
@@ -19,6 +19,7 @@ from bench.cli.options import (
     StoreOption,
     open_at,
 )
+from bench.sweeps.presets import preset_names, preset_text
 from trainers.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ MOST_SEEDS = 1000
 
 #: The largest ratio that is worth printing as one that some seeds tell.
 LARGEST = 100.0
+
+
+@app.command("show", rich_help_panel=RUN, epilog="Example: transfergan show quickstart > sweep.yaml")
+def show_preset(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help=f"One of: {', '.join(preset_names())}.")],
+) -> None:
+    """Print the sweep file of a preset, with its comments: redirect it into a file, and change that."""
+    typer.echo(preset_text(preset), nl=False)
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: transfergan plan sweep.yaml --set 'sizes=[50, 500]' --json")
@@ -168,7 +177,7 @@ def _print_trials(preview: "Preview") -> None:
         unknown = preview.absent or (preview.searching and trial.kind == "adapt")
         key = "(yet unknown)   " if unknown else trial.key
         most = "" if trial.until is None else "at most "
-        typer.echo(f"{key}  {describe(trial)}, {most}{trial.training.steps} steps")
+        typer.echo(f"{key}  {describe(trial, preview.plan.spec.labels)}, {most}{trial.training.steps} steps")
     for note in preview.notes:
         typer.echo(f"note: {note}")
     counts, tune = preview.counts(), ""

@@ -17,6 +17,7 @@ from bench.store import Store
 from bench.store.schema import by_step
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import of_evaluation, same_evaluation
+from trainers.config.sources import renamed
 from trainers.config.trial import TrialConfig
 
 #: Final statuses in this run.
@@ -279,7 +280,8 @@ class Ledger:
             parent = self.plan.by_key[key].parent
             if parent is not None and self.status[parent] in _LOST:
                 lost = "is blocked" if self.status[parent] == "blocked" else self.status[parent]
-                self.end(key, "blocked", f"its source {self.plan.by_key[parent].as_source.name} {lost} ({parent})")
+                source = renamed(self.plan.by_key[parent].as_source.name, self.plan.spec.labels)
+                self.end(key, "blocked", f"its source {source} {lost} ({parent})")
             else:
                 self.end(key, "stopped", self.verdict(key).why)
             settled.append(key)

@@ -74,7 +74,7 @@ def confirmation(plan: Plan, ledger: Ledger, store: Store, seeds: int) -> Confir
         explored = [plan.by_key[key] for key in keys]
         methods = methods_of(explored)
         best, scratch = chosen_from(methods, ledger.status, values)
-        label, confirmed = describe_cell(explored[0]), comparable(best, scratch)
+        label, confirmed = describe_cell(explored[0], plan.spec.labels), comparable(best, scratch)
         if lack := lacking(best, scratch):
             notes.append(f"{label}: {lack}" + ("" if confirmed else ", so there is nothing to confirm"))
         if not confirmed:

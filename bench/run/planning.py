@@ -1,5 +1,7 @@
 """Makes the plan of a sweep file, and the plan of the search that precedes it."""
 
+from collections.abc import Callable, Iterable
+
 from rich.console import Console
 
 from bench.costs.gpu_share import share_gpus
@@ -9,9 +11,11 @@ from bench.run.tuning import Search
 from bench.store import open_store, store_exists
 from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import Imports, Plan, make_plan
-from trainers.common.errors import within
+from bench.sweeps.spec import SweepSpec
+from trainers.common.errors import UserError, within
+from trainers.config.options import split
 from trainers.config.sources import IMPORT, domains
-from trainers.domains import OWN, get
+from trainers.domains import OWN, Domain, get
 from trainers.domains.absent import get_or_announced
 
 
@@ -41,8 +45,20 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, console: Console
                     domain = find(name)
                 if name.partition(":")[0] in OWN:  # the number of images is only known once all files were decoded
                     make_ready(domain, loaded.gan.resolution, console)
+        _check_used(loaded, held_out, find)
         plan = make_plan(loaded, _imports((*loaded.sources, *held_out), store), find)
     return share_gpus(plan, open_store(store) if loaded.resources.auto and store_exists(store) else None)
+
+
+def _check_used(spec: SweepSpec, held_out: Iterable[str], find: Callable[[str], Domain]) -> None:
+    """Raise UserError if nothing in a sweep uses a domain that it names. `held_out` are the ends of its search."""
+    ends = (name for end in (*spec.sources, *spec.targets, *held_out) for name in domains(end) if not name.startswith(IMPORT))
+    used = {find(end).name for end in ends}
+    used |= {split(name)[0] for name in used}
+    for name, domain in spec.domains.items():
+        with within(f"domains.{name}"):
+            if find(domain).name not in used:
+                raise UserError(f"nothing uses this name of {domain!r}; write it in sources or targets, or remove it")
 
 
 def search_of(plan: Plan, store: str, *, plan_only: bool = False) -> Search | None:

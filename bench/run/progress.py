@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Mapping
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from rich.console import Console, Group
@@ -15,6 +15,9 @@ from bench.driver.results import Status
 from trainers.config import sources
 from trainers.config.settings import TrainingConfig
 from trainers.config.trial import TrialConfig
+
+#: What a sweep file calls domains, by domain.
+Labels = Mapping[str, str]
 
 #: Statuses in the order of the table's columns.
 COUNTED: tuple[Status, ...] = (
@@ -31,24 +34,25 @@ COUNTED: tuple[Status, ...] = (
 )
 
 
-def short(source: str | None) -> str:
-    """Return the name of a domain or source for a table; a folder is shortened to the last part of its path."""
+def short(source: str | None, labels: Labels = MappingProxyType({})) -> str:
+    """Return the name of a domain or source for a table: its label, or a folder's path shortened to its last part."""
 
     def last(domain: str) -> str:
         return domain.rstrip("/").rpartition("/")[2]
 
-    return sources.ARROW.join("+".join(map(last, sources.parts(link))) for link in sources.links(source or "-"))
+    named = sources.renamed(source or "-", labels)
+    return sources.ARROW.join("+".join(map(last, sources.parts(link))) for link in sources.links(named))
 
 
-def describe(trial: TrialConfig) -> str:
+def describe(trial: TrialConfig, labels: Labels) -> str:
     """Return a trial in a few words, e.g. "finetune letters -> digits, 50 images, seed 0"."""
     conditional = ", conditional" if trial.conditional else ""
     if trial.kind == "pretrain":
         seed = "" if trial.imported else f", seed {trial.seed}"
-        return f"pretrain {short(trial.as_source.name)}{conditional}{seed}"
-    source = f" {short(trial.source.name)} ->" if trial.source else ""
+        return f"pretrain {short(trial.as_source.name, labels)}{conditional}{seed}"
+    source = f" {short(trial.source.name, labels)} ->" if trial.source else ""
     tried = f", learning rate {learning_rate(trial.training)}" if trial.kind == "tune" or trial.tuned else ""
-    return f"{trial.with_options or trial.strategy}{source} {_conditions(trial)}{tried}, seed {trial.seed}"
+    return f"{trial.with_options or trial.strategy}{source} {_conditions(trial, labels)}{tried}, seed {trial.seed}"
 
 
 def learning_rate(training: TrainingConfig) -> str:
@@ -57,15 +61,16 @@ def learning_rate(training: TrainingConfig) -> str:
     return f"{generator:g}" if generator == critic else f"{generator:g} (critic {critic:g})"
 
 
-def describe_cell(trial: TrialConfig) -> str:
+def describe_cell(trial: TrialConfig, labels: Labels) -> str:
     """Return a trial's cell in a few words, e.g. "digits, 50 images"."""
-    return f"{trial.strategy}: {_conditions(trial)}" if trial.kind == "tune" else _conditions(trial)
+    conditions = _conditions(trial, labels)
+    return f"{trial.strategy}: {conditions}" if trial.kind == "tune" else conditions
 
 
-def _conditions(trial: TrialConfig) -> str:
+def _conditions(trial: TrialConfig, labels: Labels) -> str:
     conditional = ", conditional" if trial.conditional else ""
     augmentation = "" if trial.augmentation == "none" else f", {trial.augmentation}"
-    return f"{short(trial.domain.name)}, {trial.size} images{conditional}{augmentation}"
+    return f"{short(trial.domain.name, labels)}, {trial.size} images{conditional}{augmentation}"
 
 
 class Progress:
@@ -94,7 +99,7 @@ class Progress:
         if self._has_table:
             return  # the live table refreshes itself
         trial, status = self._ledger.plan.by_key[key], self._ledger.status[key]
-        what = f"{status:8} {describe(trial)}"
+        what = f"{status:8} {describe(trial, self._ledger.plan.spec.labels)}"
         if result is not None and "fid" in result:
             what += f", step {result['steps']}: FID {result['fid']:.1f}"
         elif key in self._ledger.reasons:
@@ -103,7 +108,8 @@ class Progress:
 
     def note(self, key: str | None, text: str) -> None:
         """Print what happened to a trial, or to the run if `key` is None, above the table if there is one."""
-        line = text if key is None else f"{describe(self._ledger.plan.by_key[key])}: {text}"
+        plan = self._ledger.plan
+        line = text if key is None else f"{describe(plan.by_key[key], plan.spec.labels)}: {text}"
         self._console.print(f"note: {line}", soft_wrap=True, markup=False, highlight=False)
 
     def _render(self) -> Group:
@@ -131,7 +137,7 @@ def cell_table(ledger: Ledger, only: Collection[str] | None = None) -> Table:
         ledger: the sweep.
         only: keys of the cells to show, "" for the sources; None for all.
     """
-    plan = ledger.plan
+    plan, labels = ledger.plan, ledger.plan.spec.labels
     metric = plan.spec.stopping.metric
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("cell")
@@ -144,14 +150,14 @@ def cell_table(ledger: Ledger, only: Collection[str] | None = None) -> Table:
         keys = groups[cell]
         if not keys:
             continue
-        label = describe_cell(plan.by_key[keys[0]]) if cell else "sources"
+        label = describe_cell(plan.by_key[keys[0]], labels) if cell else "sources"
         counts = [str(sum(ledger.status[key] == name for key in keys) or "") for name in shown]
         measured = [(value, step, key) for key in keys for step, value in ledger.values[key].items() if cell]
         best = ""
         if measured:
             value, step, key = min(measured)
             trial = plan.by_key[key]
-            source = f" from {short(trial.source.name)}" if trial.source else ""
+            source = f" from {short(trial.source.name, labels)}" if trial.source else ""
             best = f"{value:.3g} at step {step}: {trial.strategy}{source}"
         table.add_row(label, *counts, best)
     return table

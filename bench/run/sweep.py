@@ -23,6 +23,7 @@ from bench.sweeps.spec import ResourcesConfig
 from bench.upkeep.repair import reopen
 from bench.worker import distances
 from trainers.common.errors import UserError
+from trainers.config.sources import renamed
 from trainers.domains import get
 from trainers.domains.mixtures import parts_of
 
@@ -117,7 +118,7 @@ def prepare_domains(plan: Plan, console: Console) -> None:
         make_ready(domain, resolution, console)
         for part in parts_of(domain):
             if note := near_duplicates(part, resolution):
-                console.print(f"note: {part.name}: {note}", soft_wrap=True)
+                console.print(f"note: {renamed(part.name, plan.spec.labels)}: {note}", soft_wrap=True)
 
 
 #: Runs the open trials of a driver.
@@ -143,7 +144,7 @@ def _runner(needed: ResourcesConfig, cpus: int | None, address: str, gpus: float
 
 def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Console, map_calls: MapCalls) -> list[str]:
     """Measure the distances between a plan's domains that the store lacks; return which could not be measured, and why."""
-    spec, failures = plan.spec, []
+    spec, labels, failures = plan.spec, plan.spec.labels, []
     common = (store.address, spec.name, spec.evaluation.embedding, spec.gan.resolution)
 
     def run(function: Callable[..., None], arguments: list[tuple[Any, ...]], names: list[str]) -> None:
@@ -153,8 +154,15 @@ def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Consol
             console.print(f"[{ended}/{len(arguments)}] {names[i]}")
 
     domains = distances.unembedded(plan, store)
-    run(distances.embed, [(*common, *task) for task in domains], [f"embedding of {name}" for name, _ in domains])
+    run(
+        distances.embed,
+        [(*common, *task) for task in domains],
+        [f"embedding of {renamed(name, labels)}" for name, _ in domains],
+    )
     tasks = distances.missing(plan, ledger, store)
-    names = [f"distances from {source} ({'real' if key is None else 'generated'} images)" for source, key, _ in tasks]
+    names = [
+        f"distances from {renamed(source, labels)} ({'real' if key is None else 'generated'} images)"
+        for source, key, _ in tasks
+    ]
     run(distances.measure, [(*common, spec.evaluation.samples, *task) for task in tasks], names)
     return failures

@@ -21,6 +21,7 @@ from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError
 from trainers.config.metrics import label
 from trainers.config.settings import TrainingConfig
+from trainers.config.sources import renamed
 from trainers.config.trial import TUNED, TrialConfig
 from trainers.domains import Domain, get
 
@@ -135,8 +136,8 @@ class Search:
             methods.append({"strategy": strategy, "conditional": conditional, **setting, **scores})
         return {
             "search": self.identity,
-            "target": spec.targets[0],
-            "source": next(iter(spec.sources), None),
+            "target": renamed(search.of_kind("tune")[0].domain.name, spec.labels),
+            "source": next((renamed(trial.source.name, spec.labels) for trial in search.of_kind("tune") if trial.source), None),
             "size": search.of_kind("tune")[0].size,
             "metric": spec.stopping.metric,
             "tried": len(next(iter(runs.values()))),

@@ -138,6 +138,7 @@ class _Evaluation(_Part):
 
 
 class _Spec(_Part):
+    domains: dict[str, str] = {}
     evaluation: _Evaluation = _Evaluation()
 
 

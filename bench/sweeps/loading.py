@@ -2,21 +2,17 @@
 
 import re
 from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from bench.sweeps.domain_names import check_names
+from bench.sweeps.presets import preset_names, preset_text
 from bench.sweeps.spec import PLAN_ONLY, SweepSpec
 from bench.sweeps.spec_errors import cut, explain
 from bench.sweeps.spec_yaml import LONGEST, NOT_YAML, parse, why_not_yaml
-from trainers.common.errors import UserError, unknown_name
-
-
-def preset_names() -> tuple[str, ...]:
-    """Return the sorted names of the sweeps that are part of transfergan."""
-    return tuple(sorted(Path(p.name).stem for p in files("bench.sweeps.presets").iterdir() if p.name.endswith(".yaml")))
+from trainers.common.errors import UserError, within
 
 
 def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = False) -> SweepSpec:
@@ -30,10 +26,11 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
     path = Path(name)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         where, text = name, _read(path)
-    elif name in preset_names():
-        where, text = f"preset {name}", (files("bench.sweeps.presets") / f"{name}.yaml").read_text()
     else:
-        raise UserError(f"{unknown_name('preset', name, preset_names())}; the name of a sweep file ends in .yaml")
+        try:
+            where, text = f"preset {name}", preset_text(name)
+        except UserError as error:
+            raise UserError(f"{error}; the name of a sweep file ends in .yaml") from error
     try:
         data = parse(text)
     except NOT_YAML as error:
@@ -46,6 +43,8 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
         spec = SweepSpec.model_validate(data, context=PLAN_ONLY if plan_only else None)
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error, SweepSpec)}") from error
+    with within(f"{where}: domains"):
+        check_names(spec.domains)
     if _NUMERIC.fullmatch(spec.name):  # not in the model, so that the plans of older stores can be read
         raise UserError(
             f"{where}: name: {spec.name!r} looks like a number or a date, and programs that read the store's folders take it "

@@ -32,6 +32,7 @@ class Plan:
     """The trials of a sweep.
 
     Attributes:
+        spec: the sweep; the domains that it names are in canonical form.
         trials: every trial once; pretrain trials first, then the adaptations cell by cell.
         grid: the trial's key for each grid point; several points may share a trial.
         notes: remarks for the user, one line each.
@@ -77,6 +78,8 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
             that the sweep needs; a strategy needs a source and the sweep has none; or an imported source is missing or has
             other networks than the sweep.
     """
+    if spec.domains:
+        spec = spec.model_copy(update={"domains": _named(spec, find)})
     with_source = [name for name in spec.strategies if get_strategy(name).needs_source]
     if with_source and not spec.sources:
         raise UserError(f"sources: the list is empty, and strategy {with_source[0]!r} starts from a source; name one or more")
@@ -128,7 +131,10 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
         raise UserError(
             f"sources: {spec.targets[0]!r} is the target too, and no trial starts from its target; name another source"
         )
-    notes += [f"{name} is a target and a source: no trial starts from a source that contains its target" for name in to_itself]
+    notes += [
+        f"{_label(name, domains[name], spec)} is a target and a source: no trial starts from a source that contains its target"
+        for name in to_itself
+    ]
     trials = (*pretrains.values(), *adapts.values())
     absent = [name for name, domain in domains.items() if is_announced(domain)]
     if spec.evaluation.embedding.startswith(ANNOUNCED):
@@ -137,6 +143,17 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
         consequence = "their trials are planned without final keys, so none of them counts as done"
         notes.append(f"not on this machine: {', '.join(absent)}; {consequence}")
     return Plan(spec, trials, tuple(grid), tuple(notes), tuple(absent))
+
+
+def _named(spec: SweepSpec, find: Callable[[str], Domain]) -> dict[str, str]:
+    """Return the domains that the sweep file names, in canonical form, by these names."""
+    domains: dict[str, str] = {}
+    for name, text in spec.domains.items():
+        domain = find(text).name
+        for other in (other for other in domains if domains[other] == domain):
+            raise UserError(f"domains: {other} and {name} are both {domain!r}; leave one of them out")
+        domains[name] = domain
+    return domains
 
 
 def _size(size: int, domain: Domain, augmentation: str) -> int:
@@ -240,19 +257,26 @@ def _checked(domain: Domain, spec: SweepSpec, *, conditional: bool) -> Domain:
     return domain
 
 
+def _label(name: str, domain: Domain, spec: SweepSpec) -> str:
+    """Return what the sweep file calls a domain, by default `name`."""
+    label = sources.renamed(domain.name, spec.labels)
+    return name if label == domain.name else label
+
+
 def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
     """Yield remarks on a domain: skipped images, few reference images, sizes beyond its images, classes without images."""
+    label = _label(name, domain, spec)
     if skipped := skipped_line(domain.skipped):
-        yield f"{name}: {skipped}"
+        yield f"{label}: {skipped}"
     count, reference = domain.count("train"), domain.count("reference")
     if reference < FEW_REFERENCE:
-        yield f"{name}: only {reference} reference images, so FID and KID are imprecise"
+        yield f"{label}: only {reference} reference images, so FID and KID are imprecise"
     if name in spec.targets:
         for size in spec.sizes:
             if size > count:
-                yield f"{name}: size {size} exceeds its {count} training images; all of them are used"
+                yield f"{label}: size {size} exceeds its {count} training images; all of them are used"
     if domain.classes and not is_announced(domain):
         if _needs_labels(name, spec):
-            yield from class_notes.of_split(name, domain)
+            yield from class_notes.of_split(label, domain)
         if name in spec.targets:
-            yield from class_notes.of_sizes(name, domain, spec.sizes, spec.augmentation, any(spec.conditional))
+            yield from class_notes.of_sizes(label, domain, spec.sizes, spec.augmentation, any(spec.conditional))

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
+from bench.sweeps.grid_size import check_grid, check_search
 from trainers.common.errors import unknown_name
 from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
@@ -31,9 +33,6 @@ Source = Annotated[str, BeforeValidator(sources.read)]
 
 #: Number of training images that a trial may use.
 Size = Annotated[PositiveInt, Field(le=10**9)]
-
-#: Points beyond which no grid is planned, and trials beyond which no search for settings is.
-MOST_POINTS, MOST_TRIED = 1_000_000, 100_000
 
 #: Validation context of a sweep that is not run on this machine, so the embedding's weights may be absent.
 PLAN_ONLY = {"plan_only": True}
@@ -186,6 +185,8 @@ class SweepSpec(Frozen):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     """Name in the store: letters, digits, `.`, `_` and `-`, at most 64."""
+    domains: Mapping[str, str] = Field(default_factory=dict)
+    """Names for domains, e.g. ``faces: folder:photos/faces``: sources and targets may use them, and they are shown instead."""
     sources: tuple[Source, ...] = ()
     """What to pre-train on: domains, lists of domains (their mixture), or chains of these (``letters -> numerals``)."""
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -208,6 +209,24 @@ class SweepSpec(Frozen):
     tuning: TuningConfig | None = None
     confirm: ConfirmConfig | None = None
     resources: ResourcesConfig = ResourcesConfig()
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """The names in `domains`, by domain."""
+        return {domain: name for name, domain in self.domains.items()}
+
+    @field_validator("sources", "targets")
+    @classmethod
+    def _without_names(cls, domains: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return tuple(sources.renamed(domain, info.data.get("domains", {})) for domain in domains)
+
+    @field_validator("tuning")
+    @classmethod
+    def _without_names_in_tuning(cls, tuning: TuningConfig | None, info: ValidationInfo) -> TuningConfig | None:
+        if tuning is None or not (names := info.data.get("domains")):
+            return tuning
+        source = None if tuning.source is None else sources.renamed(tuning.source, names)
+        return tuning.model_copy(update={"target": sources.renamed(tuning.target, names), "source": source})
 
     @field_validator("strategies")
     @classmethod
@@ -240,7 +259,10 @@ class SweepSpec(Frozen):
         if self.pretrain.images is not None:
             steps = steps_of(self.pretrain.images, self.pretrain.training(self.training))
             set_fields(self, pretrain=self.pretrain.model_copy(update={"steps": steps, "images": None}))
-        self._check_points()
+        axes = ("targets", "sizes", "conditional", "augmentation", "strategies", "sources", "seeds")
+        check_grid({axis: len(getattr(self, axis)) for axis in axes})
+        if self.tuning:
+            check_search(self.tuning.trials * len(self.tuning.seeds) * len(self.strategies))
         check_together(self.gan, self.training)
         check_evaluations(self.pretrain.until, self.pretrain.steps)
         for name in self.strategies:
@@ -264,20 +286,6 @@ class SweepSpec(Frozen):
         if metric.endswith(RAW) and evaluation.selection:
             raise ValueError(f"{key} {metric} is not measured on the images of evaluation.selection; use fid or kid")
         return metric + SELECTION if evaluation.selection and not metric.endswith(SELECTION) else metric
-
-    def _check_points(self) -> None:
-        """Raise ValueError if the grid, or the search for settings, has too many points to plan."""
-        axes = ("targets", "sizes", "conditional", "augmentation", "strategies", "sources", "seeds")
-        points = math.prod(max(1, len(getattr(self, axis))) for axis in axes)
-        if points > MOST_POINTS:
-            lengths = " x ".join(f"{len(getattr(self, axis)):,} {axis}" for axis in axes if len(getattr(self, axis)) > 1)
-            raise ValueError(
-                f"the grid of {lengths} has {points:,} points, and at most {MOST_POINTS:,} are planned; shorten a list"
-            )
-        if self.tuning and (tried := self.tuning.trials * len(self.tuning.seeds) * len(self.strategies)) > MOST_TRIED:
-            raise ValueError(
-                f"tuning.trials: the search has {tried:,} trials, and at most {MOST_TRIED:,} are planned; set it lower"
-            )
 
 
 def as_mapping(spec: SweepSpec) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from trainers.common.errors import unknown_name
 #: Replacements for pydantic's messages that use Python's terms, by error type.
 _MESSAGES = {
     "tuple_type": "must be a list, such as [1, 2] or [letters]",
+    "dict_type": "must be a mapping, such as {faces: 'folder:photos'}",
     "float_parsing": "input should be a valid number",
     "model_type": "must be a section of keys, such as {steps: 200}",
 }

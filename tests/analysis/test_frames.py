@@ -90,6 +90,14 @@ def test_labels_are_short(names: list[str], labels: list[str]) -> None:
     assert [label_domains(names)[name] for name in names] == labels
 
 
+def test_a_given_name_is_the_label_unless_another_domain_has_it_too() -> None:
+    given = {"folder:/a/x": "faces", "folder:/b/y": "faces", "letters": "caps"}
+    assert label_domains(["folder:/a/x[classes=2]", "letters+digits"], given) == {
+        "folder:/a/x[classes=2]": "faces classes2", "letters+digits": "caps+digits",
+    }  # fmt: skip
+    assert label_domains(["folder:/a/x", "folder:/b/y"], given) == {"folder:/a/x": "x/faces", "folder:/b/y": "y/faces"}
+
+
 def test_labels_are_unique_however_long() -> None:
     names = [f"folder:/{'long/' * k}{'x' * 60}{end}" for k in range(3) for end in ("", "a")]
     labels = label_domains(names)

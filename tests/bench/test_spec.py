@@ -7,7 +7,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from bench.sweeps.loading import load_spec, preset_names
+from bench.sweeps.loading import load_spec
+from bench.sweeps.presets import preset_names
 from bench.sweeps.spec import SweepSpec, as_mapping
 from trainers.common.errors import UserError
 from trainers.config.strategies import get_strategy

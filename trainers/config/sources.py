@@ -4,9 +4,10 @@ A chain is pre-trained link by link; each link is a domain or a mixture. Only na
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from trainers.common.errors import UserError
+from trainers.config.options import split
 
 ARROW = " -> "
 
@@ -66,6 +67,31 @@ def links(source: str) -> tuple[str, ...]:
 def domains(source: str) -> tuple[str, ...]:
     """Return the domains in a source's name, each once."""
     return tuple(dict.fromkeys(part for link in links(source) for part in parts(link)))
+
+
+def renamed(source: str, names: Mapping[str, str]) -> str:
+    """Return the name of a source with another name for some of its domains; their knobs stay.
+
+    >>> renamed("(folder:photos[fit=pad])+letters -> numerals", {"folder:photos": "faces"})
+    'faces[fit=pad]+letters -> numerals'
+
+    Raises:
+        UserError: a domain with knobs gets a name that has knobs already, or a mixture the same domain twice.
+    """
+    if not names:
+        return source
+    return ARROW.join(mixture(_renamed(domain, names) for domain in parts(link)) for link in links(source))
+
+
+def _renamed(domain: str, names: Mapping[str, str]) -> str:
+    if domain in names:
+        return names[domain]
+    plain, knobs = split(domain)
+    if not knobs or plain not in names:
+        return domain
+    if split(names[plain])[1]:
+        raise UserError(f"{domain!r}: {plain!r} is {names[plain]!r}, which has options already; name a domain with all of them")
+    return names[plain] + domain[len(plain) :]
 
 
 def read(entry: object) -> str:

@@ -31,6 +31,8 @@ MISTAKES = [
     ("domains preview --out x.png", "Missing argument 'name'"),
     ("domains preview digits --out x.png --resolution 3", "Invalid value for '--resolution'"),
     ("run quickstar", "unknown preset 'quickstar'; did you mean quickstart"),
+    ("show quickstar", "unknown preset 'quickstar'; did you mean quickstart"),
+    ("show", "Missing argument 'PRESET'"),
     (f"run {'long' * 80}.yaml", "File name too long"),
     (f"report --store {'long' * 80}", "File name too long"),
     ("run none.yaml", "there is no sweep file 'none.yaml'"),

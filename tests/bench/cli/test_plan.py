@@ -1,4 +1,4 @@
-"""`transfergan plan` and `transfergan status`."""
+"""`transfergan show`, `plan` and `status`."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,28 @@ import yaml
 
 from analysis.comparison.power import power, seeds_needed, smallest_effect
 from bench.costs.noise import SHIPPED
+from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import make_plan
+from bench.sweeps.presets import preset_names
 from bench.sweeps.rows import outcome_row
 from bench.sweeps.spec import SweepSpec
 from tests.support.command_line import SPEC, call, process, sweep_store, tree
 from tests.support.images import pictures
 from tests.support.timed import seconds, write
 from trainers.common.errors import UserError
+
+
+def test_show_prints_a_preset_that_is_the_same_sweep_in_a_file_of_its_own(tmp_path: Path):
+    shown = call("show", "strategies").stdout
+    (tmp_path / "sweep.yaml").write_text(shown)
+    assert load_spec(str(tmp_path / "sweep.yaml")) == load_spec("strategies")
+    assert "\n# " in shown
+    assert shown.endswith("\n")
+
+
+def test_the_help_of_show_lists_the_presets():
+    output = call("show", "--help").output
+    assert [name for name in preset_names() if name not in output] == []
 
 
 @pytest.mark.slow
