@@ -67,7 +67,7 @@ def _beside_training(images: "np.ndarray", trial: TrialConfig) -> "np.ndarray":
     from trainers.config.metrics import metrics
     from trainers.evaluation.copies import side_by_side
     from trainers.evaluation.embeddings.loading import load_embedding
-    from trainers.trial.run import training_images
+    from trainers.trial.images import training_images
 
     if trial.size > (most := metrics()["memorisation"].training_images):
         raise UserError(f"--nearest: the trial has {trial.size:,} training images, and they are compared up to {most:,}")

@@ -30,7 +30,8 @@ def measure(
     from trainers.config.metrics import plain_name
     from trainers.evaluation.evaluator import Evaluator
     from trainers.trial import checkpoints
-    from trainers.trial.run import measure_again, training_images
+    from trainers.trial.images import training_images
+    from trainers.trial.run import measure_again
 
     torch.set_num_threads(cpus)
     store = open_store(store_uri)

@@ -20,7 +20,8 @@ from trainers.core.sampling import sample
 from trainers.evaluation.copies import nearest
 from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.trial import checkpoints
-from trainers.trial.run import Rung, run, training_images
+from trainers.trial.images import training_images
+from trainers.trial.run import Rung, run
 
 
 @pytest.fixture(scope="module")

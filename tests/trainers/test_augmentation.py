@@ -20,7 +20,7 @@ from trainers.core.augmenter import HIGHEST, MEMORY, Augmenter
 from trainers.core.gan import Gan
 from trainers.core.transforms import TRANSFORMS
 from trainers.trial import checkpoints
-from trainers.trial.run import held_out_images, training_images
+from trainers.trial.images import held_out_images, training_images
 
 SIDE = 8
 

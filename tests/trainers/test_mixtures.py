@@ -22,7 +22,7 @@ from trainers.domains.files import prepared_cache
 from trainers.domains.mixtures import Mixture, parts_of
 from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.evaluation.evaluator import real_grid
-from trainers.trial.run import training_images
+from trainers.trial.images import training_images
 
 FEW = "letters[classes=3,per_class=4]"
 MIXED = f"{FEW}+shapes[classes=2,per_class=10]"

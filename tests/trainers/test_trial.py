@@ -33,7 +33,8 @@ from trainers.evaluation.metrics.memorisation import memorisation
 from trainers.evaluation.references import references
 from trainers.trial import checkpoints
 from trainers.trial.checkpoints import Checkpoint
-from trainers.trial.run import Interim, Rung, run, training_images
+from trainers.trial.images import training_images
+from trainers.trial.run import Interim, Rung, run
 
 
 def ref(name: str) -> DomainRef:

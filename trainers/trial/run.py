@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from trainers.adaptation.anchors import Anchors
@@ -23,11 +22,11 @@ from trainers.config.metrics import STATE
 from trainers.config.strategy import Strategy
 from trainers.config.trial import TrialConfig
 from trainers.core.gan import Diverged, Gan
-from trainers.domains import Domain, Images, get, subset
 from trainers.evaluation.evaluator import Evaluator, Measurement, Subject
 from trainers.evaluation.references import References, references
 from trainers.trial import checkpoints, transfer
 from trainers.trial.checkpoints import Checkpoint, Match
+from trainers.trial.images import held_out_images, training_images
 from trainers.trial.plateau import Plateau
 
 
@@ -243,42 +242,6 @@ def _state_of_augmentation(gan: Gan) -> tuple[Measurement, ...]:
     signal, probability = float(gan.augment.signal), float(gan.augment.probability)
     state = {"signal": signal, "target": gan.augment.target, "probability": probability}
     return tuple(Measurement(f"{STATE}{name}", value, None, gan.config.batch) for name, value in state.items())
-
-
-def training_images(trial: TrialConfig) -> Images:
-    """Return the training images of a trial: the nested subset of its size and seed, without those that are held out.
-
-    The shares of the classes are those of the domain, or equal in a conditional trial.
-
-    Raises:
-        UserError: the content of the domain has changed since the trial was planned, or a conditional trial has no labels.
-    """
-    domain, rows = _subset(trial)
-    kept = len(rows) - get_augmentation(trial.augmentation).held_out(len(rows))
-    return domain.pick("train", trial.gan.resolution, rows[:kept])
-
-
-def held_out_images(trial: TrialConfig) -> np.ndarray | None:
-    """Return the images uint8 (N, H, W, 3) of a trial's subset that its augmentation holds out of training; None without any.
-
-    Raises:
-        UserError: as `training_images`.
-    """
-    domain, rows = _subset(trial)
-    count = get_augmentation(trial.augmentation).held_out(len(rows))
-    return domain.pick("train", trial.gan.resolution, rows[-count:]).images if count else None
-
-
-def _subset(trial: TrialConfig) -> tuple[Domain, np.ndarray]:
-    """Return the domain of a trial and the indices of its subset of the train split."""
-    domain = get(trial.domain.name)
-    domain.check_resolution(trial.gan.resolution)
-    if domain.fingerprint != trial.domain.fingerprint:
-        raise UserError(f"domain {trial.domain.name!r} has changed since the sweep was planned; run the command again")
-    labels = domain.labels("train")
-    if trial.conditional and labels is None:
-        raise UserError(f"domain {trial.domain.name!r} has no class labels: set conditional to false")
-    return domain, subset(labels, domain.count("train"), trial.size, trial.base_seed, balanced=trial.conditional)
 
 
 def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tuple[str, ...]) -> dict[str, Match]:

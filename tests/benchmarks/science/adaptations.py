@@ -12,7 +12,8 @@ from trainers.evaluation.evaluator import Evaluator
 from trainers.evaluation.references import references
 from trainers.trial import checkpoints
 from trainers.trial.checkpoints import Checkpoint
-from trainers.trial.run import run, start, subject_of, training_images
+from trainers.trial.images import training_images
+from trainers.trial.run import run, start, subject_of
 
 #: Generator steps of an adaptation.
 STEPS = 100

@@ -13,7 +13,8 @@ from trainers.domains import get, subset
 from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.evaluation.metrics.fid import Statistics, fid, statistics
 from trainers.trial import checkpoints
-from trainers.trial.run import run, training_images
+from trainers.trial.images import training_images
+from trainers.trial.run import run
 
 #: Two common and eight rare classes: the images of each class in the population, and in its reference.
 COUNTS = np.array([200, 200, *[10] * 8])
