@@ -16,7 +16,7 @@ from trainers.config.settings import EvaluationConfig
 from trainers.config.trial import TrialConfig
 
 if TYPE_CHECKING:
-    from trainers.trial.run import Rung
+    from trainers.trial.rung import Rung
 
 
 def outcome_row(

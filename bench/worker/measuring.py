@@ -31,7 +31,7 @@ def measure(
     from trainers.evaluation.evaluator import Evaluator
     from trainers.trial import checkpoints
     from trainers.trial.images import training_images
-    from trainers.trial.run import measure_again
+    from trainers.trial.rung import measure_again
 
     torch.set_num_threads(cpus)
     store = open_store(store_uri)

@@ -21,7 +21,8 @@ from trainers.evaluation.copies import nearest
 from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.trial import checkpoints
 from trainers.trial.images import training_images
-from trainers.trial.run import Rung, run
+from trainers.trial.run import run
+from trainers.trial.rung import Rung
 
 
 @pytest.fixture(scope="module")

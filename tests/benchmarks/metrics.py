@@ -39,7 +39,7 @@ from trainers.evaluation.metrics.fid import statistics as fid_statistics
 from trainers.evaluation.metrics.prdc import kid_and_prdc
 from trainers.evaluation.references import references
 from trainers.trial.images import training_images
-from trainers.trial.run import subject_of
+from trainers.trial.rung import subject_of
 
 SAMPLES, DIMENSIONS = 5000, 2048
 

@@ -61,7 +61,7 @@ def trivial_run(trial: Any, *, resume: Any = None, **others: Any) -> Iterator[An
 
     from trainers.evaluation.evaluator import Measurement
     from trainers.trial import checkpoints
-    from trainers.trial.run import Rung
+    from trainers.trial.rung import Rung
 
     for step in (0, *trial.rungs):
         if resume is not None and step <= resume.step:

@@ -20,7 +20,7 @@ from trainers.config.settings import GanConfig, TrainingConfig
 from trainers.core.flops import FlopCounter
 from trainers.core.gan import Gan
 from trainers.core.sampling import sample
-from trainers.trial.run import peak_memory_mib
+from trainers.trial.rung import peak_memory_mib
 
 #: Resolution, width, batch, critic steps, and generator steps per round; on the CPU first the quickstart's size.
 SIZES = {"cpu": [(16, 16, 32, 2, 10), (32, 32, 32, 5, 1)], "cuda": [(32, 32, 64, 5, 20), (64, 64, 64, 5, 10)]}

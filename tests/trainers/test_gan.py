@@ -265,11 +265,17 @@ def test_training_approaches_a_constant_target():
     assert np.abs(mean - (220, 40, 128)).max() < 30
 
 
-def test_divergence_is_detected():
+@pytest.mark.parametrize("paused", [False, True])
+def test_divergence_is_detected_at_the_same_step_with_pauses(paused: bool):
     images, labels = toy()
     wild = Gan(SMALL, TrainingConfig(batch=4, critic_steps=1, critic_lr=1e6), classes=0, seed=0)
+
+    def train() -> None:
+        while wild.step < 20:
+            wild.train(images, labels, 20, pause=lambda: paused)
+
     with pytest.raises(Diverged, match="by step 10"):
-        wild.train(images, labels, 20)
+        train()
 
 
 FAMILIES = {

@@ -16,7 +16,7 @@ from trainers.networks import make_generator
 from trainers.trial.run import run
 
 
-def test_the_innermost_listener_is_called_until_its_block_ends():
+def test_each_listener_is_called_until_its_block_ends():
     heard: list[str] = []
     beat()
     with heard_by(lambda: heard.append("outer")):
@@ -25,7 +25,7 @@ def test_the_innermost_listener_is_called_until_its_block_ends():
             raise ValueError
         beat()
     beat()
-    assert heard == ["inner", "outer"]
+    assert heard == ["outer", "inner", "outer"]
 
 
 def test_training_sampling_and_embedding_send_one_per_batch():

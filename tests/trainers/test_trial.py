@@ -1,8 +1,11 @@
 """A trial from its configuration to its last measurement, on real domains; its key and cell."""
 
 import io
+import itertools
 import math
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from pydantic import ValidationError
 
 from trainers import domains
 from trainers.common.contact_sheet import png_grid
-from trainers.common.errors import UserError
+from trainers.common.errors import Left, UserError
 from trainers.config.blocks import Network
 from trainers.config.metrics import metrics
 from trainers.config.settings import EvaluationConfig
@@ -34,7 +37,8 @@ from trainers.evaluation.references import references
 from trainers.trial import checkpoints
 from trainers.trial.checkpoints import Checkpoint
 from trainers.trial.images import training_images
-from trainers.trial.run import Interim, Rung, run
+from trainers.trial.run import Interim, run
+from trainers.trial.rung import Rung
 
 
 def ref(name: str) -> DomainRef:
@@ -329,6 +333,34 @@ def test_a_checkpoint_between_rungs_has_the_report_of_the_last_one_and_continues
         assert saved.report["fid"] == rung.report["fid"]
         rest = [outcome(later) for later in run(trial, resume=saved) if isinstance(later, Rung)]
         assert rest == [outcome(later) for later in whole if later.step > event.step]
+
+
+def leaving(trial: TrialConfig, calls: int, resume: Checkpoint | None = None) -> Iterator[Rung | Interim]:
+    """Run a trial whose caller wishes it to leave at the given number of questions whether it should."""
+    asked = itertools.count(1)
+    with suppress(Left):
+        yield from run(trial, resume=resume, leave=lambda: next(asked) >= calls)
+
+
+@pytest.mark.slow
+def test_a_trial_that_leaves_at_any_moment_loses_no_step_and_goes_on_with_the_same_bits():
+    """It leaves between steps, or in the middle of an evaluation: then it resumes with the evaluation."""
+    source = {"kind": "pretrain", "strategy": None, "domain": ref("numerals[per_class=2]")}
+    trial = config(**source, training__steps=4, until={"patience": 1, "every": 2, "samples": 64})
+    whole = rungs(trial)
+    left: list[int] = []
+    for calls in itertools.count(1):
+        *measured, last = [None, *leaving(trial, calls)]
+        if isinstance(last, Rung):
+            break  # it ended before
+        if last is None:
+            continue  # it left before its first rung, and starts anew
+        saved = checkpoints.load(last.checkpoint or b"", "memory")
+        left.append(saved.step)
+        later = run(trial, resume=saved)
+        assert [outcome(rung) for rung in (*measured, *later) if isinstance(rung, Rung)] == [outcome(rung) for rung in whole]
+    assert set(left) == {*range(1, whole[-1].step + 1)}
+    assert left.count(2) > 2, "an evaluation is left at each of its heartbeats"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Exceptions for a user's mistakes, which the command line distinguishes from our bugs, and for damaged files."""
+"""Exceptions for a user's mistakes, which the command line distinguishes from our bugs, for damaged files, for early ends."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +11,10 @@ class UserError(ValueError):
 
 class DamagedError(ValueError):
     """A file does not hold what was written to it. The message says why, without the file's name."""
+
+
+class Left(Exception):
+    """A trial has ended early, as its caller wished; it goes on from its last checkpoint."""
 
 
 @contextmanager

@@ -4,19 +4,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_listener: ContextVar[Callable[[], None]] = ContextVar("listener", default=lambda: None)
+_listeners: ContextVar[tuple[Callable[[], None], ...]] = ContextVar("listeners", default=())
 
 
 def beat() -> None:
-    """Send a heartbeat to the current listener, if there is one."""
-    _listener.get()()
+    """Send a heartbeat to the current listeners, the outermost first."""
+    for listener in _listeners.get():
+        listener()
 
 
 @contextmanager
 def heard_by(listener: Callable[[], None]) -> Iterator[None]:
-    """Call `listener` at every heartbeat of the block, in the block's thread."""
-    token = _listener.set(listener)
+    """Call `listener` too at every heartbeat of the block, in the block's thread. What it raises ends the work that beats."""
+    token = _listeners.set((*_listeners.get(), listener))
     try:
         yield
     finally:
-        _listener.reset(token)
+        _listeners.reset(token)

@@ -5,8 +5,7 @@ therefore takes the same steps as an uninterrupted one, on the CPU to the bit.
 """
 
 import copy
-import math
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -153,13 +152,13 @@ class Gan:
 
     def train(
         self, images: np.ndarray, labels: np.ndarray | None, until: int, held_out: np.ndarray | None = None,
-        pause_at: float = math.inf,
+        pause: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         """Take generator steps on images uint8 (N, H, W, 3) until `until` of them have been taken since the start.
 
-        After the time `pause_at`, as `time.monotonic` counts, it returns before; another call continues with the same bits. A
-        conditional GAN requires `labels`, int64 (N,), and draws the classes with equal probability. An adaptive augmentation
-        requires `held_out`, real images uint8 (M, H, W, 3) on which nothing is trained.
+        It returns before, after any step, once `pause` is true; another call continues with the same bits. A conditional GAN
+        requires `labels`, int64 (N,), and draws the classes with equal probability. An adaptive augmentation requires
+        `held_out`, real images uint8 (M, H, W, 3) on which nothing is trained.
 
         Raises:
             Diverged: a loss is not finite, or exceeds `EXPLODED`.
@@ -169,14 +168,16 @@ class Gan:
                 self._prepared = None  # a recorded step trains the parameters of the phase in which it was recorded
             self._take_step_on(images, labels, held_out)
             self.step += 1
-            if self.step % CHECK_EVERY == 0 or self.step == until:
-                # torch.maximum propagates NaN, for which `not <=` is true as well.
-                if not (worst := float(self._worst)) <= EXPLODED:
-                    raise Diverged(f"a loss reached {worst:.3g} by step {self.step}")
-                self._worst.zero_()
+            due, paused = self.step % CHECK_EVERY == 0 or self.step == until, pause()
+            if due or paused:
+                worst = float(self._worst)
                 beat()  # reading the loss has waited for the steps so far
-                if time.monotonic() >= pause_at:
-                    return
+                if worst <= EXPLODED:  # false for NaN, which torch.maximum propagates
+                    self._worst.zero_()
+                    if paused:
+                        return
+                elif due:  # no pause changes the step at which a trial diverges
+                    raise Diverged(f"a loss reached {worst:.3g} by step {self.step}")
 
     def _take_step_on(self, images: np.ndarray, labels: np.ndarray | None, held_out: np.ndarray | None) -> None:
         """Take one step on images, which are moved to the device only when the array differs from the last one."""

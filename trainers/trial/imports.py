@@ -27,7 +27,7 @@ from trainers.networks import make_critic, make_generator
 from trainers.trial import tensorflow
 from trainers.trial.checkpoints import Match, with_prefix
 from trainers.trial.images import training_images
-from trainers.trial.run import Rung, measured
+from trainers.trial.rung import Rung, measured
 
 #: From a tensor's name in a file to ours; None for a tensor to be ignored.
 Names = Mapping[str, str | None]

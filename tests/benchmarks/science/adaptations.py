@@ -13,7 +13,8 @@ from trainers.evaluation.references import references
 from trainers.trial import checkpoints
 from trainers.trial.checkpoints import Checkpoint
 from trainers.trial.images import training_images
-from trainers.trial.run import run, start, subject_of
+from trainers.trial.run import run, start
+from trainers.trial.rung import subject_of
 
 #: Generator steps of an adaptation.
 STEPS = 100

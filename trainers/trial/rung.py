@@ -1,0 +1,148 @@
+"""The results of a trial at a rung, and how they are measured."""
+
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from trainers.config.metrics import STATE
+from trainers.core.gan import Gan
+from trainers.evaluation.evaluator import Evaluator, Measurement, Subject
+from trainers.trial import checkpoints
+from trainers.trial.checkpoints import Checkpoint, Match
+from trainers.trial.plateau import Plateau
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The results of a trial at step 0 or at a rung; without measurements, networks and samples if training has diverged.
+
+    Attributes:
+        view: how they were measured (see `EvaluationConfig.view`).
+        checkpoint: safetensors bytes, from which the trial continues or, after its end, others start.
+        generator: safetensors bytes of a checkpoint with the generator alone, to draw images from.
+        samples: PNG bytes of a grid of generated images.
+        images_seen: real images that the critic has seen.
+        seconds: duration of the trial including evaluation, over all sessions that led to this rung.
+        images_per_second: real images per second of training; None before any training in this session.
+        peak_memory_mib: peak memory of the process (CPU) or of the device's allocator (GPU), MiB.
+        diverged: the message of `Diverged`, if training has diverged.
+        finished: whether this is the last rung.
+        plateau: the state of `Plateau`, for a trial that ends at one.
+    """
+
+    step: int
+    measurements: tuple[Measurement, ...]
+    view: str
+    checkpoint: bytes | None
+    samples: bytes | None
+    images_seen: int
+    seconds: float
+    images_per_second: float | None
+    peak_memory_mib: float
+    generator: bytes | None = None
+    diverged: str | None = None
+    finished: bool = False
+    plateau: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The report to a scheduler: each metric by name, how it was measured, and the steps, time and memory used."""
+        return {
+            "steps": self.step,
+            "view": self.view,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            "peak_memory_mib": self.peak_memory_mib,
+            **{measurement.metric: measurement.value for measurement in self.measurements},
+            **self.plateau,
+        }
+
+
+def subject_of(gan: Gan) -> Subject:
+    """Return what is measured of a GAN at its present step."""
+    return Subject(gan.step, gan.evaluated, gan.generator, gan.latent)
+
+
+def measure_again(evaluate: Evaluator, checkpoint: Checkpoint, *, finished: bool) -> Rung:
+    """Return the rung of a checkpoint with a generator as `evaluate` measures it now, with nothing but its measurements.
+
+    The time is that at which the rung was reached. `finished`: whether the metrics of the last rung are wanted too.
+    """
+    average, latent = checkpoints.generator(checkpoint, evaluate.device)
+    raw = checkpoints.generator(checkpoint, evaluate.device, raw=True)[0] if evaluate.trial.evaluation.raw else average
+    subject = Subject(checkpoint.step, average, raw, latent)
+    training = evaluate.trial.training
+    return Rung(
+        step=checkpoint.step,
+        measurements=(*evaluate(subject), *(evaluate.at_end(subject) if finished else ())),
+        view=evaluate.trial.evaluation.view,
+        checkpoint=None,
+        samples=None,
+        images_seen=checkpoint.step * training.batch * training.critic_steps,
+        seconds=checkpoint.report["seconds"] or 0.0,
+        images_per_second=None,
+        peak_memory_mib=peak_memory_mib(torch.device(evaluate.device)),
+        finished=finished,
+    )
+
+
+def measured(
+    gan: Gan, evaluate: Evaluator, matches: dict[str, Match], began: float, speed: float | None = None,
+    fault: str | None = None, plateau: Plateau | None = None,
+) -> Rung:  # fmt: skip
+    """Return the rung at a GAN's present step, with the measurements of `evaluate`; `began` is as of `time.perf_counter`.
+
+    `speed` is in real images per second of training; `fault` is the message of `Diverged`, if training has diverged.
+    """
+    trial = evaluate.trial
+    finished = trial.imported or gan.step >= trial.training.steps
+    subject = subject_of(gan)
+    measurements, samples = ((), None) if fault else (evaluate(subject), evaluate.grid(subject))
+    if plateau is not None and gan.step and not fault:
+        finished |= plateau.reached(evaluate.until(subject, plateau.until, measurements))
+    if finished and not fault:
+        measurements += evaluate.at_end(subject)
+    if not fault:
+        measurements += _state_of_augmentation(gan)
+    rung = Rung(
+        step=gan.step,
+        measurements=measurements,
+        view=trial.evaluation.view,
+        checkpoint=None,
+        samples=samples,
+        images_seen=gan.step * trial.training.batch * trial.training.critic_steps,
+        seconds=time.perf_counter() - began,
+        images_per_second=speed,
+        peak_memory_mib=peak_memory_mib(gan.device),
+        diverged=fault,
+        finished=finished,
+        plateau={} if plateau is None else plateau.state,
+    )
+    if fault:
+        return rung
+    ended = finished and trial.has_fixed_budget  # else a larger budget may continue it
+    checkpoint = checkpoints.save(gan, trial, matches, rung.report, resumable=not ended, class_counts=evaluate.class_counts)
+    generator = checkpoints.save_generator(gan, trial, matches, rung.report, evaluate.class_counts)
+    return replace(rung, checkpoint=checkpoint, generator=generator)
+
+
+def _state_of_augmentation(gan: Gan) -> tuple[Measurement, ...]:
+    """Return the critic's overfitting signal under ADA, its target and the probability of a transform."""
+    if gan.augment.target is None:
+        return ()
+    signal, probability = float(gan.augment.signal), float(gan.augment.probability)
+    state = {"signal": signal, "target": gan.augment.target, "probability": probability}
+    return tuple(Measurement(f"{STATE}{name}", value, None, gan.config.batch) for name, value in state.items())
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Return the peak memory so far, MiB: of the process, or on a GPU of the device's allocator."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
