@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from bench.costs.estimate import Estimate, rounded
 from bench.driver.ledger import Ledger
-from bench.driver.loop import Limit
+from bench.driver.limit import Limit
 from bench.sweeps.spec import ResourcesConfig
 from trainers.common.errors import UserError
 

@@ -19,7 +19,8 @@ from bench.costs.budget import hours
 from bench.costs.estimate import Estimate
 from bench.costs.machines import Cluster, Outcome, Simulation, Work
 from bench.driver.ledger import ENDED, Ledger
-from bench.driver.loop import Driver, Limit
+from bench.driver.limit import Limit
+from bench.driver.loop import Driver
 from bench.driver.retries import Retries
 from bench.store import Store
 from bench.store.schema import FINISHED, by_step

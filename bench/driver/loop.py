@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.driver.claims import Claims
 from bench.driver.ledger import ENDED, Ledger
+from bench.driver.limit import Limit
 from bench.driver.recorder import Recorder
 from bench.driver.results import Status
 from bench.driver.retries import BACK_OFF, LOSSES, Retries
@@ -30,28 +31,6 @@ Listener = Callable[[str, Mapping[str, Any] | None], None]
 Notice = Callable[[str | None, str], None]
 
 
-class Limit:
-    """No limit on what a run may spend; `bench.costs.budget.Budget` is a subclass with one.
-
-    Attributes:
-        slots: number of trials that can run at the same time.
-        refused: not None once a launch was refused, after which every launch is.
-    """
-
-    slots: int = 1
-    refused: float | None = None
-
-    def look(self) -> None:
-        """Account for the time since the last call; called before the ledger changes."""
-
-    def on_rung(self, key: str) -> None:
-        """Note that a trial has reached a rung."""
-
-    def allows(self, key: str) -> bool:
-        """Return whether a trial may start, or go on from its rung."""
-        return True
-
-
 class Driver:
     """Drives one sweep.
 
@@ -62,6 +41,7 @@ class Driver:
         limit: what the run may spend.
         let_go: trials whose claims this driver has lost, in that order; they no longer run here.
         unwritable: why the store accepts no more writes, once it does not; the run ends then.
+        interrupted: whether the run ends as soon as the trials that run have left at their checkpoints.
     """
 
     def __init__(
@@ -83,6 +63,7 @@ class Driver:
         self.limit = limit or Limit()
         self.notice = notice
         self.unwritable: StoreUnwritableError | None = None
+        self.interrupted = False
         self._listener, self._clock = listener, clock
         self._recorder = None if store is None else Recorder(ledger, store)
         self._sharing: Sharing | None = None
@@ -107,7 +88,8 @@ class Driver:
     @property
     def over(self) -> bool:
         """Whether no trial will start or go on any more; trials that run still end."""
-        return self.unwritable is not None or self.limit.refused is not None or not self.ledger.is_open()
+        ends = self.interrupted or self.unwritable is not None or self.limit.refused is not None
+        return ends or not self.ledger.is_open()
 
     def look(self) -> None:
         """Take in the results of other drivers; cheap to call."""
@@ -128,7 +110,7 @@ class Driver:
 
     def promote(self, key: str) -> bool:
         """Queue a paused trial that may go on (see `Ledger.next_promoted`), and return whether it is still ours and allowed."""
-        if self._is_lost(key) or not self.limit.allows(key):
+        if self.interrupted or self._is_lost(key) or not self.limit.allows(key):
             return False
         self.ledger.queue(key)
         return True
@@ -139,6 +121,8 @@ class Driver:
         Trials that the limit does not allow or that another driver has claimed are not returned. None if there is none yet.
         """
         self.look()
+        if self.interrupted:
+            return None
         while self._waiting and self._waiting[0][0] <= self._clock() and self.limit.allows(self._waiting[0][2]):
             if not self._is_lost(self._waiting[0][2]):
                 return heapq.heappop(self._waiting)[2]
@@ -196,7 +180,7 @@ class Driver:
             self._listener(key, report)
         self._announce(settled - {key})
         self.limit.on_rung(key)
-        if ledger.status[key] == "running" and not self.limit.allows(key):
+        if ledger.status[key] == "running" and (self.interrupted or not self.limit.allows(key)):
             ledger.pause(key)  # at its checkpoint, for another run to resume it
         return ledger.status[key]
 
@@ -237,6 +221,15 @@ class Driver:
         else:
             self.notice(key, f"machine lost ({reason}); goes on from step {step}, not counted as a retry")
             self._queue_after(wait, key)
+
+    def leave(self, key: str, reason: str) -> None:
+        """Note that a trial has left its process at a checkpoint, for a `reason` other than itself: it goes on elsewhere."""
+        self.limit.look()
+        if self.ledger.status[key] in ENDED or self._is_lost(key):
+            return
+        if not self.interrupted:
+            self.notice(key, f"{reason}; goes on elsewhere from step {self._last_checkpoint(key)}, not counted as a retry")
+        self._queue_after(0.0, key)
 
     # -- internals --------------------------------------------------------------------------------------------------
 

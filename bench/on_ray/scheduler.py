@@ -6,7 +6,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from bench.driver.loop import Driver
-from bench.on_ray.trainable import UNWRITABLE
+from bench.on_ray.trainable import LEFT, UNWRITABLE
 from bench.store import StoreUnwritableError
 
 #: Ray's decision for a trial's status after a report; it stops a trial of any other status.
@@ -40,6 +40,8 @@ class CellHalving(FIFOScheduler):
         if result["status"] == UNWRITABLE:
             self._driver.fail(key, result["error"], StoreUnwritableError(result["error"]))
             return str(TrialScheduler.STOP)
+        if result["status"] == LEFT:
+            return str(TrialScheduler.CONTINUE)  # up to the exception that follows, see `Events.on_trial_error`
         return str(DECISIONS.get(self._driver.rung(key, result), TrialScheduler.STOP))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
@@ -51,6 +53,8 @@ class CellHalving(FIFOScheduler):
         # Ray may still be busy pausing it.
         if promoted is not None and self._trials[promoted].status == Trial.PAUSED and self._driver.promote(promoted):
             return self._trials[promoted]
+        if self._driver.interrupted:
+            return None
         queued = (self._trials.get(key) for key in ledger.having("queued"))
         return next((trial for trial in queued if trial and trial.status in (Trial.PENDING, Trial.PAUSED)), None)
 

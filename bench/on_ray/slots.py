@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import ray
+from ray._private import state
 
 from bench.sweeps.spec import ResourcesConfig
 
@@ -20,8 +21,10 @@ def bundle(needed: ResourcesConfig) -> dict[str, float]:
 
 
 def alive() -> Machines:
-    """Return the resources of each machine that is up."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray's
+    """Return the resources of each machine that is up, without those that will be taken back."""
+    draining = state.state.get_draining_nodes()
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's
+    return [node["Resources"] for node in nodes if node["Alive"] and node["NodeID"] not in draining]
 
 
 def slots(machines: Machines, needed: ResourcesConfig) -> int:

@@ -1,29 +1,38 @@
 """The function that Ray Tune runs for each trial."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ray import tune
 
+from bench.on_ray.notice import heeded
 from bench.store import StoreUnwritableError
 from bench.worker.trial import train
 from bench.worker.watchdog import watched
+from trainers.common.errors import Left
 from trainers.common.heartbeat import beat
 
 #: Status in the last report of a trial whose store accepted no write; "error" says why.
 UNWRITABLE = "unwritable"
 
+#: Status in the last report of a trial that leaves its process at a checkpoint; "error" says why.
+LEFT = "left"
+
 
 def train_on_ray(config: Mapping[str, Any]) -> None:
     """Run one trial in a process of Ray, and report its rungs to Ray Tune; see `bench.worker.trial.train`."""
-    with watched(config["resources"]["stall_minutes"]):
-        report(train(config))
+    with watched(config["resources"]["stall_minutes"]), heeded() as notice:
+        report(train(config, leave=lambda: notice() is not None), notice)
 
 
-def report(rungs: Iterable[dict[str, Any]]) -> None:
-    """Report the rungs of a trial to Ray Tune as they come.
+def report(rungs: Iterable[dict[str, Any]], notice: Callable[[], str | None] = lambda: None) -> None:
+    """Report the rungs of a trial to Ray Tune as they come; `notice` returns why the trial must leave, or None.
 
-    An unwritable store is reported too, because Ray passes on an exception of another process only as text or as a pickle.
+    That the store is unwritable, or that the trial has left, is reported too, because Ray passes on an exception of another
+    process only as text or as a pickle.
+
+    Raises:
+        Left: the trial has left. This ends the process: Tune would give it another trial on a machine that will be taken back.
     """
     try:
         for rung in rungs:
@@ -31,3 +40,6 @@ def report(rungs: Iterable[dict[str, Any]]) -> None:
             tune.report(rung)
     except StoreUnwritableError as error:
         tune.report({"status": UNWRITABLE, "error": str(error)})
+    except Left:
+        tune.report({"status": LEFT, "error": notice()})
+        raise

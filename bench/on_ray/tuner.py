@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 from ray import tune
@@ -20,44 +21,68 @@ from ray.tune.experiment import Trial
 
 from bench.driver.loop import Driver
 from bench.on_ray.losses import lost_machine
+from bench.on_ray.notice import given
 from bench.on_ray.scheduler import CellHalving
 from bench.on_ray.searcher import PlanSearcher
 from bench.on_ray.slots import alive, bundle, slots, waiting_for
 from bench.on_ray.tasks import reason
-from bench.on_ray.trainable import train_on_ray
+from bench.on_ray.trainable import LEFT, train_on_ray
 from bench.worker.trial import task
 
 #: Seconds that trials wait for a machine while none runs, until the run says what they wait for.
 PATIENCE = 30.0
 
+#: Seconds that trials have, when the run is interrupted, to leave at checkpoints.
+LEAVE = 30.0
+
 
 class Events(Callback):
-    """Reports to the driver what only Ray knows: which trials run now, which have failed or lost their machines.
+    """Reports to the driver what only Ray knows: which trials run now, which have failed, left or lost their machines.
 
     Ray's own retries are not used: a process that dies while it receives its next trial would end that trial for good.
     """
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, driver: Driver, give_notice: Callable[[], None] = lambda: None) -> None:
+        """`give_notice` asks all running trials to leave at their next checkpoints."""
+        self._driver, self._give_notice = driver, give_notice
         self._since: dict[str, float] = {}  # the time of a trial's last rung or start
+        self._left: dict[str, str] = {}  # why a trial that has reported so is leaving
+        self._interrupted_at: float | None = None
+        self._interrupt_tune: Any = None  # Tune's handler of SIGINT, which ends the experiment
         self._waits_since: float | None = None  # when trials began to wait while none runs; infinite once that was said
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Ray pickles its whole experiment, and our state is in the store."""
         return {}
 
+    def setup(self, *arguments: Any, **info: Any) -> None:
+        """Let the first SIGINT give notice to the trials; Tune's own handler is for the second."""
+        if current_thread() is main_thread():
+            self._interrupt_tune = signal.signal(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, self._interrupt_tune)
+        self._interrupted_at = time.monotonic()
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Report a trial that was given a process, for the first time or again."""
+        self._left.pop(trial.config["key"], None)
         self._since[trial.config["key"]] = time.monotonic()
         self._driver.start(trial.config["key"])
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
-        """Note the time of a rung."""
-        self._since[trial.config["key"]] = time.monotonic()
+        """Note the time of a rung, or that the trial leaves."""
+        key = trial.config["key"]
+        self._since[key] = time.monotonic()
+        if result.get("status") == LEFT:
+            self._left[key] = result["error"]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Report a failed trial, or the loss of its machine."""
+        """Report a failed trial, the loss of its machine, or that it has left."""
         key, error = trial.config["key"], _text(trial)
+        if key in self._left:
+            self._driver.leave(key, self._left.pop(key))
+            return
         lost = lost_machine(error)
         if lost is None:
             self._driver.fail(key, reason(error, self._driver.ledger.plan.spec.resources.stall_minutes))
@@ -71,11 +96,25 @@ class Events(Callback):
         self._driver.notice(trial.config["key"], f"machine lost ({lost}); goes on from its checkpoint, not counted as a retry")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """End the experiment, as an interrupt does, once the store is unwritable or the limit is reached and no trial runs."""
-        refused, ledger = self._driver.limit.refused is not None, self._driver.ledger
-        if self._driver.unwritable or (refused and not _any(trials, Trial.PENDING, Trial.RUNNING)):
+        """End the experiment if the store is unwritable, or if no trial runs after the limit is reached or an interrupt."""
+        driver = self._driver
+        refused = driver.limit.refused is not None and not _any(trials, Trial.PENDING, Trial.RUNNING)
+        if driver.unwritable or refused or self._has_ended(trials):
+            if self._interrupt_tune is not None:
+                signal.signal(signal.SIGINT, self._interrupt_tune)
             signal.raise_signal(signal.SIGINT)
-        self._note_waiting(waits=not ledger.count("running") and _any(trials, Trial.PENDING))
+        self._note_waiting(waits=not driver.ledger.count("running") and _any(trials, Trial.PENDING))
+
+    def _has_ended(self, trials: list[Any]) -> bool:
+        """Return whether, after an interrupt, all trials have left or have had their time; give them notice before."""
+        if self._interrupted_at is None:
+            return False
+        running = sum(trial.status == Trial.RUNNING for trial in trials)
+        if running and not self._driver.interrupted:
+            self._give_notice()
+            self._driver.notice(None, f"interrupted; running trials have {LEAVE:g} seconds for a checkpoint; interrupt again to end now")
+        self._driver.interrupted = True
+        return not running or time.monotonic() - self._interrupted_at >= LEAVE
 
     def _note_waiting(self, *, waits: bool) -> None:
         """Say once what trials wait for, if none has had a machine for some time."""
@@ -101,7 +140,8 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
     # As many trials as can run wait in Ray's queue, so that processes are reused; more would be claimed without need.
     driver.limit.slots = slots(alive(), resources)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(driver.limit.slots)
-    with driver.sharing(), tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True) as scratch:
+    folder = tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True)
+    with given() as give_notice, driver.sharing(), folder as scratch:
         tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([bundle(resources)])),
             tune_config=TuneConfig(
@@ -113,7 +153,7 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
             run_config=RunConfig(
                 name=f"{plan.spec.name}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                callbacks=[Events(driver)],
+                callbacks=[Events(driver, give_notice)],
                 verbose=0,
             ),
         ).fit()

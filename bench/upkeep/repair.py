@@ -1,5 +1,6 @@
 """Reopening of trials whose measurements or last checkpoint the store has lost."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,15 +30,17 @@ def reopen(plan: Plan, ledger: Ledger, store: Store) -> Iterator[str]:
         record_environment(store, plan.spec.name)  # the lost row may be this machine's
     rows = {row["key"]: row for row in trials[trials["status"].isin(FINISHED)].to_dict("records")}
     # A trial publishes measurements before checkpoints; in the opposite order none of a running trial's can seem lost.
-    undamaged, trained_by = _checkpoints(plan, ledger, store)
+    undamaged, written_by = _checkpoints(plan, ledger, store)
     measured = steps_by_trial(store.read("measurements"))
     for key, trial in plan.by_key.items():
         row, checkpoints = rows.get(key), undamaged.get(key, {})
         if row is None and not checkpoints:
             continue
         last = max(checkpoints, default=0)
-        # The run that trained it may have evaluated it at other rungs than this plan does.
-        needed = rungs_until(trial_of(trained_by.get(key)) or trial, "running", last) if row is None else set()
+        # The run that trained it may have evaluated it at other rungs than this plan does, and have left before the last one.
+        config, measured_until = written_by.get(key, (None, None))
+        until = last if measured_until is None else measured_until
+        needed = rungs_until(trial_of(config) or trial, "running", until) if row is None else set()
         lost = []
         if row is not None:
             steps = 0 if pd.isna(row["steps"]) else int(row["steps"])
@@ -59,12 +62,15 @@ def reopen(plan: Plan, ledger: Ledger, store: Store) -> Iterator[str]:
         yield f"trial {key} {action}: the store has lost {' and '.join(lost)}"
 
 
-def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> tuple[dict[str, dict[int, str]], dict[str, str]]:
-    """Return a plan's undamaged checkpoints by trial and step, and by trial the configuration in the last one if it was read.
+#: Of the trial that wrote a checkpoint: its configuration, and the last rung that it had measured. None: the file does not say.
+_Writer = tuple[str | None, int | None]
 
-    Damaged checkpoints are set aside.
 
-    Checkpoints that the run will read are checked whole; of the others, which may be many and large, only the length.
+def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> tuple[dict[str, dict[int, str]], dict[str, _Writer]]:
+    """Return a plan's undamaged checkpoints by trial and step, and by trial what the last one says if it was read.
+
+    Damaged checkpoints are set aside. Those that the run will read are checked whole; of the others, which may be many and
+    large, only the length.
     """
     files = store.files("checkpoints", below=True)
     checkpoints = checkpoints_by_trial(files)
@@ -73,14 +79,15 @@ def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> tuple[dict[str, di
     readers = {*unfinished, *(plan.by_key[key].parent for key in unfinished)}
     will_be_read = {name for key in readers if key for name in checkpoints.get(key, {}).values()}
 
-    configs: dict[str, str] = {}
+    writers: dict[str, _Writer] = {}
 
     def is_whole(name: str) -> bool:
         try:
             if name in will_be_read:
                 data = store.read_file(name)
                 check_checkpoint(store, name, data)
-                configs[name] = sealed_tensors.metadata(data)["trial"]
+                header = sealed_tensors.metadata(data)
+                writers[name] = header["trial"], _reported_step(header.get("report", ""))
             expected = sealed_tensors.length(lambda count: store.read_file(name, count))
             if expected != files[name].size:
                 raise DamagedError(f"it has {files[name].size:,} bytes instead of {expected:,}")
@@ -94,4 +101,13 @@ def _checkpoints(plan: Plan, ledger: Ledger, store: Store) -> tuple[dict[str, di
     with ThreadPoolExecutor(READERS) as pool:
         whole = [name for name, usable in zip(planned, pool.map(is_whole, planned), strict=True) if usable]
     by_trial = checkpoints_by_trial(whole)
-    return by_trial, {key: configs[steps[last]] for key, steps in by_trial.items() if steps[last := max(steps)] in configs}
+    return by_trial, {key: writers[steps[last]] for key, steps in by_trial.items() if steps[last := max(steps)] in writers}
+
+
+def _reported_step(report: str) -> int | None:
+    """Return the step in the report of a checkpoint, JSON; None for other content."""
+    try:
+        step = json.loads(report)["steps"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    return step if isinstance(step, int) else None

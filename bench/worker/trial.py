@@ -3,8 +3,9 @@
 At every rung the measurements are published first, then samples and generator, then the checkpoint, then the outcome if the
 trial has ended, and only then is the report yielded. A trial that is killed at any moment resumes from its last checkpoint: it
 reports its last rung again, and what it measures again reads as the same rows. Checkpoints between rungs are written while
-training goes on. A damaged checkpoint is set aside: the trial resumes from the one before it, or starts again. Where drivers
-share a store, the claim on the trial is looked up before each publication; without it nothing more is published.
+training goes on, the one at which the trial leaves before it does. A damaged checkpoint is set aside: the trial resumes from
+the one before it, or starts again. Where drivers share a store, the claim on the trial is looked up before each publication;
+without it nothing more is published.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -31,7 +32,8 @@ from trainers.config.trial import TrialConfig
 
 if TYPE_CHECKING:
     from trainers.trial.checkpoints import Checkpoint
-    from trainers.trial.run import Interim, Rung
+    from trainers.trial.run import Interim
+    from trainers.trial.rung import Rung
 
 
 def task(plan: Plan, store: Store, key: str, claim: str | None = None) -> dict[str, Any]:
@@ -50,14 +52,16 @@ def task(plan: Plan, store: Store, key: str, claim: str | None = None) -> dict[s
 
 
 def train(
-    config: Mapping[str, Any], run: "Callable[..., Iterator[Rung | Interim]] | None" = None
-) -> Generator[dict[str, Any], None, None]:
+    config: Mapping[str, Any], run: "Callable[..., Iterator[Rung | Interim]] | None" = None,
+    leave: Callable[[], bool] = lambda: False,
+) -> Generator[dict[str, Any], None, None]:  # fmt: skip
     """Run one trial in this process and store its results.
 
     Args:
         config: what `task` returns: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings, "resources" and
             "claim".
         run: trains the trial in place of `trainers.trial.run.run`.
+        leave: whether to end early at a checkpoint, see `trainers.trial.run.run`.
 
     Yields:
         at each rung and at the trial's end a report: "status" ("running", "done" or "diverged"), "error", "environment", and
@@ -67,6 +71,7 @@ def train(
         UserError: the domain, the embedding or the source differs from what the trial was planned with.
         StoreUnwritableError: the store accepts no more writes.
         LostClaimError: the claim is gone, so that another driver may run the trial.
+        Left: `leave` has become true; the last checkpoint is in the store.
     """
     import torch
 
@@ -109,7 +114,8 @@ def train(
 
     if last is not None and last.step:
         # The driver may not have received this rung's report; at every rung the trial may have to wait or end.
-        status = "running" if last.resumable and last.step < trial.training.steps else "done"
+        measured, budget = last.report["steps"], trial.training.steps
+        status = "running" if last.resumable and (last.step < budget or measured < budget == last.step) else "done"
         if status == "done" and not _recorded(store, trial.key):
             end(status, last.step, last.report)
         if last.report["steps"]:
@@ -130,14 +136,17 @@ def train(
 
     events = (run or real.run)(
         trial, parent=parent, resume=last, device=device, graphs=resources["graphs"], references=StoredReferences(store),
-        checkpoint_seconds=60 * resources["checkpoint_minutes"],
+        checkpoint_seconds=60 * resources["checkpoint_minutes"], leave=leave,
     )  # fmt: skip
     with ThreadPoolExecutor(1) as pool:
         saving: Future[None] | None = None
         for event in events:
             if isinstance(event, real.Interim):
+                if leave():
+                    _raise(saving)
+                    save(event.step, event.checkpoint)
                 # A store that takes longer than that to write one is given the next one instead.
-                if saving is None or saving.done():
+                elif saving is None or saving.done():
                     _raise(saving)
                     saving = pool.submit(save, event.step, event.checkpoint)
                 continue

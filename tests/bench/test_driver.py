@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bench.driver.ledger import Ledger
-from bench.driver.loop import Driver, Limit
+from bench.driver.limit import Limit
+from bench.driver.loop import Driver
 from bench.driver.retries import LOSSES, SOON, Retries
 from bench.store import Store, StoreUnwritableError, open_store
 from bench.store.trial_files import checkpoint_path
@@ -211,6 +212,30 @@ def test_a_lost_machine_counts_as_no_retry_and_the_trial_goes_on_from_its_last_c
     assert driver.ledger.status[LETTERS] == "queued"
     driver.fail(LETTERS, "boom")
     assert driver.ledger.status[LETTERS] == "failed", "its own errors still count"
+
+
+def test_a_trial_that_leaves_its_process_goes_on_at_once_however_often():
+    said: list[tuple[str | None, str]] = []
+    driver, _ = made(notice=lambda key, text: said.append((key, text)))
+    for _ in range(LOSSES + 1):
+        assert driver.release() == LETTERS
+        driver.start(LETTERS)
+        driver.leave(LETTERS, "the machine is being taken back")
+    assert driver.release() == LETTERS
+    line = "the machine is being taken back; goes on elsewhere from step 0, not counted as a retry"
+    assert said == [(LETTERS, line)] * (LOSSES + 1)
+
+
+def test_an_interrupted_run_starts_nothing_and_its_trials_wait_at_their_rungs_or_leave():
+    driver, _ = made()
+    assert [driver.release() for _ in range(3)] == [LETTERS, SHAPES, SCRATCH]
+    driver.start(LETTERS)
+    driver.interrupted = True
+    assert driver.over
+    assert run(driver, SHAPES, 1.0) == "paused"
+    driver.leave(LETTERS, "the run ends")
+    assert driver.take() is None
+    assert set(driver.ledger.open_trials()) == set(PLAN.by_key)
 
 
 def test_a_trial_whose_every_machine_is_lost_soon_fails_and_says_why():

@@ -1,4 +1,4 @@
-"""Machines that are lost in the middle of a trial: no retry is counted; a process that dies alone is a failure."""
+"""Machines that are lost or drained in the middle of a trial: no retry is counted; a process that dies alone is a failure."""
 
 import os
 import signal
@@ -18,13 +18,17 @@ from ray.core.generated import autoscaler_pb2
 from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
 from bench.on_ray import cluster as joined
+from bench.on_ray.notice import heeded
+from bench.on_ray.slots import alive
 from bench.on_ray.tasks import map_tasks
+from bench.on_ray.trainable import report
 from bench.on_ray.tuner import run_trials
 from bench.store import open_store
 from bench.store.trial_files import checkpoint_path
 from bench.sweeps.spec import ResourcesConfig
 from tests.conftest import QUIET
 from tests.support import tiny
+from trainers.common.errors import Left
 
 pytestmark = pytest.mark.slow
 
@@ -65,11 +69,17 @@ def shut_down(machines: Cluster, node: Any) -> None:
     os.kill(raylet(node), signal.SIGTERM)
 
 
-def take_back(machines: Cluster, node: Any) -> None:
-    """Take the machine away after a notice, as the clouds do."""
+def drain(machines: Cluster, node: Any) -> None:
+    """Give notice that the machine will be taken away, as the clouds do."""
     reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
     client = ray._raylet.GcsClient(address=machines.address)
     assert client.drain_node(node.node_id, reason, "it will be taken back", int(1000 * time.time()) + 60_000)[0]
+    assert not any(machine.get("CPU") for machine in alive())
+
+
+def take_back(machines: Cluster, node: Any) -> None:
+    """Take the machine away immediately after a notice."""
+    drain(machines, node)
     kill(machines, node)
 
 
@@ -96,9 +106,18 @@ def run(machines: Cluster, folder: Path, *ends: Callable[[Cluster, Any], None]) 
         attempt = next(attempt for attempt in attempts if not attempt.exists())
         open_store(config["store"]).write_file(checkpoint_path(key, attempts.index(attempt)), b"")
         attempt.touch()
-        if attempt != attempts[-1]:
-            time.sleep(3600)
-        tune.report({"status": "done", "steps": 8, "fid": 1.0})
+        if attempt == attempts[-1]:
+            tune.report({"status": "done", "steps": 8, "fid": 1.0})
+            return
+
+        def rungs(notice: Callable[[], str | None]) -> Iterator[dict[str, Any]]:
+            while notice() is None:
+                time.sleep(0.05)
+            raise Left
+            yield {}
+
+        with heeded() as notice:
+            report(rungs(notice), notice)
 
     said: list[str] = []
     driver = Driver(Ledger.open(plan, store), store, notice=lambda key, text: said.append(text))
@@ -116,10 +135,14 @@ def run(machines: Cluster, folder: Path, *ends: Callable[[Cluster, Any], None]) 
     return driver.ledger.status[key], driver.ledger.reasons.get(key, ""), said
 
 
-def test_machines_that_are_killed_shut_down_or_taken_back_count_as_no_retry(machines: Cluster, tmp_path: Path):
-    status, why, said = run(machines, tmp_path, kill, shut_down, take_back)
+def test_machines_that_are_killed_shut_down_taken_back_or_drained_count_as_no_retry(machines: Cluster, tmp_path: Path):
+    """A drained machine lives on; its trial leaves it, and waits for another one."""
+    status, why, said = run(machines, tmp_path, kill, shut_down, take_back, drain)
     assert (status, why) == ("done", ""), (said, why)
-    assert len(said) == 3, said
+    assert len(said) == 4, said
+    drained = said.pop()
+    assert drained.startswith("the machine ")
+    assert drained.endswith(" is being taken back; goes on elsewhere from step 3, not counted as a retry")
     for text, became in zip(said, ("does not answer); goes on from step 0", "is gone", "taken back"), strict=True):
         assert text.startswith("machine lost (")
         assert became in text
