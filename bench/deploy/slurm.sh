@@ -33,8 +33,8 @@ until ray health-check --address "$address" 2> /dev/null; do
 done
 for host in "${hosts[@]:1}"; do on "$host" --address="$address"; done
 
-# Slurm sends SIGINT to this shell before the time limit, and SIGTERM if the job is preempted; the driver then records the state of
-# each trial, and ends. Background processes of a script ignore SIGINT; `trap -` restores it for the driver.
+# Slurm sends SIGINT to this shell five minutes before the time limit (and before a preemption, with send_user_signal among its
+# PreemptParameters); else SIGTERM at a preemption. The trials then write checkpoints, and the driver ends. Background processes of a script ignore SIGINT; `trap -` restores it for the driver.
 trap 'kill -INT "$!"' INT TERM
 (trap - INT TERM; exec transfergan run "$spec" --store "$store" --address "$address") &
 driver=$!

@@ -57,7 +57,8 @@ def given() -> Iterator[Callable[[], None]]:
     try:
         yield give
     finally:
-        internal_kv._internal_kv_del(_mark(), namespace=_NAMESPACE)
+        with suppress(Exception):  # the cluster may be gone
+            internal_kv._internal_kv_del(_mark(), namespace=_NAMESPACE)
 
 
 def _mark() -> str:

@@ -112,7 +112,7 @@ class Events(Callback):
         running = sum(trial.status == Trial.RUNNING for trial in trials)
         if running and not self._driver.interrupted:
             self._give_notice()
-            self._driver.notice(None, f"interrupted; running trials have {LEAVE:g} seconds for a checkpoint; interrupt again to end now")
+            self._driver.notice(None, f"interrupted; trials have {LEAVE:g} seconds for a checkpoint; Ctrl-C again ends at once")
         self._driver.interrupted = True
         return not running or time.monotonic() - self._interrupted_at >= LEAVE
 

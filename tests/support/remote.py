@@ -20,7 +20,7 @@ MOUNTS = "/tmp/ray_tmp_mount"
 
 #: The tools on this machine, and those on each remote machine.
 HERE = ("ssh", "rsync", "aws")
-THERE = ("docker", "rsync", "pip", "ray", "mkdir", "chown", "uptime", "nvidia-smi")
+THERE = ("docker", "rsync", "pip", "python", "ray", "mkdir", "chown", "uptime", "nvidia-smi")
 
 
 class Call(NamedTuple):

@@ -215,6 +215,8 @@ def test_a_machine_installs_our_versions_and_starts_ray_with_a_token(launched: L
     assert start.variables["RAY_AUTH_MODE"] == "token"
     wanted = {"head": {"--head", "--dashboard-host=127.0.0.1"}, "gpu": {"--address=10.0.0.9:6379"}}[kind]
     assert wanted <= set(start.arguments)
+    watches = [(call.arguments, call.variables["RAY_AUTH_MODE"]) for call in launched.on(kind, "python")]
+    assert watches == ([] if kind == "head" else [(["-m", "bench.worker.spot_notice", "10.0.0.9:6379"], "token")])
 
 
 def test_the_clouds_tunnel_leads_to_the_dashboard_and_to_rays_client(launched: Launched):
