@@ -13,14 +13,13 @@ import ray.job_config
 from joblib import cpu_count  # type: ignore[import-untyped]
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # missing in its stubs
 
-import bench
 from bench.on_ray.jobs import ACCESS
 from bench.on_ray.slots import MAX_WORKERS, Machines, alive, declared, slots_of
 from bench.sweeps.spec import ResourcesConfig
 from trainers.common.errors import UserError, first_line
 
 #: The folder of our packages.
-ROOT = Path(bench.__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class _SearchPath(list[str]):
