@@ -16,7 +16,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -198,6 +198,22 @@ def finished(finished_once: Path, tmp_path: Path) -> Store:
     """A store with the finished sweep `tiny.make()`, which tests may change."""
     shutil.copytree(finished_once, tmp_path / "store")
     return open_store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The generator steps that are taken, as a list of the numbers of steps before each."""
+    from trainers.core.gan import Gan
+
+    taken: list[int] = []
+    original = Gan._take_step_on
+
+    def counted(self: Gan, *arguments: Any) -> None:
+        taken.append(self.step)
+        original(self, *arguments)
+
+    monkeypatch.setattr(Gan, "_take_step_on", counted)
+    return taken
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,8 @@ done
 for host in "${hosts[@]:1}"; do on "$host" --address="$address"; done
 
 # Slurm sends SIGINT to this shell five minutes before the time limit (and before a preemption, with send_user_signal among its
-# PreemptParameters); else SIGTERM at a preemption. The trials then write checkpoints, and the driver ends. Background processes of a script ignore SIGINT; `trap -` restores it for the driver.
+# PreemptParameters); else SIGTERM at a preemption. The trials then write checkpoints, and the driver ends. Background processes
+# of a script ignore SIGINT; `trap -` restores it for the driver.
 trap 'kill -INT "$!"' INT TERM
 (trap - INT TERM; exec transfergan run "$spec" --store "$store" --address "$address") &
 driver=$!

@@ -33,7 +33,7 @@ def noticed(server: str = SERVER) -> bool:
 def _get(url: str, headers: dict[str, str], method: str = "GET") -> str | None:
     """Return the body of a page, or None if there is no such page or no answer."""
     try:
-        with urlopen(Request(url, headers=headers, method=method), timeout=ANSWER) as page:  # noqa: S310 - http
+        with urlopen(Request(url, headers=headers, method=method), timeout=ANSWER) as page:  # noqa: S310 - always http
             return str(page.read().decode())
     except (URLError, TimeoutError):
         return None
@@ -43,8 +43,8 @@ def drain(address: str) -> None:
     """Drain the Ray node of this machine in the cluster whose head is at an address, HOST:PORT."""
     why = ("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the cloud takes back the machine")
     command = ["ray", "drain-node", *why, "--deadline-remaining-seconds", str(REMAINING)]
-    # With the address as an option, the command would start a Ray of its own to learn which node is this machine's.
-    subprocess.run(command, env={**os.environ, "RAY_ADDRESS": address}, check=True)  # noqa: S603
+    # Given as --address, the address does not tell the command which node is on this machine.
+    subprocess.run(command, env={**os.environ, "RAY_ADDRESS": address}, check=True)  # noqa: S603 - without a shell
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from tests.support import tiny
 from tests.support.command_line import call
 from trainers.common.errors import UserError
 from trainers.config.metrics import STATE
-from trainers.core.gan import Gan
 
 #: Strategies that change the networks, classes and an adaptive augmentation: all that a generator's file could lack.
 WIDE: dict[str, Any] = {
@@ -35,20 +34,6 @@ def finished(finished_once: Path, tmp_path: Path) -> Store:
     """A copy of a store in which the sweep of three trials has ended."""
     shutil.copytree(finished_once, tmp_path / "finished")
     return open_store(str(tmp_path / "finished"))
-
-
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The generator steps that are taken, as a list of the numbers of steps before each."""
-    taken: list[int] = []
-    original = Gan._take_step_on
-
-    def counted(self: Gan, *arguments: Any) -> None:
-        taken.append(self.step)
-        original(self, *arguments)
-
-    monkeypatch.setattr(Gan, "_take_step_on", counted)
-    return taken
 
 
 def new(folder: Path) -> Store:
