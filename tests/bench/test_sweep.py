@@ -1,11 +1,11 @@
-"""Whole sweeps on a real Ray by the command line: finished, repeated, interrupted, killed, and run by two drivers together."""
+"""Whole sweeps by the command line: one on a real Ray that is interrupted and killed, one that is not and without Ray."""
 
 import json
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -28,21 +28,88 @@ from trainers.evaluation.comparison import METRICS
 
 pytestmark = pytest.mark.slow
 
+#: Runs a verb and prints which large packages it has imported.
+IMPORTS = """
+import atexit, sys
+from bench.cli import main
+sys.argv[0] = "transfergan"
+atexit.register(lambda: print("imported:", sorted({"ray", "torch"} & set(sys.modules))))
+main()
+"""
+
+
+def imports(*arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a verb to its successful end; its last line of output names the large packages that it has imported."""
+    command = [sys.executable, "-c", IMPORTS, *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """Three drivers of one sweep.
+
+    Attributes:
+        folder: contains the sweep file and the store.
+        status: the exit status of the first, which was ended by SIGTERM after one of its workers had been killed.
+        outputs: what the first and the third printed. The second was killed.
+        claimed: the claims that the first left.
+    """
+
+    folder: Path
+    status: int
+    outputs: tuple[str, str]
+    claimed: list[str]
+
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished tiny sweep: its folder, with the sweep file and the store, run two trials at a time."""
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    """Run the tiny sweep by three drivers on a Ray that each starts: one trial at a time, in the end two.
+
+    So the outcome does not depend on that either.
+    """
     folder = tmp_path_factory.mktemp("finished")
-    done = tiny.transfergan("run", tiny.write_spec(folder), "--store", "store", "--cpus", 2, cwd=folder)
-    (folder / "output.txt").write_text(done.stdout + done.stderr)
-    return folder
+    tiny.write_spec(folder)
+    store = folder / "store"
+    run = "run", "tiny.yaml", "--store", "store", "--cpus"
+    # A short path, by which the processes of Ray are recognised.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as session:
+        ray = Path(session)
+        first = tiny.start(*run, 1, cwd=folder, ray=ray)
+        tiny.wait_for(lambda: tiny.trial_rows(store) >= 1 and bool(tiny.workers(ray)))
+        reached = tiny.trial_rows(store)
+        tiny.kill(tiny.workers(ray)[0])
+        tiny.wait_for(lambda: tiny.trial_rows(store) > reached)
+        first.send_signal(signal.SIGTERM)
+        output, _ = first.communicate(timeout=60)
+        claimed, reached = tiny.claimed(store), tiny.trial_rows(store)
+        assert (store / "report.html").exists()
+
+        second = tiny.start(*run, 1, cwd=folder, ray=ray)
+        tiny.wait_for(lambda: tiny.trial_rows(store) > reached)
+        assert tiny.processes(str(ray)), "Ray's processes are not recognised, so their end would show nothing"
+        tiny.kill(second.pid)
+        second.communicate()
+        tiny.wait_for(lambda: not tiny.processes(str(ray)), 30)
+        assert tiny.trial_rows(store) < 14, "nothing is left for the third"
+
+    third = tiny.transfergan(*run, 2, cwd=folder)
+    return Interrupted(folder, first.returncode, (output, third.stdout + third.stderr), claimed)
 
 
 @pytest.fixture
-def ray() -> Iterator[Path]:
-    """A short path for Ray's session, by which the test recognises its processes."""
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+def finished(interrupted: Interrupted) -> Path:
+    """The folder of the sweep file and of its finished store."""
+    return interrupted.folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(interrupted: Interrupted) -> Path:
+    """The store of the same sweep, run without Ray."""
+    run = imports("run", "tiny.yaml", "--store", "undisturbed", "--address", HERE, cwd=interrupted.folder)
+    assert "imported: ['torch']" in run.stdout
+    return interrupted.folder / "undisturbed"
 
 
 def planned(store: Path) -> list[dict[str, object]]:
@@ -105,10 +172,9 @@ def test_distances_exist_for_real_images_and_for_every_generator(finished: Path)
     assert len(store.list_files("references")) == 3
 
 
-def test_distances_alone_train_nothing_and_agree_with_the_sweeps(finished: Path, cluster: Cluster):
-    takes_none = "--set", "resources.gpus=1"
+def test_distances_alone_train_nothing_and_agree_with_the_sweeps(finished: Path):
     spec, store = finished / "tiny.yaml", finished / "alone"
-    assert call("distances", spec, "--store", store, *takes_none, "--address", cluster.address).exit_code == 0
+    assert call("distances", spec, "--store", store, "--address", HERE).exit_code == 0
     whole, alone = tiny.distances(finished / "store"), tiny.distances(finished / "alone")
     real = whole[whole.index.get_level_values("trial") == ""]
     pd.testing.assert_series_equal(alone, real, check_exact=True)
@@ -130,84 +196,38 @@ def test_every_finished_trial_keeps_one_checkpoint_and_the_sample_grid_of_each_s
         assert store.has_file(row.real_samples)
 
 
-def test_progress_and_summary_reach_a_user_without_a_terminal(finished: Path):
-    output = (finished / "output.txt").read_text()
-    assert "[14/14]" in output
-    assert f"pretrain {tiny.NUMERALS}" in output
-    assert "report: " in output
-    assert "Traceback" not in output
+def test_progress_and_summary_reach_a_user_without_a_terminal(interrupted: Interrupted):
+    first, last = interrupted.outputs
+    assert f"pretrain {tiny.NUMERALS}" in first
+    assert "[14/14]" in last
+    assert "report: " in last
+    assert "Traceback" not in first + last
 
 
 def test_a_second_run_starts_nothing(finished: Path):
     store = finished / "store"
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
-    script = "import sys; sys.argv[0] = 'transfergan'; from bench.cli import main; import atexit\n"
-    script += "atexit.register(lambda: print('heavy:', sorted({'ray', 'torch'} & set(sys.modules)))); main()"
-    done = subprocess.run(
-        [sys.executable, "-c", script, "run", "tiny.yaml", "--store", "store"],
-        cwd=finished, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    assert "heavy: []" in done.stdout
+    assert "imported: []" in imports("run", "tiny.yaml", "--store", "store", cwd=finished).stdout
     after = {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
     changed = {path.name for path in after if after[path] != before.get(path)}
     assert changed <= {"report.html", "tiny.json"}
     assert set(after) == set(before)
 
 
-def test_a_sweep_that_is_interrupted_and_killed_ends_as_an_undisturbed_one(
-    finished: Path, tmp_path: Path, ray: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """SIGKILL to a worker, SIGTERM to the driver, SIGKILL to the driver; then the same command without Ray.
-
-    One trial runs at a time, where the undisturbed sweep ran two, and most run in one process, with pauses and promotions; so
-    the outcome does not depend on that either.
-    """
-    store = tmp_path / "store"
-    arguments = ("run", tiny.write_spec(tmp_path, conditional=[False]), "--store", store)
-
-    first = tiny.start(*arguments, "--cpus", 1, cwd=tmp_path, ray=ray)
-    tiny.wait_for(lambda: tiny.trial_rows(store) >= 1 and bool(tiny.workers(ray)))
-    reached = tiny.trial_rows(store)
-    tiny.kill(tiny.workers(ray)[0])
-    tiny.wait_for(lambda: tiny.trial_rows(store) > reached)
-    first.send_signal(signal.SIGTERM)
-    output, _ = first.communicate(timeout=60)
-    assert first.returncode == 128 + signal.SIGTERM, output
+def test_a_driver_that_is_interrupted_says_so_and_leaves_nothing(interrupted: Interrupted):
+    output, _ = interrupted.outputs
+    assert interrupted.status == 128 + signal.SIGTERM, output
     assert output.splitlines()[-1] == "interrupted: the same command continues from here"
-    assert "Traceback" not in output
     assert "***" not in output, "a trace of Ray's core"
-    assert (store / "report.html").exists()
-    assert tiny.claimed(store) == []
-    reached = tiny.trial_rows(store)
-    assert reached < 6
+    assert interrupted.claimed == []
 
-    second = tiny.start(*arguments, "--cpus", 1, cwd=tmp_path, ray=ray)
-    tiny.wait_for(lambda: tiny.trial_rows(store) > reached)
-    assert tiny.processes(str(ray)), "Ray's processes are not recognised, so their end would show nothing"
-    tiny.kill(second.pid)
-    second.communicate()
-    tiny.wait_for(lambda: not tiny.processes(str(ray)), 30)
-    reached = tiny.trial_rows(store)
-    assert reached < 7
 
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # Ray sets them for its processes
-        monkeypatch.delenv(name, raising=False)
-    script = "import sys; sys.argv[0] = 'transfergan'; from bench.cli import main; import atexit\n"
-    script += "atexit.register(lambda: print('ray:', 'ray' in sys.modules)); main()"
-    third = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments), "--address", HERE],
-        cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert third.returncode == 0, third.stderr
-    assert "ray: False" in third.stdout
-    assert (store / "report.html").exists()
-
-    ended, values, distances = tiny.outcomes(store), tiny.values(store), tiny.distances(store)
-    assert sorted(ended["status"]) == ["done"] * 4 + ["stopped"] * 3
-    pd.testing.assert_frame_equal(ended, tiny.outcomes(finished / "store").loc[ended.index])
-    pd.testing.assert_series_equal(values, tiny.values(finished / "store").loc[list(ended.index)], check_exact=True)
-    assert not distances.empty
-    pd.testing.assert_series_equal(distances, tiny.distances(finished / "store").loc[distances.index], check_exact=True)
+def test_a_sweep_that_is_interrupted_and_killed_ends_as_an_undisturbed_one_without_ray(finished: Path, undisturbed: Path):
+    store = finished / "store"
+    assert (undisturbed / "report.html").exists()
+    pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(undisturbed))
+    pd.testing.assert_series_equal(tiny.values(store), tiny.values(undisturbed), check_exact=True)
+    pd.testing.assert_series_equal(tiny.distances(store), tiny.distances(undisturbed), check_exact=True)
     recorded = ds.dataset(store / "trials", format="parquet").to_table(columns=["key"]).to_pandas()["key"]
     assert recorded.is_unique, "a finished trial ran again"
 
@@ -225,6 +245,7 @@ def test_generate_writes_images_of_conditional_and_unconditional_checkpoints(fin
     assert (finished / "again" / "00003.png").read_bytes() == (out / "00003.png").read_bytes()
 
 
+@pytest.mark.endurance(only=True)  # test_cluster.py has killed pairs of drivers with trials that do not train
 def test_two_drivers_share_the_work_and_one_that_is_killed_is_replaced(finished: Path, tmp_path: Path, cluster: Cluster):
     """Two sweeps of the same trials on one store; one of the drivers is killed while both run."""
     cluster.add_node(num_cpus=1)
