@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from ray.cluster_utils import Cluster
 
-    from tests.support.pages import Reports
+    from tests.support.pages import Reports, See
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
@@ -100,7 +101,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
     # A process is given its next file while it still has two tests of the file before, so no long one may come late.
     longest = (
-        "sweep", "jobs", "hosts", "losses", "benchmark", "sweep_ends", "cluster", "page_scripts", "faults", "truth",
+        "sweep", "jobs", "hosts", "losses", "benchmark", "sweep_ends", "cluster", "faults", "truth",
         "page_sections", "launch", "pages", "strategies", "trial", "confirmation", "strange_content", "gan", "domains", "book",
         "layers", "iw", "recommend", "augmentation", "on_ray", "simulate", "several_drivers", "recommender", "plugins",
         "report", "savings", "pdf", "predictors", "notebooks", "unusual_stores", "whose_file", "in_process", "tuning", "knobs",
@@ -254,3 +255,12 @@ def browser() -> Iterator["Browser"]:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*FLAGS.split(), "--disable-sync"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def see(browser: "Browser", reports: "Reports") -> "See":
+    """Open a report once for all tests of a module: `see(kind of store, size, theme, address)`; they leave it as it was."""
+    from tests.support.pages import visit
+
+    opened = cache(partial(visit, browser))
+    return lambda name, size, theme="light", address="": opened(reports[name], size, theme, address)

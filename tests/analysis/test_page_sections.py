@@ -1,22 +1,10 @@
-"""The report's sections in a real browser: each shows what the store has, and is absent if that is nothing."""
+"""Sections of the report in a real browser that only some stores have, and the filters of targets and sizes."""
 
 import re
-from collections.abc import Callable
-from functools import cache
 
 import pytest
-from playwright.sync_api import Browser
 
-from tests.support.pages import CLASSES, DESKTOP, OVERLAPS, PHONE, REPLAYED, TABLET, Reports, Visit, check, visit
-
-#: Opens the report of a kind of store in a window of a size.
-See = Callable[[str, tuple[int, int]], Visit]
-
-
-@pytest.fixture(scope="module")
-def see(browser: Browser, reports: Reports) -> See:
-    """Open each report once for each size: no test here changes the page."""
-    return cache(lambda name, size: visit(browser, reports[name], size))
+from tests.support.pages import CLASSES, DESKTOP, OVERLAPS, PHONE, TABLET, Reports, See, check, drawn
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -41,27 +29,8 @@ def test_each_class_is_shown_if_there_are_classes(see: See, reports: Reports, si
     assert sum(title.endswith("(raw)") for title in titles) == 2
 
 
-def test_classes_and_averages_are_absent_if_not_measured(see: See) -> None:
-    opened = see("quickstart", DESKTOP)
-    assert opened.page.locator("#classes, a[href='#classes']").count() == 0
-    assert "(raw)" not in opened.page.locator("#curves").inner_text()
-
-
-def test_other_metrics_and_the_best_distance_are_shown(see: See) -> None:
-    opened = see("quickstart", DESKTOP)
-    table = opened.page.locator("#quality table").first
-    assert table.locator("thead th").all_inner_texts()[3:] == ["FID ↓", "KID ↓", "recall ↑", "diversity", "memorisation"]
-    assert len(table.locator("tbody tr").all()) == 4, "scratch, and three strategies with their best source"
-    assert "0.400 ± 0.020" in table.inner_text()
-    assert opened.page.locator("#distance .predictors").count() == 0, "one target with four sources cannot test a predictor"
-    assert "cannot be tested with 4 sources" in opened.page.locator("#answer").inner_text()
-
-
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_effects_of_density_and_diversity_are_shown_if_sources_vary_them(
-    see: See, reports: Reports, size: tuple[int, int]
-) -> None:
-    opened = see("knobs", size)
+def test_effects_of_density_and_diversity_are_shown_if_sources_vary_them(see: See, reports: Reports) -> None:
+    opened = see("knobs", TABLET)
     check(opened, reports["knobs"])
     assert opened.page.evaluate(OVERLAPS) == []
     table = opened.page.locator("#knobs table")
@@ -72,12 +41,11 @@ def test_effects_of_density_and_diversity_are_shown_if_sources_vary_them(
     assert "Nearer sources, by FID of the real images, have the higher gain at step 200: mean rank correlation +" in answer
     assert "letters 2×100" in opened.page.locator("#distance").inner_text()
     assert "letters[classes=2,per_class=100]" in opened.page.locator("#provenance").inner_text()
-    assert see("quickstart", DESKTOP).page.locator("#knobs, a[href='#knobs']").count() == 0
+    assert 'href="#knobs"' not in reports["quickstart"].read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("size", [TABLET, PHONE], ids=["tablet", "phone"])  # on the desktop, see test_page_scripts
-def test_savings_are_drawn_and_tabulated(see: See, reports: Reports, size: tuple[int, int]) -> None:
-    opened = see("savings", size)
+def test_savings_are_drawn_and_tabulated(see: See, reports: Reports) -> None:
+    opened = see("savings", PHONE)
     check(opened, reports["savings"])
     page = opened.page
     assert page.evaluate(OVERLAPS) == []
@@ -103,27 +71,55 @@ def test_savings_are_drawn_and_tabulated(see: See, reports: Reports, size: tuple
     assert opened.complaints == []
 
 
-def test_savings_of_stopping_are_shown_if_replayed(see: See, reports: Reports) -> None:
-    opened = see("quickstart", DESKTOP)
-    section = opened.page.locator("#stopping")
-    assert section.locator("figcaption").inner_text() == (
-        "Keeping 0.5 of the methods at each rung would have saved 43% of the steps, with the same winner in 4 of 4 cells "
-        "and a rank correlation of the sources' order of +0.80. Labels: the share kept."
-    )
-    assert section.locator("path.point").count() == len(REPLAYED)
-    for name in ("several", "empty"):
-        assert "What stopping saves" not in reports[name].read_text(encoding="utf-8")
+SHOWN = """() => ({
+  panels: [...document.querySelectorAll('.panel')].filter(panel => !panel.hidden)
+    .map(panel => panel.querySelector('h4').textContent),
+  points: [...document.querySelectorAll('#distance .panel:not([hidden]) .plot')].map(plot =>
+    plot.data.flatMap(trace => (trace.mode === 'markers' ? trace.x : [])).length),
+  sizes: [...document.querySelectorAll('#size .panel:not([hidden]) .plot')].map(plot => plot.data.at(-1).x),
+  cells: [...document.querySelectorAll('#heat .plot')].map(plot => plot.data[0].z.length),
+  rows: [...document.querySelectorAll('table.savings tbody tr')].filter(row => !row.hidden).length,
+  trials: [...document.querySelectorAll('table.sortable tbody tr')].filter(row => !row.hidden).length,
+})"""
 
 
-def test_samples_are_side_by_side_at_equal_steps(see: See) -> None:
-    opened = see("quickstart", DESKTOP)
-    wall = opened.page.locator(".wall").first
-    assert wall.locator("p").all_inner_texts() == [
-        "Step 50, the last that all strategies reached",
-        "Step 200, reached by the longer trials",
-    ]
-    first, last = (row.locator("figcaption b").all_inner_texts() for row in wall.locator(".grids").all())
-    assert first[:2] == ["Real images", "scratch"]
-    assert {name.split()[0] for name in first[2:]} == {"finetune", "finetune-d", "finetune-g"}
-    assert set(last) < set(first)
-    assert "drawn from the same latents" in opened.page.locator("#samples").inner_text()
+def test_targets_and_sizes_are_filtered_by_keyboard_everywhere_and_the_address_keeps_it(see: See, reports: Reports) -> None:
+    opened = see("savings", DESKTOP, address="#hide-target=faces&hide-size=200")
+    page = opened.page
+    status = page.locator(".filters [role=status]")
+    assert status.inner_text() == "only target digits, 2 of 3 sizes"
+    shown = page.evaluate(SHOWN)
+    assert not [title for title in shown["panels"] if "faces" in title or "200 images" in title]
+    assert {"digits, 50 images", "digits, 2,000 images", "All targets pooled"} <= set(shown["panels"])
+    assert max(shown["points"]) == 24, "two of six cells, three strategies, four sources"
+    assert [50, 2000] in shown["sizes"]
+    assert [50, 200, 2000] not in shown["sizes"]
+    assert set(shown["cells"]) == {2}
+    assert shown["rows"] == 6
+
+    status.click()
+    assert page.locator(".choices").is_visible(), "all of the bar opens it"
+    page.locator(".filters .reset").click()
+    drawn(page)
+    whole = page.evaluate(SHOWN)
+    assert max(whole["points"]) == 72
+    assert [50, 200, 2000] in whole["sizes"]
+    assert set(whole["cells"]) == {6}
+    assert whole["rows"] == 18
+    assert whole["trials"] - shown["trials"] == 4 * 26, "pre-training stays"
+    assert "hide" not in page.url
+    assert page.evaluate(OVERLAPS) == []
+
+    page.locator(".filters summary").focus()
+    page.keyboard.press("Enter")
+    assert not page.locator(".choices").is_visible()
+    page.keyboard.press("Enter")
+    for kind, name in (("target", "faces"), ("size", "200")):
+        choice = page.locator(f".filters button[data-kind={kind}][data-name='{name}']")
+        choice.focus()
+        page.keyboard.press("Space")
+        drawn(page)
+        assert choice.get_attribute("aria-pressed") == "false"
+    assert page.evaluate(SHOWN) == shown
+    assert page.url.endswith("#hide-target=faces&hide-size=200")
+    assert opened.complaints == []

@@ -1,46 +1,87 @@
-"""The report's look in a real browser, offline: every figure drawn, no overlaps, no requests."""
+"""The report in a real browser, offline: figures are drawn and do not overlap, scripts work, names are harmless."""
+
+import re
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Page
 
-from tests.support.pages import DESKTOP, FIGURES, HOSTILE, OVERLAPS, PHONE, Reports, check, visit
+from tests.support.pages import DESKTOP, FIGURES, HOSTILE, OVERLAPS, PHONE, REPLAYED, Reports, See, check, drawn
 
 
 @pytest.mark.parametrize(("name", "size", "theme"), [
     ("quickstart", DESKTOP, "light"), ("quickstart", PHONE, "dark"), ("faulty", DESKTOP, "dark"), ("faulty", PHONE, "light"),
 ], ids=["quickstart-desktop-light", "quickstart-phone-dark", "faulty-desktop-dark", "faulty-phone-light"])  # fmt: skip
 def test_every_figure_is_drawn_and_nothing_overlaps(
-    browser: Browser, reports: Reports, name: str, size: tuple[int, int], theme: str
+    see: See, reports: Reports, name: str, size: tuple[int, int], theme: str
 ) -> None:
-    opened = visit(browser, reports[name], size, theme)
+    opened = see(name, size, theme)
     check(opened, reports[name])
-    drawn = opened.page.evaluate(FIGURES)
-    assert len(drawn) >= 12
-    assert [figure["title"] for figure in drawn if not figure["marks"]] == []
-    assert all(figure["size"]["height"] > 100 and figure["size"]["right"] <= size[0] for figure in drawn)
+    figures = opened.page.evaluate(FIGURES)
+    assert len(figures) >= 12
+    assert [figure["title"] for figure in figures if not figure["marks"]] == []
+    assert all(figure["size"]["height"] > 100 and figure["size"]["right"] <= size[0] for figure in figures)
     assert opened.page.evaluate(OVERLAPS) == []
     assert opened.page.evaluate("[...document.images].every(image => image.naturalWidth > 0 && image.alt)")
-    opened.page.context.close()
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_several_targets_embeddings_and_seeds(browser: Browser, reports: Reports, size: tuple[int, int]) -> None:
-    opened = visit(browser, reports["several"], size)
+def test_several_targets_embeddings_and_seeds(see: See, reports: Reports, size: tuple[int, int]) -> None:
+    opened = see("several", size)
     check(opened, reports["several"])
     assert all(figure["marks"] for figure in opened.page.evaluate(FIGURES))
     assert opened.page.evaluate(OVERLAPS) == []
     assert "In the embedding inception:2" in opened.page.locator("#answer").inner_text()
-    opened.page.context.close()
 
 
-def test_hostile_names_are_harmless(browser: Browser, reports: Reports) -> None:
-    opened = visit(browser, reports["hostile"])
+def test_classes_and_averages_are_absent_if_not_measured(see: See) -> None:
+    opened = see("quickstart", DESKTOP)
+    assert opened.page.locator("#classes, a[href='#classes']").count() == 0
+    assert "(raw)" not in opened.page.locator("#curves").inner_text()
+
+
+def test_other_metrics_and_the_best_distance_are_shown(see: See) -> None:
+    opened = see("quickstart", DESKTOP)
+    table = opened.page.locator("#quality table").first
+    assert table.locator("thead th").all_inner_texts()[3:] == ["FID ↓", "KID ↓", "recall ↑", "diversity", "memorisation"]
+    assert len(table.locator("tbody tr").all()) == 4, "scratch, and three strategies with their best source"
+    assert "0.400 ± 0.020" in table.inner_text()
+    assert opened.page.locator("#distance .predictors").count() == 0, "one target with four sources cannot test a predictor"
+    assert "cannot be tested with 4 sources" in opened.page.locator("#answer").inner_text()
+
+
+def test_savings_of_stopping_are_shown_if_replayed(see: See, reports: Reports) -> None:
+    opened = see("quickstart", DESKTOP)
+    section = opened.page.locator("#stopping")
+    assert section.locator("figcaption").inner_text() == (
+        "Keeping 0.5 of the methods at each rung would have saved 43% of the steps, with the same winner in 4 of 4 cells "
+        "and a rank correlation of the sources' order of +0.80. Labels: the share kept."
+    )
+    assert section.locator("path.point").count() == len(REPLAYED)
+    for name in ("several", "empty"):
+        assert "What stopping saves" not in reports[name].read_text(encoding="utf-8")
+
+
+def test_samples_are_side_by_side_at_equal_steps(see: See) -> None:
+    opened = see("quickstart", DESKTOP)
+    wall = opened.page.locator(".wall").first
+    assert wall.locator("p").all_inner_texts() == [
+        "Step 50, the last that all strategies reached",
+        "Step 200, reached by the longer trials",
+    ]
+    first, last = (row.locator("figcaption b").all_inner_texts() for row in wall.locator(".grids").all())
+    assert first[:2] == ["Real images", "scratch"]
+    assert {name.split()[0] for name in first[2:]} == {"finetune", "finetune-d", "finetune-g"}
+    assert set(last) < set(first)
+    assert "drawn from the same latents" in opened.page.locator("#samples").inner_text()
+
+
+def test_hostile_names_are_harmless(see: See, reports: Reports) -> None:
+    opened = see("hostile", PHONE)
     check(opened, reports["hostile"])
     text = opened.page.locator("body").inner_text()
     assert all(name in text for name in HOSTILE)
     assert opened.page.locator("img[src=x], .plot a, .plot b, dd b").count() == 0
     assert any("script><b>" in label for label in opened.page.locator(".plot .xtick text").all_text_contents())
-    opened.page.context.close()
 
 
 @pytest.mark.parametrize(
@@ -51,12 +92,94 @@ def test_hostile_names_are_harmless(browser: Browser, reports: Reports) -> None:
         ("pending", "Nothing has been measured yet"),
     ],
 )
-def test_a_store_without_results_says_so(browser: Browser, reports: Reports, name: str, words: str) -> None:
-    opened = visit(browser, reports[name], PHONE)
+def test_a_store_without_results_says_so(see: See, reports: Reports, name: str, words: str) -> None:
+    opened = see(name, PHONE)
     check(opened, reports[name])
     text = opened.page.locator("body").inner_text()
     assert words in text
     assert opened.page.locator(".plot, svg").count() == 0
     if name == "failed":
         assert "1 failed: OSError: <b>disk</b> is full" in text
-    opened.page.context.close()
+
+
+def test_the_key_filters_and_the_theme_follows(see: See) -> None:
+    opened = see("quickstart", DESKTOP)
+    page = opened.page
+    visible = "() => document.querySelectorAll('#curves .plot .scatterlayer .trace').length"
+    before = page.evaluate(visible)
+    entry = page.locator("#curves .key button", has_text="finetune-g")
+    entry.focus()
+    page.keyboard.press("Enter")
+    assert entry.get_attribute("aria-pressed") == "false"
+    drawn(page)
+    assert page.evaluate(visible) < before
+    entry.click()
+    drawn(page)
+    assert page.evaluate(visible) == before
+
+    color = "() => getComputedStyle(document.querySelector('.plot .ytick text')).fill"
+    light = page.evaluate(color)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(300)
+    assert page.evaluate(color) != light
+    page.emulate_media(color_scheme="light")
+    assert opened.complaints == []
+
+
+def check_the_address(page: Page) -> None:
+    """Check that the address has the trial and the filters, whichever came first, and that an unknown trial is reported."""
+    page.locator("#curves .key button[data-name=finetune-g]").click()
+    assert re.search(r"#trial=\w+&hide-strategy=finetune-g$", page.url)
+    before, pick = page.url, page.locator("#pick")
+    pick.focus()
+    pick.select_option(index=1)
+    assert page.evaluate("document.activeElement.id") == "pick"
+    page.go_back()
+    assert page.url == before
+    page.evaluate("location.hash = 'trial=0'")
+    page.locator("#details", has_text="This page has no trial 0.").wait_for()
+    assert page.url.endswith("#trial=0&hide-strategy=finetune-g")
+    page.go_back()
+    page.locator("#details h3").wait_for()
+
+
+@pytest.mark.parametrize("name", ["faulty", "hostile"])
+def test_a_trials_details_are_shown(see: See, reports: Reports, name: str) -> None:
+    opened = see(name, PHONE)
+    page = opened.page
+    row = page.locator("table.sortable tbody tr", has_text="diverged" if name == "faulty" else "onerror=").last
+    row.locator("a").focus()
+    page.keyboard.press("Enter")
+    details = page.locator("#details")
+    details.locator("h3").wait_for()
+    text = details.inner_text()
+    assert row.locator("a").get_attribute("href") in page.url
+    assert page.evaluate("document.activeElement.closest('section').id") == "trial"
+    if name == "faulty":
+        check_the_address(page)
+        assert "the critic's loss is not finite at step 50" in text
+        assert "0 of 200" in text or "50 of 200" in text
+    else:
+        assert "=x onerror=alert(1)>" in details.locator("h3").inner_text()
+        assert details.locator("img[src=x], h3 img, dd img").count() == 0
+        assert page.evaluate("[...document.querySelectorAll('#details img')].every(image => image.naturalWidth > 0)")
+        assert details.locator("img").count() == 2
+    details.locator(".js-line, path.point").first.wait_for(state="attached")
+    assert "builtin:1a2b3c4d5e6f" in text
+    assert {"python", "torch", "git commit"} <= set(details.locator("dt").all_inner_texts())
+    assert re.search(r"training\s+steps 200", text)
+    check(opened, reports[name])
+
+
+def test_the_table_sorts_by_number_with_missing_values_last(see: See, reports: Reports) -> None:
+    opened = see("faulty", DESKTOP, "dark")
+    heading = opened.page.locator("table.sortable th", has_text="FID")
+    cells = "() => [...document.querySelectorAll('.sortable tbody tr')].map(row => row.cells[8].textContent)"
+    for direction in ("ascending", "descending"):
+        heading.locator("button").click()
+        assert heading.get_attribute("aria-sort") == direction
+        column = opened.page.evaluate(cells)
+        numbers = [float(text) for text in column if text]
+        assert numbers == sorted(numbers, reverse=direction == "descending")
+        assert all(not text for text in column[len(numbers) :])
+    check(opened, reports["faulty"])

@@ -113,7 +113,11 @@ class Visit:
     requests: list[str] = field(default_factory=list)
 
 
-def visit(browser: Browser, path: Path, size: tuple[int, int] = DESKTOP, theme: Any = "light") -> Visit:
+#: Opens the report of a kind of store in a window of a size, once for all tests of a module.
+See = Callable[..., Visit]
+
+
+def visit(browser: Browser, path: Path, size: tuple[int, int] = DESKTOP, theme: Any = "light", address: str = "") -> Visit:
     phone = size == PHONE
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme=theme, is_mobile=phone, has_touch=phone
@@ -124,7 +128,7 @@ def visit(browser: Browser, path: Path, size: tuple[int, int] = DESKTOP, theme: 
     opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
     opened.page.on("dialog", lambda dialog: (opened.complaints.append(dialog.message), dialog.dismiss()))
     opened.page.on("request", lambda request: opened.requests.append(request.url))
-    opened.page.goto(path.as_uri())
+    opened.page.goto(path.as_uri() + address)
     if opened.page.locator(".plot").count():
         drawn(opened.page)
     return opened
