@@ -68,7 +68,7 @@ def test_effects_that_the_sources_do_not_vary_are_not_estimated():
 @pytest.mark.endurance
 def test_intervals_cover_the_truth_together():
     truth = {"diversity": 0.1, "density": 0.0, "amount": 0.05, "exchange": 0.1, "spread": 0.0}
-    covered, sweeps = [], repeats(100, full=300)
+    covered, sweeps = [], repeats(50, full=300)
     for seed in range(sweeps):
         result = knob_effects(gains(NAMES, 0.1, 0.0, 0.0, noise=0.2, seed=seed)).set_index("effect")
         covered.append([result["low"][name] <= value <= result["high"][name] for name, value in truth.items()])
@@ -88,6 +88,6 @@ def test_an_effect_is_told_apart_at_its_corrected_level_and_is_a_claim():
 @pytest.mark.slow
 @pytest.mark.endurance
 def test_without_an_effect_few_sweeps_have_one():
-    frames = [gains(NAMES, 0.0, 0.0, 0.0, noise=0.2, seed=seed) for seed in range(repeats(80, full=200))]
+    frames = [gains(NAMES, 0.0, 0.0, 0.0, noise=0.2, seed=seed) for seed in range(repeats(40, full=200))]
     apart = [(knob_effects(frame)["outcome"] == Outcome.APART).any() for frame in frames]
     assert np.mean(apart) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / len(frames))

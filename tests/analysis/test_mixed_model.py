@@ -128,7 +128,7 @@ def test_effects_are_claims():
 @pytest.mark.slow
 @pytest.mark.endurance
 def test_intervals_cover_the_truth_together():
-    random, sweeps = np.random.default_rng(2), repeats(60, full=200)
+    random, sweeps = np.random.default_rng(2), repeats(30, full=200)
     covered = []
     for _ in range(sweeps):
         result = covariate_effects(*sweep(random, TRUTH)).set_index("covariate")

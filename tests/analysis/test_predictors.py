@@ -128,7 +128,7 @@ def several(random: np.random.Generator, slope: float, targets: int, seeds: int 
 @pytest.mark.endurance
 @pytest.mark.parametrize("slope", [0.0, 0.7])
 def test_error_rate_and_coverage_with_sources_that_differ_for_other_reasons(slope: float):
-    random, sweeps = np.random.default_rng(4), repeats(40, full=100)
+    random, sweeps = np.random.default_rng(4), repeats(20, full=100)
     rows = pd.concat([compare_predictors(*several(random, slope, targets=4)) for _ in range(sweeps)])
     truth = rows["rho"].mean()
     covered, apart = (rows["low"] <= truth) & (truth <= rows["high"]), rows["outcome"] == Outcome.APART
@@ -157,7 +157,7 @@ def test_early_gains_are_named_so():
 @pytest.mark.endurance
 def test_p_values_are_corrected_for_the_number_of_kinds():
     random = np.random.default_rng(7)
-    apart, sweeps = [], repeats(16, full=40)
+    apart, sweeps = [], repeats(8, full=40)
     for _ in range(sweeps):
         simulated, _ = several(random, 0.0, targets=2)
         between = pd.concat([several(random, 0.0, targets=2)[1].assign(kind=kind) for kind in NEARER])

@@ -91,7 +91,7 @@ def test_the_slope_of_an_uninformative_distance_is_shrunk_to_0():
 @pytest.mark.slow
 @pytest.mark.endurance
 def test_intervals_cover_a_new_target_at_their_rate():
-    inside, worlds = [], repeats(60, full=150)
+    inside, worlds = [], repeats(30, full=150)
     for seed in range(worlds):
         points, distances, gains = new(simulated(np.random.default_rng(seed), 7))
         result = ranked(points, distances).set_index("source").loc[gains.index]
@@ -104,7 +104,7 @@ def test_intervals_cover_a_new_target_at_their_rate():
 @pytest.mark.parametrize("effects", [True, False])
 def test_the_interval_of_the_first_of_three_strategies_covers(effects: bool):
     """The first is chosen by its prediction; with no effect at all it is seldom told apart from scratch."""
-    covered, apart, count = [], [], repeats(30, full=60)
+    covered, apart, count = [], [], repeats(15, full=60)
     for seed in range(count):
         random = np.random.default_rng(seed)
         worlds = simulated(random, 6) if effects else simulated(random, 6, slope=0, target=0, source=0).assign(gain=0.0)

@@ -212,7 +212,7 @@ def sweep(random: np.random.Generator, saved: float, seeds: int = 3, noise: floa
 @pytest.mark.slow
 @pytest.mark.endurance
 def test_intervals_of_the_multiplier_cover_the_truth_at_their_rate():
-    random, sweeps = np.random.default_rng(1), repeats(60, full=200)
+    random, sweeps = np.random.default_rng(1), repeats(30, full=200)
     for saved in (1.0, 2.0):
         covered, apart = [], []
         for _ in range(sweeps):
@@ -228,7 +228,7 @@ def test_intervals_of_the_multiplier_cover_the_truth_at_their_rate():
 @pytest.mark.endurance
 def test_without_an_effect_no_method_of_a_cell_is_told_apart():
     """Scratch varies twice as much as six equal transfers; curves with noise at every step have a lowest step by chance."""
-    random, sweeps = np.random.default_rng(4), repeats(40, full=100)
+    random, sweeps = np.random.default_rng(4), repeats(20, full=100)
     apart, covered = [], []
     for _ in range(sweeps):
         trials = []
@@ -267,7 +267,7 @@ def test_intervals_are_open_where_the_truth_lies_beyond_the_sizes():
 @pytest.mark.slow
 @pytest.mark.endurance
 def test_intervals_of_the_speed_up_cover_the_truth_conservatively():
-    random, sweeps = np.random.default_rng(3), repeats(60, full=200)
+    random, sweeps = np.random.default_rng(3), repeats(30, full=200)
     steps = np.array([25, 50, 100, 150, 200, 300, 400])
     truth, covered = 2.0, []  # both start at the same FID; the transfer's falls twice as fast
     for _ in range(sweeps):

@@ -93,7 +93,7 @@ def test_a_method_with_a_lost_seed_has_no_mean():
 @pytest.mark.endurance
 @pytest.mark.parametrize("of_scratch", [1, 2])
 def test_without_an_effect_a_false_claim_in_any_sweep_is_rare(of_scratch: int):
-    random, sweeps = np.random.default_rng(1), repeats(100, full=300)
+    random, sweeps = np.random.default_rng(1), repeats(50, full=300)
     false = 0
     for _ in range(sweeps):
         sweep = make(

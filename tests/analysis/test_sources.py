@@ -79,7 +79,7 @@ def test_regret_is_measured_on_seeds_that_did_not_choose():
 @pytest.mark.slow
 @pytest.mark.endurance
 def test_without_an_effect_there_is_no_regret_and_few_sources_differ():
-    random, sweeps = np.random.default_rng(1), repeats(60, full=200)
+    random, sweeps = np.random.default_rng(1), repeats(30, full=200)
     regrets, apart = [], []
     for _ in range(sweeps):
         table = [gains({f"t{k}": dict(zip("abcd", random.normal(size=4), strict=True)) for k in range(4)}) for _ in range(3)]
@@ -106,7 +106,7 @@ def test_regret_of_a_choice():
 @pytest.mark.slow
 @pytest.mark.endurance
 def test_intervals_cover_the_truth_at_their_rate():
-    random, count = np.random.default_rng(0), repeats(80, full=200)
+    random, count = np.random.default_rng(0), repeats(40, full=200)
     sweeps = []
     for number in range(count):
         table = {f"t{k}": dict(zip("abc", random.normal([1, 0.5, 0], 0.5), strict=True)) for k in range(4)}

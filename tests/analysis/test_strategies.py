@@ -105,7 +105,7 @@ def test_without_differences_the_family_wise_error_rate_holds():
             run({50: float(np.exp(3 + 0.2 * random.normal()))}, strategy, seed=seed)
             for strategy in ("finetune", "finetune-g", "finetune-d", "other") for seed in range(3)
         )
-        for _ in range(repeats(100, full=300))
+        for _ in range(repeats(60, full=300))
     ]  # fmt: skip
     false = [(ranked(sweep)["outcome"] == Outcome.APART).any() for sweep in sweeps]
     assert np.mean(false) == pytest.approx(0.05, abs=0.03 * np.sqrt(300 / len(sweeps)))

@@ -1,4 +1,4 @@
-"""How the run of a sweep ends after failures or at a limit, on one Ray cluster; what is left then runs without Ray."""
+"""How the run of a sweep ends after failures or at a limit, on a Ray cluster where that matters."""
 
 import zipfile
 from collections.abc import Callable
@@ -81,7 +81,7 @@ def test_a_failing_trial_is_recorded_blocks_its_children_and_can_be_retried(run:
     assert sorted(trials["status"]) == ["blocked", "done", "failed"]
     assert "failed" in call("status", "--store", tmp_path / "store").stdout
 
-    again = run(spec, expect=1)
+    again = run(spec, expect=1, address=HERE)
     assert "--retry failed" in again.stderr, "a failed trial is not run again without --retry"
     obstacle.rmdir()
     run(spec, "--retry", "failed", address=HERE)
@@ -98,7 +98,7 @@ def test_a_trial_that_diverges_is_recorded_and_the_rest_goes_on(run: Run, tmp_pa
         strategies=["scratch"],
         training={**tiny.SPEC["training"], "critic_lr": 1e30},
     )
-    run(spec)
+    run(spec, address=HERE)
     (row,) = open_store(str(tmp_path / "store")).read("trials").itertuples()
     assert row.status == "diverged"
     assert row.error
@@ -157,7 +157,7 @@ def test_a_sweep_over_folders_of_photographs_runs_to_a_report(run: Run, tmp_path
         gan={"resolution": 16, "width": 4, "latent": 16},
         training={"steps": 4, "batch": 8, "critic_steps": 1},
     )
-    done = run(spec)
+    done = run(spec, address=HERE)
     assert "1 skipped (1 empty: broken.jpg)" in done.stderr
     ended = tiny.outcomes(tmp_path / "store")
     assert len(ended) == 3

@@ -50,6 +50,7 @@ def test_quality_is_compared_from_the_same_start():
     assert rows[1]["fid_mean"] == pytest.approx(rows[2]["fid_mean"], rel=0.02)
 
 
+@pytest.mark.endurance(only=True)
 def test_simultaneous_trials_are_measured_together():
     rows = list(packing.measure((1, 2), (8, 4, 4, 1, 1), 50, "cpu", seconds=0.05))
     assert [row["packed"] for row in rows] == [1, 2]
@@ -96,6 +97,7 @@ def test_a_missing_archive_is_named_before_anything_is_trained(tmp_path: Path):
         list(train_all(tmp_path, tmp_path / "out", list(jobs())))
 
 
+@pytest.mark.endurance(only=True)
 def test_the_training_benchmark_needs_no_ray():
     script = "import sys; sys.modules['ray'] = None; import tests.benchmarks.training, trainers.trial.run"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
@@ -165,6 +167,7 @@ def test_a_large_plan_has_the_requested_trials_in_full_cells():
     assert set(map(len, plan.cells.values())) == {overhead.CELL}
 
 
+@pytest.mark.endurance(only=True)
 def test_the_memory_of_a_metric_is_measured_in_a_new_process():
     """Two sets of 3,000 features need at least their copies in float64."""
     features = metrics.make_features(3000, 512)
@@ -179,6 +182,7 @@ def test_the_cost_of_a_rung_is_compared_with_the_training_before_it(monkeypatch:
     json.dumps(row)
 
 
+@pytest.mark.endurance(only=True)
 def test_prepared_images_are_compared_with_torchvisions_loader():
     command = [sys.executable, "-m", "tests.benchmarks.images", "--count=40", "--rounds=1", "--workers=0", "--json"]
     command += ["--resolution=16", "--side=32", "--memory", "1000"]
@@ -192,6 +196,7 @@ def test_prepared_images_are_compared_with_torchvisions_loader():
     assert [row["images"] for row in rows if row["what"] == "memory"] == ([1000] if sys.platform == "linux" else [])
 
 
+@pytest.mark.endurance(only=True)
 def test_a_report_is_measured_in_a_new_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr("sys.argv", ["benchmark", "--trials", "60", "--rounds", "1", "--json"])
     report_benchmark.main()

@@ -14,6 +14,7 @@ from scipy import stats
 from analysis.frames import load, records
 from analysis.statistics import analyse
 from tests.benchmarks.truth import studies, table, worlds
+from tests.benchmarks.truth.__main__ import main
 from tests.benchmarks.truth.claims_check import Tally, Truth
 from tests.benchmarks.truth.stores import EMBEDDING, ends, stored
 from tests.benchmarks.truth.studies import Case, Order, Result
@@ -112,9 +113,13 @@ def test_the_command_prints_every_row_and_names_those_that_miss():
     assert (done.returncode, done.stderr.splitlines()) == (1 if missed else 0, missed)
 
 
-def test_the_command_explains_itself_and_reports_a_mistake():
-    command = [sys.executable, "-m", "tests.benchmarks.truth"]
-    done = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "--quick" in done.stdout
-    wrong = subprocess.run([*command, "--fast"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (wrong.returncode, wrong.stdout) == (2, "")
+@pytest.mark.parametrize(("argument", "status", "text"), [("--help", 0, "--quick"), ("--fast", 2, "--fast")])
+def test_the_command_explains_itself_and_reports_a_mistake(
+    argument: str, status: int, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("sys.argv", ["truth", argument])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == status
+    output = capsys.readouterr()
+    assert text in (output.err if status else output.out)

@@ -1,4 +1,4 @@
-"""A sweep on hosts that share only an S3 server: one is cut off, one is killed, one is late, one has a wrong token."""
+"""A sweep on hosts that share only an S3 server: one is cut off, and one is late."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ from trainers.config.metrics import distances
 
 pytestmark = pytest.mark.slow
 
-TOKEN, WRONG = "right" * 10, "wrong" * 10
+TOKEN = "right" * 10
 
 #: With these, the head notices the loss of a host within seconds.
 WATCHFUL = {
@@ -81,9 +81,9 @@ def test_hosts_end_with_the_process_that_made_them_even_if_it_is_killed(switch: 
     Path(folder).rmdir()  # fails unless it is empty
 
 
-def start(host: Host, *arguments: object, token: str = TOKEN) -> "subprocess.Popen[str]":
+def start(host: Host, *arguments: object) -> "subprocess.Popen[str]":
     """Start a command in the folder of a host, with a token for the cluster in a file there."""
-    subprocess.run(host.command("sh", "-c", f"umask 077; cat >{host.folder}/token"), input=token, text=True, check=True)
+    subprocess.run(host.command("sh", "-c", f"umask 077; cat >{host.folder}/token"), input=TOKEN, text=True, check=True)
     folders = dict.fromkeys(("HOME", "TMPDIR", "RAY_TMPDIR", "TRANSFERGAN_CACHE"), str(host.folder))
     authentication = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": f"{host.folder}/token"}
     return subprocess.Popen(
@@ -92,16 +92,16 @@ def start(host: Host, *arguments: object, token: str = TOKEN) -> "subprocess.Pop
     )  # fmt: skip
 
 
-def start_node(host: Host, *arguments: object, token: str = TOKEN) -> "subprocess.Popen[str]":
+def start_node(host: Host, *arguments: object) -> "subprocess.Popen[str]":
     """Start a Ray node on a host; the process ends when the node is up."""
     ray = [Path(sys.prefix) / "bin" / "ray", "start", "--node-ip-address", host.address, "--object-store-memory", 80 * 2**20]
-    return start(host, *ray, "--include-log-monitor=false", *arguments, token=token)
+    return start(host, *ray, "--include-log-monitor=false", *arguments)
 
 
-def end(process: "subprocess.Popen[str]", status: int = 0) -> str:
-    """Wait for a process, check its exit status, and return its output."""
+def end(process: "subprocess.Popen[str]") -> str:
+    """Wait for the successful end of a process and return its output."""
     output, _ = process.communicate(timeout=180)
-    assert process.returncode == status, output
+    assert process.returncode == 0, output
     return output
 
 
@@ -110,15 +110,15 @@ def recorded(store: Store) -> int:
     return int(ds.dataset(store.path("trials"), filesystem=store.filesystem, format="parquet").count_rows())
 
 
-def test_hosts_that_are_cut_off_killed_or_late_lose_nothing_and_a_wrong_token_is_refused(
+def test_hosts_that_are_cut_off_or_late_lose_nothing(
     switch: Switch, tmp_path: Path, s3_port: int, s3_keys: None, finished_once: Path
 ):
-    """One host is unplugged and one is killed while they train; a host that joins later does the rest of their work.
+    """A host is unplugged while it trains, and plugged in again while its trial runs on one that joined later.
 
-    The first host is plugged in again while its trial runs elsewhere. One request to S3 in a hundred is refused.
+    One request to S3 in a hundred is refused.
     """
-    spec = tiny.write_spec(tmp_path, **tiny.SMALL)  # its source and its training from scratch can run at once
-    head, cut, killed, late, stranger = (switch.add() for _ in range(5))
+    spec = tiny.write_spec(tmp_path, **tiny.SMALL)
+    head, cut, late = (switch.add() for _ in range(3))
     with refusing(s3_port, 0.01, seed=9, listening=switch.listen()) as (port, counts):
         store = s3_uri(s3_port)
         address = f"{head.address}:6379"
@@ -126,23 +126,15 @@ def test_hosts_that_are_cut_off_killed_or_late_lose_nothing_and_a_wrong_token_is
         seen = store.replace(f"127.0.0.1%3A{s3_port}", f"10.0.0.1%3A{port}")
         run = tiny.command("run", spec, "--store", seen, "--address", address)
         end(start_node(head, "--head", "--port", 6379, "--num-cpus", 0, "--include-dashboard=false"))
-        nodes = [start_node(host, *join) for host in (cut, killed)]
-        wrong = start_node(stranger, *join, token=WRONG)
-        for node in nodes:
-            end(node)
+        end(start_node(cut, *join))
         driver = start(head, *run)
         tiny.wait_for(lambda: bool(cut.processes(TRAINS)))
         cut.unplug()
-        tiny.wait_for(lambda: bool(killed.processes(TRAINS)))
-        killed.kill()
         end(start_node(late, *join))
         tiny.wait_for(lambda: bool(late.processes(TRAINS)))
         cut.plug()
         output = end(driver)
         assert "Traceback" not in output
-
-        assert "Authentication token is missing or incorrect" in end(wrong, 1)
-        assert not stranger.processes("raylet")
 
     remote, undisturbed = open_store(store), open_store(str(finished_once))
     pd.testing.assert_frame_equal(tiny.outcomes(remote), tiny.outcomes(undisturbed))
@@ -152,7 +144,7 @@ def test_hosts_that_are_cut_off_killed_or_late_lose_nothing_and_a_wrong_token_is
     assert tiny.claimed(store) == []
     ended, again = len(tiny.outcomes(remote)), recorded(remote) - len(tiny.outcomes(remote))
     print(
-        f"1 host cut off, 1 killed, 1 late, {counts.refused} of {counts.requests} requests to S3 refused: "
+        f"1 host cut off, 1 late, {counts.refused} of {counts.requests} requests to S3 refused: "
         f"{ended} of {len(tiny.outcomes(undisturbed))} trials ended, {again} recorded twice and read once"
     )
-    assert again <= 2, "only trials on the lost hosts may be recorded twice"
+    assert again <= 1, "only the trial of the lost host may be recorded twice"
