@@ -2,14 +2,11 @@
 
 import re
 
-import pytest
-
 from tests.support.pages import CLASSES, DESKTOP, OVERLAPS, PHONE, TABLET, Reports, See, check, drawn
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_each_class_is_shown_if_there_are_classes(see: See, reports: Reports, size: tuple[int, int]) -> None:
-    opened = see("classes", size)
+def test_each_class_is_shown_if_there_are_classes(see: See, reports: Reports) -> None:
+    opened = see("classes", PHONE)
     check(opened, reports["classes"])
     section = opened.page.locator("#classes")
     assert section.locator(".plot").count() == 1

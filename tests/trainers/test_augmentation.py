@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.sweeps.plan import make_plan
 from bench.sweeps.spec import SweepSpec
+from tests.support.endurance import pairs
 from tests.trainers.test_strategies import FAMILIES, PIXELS, shape, training, trial
 from tests.trainers.test_trial import config, rungs
 from trainers.common.errors import UserError
@@ -246,8 +247,8 @@ def new_gan(family: str, name: str, seed: int = 7) -> Gan:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.endurance
+@pytest.mark.parametrize(("family", "name"), pairs(FAMILIES, AUGMENTATIONS))
 def test_resuming_gives_the_same_bits(family: str, name: str):
     whole, first, resumed = new_gan(family, name), new_gan(family, name), new_gan(family, name, 99)
     unaugmented = new_gan(family, "none")

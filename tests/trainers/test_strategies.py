@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Iterator
 from functools import cache
-from itertools import cycle, product
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support import endurance
+from tests.support.endurance import pairs
 from trainers.adaptation.anchors import Anchors, relative
 from trainers.adaptation.describe import inventory
 from trainers.adaptation.fisher import BATCH, SAMPLES, fisher
@@ -159,9 +158,7 @@ def contract(test: Any) -> Any:
     return test
 
 
-#: Each strategy in one family in the suite, in turn, and in every family at the full size.
-SOME = list(zip(cycle(FAMILIES), NAMES, strict=False))
-PAIRS = list(product(FAMILIES, NAMES)) if endurance.TIMES else SOME
+PAIRS = pairs(FAMILIES, NAMES)
 
 
 # -- the contract -------------------------------------------------------------------------------------------------------
@@ -274,8 +271,8 @@ HELD = ["l2-sp[weight=0.7]", "ewc[weight=0.7]"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", HELD)
+@pytest.mark.endurance
+@pytest.mark.parametrize(("name", "family"), pairs(HELD, FAMILIES))
 def test_a_penalty_is_the_formula_and_its_gradient_agrees_with_finite_differences(family: str, name: str):
     gan = begun(family, name)
     assert gan.adaptation is not None

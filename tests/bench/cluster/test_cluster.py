@@ -30,7 +30,7 @@ from trainers.common.errors import UserError
 pytestmark = pytest.mark.slow
 
 #: Drivers that are killed, two at a time, and enough trials that all of them have something to do.
-KILLS = repeats(4, full=20)
+KILLS = repeats(2, full=20)
 TRIALS = 24 * -(-KILLS // 5)
 
 
