@@ -1,15 +1,17 @@
-"""`transfergan show`, `plan` and `status`: the sweep file of a preset, what a sweep would run, and what it has run."""
+"""`transfergan show`, `init`, `plan` and `status`: sweep files to start from, what a sweep would run, and what it has run."""
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.console import progress_console, show
+from bench.cli.console import printable, progress_console, say, show
 from bench.cli.options import (
     RUN,
     OneSweepOption,
@@ -43,6 +45,63 @@ def show_preset(
 ) -> None:
     """Print the sweep file of a preset, with its comments: redirect it into a file, and change that."""
     typer.echo(preset_text(preset), nl=False)
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: transfergan init --target photos/flowers --minutes 30")
+def init(
+    target: Annotated[str, typer.Option(help="Your images: a folder, an archive, or the name of a domain.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="What a GAN may be pre-trained on, likewise. Repeatable; by default the built-in domains."),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="How long the run may take; 30 by default.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0, help="The same in hours.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs of this machine to use; all by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the file goes; by default NAME.yaml, after the target.")] = None,
+) -> None:
+    """Write a sweep file for your images that fits a time on this machine, and say what was decided and why.
+
+    It looks at the images, times networks of rising size for some seconds each, and measures the distances of the sources, of
+    which the nearest are taken. All times are those of this machine at its present load. Nothing is trained.
+    """
+    from rich.text import Text
+
+    from bench.design.from_images import check_sources, check_time, designed, this_machine
+    from bench.design.reasons import decisions, duration, header
+    from bench.design.survey import domain_text, survey
+    from bench.design.sweep_file import new_file, question, slug, sweep_file
+    from trainers.domains import get
+
+    if minutes is not None and hours is not None:
+        raise UserError("--minutes and --hours are both the time of the run; give one of them")
+    if hours == math.inf or minutes == math.inf:
+        option = "--hours" if hours else "--minutes"
+        raise UserError(f"{option} inf is no time; give a number, such as {option} {8 if hours else 30}")
+    time = 3600 * hours if hours is not None else 60 * (30 if minutes is None else minutes)
+    check_time(time)
+    asked = question(domain_text(target), [domain_text(name) for name in source or ()])
+    path = new_file(out or Path(f"{asked.name}.yaml"))
+    domain = get(asked.domain(asked.target))
+    check_sources(domain, [asked.domain(name) for name in asked.sources])
+    console = progress_console()
+    seen = survey(domain, console)
+    machine = this_machine(gpus)
+    for line in seen.lines():
+        say(f"{asked.target}: {line}")
+    asked = replace(asked, name=slug(path.stem), size=seen.train, gpu=machine.gpu)
+    with console.status("") as status:
+        design = designed(asked, seen, machine, time, console, lambda text: status.update(Text(text)))
+    reasons = decisions(design, seen)
+    for decision in reasons:
+        say(str(decision))
+    options = {"--target": [target], "--source": source or [], "--minutes": [f"{time / 60:g}"]}
+    words = [word for option, values in options.items() for value in values for word in (option, value)]
+    top = header(design, seen, shlex.join(["transfergan", "init", *words]), time)
+    text = printable(sweep_file(design.settings, reasons, top))
+    path.write_bytes(text.encode(errors="backslashreplace"))  # paths and names of files may be no Unicode
+    say(
+        f"{path}: an estimated {duration(design.seconds)} at most of {duration(time)}; transfergan run {shlex.quote(str(path))}"
+    )
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: transfergan plan sweep.yaml --set 'sizes=[50, 500]' --json")

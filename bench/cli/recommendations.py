@@ -99,6 +99,7 @@ def _predicted(
     from analysis.words import counted
     from bench.images.domains import make_ready
     from bench.images.recommend import distances_to, embedding_name
+    from bench.store.references import StoredReferences
 
     console = progress_console()
     make_ready(domain, results.resolution, console)
@@ -107,9 +108,10 @@ def _predicted(
     if embedding is None:
         lacking = [f"The embedding {results.embedding} is not on this machine, so no distance can be measured."]
     else:
+        references = StoredReferences(opened, publish=False)
         with console.status("") as status:
             measured, lacking = distances_to(
-                domain.name, results.sources, opened, embedding, results.resolution, lambda text: status.update(Text(text))
+                domain.name, results.sources, references, embedding, results.resolution, lambda text: status.update(Text(text))
             )
     starts = ranked(observed(results.gains, frames.trials), measured)
     if len(starts) == 0:

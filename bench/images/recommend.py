@@ -4,18 +4,19 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from bench.store import Store
-from bench.store.references import StoredReferences
 from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import check_measurable
 from bench.sweeps.spec import SweepSpec, as_mapping
 from trainers.common.errors import UserError
 from trainers.config.embeddings import PUBLISHED, embedding_identity
 from trainers.domains import get
+
+if TYPE_CHECKING:
+    from trainers.evaluation.references import References
 
 #: The preset that the command is based on, and its sections that decide how a source is trained and measured.
 _BASE, _SECTIONS = "quickstart", ("gan", "training", "evaluation")
@@ -37,11 +38,11 @@ def embedding_name(identity: str, sweeps: Mapping[str, Mapping[str, Any]]) -> st
 
 
 def distances_to(
-    target: str, sources: Iterable[str], store: Store, embedding: str, resolution: int, tell: Callable[[str], None]
+    target: str, sources: Iterable[str], references: "References", embedding: str, resolution: int, tell: Callable[[str], None]
 ) -> tuple[dict[str, float], list[str]]:
     """Measure FID between the reference splits of sources and of a target, images of `resolution` pixels.
 
-    The store's references are used, and nothing is written to it. `tell` is called with a line on progress.
+    `references` provides the domains' references; `tell` is called with a line on progress.
 
     Returns:
         The FID by source, and for each source that cannot be measured one line with the reason.
@@ -53,7 +54,7 @@ def distances_to(
     from trainers.evaluation.embeddings.loading import load_embedding
 
     check_measurable(get(target), resolution)
-    network, references = load_embedding(embedding), StoredReferences(store, publish=False)
+    network = load_embedding(embedding)
     reference = references(target, resolution, network)
     distances, unmeasured = {}, []
     for source in sources:

@@ -15,6 +15,7 @@ from analysis.statistics import analyse
 from bench.cli import app
 from bench.images.recommend import command, distances_to, embedding_name
 from bench.store import Store
+from bench.store.references import StoredReferences
 from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import make_plan
 from bench.sweeps.spec import as_mapping
@@ -48,7 +49,9 @@ def test_distances_are_fid_between_reference_splits_and_nothing_is_written(synth
     from trainers.evaluation.embeddings.loading import load_embedding
 
     before = files(synthetic)
-    found, lacking = distances_to("digits", ["shapes", "folder:/none"], synthetic, "builtin", 8, lambda what: None)
+    found, lacking = distances_to(
+        "digits", ["shapes", "folder:/none"], StoredReferences(synthetic, publish=False), "builtin", 8, lambda what: None
+    )
     network = load_embedding("builtin")
     exact = fid(embed("shapes", 8, network).statistics, embed("digits", 8, network).statistics)
     assert found == {"shapes": pytest.approx(exact, rel=1e-6)}
@@ -177,6 +180,8 @@ def test_a_target_with_too_few_images_is_refused(tmp_path: Path, synthetic: Stor
     for number in range(4):
         Image.fromarray(np.full((16, 16, 3), 60 * number, np.uint8)).save(folder / f"{number}.png")
     with pytest.raises(UserError, match="reference images and needs 4"):
-        distances_to(f"folder:{folder}", ["shapes"], synthetic, "builtin", 8, lambda what: None)
+        distances_to(
+            f"folder:{folder}", ["shapes"], StoredReferences(synthetic, publish=False), "builtin", 8, lambda what: None
+        )
     with pytest.raises(UserError, match="at 8 to 64 pixels"):
-        distances_to("digits", ["shapes"], synthetic, "builtin", 65, lambda what: None)
+        distances_to("digits", ["shapes"], StoredReferences(synthetic, publish=False), "builtin", 65, lambda what: None)

@@ -29,7 +29,7 @@ FLOORS = {
         ("bench.store", "bench.sweeps"),
         ("bench.driver", "bench.images"),
         ("bench.costs", "bench.upkeep", "bench.worker"),
-        ("bench.on_ray",),
+        ("bench.on_ray", "bench.design"),
         ("bench.run",),
         ("bench.cli",),
     ),
@@ -56,8 +56,8 @@ OUTSIDE = {
 LIBRARIES = {
     "ray": ("bench.on_ray",),
     "torch": (
-        "bench.worker", "bench.images", "bench.store.environments", "trainers.networks", "trainers.adaptation", "trainers.core",
-        "trainers.evaluation", "trainers.trial", "trainers.domains.torchvision.layouts",
+        "bench.worker", "bench.images", "bench.store.environments", "bench.design.timing", "trainers.networks",
+        "trainers.adaptation", "trainers.core", "trainers.evaluation", "trainers.trial", "trainers.domains.torchvision.layouts",
     ),
     "torchvision": ("trainers.domains.torchvision.layouts", "trainers.evaluation.embeddings.vision_transformer"),
     "analysis": ("analysis", "bench.cli"),
@@ -175,6 +175,7 @@ HEAVY = {"ray", "torch", "torchvision"}
     ("bench.run.sweep", set()),
     ("bench.images.generate", set()),
     ("bench.images.domains", set()),
+    ("bench.design.from_images", set()),
     ("trainers.config.trial", set()),
     ("trainers.config.strategies", set()),
     ("trainers.config.embeddings", set()),

@@ -8,11 +8,12 @@ import pytest
 from bench.cli import main
 from bench.store import SCHEMA_VERSION, open_store
 from tests.support.command_line import tree
+from tests.support.images import files, write
 
-#: Arguments and a part of the message. They run in a folder with the file `f`, the empty folder `empty`, the folder `others`
-#: with one file, the store `newer` with a newer schema, the store `torn` with a truncated plan, and the sweep files
-#: `broken.yaml`, `list.yaml` and `folder.yaml` (a folder). {store} is a finished store, {key} one of its trials, {prefix} the
-#: start of several keys.
+#: Arguments and a part of the message. They run in a folder with the file `f`, the empty folder `empty`, the folder `few` with
+#: three images, the folder `others` with one file, the store `newer` with a newer schema, the store `torn` with a truncated
+#: plan, and the sweep files `broken.yaml`, `list.yaml` and `folder.yaml` (a folder). {store} is a finished store, {key} one of
+#: its trials, {prefix} the start of several keys.
 MISTAKES = [
     ("ruin", "No such command 'ruin'. Did you mean 'run'? (see transfergan --help)"),
     ("domains bogus", "No such command 'bogus' (see transfergan domains --help)"),
@@ -59,6 +60,22 @@ MISTAKES = [
     ("run --price 5", "--price needs --max-cost; or give --max-hours alone"),
     ("plan --store newer", f"store 'newer' has schema {SCHEMA_VERSION + 1}"),
     ("plan --store others", "there is no store at 'others'"),
+    ("init", "Missing option '--target'"),
+    ("init --target digits --minutes 3 --hours 1", "--minutes and --hours are both the time of the run"),
+    ("init --target digits --minutes 0.5", "0.5 minutes are too short for a sweep that tells anything on this machine"),
+    ("init --target digits --minutes 0", "0 minutes are too short"),
+    ("init --target digits --hours inf", "--hours inf is no time; give a number, such as --hours 8"),
+    ("init --target digitz", "digitz': there is no such folder; check the path"),
+    ("init --target empty", "empty' contains no images"),
+    ("init --target f", "f' is a file; name the folder that contains the images"),
+    ("init --target few", "few has 3 images, and each split needs 10: add images"),
+    ("init --target digits --source empty", "empty' contains no images"),
+    ("init --target digits --source digits", "--source digits: it is the target too"),
+    ("init --target digits --source few", "few' has 1 reference images and needs 4"),
+    ("init --target digits --gpus 1000", "--gpus 1000: this machine has"),
+    ("init --target digits --out list.yaml", "'list.yaml' exists, and may have changes of yours; --out names another file"),
+    ("init --target digits --out f", "--out 'f' must end in .yaml"),
+    ("init --target digits --out none/x.yaml", "there is no folder 'none'; make it first"),
     ("status --store none", "there is no store at 'none'; `transfergan run` makes one, --store names another"),
     ("status --store newer", f"this transfergan reads schema {SCHEMA_VERSION}; upgrade"),
     ("status --store {store} --sweep quickstat", "unknown sweep 'quickstat'; did you mean quickstart"),
@@ -157,6 +174,7 @@ def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing_behind(
         (tmp_path / folder).mkdir()
     (tmp_path / "others" / "thesis.tex").touch()
     (tmp_path / "newer" / "store.json").write_text(json.dumps({"schema": SCHEMA_VERSION + 1}))
+    write(tmp_path / "few", files(3))
     keys = sorted(row["key"] for row in open_store(str(quickstart)).read_sweeps()["quickstart"]["trials"])
     first = next(key[0] for key, after in zip(keys, keys[1:], strict=False) if key[0] == after[0])
     several = sum(key.startswith(first) for key in keys)

@@ -1,0 +1,1 @@
+"""Designs a sweep for a domain and a time: what `transfergan init` writes."""
