@@ -140,10 +140,11 @@ def plan(
         detected = {} if detection is None else {"detect": {**detection[0], **_costs(detection[1], price)}}
         typer.echo(json.dumps({**result.as_data(price), **detected}))
         return
-    _print_trials(result)
+    _print_totals(result)
     _print_bills(result, price)
     if detection is not None:
         _print_detection(*detection, price)
+    _print_trials(result)
 
 
 def _detection(
@@ -229,7 +230,6 @@ def _print_bills(result: "Preview", price: float | None) -> None:
 
 
 def _print_trials(preview: "Preview") -> None:
-    from bench.run.measuring import extent, lost_line
     from bench.run.progress import describe
 
     for trial in preview.plan.trials:
@@ -237,6 +237,11 @@ def _print_trials(preview: "Preview") -> None:
         key = "(yet unknown)   " if unknown else trial.key
         most = "" if trial.until is None else "at most "
         typer.echo(f"{key}  {describe(trial, preview.plan.spec.labels)}, {most}{trial.training.steps} steps")
+
+
+def _print_totals(preview: "Preview") -> None:
+    from bench.run.measuring import extent, lost_line
+
     for note in preview.notes:
         typer.echo(f"note: {note}")
     counts, tune = preview.counts(), ""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
         try:
             where, text = f"preset {name}", preset_text(name)
         except UserError as error:
-            raise UserError(f"{error}; the name of a sweep file ends in .yaml") from error
+            near = _near(path.with_name(f"{path.name}.yaml"))
+            raise UserError(f"{error}; the name of a sweep file ends in .yaml{near}") from error
     try:
         data = parse(text)
     except NOT_YAML as error:
@@ -62,11 +64,21 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             return file.read(4 * LONGEST + 1).decode()  # a character has at most four bytes
     except FileNotFoundError as error:
-        raise UserError(f"there is no sweep file {str(path)!r}; presets: {', '.join(preset_names())}") from error
+        raise UserError(f"there is no sweep file {str(path)!r}{_near(path)} (presets: {', '.join(preset_names())})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"sweep file {str(path)!r} is not UTF-8 text; save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"sweep file {str(path)!r} cannot be read: {error}") from error
+
+
+def _near(path: Path) -> str:
+    """Return a question after the sweep files with the most similar names in the folder of a path, or ""."""
+    try:
+        files = {file.stem: file.name for file in path.parent.iterdir() if file.suffix in {".yaml", ".yml"} and file.is_file()}
+    except OSError:
+        return ""
+    near = [str(path.with_name(files[stem])) for stem in get_close_matches(path.stem, files, n=3, cutoff=0.7)]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:
