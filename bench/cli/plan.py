@@ -64,8 +64,6 @@ def init(
     It looks at the images, times networks of rising size for some seconds each, and measures the distances of the sources, of
     which the nearest are taken. All times are those of this machine at its present load. Nothing is trained.
     """
-    from rich.text import Text
-
     from bench.design.from_images import check_sources, check_time, designed, this_machine
     from bench.design.reasons import decisions, duration, header
     from bench.design.survey import domain_text, survey
@@ -82,15 +80,14 @@ def init(
     asked = question(domain_text(target), [domain_text(name) for name in source or ()])
     path = new_file(out or Path(f"{asked.name}.yaml"))
     domain = get(asked.domain(asked.target))
-    check_sources(domain, [asked.domain(name) for name in asked.sources])
     console = progress_console()
+    check_sources(domain, [asked.domain(name) for name in asked.sources], console)
     seen = survey(domain, console)
     machine = this_machine(gpus)
     for line in seen.lines():
         say(f"{asked.target}: {line}")
     asked = replace(asked, name=slug(path.stem), size=seen.train, gpu=machine.gpu)
-    with console.status("") as status:
-        design = designed(asked, seen, machine, time, console, lambda text: status.update(Text(text)))
+    design = designed(asked, seen, machine, time, console)
     reasons = decisions(design, seen)
     for decision in reasons:
         say(str(decision))

@@ -101,7 +101,7 @@ class Fit:
 
 
 def rate(steps: int) -> float:
-    """Return the learning rate for a number of steps: those of our presets, and from 5,000 steps on the paper's.
+    """Return the learning rate for a number of steps: for few those of the presets, beyond 3,000 the paper's.
 
     >>> [rate(steps) for steps in (100, 240, 480, 1000, 3000, 25_000)]
     [0.002, 0.002, 0.001, 0.0005, 0.0002, 0.0001]

@@ -93,25 +93,24 @@ def check_time(time: float) -> None:
         raise _too_short(time, 2 * AROUND / PLANNED)
 
 
-def check_sources(target: Domain, sources: Sequence[str]) -> None:
+def check_sources(target: Domain, sources: Sequence[str], console: Console) -> None:
     """Raise UserError if one of the sources, given as domains, is unknown, has too few images, or is the target."""
     for source in sources:
         domain = get(source)
         if domain.name == target.name:
             raise UserError(f"--source {source}: it is the target too, and no trial starts from its target; name another one")
+        make_ready(domain, NETWORKS[0].resolution, console)
         check_measurable(domain, NETWORKS[0].resolution)
 
 
-def designed(
-    question: Question, survey: Survey, machine: Machine, time: float, console: Console, tell: Callable[[str], None]
-) -> Design:
+def designed(question: Question, survey: Survey, machine: Machine, time: float, console: Console) -> Design:
     """Time networks of rising size on this machine until a sweep of them no longer fits; return the largest that does.
 
     Args:
         question: its sources in any order.
         survey: of its target.
         time: seconds from the start of a run to its end.
-        console, tell: for progress; `tell` is called with a line on what is being done.
+        console: for a line on what is being done.
 
     Raises:
         UserError: no sweep fits the time, or a domain cannot be used.
@@ -119,6 +118,9 @@ def designed(
     from trainers.evaluation.references import references
 
     target = get(question.domain(question.target))
+
+    def tell(text: str) -> None:
+        console.print(text, soft_wrap=True)
 
     def measure(networks: Networks) -> Measured:
         tell(f"measuring networks of {networks} on this machine")

@@ -1,6 +1,6 @@
 """What a design decided, in words, with the reasons: printed by `transfergan init`, and the comments of its file."""
 
-from bench.design.fitting import MOST, NETWORKS, PRETRAIN
+from bench.design.fitting import GRIDS, MOST, NETWORKS, PRETRAIN
 from bench.design.from_images import AROUND, PLANNED, Design
 from bench.design.survey import Survey
 from bench.design.sweep_file import Decision
@@ -61,6 +61,7 @@ def _why_sources(design: Design) -> str:
     count = len(design.settings["sources"])
     by_distance = ", ".join(f"{name} {distance:.3g}" for name, distance in design.distances.items())
     what = "all that there are" if count == len(design.distances) else f"the nearest of {len(design.distances)}"
+    what += ", as many as the time allows" if count < min(GRIDS[0].sources, len(design.distances)) else ""
     lacking = f". {' '.join(design.left_out)}" if design.left_out else ""
     return f"{what}, by FID to the target in the built-in embedding ({by_distance}){lacking}"
 
@@ -68,7 +69,7 @@ def _why_sources(design: Design) -> str:
 def _why_seeds(seeds: int, trainings: int) -> str:
     most = "as many as the time allows with enough steps" if seeds > 2 else "the fewest that show a spread"
     if trainings == 1:
-        return f"{most}; each source is trained once, so two sources are compared by one training of each"
+        return f"{most}; each source is trained once, so what is found of a source is about one training of it"
     return f"{most}; each starts from another training of its source"
 
 
