@@ -11,7 +11,7 @@ from rich.console import Console
 from bench.costs.measured import Measured
 from bench.design import fitting
 from bench.design.fitting import FEWEST, GRIDS, MOST, NETWORKS, WORTHWHILE, Fit, Grid, Networks, Question, grids_for
-from bench.design.survey import Survey
+from bench.design.survey import Survey, check_count
 from bench.design.timing import gpu_count, timed
 from bench.images.domains import make_ready
 from bench.images.recommend import distances_to
@@ -99,6 +99,7 @@ def check_sources(target: Domain, sources: Sequence[str], console: Console) -> N
         domain = get(source)
         if domain.name == target.name:
             raise UserError(f"--source {source}: it is the target too, and no trial starts from its target; name another one")
+        check_count(domain)
         make_ready(domain, NETWORKS[0].resolution, console)
         check_measurable(domain, NETWORKS[0].resolution)
 

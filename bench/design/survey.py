@@ -91,9 +91,8 @@ def survey(domain: Domain, console: Console) -> Survey:
         UserError: it has too few images in a split or in a class, or they cannot be read.
     """
     side, modes = None, Counter[str]()
+    check_count(domain)
     if isinstance(domain, Collection):
-        if (count := len(domain.records())) < 2 * FEWEST:
-            raise _too_few(domain, f"{count} image{'s'[: count != 1]}")
         side, modes = _sizes(domain)
     resolution = SIDE if side is None else max(8, min(SIDE, side))
     if isinstance(domain, Collection):
@@ -115,6 +114,12 @@ def survey(domain: Domain, console: Console) -> Survey:
         duplicates=domain.near_duplicates(resolution) if isinstance(domain, Collection) else 0,
         skipped=skipped_line(domain.skipped),
     )
+
+
+def check_count(domain: Domain) -> None:
+    """Raise UserError if a domain has too few files, before any of them is decoded."""
+    if isinstance(domain, Collection) and (count := len(domain.records())) < 2 * FEWEST:
+        raise _too_few(domain, f"{count} image{'s'[: count != 1]}")
 
 
 def _too_few(domain: Domain, have: str, skipped: str = "") -> UserError:

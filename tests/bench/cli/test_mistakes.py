@@ -74,7 +74,7 @@ MISTAKES = [
     ("init --target few", "few has 3 images, and each split needs 10: add images"),
     ("init --target digits --source empty", "empty' contains no images"),
     ("init --target digits --source digits", "--source digits: it is the target too"),
-    ("init --target digits --source few", "few' has 1 reference images and needs 4"),
+    ("init --target digits --source few", "few has 3 images, and each split needs 10"),
     ("init --target digits --gpus 1000", "--gpus 1000: this machine has"),
     ("init --target digits --out list.yaml", "'list.yaml' exists, and may have changes of yours; --out names another file"),
     ("init --target digits --out f", "--out 'f' must end in .yaml"),
