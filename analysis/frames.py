@@ -37,7 +37,7 @@ _NEEDED = {
     "pretrain": ("source", "seed", "resolution"),
     "adapt": ("target", "strategy", "seed", "cell", "resolution"),
 }
-_FLOATS = ("seconds", "images_per_second", "peak_memory_mib")
+_FLOATS = ("seconds", "evaluation_seconds", "images_per_second", "peak_memory_mib")
 _TRIAL_COLUMNS = [*SCHEMAS["trials"].names, "sweep"]
 _LABEL_COLUMNS = ["source_label", "target_label", "cell_label", "family"]
 _JOINED = ["kind", "source", "target", "size", "strategy", "conditional", "seed", "cell", "parent", "resolution"]

@@ -266,6 +266,8 @@ def _print_bill(bill: "Bill", unit: str, price: float | None) -> None:
     if price is not None:
         at_most, expected = bill.left_at_most.times(price), bill.left_expected.times(price)
         typer.echo(f"  cost   {at_most} at most, {expected} expected, of what is left")
+    if bill.evaluation is not None:
+        typer.echo(f"  of the time of trials like these, evaluation took {bill.evaluation:.0%}")
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: transfergan status --store store")

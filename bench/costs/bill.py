@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from bench.costs.budget import hours
-from bench.costs.estimate import Estimate, Interval, estimate, together
-from bench.costs.measured import devices, measured, on_device
+from bench.costs.estimate import Estimate, Interval, alike, estimate, together
+from bench.costs.measured import Measured, devices, measured, on_device
 from bench.driver.choice import BEST, comparable, transfers_and_scratch
 from bench.driver.ledger import ENDED, Ledger, held
 from bench.driver.stopping import Action, judge
@@ -37,6 +37,7 @@ class Bill:
         device: None if the store does not record it.
         measured: the number of measured trials that the hours are estimated from.
         scaled: whether some of the plan's trials are estimated in proportion to their work, as no trial like them was measured.
+        evaluation: the share of evaluation in the time of the measured trials that are like the plan's; None if unknown.
         at_most: all trials, to their budgets.
         expected: all trials, up to the rungs that the stopping rule is expected to allow; see `expected_shares`.
         left_at_most, left_expected: the part of both that the store lacks.
@@ -45,6 +46,7 @@ class Bill:
     device: str | None
     measured: int
     scaled: bool
+    evaluation: float | None
     at_most: Interval
     expected: Interval
     left_at_most: Interval
@@ -81,7 +83,7 @@ def bills(plan: Plan, store: Store | None, seeds: int = 0, confirming: Plan | No
         try:
             estimates = estimate(plan, on_it)
             after = _of(then, estimate(then.plan, on_it)) if then else _dearest(plan, estimates, seeds)
-            result.append(_bill(estimates, now, from_start, from_now, after, device, len(on_it)))
+            result.append(_bill(estimates, now, from_start, from_now, after, device, on_it))
         except UserError as error:
             unknown = error
     if unknown and not result:
@@ -125,7 +127,7 @@ def _dearest(plan: Plan, estimates: Mapping[str, Estimate], seeds: int) -> _Conf
 
 def _bill(
     estimates: Mapping[str, Estimate], now: Ledger, from_start: Shares, from_now: Shares, after: _Confirmation,
-    device: str | None, count: int,
+    device: str | None, timings: Sequence[Measured],
 ) -> Bill:  # fmt: skip
     """Return a bill from the trials' estimates, their shares from an empty store and from the present one, and what follows."""
     by_key, one = now.plan.by_key, hours(1, now.plan.spec.resources)
@@ -139,13 +141,25 @@ def _bill(
     begin = dict.fromkeys(by_key, 0)
     return Bill(
         device=device,
-        measured=count,
+        measured=len(timings),
         scaled=any(trial.scaled for trial in estimates.values()),
+        evaluation=_evaluation_share(now.plan, timings),
         at_most=total(certain, begin, after.all),
         expected=total(from_start, begin, after.all),
         left_at_most=total(certain, reached, after.left),
         left_expected=total(from_now, reached, after.left),
     )
+
+
+def _evaluation_share(plan: Plan, timings: Sequence[Measured]) -> float | None:
+    kinds = set(map(alike, plan.trials))
+    like = [
+        (each.evaluation_share, each.seconds)
+        for each in timings
+        if each.evaluation_share is not None and alike(each.trial) in kinds
+    ]
+    total = sum(seconds for _, seconds in like)
+    return sum(share * seconds for share, seconds in like) / total if total else None
 
 
 def _seconds(trial: Estimate, shares: Sequence[float], done: int) -> float:

@@ -26,6 +26,8 @@ class Measured:
         device: the name of the GPU or processor that it ran on; None if the store does not record it.
         setup_seconds: seconds until step 0 had been measured; None if step 0 is not recorded.
         legs: for every rung whose predecessor is recorded too: its steps since that one, whether it is the last, its seconds.
+        evaluation_share: the part of its seconds that evaluation took; None if that is not recorded, as of a trial that has not
+            ended.
     """
 
     trial: TrialConfig
@@ -33,6 +35,7 @@ class Measured:
     gpu: bool
     setup_seconds: float | None
     legs: tuple[tuple[int, bool, float], ...]
+    evaluation_share: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -68,6 +71,8 @@ def measured(store: Store) -> list[Measured]:
     ran = {row.key: machine.get(row.environment, _UNKNOWN) for row in trials[trials["seconds"].notna()].itertuples()}
     used = set(ran.values()) or set(machine.values())
     common = used.pop() if len(used) == 1 else (None, bool(used) and all(gpu for _, gpu in used))
+    ended = trials[trials["seconds"] > 0]
+    shares = (ended.set_index("key")["evaluation_seconds"] / ended.set_index("key")["seconds"]).dropna()
     configs = {row["key"]: row["config"] for planned in store.read_sweeps().values() for row in planned["trials"]}
     configs |= dict(zip(trials["key"], trials["config"], strict=True))
     # A generator that was measured anew has the time at which training had reached it.
@@ -77,11 +82,13 @@ def measured(store: Store) -> list[Measured]:
         trial = trial_of(configs[key]) if key in configs else None
         if trial is not None and not trial.imported:
             seconds = dict(zip(by_step["step"].astype(int), by_step["seconds"].astype(float), strict=True))
-            timings.append(_measured(trial, ran.get(key, common), seconds))
+            timings.append(_measured(trial, ran.get(key, common), shares.get(key), seconds))
     return timings
 
 
-def _measured(trial: TrialConfig, device: tuple[str | None, bool], seconds: Mapping[int, float]) -> Measured:
+def _measured(
+    trial: TrialConfig, device: tuple[str | None, bool], share: float | None, seconds: Mapping[int, float]
+) -> Measured:
     """Return the measured times of a trial from its seconds by step."""
     last = trial.training.steps if trial.until is None else max(seconds)
     legs = [
@@ -89,7 +96,7 @@ def _measured(trial: TrialConfig, device: tuple[str | None, bool], seconds: Mapp
         for before, step in pairwise((0, *trial.rungs))
         if before in seconds and step in seconds
     ]
-    return Measured(trial, *device, seconds.get(0), tuple(legs))
+    return Measured(trial, *device, seconds.get(0), tuple(legs), share)
 
 
 def _device(details: str) -> tuple[str | None, bool]:

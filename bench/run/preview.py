@@ -92,8 +92,8 @@ class Preview:
     def as_data(self, price: float | None = None) -> dict[str, Any]:
         """Return counts, steps to measure anew and those lost, hours and, at a price per hour, costs as plain data."""
         estimates = [
-            {"device": bill.device, "measured": bill.measured, "scaled": bill.scaled, "hours": bill.times(1)}
-            | ({} if price is None else {"cost": bill.times(price)})
+            {"device": bill.device, "measured": bill.measured, "scaled": bill.scaled, "evaluation": bill.evaluation}
+            | {"hours": bill.times(1), **({} if price is None else {"cost": bill.times(price)})}
             for bill in self.bills
         ]
         measure = {"steps": sum(len(each.steps) for each in self.work), "lost": sum(len(each.lost) for each in self.work)}

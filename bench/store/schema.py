@@ -34,6 +34,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
             "steps": pa.int64(),  # generator steps reached
             "budget": pa.int64(),  # generator steps planned; a trial with steps < budget is censored
             "seconds": pa.float64(),  # training and evaluation, of all attempts whose work was kept
+            "evaluation_seconds": pa.float64(),  # those of `seconds` that evaluation took; null in older parts
             "images_per_second": pa.float64(),  # real images seen by the critic per second of training
             "peak_memory_mib": pa.float64(),  # of the GPU if it trains on one, else of the process
             "checkpoint": pa.string(),  # path in the store; null if there is none

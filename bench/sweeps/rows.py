@@ -40,6 +40,7 @@ def outcome_row(
         "status": status,
         "steps": report.get("steps") if steps is None else steps,
         "seconds": report.get("seconds"),
+        "evaluation_seconds": report.get("evaluation_seconds"),
         "images_per_second": report.get("images_per_second"),
         "peak_memory_mib": report.get("peak_memory_mib"),
         "checkpoint": checkpoint,

@@ -11,7 +11,7 @@ from bench.store import open_store
 from bench.sweeps.plan import make_plan
 from bench.sweeps.spec import SweepSpec
 from tests.support import tiny
-from tests.support.timed import TRUTH, seconds, write
+from tests.support.timed import TRUTH, evaluation_seconds, seconds, write
 
 
 def test_as_many_trials_are_expected_at_each_rung_as_the_rule_keeps():
@@ -80,3 +80,16 @@ def test_total_and_remaining_hours_are_those_of_the_trials(tmp_path: Path):
     (bill,) = bills(shared, store)
     assert bill.left_at_most.times(3600).value == pytest.approx(truth - sources), "the other cell, without the sources"
     assert bill.times(2)["left_expected"]["value"] * 1800 == pytest.approx(expected)
+
+
+def test_a_bill_states_the_share_of_evaluation_in_the_time_of_like_trials(tmp_path: Path):
+    plan = tiny.make(conditional=[False])
+    other = tiny.make(name="other", conditional=[False], evaluation={**tiny.SPEC["evaluation"], "samples": 128})
+    store = open_store(str(tmp_path / "store"), create=True)
+    write(store, other)
+    (bill,) = bills(plan, store)
+    assert bill.evaluation is None, "other evaluations take another time"
+    write(store, plan)
+    (bill,) = bills(plan, store)
+    whole, evaluation = (sum(of(trial, trial.rungs[-1]) for trial in plan.trials) for of in (seconds, evaluation_seconds))
+    assert bill.evaluation == pytest.approx(evaluation / whole)

@@ -58,6 +58,8 @@ def test_an_exception_of_a_trial_propagates_is_not_recorded_and_the_next_run_res
     whole = open_store(str(finished_once))
     pd.testing.assert_series_equal(tiny.values(store), tiny.values(whole), check_exact=True)
     pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(whole))
+    trials = store.read("trials")
+    assert ((trials["evaluation_seconds"] > 0) & (trials["evaluation_seconds"] < trials["seconds"])).all()
 
 
 @pytest.mark.slow

@@ -70,7 +70,8 @@ def trivial_run(trial: Any, *, resume: Any = None, **others: Any) -> Iterator[An
         finished = step == trial.rungs[-1]
         rung = Rung(
             step=step, measurements=(Measurement("fid", value, None, 64),), view=trial.evaluation.view, checkpoint=None,
-            samples=None, images_seen=step, seconds=0.0, images_per_second=None, peak_memory_mib=0.0, finished=finished,
+            samples=None, images_seen=step, seconds=0.0, evaluation_seconds=0.0, images_per_second=None, peak_memory_mib=0.0,
+            finished=finished,
         )  # fmt: skip
         tensors = {"generator.weight": torch.zeros(1)} if finished else {"random": torch.zeros(1)}
         yield replace(rung, checkpoint=checkpoints.pack(tensors, trial, step, {}, rung.report))

@@ -19,6 +19,11 @@ def seconds(trial: TrialConfig, step: int, truth: tuple[float, ...] = TRUTH) -> 
     return setup + per_step * step + evaluation * passed + last * (step == trial.training.steps)
 
 
+def evaluation_seconds(trial: TrialConfig, step: int) -> float:
+    """Return those seconds of a trial up to a step that are no training."""
+    return seconds(trial, step) - TRUTH[1] * step
+
+
 def write(
     store: Store, plan: Plan, *, device: str = "cpu", factor: Any = lambda trial: 1.0, ended: bool = True,
     memory: float | None = None, peak: Any = lambda trial: None,
@@ -45,5 +50,7 @@ def write(
         store.append("measurements", plan.spec.name, rows)
         if ended:
             took = factor(trial) * seconds(trial, rungs[-1])
-            row = outcome_row(trial, "done", device, {"steps": rungs[-1], "seconds": took, "peak_memory_mib": peak(trial)})
+            evaluation = factor(trial) * evaluation_seconds(trial, rungs[-1])
+            report = {"steps": rungs[-1], "seconds": took, "evaluation_seconds": evaluation, "peak_memory_mib": peak(trial)}
+            row = outcome_row(trial, "done", device, report)
             store.append("trials", plan.spec.name, [row])

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -381,6 +382,17 @@ def test_the_time_between_rungs_does_not_count(monkeypatch: pytest.MonkeyPatch):
         seconds.append(rung.seconds)
         away += 3600
     assert max(seconds) < 600
+
+
+def test_the_time_of_evaluation_adds_up_over_sessions(monkeypatch: pytest.MonkeyPatch):
+    """The clock advances by a second at every reading, so that each evaluation takes one, and so does what precedes them."""
+    monkeypatch.setattr(time, "perf_counter", map(float, itertools.count()).__next__)
+    whole = list(run(config()))
+    assert [rung.evaluation_seconds for rung in whole] == [2, 3, 4, 5]
+    assert all(rung.report["evaluation_seconds"] < rung.report["seconds"] for rung in whole)
+    assert [rung.evaluation_seconds for rung in run(config(), resume=checkpoint(whole[1]))] == [5, 6]
+    older = replace(checkpoint(whole[1]), report={"steps": 2, "seconds": 9.0})
+    assert [rung.evaluation_seconds for rung in run(config(), resume=older)] == [None, None]
 
 
 def test_a_repeated_trial_is_the_same_and_another_seed_is_not():

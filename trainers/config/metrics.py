@@ -78,7 +78,10 @@ RAW, SELECTION = "_raw", "_selection"
 STATE = "ada_"
 
 #: What a trial reports under its metrics' names or along with them: no metric can have these names.
-_REPORTED = ("steps", "seconds", "images_per_second", "peak_memory_mib", "status", "error", "environment", "intra_fid")
+_REPORTED = (
+    "steps", "seconds", "evaluation_seconds", "images_per_second", "peak_memory_mib", "status", "error", "environment",
+    "intra_fid",
+)  # fmt: skip
 
 
 @cache

@@ -27,7 +27,7 @@ from trainers.networks import make_critic, make_generator
 from trainers.trial import tensorflow
 from trainers.trial.checkpoints import Match, with_prefix
 from trainers.trial.images import training_images
-from trainers.trial.rung import Rung, measured
+from trainers.trial.rung import Rung, Stopwatch, measured
 
 #: From a tensor's name in a file to ours; None for a tensor to be ignored.
 Names = Mapping[str, str | None]
@@ -159,4 +159,7 @@ def first_rung(trial: TrialConfig, fitting: Fitting, references: References) -> 
     for name, network in gan.networks.items():
         network.load_state_dict(with_prefix(fitting.tensors, f"{name}."))
     gan.restart_average()
-    return measured(gan, Evaluator(trial, data, references, "cpu"), fitting.matches, began)
+    evaluation = Stopwatch()
+    with evaluation.running():
+        evaluate = Evaluator(trial, data, references, "cpu")
+    return measured(gan, evaluate, fitting.matches, began, evaluation)

@@ -25,14 +25,14 @@ from trainers.trial import checkpoints, transfer
 from trainers.trial.checkpoints import Checkpoint, Match
 from trainers.trial.images import held_out_images, training_images
 from trainers.trial.plateau import Plateau
-from trainers.trial.rung import Rung, measured
+from trainers.trial.rung import Rung, Stopwatch, measured
 
 
 @dataclass(frozen=True)
 class Interim:
     """A checkpoint between two rungs, or at a rung that is not measured yet, as safetensors bytes.
 
-    Its report is that of the last rung, but with the `seconds` of the trial so far, over all sessions.
+    Its report is that of the last rung, but with the times of the trial so far, over all sessions.
     """
 
     step: int
@@ -87,7 +87,8 @@ def run(
         if leave():
             raise Left
 
-    with heard_by(leave_now):
+    evaluation = Stopwatch(0.0 if resume is None else resume.report.get("evaluation_seconds"))
+    with heard_by(leave_now), evaluation.running():
         evaluate = Evaluator(trial, data, references, device)
     plateau = None if trial.until is None else Plateau(trial.until, {} if resume is None else resume.report)
     if gan.device.type == "cuda":
@@ -101,11 +102,12 @@ def run(
     def rung(diverged: str | None = None) -> Rung:
         images_seen = (gan.step - first) * trial.training.batch * trial.training.critic_steps
         with heard_by(leave_now):
-            return measured(gan, evaluate, matches, began, images_seen / trained if trained else None, diverged, plateau)
+            speed = images_seen / trained if trained else None
+            return measured(gan, evaluate, matches, began, evaluation, speed, diverged, plateau)
 
     def interim() -> Interim:
         seconds = time.perf_counter() - began
-        present = {**report, "seconds": seconds}
+        present = {**report, "seconds": seconds, "evaluation_seconds": evaluation.seconds}
         data = checkpoints.save(gan, trial, matches, present, resumable=True, class_counts=evaluate.class_counts)
         return Interim(gan.step, data, seconds)
 

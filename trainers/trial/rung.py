@@ -3,7 +3,8 @@
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +18,23 @@ from trainers.trial.checkpoints import Checkpoint, Match
 from trainers.trial.plateau import Plateau
 
 
+@dataclass
+class Stopwatch:
+    """Adds up the seconds of blocks, also of those that an exception ends; None stays None, for an unknown time before."""
+
+    seconds: float | None = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of the block."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            if self.seconds is not None:
+                self.seconds += time.perf_counter() - started
+
+
 @dataclass(frozen=True)
 class Rung:
     """The results of a trial at step 0 or at a rung; without measurements, networks and samples if training has diverged.
@@ -28,6 +46,8 @@ class Rung:
         samples: PNG bytes of a grid of generated images.
         images_seen: real images that the critic has seen.
         seconds: duration of the trial including evaluation, over all sessions that led to this rung.
+        evaluation_seconds: those of `seconds` that evaluation took, with the embedding of the real images; None if unknown, as
+            when the trial has resumed from a checkpoint of an older version.
         images_per_second: real images per second of training; None before any training in this session.
         peak_memory_mib: peak memory of the process (CPU) or of the device's allocator (GPU), MiB.
         diverged: the message of `Diverged`, if training has diverged.
@@ -42,6 +62,7 @@ class Rung:
     samples: bytes | None
     images_seen: int
     seconds: float
+    evaluation_seconds: float | None
     images_per_second: float | None
     peak_memory_mib: float
     generator: bytes | None = None
@@ -56,6 +77,7 @@ class Rung:
             "steps": self.step,
             "view": self.view,
             "seconds": self.seconds,
+            "evaluation_seconds": self.evaluation_seconds,
             "images_per_second": self.images_per_second,
             "peak_memory_mib": self.peak_memory_mib,
             **{measurement.metric: measurement.value for measurement in self.measurements},
@@ -85,6 +107,7 @@ def measure_again(evaluate: Evaluator, checkpoint: Checkpoint, *, finished: bool
         samples=None,
         images_seen=checkpoint.step * training.batch * training.critic_steps,
         seconds=checkpoint.report["seconds"] or 0.0,
+        evaluation_seconds=checkpoint.report.get("evaluation_seconds"),
         images_per_second=None,
         peak_memory_mib=peak_memory_mib(torch.device(evaluate.device)),
         finished=finished,
@@ -92,22 +115,26 @@ def measure_again(evaluate: Evaluator, checkpoint: Checkpoint, *, finished: bool
 
 
 def measured(
-    gan: Gan, evaluate: Evaluator, matches: dict[str, Match], began: float, speed: float | None = None,
+    gan: Gan, evaluate: Evaluator, matches: dict[str, Match], began: float, evaluation: Stopwatch, speed: float | None = None,
     fault: str | None = None, plateau: Plateau | None = None,
 ) -> Rung:  # fmt: skip
     """Return the rung at a GAN's present step, with the measurements of `evaluate`; `began` is as of `time.perf_counter`.
 
+    The time of the evaluation is added to `evaluation`.
     `speed` is in real images per second of training; `fault` is the message of `Diverged`, if training has diverged.
     """
     trial = evaluate.trial
     finished = trial.imported or gan.step >= trial.training.steps
     subject = subject_of(gan)
-    measurements, samples = ((), None) if fault else (evaluate(subject), evaluate.grid(subject))
-    if plateau is not None and gan.step and not fault:
-        finished |= plateau.reached(evaluate.until(subject, plateau.until, measurements))
-    if finished and not fault:
-        measurements += evaluate.at_end(subject)
+    measurements: tuple[Measurement, ...] = ()
+    samples = None
     if not fault:
+        with evaluation.running():
+            measurements, samples = evaluate(subject), evaluate.grid(subject)
+            if plateau is not None and gan.step:
+                finished |= plateau.reached(evaluate.until(subject, plateau.until, measurements))
+            if finished:
+                measurements += evaluate.at_end(subject)
         measurements += _state_of_augmentation(gan)
     rung = Rung(
         step=gan.step,
@@ -117,6 +144,7 @@ def measured(
         samples=samples,
         images_seen=gan.step * trial.training.batch * trial.training.critic_steps,
         seconds=time.perf_counter() - began,
+        evaluation_seconds=evaluation.seconds,
         images_per_second=speed,
         peak_memory_mib=peak_memory_mib(gan.device),
         diverged=fault,

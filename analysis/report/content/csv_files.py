@@ -12,7 +12,7 @@ from analysis.words import counted
 #: Columns of the trials, gains and ranking; redundant ones are left out to keep the page small.
 _TRIALS = [
     "key", "kind", "source", "target", "size", "strategy", "conditional", "seed", "cell", "parent", "resolution",
-    "status", "steps", "budget", "seconds", "images_per_second", "peak_memory_mib", "error",
+    "status", "steps", "budget", "seconds", "evaluation_seconds", "images_per_second", "peak_memory_mib", "error",
 ]  # fmt: skip
 _GAINS = [
     "trial", "cell", "target", "size", "strategy", "source", "seed", "status", "at", "step", "value", "scratch", "gain",

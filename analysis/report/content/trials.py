@@ -187,6 +187,7 @@ def _cost(row: dict[str, Any]) -> str | None:
     """Return a trial's time, speed and memory, in words."""
     formats = {
         "seconds": "{:,.1f} s with evaluation",
+        "evaluation_seconds": "which took {:,.1f} s",
         "images_per_second": "{:,.0f} images/s in training",
         "peak_memory_mib": "{:,.0f} MiB at most",
     }

@@ -16,7 +16,7 @@ from bench.sweeps.rows import outcome_row
 from bench.sweeps.spec import SweepSpec
 from tests.support.command_line import SPEC, call, process, sweep_store, tree
 from tests.support.images import pictures
-from tests.support.timed import seconds, write
+from tests.support.timed import evaluation_seconds, seconds, write
 from trainers.common.errors import UserError
 
 
@@ -97,7 +97,8 @@ def test_plan_prints_hours_and_costs_on_each_device(tmp_path: Path, monkeypatch:
     Path("small.yaml").write_text(yaml.safe_dump({**SPEC, "sizes": [10, 20, 30], "resources": resources}))
     store, plan = sweep_store(tmp_path / "store", resources=resources)
     write(store, plan, device="H100", factor=lambda trial: 10)
-    write(store, make_plan(SweepSpec.model_validate({**SPEC, "seeds": [1], "sources": ["numerals"]})), device="T4")
+    other = make_plan(SweepSpec.model_validate({**SPEC, "seeds": [1], "sources": ["numerals"]}))
+    write(store, other, device="T4")
     plan_data = json.loads(call("plan", "small.yaml", "--json", "--price", "3").stdout)
     assert (plan_data["done"], plan_data["unit"], plan_data["unknown"]) == (8, "GPU-hours", None)
     assert [(row["device"], row["measured"], row["scaled"]) for row in plan_data["estimates"]] == [
@@ -111,8 +112,10 @@ def test_plan_prints_hours_and_costs_on_each_device(tmp_path: Path, monkeypatch:
     lines = call("plan", "small.yaml", "--price", "3").stdout.splitlines()
     bills = lines[2 : -plan_data["trials"]]
     assert bills[0].startswith("on H100, by the 8 trials measured there:")
-    assert f"left   {truth:.3g} (" in bills[-2]
-    assert f"cost   {3 * truth:.3g} (" in bills[-1]
+    assert f"left   {truth:.3g} (" in bills[-3]
+    assert f"cost   {3 * truth:.3g} (" in bills[-2]
+    evaluation, whole = (sum(of(trial, trial.rungs[-1]) for trial in other.trials) for of in (evaluation_seconds, seconds))
+    assert bills[-1] == f"  of the time of trials like these, evaluation took {evaluation / whole:.0%}"
 
 
 def test_plan_notes_unreadable_images_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
