@@ -147,7 +147,7 @@ class Ledger:
 
     def stalled(self) -> bool:
         """Return whether trials are open but none of them can move, which is a bug."""
-        moving = self.count("queued", "running", "elsewhere") or self.next_ready() or self.next_promoted()
+        moving = self.count("queued", "running", "measuring", "elsewhere") or self.next_ready() or self.next_promoted()
         return self.is_open() and not moving
 
     def count(self, *statuses: Status) -> int:
@@ -187,6 +187,10 @@ class Ledger:
     def start(self, key: str) -> None:
         """Note that a trial runs."""
         self._set(key, "running")
+
+    def measure(self, key: str) -> None:
+        """Note that a trial is measured at a rung, in another process than its own."""
+        self._set(key, "measuring")
 
     def pause(self, key: str) -> None:
         """Note that a trial waits at its checkpoint."""

@@ -4,16 +4,15 @@ A runner (Ray Tune, this process, or a simulation) reports the events to a `Driv
 sweep's course stands anywhere else: release order, pause and promotion, stopping, retries, blocking, the budget, the end.
 """
 
-import heapq
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import count
 from typing import Any
 
 from bench.driver.claims import Claims
 from bench.driver.ledger import ENDED, Ledger
 from bench.driver.limit import Limit
+from bench.driver.ordered import Due
 from bench.driver.recorder import Recorder
 from bench.driver.results import Status
 from bench.driver.retries import BACK_OFF, LOSSES, Retries
@@ -68,8 +67,9 @@ class Driver:
         self._recorder = None if store is None else Recorder(ledger, store)
         self._sharing: Sharing | None = None
         self._retries = Retries(ledger.plan.spec.resources.retries, back_off)
-        self._waiting: list[tuple[float, int, str]] = []  # failed trials by the time of their retry
-        self._number = count()
+        self._waiting = Due()  # failed trials, for their retry
+        self._unmeasured = Due()  # trials whose rung is to be measured
+        self._reached: dict[str, Mapping[str, Any]] = {}  # the reports of these
         self._last_steps: dict[str, int] = {}
         self.let_go: list[str] = []
 
@@ -123,13 +123,22 @@ class Driver:
         self.look()
         if self.interrupted:
             return None
-        while self._waiting and self._waiting[0][0] <= self._clock() and self.limit.allows(self._waiting[0][2]):
-            if not self._is_lost(self._waiting[0][2]):
-                return heapq.heappop(self._waiting)[2]
+        while (key := self._waiting.first(self._clock())) is not None and self.limit.allows(key):
+            if not self._is_lost(key):
+                self._waiting.discard(key)
+                return key
         while (key := self.ledger.next_ready()) is not None and self.limit.allows(key):
             if self._sharing is None or self._take(key, self._sharing):
                 self.ledger.queue(key)
                 return key
+        return None
+
+    def next_evaluation(self) -> tuple[str, str] | None:
+        """Return a trial whose rung is to be measured now, and the environment it is trained in; None if there is none yet."""
+        while not self.interrupted and (key := self._unmeasured.first(self._clock())) is not None:
+            if not self._is_lost(key):
+                self._unmeasured.discard(key)
+                return key, self._reached[key]["environment"]
         return None
 
     def claim(self, key: str) -> str | None:
@@ -150,14 +159,37 @@ class Driver:
     def rung(self, key: str, report: Mapping[str, Any]) -> Status:
         """Note a trial's report, record which trials stop for it, and return the trial's status.
 
-        `report` is what `bench.worker.trial.train` yields: "status" ("running", "done" or "diverged"), "steps", metrics. The
-        returned status is "running" if the trial goes on, "paused" if it waits at its checkpoint, "elsewhere" if its claim is
-        lost, else how it ended.
+        `report` is what `bench.worker.trial.train` yields: "status" ("running", "reached", "done" or "diverged"), "steps",
+        metrics. The returned status is "running" if the trial goes on, "measuring" if its rung is to be measured elsewhere (see
+        `next_evaluation`), "paused" if it waits at its checkpoint, "elsewhere" if its claim is lost, else how it ended.
         """
         self.limit.look()
         ledger = self.ledger
         if self._is_lost(key):
             return ledger.status[key]
+        if report["status"] == "reached":
+            ledger.measure(key)
+            self._reached[key] = report
+            self._unmeasured.add(key, self._clock())
+            return ledger.status[key]
+        self._reach(key, report, goes_on=True)
+        return ledger.status[key]
+
+    def measured(self, key: str, report: Mapping[str, Any]) -> None:
+        """Note the report of a rung that was measured elsewhere, of step 0 too: the trial has ended, or it is paused."""
+        self.limit.look()
+        # It may have been started again while it was measured, and have gone on.
+        if not self._is_open(key, measuring=True) or self._reached[key]["steps"] != report["steps"]:
+            return
+        if report["steps"]:
+            self._reach(key, report, goes_on=False)
+        else:
+            self.ledger.pause(key)
+            self.settle()
+
+    def _reach(self, key: str, report: Mapping[str, Any], *, goes_on: bool) -> None:
+        """Note the measurements of a rung; a trial in its process `goes_on` if it may."""
+        ledger = self.ledger
         if self._sharing is not None and ledger.lacks_rungs(key, report["steps"]):
             self._sharing.fill(key)  # a resumed trial reports only its last rung
         if report["status"] == "diverged":
@@ -173,7 +205,7 @@ class Driver:
         if self._recorder is not None:
             self._recorder.keep(key, report)
         settled = self._settle()
-        if ledger.status[key] == "paused" and ledger.verdict(key).action is Action.GO:
+        if goes_on and ledger.status[key] == "paused" and ledger.verdict(key).action is Action.GO:
             ledger.start(key)
         if self._last_steps.get(key) != report["steps"]:  # a resumed trial reports its last rung again
             self._last_steps[key] = report["steps"]
@@ -182,27 +214,27 @@ class Driver:
         self.limit.on_rung(key)
         if ledger.status[key] == "running" and (self.interrupted or not self.limit.allows(key)):
             ledger.pause(key)  # at its checkpoint, for another run to resume it
-        return ledger.status[key]
 
-    def fail(self, key: str, reason: str, unwritable: StoreUnwritableError | None = None) -> None:
+    def fail(self, key: str, reason: str, unwritable: StoreUnwritableError | None = None, *, measuring: bool = False) -> None:
         """Note that a trial's process failed: retry it later, or after too many failures since its last rung record it.
 
         `reason` is for a person. If the store accepted no write (`unwritable`), the run ends, and no trial counts as failed.
+        `measuring`: whether it is the process that measures a rung of it.
         """
         self.limit.look()
-        if self.ledger.status[key] in ENDED or self._is_lost(key):  # it ended while the runner was still pausing it
+        if not self._is_open(key, measuring):  # it ended while the runner was still pausing it
             return
         wait = self._retries.wait(key, self.ledger.last_rung(key))
         # A full disk is full for all trials, but a server may be unreachable from one host only.
         disk_is_full = unwritable is not None and self.store is not None and "://" not in self.store.address
         if wait is not None and not disk_is_full:
-            self._queue_after(wait, key)
+            self._queue_after(wait, key, measuring=measuring)
         elif unwritable is not None:
             self.unwritable = unwritable
         else:
             self._end_failed(key, reason)
 
-    def lose(self, key: str, reason: str, seconds: float) -> None:
+    def lose(self, key: str, reason: str, seconds: float, *, measuring: bool = False) -> None:
         """Note that a trial's machine is gone: the trial goes on from its last checkpoint, and no retry is counted.
 
         Args:
@@ -210,9 +242,10 @@ class Driver:
             reason: what became of the machine, for a person.
             seconds: since the trial's last rung, or since it started from its last checkpoint. A trial whose machines are lost
                 again and again soon after that fails (see `bench.driver.retries`).
+            measuring: whether it is the machine where a rung of it is measured.
         """
         self.limit.look()
-        if self.ledger.status[key] in ENDED or self._is_lost(key):
+        if not self._is_open(key, measuring):
             return
         step = self._last_checkpoint(key)
         wait = self._retries.lose(key, step, seconds)
@@ -220,12 +253,12 @@ class Driver:
             self._end_failed(key, f"it lost its machine {LOSSES + 1} times in a row soon after step {step}: {reason}")
         else:
             self.notice(key, f"machine lost ({reason}); goes on from step {step}, not counted as a retry")
-            self._queue_after(wait, key)
+            self._queue_after(wait, key, measuring=measuring)
 
     def leave(self, key: str, reason: str) -> None:
         """Note that a trial has left its process at a checkpoint, for a `reason` other than itself: it goes on elsewhere."""
         self.limit.look()
-        if self.ledger.status[key] in ENDED or self._is_lost(key):
+        if not self._is_open(key):
             return
         if not self.interrupted:
             self.notice(key, f"{reason}; goes on elsewhere from step {self._last_checkpoint(key)}, not counted as a retry")
@@ -249,14 +282,24 @@ class Driver:
             return False
         if self.ledger.status[key] not in ENDED:
             self.ledger.hand_over(key)
-        self._waiting = [waiting for waiting in self._waiting if waiting[2] != key]
-        heapq.heapify(self._waiting)
+        self._waiting.discard(key)
+        self._unmeasured.discard(key)
         self.let_go.append(key)
         return True
 
-    def _queue_after(self, seconds: float, key: str) -> None:
+    def _is_open(self, key: str, measuring: bool = False) -> bool:
+        """Return whether a trial is ours and has not ended; with `measuring`, whether it waits for a measurement."""
+        status = self.ledger.status[key]
+        return (status == "measuring" if measuring else status not in ENDED) and not self._is_lost(key)
+
+    def _queue_after(self, seconds: float, key: str, *, measuring: bool = False) -> None:
+        """Queue a trial after some time, for its process or to be measured."""
+        if measuring:
+            self._unmeasured.add(key, self._clock() + seconds)
+            return
+        self._unmeasured.discard(key)
         self.ledger.queue(key)
-        heapq.heappush(self._waiting, (self._clock() + seconds, next(self._number), key))
+        self._waiting.add(key, self._clock() + seconds)
 
     def _end_failed(self, key: str, reason: str) -> None:
         self.ledger.end(key, "failed", reason)

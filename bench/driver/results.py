@@ -19,7 +19,9 @@ from trainers.common.errors import DamagedError
 from trainers.config.trial import TrialConfig
 
 #: Every status of a trial in a run.
-Status = Literal["pending", "queued", "running", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"]
+Status = Literal[
+    "pending", "queued", "running", "measuring", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"
+]
 
 _COLUMNS: dict[Table, tuple[str, ...]] = {
     "trials": ("key", "status", "steps", "budget", "error", "recorded_at"),

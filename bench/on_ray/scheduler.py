@@ -6,11 +6,12 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from bench.driver.loop import Driver
+from bench.on_ray.slots import has_free_cores
 from bench.on_ray.trainable import LEFT, UNWRITABLE
 from bench.store import StoreUnwritableError
 
 #: Ray's decision for a trial's status after a report; it stops a trial of any other status.
-DECISIONS = {"running": TrialScheduler.CONTINUE, "paused": TrialScheduler.PAUSE}
+DECISIONS = {"running": TrialScheduler.CONTINUE, "paused": TrialScheduler.PAUSE, "measuring": TrialScheduler.PAUSE}
 
 
 class CellHalving(FIFOScheduler):
@@ -56,10 +57,14 @@ class CellHalving(FIFOScheduler):
         if self._driver.interrupted:
             return None
         queued = (self._trials.get(key) for key in ledger.having("queued"))
-        return next((trial for trial in queued if trial and trial.status in (Trial.PENDING, Trial.PAUSED)), None)
+        chosen = next((trial for trial in queued if trial and trial.status in (Trial.PENDING, Trial.PAUSED)), None)
+        if chosen is None and ledger.count("measuring") and not has_free_cores(ledger.plan.spec.resources.cpus):
+            # Tune keeps an idle process for the next trial, whose cores the evaluations may need.
+            tune_controller._cleanup_cached_actors(force_all=True)
+        return chosen
 
     def _end_stopped(self, tune_controller: Any) -> None:
-        """End the waiting trials that were stopped or whose claims are lost.
+        """End the waiting trials that have ended without their processes, or whose claims are lost.
 
         Not at the verdict itself, because Ray may still be busy pausing them.
         """
@@ -73,8 +78,7 @@ class CellHalving(FIFOScheduler):
         ledger, let_go = self._driver.ledger, self._driver.let_go
         ends, self._seen = ledger.ends[self._seen :], len(ledger.ends)
         lost, self._let_go = let_go[self._let_go :], len(let_go)
-        keys = {*(key for key in ends if ledger.status[key] == "stopped"), *lost}
-        self._stopping += [self._trials[key] for key in sorted(keys) if key in self._trials]
+        self._stopping += [self._trials[key] for key in sorted({*ends, *lost}) if key in self._trials]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Ray pickles its whole experiment, and our state is in the store."""

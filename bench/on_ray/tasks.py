@@ -1,12 +1,16 @@
-"""Runs function calls in parallel as Ray tasks, and explains a failure in a few lines."""
+"""Runs function calls in parallel as Ray tasks, evaluations beside the training too; explains a failure in a few lines."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
 from typing import Any
 
 import ray
 
+from bench.driver.loop import Driver
 from bench.driver.retries import Retries
+from bench.on_ray.trainable import UNWRITABLE, measure_on_ray
+from bench.store import StoreUnwritableError
 from bench.sweeps.spec import ResourcesConfig
 from bench.worker.watchdog import watched
 
@@ -15,6 +19,9 @@ OUT_OF_MEMORY = ("out of memory", "OutOfMemoryError", "can't allocate memory", "
 
 #: Texts in Ray's error for a process that ended without raising one.
 GONE = ("died unexpectedly", "Worker unexpectedly exits", "actor is dead because its worker process has died")
+
+#: Seconds between two looks at the evaluations while nothing else happens.
+PAUSE = 0.1
 
 
 def map_tasks(
@@ -52,6 +59,54 @@ def map_tasks(
             yield i, error
         else:
             waiting[remote.remote(*arguments[i])] = i, time.monotonic()
+
+
+class Evaluations:
+    """Measures the rungs that a driver asks for, each as a task that takes a trial's CPU cores and no GPU.
+
+    As a context manager it ends those that run at the end of the block; the next run measures their rungs.
+    """
+
+    def __init__(self, driver: Driver, config_of: Callable[[str], dict[str, Any]]) -> None:
+        """`config_of` returns the argument of `bench.worker.trial.train` for a trial's key."""
+        self._driver, self._config_of = driver, config_of
+        self._running: dict[Any, tuple[str, float]] = {}
+        self._measure = ray.remote(num_cpus=driver.ledger.plan.spec.resources.cpus, max_retries=0)(measure_on_ray)
+
+    def look(self) -> None:
+        """Take in the evaluations that have ended, and start those that are due; cheap to call."""
+        if self._running:
+            # Tune calls this without a pause while no trial runs.
+            patience = 0.0 if self._driver.ledger.count("running", "queued") else PAUSE
+            ended, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=patience)
+            for task in ended:
+                self._take_in(task, *self._running.pop(task))
+        while (due := self._driver.next_evaluation()) is not None:
+            key, environment = due
+            task = self._measure.remote(self._config_of(key), environment)
+            self._running[task] = key, time.monotonic()
+
+    def __enter__(self) -> "Evaluations":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for task in self._running:
+            ray.cancel(task, force=True)
+
+    def _take_in(self, task: Any, key: str, since: float) -> None:
+        driver = self._driver
+        try:
+            report = ray.get(task)
+        except ray.exceptions.RayError as error:
+            if isinstance(error, ray.exceptions.NodeDiedError):
+                driver.lose(key, "where a rung was measured", time.monotonic() - since, measuring=True)
+            else:
+                driver.fail(key, reason(str(error), driver.ledger.plan.spec.resources.stall_minutes), measuring=True)
+            return
+        if report["status"] == UNWRITABLE:
+            driver.fail(key, report["error"], StoreUnwritableError(report["error"]), measuring=True)
+        else:
+            driver.measured(key, report)
 
 
 def reason(error: str, stall_minutes: float, lines: int = 3, limit: int = 1000) -> str:

@@ -1,4 +1,4 @@
-"""The function that Ray Tune runs for each trial."""
+"""The function that Ray Tune runs for each trial, and the one that measures its rungs beside it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from ray import tune
 
 from bench.on_ray.notice import heeded
 from bench.store import StoreUnwritableError
-from bench.worker.trial import train
+from bench.worker.trial import measure_reached, train
 from bench.worker.watchdog import watched
 from trainers.common.errors import Left
 from trainers.common.heartbeat import beat
@@ -43,3 +43,12 @@ def report(rungs: Iterable[dict[str, Any]], notice: Callable[[], str | None] = l
     except Left:
         tune.report({"status": LEFT, "error": notice()})
         raise
+
+
+def measure_on_ray(config: Mapping[str, Any], environment: str) -> dict[str, Any]:
+    """Measure the rung that a trial has reached, in a process of Ray; see `bench.worker.trial.measure_reached`."""
+    with watched(config["resources"]["stall_minutes"]):
+        try:
+            return measure_reached(config, environment)
+        except StoreUnwritableError as error:  # as data, because Ray passes on an exception only as text or as a pickle
+            return {"status": UNWRITABLE, "error": str(error)}

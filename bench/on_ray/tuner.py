@@ -25,7 +25,7 @@ from bench.on_ray.notice import given
 from bench.on_ray.scheduler import CellHalving
 from bench.on_ray.searcher import PlanSearcher
 from bench.on_ray.slots import alive, bundle, slots, waiting_for
-from bench.on_ray.tasks import reason
+from bench.on_ray.tasks import Evaluations, reason
 from bench.on_ray.trainable import LEFT, train_on_ray
 from bench.worker.trial import task
 
@@ -42,9 +42,9 @@ class Events(Callback):
     Ray's own retries are not used: a process that dies while it receives its next trial would end that trial for good.
     """
 
-    def __init__(self, driver: Driver, give_notice: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, driver: Driver, evaluations: Evaluations, give_notice: Callable[[], None] = lambda: None) -> None:
         """`give_notice` asks all running trials to leave at their next checkpoints."""
-        self._driver, self._give_notice = driver, give_notice
+        self._driver, self._evaluations, self._give_notice = driver, evaluations, give_notice
         self._since: dict[str, float] = {}  # the time of a trial's last rung or start
         self._left: dict[str, str] = {}  # why a trial that has reported so is leaving
         self._interrupted_at: float | None = None
@@ -98,12 +98,14 @@ class Events(Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """End the experiment if the store is unwritable, or if no trial runs after the limit is reached or an interrupt."""
         driver = self._driver
-        refused = driver.limit.refused is not None and not _any(trials, Trial.PENDING, Trial.RUNNING)
+        self._evaluations.look()
+        moving = driver.ledger.count("measuring") or _any(trials, Trial.PENDING, Trial.RUNNING)
+        refused = driver.limit.refused is not None and not moving
         if driver.unwritable or refused or self._has_ended(trials):
             if self._interrupt_tune is not None:
                 signal.signal(signal.SIGINT, self._interrupt_tune)
             signal.raise_signal(signal.SIGINT)
-        self._note_waiting(waits=not driver.ledger.count("running") and _any(trials, Trial.PENDING))
+        self._note_waiting(waits=not driver.ledger.count("running", "measuring") and _any(trials, Trial.PENDING))
 
     def _has_ended(self, trials: list[Any]) -> bool:
         """Return whether, after an interrupt, all trials have left or have had their time; give them notice before."""
@@ -141,11 +143,16 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
     driver.limit.slots = slots(alive(), resources)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(driver.limit.slots)
     folder = tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True)
-    with given() as give_notice, driver.sharing(), folder as scratch:
+
+    def config_of(key: str) -> dict[str, Any]:
+        return task(plan, store, key, driver.claim(key))
+
+    evaluations = Evaluations(driver, config_of)
+    with given() as give_notice, driver.sharing(), evaluations, folder as scratch:
         tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([bundle(resources)])),
             tune_config=TuneConfig(
-                search_alg=PlanSearcher(driver, lambda key: task(plan, store, key, driver.claim(key))),
+                search_alg=PlanSearcher(driver, config_of),
                 scheduler=CellHalving(driver),
                 num_samples=-1,  # until the searcher says that there are no more
                 reuse_actors=True,
@@ -153,7 +160,7 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
             run_config=RunConfig(
                 name=f"{plan.spec.name}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                callbacks=[Events(driver, give_notice)],
+                callbacks=[Events(driver, evaluations, give_notice)],
                 verbose=0,
             ),
         ).fit()

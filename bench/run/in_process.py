@@ -17,7 +17,7 @@ from bench.driver.loop import Driver
 from bench.driver.sharing import POLL
 from bench.store import StoreUnwritableError
 from bench.sweeps.spec import ResourcesConfig
-from bench.worker.trial import task, train
+from bench.worker.trial import measure_reached, task, train
 from trainers.common.errors import UserError
 
 
@@ -71,10 +71,13 @@ def _threads(resources: ResourcesConfig) -> Iterator[None]:
 def _run(driver: Driver, key: str) -> None:
     """Run a trial up to where it waits or ends."""
     assert driver.store is not None
-    with closing(train(task(driver.ledger.plan, driver.store, key, driver.claim(key)))) as reports:
+    config = task(driver.ledger.plan, driver.store, key, driver.claim(key))
+    with closing(train(config)) as reports:
         for report in reports:
             if driver.rung(key, report) != "running":
-                return
+                break
+    if (reached := driver.next_evaluation()) is not None:
+        driver.measured(key, measure_reached(config, reached[1]))
 
 
 def _note(key: str) -> str:

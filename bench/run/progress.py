@@ -23,6 +23,7 @@ Labels = Mapping[str, str]
 COUNTED: tuple[Status, ...] = (
     "done",
     "running",
+    "measuring",
     "queued",
     "paused",
     "elsewhere",
@@ -117,7 +118,7 @@ class Progress:
         counts = Text("  ".join(f"{name} {ledger.count(name)}" for name in COUNTED if ledger.count(name)))
         title = Text(f"{ledger.plan.spec.name}: {ledger.ended} of {len(ledger.status)} trials ended{self._eta()}", style="bold")
         # Only active cells: the others would fill the screen, and take long to count in a large sweep.
-        active = dict.fromkeys(ledger.plan.by_key[key].cell or "" for key in ledger.having("running", "paused"))
+        active = dict.fromkeys(ledger.plan.by_key[key].cell or "" for key in ledger.having("running", "measuring", "paused"))
         room = max(1, self._console.height - 5)
         return Group(title, counts, cell_table(ledger, list(active)[:room]))
 

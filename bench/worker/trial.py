@@ -1,11 +1,9 @@
 """Trains one trial and stores its results; connects `trainers.trial`, which knows no store, to the store.
 
-At every rung the measurements are published first, then samples and generator, then the checkpoint, then the outcome if the
-trial has ended, and only then is the report yielded. A trial that is killed at any moment resumes from its last checkpoint: it
-reports its last rung again, and what it measures again reads as the same rows. Checkpoints between rungs are written while
-training goes on, the one at which the trial leaves before it does. A damaged checkpoint is set aside: the trial resumes from
-the one before it, or starts again. Where drivers share a store, the claim on the trial is looked up before each publication;
-without it nothing more is published.
+Every rung is published (see `bench.worker.publishing`) before the report of it is yielded. A trial that is killed at any moment
+resumes from its last checkpoint: it reports its last rung again, and what it measures again reads as the same rows. Checkpoints
+between rungs are written while training goes on, the one at which the trial leaves before it does. A damaged checkpoint is set
+aside: the trial resumes from the one before it, or starts again.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -13,25 +11,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bench.driver.claims import ensure_held
 from bench.store import Store, open_store
 from bench.store.environments import record_environment
 from bench.store.references import StoredReferences
-from bench.store.trial_files import (
-    checkpoint_path,
-    checkpoint_paths,
-    generator_path,
-    last_checkpoint,
-    real_samples_path,
-    samples_path,
-)
+from bench.store.trial_files import real_samples_path
 from bench.sweeps.plan import Plan
-from bench.sweeps.rows import measurement_rows, outcome_row
-from trainers.common.errors import UserError
-from trainers.config.trial import TrialConfig
+from bench.worker.publishing import Publisher, read_checkpoint
 
 if TYPE_CHECKING:
-    from trainers.trial.checkpoints import Checkpoint
     from trainers.trial.run import Interim
     from trainers.trial.rung import Rung
 
@@ -48,6 +35,7 @@ def task(plan: Plan, store: Store, key: str, claim: str | None = None) -> dict[s
         "claim": claim,
         "sweep": plan.spec.name,
         "resources": plan.spec.resources.model_dump(),
+        "where": plan.spec.evaluation.where,
     }
 
 
@@ -58,14 +46,15 @@ def train(
     """Run one trial in this process and store its results.
 
     Args:
-        config: what `task` returns: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings, "resources" and
-            "claim".
+        config: what `task` returns: "key" and "trial" (canonical JSON), "sweep" and "store" (URI) as strings, "resources",
+            "claim" and "where".
         run: trains the trial in place of `trainers.trial.run.run`.
         leave: whether to end early at a checkpoint, see `trainers.trial.run.run`.
 
     Yields:
         at each rung and at the trial's end a report: "status" ("running", "done" or "diverged"), "error", "environment", and
-        `Rung.report`. The first report of a resumed trial is that of its checkpoint.
+        `Rung.report`. The first report of a resumed trial is that of its checkpoint. At a rung that is measured elsewhere, also
+        at step 0, the last report has only "steps", "environment" and the status "reached" (see `measure_reached`).
 
     Raises:
         UserError: the domain, the embedding or the source differs from what the trial was planned with.
@@ -73,100 +62,81 @@ def train(
         LostClaimError: the claim is gone, so that another driver may run the trial.
         Left: `leave` has become true; the last checkpoint is in the store.
     """
-    import torch
-
     from trainers.evaluation.evaluator import real_grid
     from trainers.trial import run as real
 
     resources = config["resources"]
-    torch.set_num_threads(resources["cpus"])
-    if 0 < resources["gpus"] < 1:
-        # Ray does not enforce a fraction of a GPU: with this, a trial that exceeds its share fails alone, not its neighbours.
-        torch.cuda.set_per_process_memory_fraction(resources["gpus"])
+    _use(resources["cpus"], resources["gpus"])
     store = open_store(config["store"])
-    trial = TrialConfig.model_validate_json(config["trial"])
-    if trial.key != config["key"]:
-        raise UserError(
-            f"embedding {trial.evaluation.embedding!r} is a different file on this machine than on the one that planned the "
-            "sweep; copy that file here"
-        )
-    sweep, claim = config["sweep"], config.get("claim")
-    environment = _environment(store.address, sweep, gpu=bool(resources["gpus"]))
-    last = _last_checkpoint(store, trial.key)
-    samples = samples_path(trial.key, 0 if last is None else int(last.report["steps"]))
+    environment = _environment(store.address, config["sweep"], gpu=bool(resources["gpus"]))
+    publisher = Publisher.of(config, store, environment)
+    trial, last = publisher.trial, publisher.last
     if not store.has_file(real_samples_path(trial)):
         store.write_file(real_samples_path(trial), real_grid(trial.domain.name, trial.gan.resolution))
-
-    def end(status: str, step: int, report: Mapping[str, Any], error: str | None = None) -> None:
-        checkpoint = checkpoint_path(trial.key, step)
-        row = outcome_row(
-            trial,
-            status,
-            environment,
-            report,
-            checkpoint=checkpoint if store.has_file(checkpoint) else None,
-            samples=samples if store.has_file(samples) else None,
-            real_samples=real_samples_path(trial),
-            error=error,
-        )
-        ensure_held(store, claim)
-        store.append("trials", sweep, [row])
-
-    if last is not None and last.step:
-        # The driver may not have received this rung's report; at every rung the trial may have to wait or end.
-        measured, budget = last.report["steps"], trial.training.steps
-        status = "running" if last.resumable and (last.step < budget or measured < budget == last.step) else "done"
-        if status == "done" and not _recorded(store, trial.key):
-            end(status, last.step, last.report)
-        if last.report["steps"]:
-            yield {"status": status, "error": None, "environment": environment, **last.report}
-        if status == "done":
+    report = publisher.report_again()
+    if report is not None:
+        yield report
+        if report["status"] == "done":
             return
 
-    parent = _last_checkpoint(store, trial.parent) if last is None and trial.parent is not None else None
-    device = "cuda" if resources["gpus"] else "cpu"
-
-    def save(step: int, checkpoint: bytes) -> None:
-        name = checkpoint_path(trial.key, step)
-        ensure_held(store, claim)
-        store.write_file(name, checkpoint)
-        for older in checkpoint_paths(store, trial.key):
-            if older < name:
-                store.delete_file(older)
-
+    parent = read_checkpoint(store, trial.parent) if last is None and trial.parent is not None else None
     events = (run or real.run)(
-        trial, parent=parent, resume=last, device=device, graphs=resources["graphs"], references=StoredReferences(store),
-        checkpoint_seconds=60 * resources["checkpoint_minutes"], leave=leave,
+        trial, parent=parent, resume=last, device="cuda" if resources["gpus"] else "cpu", graphs=resources["graphs"],
+        references=StoredReferences(store), checkpoint_seconds=60 * resources["checkpoint_minutes"], leave=leave,
+        measure=config["where"] == "inline",
     )  # fmt: skip
     with ThreadPoolExecutor(1) as pool:
         saving: Future[None] | None = None
         for event in events:
-            if isinstance(event, real.Interim):
-                if leave():
-                    _raise(saving)
-                    save(event.step, event.checkpoint)
-                # A store that takes longer than that to write one is given the next one instead.
-                elif saving is None or saving.done():
-                    _raise(saving)
-                    saving = pool.submit(save, event.step, event.checkpoint)
-                continue
-            rung = event
-            _raise(saving)
-            ensure_held(store, claim)
-            if rung.measurements:
-                store.append("measurements", sweep, measurement_rows(trial, rung))
-            if rung.samples is not None:
-                samples = samples_path(trial.key, rung.step)
-                store.write_file(samples, rung.samples)
-            if rung.generator is not None:
-                store.write_file(generator_path(trial.key, rung.step), rung.generator)
-            if rung.checkpoint is not None:
-                save(rung.step, rung.checkpoint)
-            status = "diverged" if rung.diverged else "done" if rung.finished else "running"
-            if status != "running":
-                end(status, rung.step, rung.report, rung.diverged)
-            if rung.step or rung.diverged:
-                yield {"status": status, "error": rung.diverged, "environment": environment, **rung.report}
+            if not isinstance(event, real.Interim):
+                _raise(saving)
+                report = publisher.publish(event)
+                if event.step or event.diverged:
+                    yield report
+            elif event.reached or leave():
+                _raise(saving)
+                publisher.save(event.step, event.checkpoint)
+                if event.reached:
+                    yield {"status": "reached", "error": None, "environment": environment, "steps": event.step}
+            # A store that takes longer than that to write one is given the next one instead.
+            elif saving is None or saving.done():
+                _raise(saving)
+                saving = pool.submit(publisher.save, event.step, event.checkpoint)
+
+
+def measure_reached(config: Mapping[str, Any], environment: str) -> dict[str, Any]:
+    """Measure the rung that a trial has reached, in this process and on its CPU cores, and publish it as `train` would.
+
+    Args:
+        config: as in `train`.
+        environment: from the trial's report that it has reached the rung.
+
+    Returns:
+        the report that `train` would have yielded at this rung; that of step 0 too.
+
+    Raises:
+        UserError, StoreUnwritableError, LostClaimError: as `train`.
+    """
+    from trainers.trial.rung import measure_reached as measured
+
+    _use(config["resources"]["cpus"], 0)
+    publisher = Publisher.of(config, open_store(config["store"]), environment)
+    assert publisher.last is not None, "its checkpoint is damaged"
+    if publisher.last.report["steps"] == publisher.last.step:  # published, but the driver did not hear of it
+        report = publisher.report_again()
+        if report is not None:
+            return report
+    return publisher.publish(measured(publisher.trial, publisher.last, StoredReferences(publisher.store)))
+
+
+def _use(cpus: int, gpus: float) -> None:
+    """Use these CPU cores, and no more than this share of the GPU."""
+    import torch
+
+    torch.set_num_threads(cpus)
+    if 0 < gpus < 1:
+        # Ray does not enforce a fraction of a GPU: with this, a trial that exceeds its share fails alone, not its neighbours.
+        torch.cuda.set_per_process_memory_fraction(gpus)
 
 
 def _raise(saving: "Future[None] | None") -> None:
@@ -179,15 +149,3 @@ def _raise(saving: "Future[None] | None") -> None:
 def _environment(store: str, sweep: str, *, gpu: bool) -> str:
     """Record this machine once per process, which may run many short trials."""
     return record_environment(open_store(store), sweep, gpu=gpu)
-
-
-def _last_checkpoint(store: Store, key: str) -> "Checkpoint | None":
-    from trainers.trial import checkpoints
-
-    named = last_checkpoint(store, key)
-    return None if named is None else checkpoints.load(named[1], named[0])
-
-
-def _recorded(store: Store, key: str) -> bool:
-    trials = store.read("trials")
-    return bool(((trials["key"] == key) & (trials["status"] == "done")).any())

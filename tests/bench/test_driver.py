@@ -184,6 +184,105 @@ def test_retries_are_counted_by_job_and_checkpoint(retries: int):
         assert counter.wait(key, checkpoint) is None
 
 
+# -- evaluation in another process -----------------------------------------------------------------------------------------
+
+
+def reach(driver: Driver, key: str, step: int) -> str:
+    driver.start(key)
+    return driver.rung(key, {"status": "reached", "steps": step, "environment": "machine"})
+
+
+def measure(driver: Driver, key: str, step: int, value: float, status: str = "running") -> str:
+    """Take the next evaluation, which must be of this trial, report its value, and return the trial's status."""
+    assert driver.next_evaluation() == (key, "machine")
+    driver.measured(key, {"status": status, "steps": step, "fid": value})
+    return driver.ledger.status[key]
+
+
+def test_a_trial_waits_for_the_measurement_of_its_rung_and_the_rule_for_those_of_the_cell():
+    heard: list[Any] = []
+    driver, _ = made(plan=THREE, listener=lambda key, report: heard.append((key, report and report["steps"])))
+    source_done(driver, TEXTURES, LETTERS, SHAPES)
+    adapts = [driver.take() for _ in range(3)]
+    assert adapts == [FROM_TEXTURES, FROM_LETTERS, FROM_SHAPES]
+    heard.clear()
+    for key in (FROM_TEXTURES, FROM_LETTERS, FROM_SHAPES):
+        assert reach(driver, key, 2) == "measuring"
+    assert driver.take() is None
+    assert measure(driver, FROM_TEXTURES, 2, 9.0) == "paused"
+    assert measure(driver, FROM_LETTERS, 2, 1.0) == "paused"
+    assert (driver.take(), heard) == (None, [(FROM_TEXTURES, 2), (FROM_LETTERS, 2)])
+    assert measure(driver, FROM_SHAPES, 2, 2.0) == "paused"
+    assert driver.ledger.status[FROM_TEXTURES] == "stopped"
+    assert [driver.take() for _ in range(3)] == [FROM_LETTERS, FROM_SHAPES, None]
+    assert reach(driver, FROM_LETTERS, 8) == "measuring"
+    assert measure(driver, FROM_LETTERS, 8, 1.0, "done") == "done"
+    assert driver.next_evaluation() is None
+
+
+def test_the_measurement_of_step_0_decides_nothing():
+    heard: list[Any] = []
+    driver, _ = made(listener=lambda key, report: heard.append(key))
+    assert driver.take() == LETTERS
+    assert reach(driver, LETTERS, 0) == "measuring"
+    assert measure(driver, LETTERS, 0, 1.0) == "paused"
+    assert (heard, driver.ledger.values[LETTERS]) == ([], {})
+    assert driver.take() == LETTERS
+
+
+def test_an_evaluation_that_fails_is_repeated_as_a_trial_is_and_a_lost_machine_counts_as_no_retry():
+    driver, clock = made()
+    assert driver.take() == LETTERS
+    reach(driver, LETTERS, 2)
+    assert driver.next_evaluation() == (LETTERS, "machine")
+    for wait in (2.0, 2.0, 4.0):
+        if clock.now:
+            driver.fail(LETTERS, "boom", measuring=True)
+        else:
+            driver.lose(LETTERS, "gone", 5.0, measuring=True)
+        assert (driver.ledger.status[LETTERS], driver.next_evaluation()) == ("measuring", None)
+        clock.now += wait
+        assert driver.next_evaluation() == (LETTERS, "machine")
+    driver.fail(LETTERS, "boom", measuring=True)
+    assert (driver.ledger.status[LETTERS], driver.ledger.reasons[LETTERS]) == ("failed", "boom")
+
+
+def test_a_trial_that_fails_while_its_rung_is_measured_goes_on_with_another_process():
+    """Its process may die while the runner pauses it."""
+    driver, clock = made()
+    assert driver.take() == LETTERS
+    reach(driver, LETTERS, 2)
+    driver.fail(LETTERS, "boom")
+    assert driver.next_evaluation() is None
+    clock.now += 2.0
+    assert driver.release() == LETTERS
+    reach(driver, LETTERS, 2)
+    assert driver.next_evaluation() == (LETTERS, "machine")
+    driver.fail(LETTERS, "boom")
+    clock.now += 4.0
+    assert driver.release() == LETTERS
+    assert reach(driver, LETTERS, 4) == "measuring"
+    driver.measured(LETTERS, {"status": "running", "steps": 2, "fid": 1.0})
+    driver.fail(SHAPES, "boom", measuring=True)
+    assert (driver.ledger.status[LETTERS], driver.ledger.status[SHAPES]) == ("measuring", "pending"), "too late"
+    assert measure(driver, LETTERS, 4, 1.0, "done") == "done"
+
+
+def test_nothing_is_measured_after_an_interrupt_or_without_a_claim(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    driver = Driver(Ledger.open(PLAN, store), store)
+    with driver.sharing():
+        assert [driver.take(), driver.take()] == [LETTERS, SHAPES]
+        reach(driver, LETTERS, 2)
+        reach(driver, SHAPES, 2)
+        store.delete_file(str(driver.claim(LETTERS)))
+        assert driver.next_evaluation() == (SHAPES, "machine")
+        assert driver.ledger.status[LETTERS] == "elsewhere"
+        driver.fail(SHAPES, "boom", measuring=True)
+        driver.interrupted = True
+        assert driver.next_evaluation() is None
+
+
 # -- losses of machines ----------------------------------------------------------------------------------------------------
 
 

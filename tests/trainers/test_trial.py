@@ -677,6 +677,7 @@ SAME: list[tuple[str, Any]] = [
     ("evaluation__raw", True),
     ("evaluation__selection", 0.3),
     ("evaluation__reference", "train"),
+    ("evaluation__where", "task"),
 ]
 
 

@@ -211,6 +211,10 @@ class EvaluationConfig(Frozen):
     """The real images that generated ones are compared with: those of the domain's reference split, which no trial trains on,
     or its whole train split, as in many papers. The train split contains the training images, so copies of them improve every
     metric, except memorisation: it compares with held-out images in any case. Distances do too."""
+    where: Literal["inline", "task"] = "inline"
+    """Where a trial is measured at its rungs. `inline`: in its process. `task`: in another one, which takes `resources.cpus`
+    cores and no GPU, while the trial waits and its GPU trains others; only sources that end at a plateau are measured inline
+    all the same. No part of any identity."""
 
     @property
     def split(self) -> Literal["reference", "train"]:

@@ -110,6 +110,7 @@ class TrialConfig(Frozen):
         data = super()._data()
         if self.augmentation == "none":
             del data["augmentation"]
+        del data["evaluation"]["where"]  # it is about a run, not about the trial
         for name in ("tuned", "with_options", "until"):
             if data[name] is None:
                 del data[name]

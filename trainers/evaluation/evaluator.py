@@ -83,7 +83,7 @@ class Evaluator:
         self.embedding: Embedding = load_embedding(trial.evaluation.embedding, device)
         few = len(training.images) <= max(record.training_images for record in metrics().values())
         self.training = self.embedding(training.images) if few else None
-        classes = np.unique(training.labels) if trial.conditional and training.labels is not None else None
+        classes = trained_classes(trial, training)
 
         def reference(embedding: Embedding, split: Split) -> Reference:
             whole = references(trial.domain.name, trial.gan.resolution, embedding, split)
@@ -93,16 +93,11 @@ class Evaluator:
         # Memorisation compares with images that were not trained on.
         apart = trial.evaluation.split == "train" and self.training is not None
         self.held_out = reference(self.embedding, "reference") if apart else None
-        self.class_counts: np.ndarray | None = None
+        self.class_counts = class_counts(trial, training)
         self._counts: np.ndarray | None = None  # of the images compared with
         if classes is not None:
-            of_classes = get(trial.domain.name).labels("reference")
-            assert of_classes is not None
             assert self.reference.labels is not None
-            self.class_counts, self._counts = (
-                np.bincount(labels[np.isin(labels, classes)], minlength=len(trial.domain.classes))
-                for labels in (of_classes, self.reference.labels)
-            )
+            self._counts = _counts(self.reference.labels, classes, len(trial.domain.classes))
         self._until: tuple[Embedding, Reference] | None = None  # where it is not the evaluation's own
         if (until := trial.until) is not None and until.view != trial.evaluation.view:
             embedding = load_embedding(until.embedding, device)
@@ -199,6 +194,26 @@ class Evaluator:
         steps = self.trial.evaluation.iw_steps
         estimate = iw_score(real, images, self.trial.gan, EVALUATION_SEED, steps, self.device)
         return Measurement.of("iw", estimate, len(images))
+
+
+def trained_classes(trial: TrialConfig, training: Images) -> np.ndarray | None:
+    """Return the classes with training images, int64 ascending; None for an unconditional trial."""
+    return np.unique(training.labels) if trial.conditional and training.labels is not None else None
+
+
+def class_counts(trial: TrialConfig, training: Images) -> np.ndarray | None:
+    """Return the reference images int64 (K,) of each class, 0 for a class without training images; None if unconditional."""
+    classes = trained_classes(trial, training)
+    if classes is None:
+        return None
+    labels = get(trial.domain.name).labels("reference")
+    assert labels is not None
+    return _counts(labels, classes, len(trial.domain.classes))
+
+
+def _counts(labels: np.ndarray, classes: np.ndarray, number: int) -> np.ndarray:
+    """Return how often each of `number` classes is among labels, 0 for those that are not in `classes`."""
+    return np.bincount(labels[np.isin(labels, classes)], minlength=number)
 
 
 def _variants(compared: Comparison, suffix: str) -> list[Measurement]:

@@ -34,6 +34,10 @@ from trainers.networks import Generator, make_generator
 
 FORMAT = "transfergan/1"
 
+#: How the names of the tensors begin that a generator's checkpoint has, and those that the checkpoint of a finished trial has.
+GENERATOR = ("class_counts", "generator.", "average.")
+NETWORKS = (*GENERATOR, "critic.")
+
 
 @dataclass(frozen=True)
 class Match:
@@ -137,7 +141,7 @@ def save_generator(
 
 
 def pack(
-    tensors: Mapping[str, Tensor], trial: TrialConfig, step: int, matches: dict[str, Match], report: Mapping[str, Any]
+    tensors: Mapping[str, Tensor], trial: TrialConfig, step: int, matches: Mapping[str, Match], report: Mapping[str, Any]
 ) -> bytes:
     """Return a sealed safetensors file with a checkpoint's tensors and, as metadata, the other fields of `Checkpoint`."""
     metadata = {
@@ -148,6 +152,12 @@ def pack(
         "matches": json.dumps({name: asdict(match) for name, match in matches.items()}),
     }
     return sealed_tensors.seal(save_tensors({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata))
+
+
+def repack(checkpoint: Checkpoint, trial: TrialConfig, report: Mapping[str, Any], prefixes: tuple[str, ...]) -> bytes:
+    """Return the bytes of a checkpoint with another report, and only with the tensors whose names start with a prefix."""
+    tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if name.startswith(prefixes)}
+    return pack(tensors, trial, checkpoint.step, checkpoint.matches, report)
 
 
 def _saved_networks(gan: Gan) -> dict[str, nn.Module]:

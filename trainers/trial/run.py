@@ -19,31 +19,36 @@ from trainers.config.augmentations import get_augmentation
 from trainers.config.strategy import Strategy
 from trainers.config.trial import TrialConfig
 from trainers.core.gan import CHECK_EVERY, Diverged, Gan
-from trainers.evaluation.evaluator import Evaluator
+from trainers.evaluation.evaluator import Evaluator, class_counts
 from trainers.evaluation.references import References, references
 from trainers.trial import checkpoints, transfer
 from trainers.trial.checkpoints import Checkpoint, Match
 from trainers.trial.images import held_out_images, training_images
 from trainers.trial.plateau import Plateau
-from trainers.trial.rung import Rung, Stopwatch, measured
+from trainers.trial.rung import Rung, Stopwatch, diverged, measured, peak_memory_mib
 
 
 @dataclass(frozen=True)
 class Interim:
     """A checkpoint between two rungs, or at a rung that is not measured yet, as safetensors bytes.
 
-    Its report is that of the last rung, but with the times of the trial so far, over all sessions.
+    Its report is that of the last rung, but with the times of the trial so far, over all sessions. Before the first one is
+    measured it has "steps" -1.
+
+    Attributes:
+        reached: whether it is the last event, at a rung that is to be measured elsewhere.
     """
 
     step: int
     checkpoint: bytes
     seconds: float
+    reached: bool = False
 
 
 def run(
     trial: TrialConfig, *, parent: Checkpoint | None = None, resume: Checkpoint | None = None, device: str = "cpu",
     graphs: bool = False, references: References = references, checkpoint_seconds: float = math.inf,
-    leave: Callable[[], bool] = lambda: False,
+    leave: Callable[[], bool] = lambda: False, measure: bool = True,
 ) -> Iterator[Rung | Interim]:  # fmt: skip
     """Run a trial from the start, or from a checkpoint of it.
 
@@ -55,6 +60,8 @@ def run(
         resume: the last checkpoint of this trial, whose rung is not yielded again if it was measured.
         graphs: whether training steps are replayed as CUDA graphs.
         checkpoint_seconds: of training after a checkpoint, after which there is another one.
+        measure: whether to measure at rungs. If not, this ends with a checkpoint at the next rung that is not measured, for
+            `trainers.trial.rung.measure_reached`, unless the trial may end at a plateau: that is known only by measuring.
         leave: whether to end early; once true, it stays so. It is called after every step and at the heartbeats of evaluations.
 
     Raises:
@@ -88,45 +95,47 @@ def run(
             raise Left
 
     evaluation = Stopwatch(0.0 if resume is None else resume.report.get("evaluation_seconds"))
-    with heard_by(leave_now), evaluation.running():
-        evaluate = Evaluator(trial, data, references, device)
+    evaluate = None
+    if measure or trial.until is not None:
+        with heard_by(leave_now), evaluation.running():
+            evaluate = Evaluator(trial, data, references, device)
+    counts = class_counts(trial, data)
     plateau = None if trial.until is None else Plateau(trial.until, {} if resume is None else resume.report)
     if gan.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(gan.device)
 
     trained = 0.0
     first = gan.step
-    report = {} if resume is None else resume.report
+    report = {"steps": -1} if resume is None else resume.report
     saved = time.monotonic()
 
-    def rung(diverged: str | None = None) -> Rung:
+    def speed() -> float | None:
         images_seen = (gan.step - first) * trial.training.batch * trial.training.critic_steps
-        with heard_by(leave_now):
-            speed = images_seen / trained if trained else None
-            return measured(gan, evaluate, matches, began, evaluation, speed, diverged, plateau)
+        return images_seen / trained if trained else None
 
-    def interim() -> Interim:
+    def rung(evaluate: Evaluator) -> Rung:
+        with heard_by(leave_now):
+            return measured(gan, evaluate, matches, began, evaluation, speed(), plateau)
+
+    def interim(*, reached: bool = False) -> Interim:
         seconds = time.perf_counter() - began
         present = {**report, "seconds": seconds, "evaluation_seconds": evaluation.seconds}
-        data = checkpoints.save(gan, trial, matches, present, resumable=True, class_counts=evaluate.class_counts)
-        return Interim(gan.step, data, seconds)
+        if reached:
+            present |= {"images_per_second": speed(), "peak_memory_mib": peak_memory_mib(gan.device)}
+        data = checkpoints.save(gan, trial, matches, present, resumable=True, class_counts=counts)
+        return Interim(gan.step, data, seconds, reached)
 
     def pause() -> bool:
         # By time only where training waits for the device anyway.
         return leave() or (gan.step % CHECK_EVERY == 0 and time.monotonic() >= saved + checkpoint_seconds)
 
-    if resume is None:
-        result = rung()
-        yield result
-        report = result.report
-        began = time.perf_counter() - result.seconds  # the caller's time between rungs does not count
-    for step in trial.rungs:
+    for step in (0, *trial.rungs):
         while gan.step < step:
             started = time.perf_counter()
             try:
                 gan.train(data.images, data.labels, step, held_out, pause)
             except Diverged as error:
-                yield rung(str(error))
+                yield diverged(gan, trial, str(error), began, evaluation, speed(), plateau)
                 return
             trained += time.perf_counter() - started
             if gan.step < step:
@@ -136,16 +145,20 @@ def run(
                     raise Left
                 saved, began = time.monotonic(), time.perf_counter() - event.seconds
         if gan.step == step > report["steps"]:  # a trial that left before this rung was measured resumes at it
+            if evaluate is None:
+                yield interim(reached=True)
+                return
             try:
-                result = rung()
+                result = rung(evaluate)
             except Left:
-                yield interim()
+                if step:  # nothing is lost at step 0
+                    yield interim()
                 raise
             report = result.report
             yield result
             if result.finished:
                 return
-            saved, began = time.monotonic(), time.perf_counter() - result.seconds
+            saved, began = time.monotonic(), time.perf_counter() - result.seconds  # the caller's time does not count
 
 
 def start(gan: Gan, strategy: Strategy, parent: Checkpoint | None, classes: tuple[str, ...]) -> dict[str, Match]:

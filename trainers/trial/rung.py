@@ -10,11 +10,16 @@ from typing import Any
 
 import torch
 
+from trainers.config.augmentations import get_augmentation
 from trainers.config.metrics import STATE
+from trainers.config.trial import TrialConfig
+from trainers.core.augmenter import Augmenter
 from trainers.core.gan import Gan
 from trainers.evaluation.evaluator import Evaluator, Measurement, Subject
+from trainers.evaluation.references import References
 from trainers.trial import checkpoints
 from trainers.trial.checkpoints import Checkpoint, Match
+from trainers.trial.images import training_images
 from trainers.trial.plateau import Plateau
 
 
@@ -90,22 +95,26 @@ def subject_of(gan: Gan) -> Subject:
     return Subject(gan.step, gan.evaluated, gan.generator, gan.latent)
 
 
+def _stored(checkpoint: Checkpoint, evaluate: Evaluator) -> Subject:
+    """Return what `evaluate` measures of a checkpoint."""
+    average, latent = checkpoints.generator(checkpoint, evaluate.device)
+    raw = checkpoints.generator(checkpoint, evaluate.device, raw=True)[0] if evaluate.trial.evaluation.raw else average
+    return Subject(checkpoint.step, average, raw, latent)
+
+
 def measure_again(evaluate: Evaluator, checkpoint: Checkpoint, *, finished: bool) -> Rung:
     """Return the rung of a checkpoint with a generator as `evaluate` measures it now, with nothing but its measurements.
 
     The time is that at which the rung was reached. `finished`: whether the metrics of the last rung are wanted too.
     """
-    average, latent = checkpoints.generator(checkpoint, evaluate.device)
-    raw = checkpoints.generator(checkpoint, evaluate.device, raw=True)[0] if evaluate.trial.evaluation.raw else average
-    subject = Subject(checkpoint.step, average, raw, latent)
-    training = evaluate.trial.training
+    subject = _stored(checkpoint, evaluate)
     return Rung(
         step=checkpoint.step,
         measurements=(*evaluate(subject), *(evaluate.at_end(subject) if finished else ())),
         view=evaluate.trial.evaluation.view,
         checkpoint=None,
         samples=None,
-        images_seen=checkpoint.step * training.batch * training.critic_steps,
+        images_seen=_images_seen(evaluate.trial, checkpoint.step),
         seconds=checkpoint.report["seconds"] or 0.0,
         evaluation_seconds=checkpoint.report.get("evaluation_seconds"),
         images_per_second=None,
@@ -116,56 +125,115 @@ def measure_again(evaluate: Evaluator, checkpoint: Checkpoint, *, finished: bool
 
 def measured(
     gan: Gan, evaluate: Evaluator, matches: dict[str, Match], began: float, evaluation: Stopwatch, speed: float | None = None,
-    fault: str | None = None, plateau: Plateau | None = None,
+    plateau: Plateau | None = None,
 ) -> Rung:  # fmt: skip
     """Return the rung at a GAN's present step, with the measurements of `evaluate`; `began` is as of `time.perf_counter`.
 
-    The time of the evaluation is added to `evaluation`.
-    `speed` is in real images per second of training; `fault` is the message of `Diverged`, if training has diverged.
+    The time of the evaluation is added to `evaluation`. `speed` is in real images per second of training.
     """
     trial = evaluate.trial
     finished = trial.imported or gan.step >= trial.training.steps
-    subject = subject_of(gan)
-    measurements: tuple[Measurement, ...] = ()
-    samples = None
-    if not fault:
-        with evaluation.running():
-            measurements, samples = evaluate(subject), evaluate.grid(subject)
-            if plateau is not None and gan.step:
-                finished |= plateau.reached(evaluate.until(subject, plateau.until, measurements))
-            if finished:
-                measurements += evaluate.at_end(subject)
-        measurements += _state_of_augmentation(gan)
+    measurements, samples, finished = _results(evaluate, subject_of(gan), evaluation, finished, plateau)
     rung = Rung(
         step=gan.step,
-        measurements=measurements,
+        measurements=measurements + _state_of_augmentation(gan.augment, trial),
         view=trial.evaluation.view,
         checkpoint=None,
         samples=samples,
-        images_seen=gan.step * trial.training.batch * trial.training.critic_steps,
+        images_seen=_images_seen(trial, gan.step),
         seconds=time.perf_counter() - began,
         evaluation_seconds=evaluation.seconds,
         images_per_second=speed,
         peak_memory_mib=peak_memory_mib(gan.device),
-        diverged=fault,
         finished=finished,
         plateau={} if plateau is None else plateau.state,
     )
-    if fault:
-        return rung
     ended = finished and trial.has_fixed_budget  # else a larger budget may continue it
     checkpoint = checkpoints.save(gan, trial, matches, rung.report, resumable=not ended, class_counts=evaluate.class_counts)
     generator = checkpoints.save_generator(gan, trial, matches, rung.report, evaluate.class_counts)
     return replace(rung, checkpoint=checkpoint, generator=generator)
 
 
-def _state_of_augmentation(gan: Gan) -> tuple[Measurement, ...]:
+def measure_reached(trial: TrialConfig, checkpoint: Checkpoint, references: References, device: str = "cpu") -> Rung:
+    """Return the rung of a trial's last checkpoint, which `run` left unmeasured, as `run` would have measured it there.
+
+    Raises:
+        UserError: as `trainers.trial.images.training_images`.
+    """
+    before = checkpoint.report
+    began = time.perf_counter() - before["seconds"]
+    evaluation = Stopwatch(before["evaluation_seconds"])
+    with evaluation.running():
+        evaluate = Evaluator(trial, training_images(trial), references, device)
+    finished = checkpoint.step >= trial.training.steps
+    measurements, samples, finished = _results(evaluate, _stored(checkpoint, evaluate), evaluation, finished)
+    augment = Augmenter(get_augmentation(trial.augmentation), batch=trial.training.batch, random=torch.Generator())
+    augment.load(checkpoint.tensors)
+    rung = Rung(
+        step=checkpoint.step,
+        measurements=measurements + _state_of_augmentation(augment, trial),
+        view=trial.evaluation.view,
+        checkpoint=None,
+        samples=samples,
+        images_seen=_images_seen(trial, checkpoint.step),
+        seconds=time.perf_counter() - began,
+        evaluation_seconds=evaluation.seconds,
+        images_per_second=before["images_per_second"],
+        peak_memory_mib=max(before["peak_memory_mib"], peak_memory_mib(torch.device(device))),
+        finished=finished,
+    )
+    ended = finished and trial.has_fixed_budget
+    return replace(
+        rung,
+        checkpoint=checkpoints.repack(checkpoint, trial, rung.report, checkpoints.NETWORKS if ended else ("",)),
+        generator=checkpoints.repack(checkpoint, trial, rung.report, checkpoints.GENERATOR),
+    )
+
+
+def diverged(
+    gan: Gan, trial: TrialConfig, fault: str, began: float, evaluation: Stopwatch, speed: float | None, plateau: Plateau | None
+) -> Rung:
+    """Return the rung at which training has diverged, with the message `fault` of `Diverged`; the rest is as in `measured`."""
+    return Rung(
+        step=gan.step,
+        measurements=(),
+        view=trial.evaluation.view,
+        checkpoint=None,
+        samples=None,
+        images_seen=_images_seen(trial, gan.step),
+        seconds=time.perf_counter() - began,
+        evaluation_seconds=evaluation.seconds,
+        images_per_second=speed,
+        peak_memory_mib=peak_memory_mib(gan.device),
+        diverged=fault,
+        finished=gan.step >= trial.training.steps,
+        plateau={} if plateau is None else plateau.state,
+    )
+
+
+def _results(
+    evaluate: Evaluator, subject: Subject, evaluation: Stopwatch, finished: bool, plateau: Plateau | None = None
+) -> tuple[tuple[Measurement, ...], bytes, bool]:
+    """Return the measurements of a rung, the sample grid, and whether it is the last rung, by its step or by a plateau."""
+    with evaluation.running():
+        measurements, samples = evaluate(subject), evaluate.grid(subject)
+        if plateau is not None and subject.step:
+            finished |= plateau.reached(evaluate.until(subject, plateau.until, measurements))
+        if finished:
+            measurements += evaluate.at_end(subject)
+    return measurements, samples, finished
+
+
+def _images_seen(trial: TrialConfig, step: int) -> int:
+    return step * trial.training.batch * trial.training.critic_steps
+
+
+def _state_of_augmentation(augment: Augmenter, trial: TrialConfig) -> tuple[Measurement, ...]:
     """Return the critic's overfitting signal under ADA, its target and the probability of a transform."""
-    if gan.augment.target is None:
+    if augment.target is None:
         return ()
-    signal, probability = float(gan.augment.signal), float(gan.augment.probability)
-    state = {"signal": signal, "target": gan.augment.target, "probability": probability}
-    return tuple(Measurement(f"{STATE}{name}", value, None, gan.config.batch) for name, value in state.items())
+    state = {"signal": float(augment.signal), "target": augment.target, "probability": float(augment.probability)}
+    return tuple(Measurement(f"{STATE}{name}", value, None, trial.training.batch) for name, value in state.items())
 
 
 def peak_memory_mib(device: torch.device) -> float:

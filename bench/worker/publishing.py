@@ -1,0 +1,134 @@
+"""Publishes the results of one trial in the store: what its process trains, and what is measured of it.
+
+At every rung the measurements are published first, then samples and generator, then the checkpoint, then the outcome if the
+trial has ended. Where drivers share a store, the claim on the trial is looked up before each publication; without it nothing
+more is published.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.driver.claims import ensure_held
+from bench.store import Store
+from bench.store.trial_files import (
+    checkpoint_path,
+    checkpoint_paths,
+    generator_path,
+    last_checkpoint,
+    real_samples_path,
+    samples_path,
+)
+from bench.sweeps.rows import measurement_rows, outcome_row
+from trainers.common.errors import UserError
+from trainers.config.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from trainers.trial.checkpoints import Checkpoint
+    from trainers.trial.rung import Rung
+
+
+@dataclass
+class Publisher:
+    """Publishes the results of one trial.
+
+    Attributes:
+        sweep: the sweep whose results they are.
+        claim: the path in the store of the claim under which they are published; None if none is needed.
+        environment: hash of the machine and software that the trial is trained on.
+        last: the trial's last checkpoint when this was made; None without one.
+    """
+
+    store: Store
+    trial: TrialConfig
+    sweep: str
+    claim: str | None
+    environment: str
+    last: "Checkpoint | None" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.last = read_checkpoint(self.store, self.trial.key)
+        self._samples = samples_path(self.trial.key, 0 if self.last is None else max(0, int(self.last.report["steps"])))
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], store: Store, environment: str) -> "Publisher":
+        """Return the publisher for a trial, by the `config` of `bench.worker.trial.task`. Raises UserError."""
+        trial = TrialConfig.model_validate_json(config["trial"])
+        if trial.key != config["key"]:
+            raise UserError(
+                f"embedding {trial.evaluation.embedding!r} is a different file on this machine than on the one that planned "
+                "the sweep; copy that file here"
+            )
+        return cls(store, trial, config["sweep"], config.get("claim"), environment)
+
+    def report_again(self) -> dict[str, Any] | None:
+        """Return the report of the rung of the last checkpoint, for the driver may not have received it; None before a rung.
+
+        If the trial has ended there without a recorded outcome, record that.
+        """
+        if self.last is None or not self.last.step:
+            return None
+        measured, budget = self.last.report["steps"], self.trial.training.steps
+        # At every rung the trial may have to wait or end.
+        goes_on = self.last.resumable and (self.last.step < budget or measured < budget == self.last.step)
+        status = "running" if goes_on else "done"
+        if status == "done" and not self._is_recorded():
+            self._end(status, self.last.step, self.last.report)
+        return self._report(status, self.last.report) if measured > 0 else None
+
+    def save(self, step: int, checkpoint: bytes) -> None:
+        """Publish a checkpoint, and delete older ones."""
+        name = checkpoint_path(self.trial.key, step)
+        ensure_held(self.store, self.claim)
+        self.store.write_file(name, checkpoint)
+        for older in checkpoint_paths(self.store, self.trial.key):
+            if older < name:
+                self.store.delete_file(older)
+
+    def publish(self, rung: "Rung") -> dict[str, Any]:
+        """Publish a rung, with the outcome if the trial has ended there; return its report for the driver."""
+        key = self.trial.key
+        ensure_held(self.store, self.claim)
+        if rung.measurements:
+            self.store.append("measurements", self.sweep, measurement_rows(self.trial, rung))
+        if rung.samples is not None:
+            self._samples = samples_path(key, rung.step)
+            self.store.write_file(self._samples, rung.samples)
+        if rung.generator is not None:
+            self.store.write_file(generator_path(key, rung.step), rung.generator)
+        if rung.checkpoint is not None:
+            self.save(rung.step, rung.checkpoint)
+        status = "diverged" if rung.diverged else "done" if rung.finished else "running"
+        if status != "running":
+            self._end(status, rung.step, rung.report, rung.diverged)
+        return self._report(status, rung.report, rung.diverged)
+
+    def _report(self, status: str, report: Mapping[str, Any], error: str | None = None) -> dict[str, Any]:
+        return {"status": status, "error": error, "environment": self.environment, **report}
+
+    def _end(self, status: str, step: int, report: Mapping[str, Any], error: str | None = None) -> None:
+        checkpoint, real = checkpoint_path(self.trial.key, step), real_samples_path(self.trial)
+        row = outcome_row(
+            self.trial,
+            status,
+            self.environment,
+            report,
+            checkpoint=checkpoint if self.store.has_file(checkpoint) else None,
+            samples=self._samples if self.store.has_file(self._samples) else None,
+            real_samples=real,
+            error=error,
+        )
+        ensure_held(self.store, self.claim)
+        self.store.append("trials", self.sweep, [row])
+
+    def _is_recorded(self) -> bool:
+        trials = self.store.read("trials")
+        return bool(((trials["key"] == self.trial.key) & (trials["status"] == "done")).any())
+
+
+def read_checkpoint(store: Store, key: str) -> "Checkpoint | None":
+    """Return a trial's last checkpoint, or None; damaged ones are set aside."""
+    from trainers.trial import checkpoints
+
+    named = last_checkpoint(store, key)
+    return None if named is None else checkpoints.load(named[1], named[0])
