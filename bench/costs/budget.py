@@ -64,7 +64,7 @@ class Budget(Limit):
     def look(self) -> None:
         """Count the time since the last call. To be called before a start, a pause or an end is recorded in the ledger."""
         now = self._clock()
-        running = self._ledger.having("running", "measuring")
+        running = self._ledger.having("running")
         self.spent += (now - self._last) * len(running)
         self._running = {key: self._running.get(key, self._last) for key in running}
         self._last = now
@@ -88,7 +88,7 @@ class Budget(Limit):
             self._estimated = True
             with suppress(UserError):
                 self._estimates = self._estimate()
-        active = {*self._ledger.having("running", "measuring", "queued"), key}
+        active = {*self._ledger.having("running", "queued"), key}
         total = self.spent + (sum(map(self._seconds_left, active)) if self._estimates else 0)
         if self.refused is None and (total > self.limit or self.spent >= self.limit):
             self.refused = total

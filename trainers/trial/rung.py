@@ -157,6 +157,8 @@ def measured(
 def measure_reached(trial: TrialConfig, checkpoint: Checkpoint, references: References, device: str = "cpu") -> Rung:
     """Return the rung of a trial's last checkpoint, which `run` left unmeasured, as `run` would have measured it there.
 
+    Speed and peak memory are those of its training.
+
     Raises:
         UserError: as `trainers.trial.images.training_images`.
     """
@@ -179,7 +181,7 @@ def measure_reached(trial: TrialConfig, checkpoint: Checkpoint, references: Refe
         seconds=time.perf_counter() - began,
         evaluation_seconds=evaluation.seconds,
         images_per_second=before["images_per_second"],
-        peak_memory_mib=max(before["peak_memory_mib"], peak_memory_mib(torch.device(device))),
+        peak_memory_mib=before["peak_memory_mib"],
         finished=finished,
     )
     ended = finished and trial.has_fixed_budget
