@@ -6,7 +6,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from bench.driver.loop import Driver
-from bench.on_ray.slots import has_free_cores
+from bench.on_ray.slots import alive, slots_of
 from bench.on_ray.trainable import LEFT, UNWRITABLE
 from bench.store import StoreUnwritableError
 
@@ -58,10 +58,17 @@ class CellHalving(FIFOScheduler):
             return None
         queued = (self._trials.get(key) for key in ledger.having("queued"))
         chosen = next((trial for trial in queued if trial and trial.status in (Trial.PENDING, Trial.PAUSED)), None)
-        if chosen is None and ledger.count("measuring") and not has_free_cores(ledger.plan.spec.resources.cpus):
-            # Tune keeps an idle process for the next trial, whose cores the evaluations may need.
-            tune_controller._cleanup_cached_actors(force_all=True)
+        if chosen is None and ledger.count("measuring") and tune_controller._actor_cache.num_cached_objects:
+            self._free_cores(tune_controller)
         return chosen
+
+    def _free_cores(self, tune_controller: Any) -> None:
+        """End the idle processes that Tune keeps for the next trials if evaluations wait for their cores."""
+        ledger = self._driver.ledger
+        needed = ledger.plan.spec.resources.model_copy(update={"gpus": 0.0})
+        room = sum(slots_of(machine, needed) for machine in alive()) - tune_controller._actor_manager.num_live_actors
+        if ledger.count("measuring") > room:
+            tune_controller._cleanup_cached_actors(force_all=True)
 
     def _end_stopped(self, tune_controller: Any) -> None:
         """End the waiting trials that have ended without their processes, or whose claims are lost.

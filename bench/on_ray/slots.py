@@ -27,12 +27,6 @@ def alive() -> Machines:
     return [node["Resources"] for node in nodes if node["Alive"] and node["NodeID"] not in draining]
 
 
-def has_free_cores(cpus: int) -> bool:
-    """Return whether a machine has so many cores that nothing has reserved."""
-    machines = state.available_resources_per_node()  # type: ignore[no-untyped-call]  # Ray's
-    return any(free.get("CPU", 0) >= cpus for free in machines.values())
-
-
 def slots(machines: Machines, needed: ResourcesConfig) -> int:
     """Return how many trials can run at a time, at least 1, on machines that are up and those that their head says may come.
 

@@ -121,7 +121,9 @@ def run(
         seconds = time.perf_counter() - began
         present = {**report, "seconds": seconds, "evaluation_seconds": evaluation.seconds}
         if reached:
-            present |= {"images_per_second": speed(), "peak_memory_mib": peak_memory_mib(gan.device)}
+            # A session that only reaches the rung again has no speed.
+            present |= {"images_per_second": speed() or report.get("images_per_second")}
+            present |= {"peak_memory_mib": peak_memory_mib(gan.device)}
         data = checkpoints.save(gan, trial, matches, present, resumable=True, class_counts=counts)
         return Interim(gan.step, data, seconds, reached)
 
