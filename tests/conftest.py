@@ -112,8 +112,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # A process is given its next file while it still has two tests of the file before, so no long one may come late.
     longest = (
         "sweep", "jobs", "sweep_ends", "cluster", "hosts", "evaluation_tasks", "pages", "measuring", "losses", "page_sections",
-        "strategies", "faults", "launch", "book", "trial", "confirmation", "gan", "domains", "layers", "truth", "iw", "recommend",
-        "augmentation", "on_ray", "strange_content", "several_drivers", "recommender", "plugins", "ledger",
+        "strategies", "faults", "launch", "book", "trial", "confirmation", "gan", "domains", "layers", "truth", "iw",
+        "recommend", "augmentation", "on_ray", "strange_content", "several_drivers", "recommender", "plugins", "ledger",
         "report", "savings", "pdf", "predictors", "notebooks", "unusual_stores", "whose_file", "in_process", "tuning", "knobs",
     )  # fmt: skip
     order = {f"test_{name}.py": number for number, name in enumerate(longest)}

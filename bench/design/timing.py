@@ -36,7 +36,7 @@ def timed(trial: TrialConfig, references: "References", *, gpu: bool = False, gr
     from trainers.evaluation.embeddings.loading import load_embedding
     from trainers.evaluation.evaluator import Evaluator
     from trainers.trial.images import training_images
-    from trainers.trial.rung import measured, subject_of
+    from trainers.trial.rung import Stopwatch, measured, subject_of
 
     device = "cuda" if gpu else "cpu"
 
@@ -52,7 +52,7 @@ def timed(trial: TrialConfig, references: "References", *, gpu: bool = False, gr
         classes = len(trial.domain.classes) if trial.conditional else 0
         gan = Gan(trial.gan, trial.training, classes=classes, seed=trial.base_seed, device=device, graphs=graphs)
         evaluate = Evaluator(trial, data, references, device)
-        measured(gan, evaluate, {}, began)
+        measured(gan, evaluate, {}, began, Stopwatch())
         setup = passed(began)
         gan.train(data.images, data.labels, 1)  # the first step is slower than the others
         began = time.perf_counter()
@@ -60,7 +60,7 @@ def timed(trial: TrialConfig, references: "References", *, gpu: bool = False, gr
             gan.train(data.images, data.labels, gan.step + 1)
         training, steps = passed(began), gan.step - 1
         began = time.perf_counter()
-        measured(gan, evaluate, {}, began)
+        measured(gan, evaluate, {}, began, Stopwatch())
         evaluation = passed(began)
         began = time.perf_counter()
         evaluate.at_end(subject_of(gan))
