@@ -116,15 +116,15 @@ def generate(
     step: Annotated[str, typer.Option(help="A rung in generator steps, last, or best: the rung with the lowest FID.")] = "best",
     raw: Annotated[bool, typer.Option("--raw", help="Draw from the generator without its moving average.")] = False,
     nearest: Annotated[
-        bool, typer.Option("--nearest", help="Also show images beside their nearest training images (nearest.png).")
+        bool, typer.Option("--nearest", help="Also show images beside their nearest training images (OUT-nearest.png).")
     ] = False,
     store: StoreOption = "store",
 ) -> None:
-    """Generate images from a trial's generator, and a contact sheet of them (grid.png)."""
-    from bench.images.generate import write_images
+    """Generate images from a trial's generator, and a contact sheet of them (OUT-sheet.png)."""
+    from bench.images.generate import sheet_path, write_images
 
     source = write_images(open_at(store), trial, n, seed, out, step, raw=raw, nearest=nearest)
-    typer.echo(f"{n} images of {source}: {out}")
+    typer.echo(f"{n} images of {source}: {out}, on one sheet: {sheet_path(out, 'sheet')}")
 
 
 @app.command(

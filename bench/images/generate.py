@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def write_images(
     store: Store, trial: str, n: int, seed: int, out: Path, step: str = "best", *, raw: bool = False, nearest: bool = False
 ) -> str:
-    """Write n generated images (00000.png, ...) and a contact sheet (grid.png) into a directory; return what they are of.
+    """Write n generated images (00000.png, ...) into a directory, and a contact sheet beside it; return what they are of.
+
+    The sheet is beside the directory, OUT-sheet.png, because all images in a directory are measured by `evaluate`.
 
     Args:
         trial: a trial's key or an unambiguous prefix of it.
@@ -24,7 +26,7 @@ def write_images(
         out: the directory; it is created if missing.
         step: a rung, "last", or "best" for the rung with the lowest FID.
         raw: whether to draw from the generator without its moving average.
-        nearest: whether to write nearest.png too: images beside their nearest training images, in the trial's embedding.
+        nearest: whether to write OUT-nearest.png too: images beside their nearest training images, in the trial's embedding.
 
     Raises:
         UserError: `trial` matches no trial or several, the trial has no generator at that step, or `out` cannot be written;
@@ -50,16 +52,26 @@ def write_images(
     except RuntimeError as error:  # torch's, for tensors that are missing or have other shapes
         raise UserError(f"{path} does not have the networks of its trial: {first_line(error)}") from error
     images = sample(generator, latent, n, seed, loaded.requested(n))
-    sheets = {"grid.png": images[:64], **({"nearest.png": _beside_training(images, loaded.trial)} if nearest else {})}
+    sheets = {"sheet": images[:64], **({"nearest": _beside_training(images, loaded.trial)} if nearest else {})}
     try:
         out.mkdir(parents=True, exist_ok=True)
         for i, image in enumerate(images):
             Image.fromarray(image).save(out / f"{i:05d}.png")
         for name, sheet in sheets.items():
-            (out / name).write_bytes(png_grid(sheet))
+            sheet_path(out, name).write_bytes(png_grid(sheet))
     except OSError as error:
         raise UserError(f"{str(out)!r} cannot be written: {error.strerror}; name another with --out") from error
     return f"trial {key}, {description}"
+
+
+def sheet_path(out: Path, name: str) -> Path:
+    """Return the path of a sheet of the images in a directory, beside it.
+
+    >>> sheet_path(Path("drawn/images"), "sheet").as_posix()
+    'drawn/images-sheet.png'
+    """
+    out = out if out.name else out.resolve()
+    return out.with_name(f"{out.name}-{name}.png")
 
 
 def _beside_training(images: "np.ndarray", trial: TrialConfig) -> "np.ndarray":

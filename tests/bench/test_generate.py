@@ -76,17 +76,20 @@ def test_images_are_shown_beside_their_nearest_training_images(
     trained: tuple[Store, TrialConfig, dict[int, Rung]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     store, trial, _ = trained
-    write_images(store, trial.key, 5, 3, tmp_path, nearest=True)
-    written = np.stack([np.asarray(Image.open(tmp_path / f"{i:05d}.png")) for i in range(5)])
+    out = tmp_path / "images"
+    write_images(store, trial.key, 5, 3, out, nearest=True)
+    written = np.stack([np.asarray(Image.open(out / f"{i:05d}.png")) for i in range(5)])
     training, embed = training_images(trial).images, load_embedding("builtin")
     ours, theirs = embed(written).astype(float), embed(training).astype(float)
     indices = np.linalg.norm(ours[:, None] - theirs[None], axis=-1).argmin(1)
     pairs = np.stack([written, training[indices]], 1).reshape(10, 8, 8, 3)
-    assert (tmp_path / "nearest.png").read_bytes() == png_grid(pairs)
+    assert (tmp_path / "images-nearest.png").read_bytes() == png_grid(pairs)
+    assert (tmp_path / "images-sheet.png").read_bytes() == png_grid(written)
+    assert len(list(out.iterdir())) == 5, "a sheet in the folder would be measured by `evaluate`"
     noise = np.random.default_rng(0).integers(-3, 4, training.shape)
     copies = (training.astype(int) + noise).clip(0, 255).astype(np.uint8)[::-1]
     assert list(nearest(copies, training, embed)) == list(range(len(training)))[::-1]
     few = replace(metrics()["memorisation"], training_images=19)
     monkeypatch.setattr("trainers.config.metrics.metrics", lambda: {"memorisation": few})
     with pytest.raises(UserError, match="--nearest: the trial has 20 training images, and they are compared up to 19"):
-        write_images(store, trial.key, 5, 3, tmp_path, nearest=True)
+        write_images(store, trial.key, 5, 3, out, nearest=True)
