@@ -14,7 +14,7 @@ from bench.store import Store, open_store
 from bench.upkeep.check import check
 from bench.worker.trial import train
 from tests.support import tiny
-from tests.support.endurance import repeats
+from tests.support.endurance import TIMES, repeats
 from trainers.common.errors import Left
 from trainers.core.gan import Gan
 
@@ -102,7 +102,7 @@ def test_kills_and_drains_at_any_moment_lose_and_double_nothing_and_repeat_few_s
     repeated = len(steps) - needed
     print(f"{len(preemptions.happened)} preemptions in {needed} steps: {repeated} steps repeated ({repeated / needed:.2%})")
     assert len(preemptions.happened) == PREEMPTIONS
-    assert 0 <= repeated <= 0.02 * needed
+    assert 0 <= repeated <= (0.02 if TIMES else 0.05) * needed  # three vary more than two hundred
     assert set(tiny.outcomes(disturbed)["status"]) == {"done"}
     pd.testing.assert_frame_equal(tiny.outcomes(disturbed), tiny.outcomes(whole))
     pd.testing.assert_series_equal(tiny.values(disturbed), tiny.values(whole), check_exact=True)

@@ -91,7 +91,7 @@ def run(machines: Cluster, folder: Path, *ends: Callable[[Cluster, Any], None]) 
     """Run one trial on one machine after the other: in the middle, the machine or the process of the trial ends in some way.
 
     Returns:
-        how the trial ended, why, and what the driver said meanwhile.
+        how the trial ended, why, and what the driver said of it meanwhile.
     """
     plan = tiny.make(sources=[], strategies=["scratch"], resources={"retries": 1})
     store = open_store(str(folder / "store"), create=True)
@@ -116,7 +116,12 @@ def run(machines: Cluster, folder: Path, *ends: Callable[[Cluster, Any], None]) 
             report(rungs(notice), notice)
 
     said: list[str] = []
-    driver = Driver(Ledger.open(plan, store), store, notice=lambda key, text: said.append(text))
+
+    def notice(subject: str | None, text: str) -> None:
+        if subject == key:  # not that trials wait for a machine, as one takes long to start under load
+            said.append(text)
+
+    driver = Driver(Ledger.open(plan, store), store, notice=notice)
     node = machines.add_node(num_cpus=1)
     with joined.cluster(plan.spec.resources, address=machines.address):
         # Ray adds machines in the main thread only.
