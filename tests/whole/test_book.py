@@ -88,6 +88,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, finished_once: Path) -> 
         patch.chdir(folder)
         patch.setenv("TRANSFERGAN_DATA", str(folder / "data"))
         patch.setenv("COLUMNS", "200")
+        patch.setattr("bench.design.timing.SECONDS", 0.1)
         for name in ("run_sweep", "run_distances", "measure_anew"):
             patch.setattr(f"bench.run.sweep.{name}", lambda *_, **__: [])
         yield folder

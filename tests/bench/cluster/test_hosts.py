@@ -1,10 +1,13 @@
-"""A sweep on hosts that share only an S3 server: one is cut off, and one is late."""
+"""A sweep on hosts that share only an S3 server: one is cut off, one is late; one is drained."""
 
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.dataset as ds
@@ -148,3 +151,44 @@ def test_hosts_that_are_cut_off_or_late_lose_nothing(
         f"{ended} of {len(tiny.outcomes(undisturbed))} trials ended, {again} recorded twice and read once"
     )
     assert again <= 1, "only the trial of the lost host may be recorded twice"
+
+
+@pytest.mark.endurance(only=True)
+def test_a_host_that_the_cloud_takes_back_hands_its_trial_on(switch: Switch, tmp_path: Path, s3_port: int, s3_keys: None):
+    """By our own command for spot machines, in the middle of a rung; the rest is trained by a host that joins then."""
+    changes: dict[str, Any] = {
+        "sources": [], "strategies": ["scratch"], "training": {"steps": 4000, "batch": 8, "critic_steps": 1},
+        "evaluation": {"samples": 64, "first_rung": 4000}, "resources": {"retries": 0},
+    }  # fmt: skip
+    spec = tiny.write_spec(tmp_path, **{**tiny.SMALL, **changes})
+    plan = tiny.make(**changes)
+    (key,) = plan.by_key
+    head, taken_back, late = (switch.add() for _ in range(3))
+    with refusing(s3_port, 0, seed=9, listening=switch.listen()) as (port, _):
+        store = s3_uri(s3_port)
+        open_store(store, create=True)
+        address = f"{head.address}:6379"
+        join = ("--address", address, "--num-cpus", 1)
+        seen = store.replace(f"127.0.0.1%3A{s3_port}", f"10.0.0.1%3A{port}")
+        end(start_node(head, "--head", "--port", 6379, "--num-cpus", 0, "--include-dashboard=false"))
+        end(start_node(taken_back, *join))
+        driver = start(head, *tiny.command("run", spec, "--store", seen, "--address", address))
+        tiny.wait_for(lambda: not tiny.values(store).empty, 240)  # step 0 is measured
+        time.sleep(5)
+        notice = "from bench.worker.spot_notice import drain; drain('%s')"
+        path = f"PATH={Path(sys.prefix) / 'bin'}:/usr/bin:/bin"
+        noticed = time.monotonic()
+        end(start(taken_back, path, sys.executable, "-c", notice % address))
+        tiny.wait_for(lambda: bool(open_store(store).list_files(f"checkpoints/{key}")), 60)
+        handed_on = time.monotonic() - noticed
+        end(start_node(late, *join))
+        output = end(driver)
+    assert "Traceback" not in output
+    step = re.search(r"is being taken back; goes on elsewhere from step (\d+), not counted as a retry", output)
+    assert step is not None, output
+    assert 0 < int(step[1]) < 4000
+    undisturbed = open_store(str(tmp_path / "undisturbed"), create=True)
+    tiny.run_here(plan, undisturbed)
+    pd.testing.assert_frame_equal(tiny.outcomes(open_store(store)), tiny.outcomes(undisturbed))
+    pd.testing.assert_series_equal(tiny.values(open_store(store)), tiny.values(undisturbed), check_exact=True)
+    print(f"drained in mid-rung at step {step[1]} of 4000; its checkpoint was in the store after {handed_on:.1f} s")
