@@ -12,6 +12,7 @@ from analysis.frames import Frames
 from analysis.labels import visible
 from analysis.report.blocks import Bar, Block, Bullets, Fold, Group, Heading, Paragraph, Report, Table, Terms, Text
 from analysis.report.content import sections
+from analysis.report.sentences.finding import finding
 from analysis.statistics import analyse
 
 
@@ -19,7 +20,7 @@ def render(frames: Frames, replayed: pd.DataFrame | None = None) -> str:
     """Return the report of `frames` in Markdown; `replayed` as in `Report`."""
     report = Report(frames, [analyse(frames, embedding) for embedding in frames.embeddings], replayed)
     names, counts = sections.meta(report)
-    parts = [f"# {sections.TITLE}", f"Sweep {escape(names)}: {counts}." if names else f"{counts}."]
+    parts = [f"# {escape(finding(report))}", f"Sweep {escape(names)}: {counts}." if names else f"{counts}."]
     for section, blocks in sections.walk(report, page=False):
         parts += [f"## {section.title}", *_render(blocks)]
     return "\n\n".join(parts) + "\n"

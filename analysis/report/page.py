@@ -22,6 +22,7 @@ from analysis.report.blocks import Report, Text, in_script
 from analysis.report.content import panels, sample_grids, sections
 from analysis.report.content.trials import grids, trial_rows
 from analysis.report.embedded_images import Album
+from analysis.report.sentences.finding import finding
 from analysis.statistics import analyse
 from bench.store import Store
 from trainers.common.errors import UserError
@@ -77,7 +78,7 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
     environment.filters["of"] = _filtered_by(frames.trials)
     names, counts = sections.meta(report)
     page = environment.get_template("report.html.j2").render(
-        title=sections.TITLE,
+        title=finding(report),
         names=names,
         counts=counts,
         generated=now,

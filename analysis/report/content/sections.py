@@ -14,8 +14,6 @@ from analysis.report.sentences import answers
 from analysis.statistics import Analysis
 from analysis.words import counted
 
-TITLE = "Which source, which strategy, and what it is worth"
-
 
 def _none(*_: object) -> Iterable[Block]:
     return ()

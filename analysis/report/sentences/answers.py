@@ -49,18 +49,19 @@ def no_answer(report: Report) -> Iterator[Block]:
 
 
 def answer(report: Report, analysis: Analysis) -> Iterator[Block]:
-    """Yield what holds over all cells, the answer of each cell, and the caveats."""
-    questions = by_question(analysis)
-    if questions:
-        boxes = [
-            Group("question", [Heading(question, 3), Paragraph(first, "headline"), *([Bullets(others)] if others else [])])
-            for question, (first, *others) in questions
-        ]
-        yield Group("overall", boxes)
-        yield Heading("Target by target", 3)
+    """Yield what holds over all cells, the answer of each cell, and the caveats; the answer of an only cell comes first."""
+    questions = [
+        Group("question", [Heading(question, 3), Paragraph(first, "headline"), *([Bullets(others)] if others else [])])
+        for question, (first, *others) in by_question(analysis)
+    ]
     cells = answers(analysis, report.frames.trials)
-    if cells:
-        yield Group("answers", [_box(cell, len(cells) > UNFOLDED) for cell in cells])
+    by_cell = Group("answers", [_box(cell, len(cells) > UNFOLDED) for cell in cells])
+    if len(cells) == 1:  # what holds over all cells says less than its answer
+        yield from (by_cell, *([Group("overall", questions)] if questions else []))
+    elif cells:
+        if questions:
+            yield from (Group("overall", questions), Heading("Target by target", 3))
+        yield by_cell
     else:
         yield Paragraph("No adapt trial has a result in this embedding yet, so there is no answer.", "notice")
     if doubts := caveats(analysis, report.frames.trials_in(analysis.embedding)):
