@@ -18,10 +18,10 @@ from tests.support.endurance import TIMES, repeats
 from trainers.common.errors import Left
 from trainers.core.gan import Gan
 
-#: Preemptions, of which one in four is announced; one for so many steps.
-PREEMPTIONS, APART = repeats(3, full=200), 400
+#: Preemptions, of which one in four is announced, and the steps for each of them.
+PREEMPTIONS, APART = repeats(3, full=200), 600 if TIMES else 400
 
-#: The steps of each of the three trials. A checkpoint is written every ten steps.
+#: The steps of each of the three trials. A checkpoint is begun every ten steps, and is in the store some steps later.
 STEPS = PREEMPTIONS * APART // 3
 CHANGES: dict[str, Any] = {
     "gan": {"family": "dcgan", "resolution": 8, "width": 4, "latent": 16},
