@@ -1,4 +1,4 @@
-"""`transfergan distances`, `strategies`, `generate`, `evaluate`, `embeddings` and `import`: data and networks."""
+"""`transfergan distances`, `strategies`, `generate`, `export`, `evaluate`, `embeddings` and `import`: data and networks."""
 
 import json
 from enum import StrEnum
@@ -35,6 +35,16 @@ class Reference(StrEnum):
     held_out = "held-out"
     train = "train"
 
+
+class Format(StrEnum):
+    """What the file of an exported generator is read with: torch, onnxruntime, or any program that reads tensors."""
+
+    torchscript = "torchscript"
+    onnx = "onnx"
+    safetensors = "safetensors"
+
+
+TrialOption = Annotated[str, typer.Option(help="Key of the trial, or its first characters; best: the one with the lowest FID.")]
 
 embeddings_app = typer.Typer(help="List embeddings, and fetch their weights.", invoke_without_command=True)
 
@@ -109,7 +119,7 @@ def strategies(
 
 @app.command(rich_help_panel=DATA, epilog="Example: transfergan generate --trial 3f2a -n 64 --out images")
 def generate(
-    trial: Annotated[str, typer.Option(help="Key of the trial, or its first characters.")],
+    trial: TrialOption,
     out: Annotated[Path, typer.Option(help="Directory for the PNG files.")],
     n: Annotated[int, typer.Option("-n", min=1, help="Number of images.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the latents.")] = 0,
@@ -125,6 +135,23 @@ def generate(
 
     source = write_images(open_at(store), trial, n, seed, out, step, raw=raw, nearest=nearest)
     typer.echo(f"{n} images of {source}: {out}, on one sheet: {sheet_path(out, 'sheet')}")
+
+
+@app.command(rich_help_panel=DATA, epilog="Example: transfergan export --trial best --format onnx --out exported")
+def export(
+    trial: TrialOption,
+    file_format: Annotated[Format, typer.Option("--format", help="Of the generator's file.")],
+    out: Annotated[Path, typer.Option(help="A new or empty folder for the generator, a README and a script.")],
+    store: StoreOption = "store",
+) -> None:
+    """Export a trial's generator, from the rung with the lowest FID, for programs that do without transfergan.
+
+    A README beside it says what it takes and returns, and draw.py draws a grid of images with it.
+    """
+    from bench.images.export import export as write
+
+    source = write(open_at(store), trial, file_format, out)
+    typer.echo(f"the generator of {source}: {out}, for use without transfergan: see {out / 'README.md'}")
 
 
 @app.command(

@@ -1,16 +1,27 @@
 """Images drawn from stored generators."""
 
+import math
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.store import Store
 from bench.store.best import best_rungs
-from bench.store.trial_files import check_checkpoint, generators
+from bench.store.trial_files import check_checkpoint, generators, generators_by_trial
 from trainers.common.errors import DamagedError, UserError, first_line
 from trainers.config.trial import TrialConfig
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from trainers.networks import Generator
+    from trainers.trial.checkpoints import Checkpoint
+
+#: The trial with the lowest FID, as a name of a trial; keys are hexadecimal.
+BEST = "best"
+
+#: Statuses of trials that `best` chooses from: the weights of others are of no use, or not final.
+ENDED_WELL = ("done", "stopped")
 
 
 def write_images(
@@ -21,7 +32,7 @@ def write_images(
     The sheet is beside the directory, OUT-sheet.png, because all images in a directory are measured by `evaluate`.
 
     Args:
-        trial: a trial's key or an unambiguous prefix of it.
+        trial: as `matching_key` takes it.
         seed: that of the latents.
         out: the directory; it is created if missing.
         step: a rung, "last", or "best" for the rung with the lowest FID.
@@ -33,25 +44,14 @@ def write_images(
             with `nearest`, the training images or the embedding cannot be had, or there are too many training images.
     """
     key = matching_key(store, trial)
-    path, description = _generator_at(store, key, step)
+    description, loaded, generator = read_generator(store, key, step, raw=raw)
 
     from PIL import Image
 
     from trainers.common.contact_sheet import png_grid
     from trainers.core.sampling import sample
-    from trainers.trial import checkpoints
 
-    data = store.read_file(path)
-    try:
-        check_checkpoint(store, path, data)
-    except DamagedError as error:
-        raise UserError(f"{path} in store {store.uri!r} is not used: {error}; name another --step") from error
-    loaded = checkpoints.load(data, path)
-    try:
-        generator, latent = checkpoints.generator(loaded, raw=raw)
-    except RuntimeError as error:  # torch's, for tensors that are missing or have other shapes
-        raise UserError(f"{path} does not have the networks of its trial: {first_line(error)}") from error
-    images = sample(generator, latent, n, seed, loaded.requested(n))
+    images = sample(generator, loaded.trial.gan.latent, n, seed, loaded.requested(n))
     sheets = {"sheet": images[:64], **({"nearest": _beside_training(images, loaded.trial)} if nearest else {})}
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -62,6 +62,32 @@ def write_images(
     except OSError as error:
         raise UserError(f"{str(out)!r} cannot be written: {error.strerror}; name another with --out") from error
     return f"trial {key}, {description}"
+
+
+def read_generator(store: Store, key: str, step: str, *, raw: bool = False) -> tuple[str, "Checkpoint", "Generator"]:
+    """Return a description of a trial's step, its checkpoint and its generator there; `step` and `raw` as in `write_images`.
+
+    The generator's memory layout is contiguous. Batch norm by a batch's statistics is rounded more coarsely in channels-last
+    layout, which training uses: images differ by 2e-5 (8 pixels) to 6e-4 (64 pixels) from those in float64, here by 5e-6. Other
+    programs, which exported generators are for, compute as exactly.
+    """
+    path, description = _generator_at(store, key, step)
+
+    import torch
+
+    from trainers.trial import checkpoints
+
+    data = store.read_file(path)
+    try:
+        check_checkpoint(store, path, data)
+    except DamagedError as error:
+        raise UserError(f"{path} in store {store.uri!r} is not used: {error}; name another --step") from error
+    loaded = checkpoints.load(data, path)
+    try:
+        generator, _ = checkpoints.generator(loaded, raw=raw)
+    except RuntimeError as error:  # torch's, for tensors that are missing or have other shapes
+        raise UserError(f"{path} does not have the networks of its trial: {first_line(error)}") from error
+    return description, loaded, generator.to(memory_format=torch.contiguous_format)
 
 
 def sheet_path(out: Path, name: str) -> Path:
@@ -107,7 +133,9 @@ def _generator_at(store: Store, key: str, step: str) -> tuple[str, str]:
 
 
 def matching_key(store: Store, trial: str) -> str:
-    """Return the key of the one trial, recorded or planned, whose key is `trial` or starts with it."""
+    """Return the key of the one trial, recorded or planned, whose key is `trial` or starts with it, or `best_trial`."""
+    if trial == BEST:
+        return best_trial(store)
     planned = {row["key"] for sweep in store.read_sweeps().values() for row in sweep["trials"]}
     keys: list[str] = sorted({*store.read("trials")["key"], *planned})
     if trial in keys:
@@ -117,3 +145,38 @@ def matching_key(store: Store, trial: str) -> str:
         problem = f"{len(matches)} keys match, e.g. {' and '.join(matches[:2])}" if matches else "no key matches"
         raise UserError(f"--trial {trial!r}: {problem} in store {store.uri!r}; `transfergan report` lists the keys")
     return matches[0]
+
+
+def best_trial(store: Store) -> str:
+    """Return the key of the adaptation with the lowest FID at any of its rungs, in a store with a single cell.
+
+    Raises:
+        UserError: the store has several cells, whose FIDs are not comparable, or no such trial; the message names the best of
+            the first cells.
+    """
+    trials = store.read("trials")
+    trials = trials[(trials["kind"] == "adapt") & trials["status"].isin(ENDED_WELL)]
+    rows: dict[str, dict[Hashable, Any]] = {row["key"]: row for row in trials.to_dict("records")}
+    paths = generators_by_trial(store.files("generators", below=True))
+    rungs = best_rungs(store, {key: steps.keys() for key, steps in paths.items() if key in rows})
+    fids = {key: fid for key, (_, fid, _) in rungs.items() if math.isfinite(fid)}
+    cells: dict[str, str] = {}
+    for key in sorted(fids, key=lambda key: (fids[key], key)):
+        cells.setdefault(rows[key]["cell"], key)
+    if not cells:
+        raise UserError(f"--trial best: store {store.uri!r} has no finished trial with a FID and a generator yet")
+    if len(cells) > 1:
+        lines = [f"{key} ({_cell(rows[key])}: FID {fids[key]:.2f})" for key in list(cells.values())[:4]]
+        more = f", and {len(cells) - 4} more" if len(cells) > 4 else ""
+        raise UserError(
+            f"--trial best: FIDs of different cells are not comparable, and store {store.uri!r} has {len(cells)}; name the "
+            f"best trial of one: {', '.join(lines)}{more}"
+        )
+    (key,) = cells.values()
+    return key
+
+
+def _cell(row: Mapping[Hashable, Any]) -> str:
+    """Return the parts of a trial's cell that a user knows it by."""
+    images = f"{row['target']}, {row['size']:,} images, {row['resolution']} pixels"
+    return f"{images}, conditional" if row["conditional"] else images

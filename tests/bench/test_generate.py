@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from bench.images.generate import write_images
@@ -60,6 +61,7 @@ def test_images_are_of_the_generator_at_a_step(
     assert data is not None
     network, latent = checkpoints.generator(checkpoints.load(data, "here"), raw=raw)
     written = np.stack([np.asarray(Image.open(tmp_path / f"{i:05d}.png")) for i in range(5)])
+    network.to(memory_format=torch.contiguous_format)
     np.testing.assert_array_equal(written, sample(network, latent, 5, 3))
 
 

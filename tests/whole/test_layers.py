@@ -174,6 +174,7 @@ HEAVY = {"ray", "torch", "torchvision"}
     ("bench.run.status", set()),
     ("bench.run.sweep", set()),
     ("bench.images.generate", set()),
+    ("bench.images.export", set()),
     ("bench.images.domains", set()),
     ("bench.design.from_images", set()),
     ("trainers.config.trial", set()),

@@ -140,7 +140,7 @@ class LatentInput(nn.Module):
         if self.classes is not None:
             assert labels is not None, "a conditional network needs labels"
             h = h + self.classes(labels)
-        return h.view(len(h), -1, self.base, self.base)
+        return h.view(-1, h.shape[1] // self.base**2, self.base, self.base)
 
 
 class Generator(nn.Module):

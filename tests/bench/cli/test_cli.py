@@ -27,9 +27,9 @@ VERBS = dict(verbs(typer.main.get_command(app)))
 def test_these_are_the_verbs():
     assert {" ".join(words) for words in VERBS} == {
         "run", "tune", "confirm", "continue", "show", "init", "plan", "simulate", "status", "report", "recommend", "compare",
-        "strategies", "distances", "evaluate", "measure", "replay", "generate", "import", "domains", "domains preview",
-        "domains show", "domains prepare", "embeddings", "embeddings fetch", "store", "store check", "store compact",
-        "store merge", "store prune", "store size", "submit", "logs", "cancel",
+        "strategies", "distances", "evaluate", "measure", "replay", "generate", "export", "import", "domains",
+        "domains preview", "domains show", "domains prepare", "embeddings", "embeddings fetch", "store", "store check",
+        "store compact", "store merge", "store prune", "store size", "submit", "logs", "cancel",
     }  # fmt: skip
 
 

@@ -1,0 +1,143 @@
+"""A trial's generator as files that draw images without transfergan."""
+
+import io
+import json
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.images.exported import Description, texts
+from bench.images.generate import matching_key, read_generator
+from bench.store import Store
+from trainers.common.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainers.networks import Generator
+    from trainers.trial.checkpoints import Checkpoint
+
+
+def export(store: Store, trial: str, file_format: str, out: Path) -> str:
+    """Write a trial's generator at its best rung into a new folder, with a README and a script; return what it is of.
+
+    Args:
+        trial: as `matching_key` takes it.
+        file_format: one of `FORMATS`.
+        out: the folder; it is created if it is missing, and must be empty.
+
+    Raises:
+        UserError: `out` is not empty or cannot be written, a package is missing, `trial` matches no trial or several, it has
+            no generator or diverged. Nothing has been written then, unless `out` cannot be.
+    """
+    _check_folder(out)
+    if file_format == "onnx" and (missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]):
+        raise UserError(f"--format onnx needs {' and '.join(missing)}: pip install {' '.join(missing)}")
+    key = matching_key(store, trial)
+    _check_status(store, key)
+    step, loaded, generator = read_generator(store, key, "best")
+    description = _describe(key, step, loaded)
+    generator = generator.eval().requires_grad_(False)
+    _check_images(generator, description)
+    name, pack = FORMATS[file_format]
+    files = {name: pack(generator, description)}
+    files |= {name: text.encode() for name, text in texts(file_format, description).items()}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (out / name).write_bytes(data)
+    except OSError as error:
+        raise UserError(f"{str(out)!r} cannot be written: {error.strerror}; name another with --out") from error
+    return f"trial {key}, {step}"
+
+
+def _check_folder(out: Path) -> None:
+    try:
+        used = out.exists() and any(out.iterdir())
+    except OSError as error:  # it is a file, or must not be read
+        raise UserError(f"--out {str(out)!r} cannot be used: {error.strerror}; name a new folder") from error
+    if used:
+        raise UserError(f"--out {str(out)!r} is not empty; name a new folder")
+
+
+def _check_status(store: Store, key: str) -> None:
+    trials = store.read("trials")
+    for status, error in trials.loc[trials["key"] == key, ["status", "error"]].itertuples(index=False):
+        if status == "diverged":
+            why = f" ({first_line(ValueError(error))})" if isinstance(error, str) else ""
+            raise UserError(f"trial {key} diverged{why}, so its generator is of no use; export another trial")
+
+
+def _describe(key: str, step: str, loaded: "Checkpoint") -> Description:
+    counts = loaded.tensors.get("class_counts")
+    trained = range(len(loaded.classes)) if counts is None else counts.nonzero().flatten().tolist()
+    return Description(key, step, loaded.trial, loaded.classes, tuple(trained))
+
+
+def _example(description: Description, n: int) -> "tuple[Tensor, ...]":
+    """Return n latents, and classes in turn if the generator is conditional."""
+    import torch
+
+    latents = torch.randn(n, description.trial.gan.latent, generator=torch.Generator().manual_seed(0))
+    return (latents, torch.arange(n) % len(description.classes)) if description.classes else (latents,)
+
+
+def _check_images(generator: "Generator", description: Description) -> None:
+    from trainers.core.sampling import BATCH
+
+    if not generator(*_example(description, BATCH)).isfinite().all():
+        raise UserError(
+            f"trial {description.key} draws images with values that are not finite ({description.step}): it diverged; export "
+            "another trial"
+        )
+
+
+def _torchscript(generator: "Generator", description: Description) -> bytes:
+    import torch
+
+    data = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated; a check of the batch's size is not recorded
+        trace: Callable[..., torch.jit.ScriptModule] = torch.jit.trace
+        torch.jit.save(trace(generator, _example(description, 8)), data)
+    return data.getvalue()
+
+
+def _onnx(generator: "Generator", description: Description) -> bytes:
+    import torch
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+    inputs = {"z": "latents", "labels": "classes"} if description.classes else {"z": "latents"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of deprecated functions that the exporter calls
+        program = torch.onnx.export(
+            generator, _example(description, 8), input_names=list(inputs.values()), output_names=["images"],
+            dynamic_shapes={name: {0: "N"} for name in inputs}, dynamo=True, verbose=False,
+        )  # fmt: skip
+        assert program is not None
+        ClearMetadataAndDocStringPass()(program.model)  # stack traces, with paths of this machine
+        program.model.metadata_props.update(_metadata(description))
+        return bytes(program.model_proto.SerializeToString())
+
+
+def _safetensors(generator: "Generator", description: Description) -> bytes:
+    from safetensors.torch import save
+
+    tensors = {name: tensor.contiguous() for name, tensor in generator.state_dict().items()}
+    return save(tensors, _metadata(description))
+
+
+def _metadata(description: Description) -> dict[str, str]:
+    gan = description.trial.gan
+    settings = {name: str(value) for name, value in gan.model_dump().items()}
+    return {**settings, "classes": json.dumps(description.classes), "trial": description.key, "step": description.step}
+
+
+#: The name of the exported file, and what makes its bytes, by format.
+FORMATS: dict[str, tuple[str, Callable[["Generator", Description], bytes]]] = {
+    "torchscript": ("generator.pt", _torchscript),
+    "onnx": ("generator.onnx", _onnx),
+    "safetensors": ("generator.safetensors", _safetensors),
+}
