@@ -48,7 +48,7 @@ def unpack(name: str, data: bytes, schema: pa.Schema) -> pa.Table:
             raise DamagedError(f"does not have this table's schema: column {twice[0]} occurs twice")
         rows = file.read(schema.names, use_threads=False)
         rows.validate(full=True)  # texts that are not UTF-8 would fail where they are read
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # a ValueError if the name of a column is not UTF-8
         raise DamagedError(f"not a complete Parquet file: {first_line(error)}") from error
     names = set(rows.column_names)
     if "recorded_at" not in names:

@@ -37,15 +37,18 @@ from bench.upkeep.check import check
 from bench.upkeep.compact import compact
 from bench.upkeep.merge import merge
 from tests.support.command_line import SPEC
-from tests.support.endurance import repeats
+from tests.support.endurance import TIMES, repeats
 from tests.support.synthetic import grid
 from trainers.common.errors import DamagedError, UserError
 from trainers.trial import checkpoints
 
 pytestmark = pytest.mark.endurance
 
-#: Few examples in the suite. Examples have no deadline, as this machine may be busy.
-few = settings(max_examples=repeats(30, full=2000), deadline=None, suppress_health_check=list(HealthCheck))
+#: Few examples in the suite, and the same every time, so that it fails only for what has changed; `make endurance` searches.
+#: Examples have no deadline, as this machine may be busy.
+few = settings(
+    max_examples=repeats(30, full=2000), deadline=None, suppress_health_check=list(HealthCheck), derandomize=not TIMES
+)
 fewer = settings(few, max_examples=repeats(3, full=100))
 
 PLAN = make_plan(SweepSpec.model_validate(SPEC))
@@ -213,6 +216,13 @@ def test_any_bytes_are_read_or_damaged(kind: str, edits: list[tuple[int, int]], 
     read_or_damaged(kind, bytes(data[: None if end is None else end % (len(data) + 1)]) + tail)
 
 
+def test_a_column_whose_name_is_no_text_is_damage() -> None:
+    data = FILES["part"].replace(b"environment", b"\x80nvironment")
+    assert data != FILES["part"]
+    with pytest.raises(DamagedError, match="not a complete Parquet file: 'utf-8' codec can't decode byte 0x80"):
+        unpack(f"{uuid.uuid4().hex}.parquet", data, SCHEMAS["trials"])
+
+
 @few
 @given(header=st.dictionaries(st.sampled_from(["__metadata__", "generator.x", "random"]), anything))
 def test_any_header_of_a_checkpoint_is_read_or_damaged(header: dict[str, Any]) -> None:
@@ -221,6 +231,12 @@ def test_any_header_of_a_checkpoint_is_read_or_damaged(header: dict[str, Any]) -
 
 
 METADATA = ("format", "trial", "step", "report", "matches")
+
+
+def test_a_format_of_several_lines_is_named_in_one() -> None:
+    text = json.dumps({"__metadata__": {"format": "a\nb"}}).encode()
+    with pytest.raises(UserError, match=r"has format 'a\\nb'; this"):
+        checkpoints.load(len(text).to_bytes(8, "little") + text, "there")
 
 
 @few

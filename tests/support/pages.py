@@ -15,6 +15,9 @@ from analysis.report.page import write_report
 from bench.store import Store, open_store
 from tests.support.synthetic import build
 
+#: Milliseconds that a page may take on a busy machine.
+PATIENCE = 120_000
+
 DESKTOP, TABLET, PHONE = (1440, 900), (768, 1024), (375, 812)
 FAR = {"near": 120.0, "mid": 170.0, "far": 260.0, "furthest": 420.0}
 HOSTILE = {"folder:/x/</script><b>": 18.0, "<img src=x onerror=alert(1)>": 60.0, "a&b {{ 7 * 7 }} %{x}": 90.0}
@@ -123,6 +126,7 @@ def visit(browser: Browser, path: Path, size: tuple[int, int] = DESKTOP, theme: 
         viewport={"width": size[0], "height": size[1]}, color_scheme=theme, is_mobile=phone, has_touch=phone
     )
     context.set_offline(True)
+    context.set_default_timeout(PATIENCE)
     opened = Visit(context.new_page())
     opened.page.on("console", lambda message: opened.complaints.append(message.text))
     opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
@@ -136,7 +140,7 @@ def visit(browser: Browser, path: Path, size: tuple[int, int] = DESKTOP, theme: 
 
 def drawn(page: Page) -> None:
     """Wait until the figures are drawn for the current filters."""
-    page.wait_for_selector("html[data-drawn=yes]", state="attached", timeout=60_000)
+    page.wait_for_selector("html[data-drawn=yes]", state="attached", timeout=PATIENCE)
 
 
 def check(opened: Visit, path: Path) -> None:

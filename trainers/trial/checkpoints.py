@@ -174,7 +174,7 @@ def load(data: bytes, where: str) -> Checkpoint:
         sealed_tensors.check(data)
         header = sealed_tensors.metadata(data)
         if header["format"] != FORMAT:
-            raise UserError(f"checkpoint {where} has format {header['format']}; this transfergan reads {FORMAT}")
+            raise UserError(f"checkpoint {where} has format {header['format']!r}; this transfergan reads {FORMAT}")
         return Checkpoint(
             tensors=load_tensors(data),
             trial=TrialConfig.model_validate_json(header["trial"]),

@@ -264,7 +264,7 @@ def _listed(schema: pa.Schema) -> str:
 def _footer(name: str, file: Path) -> Any:
     try:
         return pq.ParquetFile(file).metadata
-    except (pa.ArrowInvalid, OSError) as error:
+    except (ValueError, OSError) as error:  # pyarrow's, and where the name of a column is not UTF-8
         reason = " ".join(str(error).split())
         raise UserError(f"domain {name!r}: {file.name} is not a complete Parquet file ({reason}); copy it again") from error
 
