@@ -17,6 +17,7 @@ from bench.cli.options import (
     SetOption,
     SpecArgument,
     StoreOption,
+    TrialOption,
     open_at,
     run_there,
 )
@@ -43,8 +44,6 @@ class Format(StrEnum):
     onnx = "onnx"
     safetensors = "safetensors"
 
-
-TrialOption = Annotated[str, typer.Option(help="Key of the trial, or its first characters; best: the one with the lowest FID.")]
 
 embeddings_app = typer.Typer(help="List embeddings, and fetch their weights.", invoke_without_command=True)
 

@@ -31,6 +31,9 @@ MaxHoursOption = Annotated[
 MaxCostOption = Annotated[
     float | None, typer.Option("--max-cost", min=0, help="Stop before this much is spent, at --price per hour (*).")
 ]
+TrialOption = Annotated[
+    str, typer.Option("--trial", help="Key of the trial, or its first characters; best: the one with the lowest FID.")
+]
 CpusOption = Annotated[int | None, typer.Option("--cpus", min=1, help="CPU cores to use in total; all by default.")]
 AddressOption = Annotated[
     str,

@@ -19,6 +19,7 @@ from bench.cli.options import (
     SetOption,
     SpecArgument,
     StoreOption,
+    TrialOption,
     hours_limit,
     open_at,
     run_there,
@@ -160,7 +161,7 @@ def confirm(
 
 @app.command("continue", rich_help_panel=RUN, epilog="Example: transfergan continue --trial 1f3a9c --steps 2000")
 def continue_(
-    trial: Annotated[str, typer.Option(help="Key of the trial, or its first characters; best: the one with the lowest FID.")],
+    trial: TrialOption,
     steps: Annotated[int, typer.Option(min=1, help="Generator steps to reach.")],
     store: StoreOption = "store",
     cpus: CpusOption = None,

@@ -122,7 +122,7 @@ def measure_reached(config: Mapping[str, Any], environment: str) -> dict[str, An
     _use(config["resources"]["cpus"], 0)
     publisher = Publisher.of(config, open_store(config["store"]), environment)
     assert publisher.last is not None, "its checkpoint is damaged"
-    if publisher.last.report["steps"] == publisher.last.step:  # published, but the driver did not hear of it
+    if publisher.last.report["steps"] == publisher.last.step:  # published, but its report has not reached the driver
         report = publisher.report_again()
         if report is not None:
             return report

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from ray.cluster_utils import Cluster
 
+import tests.benchmarks.science.__main__ as science
+import tests.benchmarks.truth.__main__ as truth
 from bench.on_ray import cluster as on_ray
 from bench.sweeps.spec import ResourcesConfig
 from tests.benchmarks import harness, held_out, metrics, overhead, packing, simulation, training
@@ -106,6 +108,7 @@ def test_the_training_benchmark_needs_no_ray():
 
 @pytest.mark.parametrize(("module", "wrong"), [
     (training, ["--rounds", "0"]), (training, ["--quality", "--packed"]), (harness, ["--per-part", "0", "--read"]),
+    (science, ["--fast"]), (truth, ["--fast"]),
 ])  # fmt: skip
 def test_a_command_reports_a_mistake(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: ModuleType, wrong: list[str]
@@ -115,6 +118,15 @@ def test_a_command_reports_a_mistake(
         module.main()
     assert ended.value.code == 2
     assert wrong[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", [science, truth])
+def test_a_command_explains_itself(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: ModuleType):
+    monkeypatch.setattr("sys.argv", ["benchmark", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 0
+    assert "--quick" in capsys.readouterr().out
 
 
 def test_the_metrics_of_all_libraries_are_timed_and_agree():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.science.__main__ import STUDIES, main
+from tests.benchmarks.science.__main__ import STUDIES
 
 pytestmark = pytest.mark.slow
 
@@ -24,15 +24,3 @@ def test_every_row_holds_and_is_printed():
     assert all(row["holds"] for row in rows)
     strategies = {row["name"].partition(":")[0] for row in rows if ":" in row["name"]}
     assert {"scale-shift", "lora", "l2-sp", "ewc"} <= strategies
-
-
-@pytest.mark.parametrize(("argument", "status", "text"), [("--help", 0, "--quick"), ("--fast", 2, "--fast")])
-def test_the_command_explains_itself_and_reports_a_mistake(
-    argument: str, status: int, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr("sys.argv", ["science", argument])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == status
-    output = capsys.readouterr()
-    assert text in (output.err if status else output.out)

@@ -14,7 +14,6 @@ from scipy import stats
 from analysis.frames import load, records
 from analysis.statistics import analyse
 from tests.benchmarks.truth import studies, table, worlds
-from tests.benchmarks.truth.__main__ import main
 from tests.benchmarks.truth.claims_check import Tally, Truth
 from tests.benchmarks.truth.stores import EMBEDDING, ends, stored
 from tests.benchmarks.truth.studies import Case, Order, Result
@@ -111,15 +110,3 @@ def test_the_command_prints_every_row_and_names_those_that_miss():
         assert row["low"] - 1e-9 <= row["figure"] <= row["high"] + 1e-9
     missed = [f"misses its goal: {row['name']}" for row in rows if not row["holds"]]
     assert (done.returncode, done.stderr.splitlines()) == (1 if missed else 0, missed)
-
-
-@pytest.mark.parametrize(("argument", "status", "text"), [("--help", 0, "--quick"), ("--fast", 2, "--fast")])
-def test_the_command_explains_itself_and_reports_a_mistake(
-    argument: str, status: int, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr("sys.argv", ["truth", argument])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == status
-    output = capsys.readouterr()
-    assert text in (output.err if status else output.out)

@@ -134,20 +134,11 @@ def measured(
     trial = evaluate.trial
     finished = trial.imported or gan.step >= trial.training.steps
     measurements, samples, finished = _results(evaluate, subject_of(gan), evaluation, finished, plateau)
-    rung = Rung(
-        step=gan.step,
-        measurements=measurements + _state_of_augmentation(gan.augment, trial),
-        view=trial.evaluation.view,
-        checkpoint=None,
-        samples=samples,
-        images_seen=_images_seen(trial, gan.step),
-        seconds=time.perf_counter() - began,
-        evaluation_seconds=evaluation.seconds,
-        images_per_second=speed,
-        peak_memory_mib=peak_memory_mib(gan.device),
-        finished=finished,
-        plateau={} if plateau is None else plateau.state,
-    )
+    measurements += _state_of_augmentation(gan.augment, trial)
+    rung = _rung(
+        trial, gan.step, began, evaluation, speed, peak_memory_mib(gan.device), plateau,
+        measurements=measurements, samples=samples, finished=finished,
+    )  # fmt: skip
     ended = finished and trial.has_fixed_budget  # else a larger budget may continue it
     checkpoint = checkpoints.save(gan, trial, matches, rung.report, resumable=not ended, class_counts=evaluate.class_counts)
     generator = checkpoints.save_generator(gan, trial, matches, rung.report, evaluate.class_counts)
@@ -171,19 +162,11 @@ def measure_reached(trial: TrialConfig, checkpoint: Checkpoint, references: Refe
     measurements, samples, finished = _results(evaluate, _stored(checkpoint, evaluate), evaluation, finished)
     augment = Augmenter(get_augmentation(trial.augmentation), batch=trial.training.batch, random=torch.Generator())
     augment.load(checkpoint.tensors)
-    rung = Rung(
-        step=checkpoint.step,
-        measurements=measurements + _state_of_augmentation(augment, trial),
-        view=trial.evaluation.view,
-        checkpoint=None,
-        samples=samples,
-        images_seen=_images_seen(trial, checkpoint.step),
-        seconds=time.perf_counter() - began,
-        evaluation_seconds=evaluation.seconds,
-        images_per_second=before["images_per_second"],
-        peak_memory_mib=before["peak_memory_mib"],
-        finished=finished,
-    )
+    measurements += _state_of_augmentation(augment, trial)
+    rung = _rung(
+        trial, checkpoint.step, began, evaluation, before["images_per_second"], before["peak_memory_mib"],
+        measurements=measurements, samples=samples, finished=finished,
+    )  # fmt: skip
     ended = finished and trial.has_fixed_budget
     return replace(
         rung,
@@ -196,19 +179,31 @@ def diverged(
     gan: Gan, trial: TrialConfig, fault: str, began: float, evaluation: Stopwatch, speed: float | None, plateau: Plateau | None
 ) -> Rung:
     """Return the rung at which training has diverged, with the message `fault` of `Diverged`; the rest is as in `measured`."""
+    return _rung(
+        trial, gan.step, began, evaluation, speed, peak_memory_mib(gan.device), plateau,
+        diverged=fault, finished=gan.step >= trial.training.steps,
+    )  # fmt: skip
+
+
+def _rung(
+    trial: TrialConfig, step: int, began: float, evaluation: Stopwatch, speed: float | None, memory: float,
+    plateau: Plateau | None = None, *, measurements: tuple[Measurement, ...] = (), samples: bytes | None = None,
+    diverged: str | None = None, finished: bool,
+) -> Rung:  # fmt: skip
+    """Return a rung that is reached now, without its checkpoint and generator."""
     return Rung(
-        step=gan.step,
-        measurements=(),
+        step=step,
+        measurements=measurements,
         view=trial.evaluation.view,
         checkpoint=None,
-        samples=None,
-        images_seen=_images_seen(trial, gan.step),
+        samples=samples,
+        images_seen=_images_seen(trial, step),
         seconds=time.perf_counter() - began,
         evaluation_seconds=evaluation.seconds,
         images_per_second=speed,
-        peak_memory_mib=peak_memory_mib(gan.device),
-        diverged=fault,
-        finished=gan.step >= trial.training.steps,
+        peak_memory_mib=memory,
+        diverged=diverged,
+        finished=finished,
         plateau={} if plateau is None else plateau.state,
     )
 
