@@ -1,6 +1,6 @@
 """The text of a designed sweep file: every key with the reason for its value as a comment."""
 
-import json
+import math
 import re
 import textwrap
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from bench.design.fitting import Question
 from bench.sweeps.domain_names import check_names
@@ -102,15 +104,6 @@ def _comment(text: str) -> list[str]:
 
 
 def _yaml(value: Any) -> str:
-    """Return a value in YAML on one line; texts that YAML might read otherwise are quoted, as JSON is YAML too."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_yaml(of_key)}" for key, of_key in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_yaml, value)) + "]"
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]*", value) and value.lower() not in _WORDS:
-        return value
-    return json.dumps(value, ensure_ascii=False)  # YAML does not join the two halves of an escaped character
-
-
-#: Words that YAML reads as truth values or as nothing.
-_WORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
+    """Return a value in YAML on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")  # the end of a document after a bare scalar
