@@ -15,6 +15,7 @@ spec=$1 store=$2
 # Other users share these machines: use a token for this job, readable by its owner only, and no dashboard.
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$PWD/.transfergan-$SLURM_JOB_ID.token
 export RAY_USAGE_STATS_ENABLED=0 MALLOC_ARENA_MAX=1 GRPC_ENABLE_FORK_SUPPORT=0
+export RAY_idle_worker_killing_time_threshold_ms=60000  # else a task often imports PyTorch again
 (umask 077; python -c 'import secrets; print(secrets.token_hex(32), end="")' > "$RAY_AUTH_TOKEN_PATH")
 trap 'rm -f "$RAY_AUTH_TOKEN_PATH"; kill $(jobs -pr) 2> /dev/null || true' EXIT
 

@@ -9,6 +9,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Ray starts a process per core before any is needed. Tune sets variables for its trials, so they need other processes.
 for _name in ("RAY_enable_worker_prestart", "RAY_prestart_worker_first_driver"):
     os.environ.setdefault(_name, "0")
+# Ray ends an idle process after a second if there are more processes than cores; the next task would import PyTorch again.
+os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its newer display talks even at verbose=0
 # A reused process runs each trial in a new thread, and the thread's arena would keep the memory that the trial has freed.
 os.environ.setdefault("MALLOC_ARENA_MAX", "1")

@@ -156,6 +156,7 @@ def test_a_kill_between_a_reached_rung_and_its_measurement_loses_and_doubles_not
         assert sum(map(len, beside.read_parts("measurements").values())) == len(inline.read("measurements"))
 
 
+@pytest.mark.endurance(only=True)  # test_sweep.py measures by tasks on Ray, none of which dies
 def test_on_ray_trials_and_evaluations_take_turns_and_an_evaluation_that_dies_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,10 @@ def drawn_by(folder: Path, file_format: str) -> Callable[..., np.ndarray]:
     return lambda *inputs: module.draw(*map(torch.from_numpy, inputs)).numpy()
 
 
+def root_mean_square(differences: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(differences**2)))
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # to load TorchScript is deprecated
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize("name", TRIALS)
@@ -121,15 +126,21 @@ def test_an_exported_generator_draws_the_images_of_generate(store: Store, tmp_pa
     assert images.dtype == np.float32
     written = np.stack([np.asarray(Image.open(tmp_path / "images" / f"{i:05d}.png")) for i in range(9)])
     levels = ((images[:9] + 1) * 127.5).transpose(0, 2, 3, 1)
-    assert np.abs(levels - written).max() < 0.5 + 127.5 * 1e-5
+    assert np.abs(levels - written).max() < 0.5 + 127.5 * 1e-4
     assert written.std() > 10, "the generator draws something"
 
     network.eval()
+    exact = deepcopy(network).double()
     for batch in (BATCH, 64, 1):  # also of other sizes than the one that it was traced with
         classes = (torch.arange(batch) % len(CLASSES),) if trial.conditional else ()
         with torch.no_grad():
             expected = network(latents[:batch], *classes).numpy()
-        np.testing.assert_allclose(draw(latents[:batch].numpy(), *(c.numpy() for c in classes)), expected, rtol=0, atol=1e-5)
+            reference = exact(latents[:batch].double(), *classes).numpy()
+        images = draw(latents[:batch].numpy(), *(c.numpy() for c in classes))
+        # Another library rounds elsewhere, and single pixels amplify that on some processors: PyTorch's own values are up to
+        # 1e-5 from float64. So the file may be as inexact as PyTorch is.
+        assert root_mean_square(images - reference) < 4 * root_mean_square(expected - reference)
+        np.testing.assert_allclose(images, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("file_format", FORMATS)

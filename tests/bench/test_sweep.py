@@ -65,7 +65,7 @@ class Interrupted:
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
-    """Run the tiny sweep by three drivers on a Ray that each starts: one trial at a time, in the end two.
+    """Run the tiny sweep by three drivers on a Ray that each starts: one trial at a time, in the end two, measured by tasks.
 
     So the outcome does not depend on that either.
     """
@@ -94,7 +94,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
         tiny.wait_for(lambda: not tiny.processes(str(ray)), 30)
         assert tiny.trial_rows(store) < 14, "nothing is left for the third"
 
-    third = tiny.transfergan(*run, 2, cwd=folder)
+    third = tiny.transfergan(*run, 2, "--set", "evaluation.where=task", cwd=folder)
     return Interrupted(folder, first.returncode, (output, third.stdout + third.stderr), claimed)
 
 
