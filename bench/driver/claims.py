@@ -4,6 +4,7 @@ A driver claims a trial before it starts it, and releases it when the trial has 
 is written, because object stores have no locks. A claim is valid if its driver, after writing it, sees no other claim on the
 trial; two drivers that see each other's claims both withdraw and try again later. A driver is alive as long as its heartbeat
 changes by the clock of the observer, so clocks may differ and jump; on the observer's machine, as long as its process exists.
+An observer that has not looked for half a lease, e.g. because the store did not answer, begins to count anew.
 
 A driver that is suspended longer than its lease loses its claims without notice. Therefore the claim is looked up again before
 each result of a trial is published (`ensure_held`), and a trial whose claim is lost is let go of. The moment between this look
@@ -55,7 +56,8 @@ class Claims:
         self._store = store
         self._driver = uuid.uuid4().hex
         self._held: set[str] = set()
-        self._seen: dict[str, tuple[bytes, float]] = {}  # by other driver: its last heartbeat, and when it was first seen
+        # By other driver: its last heartbeat, when it was first seen, and when it was last seen.
+        self._seen: dict[str, tuple[bytes, float, float]] = {}
         self._beats = 0
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._keep_alive, daemon=True)
@@ -138,10 +140,10 @@ class Claims:
         except FileNotFoundError:
             return False
         now = time.monotonic()
-        last, since = self._seen.setdefault(driver, (beat, now))
-        if beat != last:
-            self._seen[driver] = beat, now
-            return True
+        last, since, looked = self._seen.get(driver, (beat, now, now))
+        if beat != last or now - looked > LEASE / 2:
+            since = now
+        self._seen[driver] = beat, since, now
         return now - since < LEASE and not _is_dead_here(beat)
 
     def _keep_alive(self) -> None:

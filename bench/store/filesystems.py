@@ -1,22 +1,44 @@
-"""Filesystems by URI with repeated requests, and files that are published whole or not at all.
+"""Filesystems by URI with requests that are repeated while a server does not answer, and files that are published whole.
 
 A store may come from elsewhere, so a name in it may not lead to a file outside it: neither by its text nor by a link.
 """
 
+import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow.fs as pafs
 
+from trainers.common.errors import first_line
 from trainers.common.files import replacing
+from trainers.common.heartbeat import beat
 
-#: Attempts of a request before it fails, with a wait that doubles each time. A busy server may refuse one request in a hundred,
-#: and no refusal may end a sweep.
-ATTEMPTS = 8
+#: Attempts of a request by the client itself, with a wait that doubles each time: a busy server may refuse one in a hundred.
+ATTEMPTS = 4
+
+#: Seconds for which a request to a server that does not answer is repeated.
+PATIENCE = 600.0
+
+#: Seconds between two such requests, at most.
+PAUSE = 10.0
+
+#: In pyarrow's errors of a server that cannot be reached or is too busy.
+_TRANSIENT = (
+    "NETWORK_CONNECTION", "REQUEST_TIMEOUT", "SERVICE_UNAVAILABLE", "INTERNAL_FAILURE", "SLOW_DOWN", "THROTTLING",
+    "HTTP status 5", "UNAVAILABLE", "DEADLINE_EXCEEDED",
+)  # fmt: skip
+
+_log = logging.getLogger("transfergan")
+
+#: Stores that this process waits for.
+_silent: set[str] = set()
+
+T = TypeVar("T")
 
 #: Query parameters of an S3 URI that can be passed on.
 _OPTIONS = {"region", "scheme", "endpoint_override"}
@@ -36,6 +58,46 @@ def connect(uri: str) -> tuple[pafs.FileSystem, str]:
         **{**options, "region": filesystem.region},  # pyarrow may have looked it up by the bucket
     )
     return patient, root
+
+
+def patiently(request: Callable[[], T], uri: str, patience: float) -> T:
+    """Return the result of a request to a store's server; repeat it while the server does not answer.
+
+    So a server that restarts, or a network that is down for minutes, ends no run. One line is logged when the wait begins, and
+    one when it ends.
+
+    Args:
+        request: can be repeated.
+        uri: of the store, for messages.
+        patience: seconds after which an error is raised.
+
+    Raises:
+        OSError: the server has not answered for so long; at once, any other error of the request.
+    """
+    began, pause, waited = time.monotonic(), 1.0, False
+    while True:
+        try:
+            result = request()
+        except OSError as error:
+            if not patience or not any(text in str(error) for text in _TRANSIENT):
+                raise
+            waited = True
+            why = first_line(error)
+            why = why[max(0, why.find("AWS Error")) :]  # before it stands the path of the file
+            if time.monotonic() - began >= patience:
+                message = f"store {uri!r} has not answered for {patience / 60:.0f} minutes: {why}; run the same command again"
+                raise OSError(message) from error
+            if uri not in _silent:  # another thread has said it otherwise
+                _silent.add(uri)
+                _log.warning("store %r does not answer: %s; waiting for it", uri, why)
+            beat()  # to wait is not to hang
+            time.sleep(pause)
+            pause = min(2 * pause, PAUSE)
+        else:
+            if waited and uri in _silent:
+                _silent.discard(uri)
+                _log.warning("store %r answers again after %.0f s", uri, time.monotonic() - began)
+            return result
 
 
 def read(filesystem: pafs.FileSystem, path: str, size: int | None = None) -> bytes:

@@ -2,31 +2,36 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from bench.store.content import parse_json
-from bench.store.filesystems import connect
+from bench.store.filesystems import PATIENCE, connect, patiently
 from bench.store.schema import SCHEMA_VERSION
 from bench.store.store import Store
 from trainers.common.errors import UserError, first_line
 
 
-def open_store(uri: str, *, create: bool = False) -> Store:
+def open_store(uri: str, *, create: bool = False, known: bool = False) -> Store:
     """Open a store at a local path or a URI (``file://``, ``s3://``, ``gs://``); create a missing one if `create`.
+
+    A server that does not answer is an error, for its address may be wrong; if the address is `known` to be right, as to the
+    processes of a run, it is waited for. Later requests wait for it in any case.
 
     Raises:
         UserError: the path is a file, cannot be written, or contains no store or one with another schema version.
     """
     try:
         if "://" in uri:
-            filesystem, root = connect(uri)
+            filesystem, root = patiently(lambda: connect(uri), uri, PATIENCE if known else 0.0)
         else:
             filesystem, root = pafs.LocalFileSystem(), str(Path(uri).expanduser().resolve())
-        store = Store(uri, root.rstrip("/"), filesystem)
-        kind = filesystem.get_file_info(store.root).type
+        patient = 0.0 if isinstance(filesystem, pafs.LocalFileSystem) else PATIENCE
+        store = Store(uri, root.rstrip("/"), filesystem, patient if known else 0.0)
+        kind = patiently(lambda: filesystem.get_file_info(store.root).type, uri, store.patience)
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"store {uri!r} cannot be opened: {first_line(error)}") from error
     if kind == pafs.FileType.File:
@@ -44,7 +49,7 @@ def open_store(uri: str, *, create: bool = False) -> Store:
             raise UserError(f"store {uri!r} is not writable; check its permissions or name another with --store")
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"store {uri!r} cannot be written: {first_line(error)}") from error
-    return store
+    return replace(store, patience=patient)
 
 
 def store_exists(uri: str) -> bool:

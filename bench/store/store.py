@@ -33,7 +33,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from bench.store import content, parts
-from bench.store.filesystems import is_outside, links_out, list_files, read, write
+from bench.store.filesystems import T, is_outside, links_out, list_files, patiently, read, write
 from bench.store.schema import SCHEMAS, Table, newest, small
 from trainers.common.errors import DamagedError, UserError, first_line
 from trainers.common.files import is_temporary
@@ -58,11 +58,19 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 @dataclass(frozen=True)
 class Store:
-    """A handle on a store, made by :func:`bench.store.open_store`. Can be shared between processes and pickled."""
+    """A handle on a store, made by :func:`bench.store.open_store`. Can be shared between processes and pickled.
+
+    Attributes:
+        uri: as it was named.
+        root: its path on the filesystem.
+        filesystem: local or of an object store.
+        patience: seconds for which requests are repeated while the server does not answer; see `filesystems.patiently`.
+    """
 
     uri: str
     root: str
     filesystem: pafs.FileSystem
+    patience: float = 0.0
 
     @property
     def address(self) -> str:
@@ -81,7 +89,7 @@ class Store:
         """Publish a file whole: a reader sees either the previous state or the complete file. Raises StoreUnwritableError."""
         path = self.path(name)
         try:
-            write(self.filesystem, path, data)
+            self._ask(lambda: write(self.filesystem, path, data))
         except OSError as error:
             if isinstance(self.filesystem, pafs.LocalFileSystem) and error.errno not in _NO_ROOM:
                 raise
@@ -92,7 +100,7 @@ class Store:
     def read_file(self, name: str, size: int | None = None) -> bytes:
         """Return a file's bytes, or the first `size` of them. Raises FileNotFoundError."""
         try:
-            return read(self.filesystem, self.path(name), size)
+            return self._ask(lambda: read(self.filesystem, self.path(name), size))
         except OutsideError as error:
             _warn_once(str(error))
             raise
@@ -112,7 +120,7 @@ class Store:
         With `below`, the folders below it are included. With `temporary`, files that writers have not published are returned
         instead. Other hidden files, and those outside the store that links lead to, are not part of the store.
         """
-        infos = list_files(self.filesystem, self.root, folder, below=below)
+        infos = self._ask(lambda: list_files(self.filesystem, self.root, folder, below=below))
         wanted = [info for info in infos if (is_temporary(info.base_name) if temporary else not info.base_name.startswith("."))]
         return {info.path[len(self.root) + 1 :]: info for info in sorted(wanted, key=lambda info: info.path)}
 
@@ -123,14 +131,14 @@ class Store:
     def delete_file(self, name: str) -> None:
         """Delete a file that nothing refers to; a missing file is no error."""
         with suppress(FileNotFoundError):
-            self.filesystem.delete_file(self.path(name))
+            self._ask(lambda: self.filesystem.delete_file(self.path(name)))
 
     def set_aside(self, name: str, why: str) -> None:
         """Move a file to the folder `damaged` under a unique name, and log one line with the reason."""
         aside = f"damaged/{name}.{uuid.uuid4().hex[:8]}"
         try:
             self.filesystem.create_dir(self.path(aside).rpartition("/")[0], recursive=True)
-            self.filesystem.move(self.path(name), self.path(aside))
+            self._ask(lambda: self.filesystem.move(self.path(name), self.path(aside)))
         except FileNotFoundError:  # another process has moved it
             return
         except OSError as error:  # a reader without write permission goes on without the file
@@ -140,8 +148,12 @@ class Store:
 
     def has_file(self, name: str) -> bool:
         """Return whether a file has been published; none has a name that leads out of the store."""
-        outside = is_outside(self.filesystem, self.root, name)
-        return not outside and bool(self.filesystem.get_file_info(f"{self.root}/{name}").type == pafs.FileType.File)
+        if is_outside(self.filesystem, self.root, name):
+            return False
+        return bool(self._ask(lambda: self.filesystem.get_file_info(f"{self.root}/{name}")).type == pafs.FileType.File)
+
+    def _ask(self, request: Callable[[], T]) -> T:
+        return patiently(request, self.uri, self.patience)
 
     # -- tables -----------------------------------------------------------------------------------------------------
 

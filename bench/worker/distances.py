@@ -183,4 +183,4 @@ def _prepare(store_uri: str) -> Store:
     import torch
 
     torch.set_num_threads(1)
-    return open_store(store_uri)
+    return open_store(store_uri, known=True)

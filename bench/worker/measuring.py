@@ -34,7 +34,7 @@ def measure(
     from trainers.trial.rung import measure_again
 
     torch.set_num_threads(cpus)
-    store = open_store(store_uri)
+    store = open_store(store_uri, known=True)
     trial = TrialConfig.model_validate_json(config)
     evaluate = Evaluator(trial, training_images(trial), StoredReferences(store), "cuda" if gpu else "cpu")
     paths = generators(store, key)

@@ -67,7 +67,7 @@ def train(
 
     resources = config["resources"]
     _use(resources["cpus"], resources["gpus"])
-    store = open_store(config["store"])
+    store = open_store(config["store"], known=True)
     environment = _environment(store.address, config["sweep"], gpu=bool(resources["gpus"]))
     publisher = Publisher.of(config, store, environment)
     trial, last = publisher.trial, publisher.last
@@ -120,7 +120,7 @@ def measure_reached(config: Mapping[str, Any], environment: str) -> dict[str, An
     from trainers.trial.rung import measure_reached as measured
 
     _use(config["resources"]["cpus"], 0)
-    publisher = Publisher.of(config, open_store(config["store"]), environment)
+    publisher = Publisher.of(config, open_store(config["store"], known=True), environment)
     assert publisher.last is not None, "its checkpoint is damaged"
     if publisher.last.report["steps"] == publisher.last.step:  # published, but its report has not reached the driver
         report = publisher.report_again()
@@ -148,4 +148,4 @@ def _raise(saving: "Future[None] | None") -> None:
 @cache
 def _environment(store: str, sweep: str, *, gpu: bool) -> str:
     """Record this machine once per process, which may run many short trials."""
-    return record_environment(open_store(store), sweep, gpu=gpu)
+    return record_environment(open_store(store, known=True), sweep, gpu=gpu)

@@ -2,13 +2,17 @@
 
 import os
 import random
+import re
 import resource
 import shutil
 import signal
 import statistics
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,8 +36,9 @@ from tests.bench.test_store import measurement
 from tests.conftest import s3_uri
 from tests.support import tiny
 from tests.support.endurance import repeats
-from tests.support.proxies import refusing
+from tests.support.proxies import Refusals, refusing
 from tests.support.victims import SERVER, compacts, dies_before_publishing
+from trainers.common.errors import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -252,13 +257,17 @@ def test_a_clock_that_jumps_by_hours_changes_no_outcome(finished_once: Path, tmp
 
 
 def _at_most(size: int) -> None:
+    """Limit the size of files, also of compiled modules: Python would publish these cut."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def test_a_compaction_on_a_full_disk_is_one_line_and_changes_nothing(scattered: Store):
     before = table(scattered)
     verb = tiny.command("store", "compact", "--store", scattered.root)
-    done = subprocess.run(verb, preexec_fn=lambda: _at_most(2000), capture_output=True, text=True, timeout=60, check=False)
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        verb, preexec_fn=lambda: _at_most(2000), env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "accepts no more data: File too large; run the same command" in line
@@ -312,3 +321,56 @@ def test_an_s3_server_that_refuses_one_request_in_five_loses_and_duplicates_noth
         assert {fault.kind for fault in check(store)} == {"unknown"}
     print(f"{counts.refused} of {counts.requests} requests refused")
     assert counts.refused > 5
+
+
+@pytest.fixture
+def outage(s3_port: int, s3_keys: None) -> Iterator[tuple[str, Refusals]]:
+    """The URI of a new store behind a proxy, and what the proxy refuses."""
+    with refusing(s3_port, 0, seed=3) as (port, refusals):
+        yield s3_uri(port), refusals
+
+
+def test_a_server_that_does_not_answer_is_waited_for(outage: tuple[str, Refusals], caplog: pytest.LogCaptureFixture):
+    uri, refusals = outage
+    store = open_store(uri, create=True)
+    store.write_file("notes/1.bin", b"one")
+    refusals.share = 1
+    with pytest.raises(OSError, match=r"has not answered for 0 minutes: .*; run the same command again"):
+        replace(store, patience=0.1).has_file("notes/1.bin")
+    with pytest.raises(UserError, match="cannot be opened"):
+        open_store(uri)
+    caplog.clear()
+    timer = threading.Timer(6, setattr, (refusals, "share", 0))
+    timer.start()
+    with ThreadPoolExecutor() as pool:
+        opened = pool.submit(open_store, uri, known=True)
+        written = pool.submit(store.append, "measurements", "a", [measurement(step=1, value=1.0)])
+        assert store.read_file("notes/1.bin") == b"one"
+        written.result()
+        assert list(opened.result().read("measurements")["value"]) == [1.0]
+    assert refusals.refused > 10
+    first, *_, last = (record.message for record in caplog.records)
+    assert re.search(r"does not answer: AWS Error \w+ .*; waiting for it", first)
+    assert re.search(r"answers again after \d+ s", last)
+    assert len(caplog.records) == 2, "one line for all requests that wait"
+
+
+@pytest.mark.endurance(only=True)
+def test_two_drivers_wait_for_a_server_that_is_out_of_reach_for_longer_than_their_leases(
+    outage: tuple[str, Refusals], tmp_path: Path, finished_once: Path
+):
+    uri, refusals = outage
+    spec = tiny.write_spec(tmp_path, **tiny.SMALL)
+    drivers = [tiny.start("run", spec, "--store", uri, "--address", "here", cwd=tmp_path) for _ in range(2)]
+    tiny.wait_for(lambda: refusals.requests > 100)
+    refusals.share = 1
+    time.sleep(90)
+    refusals.share = 0
+    for driver in drivers:
+        output, _ = driver.communicate(timeout=200)
+        assert driver.returncode == 0, output
+        assert "does not answer" in output
+    store = open_store(uri)
+    assert faults(store) == []
+    assert tiny.claimed(uri) == []
+    same_outcomes(store, open_store(str(finished_once)))

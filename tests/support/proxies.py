@@ -15,10 +15,11 @@ _HOPS = {"content-length", "connection", "transfer-encoding", "expect"}
 
 
 class Refusals:
-    """The number of requests, and of those that were refused."""
+    """The number of requests, of those that were refused, and the share of the next ones to refuse, from 0 to 1."""
 
     requests = 0
     refused = 0
+    share: float
 
 
 @contextmanager
@@ -35,6 +36,7 @@ def refusing(port: int, share: float, seed: int, listening: socket.socket | None
         the port of the proxy, and its counts.
     """
     counts, dice, lock = Refusals(), random.Random(seed), threading.Lock()
+    counts.share = share
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -43,7 +45,7 @@ def refusing(port: int, share: float, seed: int, listening: socket.socket | None
             body = self.body()
             with lock:
                 counts.requests += 1
-                status = dice.choice((500, 503)) if dice.random() < share else 0
+                status = dice.choice((500, 503)) if dice.random() < counts.share else 0
                 counts.refused += bool(status)
             if status:
                 code = {500: b"InternalError", 503: b"SlowDown"}[status]
