@@ -231,7 +231,7 @@ def run(folder: Path, seed: int, plans: tuple[Plan, ...], troubles: tuple[str, .
             elif trouble == "crash":
                 victim.crash(dice)
             for machine in at_work:
-                if not machine.frozen and not machine.workers and machine.driver.over:
+                if machine not in gone and not machine.frozen and not machine.workers and machine.driver.over:
                     machine.shares.close()
                     gone.append(machine)
             at_work = [machine for machine in joined if machine not in gone and not machine.frozen]
