@@ -213,7 +213,7 @@ def _end(store: "Store", outcomes: "Sequence[Outcome]") -> None:
             raise typer.Exit(3)
     for outcome in outcomes:
         if outcome.interrupted:
-            typer.echo("interrupted: the same command continues from here", err=True)
+            typer.echo("interrupted: the same command goes on from here", err=True)
             raise typer.Exit(128 + outcome.by)
     failed, blocked = (sum(outcome.ledger.count(status) for outcome in outcomes) for status in ("failed", "blocked"))
     failures = [failure for outcome in outcomes for failure in outcome.failures]

@@ -66,7 +66,7 @@ def run(
                     ray.get(process.interrupt.remote())
                     interrupted.clear()
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise UserError(f"--address {address!r}: the cluster was lost; the same command continues from here") from error
+        raise UserError(f"--address {address!r}: the cluster was lost; the same command goes on from here") from error
     finally:
         ray.shutdown()
 

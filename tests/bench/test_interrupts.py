@@ -63,7 +63,7 @@ def test_a_run_that_is_terminated_records_and_reports_what_it_has(tmp_path: Path
         finally:
             run.kill()
     assert run.returncode == 128 + signal.SIGHUP, output
-    assert output.splitlines()[-1] == "interrupted: the same command continues from here"
+    assert output.splitlines()[-1] == "interrupted: the same command goes on from here"
     assert "Traceback" not in output
     assert (store / "report.html").exists()
     assert tiny.claimed(store) == []

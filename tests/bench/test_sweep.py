@@ -217,7 +217,7 @@ def test_a_second_run_starts_nothing(finished: Path):
 def test_a_driver_that_is_interrupted_says_so_and_leaves_nothing(interrupted: Interrupted):
     output, _ = interrupted.outputs
     assert interrupted.status == 128 + signal.SIGTERM, output
-    assert output.splitlines()[-1] == "interrupted: the same command continues from here"
+    assert output.splitlines()[-1] == "interrupted: the same command goes on from here"
     assert "***" not in output, "a trace of Ray's core"
     assert interrupted.claimed == []
 

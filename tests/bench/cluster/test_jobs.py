@@ -155,7 +155,7 @@ def test_a_job_is_watched_and_cancelled_with_the_store_only(tmp_path: Path, head
     assert f"sweep tiny: job {job.id} at {url}: running; stop it first with `transfergan cancel`" in refused
     assert refused.endswith("exit status 2")
     assert cancelled == f"{job.id}: stopped\nexit status 0"
-    assert "interrupted: the same command continues from here" in printed
+    assert "interrupted: the same command goes on from here" in printed
     assert f"job {job.id} at {url}: stopped" in after
     assert tiny.claimed(store) == []
 
@@ -181,7 +181,7 @@ def test_a_verb_runs_on_the_cluster_from_outside(tmp_path: Path, head: Head):
         output, errors = run.communicate(timeout=100)
     assert run.returncode == 130, errors
     assert output == f"report: {store}/report.html\n"
-    assert errors.endswith("interrupted: the same command continues from here\n")
+    assert errors.endswith("interrupted: the same command goes on from here\n")
     assert tiny.claimed(store) == []
 
 
