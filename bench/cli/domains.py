@@ -62,15 +62,14 @@ def preview(
     out: Annotated[Path, typer.Option(help="The PNG file to write.")],
     resolution: Annotated[int, typer.Option(min=4, help="Height and width of each image in pixels.")] = 32,
 ) -> None:
-    """Write a grid of a domain's training images as a PNG file."""
-    from trainers.common.contact_sheet import png_grid
-    from trainers.domains import get
+    """Write a grid of a domain's training images as a PNG file, with a row for each of its first classes if it has any."""
+    from bench.images.domains import previewed
 
-    domain = get(name)
-    domain.check_resolution(resolution)
-    images = domain.load("train", resolution).images
-    _write(out, png_grid(images[:: max(1, len(images) // 64)][:64]))
+    picture, classes = previewed(name, resolution)
+    _write(out, picture)
     typer.echo(f"{name}: {out}")
+    if classes:
+        typer.echo(f"its rows: {', '.join(classes)}")
 
 
 def _write(path: Path, data: bytes) -> None:

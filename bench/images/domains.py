@@ -6,14 +6,18 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from trainers.common.contact_sheet import BACKGROUND, png_grid
 from trainers.common.errors import UserError
 from trainers.domains import OWN, Domain, builtin_names, get, plugin_domains, torchvision_names
 from trainers.domains.account import by_reason, skipped_line
-from trainers.domains.files.collection import Collection
+from trainers.domains.files.collection import Collection, NamedFiles
 from trainers.domains.torchvision.domain import TorchvisionDomain
 
 #: The classes that `described` names, each with its number of training images.
 SHOWN = 20
+
+#: Rows of the grid that `previewed` returns, and images in each.
+PREVIEWED = 8
 
 #: Columns of `rows`.
 COLUMNS = ("name", "train", "reference", "classes", "state", "licence")
@@ -43,15 +47,36 @@ def described(name: str) -> dict[str, str]:
         download = f"transfergan domains prepare {name} --download" if entry.download else "by hand, from the source"
         properties |= {"splits": entry.splits, "source": entry.source, "folder": str(domain.path), "files": entry.files}
         properties |= {"download": download, "state": domain.ready() or state}
-    elif isinstance(domain, Collection) and domain.classes:
-        sizes = np.bincount(np.asarray(domain.labels("train")), minlength=classes)
-        names = [f"{name} ({size:,})" for name, size in zip(domain.classes, sizes, strict=True)]
-        properties["classes"] = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    elif isinstance(domain, Collection):
+        if isinstance(domain, NamedFiles):
+            properties["layout"] = domain.layout.text
+        if domain.classes:
+            sizes = np.bincount(np.asarray(domain.labels("train")), minlength=classes)
+            names = [f"{name} ({size:,})" for name, size in zip(domain.classes, sizes, strict=True)]
+            properties["classes"] = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
     if state not in ("missing", "damaged") and (skipped := domain.skipped):
         used = domain.count("train") + domain.count("reference")
         reasons = "; ".join(f"{len(names):,} {reason}: {', '.join(names)}" for reason, names in by_reason(skipped).items())
         properties["skipped"] = f"{len(skipped):,} of {used + len(skipped):,}; {reasons}"
     return properties
+
+
+def previewed(name: str, resolution: int) -> tuple[bytes, tuple[str, ...]]:
+    """Return a grid of a domain's training images as PNG bytes, and the classes that its rows are of, if it has classes.
+
+    Raises UserError for an unknown domain, an unsuitable resolution or images that cannot be read.
+    """
+    domain = get(name)
+    domain.check_resolution(resolution)
+    images, labels = (loaded := domain.load("train", resolution)).images, loaded.labels
+    if labels is None:
+        return png_grid(images[:: max(1, len(images) // PREVIEWED**2)][: PREVIEWED**2]), ()
+    shown = [label for label in range(len(domain.classes)) if (labels == label).any()][:PREVIEWED]
+    grid = np.full((len(shown), PREVIEWED, *images.shape[1:]), BACKGROUND, np.uint8)
+    for row, label in zip(grid, shown, strict=True):
+        members = np.flatnonzero(labels == label)[:PREVIEWED]
+        row[: len(members)] = images[members]
+    return png_grid(grid.reshape(-1, *images.shape[1:]), PREVIEWED), tuple(domain.classes[label] for label in shown)
 
 
 def prepared(name: str, download: bool, resolution: int | None, console: Console) -> str:

@@ -18,7 +18,7 @@ from trainers.domains import Split, get
 from trainers.domains.base import Skipped
 from trainers.domains.files.collection import content_fingerprint
 from trainers.domains.files.folder import Folder
-from trainers.domains.files.split_names import divide
+from trainers.domains.files.split_names import divide, layout
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 Colour = tuple[int, int, int]
@@ -424,14 +424,14 @@ def test_a_larger_collection_keeps_one_in_five(count: int, reference: int):
     numbered = [f"{number}.png" for number in range(count)]
     splits = divide(numbered, [""] * count)
     assert splits.count("reference") == pytest.approx(reference, abs=1)
-    version = content_fingerprint(numbered, ["hash"] * count).partition(":")[0]
+    version = content_fingerprint(numbered, ["hash"] * count, layout(numbered)).partition(":")[0]
     assert version == ("files/3" if count < 2500 else "files/2")
 
 
 def test_named_splits_keep_their_fingerprint():
     numbered = [f"{folder}/{number}.png" for folder in ("train", "val") for number in range(5)]
-    assert content_fingerprint(numbered, ["hash"] * 10).startswith("files/2:")
-    assert content_fingerprint(numbered[:5], ["hash"] * 5).startswith("files/3:")
+    assert content_fingerprint(numbered, ["hash"] * 10, layout(numbered)).startswith("files/2:")
+    assert content_fingerprint(numbered[:5], ["hash"] * 5, layout(numbered[:5])).startswith("files/3:")
 
 
 def test_the_reference_stays_the_same_when_another_class_grows(tmp_path: Path):

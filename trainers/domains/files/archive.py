@@ -12,6 +12,7 @@ from pathlib import Path
 from trainers.common.errors import UserError
 from trainers.domains.base import Skipped
 from trainers.domains.files.collection import NamedFiles, content_fingerprint
+from trainers.domains.files.label_files import ANNOTATIONS, DATASET, labelled_layout
 from trainers.domains.files.split_names import SUFFIXES, UNSUPPORTED, UNSUPPORTED_REASON, is_image, member_name, without_shared
 from trainers.domains.files.tar import Content, tar_members
 
@@ -47,8 +48,9 @@ class Archive(NamedFiles):
         self.about = f"images in {path}"
         archives = matching(self.name, path)
         ignored: list[Skipped] = []
+        label_files: dict[str, Member] = {}
         self._members = sorted(
-            (member for archive in archives for member in _images(kind, self.name, archive, ignored)),
+            (member for archive in archives for member in _images(kind, self.name, archive, ignored, label_files)),
             key=lambda member: member.name,
         )
         self._ignored = sorted(ignored, key=lambda member: member.name)
@@ -64,9 +66,14 @@ class Archive(NamedFiles):
             self._names.append(name if counts[name] == 1 else f"{name} ({member.archive.name})")
         self.listing = listing_of(archives)
 
+        def read(name: str) -> bytes | None:
+            return Members((label_files[name],)).read(0) if name in label_files else None
+
+        self.layout = labelled_layout(self.name, [member.name for member in self._members], self._paths, read)
+
     def identify(self, hashes: Sequence[str]) -> str:
         """Return the fingerprint of the members' names and contents."""
-        return content_fingerprint(self._names, hashes)
+        return content_fingerprint(self._names, hashes, self.layout)
 
     def records(self) -> "Members":
         """Return all members with the suffix of an image."""
@@ -134,8 +141,8 @@ def listing_of(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _images(kind: str, domain: str, archive: Path, ignored: list[Skipped]) -> Iterator[Member]:
-    """Yield the image files in an archive by their names; record those that are skipped.
+def _images(kind: str, domain: str, archive: Path, ignored: list[Skipped], label_files: dict[str, Member]) -> Iterator[Member]:
+    """Yield the image files in an archive by their names; record those that are skipped, and files that may have labels.
 
     Raises:
         UserError: the archive is damaged, or is a compressed tar archive.
@@ -153,6 +160,8 @@ def _images(kind: str, domain: str, archive: Path, ignored: list[Skipped]) -> It
             if name in members:
                 ignored.append(Skipped(name, "replaced by a later member of this name"))
             members[name] = Member(archive, name, content)
+        elif name.rpartition("/")[2] in (DATASET, ANNOTATIONS):
+            label_files[name] = Member(archive, name, content)
     yield from members.values()
 
 

@@ -16,11 +16,9 @@ from trainers.domains.files.decode_all import Records
 from trainers.domains.files.decode_image import Fit
 from trainers.domains.files.prepared_cache import Index
 from trainers.domains.files.split_names import (
-    OUTSIDE_REASON,
     REFERENCE_EVERY,
     Layout,
     encoded,
-    layout,
     reference_every,
     splits_and_classes,
 )
@@ -187,7 +185,10 @@ class Collection(Domain):
 
 
 class NamedFiles(Collection):
-    """A collection whose files have names, with folders for splits and classes (`split_names`)."""
+    """A collection whose files have names, with folders or a file for splits and classes (`split_names`, `label_files`)."""
+
+    #: What the folders of the files mean.
+    layout: Layout
 
     #: The names of the files, and the same without the folders that all of them share.
     _names: list[str]
@@ -199,14 +200,14 @@ class NamedFiles(Collection):
 
     def identify(self, hashes: Sequence[str]) -> str:
         """Return the fingerprint of the files' names and contents."""
-        return content_fingerprint(self._paths, hashes)
+        return content_fingerprint(self._paths, hashes, self.layout)
 
     def arrange(self, unreadable: Mapping[int, str]) -> Arrangement:
         """Return the splits and classes of the files, see `split_names` and `Collection.arrange`."""
-        readable, folders = readable_items(self.name, self._names, unreadable), layout(self._paths)
-        used = _inside(folders, readable)
-        arrangement = by_split(self.name, used, *splits_and_classes(folders, self._paths, used))
-        return replace(arrangement, outside=dict.fromkeys(sorted({*readable} - {*used}), OUTSIDE_REASON))
+        readable = readable_items(self.name, self._names, unreadable)
+        used = _inside(self.layout, readable)
+        arrangement = by_split(self.name, used, *splits_and_classes(self.layout, self._paths, used))
+        return replace(arrangement, outside=dict.fromkeys(sorted({*readable} - {*used}), self.layout.outside))
 
 
 def by_split(domain: str, rows: Sequence[int], splits: Sequence[Split], classes: Sequence[str]) -> Arrangement:
@@ -234,19 +235,21 @@ def by_split(domain: str, rows: Sequence[int], splits: Sequence[Split], classes:
     )
 
 
-def content_fingerprint(names: Sequence[str], hashes: Sequence[str]) -> str:
+def content_fingerprint(names: Sequence[str], hashes: Sequence[str], folders: Layout) -> str:
     """Return the identity of files by their names and the hashes of their contents, in a folder or in an archive alike.
 
     Files outside the folders of the splits are left out. Version 3 marks small collections without folders for splits: of
-    these version 2 had one image in five as reference. Version 4 marks layouts that version 2 took for classes.
+    these version 2 had one image in five as reference. Version 4 marks layouts that version 2 took for classes, version 5
+    collections with labels in a file.
     """
-    folders = layout(names)
     used = _inside(folders, [i for i, content in enumerate(hashes) if content])
     divided = folders.splits is None and reference_every(len(used)) != REFERENCE_EVERY
     digest = hashlib.sha256()
     for i in used:
-        digest.update(encoded(f"{names[i]}\0{hashes[i]}\n"))
-    return f"files/{4 if folders.later else 3 if divided else 2}:{digest.hexdigest()[:32]}"
+        label = f"\0{folders.classes[i]}" if folders.labels_from else ""
+        digest.update(encoded(f"{names[i]}\0{hashes[i]}{label}\n"))
+    version = 5 if folders.labels_from else 4 if folders.later else 3 if divided else 2
+    return f"files/{version}:{digest.hexdigest()[:32]}"
 
 
 def _inside(folders: Layout, readable: Sequence[int]) -> list[int]:

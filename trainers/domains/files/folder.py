@@ -9,6 +9,7 @@ from pathlib import Path
 from trainers.common.errors import UserError
 from trainers.domains.base import Skipped
 from trainers.domains.files.collection import NamedFiles
+from trainers.domains.files.label_files import labelled_layout
 from trainers.domains.files.split_names import SUFFIXES, UNSUPPORTED, UNSUPPORTED_REASON, encoded, is_image, without_shared
 
 
@@ -41,11 +42,21 @@ class Folder(NamedFiles):
         for name, stat in files:
             # The time of the last change, which unlike the modification time cannot be set.
             digest.update(encoded(f"{name}\0{stat.st_size}\0{stat.st_ctime_ns}\n"))
+        self.layout = labelled_layout(self.name, self._names, self._paths, self._read)
+        if self.layout.labels_from:
+            digest.update(encoded("\n".join(self.layout.classes)))
         self.listing = digest.hexdigest()
 
     def records(self) -> "Files":
         """Return all files with the suffix of an image."""
         return Files(self.path, tuple(self._names))
+
+    def _read(self, name: str) -> bytes | None:
+        """Return the content of a file in the folder; None if there is none or it cannot be read."""
+        file = self.path / name
+        if not file.is_file() or not file.resolve().is_relative_to(self.path.resolve()):
+            return None
+        return file.read_bytes()
 
     def _walk(self, ignored: list[Skipped]) -> Iterator[tuple[str, os.stat_result]]:
         """Yield the name and status of each file with the suffix of an image; record what is skipped.

@@ -72,11 +72,17 @@ class Layout:
         splits: the split of each file, None for a file outside the folders of the splits; None if there are no such folders.
         classes: the class of each file, "" for a file without.
         later: whether this layout was not recognised before version 4 of the fingerprints.
+        outside: the reason why a file without a split is skipped.
+        text: the layout in words.
+        labels_from: the file that has the classes, or some of them; "" if folders have them.
     """
 
     splits: tuple[Split | None, ...] | None
     classes: tuple[str, ...]
     later: bool = False
+    outside: str = OUTSIDE_REASON
+    text: str = ""
+    labels_from: str = ""
 
 
 def layout(names: Sequence[str]) -> Layout:
@@ -84,12 +90,25 @@ def layout(names: Sequence[str]) -> Layout:
     tops = {_top_folder(name) for name in names} & SPLIT_NAMES.keys()
     if _both(tops):
         splits = tuple(SPLIT_NAMES.get(_top_folder(name)) for name in names)
-        return Layout(splits, tuple(_class_of(name.partition("/")[2]) for name in names), bool(tops & _LATER))
+        classes = tuple(_class_of(name.partition("/")[2]) for name in names)
+        used = [name for name, split in zip(classes, splits, strict=True) if split]
+        return Layout(splits, classes, bool(tops & _LATER), text=f"{', '.join(sorted(tops))} are the splits; {_classes(used)}")
     classes = tuple(_class_of(name) for name in names)
     seconds = [_top_folder(name.partition("/")[2]) for name in names]
     if _both({*seconds}) and {*seconds} - {""} <= SPLIT_NAMES.keys():
-        return Layout(tuple(SPLIT_NAMES.get(second) for second in seconds), classes, later=True)
-    return Layout(None, classes)
+        text = f"{', '.join(sorted({*seconds} - {''}))} in each folder are the splits; {_classes(classes)}"
+        return Layout(tuple(SPLIT_NAMES.get(second) for second in seconds), classes, later=True, text=text)
+    return Layout(None, classes, text=f"no folders for splits; {_classes(classes)}")
+
+
+def _classes(classes: Sequence[str]) -> str:
+    """Return in words what the folders of the images are, given the folder of each, "" for none."""
+    folders, loose = {*classes} - {""}, sum(not name for name in classes)
+    if not folders:
+        return "no folders for classes"
+    if loose:
+        return f"no classes, because {loose:,} of {len(classes):,} images are not in one of the {len(folders):,} folders"
+    return f"{len(folders):,} folders are the classes" if len(folders) > 1 else f"no classes, but one folder {min(folders)}"
 
 
 def splits_and_classes(layout: Layout, names: Sequence[str], used: Sequence[int]) -> tuple[list[Split], list[str]]:
