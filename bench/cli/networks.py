@@ -31,10 +31,11 @@ app = typer.Typer()
 
 
 class Reference(StrEnum):
-    """The real images that a folder is compared with; as `evaluation.reference` in sweep files."""
+    """The real images that a folder is compared with; the first two as `evaluation.reference` in sweep files."""
 
     held_out = "held-out"
     train = "train"
+    all = "all"
 
 
 class Format(StrEnum):
@@ -164,7 +165,7 @@ def evaluate(
     resolution: Annotated[int, typer.Option(min=4, help="Pixels that real and generated images are resized to.")] = 64,
     metrics: Annotated[str, typer.Option(help="Comma-separated names; by default all but iw.")] = "",
     reference: Annotated[
-        Reference, typer.Option(help="Real images: those held out, or the train split, as in many papers; copies improve it.")
+        Reference, typer.Option(help="Real images: those held out, the train split, as in many papers, or all.")
     ] = Reference.held_out,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, by metric.")] = False,
 ) -> None:
@@ -176,8 +177,9 @@ def evaluate(
             raise UserError(f"--weights goes with --embedding {', '.join(PUBLISHED)}, not {embedding!r}")
         embedding = f"{embedding}:{weights}"
     names = [name.strip() for name in metrics.split(",") if name.strip()]
-    split: Split = "train" if reference is Reference.train else "reference"
-    values = measure(images, against, embedding, resolution, names, progress_console().print, split)
+    splits: dict[Reference, tuple[Split, ...]] = {Reference.train: ("train",), Reference.all: ("train", "reference")}
+    of_reference = splits.get(reference, ("reference",))
+    values = measure(images, against, embedding, resolution, names, progress_console().print, of_reference)
     if as_json:
         typer.echo(json.dumps(values))
         return

@@ -30,11 +30,11 @@ def evaluate(
     resolution: int,
     metrics: Sequence[str],
     tell: Callable[[str], None],
-    split: "Split" = "reference",
+    splits: "Sequence[Split]" = ("reference",),
 ) -> dict[str, dict[str, Any]]:
-    """Measure all images in a folder and its sub-folders against a domain's reference split, for memorisation its train split.
+    """Measure all images in a folder and its sub-folders against the images in some splits of a domain.
 
-    With the train split as `split`, they are measured against it; memorisation still compares with the reference split.
+    Memorisation always compares the train split with the reference split.
 
     Args:
         resolution: height and width to which all images are resized, pixels.
@@ -56,7 +56,7 @@ def evaluate(
     from trainers.evaluation.comparison import METRICS, Comparison, interval
     from trainers.evaluation.embeddings.loading import load_embedding
     from trainers.evaluation.metrics.iw import iw_score
-    from trainers.evaluation.references import references
+    from trainers.evaluation.references import joined, references
 
     for name in metrics:
         if name not in (*METRICS, IW):
@@ -78,21 +78,24 @@ def evaluate(
         tell(f"{name} is not measured: {against} has {count}")
         chosen.remove(name)
 
-    which = ", its train split," if split == "train" else ""
-    tell(f"embedding {len(images):,} images and {domain.count(split):,} of {against}{which} with {network.identity}")
-    reference = references(against, resolution, network, split)
+    which = "" if "train" not in splits else ", its train split," if len(splits) == 1 else ", all of it,"
+    real = sum(map(domain.count, splits))
+    tell(f"embedding {len(images):,} images and {real:,} of {against}{which} with {network.identity}")
+    of_splits = {split: references(against, resolution, network, split) for split in splits}
+    reference = joined(list(of_splits.values()))
     training, held_out = None, None
     if any(records()[name].training_images for name in chosen):
-        of_train = split == "train"
-        training = reference.features if of_train else network(domain.load("train", resolution).images)
-        held_out = references(against, resolution, network) if of_train else None
+        trained = of_splits.get("train")
+        training = network(domain.load("train", resolution).images) if trained is None else trained.features
+        held_out = None if trained is None else references(against, resolution, network)
     pair = Comparison(reference, network(images), training, held_out)
     results = {}
     for name in chosen:
         tell(f"computing {name}")
         if name == IW:
             assert critic is not None
-            estimate = iw_score(domain.load(split, resolution).images, images, critic, 0, IW_STEPS, device)
+            loaded = np.concatenate([domain.load(split, resolution).images for split in splits])
+            estimate = iw_score(loaded, images, critic, 0, IW_STEPS, device)
             results[name] = {**interval(name, estimate), "samples": len(images), "steps": IW_STEPS}
         else:
             results[name] = {**_measured(name, pair), "samples": len(images)}

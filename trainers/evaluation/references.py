@@ -1,7 +1,7 @@
 """References: the features of a domain's split in an embedding and their statistics, computed once and shared."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -95,6 +95,14 @@ def union(
 def _of(features: list[np.ndarray], labels: np.ndarray | None) -> Reference:
     joined = features[0] if len(features) == 1 else np.concatenate(features)
     return Reference(joined, labels, statistics(joined))
+
+
+def joined(parts: Sequence[Reference]) -> Reference:
+    """Return the reference of the images of all of some references of one domain; the same object if it is one."""
+    if len(parts) == 1:
+        return parts[0]
+    labels = [part.labels for part in parts if part.labels is not None]
+    return _of([part.features for part in parts], np.concatenate(labels) if labels else None)
 
 
 _computed: dict[str, Reference] = {}

@@ -4,6 +4,7 @@ import json
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -107,24 +108,14 @@ def test_evaluate_names_what_is_skipped_and_keeps_the_metrics_that_are_defined(t
     assert "all reference features are equal" in values["diversity"]["reason"]
 
 
-def test_evaluate_can_compare_with_the_train_split(tmp_path: Path):
+def test_evaluate_can_compare_with_the_train_split_and_with_all_images(tmp_path: Path):
     folder = tmp_path / "images"
     folder.mkdir()
     training = get("digits").load("train", 8).images
     for i, image in enumerate(training[:60]):
         Image.fromarray(image).save(folder / f"{i:02d}.png")
-    arguments = (
-        "evaluate",
-        "--images",
-        folder,
-        "--against",
-        "digits",
-        "--resolution",
-        "8",
-        "--metrics",
-        "fid,memorisation",
-        "--json",
-    )
+    measured = ("--images", folder, "--against", "digits", "--resolution", "8", "--metrics", "fid,memorisation")
+    arguments = ("evaluate", *measured, "--json")
     by_default, result = call(*arguments), call(*arguments, "--reference", "train")
     assert f"60 images and {len(training):,} of digits, its train split, with builtin:" in " ".join(result.stderr.split())
     values, held_out = (json.loads(each.stdout) for each in (result, by_default))
@@ -133,3 +124,10 @@ def test_evaluate_can_compare_with_the_train_split(tmp_path: Path):
     assert values["fid"]["value"] == pytest.approx(expected, rel=1e-3)
     assert values["fid"]["value"] < held_out["fid"]["value"]
     assert values["memorisation"] == held_out["memorisation"]
+
+    result = call(*arguments, "--reference", "all")
+    assert "60 images and 1,797 of digits, all of it, with builtin:" in " ".join(result.stderr.split())
+    images = np.concatenate([training, get("digits").load("reference", 8).images])
+    of_all = json.loads(result.stdout)
+    assert of_all["fid"]["value"] == pytest.approx(fid(statistics(embed(images)), statistics(embed(training[:60]))), rel=1e-3)
+    assert of_all["memorisation"] == held_out["memorisation"]
