@@ -1,5 +1,5 @@
 # `make run` runs the quickstart sweep, `make quick` the quick checks, `make test` all of them, `make endurance` those that repeat
-# a random scenario at their full size. Each installs what it needs.
+# a random scenario at their full size, `make docs` builds the book as a site. Each installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 TESTS := tests
 ENDURANCE := 1
 
-.PHONY: run quick test endurance lint clean
+.PHONY: run quick test endurance docs lint clean
 
 run: $(INSTALLED)
 	$(BIN)/transfergan run quickstart
@@ -21,6 +21,11 @@ test: lint
 
 endurance: $(INSTALLED)
 	ENDURANCE=$(ENDURANCE) $(BIN)/pytest -m endurance --numprocesses 2 --dist loadfile $(TESTS)
+
+# The book as a site, in build/book/site.
+docs: $(INSTALLED)
+	$(BIN)/python -m tests.book build/book
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file build/book/mkdocs.yml
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

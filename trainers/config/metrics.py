@@ -20,6 +20,12 @@ class Metric:
     """In the store, in sweep files and on the command line."""
     label: str
     """In the report."""
+    about: str = ""
+    """What it measures, in one sentence."""
+    formula: str = ""
+    """Its definition: x are features of real images, y of generated ones, t of training images."""
+    paper: str = ""
+    """Where it was proposed."""
     better: Literal["lower", "higher"] | None = None
     """Which values are better; None where neither end is."""
     low: float = -math.inf
@@ -58,18 +64,68 @@ class Metric:
 
 #: The built-in metrics, in the order in which they are shown.
 BUILTIN = (
-    Metric(name="fid", label="FID", better="lower", low=0.0, variants=True, between_domains=True),
-    Metric(name="fid_infinity", label="FID∞", better="lower", last_rung_only=True),
-    Metric(name="kid", label="KID", better="lower", variants=True, between_domains=True),
-    Metric(name="iw", label="IW", better="higher", last_rung_only=True),
-    Metric(name="precision", label="precision", better="higher", low=0.0, high=1.0, between_domains=True),
-    Metric(name="recall", label="recall", better="higher", low=0.0, high=1.0, between_domains=True),
-    Metric(name="density", label="density", better="higher", low=0.0, between_domains=True),
-    Metric(name="coverage", label="coverage", better="higher", low=0.0, high=1.0, between_domains=True),
-    Metric(name="diversity", label="diversity", low=0.0),
-    Metric(name="intra_diversity", label="intra-cluster diversity", low=0.0, training_images=50),
-    Metric(name="memorisation", label="memorisation", low=0.0, high=1.0, training_images=10_000),
-)
+    Metric(
+        name="fid", label="FID", better="lower", low=0.0, variants=True, between_domains=True,
+        about="the distance between two normal distributions with the means and covariances of the features",
+        formula="|mean x - mean y|^2 + tr(Cx + Cy - 2 (Cx Cy)^(1/2)), with the unbiased covariances Cx and Cy",
+        paper="Heusel et al. 2017",
+    ),
+    Metric(
+        name="fid_infinity", label="FID∞", better="lower", last_rung_only=True,
+        about="FID extrapolated to infinitely many generated images, which removes its bias from their number",
+        formula="FID at 1/n = 0 of a line through FID at n = N, N/2, N/3, N/4", paper="Chong & Forsyth 2020",
+    ),
+    Metric(
+        name="kid", label="KID", better="lower", variants=True, between_domains=True,
+        about="the squared maximum mean discrepancy between the features, without bias at any number of images",
+        formula="mean k(x, x') + mean k(y, y') - 2 mean k(x, y), with k(a, b) = (a.b / D + 1)^3 over pairs of different images",
+        paper="Binkowski et al. 2018",
+    ),
+    Metric(
+        name="iw", label="IW", better="higher", last_rung_only=True,
+        about="minus the Wasserstein distance that an independent critic finds between the images",
+        formula="mean D(y) - mean D(x), for a new critic D trained to minimise it on other images",
+        paper="Danihelka et al. 2017",
+    ),
+    Metric(
+        name="precision", label="precision", better="higher", low=0.0, high=1.0, between_domains=True,
+        about="the share of generated images near real ones",
+        formula="share of y in the ball of some x; the ball of x reaches to its 5th nearest neighbour among all x",
+        paper="Kynkäänniemi et al. 2019",
+    ),
+    Metric(
+        name="recall", label="recall", better="higher", low=0.0, high=1.0, between_domains=True,
+        about="the share of real images near generated ones",
+        formula="share of x in the ball of some y; the ball of y reaches to its 5th nearest neighbour among all y",
+        paper="Kynkäänniemi et al. 2019",
+    ),
+    Metric(
+        name="density", label="density", better="higher", low=0.0, between_domains=True,
+        about="how many balls of real images a generated one lies in, a variant of precision that outliers change less",
+        formula="mean over y of the number of balls of x that contain y, over 5", paper="Naeem et al. 2020",
+    ),
+    Metric(
+        name="coverage", label="coverage", better="higher", low=0.0, high=1.0, between_domains=True,
+        about="the share of real images with a generated one near, a variant of recall that outliers change less",
+        formula="share of x whose ball contains some y", paper="Naeem et al. 2020",
+    ),
+    Metric(
+        name="diversity", label="diversity", low=0.0,
+        about="the spread of the generated images relative to the real ones; near 0 the generator has collapsed",
+        formula="spread(y) / spread(x), with spread = (2 tr C)^(1/2), the root mean squared distance of two features",
+    ),
+    Metric(
+        name="intra_diversity", label="intra-cluster diversity", low=0.0, training_images=50,
+        about="the spread of generated images nearest to the same training image; near 0 they are copies of it",
+        formula="mean over t of spread(y nearest to t), over spread(x)",
+        paper="Ojha et al. 2021, in the embedding instead of LPIPS",
+    ),
+    Metric(
+        name="memorisation", label="memorisation", low=0.0, high=1.0, training_images=10_000,
+        about="the probability that a generated image is nearer to a training image than a new real image is; 1: copies",
+        formula="P[min over t |y - t| < min over t |x - t|], equal distances counted half", paper="Meehan et al. 2020",
+    ),
+)  # fmt: skip
 
 #: End the name of a metric of the generator without its moving average, and of a metric on the images set apart for choices.
 RAW, SELECTION = "_raw", "_selection"

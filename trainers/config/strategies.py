@@ -23,6 +23,7 @@ class Scratch(Strategy):
     """Both networks are initialised at random: the baseline."""
 
     key = "scratch"
+    formula = "G0 and D0 are random"
     copies = ()
 
 
@@ -31,6 +32,7 @@ class Finetune(Strategy):
     """Both networks start from the source's (TransferGAN, Wang et al. 2018)."""
 
     key = "finetune"
+    formula = "G0 = Gs, D0 = Ds"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ class FinetuneG(Strategy):
     """Only the generator is pre-trained (Wang et al. 2018, T1)."""
 
     key = "finetune-g"
+    formula = "G0 = Gs, D0 is random"
     copies = ("generator",)
 
 
@@ -46,6 +49,7 @@ class FinetuneD(Strategy):
     """Only the critic is pre-trained (Wang et al. 2018, T1)."""
 
     key = "finetune-d"
+    formula = "G0 is random, D0 = Ds"
     copies = ("critic",)
 
 
@@ -73,6 +77,7 @@ class FreezeD(_ByBlocks):
     """The critic's blocks nearest to the images are frozen (FreezeD, Mo, Cho & Shin 2020)."""
 
     key = "freeze-d"
+    formula = "G0 = Gs, D0 = Ds; D = Ds in the `blocks` blocks nearest to the images"
     keeps = MappingProxyType({"critic": "blocks"})
     blocks: int = option(1, "critic blocks frozen, from the images on", low=1, search=[1, 2, 3])
 
@@ -86,6 +91,7 @@ class FreezeG(_ByBlocks):
     """The generator's blocks nearest to the latent are frozen (FreezeG, Lee et al. 2020)."""
 
     key = "freeze-g"
+    formula = "G0 = Gs, D0 = Ds; G = Gs in the linear map and the `blocks` blocks nearest to the latent"
     keeps = MappingProxyType({"generator": "blocks"})
     blocks: int = option(1, "generator blocks frozen, from the latent on; 0: its linear map alone", low=0, search=[0, 1, 2])
 
@@ -103,6 +109,7 @@ class FreezeLow(_ByBlocks):
     """
 
     key = "freeze-low"
+    formula = "G = Gs and D = Ds in the blocks nearest to the images; G0 and D0 are random in the others"
     keeps = MappingProxyType({"generator": "generator", "critic": "critic"})
     generator: int = option(1, "generator blocks kept, from the images on", low=1, search=[1, 2, 3, 4])
     critic: int = option(1, "critic blocks kept, from the images on", low=1, search=[1, 2, 3])
@@ -125,6 +132,7 @@ class ScaleShift(Strategy):
     """
 
     key = "scale-shift"
+    formula = "G0 = Gs, D0 = Ds; of G only s and b in s * norm(h) + b are trained"
     rate: float = option(60.0, "factor of the generator's learning rate", above=0, search=(1.0, 100.0))
 
     def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
@@ -141,6 +149,7 @@ class L2SP(Strategy):
     """Both networks are held near the source by a squared distance (L2-SP, Li, Grandvalet & Davoine 2018)."""
 
     key = "l2-sp"
+    formula = "loss + weight / 2 * (|G - Gs|^2 + |D - Ds|^2)"
     weight: float = option(1.0, "weight of the squared distance", low=0, search=(0.1, 10.0))
 
     @property
@@ -160,6 +169,7 @@ class EWC(Strategy):
     """
 
     key = "ewc"
+    formula = "generator's loss + weight / 2 * sum F (G - Gs)^2, with the Fisher information F divided by its mean"
     weight: float = option(3.0, "weight of the squared distance, by importance", low=0, search=(0.3, 30.0))
 
     @property
@@ -176,6 +186,7 @@ class LoRA(Strategy):
     """
 
     key = "lora"
+    formula = "W = Ws + B A for each convolution, with B (rows, rank) = 0 at step 0 and A (rank, columns)"
     rank: int = option(4, "rank of each convolution's update", low=1, search=[1, 2, 4, 8, 16])
     rate: float = option(10.0, "factor of the learning rate of both networks", above=0, search=(1.0, 100.0))
 
@@ -204,6 +215,7 @@ class Mine(Strategy):
     """First a miner network learns latents that suit the frozen generator; then all is trained (MineGAN, Wang et al. 2020)."""
 
     key = "mine"
+    formula = "G(M(z)) with a miner M; G = Gs up to `share` of the steps"
     mines = True
     share: float = option(0.25, "share of the steps in which the generator is frozen", low=0.0, high=1.0, search=(0.05, 0.5))
 
@@ -220,6 +232,7 @@ class LinearProbeThenFinetune(Strategy):
     """
 
     key = "linear-probe-then-finetune"
+    formula = "up to `share` of the steps G = Gs and D = Ds but for the linear layers at their ends"
     share: float = option(
         0.25, "share of the steps in which the linear layers alone are trained", low=0.0, high=1.0, search=(0.05, 0.5)
     )

@@ -88,6 +88,8 @@ class Strategy(Optioned):
 
     copies: ClassVar[tuple[Network, ...]] = ("generator", "critic")
     """The networks that are copied from the source; the others are initialised at random."""
+    formula: ClassVar[str] = ""
+    """Its definition. G and D are the parameters of generator and critic, G0 and D0 those at step 0, Gs and Ds the source's."""
     mines: ClassVar[bool] = False
     """Whether a miner network maps the latents for the generator."""
 
