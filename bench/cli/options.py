@@ -25,6 +25,9 @@ PriceOption = Annotated[
     float | None,
     typer.Option(min=0, metavar="PRICE", help="Price of one GPU-hour; for a sweep without GPUs, of one slot-hour."),
 ]
+TimingsOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="JSON with times measured on another machine, besides those of the store.")
+]
 MaxHoursOption = Annotated[
     float | None, typer.Option("--max-hours", min=0, help="Stop before this many GPU-hours are spent (*).")
 ]

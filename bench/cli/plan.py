@@ -19,6 +19,7 @@ from bench.cli.options import (
     SetOption,
     SpecArgument,
     StoreOption,
+    TimingsOption,
     open_at,
 )
 from bench.sweeps.presets import preset_names, preset_text
@@ -110,6 +111,7 @@ def plan(
     detect: Annotated[
         float | None, typer.Option(metavar="RATIO", help="How many seeds tell a ratio of FIDs such as 1.2, and their cost.")
     ] = None,
+    timings: TimingsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print counts, hours and costs as JSON.")] = False,
 ) -> None:
     """List the trials of a sweep, how many the store has already, and the hours that the rest will take. Starts nothing.
@@ -124,10 +126,13 @@ def plan(
     spread between seeds is that of the store, else that of the quickstart. The hours are those of the sweep with that number of
     seeds. They count at the budget: a method that stops early is not compared there, and one that is only protected has two.
     """
+    from bench.costs.timings import read_timings
     from bench.run.preview import Preview, planned, preview
 
+    further_times = [] if timings is None else read_timings(timings)
+
     def made(*further: str) -> Preview:
-        return preview(planned(spec, [*(overrides or ()), *further], store, progress_console()))
+        return preview(planned(spec, [*(overrides or ()), *further], store, progress_console()), further_times)
 
     if detect is not None and not (math.isfinite(detect) and detect > 0 and detect != 1):
         raise UserError(f"--detect {detect:g}: give a ratio of FIDs above 0 that is not 1, e.g. --detect 1.2")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.console import print_table, progress_console
-from bench.cli.options import RUN, JsonOption, SetOption, SpecArgument, StoreOption
+from bench.cli.options import RUN, JsonOption, SetOption, SpecArgument, StoreOption, TimingsOption
 from trainers.common.errors import UserError
 
 app = typer.Typer()
@@ -22,6 +22,7 @@ def simulate(
     gpus: Annotated[str, typer.Option(metavar="N,...", help="Numbers of GPUs.")] = "1,8,64,1000",
     interruptions: Annotated[float, typer.Option(min=0, metavar="RATE", help="Losses of spot GPUs per GPU-hour.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the spot losses, and of values not measured yet.")] = 0,
+    timings: TimingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate how long a sweep takes on given numbers of GPUs, compared with a naive grid. Starts nothing.
@@ -34,11 +35,12 @@ def simulate(
     from bench.costs.budget import unit
     from bench.costs.estimate import estimates, rounded
     from bench.costs.simulation import compare, savings, stopping_values
+    from bench.costs.timings import read_timings
     from bench.run.preview import planned
 
     numbers = _numbers(gpus)
     plan, search, tuned, opened = planned(spec, overrides, store, progress_console())
-    seconds = estimates(plan, opened)
+    seconds = estimates(plan, opened, further=[] if timings is None else read_timings(timings))
     values = stopping_values(plan, opened, seed)
     rows = list(compare(plan, seconds, values, numbers, interruptions, seed))
     saved, hours = savings(plan, seconds, values), unit(plan.spec.resources)

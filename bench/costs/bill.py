@@ -58,20 +58,23 @@ class Bill:
         return {name: asdict(getattr(self, name).times(factor)) for name in names}
 
 
-def bills(plan: Plan, store: Store | None, seeds: int = 0, confirming: Plan | None = None) -> list[Bill]:
-    """Return a plan's bill on each device that the store has measurements from, the device with most trials first.
+def bills(
+    plan: Plan, store: Store | None, seeds: int = 0, confirming: Plan | None = None, further: Sequence[Measured] = ()
+) -> list[Bill]:
+    """Return a plan's bill on each device that there are measurements from, the device with most trials first.
 
     Args:
         plan, store: the plan, and where trials were measured.
         seeds: of the confirmation that follows the plan, 0 for none.
         confirming: the plan of the confirmation. None while it is not known: then its methods are the transfers of each cell
             that take the most time.
+        further: measured times besides those of the store.
 
     Raises:
-        UserError: the store has no measurements.
+        UserError: there are no measurements.
     """
     gpu = bool(plan.spec.resources.gpus)
-    timings = [] if store is None else measured(store)
+    timings = [*([] if store is None else measured(store)), *further]
     fresh = Ledger.fresh(plan)
     now = fresh if store is None else Ledger.open(plan, store)
     now.settle()

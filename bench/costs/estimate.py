@@ -85,16 +85,19 @@ class Estimate:
         return sum(self.rung_seconds[done or 0 : rungs]) + (self.setup_seconds if done is None else 0)
 
 
-def estimates(plan: Plan, store: Store | None, device: str | None = None) -> dict[str, Estimate]:
+def estimates(
+    plan: Plan, store: Store | None, device: str | None = None, further: Sequence[Measured] = ()
+) -> dict[str, Estimate]:
     """Return the estimate of every trial of a plan, by key, for the whole trial even if the store has a part of it.
 
-    `device` is one of `Measured`; None is the GPU, or without GPUs the processor, with most trials in the store.
+    `device` is one of `Measured`; None is the GPU, or without GPUs the processor, with most trials. Trials are those of the
+    store and `further` ones.
 
     Raises:
         UserError: no trial with this embedding has been measured on the device; names the fix.
     """
-    timings = [] if store is None else on_device(measured(store), device, gpu=bool(plan.spec.resources.gpus))
-    return estimate(plan, timings)
+    timings = [*([] if store is None else measured(store)), *further]
+    return estimate(plan, on_device(timings, device, gpu=bool(plan.spec.resources.gpus)))
 
 
 def estimate(plan: Plan, timings: Sequence[Measured]) -> dict[str, Estimate]:

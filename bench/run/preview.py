@@ -1,6 +1,7 @@
 """What a sweep would run, what the store already has of it, and the hours of the rest. Starts nothing."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from bench.costs.bill import Bill, bills
 from bench.costs.budget import unit
+from bench.costs.measured import Measured
 from bench.driver.choice import confirmed_methods
 from bench.driver.ledger import Ledger
 from bench.run.confirmation import confirmation, name_of
@@ -101,8 +103,8 @@ class Preview:
         return {**self.counts(), "measure": measure, "absent": self.absent, **hours}
 
 
-def preview(planned: Planned) -> Preview:
-    """Return what `run` would do with a plan."""
+def preview(planned: Planned, timings: Sequence[Measured] = ()) -> Preview:
+    """Return what `run` would do with a plan; `timings` are those of trials besides the store's."""
     whole = plan = planned.plan
     search, store, done = planned.search, planned.store, 0
     work: list[Work] = []
@@ -124,7 +126,7 @@ def preview(planned: Planned) -> Preview:
             confirmed = len(confirming.of_kind("adapt"))
     hours, unknown = [], None
     try:
-        hours = bills(whole, store, seeds, confirming)
+        hours = bills(whole, store, seeds, confirming, timings)
     except UserError as error:
         unknown = str(error)
     absent = list(dict.fromkeys(name for each in plans for name in each.absent))

@@ -11,15 +11,19 @@ import numpy as np
 import pytest
 from ray.cluster_utils import Cluster
 
+import tests.benchmarks.gpu.__main__ as gpu
 import tests.benchmarks.science.__main__ as science
 import tests.benchmarks.truth.__main__ as truth
+from bench.costs.timings import read_timings
 from bench.on_ray import cluster as on_ray
 from bench.sweeps.spec import ResourcesConfig
 from tests.benchmarks import harness, held_out, metrics, overhead, packing, simulation, training
 from tests.benchmarks import report as report_benchmark
+from tests.benchmarks.gpu.pieces import PIECES, SMALL
 from tests.benchmarks.held_out_trials import jobs, train_all
 from tests.benchmarks.training import measure, quality
 from tests.support import tiny
+from tests.support.command_line import call
 from trainers.common.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -237,3 +241,42 @@ def test_a_simulated_sweep_is_compared_with_its_real_run(joined: None, monkeypat
     assert row["ratio"] == pytest.approx(row["simulated"] / row["real"])
     assert 0 < row["startup"] < row["real"]
     json.dumps(row)
+
+
+@pytest.mark.endurance(only=True)
+def test_a_gpu_is_measured_in_one_command(tmp_path: Path):
+    command = [sys.executable, "-m", "tests.benchmarks.gpu", "--minutes", "5", "--out", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = tmp_path.glob("*.json")
+    pieces = json.loads(file.read_text())["pieces"]
+    assert {name: piece["status"] for name, piece in pieces.items()} == dict.fromkeys(PIECES, "done")
+    assert all(piece["rows"] for piece in pieces.values())
+    assert str(tmp_path) not in file.read_text()
+    assert len(read_timings(file)) == 8
+
+
+def test_a_piece_that_fails_costs_no_other_and_sweeps_are_planned_with_the_times_of_the_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    ends = {
+        "tests": ("ended after 1 s", [{"test": "a", "outcome": "passed"}], []),
+        "steps": ("failed", [], ["ValueError: no card"]),
+        "trials": ("done", list(PIECES["trials"][0]("cpu", 60, tmp_path)), []),
+    }
+    monkeypatch.setattr(gpu, "run", lambda piece, seconds, out: ends[piece])
+    assert gpu.measure("cpu", [*ends], 60, tmp_path) == ["tests", "steps"]
+    assert "steps: failed\n  ValueError: no card\n" in capsys.readouterr().out
+    assert [row["trials"] for row in ends["trials"][1]] == [3, 3, 2]
+    file = tmp_path / "cpu.json"
+    timings = read_timings(file)
+    assert {timing.trial.domain.name for timing in timings} == {"random"}
+    assert all(len(timing.legs) == 2 for timing in timings)
+    small = [f"{section}.{key}={value}" for section, values in SMALL.items() for key, value in values.items()]
+    changes = [word for change in [*small, "targets=[digits]", "sources=[letters]"] for word in ("--set", change)]
+    planned = call("plan", "full-grid", *changes, "--timings", file, "--store", tmp_path / "none", "--json")
+    (estimate,) = json.loads(planned.stdout)["estimates"]
+    assert estimate["measured"] == 8
+    assert not estimate["scaled"]
+    simulated = call("simulate", "full-grid", *changes, "--timings", file, "--store", tmp_path / "none", "--gpus", "4")
+    assert simulated.exit_code == 0, simulated.output
