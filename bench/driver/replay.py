@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from bench.driver.stopping import FEWEST_SEEDS, Action, Curve, judge
 from bench.store import Store
@@ -234,4 +233,6 @@ def _order(before: Standings, after: Standings) -> float | None:
         places.append([sorted(best.values()).index(best[source]) for source in sources])
     if any(len(set(ranks)) < 2 for ranks in places):
         return None  # all sources are equal, or all trials diverged at the start
+    from scipy import stats  # slow to import
+
     return float(stats.spearmanr(*places).statistic)

@@ -17,6 +17,7 @@ from bench.run.measuring import Work, lacking
 from bench.run.planning import plan_of, search_of
 from bench.run.tuning import Search
 from bench.store import Store, open_store, store_exists
+from bench.store.snapshot import Snapshot
 from bench.sweeps.plan import Plan
 from trainers.common.errors import UserError
 
@@ -41,7 +42,7 @@ def planned(spec: str, overrides: list[str] | None, store: str, console: Console
     """Return a sweep's plan (see `plan_of`), tuned if the store has the result of its search; needs no data sets or weights."""
     plan = plan_of(spec, overrides, store, console, plan_only=True)
     search = search_of(plan, store, plan_only=True)
-    opened = open_store(store) if store_exists(store) else None
+    opened = Snapshot.of(open_store(store)) if store_exists(store) else None
     record = search.recorded(opened) if search and opened else None
     return Planned(search.tuned(record) if search and record else plan, search, record is not None, opened)
 
