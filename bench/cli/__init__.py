@@ -1,5 +1,6 @@
 """The command line: the only package that imports all others, each when a verb needs it."""
 
+import signal
 import sys
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bench.cli import cluster, console, domains, networks, options, plan, results, run, simulate, store
+from bench.run.interrupts import as_interrupts
 from trainers.common.errors import UserError
 
 app = typer.Typer(
@@ -40,8 +42,21 @@ def transfergan(
 
 
 def main() -> None:
-    """Run the command line. An error of the user or of the system is one line on stderr, with exit status 2."""
+    """Run the command line. An error of the user or of the system is one line on stderr, with exit status 2.
+
+    SIGTERM and SIGHUP end every verb as Ctrl-C does, with exit status 128 + the signal.
+    """
     console.escape_logs()
+    with as_interrupts() as signals:
+        try:
+            _main()
+        except SystemExit as end:
+            if signals and end.code == 128 + signal.SIGINT:
+                sys.exit(128 + signals[0])
+            raise
+
+
+def _main() -> None:
     try:
         sys.exit(app(prog_name="transfergan", standalone_mode=False) or 0)  # else Typer prints errors in a box
     except TyperException as error:

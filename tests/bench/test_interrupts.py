@@ -1,10 +1,12 @@
 """SIGTERM and SIGHUP end a run as Ctrl-C does."""
 
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
+from bench.cli import main
 from bench.run.interrupts import as_interrupts
 from tests.support import tiny
 
@@ -48,6 +50,19 @@ def test_an_ignored_signal_stays_ignored():
     finally:
         signal.signal(signal.SIGHUP, before)
     assert came == []
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_every_verb_ends_as_on_ctrl_c(number: int, status: int, monkeypatch: pytest.MonkeyPatch):
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(sys, "argv", ["transfergan", "domains"])
+    monkeypatch.setattr("bench.images.domains.rows", lambda: signal.raise_signal(number))
+    try:
+        with pytest.raises(SystemExit) as end:
+            main()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert end.value.code == status
 
 
 @pytest.mark.slow
