@@ -1,6 +1,7 @@
-"""`transfergan store`: check, compact, merge, weigh and prune stores."""
+"""`transfergan store`: list, check, compact, merge, weigh and prune stores."""
 
 import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -10,8 +11,42 @@ from bench.cli.options import StoreOption, open_at
 from trainers.common.errors import unknown_name
 
 app = typer.Typer(
-    help="Check, compact, merge, weigh and prune stores.", no_args_is_help=True, epilog="Example: transfergan store check"
+    help="List, check, compact, merge, weigh and prune stores.", no_args_is_help=True, epilog="Example: transfergan store list"
 )
+
+
+@app.command("list", epilog="Example: transfergan store list --store store")
+def list_(
+    store: StoreOption = "store",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, with sizes in bytes and times in UTC.")] = False,
+) -> None:
+    """List the sweeps in a store: their trials by status, what they weigh, and when they were last written to.
+
+    Sweeps may share trials; each counts the files of all of its own. Files of trials that no sweep has planned or recorded, as
+    a deleted plan leaves them, are counted in the last row. Changes nothing.
+    """
+    from datetime import UTC
+
+    from bench.upkeep.inventory import holdings
+
+    held = holdings(open_at(store))
+    if as_json:
+        dated = ((of, of.written and of.written.astimezone(UTC).isoformat(timespec="seconds")) for of in held)
+        typer.echo(json.dumps([{**asdict(of), "written": written} for of, written in dated]))
+        return
+    statuses = list(dict.fromkeys(status for of in held for status in of.statuses))
+    rows = [
+        {
+            "sweep": of.sweep or "(no sweep)",
+            "trials": f"{of.trials:,}",
+            **{status: f"{of.statuses[status]:,}" if status in of.statuses else "" for status in statuses},
+            "files": f"{of.files:,}",
+            "MiB": _mib(of.size),
+            "last written": of.written.astimezone().strftime("%Y-%m-%d %H:%M") if of.written else "",
+        }
+        for of in held
+    ]
+    print_table(rows, left=("sweep", "last written"))
 
 
 @app.command(epilog="Example: transfergan store check --store store --json")
@@ -20,8 +55,6 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of faults.")] = False,
 ) -> None:
     """Check every file and row of a store, and list the faults; the exit status is 1 if there are any. Changes nothing."""
-    from dataclasses import asdict
-
     from bench.upkeep.check import check as find
 
     faults = find(open_at(store))
@@ -64,8 +97,6 @@ def size(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, in bytes.")] = False,
 ) -> None:
     """Print what each folder of a store weighs, the heaviest first. Changes nothing."""
-    from dataclasses import asdict
-
     from bench.upkeep.prune import weigh
 
     weights = weigh(open_at(store))

@@ -1,0 +1,91 @@
+"""What a store holds, sweep by sweep, and the files of trials that no sweep has."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow.fs as pafs
+from pydantic import ValidationError
+
+from bench.driver.ledger import Ledger
+from bench.store import Store
+from bench.store.trial_files import owner_by_path
+from bench.sweeps.rows import recorded
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a store holds of one sweep.
+
+    Attributes:
+        sweep: its name; None for the files of trials that no sweep has planned or recorded.
+        trials: number of its trials.
+        statuses: number of trials by status; a trial that has not ended is pending, whether it runs or not.
+        files: number of the files of its trials, its plan, and its parts of the tables. Sweeps may share trials, and each
+            counts their files; references and grids of real images belong to no sweep.
+        size: bytes in these files.
+        written: when the last of them was written, by the clock of the store; None without files.
+    """
+
+    sweep: str | None
+    trials: int
+    statuses: dict[str, int]
+    files: int
+    size: int
+    written: datetime | None
+
+
+def holdings(store: Store) -> list[Holding]:
+    """Return what a store holds of each sweep, by name, and last of trials without one, if there are any."""
+    plans, rows = store.read_sweeps(), store.read("trials")
+    ran = {str(name): dict(zip(of["key"], of["status"], strict=True)) for name, of in rows.groupby("sweep")}
+    measured = store.read("measurements").groupby("sweep")["trial"].unique()
+    infos = store.files(below=True)
+    by_owner: dict[str, list[pafs.FileInfo]] = {}
+    by_sweep: dict[str, list[pafs.FileInfo]] = {}
+    for name, info in infos.items():
+        if (key := owner_by_path(name)) is not None:
+            by_owner.setdefault(key, []).append(info)
+        elif (sweep := sweep_by_path(name)) is not None:
+            by_sweep.setdefault(sweep, []).append(info)
+    found, owned = [], set()
+    for name in sorted({*plans, *by_sweep}):
+        statuses = dict(ran.get(name, {}))
+        keys = {*statuses, *(row["key"] for row in plans.get(name, {}).get("trials", ()))}
+        if name in plans:
+            statuses = _statuses(plans[name], store) or {key: statuses.get(key, "pending") for key in keys}
+        owned |= keys | {*measured.get(name, ())}
+        files = [*by_sweep.get(name, ()), *(info for key in keys for info in by_owner.get(key, ()))]
+        found.append(_holding(name, statuses, files))
+    orphans = by_owner.keys() - owned
+    if orphans:
+        files = [info for key in orphans for info in by_owner[key]]
+        found.append(_holding(None, dict.fromkeys(orphans, "unknown"), files))
+    return found
+
+
+def sweep_by_path(name: str) -> str | None:
+    """Return the sweep whose plan, job or part of a table a path in the store is; None for another path."""
+    folder, _, rest = name.partition("/")
+    if folder in ("sweeps", "jobs") and rest.endswith(".json") and "/" not in rest:
+        return rest.removesuffix(".json")
+    sweep, _, part = rest.partition("/")
+    return sweep.removeprefix("sweep=") if part and sweep.startswith("sweep=") else None
+
+
+def _statuses(planned: dict[str, object], store: Store) -> dict[str, str]:
+    """Return the status of each trial of a plan as `transfergan status` counts it; empty if another version planned it."""
+    try:
+        ledger = Ledger.open(recorded(planned), store)
+    except ValidationError:
+        return {}
+    ledger.settle()
+    return dict(ledger.status)
+
+
+def _holding(name: str | None, statuses: dict[str, str], files: Iterable[pafs.FileInfo]) -> Holding:
+    infos = list(files)
+    written = max((info.mtime for info in infos if info.mtime is not None), default=None)
+    counts = dict(Counter(statuses.values()).most_common())
+    return Holding(name, len(statuses), counts, len(infos), sum(info.size for info in infos), written)
