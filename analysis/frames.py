@@ -97,7 +97,7 @@ class Frames:
 
 
 def load(store: Store, sweep: str | None = None) -> Frames:
-    """Read a store into frames: all of it, or what a sweep planned or ran, with the distances between its domains.
+    """Read a store into frames: all of it, or what a sweep's newest plan has, with the distances between its domains.
 
     Raises:
         UserError: the store has no such sweep.
@@ -128,7 +128,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
         planned = {name: plan for name, plan in planned.items() if sweep in (name, plan.get("confirms"))}
         # A planned trial belongs to this sweep even if another sweep ran it first.
         keys = _keys(planned.values())
-        keys |= set(recorded.loc[recorded["sweep"] == sweep, "key"])
+        keys |= set() if sweep in planned else set(recorded.loc[recorded["sweep"] == sweep, "key"])
 
     measurements = current(store.read("measurements", large=True).drop(columns=["recorded_at", "sweep"]))
     views = names_of_views(measurements)

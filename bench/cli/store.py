@@ -38,6 +38,7 @@ def list_(
     rows = [
         {
             "sweep": of.sweep or "(no sweep)",
+            "plans": f"{of.plans:,}",
             "trials": f"{of.trials:,}",
             **{status: f"{of.statuses[status]:,}" if status in of.statuses else "" for status in statuses},
             "files": f"{of.files:,}",

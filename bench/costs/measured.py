@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from bench.store import Store
+from bench.store.plans import read_all
 from bench.sweeps.rows import trial_of
 from trainers.common.errors import unknown_name
 from trainers.config.trial import TrialConfig
@@ -73,7 +74,7 @@ def measured(store: Store) -> list[Measured]:
     common = used.pop() if len(used) == 1 else (None, bool(used) and all(gpu for _, gpu in used))
     ended = trials[trials["seconds"] > 0]
     shares = (ended.set_index("key")["evaluation_seconds"] / ended.set_index("key")["seconds"]).dropna()
-    configs = {row["key"]: row["config"] for planned in store.read_sweeps().values() for row in planned["trials"]}
+    configs = {row["key"]: row["config"] for planned in read_all(store) for row in planned["trials"]}
     configs |= dict(zip(trials["key"], trials["config"], strict=True))
     # A generator that was measured anew has the time at which training had reached it.
     rows = rows[rows["seconds"].notna()].drop_duplicates(["trial", "step"]).sort_values("step")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.store import Store
 from bench.store.best import best_rungs
+from bench.store.plans import read_all
 from bench.store.trial_files import check_checkpoint, generators, generators_by_trial
 from trainers.common.errors import DamagedError, UserError, first_line
 from trainers.config.trial import TrialConfig
@@ -136,7 +137,7 @@ def matching_key(store: Store, trial: str) -> str:
     """Return the key of the one trial, recorded or planned, whose key is `trial` or starts with it, or `best_trial`."""
     if trial == BEST:
         return best_trial(store)
-    planned = {row["key"] for sweep in store.read_sweeps().values() for row in sweep["trials"]}
+    planned = {row["key"] for plan in read_all(store) for row in plan["trials"]}
     keys: list[str] = sorted({*store.read("trials")["key"], *planned})
     if trial in keys:
         return trial

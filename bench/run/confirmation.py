@@ -14,6 +14,7 @@ from bench.driver.choice import chosen_from, comparable, lacking, methods_of
 from bench.driver.ledger import Ledger
 from bench.run.progress import describe_cell
 from bench.store import Store
+from bench.store.plans import read_all
 from bench.store.schema import by_step
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import of_evaluation, record
@@ -111,7 +112,7 @@ def _kept(before: Mapping[str, Any] | None, methods: Collection[str], explored: 
 
 def _used_seeds(store: Store) -> dict[str, set[int]]:
     """Return the seeds that occur in each cell, in the plans and among the trials of a store."""
-    planned = (row for plan in store.read_sweeps().values() for row in plan["trials"])
+    planned = (row for plan in read_all(store) for row in plan["trials"])
     ran = store.read("trials")[["cell", "seed"]].dropna().to_dict("records")
     used: dict[str, set[int]] = {}
     for row in (*planned, *ran):

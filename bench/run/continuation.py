@@ -7,6 +7,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from bench.store import Store
+from bench.store.plans import read_all
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import recorded
 from bench.sweeps.spec import StoppingConfig
@@ -49,7 +50,7 @@ def continuation(store: Store, key: str, steps: int) -> Plan:
 
 
 def _planned(store: Store, key: str) -> Plan:
-    for planned in store.read_sweeps().values():
+    for planned in read_all(store):
         if any(row["key"] == key for row in planned["trials"]) and not planned.get("continues"):
             try:
                 return recorded(planned)

@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.driver.ledger import Ledger
 from bench.store import Store
+from bench.store.plans import read_all
 from bench.sweeps.plan import Imports, Plan, make_plan
 from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError
@@ -156,7 +157,7 @@ class Search:
     def recorded(self, store: Store) -> Record | None:
         """Return the result of this search from the store, or None if it lacks a method."""
         methods = set(map(_method, self.held_out.of_kind("adapt")))
-        for planned in store.read_sweeps().values():
+        for planned in read_all(store):
             record: Record = planned.get("tuning") or {}
             if record.get("search") == self.identity and _chosen(record).keys() >= methods:
                 return record

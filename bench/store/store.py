@@ -15,6 +15,7 @@ Needs neither torch nor Ray.
 """
 
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -40,6 +41,9 @@ from trainers.common.files import is_temporary
 
 #: Files read concurrently; on an object store each read is a round trip.
 READERS = 16
+
+#: The folder of the former plans.
+FORMER = "sweeps/former"
 
 _log = logging.getLogger("transfergan")
 
@@ -237,32 +241,57 @@ class Store:
     # -- sweeps -----------------------------------------------------------------------------------------------------
 
     def write_sweep(self, name: str, planned: Mapping[str, Any]) -> None:
-        """Record a sweep's plan: its spec, and for each trial the columns of `trials` that its configuration decides."""
-        self.write_file(f"sweeps/{name}.json", json.dumps(planned, indent=1, sort_keys=True).encode())
+        """Record a sweep's plan: its spec, and for each trial the columns of `trials` that its configuration decides.
+
+        A plan that it replaces is kept among the former ones (see `bench.store.plans`), unless it is damaged or the new plan
+        contains all that it says. The copy is written first, so that a kill loses neither.
+        """
+        data = json.dumps(planned, indent=1, sort_keys=True).encode()
+        with suppress(FileNotFoundError, ValueError):
+            former = self.read_file(plan_path(name))
+            new = json.loads(data)
+            if any(key not in new or new[key] != value for key, value in content.parse_plan(former).items()):
+                self.keep_plan(name, former)
+        self.write_file(plan_path(name), data)
+
+    def keep_plan(self, name: str, data: bytes) -> bool:
+        """Add a plan, given as its file's bytes, to the former ones of a sweep; return False if it was among them already."""
+        digest = hashlib.sha256(data).hexdigest()[:12]
+        if any(file.endswith(f"-{digest}.json") for file in self.list_files(f"{FORMER}/{name}")):
+            return False
+        self.write_file(f"{FORMER}/{name}/{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{digest}.json", data)
+        return True
 
     def read_sweeps(self) -> dict[str, dict[str, Any]]:
-        """Return the plan of each sweep by name: ``{"spec": {...}, "trials": [{"key": ..., ...}, ...]}``.
+        """Return the newest plan of each sweep by name: ``{"spec": {...}, "trials": [{"key": ..., ...}, ...]}``.
 
         Damaged plans are left out, with one line each; `transfergan run` with the sweep file writes the plan again.
         """
-        plans: dict[str, dict[str, Any]] = {}
+        latest: dict[str, dict[str, Any]] = {}
         for name in self.list_files("sweeps"):
             try:
                 if name.endswith(".json"):
-                    plans[Path(name).stem] = self.read_sweep(name)
+                    latest[Path(name).stem] = self.read_sweep(name)
             except UserError as error:
                 _warn_once(f"{error}; without it, the sweep's trials that have not run are not shown")
-        return plans
+        return latest
 
     def read_sweep(self, file: str) -> dict[str, Any]:
         """Return the plan in a sweep's file. Raises UserError if the file is damaged."""
         try:
             return content.parse_plan(self.read_file(file))
         except ValueError as error:
-            raise UserError(
-                f"{file} in store {self.uri!r} is damaged ({content.why_not_plan(error)}); `transfergan run` with its sweep "
-                "file rewrites it"
-            ) from error
+            current = file == plan_path(Path(file).stem)
+            remedy = (
+                "`transfergan run` with its sweep file rewrites it" if current else "a newer plan has replaced it; delete it"
+            )
+            why = content.why_not_plan(error)
+            raise UserError(f"{file} in store {self.uri!r} is damaged ({why}); {remedy}") from error
+
+
+def plan_path(name: str) -> str:
+    """Return the path in the store of a sweep's newest plan."""
+    return f"sweeps/{name}.json"
 
 
 @cache

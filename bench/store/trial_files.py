@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 
 from bench.store import Store
+from bench.store.plans import read_all
 from trainers.common import sealed_tensors
 from trainers.common.errors import DamagedError, UserError
 from trainers.config.trial import TrialConfig
@@ -110,7 +111,7 @@ def _key(config: str) -> str | None:
 def _configurations(store: Store, key: str) -> set[str]:
     """Return what the store has recorded and planned as the configuration of a trial; a former version made other keys."""
     recorded = store.read_rows("trials", lambda name, why: None).select(["key", "config"]).to_pylist()
-    planned = (row for plan in store.read_sweeps().values() for row in plan["trials"])
+    planned = (row for plan in read_all(store) for row in plan["trials"])
     return {row.get("config") for row in (*recorded, *planned) if row["key"] == key}
 
 

@@ -19,6 +19,7 @@ from bench.driver.stopping import Action
 from bench.store import Store, parts
 from bench.store.content import left_out, usable
 from bench.store.grids import open_grid
+from bench.store.plans import former_paths, plan_path, sweep_of
 from bench.store.references import check_reference
 from bench.store.schema import FINISHED, KEYS, LARGE, SCHEMAS, Table, by_step, newest
 from bench.store.trial_files import check_checkpoint, checkpoints_by_trial, owner_by_path
@@ -108,7 +109,7 @@ class _Check:
     def _read_sweeps(self) -> set[str]:
         """Return the keys of all planned trials; note sweeps that cannot be read."""
         keys: set[str] = set()
-        for file in self._store.list_files("sweeps"):
+        for file in (*self._store.list_files("sweeps"), *former_paths(self._store)):
             try:
                 planned = self._store.read_sweep(file)
                 keys |= {row["key"] for row in planned["trials"]}
@@ -116,7 +117,8 @@ class _Check:
                 self._damaged.append(Fault("sweep", file, str(error).partition(" is ")[2]))
                 continue
             with suppress(ValidationError):  # planned by another version
-                self._plans[Path(file).stem] = recorded(planned)
+                name = sweep_of(file) or file
+                self._plans[name if file == plan_path(name) else f"{name} (former plan {Path(file).stem})"] = recorded(planned)
         return keys
 
     def _wrong_keys(self) -> Iterator[Fault]:

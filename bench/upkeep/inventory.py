@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from bench.driver.ledger import Ledger
 from bench.store import Store
+from bench.store.plans import read_former, sweep_of
 from bench.store.trial_files import owner_by_path
 from bench.sweeps.rows import recorded
 
@@ -20,7 +21,8 @@ class Holding:
 
     Attributes:
         sweep: its name; None for the files of trials that no sweep has planned or recorded.
-        trials: number of its trials.
+        plans: number of its plans: the newest, and those that it has replaced; 0 if the store has lost it.
+        trials: number of the trials of its newest plan; without a plan, of those that it has recorded.
         statuses: number of trials by status; a trial that has not ended is pending, whether it runs or not.
         files: number of the files of its trials, its plan, and its parts of the tables. Sweeps may share trials, and each
             counts their files; references and grids of real images belong to no sweep.
@@ -29,6 +31,7 @@ class Holding:
     """
 
     sweep: str | None
+    plans: int
     trials: int
     statuses: dict[str, int]
     files: int
@@ -38,7 +41,7 @@ class Holding:
 
 def holdings(store: Store) -> list[Holding]:
     """Return what a store holds of each sweep, by name, and last of trials without one, if there are any."""
-    plans, rows = store.read_sweeps(), store.read("trials")
+    plans, former, rows = store.read_sweeps(), read_former(store), store.read("trials")
     ran = {str(name): dict(zip(of["key"], of["status"], strict=True)) for name, of in rows.groupby("sweep")}
     measured = store.read("measurements").groupby("sweep")["trial"].unique()
     infos = store.files(below=True)
@@ -51,24 +54,29 @@ def holdings(store: Store) -> list[Holding]:
             by_sweep.setdefault(sweep, []).append(info)
     found, owned = [], set()
     for name in sorted({*plans, *by_sweep}):
+        before = [plan for path, plan in former.items() if sweep_of(path) == name]
+        versions = [*([plans[name]] if name in plans else ()), *before]
         statuses = dict(ran.get(name, {}))
-        keys = {*statuses, *(row["key"] for row in plans.get(name, {}).get("trials", ()))}
+        keys = {*statuses, *measured.get(name, ()), *(row["key"] for plan in versions for row in plan["trials"])}
         if name in plans:
-            statuses = _statuses(plans[name], store) or {key: statuses.get(key, "pending") for key in keys}
-        owned |= keys | {*measured.get(name, ())}
+            planned = [row["key"] for row in plans[name]["trials"]]
+            statuses = _statuses(plans[name], store) or {key: statuses.get(key, "pending") for key in planned}
+        owned |= keys
         files = [*by_sweep.get(name, ()), *(info for key in keys for info in by_owner.get(key, ()))]
-        found.append(_holding(name, statuses, files))
+        found.append(_holding(name, len(versions), statuses, files))
     orphans = by_owner.keys() - owned
     if orphans:
         files = [info for key in orphans for info in by_owner[key]]
-        found.append(_holding(None, dict.fromkeys(orphans, "unknown"), files))
+        found.append(_holding(None, 0, dict.fromkeys(orphans, "unknown"), files))
     return found
 
 
 def sweep_by_path(name: str) -> str | None:
     """Return the sweep whose plan, job or part of a table a path in the store is; None for another path."""
+    if (planned := sweep_of(name)) is not None:
+        return planned
     folder, _, rest = name.partition("/")
-    if folder in ("sweeps", "jobs") and rest.endswith(".json") and "/" not in rest:
+    if folder == "jobs":
         return rest.removesuffix(".json")
     sweep, _, part = rest.partition("/")
     return sweep.removeprefix("sweep=") if part and sweep.startswith("sweep=") else None
@@ -84,8 +92,8 @@ def _statuses(planned: dict[str, object], store: Store) -> dict[str, str]:
     return dict(ledger.status)
 
 
-def _holding(name: str | None, statuses: dict[str, str], files: Iterable[pafs.FileInfo]) -> Holding:
+def _holding(name: str | None, plans: int, statuses: dict[str, str], files: Iterable[pafs.FileInfo]) -> Holding:
     infos = list(files)
     written = max((info.mtime for info in infos if info.mtime is not None), default=None)
     counts = dict(Counter(statuses.values()).most_common())
-    return Holding(name, len(statuses), counts, len(infos), sum(info.size for info in infos), written)
+    return Holding(name, plans, len(statuses), counts, len(infos), sum(info.size for info in infos), written)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.store import SCHEMAS, Store
+from bench.store.plans import plan_path, read_all, read_former, sweep_of
 from bench.store.schema import KEYS, Table
 from bench.store.trial_files import checkpoints_by_trial
 from bench.upkeep.check import CHECKS, LINK, missing_rungs, steps_by_trial
@@ -53,7 +54,7 @@ def merge(source: Store, target: Store) -> Merged:
     later = _later_outcomes(theirs["trials"], ours["trials"])
     whole = list(_whole_outcomes(later, measured, environments, set(target.files(below=True)), merged))
     trials = pa.Table.from_pylist(whole, schema=later.schema)
-    planned = (row["key"] for plan in target.read_sweeps().values() for row in plan["trials"])
+    planned = (row["key"] for plan in read_all(target) for row in plan["trials"])
     known = {*ours["trials"]["key"].to_pylist(), *trials["key"].to_pylist(), *planned, None}
     for table in _BEFORE_TRIALS:
         rows = _lacking(theirs[table], ours[table], table)
@@ -94,8 +95,12 @@ def _copy_files(source: Store, target: Store, merged: Merged) -> int:
 
 
 def _copy_sweeps(source: Store, target: Store, merged: Merged) -> int:
-    """Copy the plans that the target lacks, under new names if their names are taken; return how many."""
-    plans, copied = target.read_sweeps(), 0
+    """Copy the plans that the target lacks, under new names if their names are taken, and their former ones; return how many.
+
+    A plan that the target had before is not copied again: the target's newer one stays.
+    """
+    plans = {plan_path(name): plan for name, plan in target.read_sweeps().items()} | read_former(target)
+    former, copied = read_former(source), 0
     taken = {Path(file).stem for file in target.list_files("sweeps")}  # also by plans that this version cannot read
     for file in source.list_files("sweeps"):
         if not file.endswith(".json"):
@@ -105,15 +110,18 @@ def _copy_sweeps(source: Store, target: Store, merged: Merged) -> int:
         except UserError as error:
             merged.leave_out(file, str(error))
             continue
-        if any(_same_plan(planned, plan) for plan in plans.values()):
-            continue
-        name, number = Path(file).stem, 2
-        while name in taken:
-            name, number = f"{Path(file).stem[:60]}-{number}", number + 1
-        plans[name] = {**planned, "spec": {**planned["spec"], "name": name}}
-        taken.add(name)
-        target.write_sweep(name, plans[name])
-        copied += 1
+        name, number = next((sweep_of(path) for path, plan in plans.items() if _same_plan(planned, plan)), None), 2
+        if name is None:
+            name = Path(file).stem
+            while name in taken:
+                name, number = f"{Path(file).stem[:60]}-{number}", number + 1
+            plans[plan_path(name)] = renamed = {**planned, "spec": {**planned["spec"], "name": name}}
+            taken.add(name)
+            target.write_sweep(name, renamed)
+            copied += 1
+        for path, plan in former.items():
+            if sweep_of(path) == Path(file).stem and not any(_same_plan(plan, other) for other in plans.values()):
+                copied += target.keep_plan(name, source.read_file(path))
     return copied
 
 

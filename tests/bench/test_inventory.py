@@ -31,6 +31,7 @@ def test_each_sweep_is_listed_with_its_trials_its_weight_and_its_last_file(store
     assert (small.sweep, small.trials, small.statuses) == ("small", 3, {"done": 3})
     assert (both.sweep, both.trials, both.statuses) == ("later", 5, {"done": 3, "pending": 2})
     assert (gone.sweep, gone.trials, gone.statuses, gone.files) == ("gone", 0, {}, 1)
+    assert (small.plans, gone.plans, orphans.plans) == (1, 0, 0)
     assert (orphans.sweep, orphans.trials, orphans.files, orphans.size) == (None, 1, 1, 4)
     infos = store.files(below=True)
     marks = ("sweep=small/", "sweeps/small.json", *PLAN.by_key)
@@ -44,9 +45,9 @@ def test_the_verb_prints_a_row_for_each_and_the_same_as_json(finished: Store):
     finished.write_file(f"generators/{'1' * 16}/00000004.safetensors", b"1234")
     printed = call("store", "list", "--store", finished.root)
     lines = [line.split() for line in printed.stdout.splitlines()]
-    assert lines[0] == ["sweep", "trials", "done", "unknown", "files", "MiB", "last", "written"]
-    assert lines[1][:3] == ["small", "3", "3"]
-    assert lines[2][:4] == ["(no", "sweep)", "1", "1"]
+    assert lines[0] == ["sweep", "plans", "trials", "done", "unknown", "files", "MiB", "last", "written"]
+    assert lines[1][:4] == ["small", "1", "3", "3"]
+    assert lines[2][:5] == ["(no", "sweep)", "0", "1", "1"]
     small, orphans = json.loads(call("store", "list", "--store", finished.root, "--json").stdout)
     assert (small["sweep"], orphans["sweep"], orphans["size"]) == ("small", None, 4)
     assert datetime.fromisoformat(small["written"]) <= datetime.now(UTC)

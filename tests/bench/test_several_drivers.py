@@ -207,3 +207,7 @@ def test_a_stopped_trial_that_was_trained_on_is_a_fault_unless_a_sweep_lets_it_g
     assert outcomes() == [f"trials, {FROM_TEXTURES}: done, but the stopping rule stops it in sweep one at step 2"]
     store.write_sweep("whole", record(planned("whole", stopping={"rule": "none"})))
     assert outcomes() == []
+    store.delete_file("sweeps/whole.json")
+    store.write_sweep("one", record(planned("one", stopping={"rule": "none"})))
+    store.write_sweep("one", record(ONE))
+    assert outcomes() == [], "its rule was another one when the trial went on"
