@@ -277,13 +277,19 @@ def _print_bill(bill: "Bill", unit: str, price: float | None) -> None:
 
 @app.command(rich_help_panel=RUN, epilog="Example: transfergan status --store store")
 def status(store: StoreOption = "store", sweep: OneSweepOption = None) -> None:
-    """Show the progress of each sweep in the store, cell by cell, and the state of its job."""
+    """Show the progress of each sweep in the store, cell by cell, what runs now and where, and the state of its job.
+
+    What runs is what the drivers say in their heartbeats, at most ten seconds ago. A claim is stale if its driver is dead.
+    """
     from bench.on_ray.jobs import recorded, status_line
-    from bench.run.status import status_tables
+    from bench.run.status import lines, progressing, tables
 
     opened = open_at(store)
-    for table in status_tables(opened, sweep):
-        show(table)
+    for of in progressing(opened, sweep):
+        for table in tables(of):
+            show(table)
+        for line in lines(of):
+            say(line)
     for name, job in recorded(opened).items():
         if sweep in (None, name):
             typer.echo(status_line(job))

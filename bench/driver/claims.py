@@ -17,9 +17,11 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from bench.store import Store, StoreUnwritableError
 from trainers.common.errors import first_line
@@ -52,8 +54,9 @@ def ensure_held(store: Store, claim: str | None) -> None:
 class Claims:
     """One driver's claims in a store, as a context manager that releases them at the end of the block."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, told: Callable[[tuple[str, ...]], Mapping[str, Any]] = lambda held: {}) -> None:
+        """`told` returns what the heartbeat says besides, as plain data, given the trials that are claimed."""
+        self._store, self._told = store, told
         self._driver = uuid.uuid4().hex
         self._held: set[str] = set()
         # By other driver: its last heartbeat, when it was first seen, and when it was last seen.
@@ -73,7 +76,7 @@ class Claims:
         self._heart.join()
         for key in self.held:
             self.free(key)
-        self._store.delete_file(_heartbeat(self._driver))
+        self._store.delete_file(heartbeat_path(self._driver))
         self._delete_dead()
 
     @property
@@ -85,7 +88,7 @@ class Claims:
         """Claim a trial; return False if another live driver has it."""
         if key in self.elsewhere():
             return False
-        if not self._store.has_file(_heartbeat(self._driver)):  # deleted while this driver was suspended
+        if not self._store.has_file(heartbeat_path(self._driver)):  # deleted while this driver was suspended
             self._beat()
         self._store.write_file(self.path(key), b"")
         self._held.add(key)
@@ -125,7 +128,7 @@ class Claims:
                 claimed.add(key)
             else:
                 self._store.delete_file(name)
-                self._store.delete_file(_heartbeat(driver))
+                self._store.delete_file(heartbeat_path(driver))
         return claimed
 
     def _delete_dead(self) -> None:
@@ -136,7 +139,7 @@ class Claims:
 
     def _is_alive(self, driver: str) -> bool:
         try:
-            beat = self._store.read_file(_heartbeat(driver))
+            beat = self._store.read_file(heartbeat_path(driver))
         except FileNotFoundError:
             return False
         now = time.monotonic()
@@ -144,7 +147,7 @@ class Claims:
         if beat != last or now - looked > LEASE / 2:
             since = now
         self._seen[driver] = beat, since, now
-        return now - since < LEASE and not _is_dead_here(beat)
+        return now - since < LEASE and not is_dead_here(beat)
 
     def _keep_alive(self) -> None:
         while not self._ended.wait(BEAT):
@@ -152,12 +155,13 @@ class Claims:
 
     def _beat(self) -> None:
         self._beats += 1
-        beat = {"beats": self._beats, "machine": _machine(), "process": _process(os.getpid())}
+        beat = {"beats": self._beats, "machine": _machine(), "process": _process(os.getpid()), **self._told(self.held)}
         with suppress(StoreUnwritableError):  # a write of results reports it
-            self._store.write_file(_heartbeat(self._driver), json.dumps(beat).encode())
+            self._store.write_file(heartbeat_path(self._driver), json.dumps(beat).encode())
 
 
-def _heartbeat(driver: str) -> str:
+def heartbeat_path(driver: str) -> str:
+    """Return the path in the store of a driver's heartbeat."""
     return f"drivers/{driver}.json"
 
 
@@ -177,7 +181,7 @@ def _process(pid: int) -> list[int]:
         return []
 
 
-def _is_dead_here(beat: bytes) -> bool:
+def is_dead_here(beat: bytes) -> bool:
     """Return whether a heartbeat comes from a process of this machine that no longer exists."""
     try:
         details = json.loads(beat)

@@ -16,7 +16,7 @@ from bench.driver.ordered import Due
 from bench.driver.recorder import Recorder
 from bench.driver.results import Status
 from bench.driver.retries import BACK_OFF, LOSSES, Retries
-from bench.driver.sharing import Sharing
+from bench.driver.sharing import Activity, Sharing
 from bench.driver.stopping import Action
 from bench.store import Store, StoreUnwritableError
 from bench.store.trial_files import checkpoint_step
@@ -66,6 +66,7 @@ class Driver:
         self._listener, self._clock = listener, clock
         self._recorder = None if store is None else Recorder(ledger, store)
         self._sharing: Sharing | None = None
+        self._activity = Activity(ledger)
         self._retries = Retries(ledger.plan.spec.resources.retries, back_off)
         self._waiting = Due()  # failed trials, for their retry
         self._unmeasured = Due()  # trials whose rung is to be measured
@@ -77,7 +78,7 @@ class Driver:
     def sharing(self) -> Iterator[None]:
         """Claim trials for the block, so that other drivers of the store run other ones."""
         assert self.store is not None
-        with Claims(self.store) as claims:
+        with Claims(self.store, self._activity.told) as claims:
             self._sharing = Sharing(self.ledger, self.store, claims)
             self._sharing.catch_up()
             self.settle()
@@ -151,9 +152,10 @@ class Driver:
         """End and record the trials that are stopped or blocked by what is known already."""
         self._announce(self._settle())
 
-    def start(self, key: str) -> None:
-        """Note that a trial runs, for the first time or again."""
+    def start(self, key: str, host: str | None = None) -> None:
+        """Note that a trial runs, for the first time or again, and on which host; None: on the driver's."""
         self.limit.look()
+        self._activity.begin(key, host)
         self.ledger.start(key)
 
     def rung(self, key: str, report: Mapping[str, Any]) -> Status:

@@ -1,9 +1,12 @@
-"""Keeps a ledger up to date with the other drivers of the same store."""
+"""Keeps a ledger up to date with the other drivers of the same store, and tells others what this driver is at."""
 
 import random
+import socket
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from bench.driver.claims import Claims
 from bench.driver.ledger import Ledger
@@ -13,6 +16,29 @@ from bench.store.trial_files import checkpoint_step
 
 #: Average seconds between two polls of the store for the results of other drivers.
 POLL = 3.0
+
+
+class Activity:
+    """What a driver's heartbeat tells of its sweep and of the trials that it has claimed; nothing is decided by it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._host = socket.gethostname()
+        self._since: dict[str, tuple[str, str, str]] = {}  # by trial: its status, its host, and since when
+
+    def begin(self, key: str, host: str | None) -> None:
+        """Note that a trial runs from now on, and on which host; None: on this one."""
+        self._since[key] = "running", host or self._host, _now()
+
+    def told(self, held: Iterable[str]) -> dict[str, Any]:
+        """Return what the heartbeat says, as plain data; `held` are the claimed trials. Called by the heartbeat's thread."""
+        trials = {}
+        for key in held:
+            status, last = self._ledger.status[key], self._since.get(key)
+            if last is None or last[0] != status:
+                last = self._since[key] = status, "", _now()
+            trials[key] = dict(zip(("status", "host", "since"), last, strict=True))
+        return {"sweep": self._ledger.plan.spec.name, "host": self._host, "trials": trials}
 
 
 class Sharing:
@@ -82,3 +108,7 @@ class Sharing:
         jitter = random.uniform(0.5, 1.5)  # noqa: S311 - not a secret
         self._next = time.monotonic() + max(POLL * jitter, 10 * (time.monotonic() - began))
         return True
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

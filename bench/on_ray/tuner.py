@@ -15,7 +15,9 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
+import ray
 from ray import tune
+from ray._private import state
 from ray.tune import Callback, RunConfig, TuneConfig
 from ray.tune.experiment import Trial
 
@@ -68,7 +70,7 @@ class Events(Callback):
         """Report a trial that was given a process, for the first time or again."""
         self._left.pop(trial.config["key"], None)
         self._since[trial.config["key"]] = time.monotonic()
-        self._driver.start(trial.config["key"])
+        self._driver.start(trial.config["key"], _host(trial))
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         """Note the time of a rung, or that the trial leaves."""
@@ -168,6 +170,14 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
 
 def _any(trials: list[Any], *statuses: str) -> bool:
     return any(trial.status in statuses for trial in trials)
+
+
+def _host(trial: Any) -> str | None:
+    """Return the name of the machine where a trial's process is; None if Ray does not know."""
+    actor = state.actors(trial.temporary_state.ray_actor._actor_id.hex())
+    nodes = {node["NodeID"]: node for node in ray.nodes()}  # type: ignore[no-untyped-call]  # Ray's
+    node = nodes.get(actor["Address"]["NodeID"]) if actor else None
+    return str(node["NodeManagerHostname"]) if node else None
 
 
 def _text(trial: Any) -> str:

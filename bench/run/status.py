@@ -1,19 +1,40 @@
-"""Tables of each sweep in the store: its trials by status, cell by cell."""
+"""The state of each sweep in the store: its trials by status, cell by cell, and those that run now."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 from rich.table import Table
 
-from bench.driver.ledger import Ledger
-from bench.run.progress import cell_table
+from bench.driver.ledger import ENDED, Ledger
+from bench.run.progress import cell_table, describe
 from bench.store import Store
 from bench.sweeps.rows import recorded
+from bench.upkeep.activity import Claimed, Sign, claimed, signs
 from trainers.common.errors import unknown_name
 
 
-def status_tables(store: Store, sweep: str | None = None) -> Iterator[Table]:
-    """Yield a table per sweep in the store, or only that of `sweep`. Needs neither Ray nor the domains nor weights.
+@dataclass(frozen=True)
+class Progressing:
+    """One sweep in the store, by its newest plan.
+
+    Attributes:
+        name: its name.
+        ledger: its trials; those that a live driver has claimed have the status that the driver says. None if another version
+            of transfergan has planned it.
+        claims: the trials that drivers have claimed, also the dead ones.
+        runs: the live drivers that run this sweep.
+    """
+
+    name: str
+    ledger: Ledger | None
+    claims: list[Claimed]
+    runs: list[Sign]
+
+
+def progressing(store: Store, sweep: str | None = None) -> Iterator[Progressing]:
+    """Yield each sweep in the store, or only `sweep`. Needs neither Ray nor the domains nor weights.
 
     Raises:
         UserError: the store has no sweep of that name.
@@ -21,16 +42,81 @@ def status_tables(store: Store, sweep: str | None = None) -> Iterator[Table]:
     sweeps = store.read_sweeps()
     if sweep is not None and sweep not in sweeps:
         raise unknown_name("sweep", sweep, sweeps)
+    drivers = signs(store)
+    claims = claimed(store, drivers)
     for name, planned in sweeps.items():
         if sweep not in (None, name):
             continue
+        runs = [sign for sign in drivers.values() if sign.alive and sign.sweep == name]
         try:
             ledger = Ledger.open(recorded(planned), store)
         except ValidationError:
-            yield Table(f"{name}: planned by another version of transfergan", box=None, pad_edge=False)
+            yield Progressing(name, None, [], runs)
             continue
         ledger.settle()
-        table = cell_table(ledger)
-        table.title = f"{name}: {ledger.ended} of {len(ledger.status)} trials ended"
-        table.title_justify = "left"
-        yield table
+        own = [claim for claim in claims if ledger.status.get(claim.trial, "done") not in ENDED]
+        _take_in(ledger, own)
+        yield Progressing(name, ledger, own, runs)
+
+
+def _take_in(ledger: Ledger, claims: Iterable[Claimed]) -> None:
+    """Give the claimed trials of a ledger the status that their drivers say."""
+    for claim in claims:
+        if claim.status == "running":
+            ledger.start(claim.trial)
+        elif claim.status == "measuring":
+            ledger.measure(claim.trial)
+        elif claim.status == "paused":
+            ledger.pause(claim.trial)
+        elif claim.status != "stale":
+            ledger.queue(claim.trial)
+
+
+def tables(of: Progressing) -> Iterator[Table]:
+    """Yield the table of a sweep's cells, and where trials are claimed, that of these trials."""
+    if of.ledger is None:
+        yield Table(f"{of.name}: planned by another version of transfergan", box=None, pad_edge=False)
+        return
+    table = cell_table(of.ledger)
+    table.title = f"{of.name}: {of.ledger.ended} of {len(of.ledger.status)} trials ended"
+    table.title_justify = "left"
+    yield table
+    if of.claims:
+        yield _claims(of.claims, of.ledger)
+
+
+def lines(of: Progressing) -> Iterator[str]:
+    """Yield a line for each live driver of a sweep, and one on stale claims."""
+    for sign in of.runs:
+        process = "" if sign.process is None else f", process {sign.process}"
+        yield f"{of.name} is run on {sign.host}{process}"
+    if any(claim.status == "stale" for claim in of.claims):
+        yield (
+            f"stale: the run that has claimed these trials of {of.name} was killed, or gives no sign of life since then; "
+            "`transfergan run` takes them over, at once on its machine, elsewhere after a minute"
+        )
+
+
+def _claims(claims: Iterable[Claimed], ledger: Ledger) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("now", "since", "on", "trial", ""):
+        table.add_column(column)
+    now = datetime.now(UTC)
+    for claim in claims:
+        trial = ledger.plan.by_key[claim.trial]
+        what = describe(trial, ledger.plan.spec.labels)
+        table.add_row(claim.status, _since(claim.since, now), claim.host or "?", claim.trial, what)
+    return table
+
+
+def _since(time: datetime, now: datetime) -> str:
+    """Return a time of this machine's time zone, with what has passed since.
+
+    >>> _since(datetime(2026, 1, 2, 9, 30, tzinfo=UTC), datetime(2026, 1, 2, 11, 0, tzinfo=UTC))[-14:]
+    ' (1 h 30 min)'
+    """
+    passed = max(timedelta(), now - time)
+    hours, minutes = divmod(int(passed.total_seconds()) // 60, 60)
+    local = time.astimezone()
+    clock = local.strftime("%H:%M:%S" if local.date() == now.astimezone().date() else "%Y-%m-%d %H:%M")
+    return f"{clock} ({f'{hours} h ' if hours else ''}{minutes} min)"

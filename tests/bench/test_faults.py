@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.driver.ledger import Ledger
-from bench.run.status import status_tables
+from bench.run.status import progressing
 from bench.store import Store, open_store
 from bench.store.environments import record_environment
 from bench.store.trial_files import checkpoint_paths, last_checkpoint
@@ -154,7 +154,7 @@ def test_a_truncated_file_is_set_aside_and_its_content_is_computed_again(
     damaged.write_bytes(data[: int(left * len(data))] if left >= 0 else data[:-1])
     short = damaged.read_bytes()
     assert len(faults(finished)) >= 1
-    list(status_tables(finished))
+    list(progressing(finished))
     finished.read("distances")
     lines = tiny.run_here(tiny.make(), finished)
     assert bool(lines) == (where not in ("trials", "environments"))

@@ -12,7 +12,7 @@ from analysis.frames import load
 from analysis.report.page import write_report
 from bench.driver.ledger import Ledger
 from bench.driver.replay import replay
-from bench.run.status import status_tables
+from bench.run.status import progressing, tables
 from bench.store import Store, open_store
 from bench.store.trial_files import last_checkpoint
 from bench.sweeps.spec import StoppingConfig
@@ -131,6 +131,6 @@ def test_the_report_uses_short_names(ran: Store, tmp_path: Path):
     assert labels[MIXED] in page
     assert labels[CHAIN] in page
     console = Console(width=200, file=io.StringIO(), record=True)
-    for table in status_tables(ran):
+    for table in (table for of in progressing(ran) for table in tables(of)):
         console.print(table)
     assert "small: 6 of 6 trials ended" in console.export_text()
