@@ -1,4 +1,4 @@
-"""`transfergan store`: list, check, compact, merge, weigh and prune stores."""
+"""`transfergan store`: list, check, compact, merge, weigh, prune stores, and remove from them."""
 
 import json
 from dataclasses import asdict
@@ -8,10 +8,12 @@ import typer
 
 from bench.cli.console import print_table, say
 from bench.cli.options import StoreOption, open_at
-from trainers.common.errors import unknown_name
+from trainers.common.errors import UserError, unknown_name
 
 app = typer.Typer(
-    help="List, check, compact, merge, weigh and prune stores.", no_args_is_help=True, epilog="Example: transfergan store list"
+    help="List, check, compact, merge, weigh and prune stores, and remove from them.",
+    no_args_is_help=True,
+    epilog="Example: transfergan store list",
 )
 
 
@@ -129,6 +131,41 @@ def prune(
             raise unknown_name("rung to keep", name, KEPT)
     deleted = delete(open_at(store), kept)
     say(f"{deleted.files:,} generators deleted, {_mib(deleted.size)} MiB")
+
+
+@app.command(epilog="Example: transfergan store remove --sweep quickstart --dry-run --store store")
+def remove(
+    sweep: Annotated[str | None, typer.Option(metavar="NAME", help="The sweep, with the trials that no other one has.")] = None,
+    trial: Annotated[str | None, typer.Option(metavar="KEY", help="Key of one trial, or its first characters.")] = None,
+    store: StoreOption = "store",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and change nothing.")] = False,
+) -> None:
+    """Delete a sweep or a trial: rows, checkpoints, generators, sample grids, and a sweep's plans.
+
+    What other sweeps use stays, and so do references, which are computed once for each domain. A sweep or a trial that runs is
+    not deleted, nor a source from which trials have started. Safe to interrupt and to repeat.
+    """
+    from collections import Counter
+
+    from bench.upkeep import removal
+    from bench.upkeep.remove import check_idle
+    from bench.upkeep.remove import remove as delete
+
+    if (sweep is None) == (trial is None):
+        raise UserError("store remove takes --sweep NAME or --trial KEY, one of them")
+    opened = open_at(store)
+    found = removal.of_sweep(opened, sweep) if sweep is not None else removal.of_trial(opened, trial or "")
+    check_idle(opened, found)
+    if not dry_run:
+        delete(opened, found, lambda line: say(f"note: {line}", err=True))
+    would = "would be " if dry_run else ""
+    files = len(found.files) + len(found.plans)
+    say(f"{len(found.trials):,} trials and {files:,} files {would}deleted, {_mib(found.size)} MiB")
+    for name, count in sorted(Counter(found.shared.values()).items()):
+        say(f"{count:,} trials stay, as sweep {name} has them too")
+    for key in found.trials if sweep is None else ():
+        if planning := removal.planned_by(opened, key):
+            say(f"{key} is still planned by sweep {', '.join(planning)}: `transfergan run` trains it again")
 
 
 def _mib(size: int) -> str:

@@ -14,10 +14,11 @@ the same values, and equal rows read as one.
 
 import json
 import os
+import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -86,16 +87,21 @@ class Claims:
 
     def take(self, key: str) -> bool:
         """Claim a trial; return False if another live driver has it."""
-        if key in self.elsewhere():
-            return False
+        return not self.take_all([key])
+
+    def take_all(self, keys: Collection[str]) -> set[str]:
+        """Claim several trials; if other live drivers have some of them, return these and claim none."""
+        if taken := self.elsewhere().intersection(keys):
+            return taken
         if not self._store.has_file(heartbeat_path(self._driver)):  # deleted while this driver was suspended
             self._beat()
-        self._store.write_file(self.path(key), b"")
-        self._held.add(key)
-        if key in self.elsewhere():  # a driver that claimed it in between sees this claim, and withdraws too
+        for key in keys:
+            self._store.write_file(self.path(key), b"")
+            self._held.add(key)
+        taken = self.elsewhere().intersection(keys)  # a driver that claimed one in between sees this claim, and withdraws too
+        for key in keys if taken else ():
             self.free(key)
-            return False
-        return True
+        return taken
 
     def free(self, key: str) -> None:
         """Release a trial, whether it is claimed or not."""
@@ -155,7 +161,8 @@ class Claims:
 
     def _beat(self) -> None:
         self._beats += 1
-        beat = {"beats": self._beats, "machine": _machine(), "process": _process(os.getpid()), **self._told(self.held)}
+        where = {"machine": _machine(), "host": socket.gethostname(), "process": _process(os.getpid())}
+        beat = {"beats": self._beats, **where, **self._told(self.held)}
         with suppress(StoreUnwritableError):  # a write of results reports it
             self._store.write_file(heartbeat_path(self._driver), json.dumps(beat).encode())
 

@@ -23,12 +23,11 @@ class Activity:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._host = socket.gethostname()
         self._since: dict[str, tuple[str, str, str]] = {}  # by trial: its status, its host, and since when
 
     def begin(self, key: str, host: str | None) -> None:
         """Note that a trial runs from now on, and on which host; None: on this one."""
-        self._since[key] = "running", host or self._host, _now()
+        self._since[key] = "running", host or socket.gethostname(), _now()
 
     def told(self, held: Iterable[str]) -> dict[str, Any]:
         """Return what the heartbeat says, as plain data; `held` are the claimed trials. Called by the heartbeat's thread."""
@@ -38,7 +37,7 @@ class Activity:
             if last is None or last[0] != status:
                 last = self._since[key] = status, "", _now()
             trials[key] = dict(zip(("status", "host", "since"), last, strict=True))
-        return {"sweep": self._ledger.plan.spec.name, "host": self._host, "trials": trials}
+        return {"sweep": self._ledger.plan.spec.name, "trials": trials}
 
 
 class Sharing:

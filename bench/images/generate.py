@@ -1,7 +1,7 @@
 """Images drawn from stored generators."""
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,10 +138,14 @@ def matching_key(store: Store, trial: str) -> str:
     if trial == BEST:
         return best_trial(store)
     planned = {row["key"] for plan in read_all(store) for row in plan["trials"]}
-    keys: list[str] = sorted({*store.read("trials")["key"], *planned})
+    return one_key(store, trial, {*store.read("trials")["key"], *planned})
+
+
+def one_key(store: Store, trial: str, keys: Collection[str]) -> str:
+    """Return the one of the keys of trials that is `trial` or starts with it. Raises UserError unless there is one."""
     if trial in keys:
         return trial
-    matches = [key for key in keys if key.startswith(trial)]
+    matches = sorted(key for key in keys if key.startswith(trial))
     if len(matches) != 1 or not trial:
         problem = f"{len(matches)} keys match, e.g. {' and '.join(matches[:2])}" if matches else "no key matches"
         raise UserError(f"--trial {trial!r}: {problem} in store {store.uri!r}; `transfergan report` lists the keys")

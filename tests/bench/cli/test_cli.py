@@ -29,7 +29,7 @@ def test_these_are_the_verbs():
         "run", "tune", "confirm", "continue", "show", "init", "plan", "simulate", "status", "report", "recommend", "compare",
         "strategies", "distances", "evaluate", "measure", "replay", "generate", "export", "import", "domains",
         "domains preview", "domains show", "domains prepare", "embeddings", "embeddings fetch", "store", "store check",
-        "store compact", "store list", "store merge", "store prune", "store size", "submit", "logs", "cancel",
+        "store compact", "store list", "store merge", "store prune", "store remove", "store size", "submit", "logs", "cancel",
     }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ finally:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("words", "expected"), [
-    ("transfergan dom", ["domains"]), ("transfergan store ", ["list", "check", "compact", "merge", "size", "prune"]),
+    ("transfergan dom", ["domains"]), ("transfergan store ", ["list", "check", "compact", "merge", "size", "prune", "remove"]),
     ("transfergan run --max", ["--max-hours", "--max-cost"]),
 ])  # fmt: skip
 def test_bash_completes_verbs_and_options_without_importing_pandas(
