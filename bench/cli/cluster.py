@@ -1,13 +1,18 @@
-"""`transfergan submit`, `logs` and `cancel`: a sweep as a job of a Ray cluster."""
+"""`transfergan status`, `submit`, `logs` and `cancel`: what the sweeps in a store are at, also as jobs of a Ray cluster."""
 
+import json
 from typing import Annotated
 
 import typer
 
+from bench.cli.console import say, show
 from bench.cli.options import (
     CLUSTER,
+    RUN,
+    JsonOption,
     MaxCostOption,
     MaxHoursOption,
+    OneSweepOption,
     PriceOption,
     RetryOption,
     SetOption,
@@ -23,6 +28,31 @@ app = typer.Typer()
 SweepOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="The sweep; needed only if the store has jobs of several.")
 ]
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: transfergan status --store store --json")
+def status(store: StoreOption = "store", sweep: OneSweepOption = None, as_json: JsonOption = False) -> None:
+    """Show the progress of each sweep in the store, cell by cell, what runs now and where, and the state of its job.
+
+    What runs is what the drivers say in their heartbeats, at most ten seconds ago. A claim is stale if its driver is dead.
+    """
+    from bench.on_ray.jobs import as_data as job_data
+    from bench.on_ray.jobs import recorded, status_line
+    from bench.run.status import as_data, lines, progressing, tables
+
+    opened = open_at(store)
+    jobs = {name: job for name, job in recorded(opened).items() if sweep in (None, name)}
+    if as_json:
+        sweeps = [as_data(of) for of in progressing(opened, sweep)]
+        typer.echo(json.dumps([{**of, "job": job_data(jobs[of["sweep"]]) if of["sweep"] in jobs else None} for of in sweeps]))
+        return
+    for of in progressing(opened, sweep):
+        for table in tables(of):
+            show(table)
+        for line in lines(of):
+            say(line)
+    for job in jobs.values():
+        typer.echo(status_line(job))
 
 
 @app.command(

@@ -1,24 +1,31 @@
 """`transfergan domains`: the image domains that sources and targets can name."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench.cli.console import print_table, progress_console
+from bench.cli.options import JsonOption
 from trainers.common.errors import UserError
 
 app = typer.Typer(help="List, prepare and preview image domains.", invoke_without_command=True)
 
 
 @app.callback(epilog="Example: transfergan domains")
-def domains(context: typer.Context) -> None:
+def domains(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the image domains: images, classes, whether the files are on this machine, licence."""
     if context.invoked_subcommand is not None:
         return
-    from bench.images.domains import COLUMNS, rows
+    from bench.images.domains import rows
 
-    table = [dict(zip(COLUMNS, row, strict=True)) for row in rows()]
+    known = rows()
+    if as_json:
+        typer.echo(json.dumps(known))
+        return
+    counts = ("train", "reference", "classes")
+    table = [row | {name: "" if row[name] is None else f"{row[name]:,}" for name in counts} for row in known]
     print_table(table, left=("name", "state", "licence"), wrap=False, cut="licence")
     typer.echo("transfergan domains show NAME prints a domain's images, missing files and source.")
 

@@ -1,4 +1,4 @@
-"""`transfergan show`, `init`, `plan` and `status`: sweep files to start from, what a sweep would run, and what it has run."""
+"""`transfergan show`, `init` and `plan`: sweep files to start from, and what a sweep would run."""
 
 import json
 import math
@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.console import printable, progress_console, say, show
+from bench.cli.console import printable, progress_console, say
 from bench.cli.options import (
     RUN,
-    OneSweepOption,
     PriceOption,
     SetOption,
     SpecArgument,
     StoreOption,
     TimingsOption,
-    open_at,
 )
 from bench.sweeps.presets import preset_names, preset_text
 from trainers.common.errors import UserError
@@ -273,23 +271,3 @@ def _print_bill(bill: "Bill", unit: str, price: float | None) -> None:
         typer.echo(f"  cost   {at_most} at most, {expected} expected, of what is left")
     if bill.evaluation is not None:
         typer.echo(f"  of the time of trials like these, evaluation took {bill.evaluation:.0%}")
-
-
-@app.command(rich_help_panel=RUN, epilog="Example: transfergan status --store store")
-def status(store: StoreOption = "store", sweep: OneSweepOption = None) -> None:
-    """Show the progress of each sweep in the store, cell by cell, what runs now and where, and the state of its job.
-
-    What runs is what the drivers say in their heartbeats, at most ten seconds ago. A claim is stale if its driver is dead.
-    """
-    from bench.on_ray.jobs import recorded, status_line
-    from bench.run.status import lines, progressing, tables
-
-    opened = open_at(store)
-    for of in progressing(opened, sweep):
-        for table in tables(of):
-            show(table)
-        for line in lines(of):
-            say(line)
-    for name, job in recorded(opened).items():
-        if sweep in (None, name):
-            typer.echo(status_line(job))

@@ -1,6 +1,7 @@
 """Descriptions of domains for the command line, and the preparation of their images. Torch is needed for torchvision's only."""
 
 import time
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -19,18 +20,21 @@ SHOWN = 20
 #: Rows of the grid that `previewed` returns, and images in each.
 PREVIEWED = 8
 
-#: Columns of `rows`.
-COLUMNS = ("name", "train", "reference", "classes", "state", "licence")
 
+def rows() -> list[dict[str, Any]]:
+    """Return a row for every domain, with official counts for data sets that are missing, and for each kind of the user's own.
 
-def rows() -> list[tuple[str, ...]]:
-    """Return a row for every domain, with official counts for data sets that are missing."""
-    table: list[tuple[str, ...]] = []
+    Columns: `name`; the numbers of images in `train` and `reference`, and of `classes`, None for the user's own; `state`, e.g.
+    "ready" or "missing"; `licence`.
+    """
+    table: list[dict[str, Any]] = []
     for name in (*builtin_names(), *plugin_domains(), *torchvision_names()):
         domain = get(name)
         train, reference, classes, state = _counted(domain)
-        table.append((name, f"{train:,}", f"{reference:,}", str(classes), state, domain.licence))
-    return [*table, *((f"{kind}:PATH", "", "", "", "yours", "yours") for kind in OWN)]
+        counts = {"train": train, "reference": reference, "classes": classes}
+        table.append({"name": name, **counts, "state": state, "licence": domain.licence})
+    unknown = {"train": None, "reference": None, "classes": None}
+    return [*table, *({"name": f"{kind}:PATH", **unknown, "state": "yours", "licence": "yours"} for kind in OWN)]
 
 
 def described(name: str) -> dict[str, str]:

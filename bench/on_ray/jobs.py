@@ -170,6 +170,14 @@ def status_line(job: Job) -> str:
         return str(error)
 
 
+def as_data(job: Job) -> dict[str, str | None]:
+    """Return a job as plain data, with its state, or None and the reason why it is unknown."""
+    try:
+        return {"id": job.id, "address": job.address, "state": state(job), "unknown": None}
+    except UserError as error:
+        return {"id": job.id, "address": job.address, "state": None, "unknown": str(error)}
+
+
 def logs(job: Job) -> str:
     """Return the output of a job so far. Raises UserError if the cluster does not answer."""
     with _client(job) as server:

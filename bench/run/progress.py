@@ -1,7 +1,9 @@
 """Progress of a sweep: a live table of trials by status and of the best value in each cell, with the time left."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Any
 
@@ -131,34 +133,52 @@ class Progress:
         return f", at most {seconds / 60:.0f} min left" if seconds >= 60 else f", at most {seconds:.0f} s left"
 
 
-def cell_table(ledger: Ledger, only: Collection[str] | None = None) -> Table:
-    """Return a table with a row per cell: its trials by status, and the best value so far.
+@dataclass(frozen=True)
+class CellProgress:
+    """The progress of a cell, or of the sources.
 
-    Args:
-        ledger: the sweep.
-        only: keys of the cells to show, "" for the sources; None for all.
+    Attributes:
+        cell: its key; "" for the sources.
+        label: in a few words.
+        counts: number of its trials by status.
+        best: the lowest value so far, its step and its trial's key; None before the first, and for the sources.
     """
-    plan, labels = ledger.plan, ledger.plan.spec.labels
-    metric = plan.spec.stopping.metric
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("cell")
-    shown = [name for name in COUNTED if ledger.count(name)]
-    for name in shown:
-        table.add_column(name, justify="right")
-    table.add_column(f"best {metric.upper()} so far")
+
+    cell: str
+    label: str
+    counts: Mapping[Status, int]
+    best: tuple[float, int, str] | None
+
+
+def cells_of(ledger: Ledger, only: Collection[str] | None = None) -> Iterator[CellProgress]:
+    """Yield the progress of the sources and of each cell; `only` has the keys of those to yield, None for all."""
+    plan = ledger.plan
     groups = {"": tuple(trial.key for trial in plan.of_kind("pretrain")), **plan.cells}
     for cell in groups if only is None else only:
         keys = groups[cell]
         if not keys:
             continue
-        label = describe_cell(plan.by_key[keys[0]], labels) if cell else "sources"
-        counts = [str(sum(ledger.status[key] == name for key in keys) or "") for name in shown]
+        label = describe_cell(plan.by_key[keys[0]], plan.spec.labels) if cell else "sources"
+        counts = Counter(ledger.status[key] for key in keys)
         measured = [(value, step, key) for key in keys for step, value in ledger.values[key].items() if cell]
+        yield CellProgress(cell, label, counts, min(measured, default=None))
+
+
+def cell_table(ledger: Ledger, only: Collection[str] | None = None) -> Table:
+    """Return a table with a row per cell: its trials by status, and the best value so far; `only` as in `cells_of`."""
+    plan, labels = ledger.plan, ledger.plan.spec.labels
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("cell")
+    shown = [name for name in COUNTED if ledger.count(name)]
+    for name in shown:
+        table.add_column(name, justify="right")
+    table.add_column(f"best {plan.spec.stopping.metric.upper()} so far")
+    for each in cells_of(ledger, only):
         best = ""
-        if measured:
-            value, step, key = min(measured)
+        if each.best:
+            value, step, key = each.best
             trial = plan.by_key[key]
             source = f" from {short(trial.source.name, labels)}" if trial.source else ""
             best = f"{value:.3g} at step {step}: {trial.strategy}{source}"
-        table.add_row(label, *counts, best)
+        table.add_row(each.label, *(str(each.counts.get(name) or "") for name in shown), best)
     return table

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pydantic import ValidationError
 from rich.table import Table
 
 from bench.driver.ledger import ENDED, Ledger
-from bench.run.progress import cell_table, describe
+from bench.run.progress import COUNTED, CellProgress, cell_table, cells_of, describe
 from bench.store import Store
 from bench.sweeps.rows import recorded
 from bench.upkeep.activity import Claimed, Sign, claimed, signs
@@ -95,6 +96,27 @@ def lines(of: Progressing) -> Iterator[str]:
             f"stale: the run that has claimed these trials of {of.name} was killed, or gives no sign of life since then; "
             "`transfergan run` takes them over, at once on its machine, elsewhere after a minute"
         )
+
+
+def as_data(of: Progressing) -> dict[str, Any]:
+    """Return a sweep's state as plain data; of a plan of another version only its name and the runs are known."""
+    ledger = of.ledger
+    known: dict[str, Any] = {"trials": None, "ended": None, "metric": None, "statuses": {}, "cells": []}
+    if ledger is not None:
+        known |= {"trials": len(ledger.status), "ended": ledger.ended, "metric": ledger.plan.spec.stopping.metric}
+        known |= {"statuses": {name: ledger.count(name) for name in COUNTED if ledger.count(name)}}
+        known |= {"cells": [_cell(each) for each in cells_of(ledger)]}
+    now = [
+        {"trial": claim.trial, "status": claim.status, "host": claim.host, "since": claim.since.isoformat(timespec="seconds")}
+        for claim in of.claims
+    ]
+    runs = [{"host": sign.host, "process": sign.process, "seen": sign.seen.isoformat(timespec="seconds")} for sign in of.runs]
+    return {"sweep": of.name, **known, "now": now, "runs": runs}
+
+
+def _cell(of: CellProgress) -> dict[str, Any]:
+    best = None if of.best is None else dict(zip(("value", "step", "trial"), of.best, strict=True))
+    return {"cell": of.cell or None, "label": of.label, "statuses": dict(of.counts), "best": best}
 
 
 def _claims(claims: Iterable[Claimed], ledger: Ledger) -> Table:

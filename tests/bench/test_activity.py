@@ -60,6 +60,14 @@ def test_what_a_driver_runs_is_shown_with_its_host_and_is_stale_once_the_driver_
         assert "sources 2 1" in text
         assert "sources 2 1 1" in text, "the larger sweep waits for the same trials"
         assert f"one is run on {sign.host}, process {os.getpid()}" in text
+        large, one = json.loads(call("status", "--store", store.uri, "--json").stdout)
+        assert {(each["trial"], each["host"]) for each in one["now"] if each["status"] == "running"} == {
+            (LETTERS, "node-7"), (SHAPES, sign.host),
+        }  # fmt: skip
+        assert (one["runs"][0]["process"], large["runs"], one["job"]) == (os.getpid(), [], None)
+        assert (one["statuses"], one["cells"][0]["statuses"]) == (
+            {"running": 2, "queued": 2, "pending": 3}, {"running": 2, "queued": 1},
+        )  # fmt: skip
         assert sum(f"(0 min) node-7 {LETTERS} pretrain letters, seed 0" in line for line in text) == 2
         left = {path: store.read_file(path) for path in [*store.list_files("claims"), *store.list_files("drivers")]}
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.store import Store, open_store
 from bench.upkeep.compare import compare_stores, differing_winners
+from tests.support.command_line import call
 from tests.support.synthetic import build
 
 
@@ -55,7 +56,7 @@ def test_the_verb_reports_a_changed_winner_and_prints_names_literally(tmp_path: 
     build(tmp_path / "b", sizes=(50,), sources=sources, keep=1.0, images=False)
     arguments = ["compare", str(tmp_path / "a"), str(tmp_path / "b")]
     run = CliRunner(env={"COLUMNS": "200"}).invoke
-    same = json.loads(run(app, [*arguments, "--json"], catch_exceptions=False).stdout)
+    same = json.loads(call(*arguments, "--json").stdout)
     assert all(row["values"] == row["equal"] > 0 for row in same["metrics"])
     assert same["winners"] == {"cells": 1, "differ": []}
 

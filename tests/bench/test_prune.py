@@ -1,5 +1,6 @@
 """What a store weighs, and the generators that pruning deletes."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -70,6 +71,8 @@ def test_the_weights_are_those_of_the_files(finished: Store):
     table = call("store", "size", "--store", finished.root)
     assert table.exit_code == 0
     assert "generators" in table.stdout
+    listed = json.loads(call("store", "size", "--store", finished.root, "--json").stdout)
+    assert {each["folder"]: (each["files"], each["size"]) for each in listed} == sizes
 
 
 def test_the_verb_names_what_it_does_not_know(finished: Store):

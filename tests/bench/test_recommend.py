@@ -20,6 +20,7 @@ from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import make_plan
 from bench.sweeps.spec import as_mapping
 from tests.support import tiny
+from tests.support.shapes import check_output
 from tests.support.synthetic import SOURCES, build
 from trainers.common.errors import UserError
 from trainers.config.embeddings import embedding_identity
@@ -37,6 +38,8 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def call(*arguments: str) -> tuple[int, str]:
     result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["recommend", *arguments], catch_exceptions=False)
+    if "--json" in arguments:
+        check_output(["recommend"], result.stdout)
     return result.exit_code, result.stdout
 
 

@@ -13,6 +13,7 @@ from bench.store import Store, open_store
 from bench.sweeps.plan import Plan, make_plan
 from bench.sweeps.rows import record
 from bench.sweeps.spec import SweepSpec
+from tests.support.shapes import check_output
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC: dict[str, Any] = {
@@ -35,8 +36,12 @@ def process(*arguments: str, cwd: Path, script: str | None = None) -> subprocess
 
 
 def call(*arguments: object) -> Result:
-    """Run the command line in this process."""
-    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(argument) for argument in arguments])
+    """Run the command line in this process; what it prints with ``--json`` must have the documented shape."""
+    words = [str(argument) for argument in arguments]
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, words)
+    if "--json" in words and isinstance(result.exception, SystemExit | None) and result.exit_code < 2:
+        check_output(words, result.stdout)
+    return result
 
 
 def tree(folder: Path) -> dict[str, int]:

@@ -12,6 +12,7 @@ import typer
 
 from bench.cli import app
 from tests.support.command_line import call, process, sweep_store
+from tests.support.shapes import documented
 
 
 def verbs(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -50,6 +51,11 @@ def test_every_examples_options_parse(words: tuple[str, ...]):
     context = VERBS[words].make_context(words[-1], example[len(words) + 1 :])
     assert context.params is not None
     assert not context.args
+
+
+def test_every_verb_with_json_has_a_documented_shape():
+    with_json = {" ".join(words) for words, verb in VERBS.items() for option in verb.params if "--json" in option.opts}
+    assert with_json == documented().keys()
 
 
 def test_help_lists_every_verb_in_panels_and_is_shown_without_a_verb():

@@ -1,6 +1,7 @@
 """`transfergan domains` with built-in domains and folders."""
 
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def test_domains_lists_built_in_domains_and_how_to_name_a_folder():
     assert "folder:PATH" in counts
     assert counts["digits"] == ["1,000", "797", "10"]
     assert counts["letters"] == ["4,000", "1,000", "26"]
+    listed = {row["name"]: (row["train"], row["classes"]) for row in json.loads(call("domains", "--json").stdout)}
+    assert (listed["digits"], listed["folder:PATH"], listed.keys()) == ((1000, 10), (None, None), counts.keys() & listed.keys())
 
 
 @pytest.mark.parametrize(("name", "resolution", "rows"), [

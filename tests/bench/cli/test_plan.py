@@ -179,6 +179,8 @@ def test_status_needs_neither_weights_nor_plans_of_this_version(tmp_path: Path):
     store.write_sweep("older", {"spec": {"name": "older"}, "trials": []})
     output = call("status", "--store", str(tmp_path / "store")).stdout
     assert "older: planned by another version of transfergan" in output
+    older, small = json.loads(call("status", "--store", str(tmp_path / "store"), "--json").stdout)
+    assert (older["sweep"], older["trials"], small["ended"], small["trials"]) == ("older", None, 1, 8)
     assert "small: 1 of 8 trials ended" in output
 
 
