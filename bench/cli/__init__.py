@@ -9,7 +9,7 @@ from typer.exceptions import TyperException
 
 from bench.cli import cluster, console, domains, networks, options, plan, results, run, simulate, store
 from bench.run.interrupts import as_interrupts
-from trainers.common.errors import UserError
+from trainers.common.errors import UserError, UserErrors
 
 app = typer.Typer(
     name="transfergan",
@@ -64,6 +64,11 @@ def _main() -> None:
             verb = getattr(getattr(error, "ctx", None), "command_path", "transfergan")
             _print_error(f"{message} (see {verb} --help)")
         sys.exit(error.exit_code)
+    except UserErrors as errors:
+        _print_error(f"{len(errors.problems)} problems:")
+        for problem in errors.problems:
+            _print_error(problem)
+        sys.exit(2)
     except (UserError, OSError) as error:
         _print_error(str(error))
         sys.exit(2)

@@ -21,7 +21,7 @@ from bench.cli.options import (
     open_at,
     write_report,
 )
-from trainers.common.errors import UserError, unknown_name
+from trainers.common.errors import Problems, UserError, unknown_name
 
 app = typer.Typer()
 
@@ -188,9 +188,12 @@ def replay(
     try:
         rule = Settings.model_validate(data).stopping
     except ValidationError as error:
-        message = explain(error, Settings)
-        key = message.partition(":")[0].removeprefix("stopping.")
-        raise UserError(f"--{message.removeprefix('stopping.')}" if key in given else f"--set: {message}") from error
+        problems = Problems()
+        for message in explain(error, Settings):
+            key = message.partition(":")[0].removeprefix("stopping.")
+            problems.found.append(f"--{message.removeprefix('stopping.')}" if key in given else f"--set: {message}")
+        problems.check()
+        raise
     replays, left_out = apply(open_at(store), sweep, rule)
     result = summary(replays, rule, left_out)
     if as_json:

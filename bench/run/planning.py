@@ -12,7 +12,7 @@ from bench.store import open_store, store_exists
 from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import Imports, Plan, make_plan
 from bench.sweeps.spec import SweepSpec
-from trainers.common.errors import UserError, within
+from trainers.common.errors import Problems, UserError, within
 from trainers.config.options import split
 from trainers.config.sources import IMPORT, domains
 from trainers.domains import OWN, Domain, get
@@ -39,12 +39,16 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, console: Console
     tuning = loaded.tuning
     held_out = (tuning.target, *filter(None, [tuning.source])) if tuning else ()
     with within(spec):
+        problems = Problems()
+        found: dict[str, Domain] = {}
         for key, ends in {"sources": loaded.sources, "targets": loaded.targets, "tuning": held_out}.items():
             for name in dict.fromkeys(name for end in ends for name in domains(end) if not name.startswith(IMPORT)):
-                with within(key):
-                    domain = find(name)
-                if name.partition(":")[0] in OWN:  # the number of images is only known once all files were decoded
-                    make_ready(domain, loaded.gan.resolution, console)
+                with problems.collected(), within(key):
+                    found[name] = find(name)
+        problems.check()
+        for name, domain in found.items():
+            if name.partition(":")[0] in OWN:  # the number of images is only known once all files were decoded
+                make_ready(domain, loaded.gan.resolution, console)
         _check_used(loaded, held_out, find)
         plan = make_plan(loaded, _imports((*loaded.sources, *held_out), store), find)
     return share_gpus(plan, open_store(store) if loaded.resources.auto and store_exists(store) else None)
@@ -55,10 +59,12 @@ def _check_used(spec: SweepSpec, held_out: Iterable[str], find: Callable[[str], 
     ends = (name for end in (*spec.sources, *spec.targets, *held_out) for name in domains(end) if not name.startswith(IMPORT))
     used = {find(end).name for end in ends}
     used |= {split(name)[0] for name in used}
+    problems = Problems()
     for name, domain in spec.domains.items():
-        with within(f"domains.{name}"):
+        with problems.collected(), within(f"domains.{name}"):
             if find(domain).name not in used:
                 raise UserError(f"nothing uses this name of {domain!r}; write it in sources or targets, or remove it")
+    problems.check()
 
 
 def search_of(plan: Plan, store: str, *, plan_only: bool = False) -> Search | None:

@@ -8,16 +8,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench.sweeps.domain_names import check_names
+from bench.sweeps.domain_names import check_names, unknown_domains
 from bench.sweeps.presets import preset_names, preset_text
 from bench.sweeps.spec import PLAN_ONLY, SweepSpec
 from bench.sweeps.spec_errors import cut, explain
 from bench.sweeps.spec_yaml import LONGEST, NOT_YAML, parse, why_not_yaml
-from trainers.common.errors import UserError, within
+from trainers.common.errors import Problems, UserError, within
+from trainers.domains import get
+from trainers.domains.absent import get_or_announced
 
 
 def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = False) -> SweepSpec:
-    """Load a sweep from a YAML file or a preset's name. Raises UserError, which names the file, the key and the fix.
+    """Load a sweep from a YAML file or a preset's name.
+
+    Raises UserError, which names the file, the key and the fix; UserErrors if there are several mistakes. If something is
+    wrong, the domains of the file are looked up too, so that all mistakes are in the error.
 
     Args:
         name: a preset, a path ending in .yaml or .yml, or any existing file.
@@ -41,17 +46,26 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
         raise UserError(f"{where}: a sweep file is a mapping with keys such as name, sources, targets, sizes, strategies")
     for override in overrides:
         apply_override(data, override)
-    try:
-        spec = SweepSpec.model_validate(data, context=PLAN_ONLY if plan_only else None)
-    except ValidationError as error:
-        raise UserError(f"{where}: {explain(error, SweepSpec)}") from error
-    with within(f"{where}: domains"):
-        check_names(spec.domains)
-    if _NUMERIC.fullmatch(spec.name):  # not in the model, so that the plans of older stores can be read
-        raise UserError(
-            f"{where}: name: {spec.name!r} looks like a number or a date, and programs that read the store's folders take it "
-            f"for one; add a letter, e.g. sweep-{spec.name}"
-        )
+    problems, spec = Problems(), None
+    with within(where):
+        try:
+            spec = SweepSpec.model_validate(data, context=PLAN_ONLY if plan_only else None)
+        except ValidationError as error:
+            problems.found += explain(error, SweepSpec)
+        names = data.get("domains") or {}
+        if isinstance(names, dict) and all(isinstance(text, str) for entry in names.items() for text in entry):
+            with problems.collected(), within("domains"):
+                check_names(names)
+        called = data.get("name")
+        if isinstance(called, str) and _NUMERIC.fullmatch(called):  # not in the model, so that old stores' plans can be read
+            problems.found.append(
+                f"name: {called!r} looks like a number or a date, and programs that read the store's folders take it for one; "
+                f"add a letter, e.g. sweep-{called}"
+            )
+        if problems.found:
+            problems.found += unknown_domains(data, get_or_announced if plan_only else get)
+        problems.check()
+    assert spec is not None
     return spec
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from bench.sweeps import class_notes
 from bench.sweeps.class_notes import FEWEST_REFERENCE
 from bench.sweeps.spec import SweepSpec
-from trainers.common.errors import UserError
+from trainers.common.errors import Problems, UserError
 from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
 from trainers.config.embeddings import ANNOUNCED
@@ -85,7 +85,11 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
         raise UserError(f"sources: the list is empty, and strategy {with_source[0]!r} starts from a source; name one or more")
     linked = [link for source in spec.sources if with_source for link in sources.links(source)]
     used = dict.fromkeys((*(link for link in linked if not link.startswith(sources.IMPORT)), *spec.targets))
-    domains = {name: _checked(find(name), spec, conditional=_needs_labels(name, spec)) for name in used}
+    domains, problems = {name: find(name) for name in used}, Problems()
+    for name, domain in domains.items():
+        with problems.collected():
+            _check(domain, spec, conditional=_needs_labels(name, spec))
+    problems.check()
     notes = [note for name, domain in domains.items() for note in _notes(name, domain, spec)]
     if linked and len(spec.pretrain.seeds) > len(spec.seeds):
         unused = len(spec.pretrain.seeds) - len(spec.seeds)
@@ -246,15 +250,14 @@ def check_measurable(domain: Domain, resolution: int) -> None:
         )
 
 
-def _checked(domain: Domain, spec: SweepSpec, *, conditional: bool) -> Domain:
-    """Return a domain, or raise UserError if it does not suit the sweep."""
+def _check(domain: Domain, spec: SweepSpec, *, conditional: bool) -> None:
+    """Raise UserError if a domain does not suit the sweep."""
     check_measurable(domain, spec.gan.resolution)
     if conditional and not domain.classes:
         unlabelled = " and ".join(repr(part.name) for part in parts_of(domain) if not part.classes)
         raise UserError(
             f"conditional: domain {unlabelled} has no class labels; set conditional: [false] or sort it into folders"
         )
-    return domain
 
 
 def _label(name: str, domain: Domain, spec: SweepSpec) -> str:

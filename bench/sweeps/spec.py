@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_serializer, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from bench.sweeps.grid_size import check_grid, check_search
-from trainers.common.errors import unknown_name
+from trainers.common.errors import Problems, unknown_name
 from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, Number, PositiveInt, Seed, StrictBool, set_fields
@@ -30,6 +30,10 @@ from trainers.config.strategies import get_strategy
 
 #: A source in any notation of the sweep file, as its name.
 Source = Annotated[str, BeforeValidator(sources.read)]
+
+#: The names of a strategy and of an augmentation, with options.
+Strategy = Annotated[str, AfterValidator(lambda name: get_strategy(name) and name)]
+Augmentation = Annotated[str, AfterValidator(lambda name: get_augmentation(name).name)]
 
 #: Number of training images that a trial may use.
 Size = Annotated[PositiveInt, Field(le=10**9)]
@@ -193,11 +197,11 @@ class SweepSpec(Frozen):
     """Domains to adapt to."""
     sizes: Annotated[tuple[Size, ...], Field(min_length=1)]
     """Training images of the target that a trial may use; a smaller set is contained in a larger one."""
-    strategies: Annotated[tuple[str, ...], Field(min_length=1)]
+    strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)]
     """How trials start from a source and what they train; see `transfergan strategies`."""
     conditional: Annotated[tuple[StrictBool, ...], Field(min_length=1)] = (False,)
     """Whether networks are conditional on class labels; true needs domains with classes."""
-    augmentation: Annotated[tuple[str, ...], Field(min_length=1)] = ("none",)
+    augmentation: Annotated[tuple[Augmentation, ...], Field(min_length=1)] = ("none",)
     """Augmentations of the critic's images in adaptations; sources are pre-trained without."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """Seeds of the adaptations; sources have `pretrain.seeds`."""
@@ -228,18 +232,6 @@ class SweepSpec(Frozen):
         source = None if tuning.source is None else sources.renamed(tuning.source, names)
         return tuning.model_copy(update={"target": sources.renamed(tuning.target, names), "source": source})
 
-    @field_validator("strategies")
-    @classmethod
-    def _known_strategies(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            get_strategy(name)
-        return names
-
-    @field_validator("augmentation")
-    @classmethod
-    def _known_augmentations(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(get_augmentation(name).name for name in names)
-
     @field_validator("evaluation")
     @classmethod
     def _known_embedding(cls, evaluation: EvaluationConfig, info: ValidationInfo) -> EvaluationConfig:
@@ -260,20 +252,26 @@ class SweepSpec(Frozen):
             steps = steps_of(self.pretrain.images, self.pretrain.training(self.training))
             set_fields(self, pretrain=self.pretrain.model_copy(update={"steps": steps, "images": None}))
         axes = ("targets", "sizes", "conditional", "augmentation", "strategies", "sources", "seeds")
-        check_grid({axis: len(getattr(self, axis)) for axis in axes})
+        problems = Problems()
+        with problems.collected():
+            check_grid({axis: len(getattr(self, axis)) for axis in axes})
+        with problems.collected():
+            check_together(self.gan, self.training)
+        with problems.collected():
+            check_evaluations(self.pretrain.until, self.pretrain.steps)
+        for name in dict.fromkeys(self.strategies):
+            with problems.collected():
+                get_strategy(name).check(self.gan)
+        with problems.collected():
+            metric = self._chosen_by(self.stopping.metric)
+            set_fields(self, stopping=self.stopping.model_copy(update={"metric": metric}))
         if self.tuning:
-            check_search(self.tuning.trials * len(self.tuning.seeds) * len(self.strategies))
-        check_together(self.gan, self.training)
-        check_evaluations(self.pretrain.until, self.pretrain.steps)
-        for name in self.strategies:
-            get_strategy(name).check(self.gan)
-        metric = self._chosen_by(self.stopping.metric)
-        set_fields(self, stopping=self.stopping.model_copy(update={"metric": metric}))
-        if self.tuning and max(self.tuning.steps, default=0) > self.training.steps:
-            raise ValueError(
-                f"tuning.steps: {max(self.tuning.steps)} exceeds training.steps {self.training.steps}; remove it, or increase "
-                "training.steps"
-            )
+            with problems.collected():
+                check_search(self.tuning.trials * len(self.tuning.seeds) * len(self.strategies))
+            if (longest := max(self.tuning.steps, default=0)) > self.training.steps:
+                fix = "remove it, or increase training.steps"
+                problems.found.append(f"tuning.steps: {longest} exceeds training.steps {self.training.steps}; {fix}")
+        problems.check()
         return self
 
     def _chosen_by(self, metric: str) -> str:

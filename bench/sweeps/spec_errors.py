@@ -1,5 +1,6 @@
-"""Validation errors of a sweep file as one line with the key and the fix."""
+"""Validation errors of a sweep file as lines with the key and the fix."""
 
+from collections.abc import Iterator
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
@@ -16,19 +17,24 @@ _MESSAGES = {
 }
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return the first problem in one line: key, what is wrong, value, fix (for an unknown key, the model's nearest keys)."""
+def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Return each problem in one line: key, what is wrong, value, fix (for an unknown key, the model's nearest keys)."""
     problems = error.errors(include_url=False)
     wrong = {problem["loc"] for problem in problems}
     # Pydantic reports a list with wrong entries as too short as well.
-    first, *others = [p for p in problems if p["type"] != "too_short" or not any(loc[:-1] == p["loc"] for loc in wrong if loc)]
-    key = ".".join(str(part) for part in first["loc"]) or "sweep"
-    more = f" (and {len(others)} more problem{'s' * (len(others) > 1)})" if others else ""
-    if first["type"] == "extra_forbidden":
-        return str(unknown_name("key", key, _keys(model, first["loc"][:-1]))) + more
-    message = _MESSAGES.get(first["type"]) or first["msg"].removeprefix("Value error, ").replace("Tuple", "List")
-    message = message[:1].lower() + message[1:]
-    return f"{key}: {message}{_got(first)}{more}"
+    own = [p for p in problems if p["type"] != "too_short" or not any(loc[:-1] == p["loc"] for loc in wrong if loc)]
+    return [line for problem in own for line in _lines(problem, model)]
+
+
+def _lines(problem: ErrorDetails, model: type[BaseModel]) -> Iterator[str]:
+    """Yield the lines of one of pydantic's errors; a check of the whole model may have found several problems."""
+    key = ".".join(str(part) for part in problem["loc"]) or "sweep"
+    if problem["type"] == "extra_forbidden":
+        yield str(unknown_name("key", key, _keys(model, problem["loc"][:-1])))
+        return
+    messages = _MESSAGES.get(problem["type"]) or problem["msg"].removeprefix("Value error, ").replace("Tuple", "List")
+    for message in messages.splitlines():
+        yield f"{key}: {message[:1].lower() + message[1:]}{_got(problem)}"
 
 
 def _got(problem: ErrorDetails) -> str:

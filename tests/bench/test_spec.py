@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from bench.sweeps.loading import load_spec
 from bench.sweeps.presets import preset_names
 from bench.sweeps.spec import SweepSpec, as_mapping
-from trainers.common.errors import UserError
+from trainers.common.errors import UserError, UserErrors
 from trainers.config.strategies import get_strategy
 from trainers.domains import get
 
@@ -198,7 +198,7 @@ WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"name": ""}, "name", ("pattern", "''")),
     ({"name": "n" * 65}, "name", ("pattern", "...")),
     ({"strategies": []}, "strategies", (TOO_SHORT,)),
-    ({"strategies": ["scratch", "finetun"]}, "strategies", ("'finetun'", "did you mean finetune or")),
+    ({"strategies": ["scratch", "finetun"]}, "strategies.1", ("'finetun'", "did you mean finetune or")),
     ({"seeds": []}, "seeds", (TOO_SHORT,)),
     ({"seeds": [-1]}, "seeds.0", ("greater than or equal to 0", "-1")),
     ({"seeds": [2**31]}, "seeds.0", ("less than", str(2**31))),
@@ -264,8 +264,48 @@ def test_a_list_with_wrong_entries_only_is_not_reported_as_too_short(tmp_path: P
     assert refused(write(tmp_path, yaml.safe_dump({**LEAST, "sizes": [0]}))).endswith("equal to 1, got 0")
 
 
-def test_the_number_of_further_problems_is_reported(tmp_path: Path):
-    assert "(and 3 more problems)" in refused(write(tmp_path, "gan: {}\n"))
+def problems(path: str) -> tuple[str, ...]:
+    with pytest.raises(UserErrors) as caught:
+        load_spec(path)
+    assert [line for line in caught.value.problems if "\n" in line] == []
+    return caught.value.problems
+
+
+def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path):
+    text = """
+name: '2024'
+domains: {letters: digits, "two words": shapes}
+sources: [leters, numerals, [letters, letters]]
+targets: [digits, digitz]
+sizes: [0, 50, -1]
+strategies: [scrach, finetune, "freeze-d[block=1]"]
+augmentation: [blur]
+trainig: {steps: 3}
+stopping: {keep: 2, metric: fed}
+"""
+    path = write(tmp_path, text)
+    keys = (
+        "sources.2", "sizes.0", "sizes.2", "strategies.0", "strategies.2", "augmentation.0", "stopping.keep", "stopping.metric",
+        "unknown key 'trainig'", "domains: 'letters' is a name of", "domains: name 'two words' is not", "name: '2024'",
+        "sources: unknown domain 'leters'", "targets: unknown domain 'digitz'",
+    )  # fmt: skip
+    lines = problems(path)
+    assert [line for line in lines if not line.startswith(f"{path}: ")] == []
+    found = {key: [line for line in lines if line.startswith(f"{path}: {key}")] for key in keys}
+    assert {key: len(of) for key, of in found.items()} == dict.fromkeys(keys, 1)
+    assert len(lines) == len(keys)
+
+
+def test_settings_that_do_not_fit_together_are_reported_at_once(tmp_path: Path):
+    together = {
+        "gan": {"family": "dcgan", "resolution": 8}, "training": {"steps": 10}, "strategies": ["scratch", "freeze-d[blocks=9]"],
+        "stopping": {"metric": "fid_raw"},
+        "tuning": {"target": "letters", "size": 10, "learning_rate": [1e-5, 1e-3], "steps": [20]},
+    }  # fmt: skip
+    lines = problems(write(tmp_path, yaml.safe_dump({**LEAST, **together})))
+    for words in ("a gradient penalty is taken per image", "blocks", "set evaluation.raw to true", "tuning.steps: 20 exceeds"):
+        assert sum(words in line and ": sweep: " in line for line in lines) == 1, words
+    assert len(lines) == 4
 
 
 #: Eight lists of ten, each of the one before: a hundred million entries.

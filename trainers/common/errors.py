@@ -9,6 +9,14 @@ class UserError(ValueError):
     """A mistake that the user can correct. The message is one line: what is wrong, where, and what to do."""
 
 
+class UserErrors(UserError):
+    """Several mistakes that the user can correct at once; `problems` has the message of each."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
 class DamagedError(ValueError):
     """A file does not hold what was written to it. The message says why, without the file's name."""
 
@@ -22,8 +30,35 @@ def within(where: str) -> Iterator[None]:
     """Prefix the message of a UserError with its place: a file, a key or an option."""
     try:
         yield
+    except UserErrors as errors:
+        raise UserErrors(f"{where}: {problem}" for problem in errors.problems) from errors
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
+
+
+class Problems:
+    """Mistakes that are collected, so that all of them are reported at once."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Collect a ValueError of the block, such as a UserError, instead of raising it."""
+        try:
+            yield
+        except UserErrors as errors:
+            self.found += errors.problems
+        except ValueError as error:
+            self.found.append(str(error))
+
+    def check(self) -> None:
+        """Raise UserError if any mistake was found; each is named once."""
+        found = list(dict.fromkeys(self.found))
+        if len(found) > 1:
+            raise UserErrors(found)
+        if found:
+            raise UserError(found[0])
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

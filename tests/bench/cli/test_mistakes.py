@@ -203,3 +203,27 @@ def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing_behind(
     assert line.startswith("transfergan: ")
     assert message.format(**names) in line
     assert (tree(tmp_path), tree(quickstart)) == before
+
+
+@pytest.mark.parametrize(("options", "lines"), [
+    (["sizes=[0]", "seeds=[-1]"], ["2 problems:", "preset quickstart: sizes.0: ", "preset quickstart: seeds.0: "]),
+    (["targets=[digitz,digits]", "sources=[leters]"],
+     ["2 problems:", "quickstart: sources: unknown domain 'leters'", "quickstart: targets: unknown domain 'digitz'"]),
+    (["sources=[folder:few,letters]", "targets=[folder:few2]", "gan.resolution=64"],
+     ["2 problems:", "quickstart: domain 'folder:{here}/few' has 1 ref", "quickstart: domain 'folder:{here}/few2' has 1 ref"]),
+])  # fmt: skip
+def test_several_mistakes_are_a_line_each_after_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str], lines: list[str]
+):
+    for name in ("few", "few2"):
+        write(tmp_path / name, files(3))
+    monkeypatch.chdir(tmp_path)
+    words = [word for option in options for word in ("--set", option)]
+    monkeypatch.setattr("sys.argv", ["transfergan", "run", "quickstart", *words])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    said = capsys.readouterr().err.splitlines()
+    said = [line for line in said if not line.startswith("prepared ")]
+    begin = [f"transfergan: {line.format(here=tmp_path)}" for line in lines]
+    assert [line[: len(start)] for line, start in zip(said, begin, strict=True)] == begin
+    assert not (tmp_path / "store").exists()
