@@ -106,9 +106,22 @@ def prepared(name: str, download: bool, resolution: int | None, console: Console
     return f"{name}: {state}; {domain.fingerprint}"
 
 
-def make_ready(domain: Domain, resolution: int, console: Console) -> None:
-    """Prepare a domain's images, with a progress bar. Raises UserError if they cannot be read, or the cache not be written."""
+def make_ready(
+    domain: Domain, resolution: int, console: Console, *, label: str | None = None, place: tuple[int, int] | None = None
+) -> None:  # fmt: skip
+    """Prepare a domain's images, with a progress bar, or a line where there is no terminal.
+
+    Args:
+        domain, resolution, console: what is prepared, at how many pixels, and where that is shown.
+        label: what the domain is called; by default its name.
+        place: the number of this domain and that of all that are prepared, if there are several.
+
+    Raises:
+        UserError: its images cannot be read, or the cache cannot be written.
+    """
     began, prepared_files = time.monotonic(), 0
+    label = label or domain.name
+    what = f"{place[0]} of {place[1]}: {label}" if place and place[1] > 1 else label
     with Progress(
         TextColumn("preparing {task.description}", markup=False),
         BarColumn(),
@@ -118,17 +131,19 @@ def make_ready(domain: Domain, resolution: int, console: Console) -> None:
         transient=True,
         disable=not console.is_terminal,
     ) as bar:
-        task = bar.add_task(domain.name, total=None)
+        task = bar.add_task(what, total=None)
 
         def tell(done: int, total: int) -> None:
             nonlocal prepared_files
-            prepared_files = done
+            if not prepared_files and not console.is_terminal:
+                console.print(f"preparing {what}, {total:,} files", soft_wrap=True)
+            prepared_files = max(1, done)
             bar.update(task, completed=done, total=total)
 
         domain.prepare(resolution, tell)
     if prepared_files:
         seconds = time.monotonic() - began
-        console.print(f"prepared {domain.name}: {prepared_files:,} files, {seconds:.1f} s", soft_wrap=True)
+        console.print(f"prepared {label}: {prepared_files:,} files, {seconds:.1f} s", soft_wrap=True)
 
 
 def near_duplicates(domain: Domain, resolution: int) -> str:

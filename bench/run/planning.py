@@ -9,12 +9,13 @@ from bench.images.domains import make_ready
 from bench.images.imports import imported
 from bench.run.tuning import Search
 from bench.store import open_store, store_exists
+from bench.sweeps.domain_names import called
 from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import Imports, Plan, make_plan
 from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import Problems, UserError, within
 from trainers.config.options import split
-from trainers.config.sources import IMPORT, domains
+from trainers.config.sources import IMPORT, domains, renamed
 from trainers.domains import OWN, Domain, get
 from trainers.domains.absent import get_or_announced
 
@@ -38,7 +39,7 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, console: Console
     find = get_or_announced if plan_only else get
     tuning = loaded.tuning
     held_out = (tuning.target, *filter(None, [tuning.source])) if tuning else ()
-    with within(spec):
+    with within(spec), called(loaded.domains, find):
         problems = Problems()
         found: dict[str, Domain] = {}
         for key, ends in {"sources": loaded.sources, "targets": loaded.targets, "tuning": held_out}.items():
@@ -46,9 +47,10 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, console: Console
                 with problems.collected(), within(key):
                     found[name] = find(name)
         problems.check()
-        for name, domain in found.items():
-            if name.partition(":")[0] in OWN:  # the number of images is only known once all files were decoded
-                make_ready(domain, loaded.gan.resolution, console)
+        own = [name for name in found if name.partition(":")[0] in OWN]
+        for number, name in enumerate(own, 1):  # the number of images is only known once all files were decoded
+            label = renamed(name, loaded.labels)
+            make_ready(found[name], loaded.gan.resolution, console, label=label, place=(number, len(own)))
         _check_used(loaded, held_out, find)
         plan = make_plan(loaded, _imports((*loaded.sources, *held_out), store), find)
     return share_gpus(plan, open_store(store) if loaded.resources.auto and store_exists(store) else None)

@@ -113,9 +113,10 @@ def measure_anew(
 def prepare_domains(plan: Plan, console: Console) -> None:
     """Decode and resize the images of all domains of a plan, once, before many processes need them."""
     resolution = plan.spec.gan.resolution
-    for name in dict.fromkeys(trial.domain.name for trial in plan.trials):
+    names = list(dict.fromkeys(trial.domain.name for trial in plan.trials))
+    for number, name in enumerate(names, 1):
         domain = get(name)
-        make_ready(domain, resolution, console)
+        make_ready(domain, resolution, console, label=renamed(name, plan.spec.labels), place=(number, len(names)))
         for part in parts_of(domain):
             if note := near_duplicates(part, resolution):
                 console.print(f"note: {renamed(part.name, plan.spec.labels)}: {note}", soft_wrap=True)

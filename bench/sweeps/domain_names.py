@@ -5,14 +5,15 @@ domain, and the same folder has the same trials under every name.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from trainers.common.errors import Problems, UserError, within
+from trainers.common.errors import Problems, UserError, UserErrors, within
 from trainers.config.options import split
 from trainers.config.sources import ARROW, IMPORT, domains, parts, read, renamed
-from trainers.domains import OWN, builtin_names, plugin_domains, torchvision_names
+from trainers.domains import OWN, Domain, builtin_names, plugin_domains, torchvision_names
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
@@ -41,6 +42,39 @@ def _check_name(name: str, domain: str, names: Mapping[str, str], taken: Collect
         raise UserError(f"{name} is {domain!r}, which is a name too; write what that stands for, {names[plain]!r}")
     if ARROW in domain or len(parts(domain)) > 1 or domain.startswith(IMPORT):
         raise UserError(f"{name} is {domain!r}, and a name stands for one domain; mixtures, chains and imports go in sources")
+
+
+@contextmanager
+def called(names: Mapping[str, str], find: Callable[[str], Domain]) -> Iterator[None]:
+    """Let a UserError of the block call the domains in `names` by these names: "domain 'hills' ('folder:hills') has ...".
+
+    `find` returns a domain, whose name may differ from the text in `names`. A line on the names themselves stays.
+    """
+    try:
+        yield
+    except UserError as error:
+        labels = {domain: name for name, domain in names.items()}
+        for name, domain in names.items():
+            kind, _, path = domain.partition(":")
+            if kind in OWN:  # of a missing folder too
+                labels[f"{kind}:{Path(path).expanduser().absolute()}"] = name
+            with suppress(UserError):
+                labels[find(domain).name] = name
+        lines = [_called(line, labels) for line in getattr(error, "problems", [str(error)])]
+        raise (UserErrors(lines) if len(lines) > 1 else UserError(lines[0])) from error
+
+
+def _called(line: str, labels: Mapping[str, str]) -> str:
+    if line.startswith("domains"):
+        return line
+
+    def name(match: re.Match[str]) -> str:
+        with suppress(UserError):
+            if (label := renamed(match[1], labels)) != match[1]:
+                return f"'{label}' ({match[0]})"
+        return match[0]
+
+    return re.sub(r"'([^']+)'", name, line)
 
 
 def unknown_domains(data: Mapping[str, Any], find: Callable[[str], object]) -> list[str]:

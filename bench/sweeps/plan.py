@@ -140,7 +140,7 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
         for name in to_itself
     ]
     trials = (*pretrains.values(), *adapts.values())
-    absent = [name for name, domain in domains.items() if is_announced(domain)]
+    absent = [_label(name, domain, spec) for name, domain in domains.items() if is_announced(domain)]
     if spec.evaluation.embedding.startswith(ANNOUNCED):
         absent.append(f"the weights of {spec.evaluation.embedding.removeprefix(ANNOUNCED)}")
     if absent:

@@ -253,20 +253,20 @@ class SweepSpec(Frozen):
             set_fields(self, pretrain=self.pretrain.model_copy(update={"steps": steps, "images": None}))
         axes = ("targets", "sizes", "conditional", "augmentation", "strategies", "sources", "seeds")
         problems = Problems()
-        with problems.collected():
+        with problems.collected(ValueError):
             check_grid({axis: len(getattr(self, axis)) for axis in axes})
-        with problems.collected():
+        with problems.collected(ValueError):
             check_together(self.gan, self.training)
-        with problems.collected():
+        with problems.collected(ValueError):
             check_evaluations(self.pretrain.until, self.pretrain.steps)
         for name in dict.fromkeys(self.strategies):
-            with problems.collected():
+            with problems.collected(ValueError):
                 get_strategy(name).check(self.gan)
-        with problems.collected():
+        with problems.collected(ValueError):
             metric = self._chosen_by(self.stopping.metric)
             set_fields(self, stopping=self.stopping.model_copy(update={"metric": metric}))
         if self.tuning:
-            with problems.collected():
+            with problems.collected(ValueError):
                 check_search(self.tuning.trials * len(self.tuning.seeds) * len(self.strategies))
             if (longest := max(self.tuning.steps, default=0)) > self.training.steps:
                 fix = "remove it, or increase training.steps"

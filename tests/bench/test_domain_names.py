@@ -1,13 +1,17 @@
 """Names that a sweep file gives to domains: shown everywhere, part of no key, and every mistake in one line."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
 
 from analysis.frames import load
+from analysis.report.blocks import Report
+from analysis.report.content import csv_files
 from bench.store import open_store
 from bench.sweeps.plan import Plan, make_plan
 from bench.sweeps.rows import record, recorded
@@ -113,6 +117,35 @@ def test_a_mistake_in_a_name_is_one_line(photos: str, domains: Any, message: str
     assert error.startswith("sweep.yaml: domains")
     assert message in error
     assert "\n" not in error
+
+
+@pytest.mark.parametrize(("changes", "start"), [
+    ({"domains": {"hills": "folder:none"}, "sources": ["hills"]},
+     "sources: domain 'hills' ('folder:{here}/none'): there is no such folder"),
+    ({"gan": {"resolution": 8}, "conditional": [True], "sources": ["faces"], "domains": {"faces": "folder:plain"}},
+     "conditional: domain 'faces' ('folder:{here}/plain') has no class labels"),
+    ({"sources": ["faces[classes=9]"], "domains": {"faces": "folder:photos"}}, "sources: domain 'faces[classes=9]' ('folder:"),
+])  # fmt: skip
+def test_an_error_calls_a_domain_by_its_name(photos: str, changes: dict[str, Any], start: str):
+    pictures(Path("plain"), 20)
+    Path("sweep.yaml").write_text(yaml.safe_dump({**SPEC, **changes}))
+    error = str(call("plan", "sweep.yaml").exception)
+    assert error.startswith(f"sweep.yaml: {start.format(here=Path.cwd())}")
+
+
+def test_preparing_counts_the_domains_by_their_names_and_the_files_have_the_names(photos: str):
+    pictures(Path("others"), 20)
+    domains = {"faces": photos, "hills": "folder:others"}
+    plan = {**SPEC, "domains": domains, "sources": ["faces"], "targets": ["hills"], "sizes": [10]}
+    Path("sweep.yaml").write_text(yaml.safe_dump(plan))
+    said = [line.partition(", ")[0].partition(": 40 files")[0] for line in call("plan", "sweep.yaml").stderr.splitlines()]
+    assert said == ["preparing 1 of 2: faces", "prepared faces", "preparing 2 of 2: hills", "prepared hills: 20 files"]
+    store = open_store("store", create=True)
+    store.write_sweep("small", record(planned(**plan)))
+    _, bullets = csv_files.links(Report(load(store), [], trials=[{}]))
+    ((file, _),) = bullets.items  # type: ignore[attr-defined]
+    assert {"faces", "hills"} <= set(re.split(r"[,\n]", unquote(file.href)))
+    assert "folder:" not in file.href
 
 
 def test_options_are_not_added_to_a_name_that_has_some(photos: str):

@@ -43,13 +43,13 @@ class Problems:
         self.found: list[str] = []
 
     @contextmanager
-    def collected(self) -> Iterator[None]:
-        """Collect a ValueError of the block, such as a UserError, instead of raising it."""
+    def collected(self, kind: type[ValueError] = UserError) -> Iterator[None]:
+        """Collect an error of this kind instead of raising it."""
         try:
             yield
         except UserErrors as errors:
             self.found += errors.problems
-        except ValueError as error:
+        except kind as error:
             self.found.append(str(error))
 
     def check(self) -> None:

@@ -1,6 +1,6 @@
 """The report's numbers as CSV files within the page: links that save them, also offline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 import pandas as pd
@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.report.blocks import Block, Bullets, Paragraph, Report, Span, Text
 from analysis.statistics import Analysis
 from analysis.words import counted
+from trainers.config.sources import renamed
 
 #: Columns of the trials, gains and ranking; redundant ones are left out to keep the page small.
 _TRIALS = [
@@ -31,12 +32,15 @@ def links(report: Report) -> Iterator[Block]:
     """Yield the links of the page that save its numbers."""
     if not report.trials:
         return
-    items = [_link("trials", "every trial, planned or recorded", report.frames.trials[_TRIALS])]
+    named = _named(report)
+    items = [_link("trials", "every trial, planned or recorded", report.frames.trials[_TRIALS], named)]
     several = len(report.analyses) > 1
     for number, analysis in enumerate(report.analyses, start=1):
         suffix, embedding = (f"-{number}", f", {analysis.embedding}") if several else ("", "")
         tables = _tables(analysis).items()
-        items += [_link(f"{name}{suffix}", f"{about}{embedding}", table) for name, (about, table) in tables if len(table)]
+        items += [
+            _link(f"{name}{suffix}", f"{about}{embedding}", table, named) for name, (about, table) in tables if len(table)
+        ]
     yield Paragraph("CSV files within this page: a link saves one, also offline. Gains are log2; multipliers and FIDs are not.")
     yield Bullets(items)
 
@@ -57,9 +61,16 @@ def _tables(analysis: Analysis) -> dict[str, tuple[str, pd.DataFrame]]:
     }
 
 
-def _link(name: str, about: str, table: pd.DataFrame) -> Text:
-    """Return a link that saves a table, without labels, and its description."""
-    text = table.drop(columns=_LABELS, errors="ignore").apply(_harmless).to_csv(index=False, float_format="%.6g")
+def _named(report: Report) -> dict[str, str]:
+    """Return the labels of the sources and targets that have a name in a sweep file; the others keep theirs in the files."""
+    given = {domain: name for plan in report.frames.sweeps.values() for name, domain in plan["spec"].get("domains", {}).items()}
+    return {domain: label for domain, label in report.frames.domains.items() if renamed(domain, given) != domain}
+
+
+def _link(name: str, about: str, table: pd.DataFrame, named: Mapping[str, str]) -> Text:
+    """Return a link that saves a table, without labels, and its description; `named` are shown in place of domains."""
+    ends = {end: table[end].map(lambda domain: named.get(domain, domain)) for end in ("source", "target") if end in table}
+    text = table.assign(**ends).drop(columns=_LABELS, errors="ignore").apply(_harmless).to_csv(index=False, float_format="%.6g")
     uri = f"data:text/csv;charset=utf-8,{quote(text, safe=_PLAIN)}"
     return Span(f"{name}.csv", "", uri, f"{name}.csv"), f": {about} ({counted(len(table), 'row')})"
 
