@@ -53,6 +53,9 @@ OneSweepOption = Annotated[str | None, typer.Option("--sweep", metavar="NAME", h
 #: Panels of `transfergan --help`.
 RUN, CLUSTER, RESULTS, DATA, STORE = "Run", "Cluster", "Results", "Data and networks", "Store"
 
+#: Names all sweeps of a store as one.
+ALL = "all"
+
 #: Prefix of the address of a cluster that is reached by Ray's client.
 FROM_OUTSIDE = "ray://"
 
@@ -100,10 +103,18 @@ def default_report(store: "Store", suffix: str = "html") -> Path:
 
 
 def write_report(store: "Store", out: Path | None = None, sweep: str | None = None) -> Path:
-    """Write the report of a store, or of one of its sweeps, in the format of the suffix of `out`; return its path."""
+    """Write the report of a sweep in a store, in the format of the suffix of `out`; return its path.
+
+    By default it is that of the sweep that was run last. `ALL` is all sweeps in one report, unless a sweep has that name.
+    """
     from analysis.report.page import write_report
     from bench.driver.replay import audit
+    from bench.store.plans import last_run
 
+    if sweep is None:
+        sweep, _ = last_run(store)
+    elif sweep == ALL and ALL not in store.read_sweeps():
+        sweep = None
     return write_report(store, out or default_report(store), sweep, audit(store, sweep))
 
 

@@ -9,6 +9,7 @@ import typer
 
 from bench.cli.console import print_table, progress_console, say
 from bench.cli.options import (
+    ALL,
     FROM_OUTSIDE,
     RESULTS,
     AddressOption,
@@ -39,15 +40,25 @@ def report(
     store: StoreOption = "store",
     out: Annotated[Path | None, typer.Option(help="The file to write; by default report.html in the store.")] = None,
     kind: Annotated[Format | None, typer.Option("--format", help="By default the suffix of --out, or html.")] = None,
-    sweep: OneSweepOption = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", metavar="NAME", help="By default the sweep that was run last; all: every sweep in one report."),
+    ] = None,
 ) -> None:
     """Write the report of the results so far: a self-contained HTML page, a PDF or Markdown."""
+    from bench.store.plans import last_run
+
     formats = [kind] if kind else list(Format)
     if out is not None and out.suffix[1:].lower() not in formats:
         suffixes = " or ".join(f".{each}" for each in formats)
         raise UserError(f"--out {str(out)!r} must end in {suffixes}" + (", as --format says" if kind else ""))
     opened = open_at(store)
-    say(f"report: {write_report(opened, out or default_report(opened, kind or Format.html), sweep)}")
+    written = write_report(opened, out or default_report(opened, kind or Format.html), sweep)
+    last, others = last_run(opened)
+    if sweep is None and others:
+        names = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+        say(f"note: of sweep {last}, which was run last; --sweep NAME for {names}, or --sweep {ALL}", err=True)
+    say(f"report: {written}")
 
 
 @app.command(
@@ -79,6 +90,7 @@ def measure(
     from bench.driver.ledger import Ledger
     from bench.run.measuring import evaluation_of, lacking
     from bench.run.sweep import measure_anew, run_distances
+    from bench.store.plans import reported_as
     from bench.sweeps.loading import load_spec
     from bench.sweeps.rows import evaluated_by, recorded
     from trainers.config.metrics import metrics as known
@@ -106,7 +118,7 @@ def measure(
     failures = measure_anew(plan, work, opened, console, cpus, address, metrics or ())
     if not metrics:
         failures += run_distances(plan, Ledger.open(plan, opened), opened, console, cpus, address)
-    typer.echo(f"measured in {evaluation.view}; report: {write_report(opened)}")
+    typer.echo(f"measured in {evaluation.view}; report: {write_report(opened, sweep=reported_as(opened, name))}")
     if failures:
         typer.echo("\n".join(failures), err=True)
         raise typer.Exit(1)

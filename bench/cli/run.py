@@ -200,8 +200,9 @@ def _options(cpus: int | None, retry: Retry | None, limit: float) -> list[str]:
 def _end(store: "Store", outcomes: "Sequence[Outcome]") -> None:
     """Write the report, print each plan's cells, and exit with status 3, 1 or 128 + a signal unless all is complete."""
     from bench.run.progress import cell_table
+    from bench.store.plans import reported_as
 
-    report = write_report(store)
+    report = write_report(store, sweep=reported_as(store, outcomes[0].ledger.plan.spec.name))
     for outcome in outcomes:
         table = cell_table(outcome.ledger)
         table.title, table.title_justify = outcome.ledger.plan.spec.name if len(outcomes) > 1 else None, "left"

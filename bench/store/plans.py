@@ -5,12 +5,13 @@ The newest plan of a sweep is ``sweeps/NAME.json``, as ever. A plan that it repl
 rule. Versions of transfergan that know no former plans do not look there.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from bench.store.store import FORMER, Store, plan_path
 from trainers.common.errors import UserError
 
-__all__ = ["former_paths", "plan_path", "read_all", "read_former", "sweep_of"]
+__all__ = ["former_paths", "last_run", "plan_path", "read_all", "read_former", "reported_as", "sweep_of"]
 
 
 def sweep_of(path: str) -> str | None:
@@ -48,3 +49,33 @@ def read_former(store: Store) -> dict[str, dict[str, Any]]:
 def read_all(store: Store) -> list[dict[str, Any]]:
     """Return every plan: the newest ones of all sweeps, then the former ones."""
     return [*store.read_sweeps().values(), *read_former(store).values()]
+
+
+def last_run(store: Store) -> tuple[str | None, list[str]]:
+    """Return the sweep that was run last, and the others by name; None without a plan. A run writes the plan."""
+    plans, files = store.read_sweeps(), store.files("sweeps")
+    times = {name: info.mtime for name in plans if (info := files.get(plan_path(name))) is not None}
+    for name in sorted(times, key=lambda name: times[name], reverse=True):
+        if (sweep := _reported(plans, name)) is not None:
+            return sweep, [other for other in plans if other != sweep and _reported(plans, other) == other]
+    return None, []
+
+
+def reported_as(store: Store, name: str) -> str | None:
+    """Return the sweep in whose report a sweep is shown.
+
+    That of a confirmation is the sweep that it confirms; that of a trial which was trained further, the sweep that has it. A
+    search for settings has none, nor has a sweep without a plan.
+    """
+    return _reported(store.read_sweeps(), name)
+
+
+def _reported(plans: Mapping[str, Mapping[str, Any]], name: str) -> str | None:
+    plan = plans.get(name)
+    if plan is None or any(row.get("kind") == "tune" for row in plan["trials"]):
+        return None
+    if (trial := plan.get("continues")) is None:
+        return confirmed if (confirmed := plan.get("confirms")) in plans else name
+    others = ((each, of) for each, of in plans.items() if not of.get("continues"))
+    having = (each for each, of in others if any(row["key"] == trial for row in of["trials"]))
+    return next((_reported(plans, each) for each in having), None)

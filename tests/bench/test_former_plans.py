@@ -1,6 +1,7 @@
 """An edited sweep of the same name: its former plans stay in the store, and what was begun under them stays in order."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,15 @@ import pytest
 from bench.images.generate import matching_key
 from bench.run.continuation import continuation
 from bench.store import Store, open_store
-from bench.store.plans import former_paths, read_all, read_former, sweep_of
+from bench.store.plans import former_paths, last_run, read_all, read_former, reported_as, sweep_of
 from bench.sweeps.rows import record
 from bench.upkeep.check import check
 from bench.upkeep.inventory import holdings
 from bench.upkeep.merge import merge
 from tests.bench.test_inventory import copy
 from tests.support import tiny
+from tests.support.command_line import call
+from tests.support.synthetic import build
 
 PLAN, EDITED = tiny.make(), tiny.make(seeds=[1], strategies=["finetune"])
 BEFORE, AFTER = record(PLAN), record(EDITED)
@@ -76,3 +79,41 @@ def test_a_plan_is_kept_once_and_one_that_the_next_contains_not_at_all(tmp_path:
     assert (fault.kind, fault.where) == ("sweep", former_paths(store)[0])
     assert fault.what.endswith("a newer plan has replaced it; delete it")
     assert len(read_all(store)) == 5
+
+
+def test_the_sweep_that_was_run_last_is_reported(tmp_path: Path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    assert last_run(store) == (None, [])
+    tuned = {"spec": {}, "trials": [{"key": "t", "kind": "tune"}]}
+    other = record(tiny.make(name="other", seeds=[7]))
+    kept = {"one": BEFORE, "other": other, "one-tuning-1": tuned, "other-confirm": {**other, "confirms": "other"}}
+    written = [*kept, "one", f"continue-{ADAPTED}", "other"]
+    expected = ["one", "other", "other", "other", "one", "one", "other"]
+    kept |= {f"continue-{ADAPTED}": {**BEFORE, "continues": ADAPTED}}
+    for number, name in enumerate(written):
+        store.write_sweep(name, kept[name])
+        os.utime(f"{store.root}/sweeps/{name}.json", (number, number))
+        assert last_run(store)[0] == expected[number], name
+    assert last_run(store) == ("other", ["one"])
+    assert [reported_as(store, name) for name in kept] == ["one", "other", None, "other", "one"]
+    assert reported_as(store, "none") is None
+
+
+@pytest.mark.slow
+def test_the_report_is_that_of_the_last_run_unless_another_is_named(tmp_path: Path):
+    store = build(tmp_path / "store", sizes=(50,), seeds=(0,), images=False)
+    later = {**store.read_sweeps()["quickstart"], "trials": record(PLAN)["trials"]}
+    store.write_sweep("later", {**later, "spec": {"name": "later"}})
+    os.utime(f"{store.root}/sweeps/quickstart.json", (1, 1))
+    out = tmp_path / "page.md"
+
+    def said(*options: str) -> tuple[str, str]:
+        result = call("report", "--store", store.root, "--out", out, *options)
+        assert (result.exit_code, result.stdout) == (0, f"report: {out}\n")
+        return result.stderr, out.read_text()
+
+    note, page = said()
+    assert note == "note: of sweep later, which was run last; --sweep NAME for quickstart, or --sweep all\n"
+    assert "Sweep later:" in page
+    assert [said("--sweep", name)[0] for name in ("quickstart", "all")] == ["", ""]
+    assert "Sweep later, quickstart:" in out.read_text()
