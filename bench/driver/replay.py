@@ -11,10 +11,12 @@ import pandas as pd
 
 from bench.driver.stopping import FEWEST_SEEDS, Action, Curve, judge
 from bench.store import Store
+from bench.store.plans import given_names
 from bench.store.schema import by_step
 from bench.sweeps.spec import StoppingConfig
 from trainers.common.errors import UserError
 from trainers.config.metrics import RAW, SELECTION, metrics
+from trainers.config.sources import renamed
 
 #: Shares of methods kept at a rung, compared by `audit`.
 SHARES = (0.25, 0.33, 0.5, 0.67, 0.75)
@@ -66,7 +68,8 @@ def replay(store: Store, sweep: str | None, rule: StoppingConfig) -> tuple[list[
             f"there is no cell to replay in store {store.uri!r}: {left_out} were stopped early or have not ended; "
             "run the sweep with --set stopping.rule=none"
         )
-    return [_replay(cell, rule) for cell in cells], left_out
+    given = given_names(store)
+    return [_replay(cell, rule, given) for cell in cells], left_out
 
 
 def summary(replays: list[Replay], rule: StoppingConfig, left_out: int) -> dict[str, Any]:
@@ -94,7 +97,7 @@ def audit(store: Store, sweep: str | None) -> pd.DataFrame:
     rows = []
     for keep in SHARES if cells else ():
         rule = StoppingConfig(keep=keep)
-        total = summary([_replay(cell, rule) for cell in cells], rule, left_out)
+        total = summary([_replay(cell, rule, {}) for cell in cells], rule, left_out)
         rows.append((keep, total["cells"], total["steps_saved"], total["same_winner"], total["source_order"]))
     return pd.DataFrame(rows, columns=["keep", "cells", "saved", "same_winner", "source_order"])
 
@@ -149,7 +152,8 @@ def _unfinished_cells(store: Store, sweep: str | None, recorded: set[str]) -> se
     return {row["cell"] for row in rows if row["key"] not in recorded}
 
 
-def _replay(cell: _Cell, rule: StoppingConfig) -> Replay:
+def _replay(cell: _Cell, rule: StoppingConfig, given: Mapping[str, str]) -> Replay:
+    """Return the replay of a cell; `given` are names to show for domains."""
     trials, values = cell.trials, cell.values
     rungs = sorted({step for key in trials["key"] for step in values.get(key, {})})
     curves = [
@@ -172,13 +176,13 @@ def _replay(cell: _Cell, rule: StoppingConfig) -> Replay:
     first = trials.iloc[0]
     return Replay(
         cell=cell.key,
-        target=str(first["target"]),
+        target=renamed(str(first["target"]), given),
         size=int(first["size"]),
         conditional=bool(first["conditional"]),
         trials=len(trials),
         stopped=sum(ends[key] < taken[key] for key in ends),
         saved=1 - sum(ends.values()) / sum(taken.values()) if any(taken.values()) else 0.0,
-        winner=f"{strategy} from {source}" if source else strategy,
+        winner=f"{strategy} from {renamed(source, given)}" if source else strategy,
         same_winner=now_first == (strategy, source),
         source_order=_order(before, after),
     )

@@ -3,7 +3,7 @@
 import io
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 from bench.images.exported import Description, texts
 from bench.images.generate import matching_key, read_generator
 from bench.store import Store
+from bench.store.plans import given_names
 from trainers.common.errors import UserError, first_line
+from trainers.config.sources import renamed
+from trainers.config.trial import DomainRef
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +41,7 @@ def export(store: Store, trial: str, file_format: str, out: Path) -> str:
     key = matching_key(store, trial)
     _check_status(store, key)
     step, loaded, generator = read_generator(store, key, "best")
-    description = _describe(key, step, loaded)
+    description = _describe(key, step, loaded, given_names(store))
     generator = generator.eval().requires_grad_(False)
     _check_images(generator, description)
     name, pack = FORMATS[file_format]
@@ -70,10 +73,17 @@ def _check_status(store: Store, key: str) -> None:
             raise UserError(f"trial {key} diverged{why}, so its generator is of no use; export another trial")
 
 
-def _describe(key: str, step: str, loaded: "Checkpoint") -> Description:
+def _describe(key: str, step: str, loaded: "Checkpoint", given: Mapping[str, str]) -> Description:
+    """Return what the exported files say of a generator; `given` are names to show for domains."""
+
+    def called(ref: DomainRef) -> DomainRef:
+        return ref.model_copy(update={"name": renamed(ref.name, given)})
+
+    trial = loaded.trial
+    ends = {"domain": called(trial.domain), "source": None if trial.source is None else called(trial.source)}
     counts = loaded.tensors.get("class_counts")
     trained = range(len(loaded.classes)) if counts is None else counts.nonzero().flatten().tolist()
-    return Description(key, step, loaded.trial, loaded.classes, tuple(trained))
+    return Description(key, step, trial.model_copy(update=ends), loaded.classes, tuple(trained))
 
 
 def _example(description: Description, n: int) -> "tuple[Tensor, ...]":

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.store import Store
 from bench.store.best import best_rungs
-from bench.store.plans import read_all
+from bench.store.plans import given_names, read_all
 from bench.store.trial_files import check_checkpoint, generators, generators_by_trial
 from trainers.common.errors import DamagedError, UserError, first_line
+from trainers.config.sources import renamed
 from trainers.config.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ def best_trial(store: Store) -> str:
     if not cells:
         raise UserError(f"--trial best: store {store.uri!r} has no finished trial with a FID and a generator yet")
     if len(cells) > 1:
-        lines = [f"{key} ({_cell(rows[key])}: FID {fids[key]:.2f})" for key in list(cells.values())[:4]]
+        given = given_names(store)
+        lines = [f"{key} ({_cell(rows[key], given)}: FID {fids[key]:.2f})" for key in list(cells.values())[:4]]
         more = f", and {len(cells) - 4} more" if len(cells) > 4 else ""
         raise UserError(
             f"--trial best: FIDs of different cells are not comparable, and store {store.uri!r} has {len(cells)}; name the "
@@ -181,7 +183,7 @@ def best_trial(store: Store) -> str:
     return key
 
 
-def _cell(row: Mapping[Hashable, Any]) -> str:
-    """Return the parts of a trial's cell that a user knows it by."""
-    images = f"{row['target']}, {row['size']:,} images, {row['resolution']} pixels"
+def _cell(row: Mapping[Hashable, Any], given: Mapping[str, str]) -> str:
+    """Return the parts of a trial's cell that a user knows it by; `given` are names to show for domains."""
+    images = f"{renamed(row['target'], given)}, {row['size']:,} images, {row['resolution']} pixels"
     return f"{images}, conditional" if row["conditional"] else images

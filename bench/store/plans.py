@@ -5,13 +5,14 @@ The newest plan of a sweep is ``sweeps/NAME.json``, as ever. A plan that it repl
 rule. Versions of transfergan that know no former plans do not look there.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from bench.store.store import FORMER, Store, plan_path
 from trainers.common.errors import UserError
 
-__all__ = ["former_paths", "last_run", "plan_path", "read_all", "read_former", "reported_as", "sweep_of"]
+__all__ = ["former_paths", "given_names", "last_run", "plan_path", "read_all", "read_former", "reported_as", "sweep_of"]
 
 
 def sweep_of(path: str) -> str | None:
@@ -49,6 +50,14 @@ def read_former(store: Store) -> dict[str, dict[str, Any]]:
 def read_all(store: Store) -> list[dict[str, Any]]:
     """Return every plan: the newest ones of all sweeps, then the former ones."""
     return [*store.read_sweeps().values(), *read_former(store).values()]
+
+
+def given_names(store: Store) -> dict[str, str]:
+    """Return the names that the newest plans of a store give to domains, by domain; none that several domains have."""
+    domains = (plan["spec"].get("domains", {}) for plan in store.read_sweeps().values())
+    given = {domain: name for names in domains for name, domain in names.items()}
+    used = Counter(given.values())
+    return {domain: name for domain, name in given.items() if used[name] == 1}
 
 
 def last_run(store: Store) -> tuple[str | None, list[str]]:

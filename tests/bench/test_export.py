@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from bench.cli import main
-from bench.images.export import FORMATS
+from bench.images.export import FORMATS, export
 from bench.images.generate import best_trial, matching_key, read_generator, write_images
 from bench.store import Store, open_store
 from bench.store.trial_files import generator_path
@@ -304,10 +304,13 @@ def test_the_best_trial_of_several_cells_is_left_to_the_user(tmp_path: Path):
     for fid, trial in enumerate(trials):
         add(store, trial, fid)
         add(store, trial.model_copy(update={"seed": 1}), fid + 0.5)
+    store.write_sweep("s", {"spec": {"domains": {"scans": "digits"}}, "trials": []})
     with pytest.raises(UserError) as caught:
         best_trial(store)
     message = str(caught.value)
     assert "FIDs of different cells are not comparable, and store" in message
-    assert f"has 5; name the best trial of one: {trials[0].key} (digits, 10 images, 16 pixels: FID 0.00), " in message
+    assert export(store, trials[0].key, "safetensors", tmp_path / "out").startswith("trial ")
+    assert "10 images of scans (resnet, scratch)" in (tmp_path / "out" / "README.md").read_text()
+    assert f"has 5; name the best trial of one: {trials[0].key} (scans, 10 images, 16 pixels: FID 0.00), " in message
     assert message.endswith(", and 1 more")
-    assert json.dumps(message).count("digits") == 4
+    assert json.dumps(message).count("scans") == 4

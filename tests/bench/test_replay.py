@@ -136,6 +136,16 @@ def test_cells_that_were_stopped_or_have_not_ended_are_left_out(tmp_path: Path):
         replay(store, "other", RULE)
 
 
+def test_domains_have_the_names_of_the_sweep_files_unless_two_share_one(tmp_path: Path):
+    store = write(tmp_path, CURVES)
+    names = {"hills": "t", "caps": "c"}
+    store.write_sweep("s", {"spec": {"domains": names}, "trials": []})
+    found = only(store)
+    assert (found.target, found.winner) == ("hills", "finetune from caps")
+    store.write_sweep("u", {"spec": {"domains": {"hills": "v"}}, "trials": []})
+    assert (only(store).target, only(store).winner) == ("t", "finetune from caps")
+
+
 def test_the_command_applies_settings_by_key_or_by_option(tmp_path: Path):
     address = write(tmp_path, CURVES).root
     by_option, by_key, of_both = (
