@@ -11,6 +11,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
@@ -174,10 +175,11 @@ def _any(trials: list[Any], *statuses: str) -> bool:
 
 def _host(trial: Any) -> str | None:
     """Return the name of the machine where a trial's process is; None if Ray does not know."""
-    actor = state.actors(trial.temporary_state.ray_actor._actor_id.hex())
-    nodes = {node["NodeID"]: node for node in ray.nodes()}  # type: ignore[no-untyped-call]  # Ray's
-    node = nodes.get(actor["Address"]["NodeID"]) if actor else None
-    return str(node["NodeManagerHostname"]) if node else None
+    with suppress(Exception):  # it is only shown, so nothing that Ray answers may end the run
+        node = state.actors(trial.temporary_state.ray_actor._actor_id.hex())["Address"]["NodeID"]
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's
+        return next(str(each["NodeManagerHostname"]) for each in nodes if each["NodeID"] == node)
+    return None
 
 
 def _text(trial: Any) -> str:

@@ -1,6 +1,7 @@
 """Explanations of real errors, failed and hanging tasks, and what the driver learns of an unwritable store."""
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Event
@@ -14,6 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
+from bench.on_ray import tuner
 from bench.on_ray.cluster import cluster
 from bench.on_ray.losses import lost_machine
 from bench.on_ray.scheduler import CellHalving
@@ -117,8 +119,13 @@ def ray_here() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_an_unwritable_store_is_reported_as_data_and_the_text_of_an_error_decides_nothing(ray_here: None, tmp_path: Path):
+def test_an_unwritable_store_is_reported_as_data_and_the_text_of_an_error_decides_nothing(
+    ray_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """An error that only names the class in its text is an ordinary failure, and is retried and recorded."""
+    hosts: list[str | None] = []
+    original = tuner._host
+    monkeypatch.setattr(tuner, "_host", lambda trial: hosts.append(original(trial)) or hosts[-1])
 
     def full(config: Mapping[str, Any]) -> None:
         def rungs() -> Iterator[dict[str, Any]]:
@@ -137,6 +144,7 @@ def test_an_unwritable_store_is_reported_as_data_and_the_text_of_an_error_decide
         drivers.append(Driver(Ledger.open(plan, store), store))
         run_trials(drivers[-1], trainable)
     unwritable, failed = drivers
+    assert set(hosts) == {socket.gethostname()}, "where Ray has started the trials"
     assert str(unwritable.unwritable) == "store 'a' takes no more: why"
     assert unwritable.ledger.is_open()
     assert failed.unwritable is None
