@@ -4,6 +4,7 @@ Parts of older stores have random names; for these only an incomplete or invalid
 """
 
 import hashlib
+import os
 import re
 from collections import Counter
 
@@ -16,6 +17,15 @@ from trainers.common.errors import DamagedError, first_line
 _DIGEST = 20
 
 _NAME = re.compile(r"(part|merged)-(?P<digest>[0-9a-f]{40})\.parquet")
+
+
+def in_folder(folder: str) -> list[str]:
+    """Return the names of the parts in a local folder; several times faster than `glob`, for drivers list them often."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.name.endswith(".parquet") and not entry.name.startswith(".")]
+    except FileNotFoundError:
+        return []
 
 
 def pack(rows: pa.Table, *, merged: bool = False) -> tuple[str, bytes]:

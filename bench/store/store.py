@@ -18,7 +18,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -204,7 +203,7 @@ class Store:
         if isinstance(self.filesystem, pafs.LocalFileSystem):
             # By name alone: pyarrow also asks for each file's size, and omits files that are deleted meanwhile.
             folders = [f"{table}/{path.name}" for path in Path(self.root).glob(f"{table}/*") if path.is_dir()]
-            return sorted(f"{folder}/{name}" for folder in folders for name in _parts(self.path(folder)))
+            return sorted(f"{folder}/{name}" for folder in folders for name in parts.in_folder(self.path(folder)))
         return [name for name in self.files(table, below=True) if name.endswith(".parquet")]
 
     def read_parts(
@@ -298,12 +297,3 @@ def plan_path(name: str) -> str:
 def _warn_once(line: str) -> None:
     """Log a warning the first time only: a page of the report may name one file many times."""
     _log.warning(line)
-
-
-def _parts(folder: str) -> list[str]:
-    """Return the names of the parts in a local folder; several times faster than `glob`, for drivers list them often."""
-    try:
-        with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if entry.name.endswith(".parquet") and not entry.name.startswith(".")]
-    except FileNotFoundError:
-        return []
