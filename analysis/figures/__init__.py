@@ -13,6 +13,7 @@ Names of domains are untrusted text that plotly would interpret as HTML; `style.
 
 from analysis.figures.fid_by_size import fid_by_size as fid_by_size
 from analysis.figures.gain_by_distance import gain_by_distance as gain_by_distance
+from analysis.figures.gain_intervals import gain_intervals as gain_intervals
 from analysis.figures.heat_maps import fid_by_class as fid_by_class
 from analysis.figures.heat_maps import heat_map as heat_map
 from analysis.figures.learning_curves import ENDS as ENDS

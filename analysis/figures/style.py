@@ -12,9 +12,13 @@ import plotly.graph_objects as go
 from analysis.comparison.cells import SCRATCH
 from analysis.words import multiple
 
-#: The palette of Okabe & Ito, legible with any colour vision deficiency; without black, for dark pages.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A500")
+#: The colours of strategies: each has a contrast of 3 with white and with the dark page, and with red-green blindness they are
+#: as far from each other and from the neutral grey as five such colours can be.
+PALETTE = ("#4274C7", "#DB7C00", "#2BA85E", "#954DFF", "#C51921")
 NEUTRAL = "#808080"
+#: The colours of what is told apart from scratch.
+BETTER, WORSE = PALETTE[0], PALETTE[1]
+DASHES = ("solid", "2px,3px", "10px,3px,2px,3px", "14px,3px", "4px,2px")
 SYMBOLS = (
     "circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "star", "hexagon", "cross", "bowtie"
 )  # fmt: skip
@@ -43,7 +47,7 @@ class Style:
         """Return the line style of a strategy."""
         if strategy == SCRATCH:
             return "8px,4px"
-        return ("solid", "2px,3px", "10px,3px,2px,3px")[self._index(strategy) // len(PALETTE) % 3]
+        return DASHES[self._index(strategy) // len(PALETTE) % len(DASHES)]
 
     def symbol(self, source: str | None) -> str:
         """Return the marker of a source; an open circle for scratch, which has none."""

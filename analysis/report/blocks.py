@@ -206,7 +206,7 @@ class Fold:
 class Group:
     """Blocks that belong together, in a box of the page that `style` names."""
 
-    style: Literal["overall", "question", "answers", "answer", "caveats", "table", "wall"]
+    style: Literal["first", "overall", "question", "answers", "answer", "caveats", "table", "wall"]
     blocks: Sequence["Block"]
     subject: Subject = field(default_factory=dict)
 

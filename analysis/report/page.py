@@ -20,6 +20,7 @@ from analysis.frames import Frames, load, records
 from analysis.report import markdown, pdf
 from analysis.report.blocks import Report, Text, in_script
 from analysis.report.content import panels, sample_grids, sections
+from analysis.report.content.first_screen import first_screen
 from analysis.report.content.trials import grids, trial_rows
 from analysis.report.embedded_images import Album
 from analysis.report.sentences.finding import finding
@@ -61,7 +62,9 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
     """Return the page for `frames`, with sample grids from their store; `replayed` as in `Report`."""
     analyses = [analyse(frames, embedding) for embedding in frames.embeddings]
     walls = [sample_grids.walls(analysis, frames.trials) for analysis in analyses]
-    album = Album(store, [path for cells in walls for path in sample_grids.paths(cells)], _WALLS)
+    first = first_screen(analyses[0], frames.trials) if analyses else None
+    wanted = [*(first.paths if first else ()), *(path for cells in walls for path in sample_grids.paths(cells))]
+    album = Album(store, wanted, _WALLS)
     embedded = [sample_grids.embed(cells, album) for cells in walls]
     samples = {
         analysis.embedding: [*sample_grids.blocks(cells, left_out, album.compressed)]
@@ -84,6 +87,7 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         generated=now,
         plotlyjs=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own bundle, made to be in a script element
         measured=bool(analyses),
+        first=list(first.embed(album).blocks()) if first else [],
         sections=list(sections.walk(report, page=True)),
         key_entries=panels.key(report.style, frames.trials),
         grids=_PLACE,
