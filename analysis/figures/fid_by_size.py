@@ -6,7 +6,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.comparison.cells import SCRATCH
+from analysis.figures.direct_labels import End, label_ends
 from analysis.figures.style import Style, about, blank, escape, log_ticks, short, spaced
+
+_HEIGHT = 250
 
 
 def fid_by_size(
@@ -23,7 +26,8 @@ def fid_by_size(
         saved: one row per multiplier to draw: `strategy`, `source_label`, `size`, `value`, `bound`, `equivalent` and `words`
             (the hover text).
     """
-    figure = blank(height=320)
+    figure = blank(height=_HEIGHT)
+    ends = []
     sizes = sorted(set(rows["size"]))
     for strategy in [*[s for s in style.strategies if s != SCRATCH], SCRATCH]:
         line = rows[rows["strategy"] == strategy].sort_values("size")
@@ -40,6 +44,7 @@ def fid_by_size(
             marker={"size": 8, "symbol": "circle-open" if scratch else "circle", "color": style.color(strategy)},
             hovertext=notes, hoverinfo="text", meta={"strategy": strategy, "points": about(line)},
         )  # fmt: skip
+        ends.append(End(strategy, style.color(strategy), float(line["value"].iloc[-1]), {"strategy": strategy}))
     for row in () if saved is None else saved.to_dict("records"):
         color = style.color(row["strategy"])
         end = {"": "line-ns-open", "at least": "triangle-right", "at most": "triangle-left"}[row["bound"]]
@@ -52,8 +57,8 @@ def fid_by_size(
         )  # fmt: skip
     low, high = span or (rows["value"].min(), rows["value"].max())
     ticks = spaced(sizes, [math.log10(size) for size in sizes])
-    ends = [math.log10(sizes[0]) - 0.12, math.log10(sizes[-1]) + 0.12]
-    figure.update_xaxes(title_text="training images", type="log", range=ends)
+    shown = [math.log10(sizes[0]) - 0.12, math.log10(sizes[-1]) + 0.12]
+    figure.update_xaxes(title_text="training images", type="log", range=shown)
     figure.update_xaxes(tickvals=ticks, ticktext=[short(size) for size in ticks])
     if low > 0 and high / low > 3:
         figure.update_yaxes(type="log", **log_ticks(low, high))
@@ -61,4 +66,5 @@ def fid_by_size(
         margin = 0.08 * (high - low or high or 1)
         figure.update_yaxes(range=[max(0.0, low - margin), high + margin])
     figure.update_yaxes(title_text="FID")
+    label_ends(figure, ends, _HEIGHT - 60)
     return figure

@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.figures.direct_labels import End, label_ends
 from analysis.figures.style import NEUTRAL, Style, about, blank, escape, ratio, ratio_ticks
+
+_HEIGHT = 300
 
 
 def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
@@ -15,7 +18,7 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
     `points` has a row per (source, target, strategy): `distance`, `gain` (log2 ratio), `name` (the label, drawn once per
     distance), `source_label`, `target_label`, `size`.
     """
-    figure = blank(height=360)
+    figure, ends = blank(height=_HEIGHT), []
     low, high = points["distance"].min(), points["distance"].max()
     pad = 0.16 * ((high - low) or high or 1.0)
     for strategy in style.strategies:
@@ -26,12 +29,13 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
         x, y = rows["distance"].to_numpy(float), rows["gain"].to_numpy(float)
         if len(rows) > 2 and len(set(x)) > 1:
             slope, intercept = np.polyfit(x, y, 1)
-            ends = [float(x.min()), float(x.max())]
+            across = [float(x.min()), float(x.max())]
             figure.add_scatter(
-                x=ends, y=[slope * end + intercept for end in ends], mode="lines", opacity=0.6, hoverinfo="skip",
+                x=across, y=[slope * end + intercept for end in across], mode="lines", opacity=0.6, hoverinfo="skip",
                 line={"color": color, "width": 1.5, "dash": style.dash(strategy)}, showlegend=False, legendgroup=strategy,
                 meta={"strategy": strategy, "whole": about(rows)},
             )  # fmt: skip
+        ends.append(End(strategy, color, float(y[-1]), {"strategy": strategy}))
         for source, group in rows.groupby("source_label"):
             texts = [
                 f"{escape(strategy)}, {escape(name)}<br>distance {d:.4g}<br>FID from scratch / transfer: {ratio(g)}"
@@ -43,13 +47,15 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
                 legendgroup=strategy, showlegend=source == rows["source_label"].iloc[0],
                 meta={"strategy": strategy, "source": source, "points": about(group)},
             )  # fmt: skip
-    _label_points(figure, points, pad)
+    _label_points(figure, points, pad, len(ends))
     figure.update_xaxes(title_text="distance (FID of real images)", range=[low - pad, high + pad], nticks=6)
     bottom, top = _gains_shown(points)
     room = 0.18 * (top - bottom)
     figure.update_yaxes(title_text="FID from scratch / transfer", range=[bottom - room, top + 1.6 * room])
     figure.update_yaxes(**ratio_ticks(bottom - room, top + room))
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1.5, "dash": "8px,4px"})
+    if len(ends) > 1:
+        label_ends(figure, ends, _HEIGHT - 60)
     return figure
 
 
@@ -59,8 +65,10 @@ def _gains_shown(points: pd.DataFrame) -> tuple[float, float]:
     return (bottom, top) if top > bottom else (bottom, bottom + 1.0)
 
 
-def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
+def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float, lines: int) -> None:
     """Write each name above its points, or below them if the place above is occupied; omit it if both are.
+
+    Several lines are named to the right, which leaves less room.
 
     Text sizes, in units of distance and gain, are for a phone, the narrowest screen.
     """
@@ -72,7 +80,7 @@ def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float) -> None:
     annotations, labels = [], []
     right_ends = {"high": -math.inf, "low": -math.inf}  # of the last label on each side
     for name, span in spans.sort_values("x").iterrows():
-        x, width = span["x"], 0.2 * pad * len(str(name))
+        x, width = span["x"], (0.2 if lines < 2 else 0.25) * pad * len(str(name))
         anchor = "left" if x - width / 2 < left else "right" if x + width / 2 > right else "center"
         start = x - {"left": 0.0, "center": width / 2, "right": width}[anchor]
         if start < left or start + width > right:

@@ -37,11 +37,14 @@ def gain_intervals(rows: pd.DataFrame) -> go.Figure:
         text = f"<b>{gain}</b>  {escape(name)}"
         at = {"xref": "paper", "x": 0, "xanchor": "left", "y": y, "yshift": 19, "showarrow": False}
         annotations.append({"text": text, **at})
-    figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1.5, "dash": "8px,4px"})
+        # Scratch is a dashed line that leaves out the labels.
+        dashed = {"color": NEUTRAL, "width": 1.5, "dash": "4px,3px"}
+        figure.add_shape(type="line", x0=0, x1=0, y0=y - 0.34, y1=y + 0.2, line=dashed, layer="below")
     figure.update_layout(annotations=annotations, meta={"labels": [{}] * len(annotations)})
     figure.update_yaxes(range=[0.45 - len(rows), 0.75], showticklabels=False, showgrid=False, ticks="")
     figure.update_xaxes(title_text="worse  ←  gain over scratch  →  better", range=[-limit, limit], showgrid=False)
-    figure.update_xaxes(**ratio_ticks(-limit, limit))
+    ticks = ratio_ticks(-limit, limit)["tickvals"]
+    figure.update_xaxes(tickvals=ticks, ticktext=[f"×{2**tick:.3g}" for tick in ticks])
     return figure
 
 

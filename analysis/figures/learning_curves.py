@@ -7,45 +7,67 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.comparison.cells import SCRATCH
+from analysis.figures.direct_labels import End, label_ends
 from analysis.figures.style import NEUTRAL, Style, blank, log_ticks, method_name, rung_ticks
-from trainers.config.metrics import label
+
+_HEIGHT = 210
+
+#: How many times as low as the curves real images may be to be drawn.
+_FAR = 3
 
 #: Marks of curves that end before their budget, by status.
 ENDS = {"stopped": "x-thin-open", "diverged": "asterisk-open", "failed": "cross-thin-open", "unfinished": "triangle-right-open"}
 
 
-def learning_curves(curves: pd.DataFrame, style: Style, metric: str = "fid", floor: float | None = None) -> go.Figure:
-    """Draw a metric against the generator step for the trials of one cell.
+def learning_curves(
+    curves: pd.DataFrame, style: Style, metric: str = "fid", floor: float | None = None, shared: pd.DataFrame | None = None
+) -> go.Figure:
+    """Draw a metric against the generator step for trials of one cell.
 
     Rungs are equally spaced on the step axis: they are spaced geometrically, and a logarithmic axis has no step 0. Each method
-    (strategy and source) is a thick line, the mean over seeds at the steps that all of them reached. With several seeds a band
-    spans their minimum and maximum, and each seed is a thin line. A mark ends the curve of a trial that ended before its
-    budget. Positive values that span more than a factor of three get a logarithmic axis. A dotted line marks `floor`, the value
-    of real images, if it is known and positive. All curves have one embedding.
+    (strategy and source) is a thick line with the name of its strategy at its end, the mean over seeds at the steps that all of
+    them reached. With several seeds a band spans their minimum and maximum, and each seed is a thin line. A mark ends the curve
+    of a trial that ended before its budget. Positive values that span more than a factor of three get a logarithmic axis. A
+    dotted line marks `floor`, the value of real images, unless it is so far below the curves that it would press them together.
+    All curves have one embedding.
+
+    Args:
+        shared: the curves that decide the axes, of all figures side by side; by default `curves`.
     """
-    figure = blank(height=380)
-    rows = curves[(curves["metric"] == metric) & np.isfinite(curves["value"])]
-    rungs = sorted(set(rows["step"]))
+    figure = blank(height=_HEIGHT)
+    rows, axes = (_finite(part, metric) for part in (curves, curves if shared is None else shared))
+    rungs = sorted(set(axes["step"]))
     rows = rows.assign(rung=rows["step"].map(rungs.index))
+    low, high = axes["value"].min(), axes["value"].max()
     groups = rows.assign(source_label=rows["source_label"].fillna("")).groupby(["strategy", "source_label"])
-    # Scratch is drawn last, on top of the others.
-    for (strategy, source), group in sorted(groups, key=lambda item: (item[0][0] == SCRATCH, item[0])):
-        _draw_method(figure, group, rungs, style, strategy, source or None)
-    low, high = rows["value"].min(), rows["value"].max()
-    if floor is not None and floor > 0:
+    methods = [(str(strategy), str(source) or None, group) for (strategy, source), group in groups]
+    ends = []
+    for strategy, source, group in sorted(methods, key=lambda method: method[0] == SCRATCH):  # drawn last, on top of the others
+        last = _draw_method(figure, group, rungs, style, strategy, source)
+        ends.append(End(strategy, style.color(strategy), last, {"strategy": strategy, "source": source}))
+    if floor is not None and 0 < low / _FAR < floor:
         low = min(low, floor)
-        text = {"annotation_text": "real images", "annotation_position": "bottom left", "annotation_font_color": NEUTRAL}
-        figure.add_hline(y=floor, line={"color": NEUTRAL, "dash": "dot", "width": 1.5}, **text)
+        figure.add_hline(y=floor, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
+        ends.append(End("real images", NEUTRAL, floor))
     if low > 0 and high / low > 3:
         figure.update_yaxes(type="log", **log_ticks(low, high))
-    figure.update_xaxes(title_text="generator step (rungs equally spaced)", **rung_ticks(rungs))
-    figure.update_yaxes(title_text=label(metric))
+    else:
+        margin = 0.08 * (high - low or abs(high) or 1)
+        figure.update_yaxes(range=[low - margin, high + margin], nticks=5)
+    figure.update_xaxes(**rung_ticks(rungs))
+    label_ends(figure, ends, _HEIGHT - 40)
     return figure
+
+
+def _finite(curves: pd.DataFrame, metric: str) -> pd.DataFrame:
+    finite: pd.DataFrame = curves[(curves["metric"] == metric) & np.isfinite(curves["value"])]
+    return finite
 
 
 def _draw_method(
     figure: go.Figure, rows: pd.DataFrame, all_steps: list[int], style: Style, strategy: str, source: str | None
-) -> None:
+) -> float:
+    """Draw a method and return the last value of its mean."""
     color, scratch = style.color(strategy), strategy == SCRATCH
     name = method_name(strategy, source)
     base: dict[str, Any] = {"legendgroup": strategy, "meta": {"strategy": strategy, "source": source}}
@@ -65,19 +87,18 @@ def _draw_method(
     of_seeds = f", mean of {seeds} seeds" if seeds > 1 else ""
     figure.add_scatter(
         x=rungs, y=mean.tolist(), name=name, mode="lines+markers",
-        line={"color": color, "width": 4 if scratch else 2, "dash": style.dash(strategy)},
-        marker={"symbol": style.symbol(source), "size": 8 if scratch else 7, "color": color},
+        line={"color": color, "width": 3.5 if scratch else 2, "dash": style.dash(strategy)},
+        marker={"symbol": "circle-open" if scratch else "circle", "size": 6, "color": color},
         hovertext=[f"{name}<br>step {s:,}: {v:.4g}{of_seeds}" for s, v in zip(steps, mean, strict=True)], hoverinfo="text",
         **base,
     )  # fmt: skip
-    if not rows["status"].isin(list(ENDS)).any():
-        return
     last = rows.sort_values("step").drop_duplicates("trial", keep="last")
     for status, mark in ENDS.items():
         ends = last[last["status"] == status]
         if len(ends):
             texts = [f"{name}<br>{status} at step {s:,}: {v:.4g}" for s, v in zip(ends["step"], ends["value"], strict=True)]
-            marker = {"symbol": mark, "size": 13, "color": color, "line": {"width": 2.5, "color": color}}
+            marker = {"symbol": mark, "size": 10, "color": color, "line": {"width": 2, "color": color}}
             text = {"hovertext": texts, "hoverinfo": "text", "showlegend": False}
             points = {"x": ends["rung"].tolist(), "y": ends["value"].tolist(), "mode": "markers"}
             figure.add_scatter(**points, marker=marker, **text, **base)
+    return float(mean.iloc[-1])

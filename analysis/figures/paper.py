@@ -5,11 +5,13 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.figures.direct_labels import End, label_ends
 from analysis.figures.style import NEUTRAL, Style, about, blank, escape, ratio, ratio_ticks
 
 #: The label of the paper's numbers.
 PAPER = "Wang et al. 2018"
 _META = {"paper": PAPER}
+_HEIGHT = 250
 _SYMBOLS = ("circle-open", "square-open", "diamond-open", "triangle-up-open")
 
 
@@ -18,7 +20,7 @@ def gain_by_size(rows: pd.DataFrame, paper: pd.DataFrame, style: Style) -> go.Fi
 
     `rows` has a row per (strategy, size): `gain` (log2 ratio), `source_label`, `target_label`. `paper` has `size` and `gain`.
     """
-    figure = blank(height=320)
+    figure, ends = blank(height=_HEIGHT), []
     texts = [f"{PAPER}, {size:,} images: {ratio(gain)}" for size, gain in zip(paper["size"], paper["gain"], strict=True)]
     figure.add_scatter(
         x=paper["size"].tolist(), y=paper["gain"].tolist(), mode="lines+markers", opacity=0.55, meta=_META,
@@ -38,12 +40,14 @@ def gain_by_size(rows: pd.DataFrame, paper: pd.DataFrame, style: Style) -> go.Fi
                 hovertext=[f"{escape(strategy)} from {escape(s)}, {n:,} images: {ratio(g)}" for s, n, g in values],
                 meta={"strategy": strategy, "points": about(line)},
             )  # fmt: skip
+            ends.append(End(strategy, style.color(strategy), float(line["gain"].iloc[-1]), {"strategy": strategy}))
     both = pd.concat([rows["gain"], paper["gain"]])
     low, high = min(0.0, both.min()), both.max()
-    figure.update_xaxes(title_text="training images", type="log", dtick=1, tickformat="~s")
+    figure.update_xaxes(title_text="training images", type="log", dtick=2, tickformat="~s")
     figure.update_yaxes(title_text="FID from scratch / transfer", range=[low - 0.1, high + 0.35], **ratio_ticks(low, high))
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1.5, "dash": "8px,4px"})
     figure.update_layout(meta={"labels": [_META]})
+    label_ends(figure, ends, _HEIGHT - 60)
     return figure
 
 
@@ -64,7 +68,7 @@ def paper_gain_by_distance(points: pd.DataFrame) -> go.Figure:
         near = rows.iloc[0]
         figure.add_annotation(x=near["distance"], y=near["gain"], text=str(target), showarrow=False, yshift=14)
     low, high = points["gain"].min(), points["gain"].max()
-    figure.update_xaxes(title_text="distance (FID of the source's generator)", nticks=6)
+    figure.update_xaxes(title_text="distance (FID of generated images)", nticks=6)
     figure.update_yaxes(title_text="FID from scratch / transfer", range=[min(low, 0) - 0.1, high + 0.25])
     figure.update_yaxes(**ratio_ticks(min(low, 0.0), high + 0.2))
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1.5, "dash": "8px,4px"})

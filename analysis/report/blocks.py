@@ -161,9 +161,11 @@ class Figures:
     """Figures side by side, above them the entries of the page's key that are in them."""
 
     panels: Sequence[Panel]
-    key: Sequence[Literal["strategy", "source", "paper"]] = ()
+    key: Sequence[Literal["source", "paper"]] = ()
     marks: Sequence[tuple[str, str]] = ()
     """Other marks in the figures: an SVG path, and its meaning."""
+    small: bool = False
+    """Whether many are side by side: small multiples."""
 
 
 @dataclass(frozen=True)
@@ -200,13 +202,15 @@ class Fold:
     blocks: Sequence["Block"]
     level: int = 0
     """Level of the heading that the summary becomes in Markdown; 0 for none."""
+    open: bool = False
+    """Whether it is folded on a phone alone."""
 
 
 @dataclass(frozen=True)
 class Group:
     """Blocks that belong together, in a box of the page that `style` names."""
 
-    style: Literal["first", "overall", "question", "answers", "answer", "caveats", "table", "wall"]
+    style: Literal["first", "overall", "question", "answers", "answer", "caveats", "table", "wall", "cell"]
     blocks: Sequence["Block"]
     subject: Subject = field(default_factory=dict)
 

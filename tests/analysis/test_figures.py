@@ -1,5 +1,7 @@
 """The traces, colours and names in the figures."""
 
+import math
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from analysis import figures
+from analysis.figures.direct_labels import spread
 from analysis.frames import Frames, load
 from analysis.report.content import paper_panels
 from analysis.transfer.transferability import transfer_gain
@@ -68,7 +71,6 @@ def test_negative_kid_is_drawn_on_a_linear_axis(frames: Frames) -> None:
     rows = cell(frames).assign(value=lambda f: f["value"] - 1000)
     figure = figures.learning_curves(rows, figures.Style.of(frames.trials), metric="kid")
     assert figure.layout.yaxis.type is None
-    assert figure.layout.yaxis.title.text == "KID"
 
 
 def test_fid_by_size(frames: Frames) -> None:
@@ -81,9 +83,13 @@ def test_fid_by_size(frames: Frames) -> None:
 
 def test_the_floor_is_a_line_within_the_axis(frames: Frames) -> None:
     curves = frames.curves[(frames.curves["cell"] == frames.curves["cell"].dropna().iloc[0])]
-    figure = figures.learning_curves(curves, figures.Style.of(frames.trials), "fid", 0.5)
-    assert [shape.y0 for shape in figure.layout.shapes if shape.type == "line" and shape.y0 == shape.y1] == [0.5]
-    assert figure.layout.yaxis.type == "log"
+    lowest = curves.loc[curves["metric"] == "fid", "value"].min()
+    for floor, drawn in ((lowest / 2, [lowest / 2]), (lowest / 4, [])):
+        figure = figures.learning_curves(curves, figures.Style.of(frames.trials), "fid", floor)
+        assert [shape.y0 for shape in figure.layout.shapes if shape.type == "line" and shape.y0 == shape.y1] == drawn
+        assert figure.layout.yaxis.type == "log"
+        low, high = figure.layout.yaxis.range
+        assert all(low < math.log10(y) < high for y in drawn)
 
 
 def test_heat_map_shows_ratios_and_leaves_gaps(frames: Frames) -> None:
@@ -120,15 +126,27 @@ def test_gain_by_distance_has_points_fits_and_labels(frames: Frames) -> None:
     figure = figures.gain_by_distance(points, figures.Style.of(frames.trials))
     assert sum(len(trace.x) for trace in figure.data if trace.mode == "markers") == 12
     assert sum(trace.mode == "lines" for trace in figure.data) == 3
-    assert {a.text for a in figure.layout.annotations} == set(SOURCES)
+    names, lines = [[a for a in figure.layout.annotations if (a.xref == "paper") == paper] for paper in (False, True)]
+    assert {a.text for a in names} == set(SOURCES)
+    assert [a.text.rpartition(" ")[2] for a in lines] == ["finetune-g", "finetune-d", "finetune"], "named at their ends"
     long = points.assign(
         name=points["name"].map(lambda name: name if name == "shapes" else f"{name} → a target of a very long name")
     )
     drawn = figures.gain_by_distance(long, figures.Style.of(frames.trials)).layout
-    assert [a.text for a in drawn.annotations] == ["shapes"], "a name that is wider than the figure is left out"
-    assert len(drawn.meta["labels"]) == 1
+    assert [a.text for a in drawn.annotations][:-3] == ["shapes"], "a name that is wider than the figure is left out"
+    assert len(drawn.meta["labels"]) == 4
     two = points[points["source"].isin(["letters", "shapes"])]
     assert not any(t.mode == "lines" for t in figures.gain_by_distance(two, figures.Style.of(frames.trials)).data)
+
+
+def test_lines_are_named_at_their_ends_without_overlap(frames: Frames) -> None:
+    figure = figures.learning_curves(cell(frames, "digits, 500 images"), figures.Style.of(frames.trials))
+    labels = figure.layout.annotations
+    assert {label.text.rpartition(" ")[2] for label in labels} == {"scratch", "finetune", "finetune-d", "finetune-g"}
+    places = [label.y for label in labels]
+    assert all(later - earlier > 0.08 for earlier, later in pairwise(places)), "a line of text is 14 of 170 pixels high"
+    assert len(figure.layout.meta["labels"]) == len(labels), "the page hides a name with its line"
+    assert spread([0.1, 0.1, 0.9, 1.0], 0.2) == pytest.approx([0.1, 0.3, 0.8, 1.0])
 
 
 @pytest.mark.parametrize(("gain", "words"), [(0.0, "1.0×"), (1.0, "2.0×"), (-2.0, "0.25×"), (7.0, "128×")])

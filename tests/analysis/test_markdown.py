@@ -65,8 +65,8 @@ def test_the_report_has_the_numbers_of_the_statistics_and_hostile_names_as_text(
     assert {token.tag for token in tokens if token.type == "heading_open"} == {"h1", "h2", "h3", "h4"}
     headings = [after.content for before, after in pairwise(tokens) if before.type == "heading_open" and before.tag == "h2"]
     assert headings == [
-        "The answer", "Coverage", "Ranking and gain", "What a pre-trained start saves", "Transfer gain by source and target",
-        "Strategies side by side", "What stopping saves", "Beyond FID", "Provenance",
+        "The answer", "What a pre-trained start saves", "Transfer gain by source and target", "Ranking and gain",
+        "Strategies side by side", "Beyond FID", "What stopping saves", "Coverage", "Provenance", "Not in this report",
     ]  # fmt: skip
     assert {"Sources over all targets", "What a pre-trained start saves"} <= set(texts)
     analysis = analyse(frames, frames.embeddings[0])
@@ -85,7 +85,7 @@ def test_each_section_names_its_embedding_if_there_are_several(tmp_path: Path) -
     store = build(tmp_path, sizes=(50,), strategies=("scratch", "finetune"), embeddings=("a:1", "b:2"), images=False)
     whole, *sections = render(load(store)).split("\n## ")
     assert whole.startswith("# ")
-    shared = {"Coverage", "Provenance"}
+    shared = {"Coverage", "Provenance", "Not in this report"}
     assert len(sections) > 6
     for section in sections:
         headings = [line for line in section.splitlines() if line.startswith("### In the embedding")]

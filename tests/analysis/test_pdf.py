@@ -57,7 +57,8 @@ def test_every_figure_table_and_name_is_on_paper(tmp_path: Path) -> None:
     pages = pypdf.PdfReader(BytesIO(out.read_bytes())).pages
     read = [page.extract_text().replace("ﬁ", "fi") for page in pages]
     text = " ".join(read)
-    assert text.count("(rungs equally spaced)") == 4, "a figure for each cell"
+    assert text.count("FID by generator step") == 4, "figures for each cell"
+    assert sum(text.count(f"from {name}") >= 4 for name in SOURCES) == len(SOURCES), "one of each source"
     assert text.count("FID from scratch / FID of transfer;") == 2
     assert all(row["key"][:10] in text for row in store.read_sweeps()["quickstart"]["trials"])
     assert "a<b>" in text

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,9 +82,15 @@ def test_a_new_section_is_a_function_and_a_line(
     assert section is not None
     assert '<th scope="row">&lt;a|b&gt;</th>' in section[0]
     assert "Counted by <code>len</code>." in section[0]
-    text = markdown.render(frames).partition("## Something new")[2]
+    text = markdown.render(frames).partition("## Something new")[2].partition("\n## ")[0]
     assert f"| \\<a\\|b\\> | {len(frames.curves):,} |" in text
     assert text.endswith("Counted by len.\n")
+    empty = replace(new, id="other", title="Something else", each=lambda report, analysis: (), needs="a <miracle>")
+    monkeypatch.setattr(sections, "SECTIONS", (*sections.SECTIONS, empty))
+    page = write_report(store, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert 'id="other"' not in page
+    assert "Something else (needs a &lt;miracle&gt;)" in page
+    assert re.search(r"\nToo little data for: .*; Something else \(needs a \\<miracle\\>\)\.\n$", markdown.render(frames))
 
 
 def test_marked_text_is_split_into_spans() -> None:

@@ -143,6 +143,12 @@ def drawn(page: Page) -> None:
     page.wait_for_selector("html[data-drawn=yes]", state="attached", timeout=PATIENCE)
 
 
+def unfold(page: Page) -> None:
+    """Open everything that is folded, and wait until the figures in it are drawn."""
+    page.evaluate("for (const details of document.querySelectorAll('main details')) details.open = true")
+    drawn(page)
+
+
 def check(opened: Visit, path: Path) -> None:
     """Assert that a page has no complaints, makes no requests and is no wider than the screen."""
     assert opened.complaints == []
@@ -154,6 +160,7 @@ def check(opened: Visit, path: Path) -> None:
 FIGURES = """() => [...document.querySelectorAll('.plot')].map(plot => ({
   title: plot.closest('figure').querySelector('h4').textContent,
   marks: plot.querySelectorAll('.scatterlayer path.point, .scatterlayer path.js-line, .heatmaplayer image').length,
+  strip: plot.closest('.panel').previousElementSibling !== null && getComputedStyle(plot.closest('.panels')).display === 'flex',
   size: plot.querySelector('svg.main-svg').getBoundingClientRect().toJSON(),
 }))"""
 

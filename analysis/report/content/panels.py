@@ -1,52 +1,69 @@
 """The figures of the page: each function yields those of a section, with titles, captions and data."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from analysis import figures
 from analysis.comparison.cells import SCRATCH
-from analysis.figures import Style
+from analysis.figures import PALETTE, Style
 from analysis.frames import records
-from analysis.report.blocks import Block, Figures, Panel, Report
+from analysis.report.blocks import Block, Figures, Group, Heading, Panel, Report
 from analysis.report.content import paper_panels
 from analysis.statistics import Analysis
 from analysis.transfer import classes, transferability
 from analysis.words import against, saved, signed, span
 
-#: Pixels of a figure on a phone (a wider one scrolls in its own box), and of a letter of its labels.
-_PHONE, _LETTER = 330, 6.6
+#: Pixels of a figure on a phone (a wider one scrolls), and of a letter of its labels.
+_PHONE, _LETTER = 285, 6.6
+
+#: Pixels that a figure with names beside its points and its lines needs.
+_WIDE = 340
+
+#: Sources from which on their distances have an order to compare with that of the gains.
+_SOURCES = 3
 
 #: Columns in which trials agree that are measured against the same real images.
 _SAME_REAL = ("target", "resolution", "split")
 
 
 def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
-    """Yield a figure per cell, and another one if the generator was also measured without its moving average."""
-    panels = []
+    """Yield the figures of each cell, one per source; and others if the generator was also measured without its average."""
     references = records(analysis.references)
     floors = {tuple(row[name] for name in _SAME_REAL): row["fid_floor"] for row in references}
     of_adapt = analysis.curves[(analysis.curves["kind"] == "adapt") & (analysis.curves["value"].abs() < math.inf)]
     order = ["target", "conditional", "family", "size"]
+    marks = _ends(report.frames.trials)
     for _, cell in of_adapt.sort_values(order).groupby("cell", sort=False):
         for metric, of_what in (("fid", ""), ("fid_raw", " of the generator without its moving average")):
             rows = cell[cell["metric"] == metric]
-            if len(rows):
-                status = rows.drop_duplicates("trial")["status"].value_counts()
-                caption = f"FID by step{of_what}{against(rows['split'])}; " + ", ".join(
-                    f"{count} {name}" for name, count in status.items()
-                )
-                last = rows[rows["status"] == "stopped"].groupby("trial")["step"].max().value_counts().sort_index()
-                if len(last):
-                    caption += f". Stopped: {', '.join(f'{count} at step {step:,}' for step, count in last.items())}"
-                title = rows["cell_label"].iloc[0] + (" (raw)" if of_what else "")
+            if rows["step"].nunique() > 1:
                 floor = floors.get(tuple(rows[name].iloc[0] for name in _SAME_REAL))
-                figure = figures.learning_curves(rows, report.style, metric, floor)
-                panels.append(Panel.of(title, f"{caption}.", figure, subject=_subject(rows)))
-    if panels:
-        yield Figures(panels, ("strategy", "source"), [("M0-8V8", "rung"), *_ends(report.frames.trials)])
+                title = f"{rows['cell_label'].iloc[0]}: FID by generator step{of_what}{against(rows['split'])}"
+                panels = [*_by_source(rows, report.style, metric, floor)]
+                subject = {"cell_label": str(rows["cell_label"].iloc[0])}
+                yield Group("cell", [Heading(title), Figures(panels, marks=marks, small=True)], subject)
+                marks = ()
+
+
+def _by_source(rows: pd.DataFrame, style: Style, metric: str, floor: float | None) -> Iterator[Panel]:
+    """Yield a figure per source of a cell, with scratch; several of a source with more strategies than there are colours."""
+    scratch = rows[rows["strategy"] == SCRATCH]
+    transfers = list(rows[rows["strategy"] != SCRATCH].groupby("source_label"))
+    for source, of_source in transfers or [("scratch", scratch)]:
+        names = [name for name in style.strategies if name in set(of_source["strategy"])]
+        parts = [names[start : start + len(PALETTE)] for start in range(0, len(names), len(PALETTE))]
+        for number, part in enumerate(parts, start=1):
+            drawn = of_source[of_source["strategy"].isin(part)]
+            both = pd.concat([drawn, scratch]) if transfers else drawn
+            title = f"from {source}" if transfers else str(source)
+            title += f" ({number} of {len(parts)})" if len(parts) > 1 else ""
+            status = drawn.drop_duplicates("trial")["status"].value_counts()
+            caption = ", ".join(f"{count} {name}" for name, count in status.items())
+            figure = figures.learning_curves(both, style, metric, floor, rows)
+            yield Panel.of(title, caption, figure, subject={**_subject(rows), "source_label": source} if transfers else {})
 
 
 def fid_by_class(_: Report, analysis: Analysis) -> Iterator[Block]:
@@ -99,8 +116,10 @@ def fid_by_size(report: Report, analysis: Analysis) -> Iterator[Block]:
             "mean over sources": (means[whole].assign(note="mean over sources"), "averaged, if no trial was stopped"),
         }
         shown = pd.concat([scratch["value"], transfers["value"]])
+        if transfers["source"].nunique() == 1:  # the nearest and the mean are the same
+            del chosen["nearest source"], chosen["mean over sources"]
         for name, (data, how) in chosen.items():
-            if len(data):
+            if data["size"].nunique() > 1:
                 figure = figures.fid_by_size(
                     pd.concat([data, scratch]).reindex(columns=[*by, "value", "note", "source_label"]),
                     style,
@@ -114,7 +133,7 @@ def fid_by_size(report: Report, analysis: Analysis) -> Iterator[Block]:
                 panels.append(Panel.of(f"{family}: {name}", caption, figure, subject=subject))
     panels += paper_panels.gain_by_size(analysis, style)
     if panels:
-        yield Figures(panels, ("strategy", "paper") if any(panel.paper for panel in panels) else ("strategy",))
+        yield Figures(panels, ("paper",) if any(panel.paper for panel in panels) else ())
 
 
 def _saved(analysis: Analysis, methods: pd.DataFrame) -> pd.DataFrame:
@@ -145,7 +164,7 @@ def heat_maps(report: Report, analysis: Analysis) -> Iterator[Block]:
     for strategy in report.style.strategies:
         for at, title in (("first", "early gain at the first rung"), ("final", "gain at the final step")):
             rows = gains[(gains["strategy"] == strategy) & (gains["at"] == at)]
-            if len(rows) == 0:
+            if len(rows.groupby(["source_label", "cell_label"])) < 2:
                 continue
             means = rows.groupby(["strategy", "source_label", "cell_label"], as_index=False).agg(
                 gain=("gain", "mean"), step=("step", "min"), seeds=("gain", "size")
@@ -167,17 +186,21 @@ def gain_by_distance(report: Report, analysis: Analysis) -> Iterator[Block]:
     correlations = analysis.correlations
     panels = []
     for cell, group in rows.groupby("cell", sort=False):
+        if group["source"].nunique() < _SOURCES:
+            continue
         of_cell = correlations[(correlations["scope"] == "cell") & (correlations["cell"] == cell)]
         caption = f"At step {group['step'].min():,}. {_rank_words(of_cell)}"
         figure = figures.gain_by_distance(group, report.style)
-        panels.append(Panel.of(group["cell_label"].iloc[0], caption, figure, subject=_subject(group)))
-    if rows["target"].nunique() > 1:
+        title = group["cell_label"].iloc[0]
+        panels.append(Panel.of(title, caption, figure, min_width=_WIDE, subject=_subject(group)))
+    if rows["target"].nunique() > 1 and rows["source"].nunique() >= _SOURCES:
         pooled = rows.assign(name=rows["source_label"] + " → " + rows["target_label"])
         words = _rank_words(correlations[correlations["scope"] == "strategy"])
         caption = f"Distances to different targets are hardly comparable. {words}"
-        panels.append(Panel.of("All targets pooled", caption, figures.gain_by_distance(pooled, report.style)))
+        figure = figures.gain_by_distance(pooled, report.style)
+        panels.append(Panel.of("All targets pooled", caption, figure, min_width=_WIDE))
     if panels:
-        yield Figures([*panels, *paper_panels.gain_by_distance()], ("strategy", "source", "paper"))
+        yield Figures([*panels, *paper_panels.gain_by_distance()], ("source", "paper"))
 
 
 def _rank_words(correlations: pd.DataFrame) -> str:
@@ -221,7 +244,7 @@ def key(style: Style, trials: pd.DataFrame) -> list[dict[str, Any]]:
     return [{"label": entry["name"], **entry} for entry in entries]
 
 
-def _ends(trials: pd.DataFrame) -> list[tuple[str, str]]:
+def _ends(trials: pd.DataFrame) -> Sequence[tuple[str, str]]:
     """Return the marks of curves that end before their budget, for statuses that occur: an SVG path, and its meaning."""
     return [_ENDS[status] for status in figures.ENDS if status in set(trials["status"])]
 

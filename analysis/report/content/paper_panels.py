@@ -31,7 +31,7 @@ def gain_by_size(analysis: Analysis, style: Style) -> list[Panel]:
         best = rows[rows["strategy"] != SCRATCH].sort_values("value").drop_duplicates(["size", "strategy"])
         ours = best.merge(scratch, on="size")
         ours = ours.assign(gain=np.log2(ours["scratch"] / ours["value"]))
-        if len(ours):
+        if ours["size"].nunique() > 1:
             caption = (
                 "FID from scratch / FID of transfer at the full budget, best source with hindsight. Dotted grey: "
                 f"{_CITED}, {SIZE.name}, {SIZE.provenance}: ImageNet to LSUN Bedrooms at 64 px, with "
@@ -49,7 +49,8 @@ def gain_by_distance() -> list[Panel]:
         f"{DISTANCE.name} ({DISTANCE.provenance}), fine-tuned at 64 px. Their distance is that of generated images in "
         "Inception's features, so it is not comparable with the axis of the other figures; no statistic here uses it."
     )
-    return [Panel.of(f"The paper's own ({figures.PAPER})", caption, figures.paper_gain_by_distance(_points()), paper=True)]
+    title, figure = f"The paper's own ({figures.PAPER})", figures.paper_gain_by_distance(_points())
+    return [Panel.of(title, caption, figure, min_width=340, paper=True)]
 
 
 @cache

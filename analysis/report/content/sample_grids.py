@@ -84,11 +84,9 @@ def blocks(embedded: Sequence[Wall], left_out: int, compressed: bool) -> Iterato
         for heading, grids in wall.rows:
             rows += [Paragraph(heading, "small"), Images(f"{wall.cell_label}, {heading}", grids)]
         yield Group("wall", rows, {"cell_label": wall.cell_label})
-    if not embedded:
-        yield Paragraph("No sample grid has been stored yet.", "notice")
-    elif compressed:
+    if embedded and compressed:
         yield Paragraph("The grids are compressed in this page; the store has the originals.", "small")
-    if left_out:
+    if embedded and left_out:
         lacking = counted(left_out, "grid is", "grids are")
         yield Paragraph(f"{lacking} not in this page: missing in the store, or omitted to limit its size.", "small")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from analysis.frames import STATUSES
-from analysis.report.blocks import Block, Heading, Paragraph, Report, Text
+from analysis.report.blocks import Block, Fold, Heading, Paragraph, Report, Text
 from analysis.report.content import csv_files, panels, prediction_tables, provenance, tables, trials, tuning
 from analysis.report.sentences import answers
 from analysis.statistics import Analysis
@@ -21,7 +21,7 @@ def _none(*_: object) -> Iterable[Block]:
 
 @dataclass(frozen=True)
 class Section:
-    """A section; without blocks it is left out."""
+    """A section; without blocks it is left out, and what it needs is listed at the end."""
 
     id: str
     """Its address within the page."""
@@ -35,41 +35,34 @@ class Section:
     """Figures in one embedding; only the page calls this."""
     each: Callable[[Report, Analysis], Iterable[Block]] = _none
     """Other blocks about one embedding."""
-    nothing: str = ""
-    """The page's notice for an embedding without blocks."""
+    needs: str = ""
+    """The data that would fill it, as the end of a sentence; nothing is missed in a section without it."""
     nav: str = ""
     """Its name in the page's navigation, if not the title."""
+    folded: bool = False
+    """Whether a phone shows its title alone until it is pressed."""
 
 
 SECTIONS = (
     Section("answer", "The answer", whole=answers.no_answer, each=answers.answer, nav="Answer"),
     Section(
-        "coverage",
-        "Coverage",
-        "Planned trials by status. A stopped trial was ended early by the stopping rule; it has results up to the step that it "
-        "reached.",
-        whole=provenance.coverage,
-    ),
-    Section(
-        "ranking",
-        "Ranking and gain",
-        "The methods of each cell by FID at the cell's final step, its geometric mean over seeds. Gain is FID from scratch "
-        "divided by FID of the transfer. Each transfer is compared with scratch by Welch's t-test of log FID: the variance "
-        "of scratch is separate, the transfers share one, and the error of the reference images is included where it is "
-        "stored. Where a source was trained several times, the seeds that start from one of its trainings count once. p is "
-        "corrected for all comparisons of the report by Holm's method, and so are the 95 % intervals: they are wider than for "
-        "one comparison alone.",
-        each=tables.ranking,
-        nav="Ranking",
-    ),
-    Section(
         "curves",
         "Learning curves",
-        legend="FID by generator step, one figure per cell; lower is better. Colour is the strategy, symbol the source; "
-        "the thick dashed grey line is training from scratch. Vertical lines are rungs, where all trials are measured and the "
-        "stopping rule may act. A curve that ends before its budget ends in a mark. The dotted line is FID of real images.",
+        legend="Lower is better. Each figure has the strategies from one source, and training from scratch as a thick dashed "
+        "grey line; all figures of a cell have the same axes, with equal steps from rung to rung, where all trials are "
+        "measured and the stopping rule may act. A line is the mean over seeds, its band reaches from the lowest to the "
+        "highest. A line that ends before its budget ends in a mark. The dotted line is FID of real images, where it is near.",
         figures=panels.learning_curves,
-        nothing="No trial has a finite FID yet.",
+        needs="a trial with a finite FID at two steps",
+    ),
+    Section(
+        "samples",
+        "Samples",
+        legend="Real images of the target, samples of scratch, and samples of the best transfer of each strategy, after "
+        "equally many steps. All grids of a cell are drawn from the same latents: images at the same place of two grids "
+        "come from the same random numbers. No image is selected; of several seeds, the trial with the lowest FID is shown.",
+        figures=lambda report, analysis: report.samples.get(analysis.embedding, ()),
+        needs="sample grids in the store",
     ),
     Section(
         "size",
@@ -78,7 +71,7 @@ SECTIONS = (
         "transfer with the number of images at which scratch would be as good; an arrow means that scratch was not as good at "
         "any of its sizes.",
         figures=panels.fid_by_size,
-        nothing="No transfer trial has run its full budget yet.",
+        needs="a transfer that ran its full budget with two sizes of one target",
         nav="Size",
     ),
     Section(
@@ -87,6 +80,7 @@ SECTIONS = (
         "How many times as many images, and how many times as many steps, training from scratch needs for the same FID: each "
         "strategy with its best source.",
         each=tables.savings,
+        needs="scratch and a transfer with a step in common",
         nav="Savings",
     ),
     Section(
@@ -98,27 +92,8 @@ SECTIONS = (
         "step.",
         figures=panels.heat_maps,
         each=prediction_tables.sources,
-        nothing="No transfer trial and scratch trial were measured at the same step yet.",
+        needs="two sources, or two cells, measured at the same step as scratch",
         nav="Gain",
-    ),
-    Section("tuning", "Tuning of the strategies", whole=tuning.tables, nav="Tuning"),
-    Section(
-        "strategies",
-        "Strategies side by side",
-        "For each source, nearest first, every strategy against the first one: the ratio of their FIDs at the cell's final "
-        "step, with its 95 % interval, which holds for all sources and strategies of the report together (Tukey's test, "
-        "corrected for the number of sources and cells). In bold: told apart from the first; no other one is.",
-        each=tables.strategies,
-        nav="Strategies",
-    ),
-    Section(
-        "classes",
-        "FID by class",
-        legend="FID of each class of a conditional generator: images generated for a class against the reference images of "
-        "that class, and the mean over the classes (intra-FID). Blue is lower than from scratch, orange higher. All values of "
-        "a figure are taken at one step, the last that all its trials reached.",
-        figures=panels.fid_by_class,
-        nav="Classes",
     ),
     Section(
         "distance",
@@ -127,7 +102,7 @@ SECTIONS = (
         "All points of a figure are taken at one step. Dashed: scratch.",
         figures=panels.gain_by_distance,
         each=prediction_tables.distances,
-        nothing="No distance has a gain to compare it with yet.",
+        needs="three sources with a distance to one target and a gain",
         nav="Distance",
     ),
     Section(
@@ -138,23 +113,43 @@ SECTIONS = (
         "of classes, density the number of images per class, amount their product; exchanging one for the other keeps "
         "the amount.",
         each=prediction_tables.knobs,
+        needs="sources that differ in a knob, such as letters[classes=4]",
         nav="Density",
     ),
     Section(
-        "stopping",
-        "What stopping saves",
-        "Successive halving, simulated afterwards in the cells where no trial was stopped: how many of the steps it would have "
-        "saved, and whether the winner would have been the same. A method (a strategy from a source, all its seeds) stops at a "
-        "rung if it is not in the share of its cell that is kept.",
-        whole=tables.stopping,
-        nav="Stopping",
+        "classes",
+        "FID by class",
+        legend="FID of each class of a conditional generator: images generated for a class against the reference images of "
+        "that class, and the mean over the classes (intra-FID). Blue is lower than from scratch, orange higher. All values of "
+        "a figure are taken at one step, the last that all its trials reached.",
+        figures=panels.fid_by_class,
+        needs="conditional trials",
+        nav="Classes",
     ),
     Section(
-        "embeddings",
-        "Embeddings compared",
-        "Each embedding answers for itself; this is where they agree on which start is first.",
-        whole=tables.embeddings,
-        nav="Embeddings",
+        "ranking",
+        "Ranking and gain",
+        "The methods of each cell by FID at the cell's final step, its geometric mean over seeds. Gain is FID from scratch "
+        "divided by FID of the transfer. Each transfer is compared with scratch by Welch's t-test of log FID: the variance "
+        "of scratch is separate, the transfers share one, and the error of the reference images is included where it is "
+        "stored. Where a source was trained several times, the seeds that start from one of its trainings count once. p is "
+        "corrected for all comparisons of the report by Holm's method, and so are the 95 % intervals: they are wider than for "
+        "one comparison alone.",
+        each=tables.ranking,
+        needs="an adapt trial with a finite FID",
+        nav="Ranking",
+        folded=True,
+    ),
+    Section(
+        "strategies",
+        "Strategies side by side",
+        "For each source, nearest first, every strategy against the first one: the ratio of their FIDs at the cell's final "
+        "step, with its 95 % interval, which holds for all sources and strategies of the report together (Tukey's test, "
+        "corrected for the number of sources and cells). In bold: told apart from the first; no other one is.",
+        each=tables.strategies,
+        needs="two strategies from one source",
+        nav="Strategies",
+        folded=True,
     ),
     Section(
         "quality",
@@ -164,37 +159,69 @@ SECTIONS = (
         "(low recall, coverage and diversity). After ±: 1.96 standard errors from the sampling of images; the spread between "
         "seeds is not included.",
         each=tables.quality_tables,
-        nothing="No method has been measured yet.",
+        needs="a measured method",
+        folded=True,
     ),
     Section(
-        "samples",
-        "Samples",
-        legend="Real images of the target, samples of scratch, and samples of the best transfer of each strategy, after "
-        "equally many steps. All grids of a cell are drawn from the same latents: images at the same place of two grids "
-        "come from the same random numbers. No image is selected; of several seeds, the trial with the lowest FID is shown.",
-        figures=lambda report, analysis: report.samples.get(analysis.embedding, ()),
+        "stopping",
+        "What stopping saves",
+        "Successive halving, simulated afterwards in the cells where no trial was stopped: how many of the steps it would have "
+        "saved, and whether the winner would have been the same. A method (a strategy from a source, all its seeds) stops at a "
+        "rung if it is not in the share of its cell that is kept.",
+        whole=tables.stopping,
+        needs="a cell in which no trial was stopped",
+        nav="Stopping",
     ),
-    Section("data", "The numbers as files", whole=csv_files.links, nav="Files"),
-    Section("trials", "Trials", whole=trials.table),
-    Section("trial", "One trial", whole=trials.view),
-    Section("provenance", "Provenance", whole=provenance.provenance),
+    Section(
+        "embeddings",
+        "Embeddings compared",
+        "Each embedding answers for itself; this is where they agree on which start is first.",
+        whole=tables.embeddings,
+        needs="measurements in a second embedding (transfergan measure)",
+        nav="Embeddings",
+        folded=True,
+    ),
+    Section("tuning", "Tuning of the strategies", whole=tuning.tables, nav="Tuning", folded=True),
+    Section(
+        "coverage",
+        "Coverage",
+        "Planned trials by status. A stopped trial was ended early by the stopping rule; it has results up to the step that it "
+        "reached.",
+        whole=provenance.coverage,
+        folded=True,
+    ),
+    Section("trials", "Trials", whole=trials.table, folded=True),
+    Section("trial", "One trial", whole=trials.view, folded=True),
+    Section("data", "The numbers as files", whole=csv_files.links, nav="Files", folded=True),
+    Section("provenance", "Provenance", whole=provenance.provenance, folded=True),
 )
+
+#: Where the sections that have too little data are listed.
+_ABSENT = Section("absent", "Not in this report", nav="Missing", folded=True)
 
 
 def walk(report: Report, page: bool) -> Iterator[tuple[Section, Sequence[Block]]]:
-    """Yield the sections with their blocks; with several embeddings, each has a heading. Only the page shows figures."""
+    """Yield the sections with their blocks; with several embeddings, each has a heading.
+
+    Only the page shows figures, and it explains each section beneath them. Last are the names of sections without blocks.
+    """
+    absent = []
     for section in SECTIONS:
-        text = [section.text, *([section.legend] if page else [])]
         blocks: list[Block] = [*section.whole(report)]
         for analysis in report.analyses:
             of_embedding = [*(section.figures(report, analysis) if page else ()), *section.each(report, analysis)]
-            if page and not of_embedding and section.nothing:
-                of_embedding = [Paragraph(section.nothing, "notice")]
             if of_embedding and len(report.analyses) > 1:
                 blocks.append(Heading(f"In the embedding {analysis.embedding}", 3))
             blocks += of_embedding
-        if blocks:
-            yield section, [*(Paragraph(words) for words in text if words), *blocks]
+        words = [Paragraph(text) for text in (section.text, section.legend if page else "") if text]
+        if blocks and page:
+            yield section, [*blocks, *([Fold("How to read this", words)] if words else [])]
+        elif blocks:
+            yield section, [*words, *blocks]
+        elif section.needs:
+            absent.append(f"{section.title} (needs {section.needs})")
+    if absent and report.analyses:
+        yield _ABSENT, [Paragraph(f"Too little data for: {'; '.join(absent)}.")]
 
 
 def meta(report: Report) -> tuple[str, str]:

@@ -81,14 +81,17 @@ def embeddings(report: Report) -> Iterator[Block]:
 
 
 def savings(_: Report, analysis: Analysis) -> Iterator[Block]:
-    """Yield the table of what each strategy saves with its best source."""
+    """Yield the table of what each strategy saves with its best source; nothing if no saving is known."""
+    rows = savings_rows(analysis)
+    if not any(row[name] != NONE for row in rows for name in ("images", "steps")):
+        return
     columns = [
         Column("Cell"), Column("start"), *numbers("data multiplier", INTERVAL), Column(OUTCOME), *numbers("as scratch with"),
         *numbers("speed-up", INTERVAL), Column(OUTCOME),
     ]  # fmt: skip
     yield from table(
         "What a pre-trained start saves", columns,
-        [Row([row[name] for name in ("cell_label", "name", *_OF_IMAGES, *_OF_STEPS)], row) for row in savings_rows(analysis)],
+        [Row([row[name] for name in ("cell_label", "name", *_OF_IMAGES, *_OF_STEPS)], row) for row in rows],
         "The data multiplier is read off scratch's FID by number of images, at the cell's final step, by linear interpolation "
         "between scratch's sizes on logarithmic axes. It is not extrapolated: beyond these sizes it is a bound. It is given "
         "only where more images help scratch by more than the spread between seeds explains. The speed-up compares the first "

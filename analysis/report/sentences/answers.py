@@ -51,7 +51,14 @@ def no_answer(report: Report) -> Iterator[Block]:
 def answer(report: Report, analysis: Analysis) -> Iterator[Block]:
     """Yield what holds over all cells, the answer of each cell, and the caveats; the answer of an only cell comes first."""
     questions = [
-        Group("question", [Heading(question, 3), Paragraph(first, "headline"), *([Bullets(others)] if others else [])])
+        Group(
+            "question",
+            [
+                Heading(question, 3),
+                Paragraph(first, "headline"),
+                *([Fold("Details", [Bullets(others)], open=True)] if others else []),
+            ],
+        )
         for question, (first, *others) in by_question(analysis)
     ]
     cells = answers(analysis, report.frames.trials)
@@ -65,14 +72,13 @@ def answer(report: Report, analysis: Analysis) -> Iterator[Block]:
     else:
         yield Paragraph("No adapt trial has a result in this embedding yet, so there is no answer.", "notice")
     if doubts := caveats(analysis, report.frames.trials_in(analysis.embedding)):
-        yield Group("caveats", [Heading("How far to trust this"), Bullets(doubts)])
+        yield Group("caveats", [Fold("How far to trust this", [Bullets(doubts)], level=4, open=True)])
 
 
 def _box(answer: Answer, folded: bool) -> Group:
     blocks: list[Block] = [Heading(answer.cell_label), Paragraph(answer.headline, "headline")]
     if answer.details:
-        details = Bullets(answer.details)
-        blocks.append(Fold("More", [details]) if folded else details)
+        blocks.append(Fold("Details", [Bullets(answer.details)], open=not folded))
     return Group("answer", blocks, {"cell_label": answer.cell_label})
 
 

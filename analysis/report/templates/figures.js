@@ -1,5 +1,4 @@
 // Draws the figures in the colours of the page's theme, with the traces and points that pass the filters.
-"use strict";
 const plots = [...document.querySelectorAll(".plot")];
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -9,7 +8,7 @@ function themed(layout) {
   const axes = Object.keys(layout).filter((name) => /^[xy]axis\d*$/.test(name)).map((name) => [name, {
     ...layout[name], color: color("--soft"), gridcolor: color("--grid"), linecolor: color("--line"), tickcolor: color("--line"),
     tickfont: { color: color("--soft") }, fixedrange: true, // no zoom: a drag scrolls the page
-    title: { ...layout[name].title, font: { color: color("--soft") } } }]);
+    title: { ...layout[name].title, font: { color: color("--soft"), size: 12.5 } } }]);
   return { ...layout, ...Object.fromEntries(axes),
     font: { color: color("--ink"), family: getComputedStyle(document.body).fontFamily, size: 12.5 },
     hoverlabel: { bgcolor: color("--panel"), bordercolor: color("--line"), font: { color: color("--ink") } } };
@@ -85,7 +84,7 @@ async function drawAll() {
     const box = plot.getBoundingClientRect();
     return box.bottom < 0 ? -box.bottom : Math.max(0, box.top);
   };
-  const visible = plots.filter(show).sort((a, b) => distance(a) - distance(b)); // figures on the screen come first
+  const visible = plots.filter((plot) => show(plot) && plot.clientWidth).sort((a, b) => distance(a) - distance(b)); // those on the screen come first, folded ones later
   for (const plot of visible) {
     const figure = figures.get(plot);
     const state = JSON.stringify([figure.data.map((trace) => trace && [trace.x, trace.y, trace.z]), dark.matches, plot.clientWidth]);
@@ -99,6 +98,7 @@ async function drawAll() {
 }
 
 dark.addEventListener("change", () => drawAll());
+for (const details of document.querySelectorAll("details:has(.plot)")) details.addEventListener("toggle", () => drawAll());
 
 // On paper the page has one width and light colours, nothing is folded, and figures not drawn yet are drawn immediately.
 let folded = [];

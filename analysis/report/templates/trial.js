@@ -129,6 +129,7 @@ function choose(key) {
 function follow() {
   const key = new URLSearchParams(location.hash.slice(1)).get("trial");
   if (key === null) return;
+  unfold("trial");
   choose(key);
   document.querySelector("#trial h2").focus({ preventScroll: true });
   document.getElementById("trial").scrollIntoView();
