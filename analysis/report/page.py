@@ -21,8 +21,8 @@ from analysis.report import markdown, pdf
 from analysis.report.blocks import Report, Text, in_script
 from analysis.report.content import panels, sample_grids, sections
 from analysis.report.content.first_screen import first_screen
-from analysis.report.content.trials import grids, trial_rows
-from analysis.report.embedded_images import Album
+from analysis.report.content.trials import earlier_grids, grids, trial_rows
+from analysis.report.embedded_images import FORMS, Album
 from analysis.report.sentences.finding import finding
 from analysis.statistics import analyse
 from bench.store import Store
@@ -32,6 +32,9 @@ from trainers.common.files import replacing
 #: Bytes of a page of up to about a thousand trials, and how many of them the sample grids of cells may take. The grids of
 #: single trials take the rest, but at least the last number.
 _PAGE, _WALLS, _GRIDS = 15 * 10**6, 3 * 10**6, 10**6
+
+#: Bytes that the grids of single trials before their last rung may take, if the page has them left.
+_RUNGS = 15 * 10**5
 
 #: Placeholder for the grids of single trials until the rest of the page has a size. Escaped text cannot contain it.
 _PLACE = Markup("<!-- grids -->")
@@ -93,9 +96,19 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         grids=_PLACE,
     )
     shown = {path for cells, _ in embedded for path in sample_grids.paths(cells)}
-    trial_grids = grids(report.trials, store, shown, max(_GRIDS, _PAGE - len(page.encode())))
-    markup = environment.get_template("grids.html.j2").render(grids=trial_grids, images=in_script(trial_grids.images))
+    room = _PAGE - len(page.encode())
+    trial_grids = grids(report.trials, store, shown, max(_GRIDS, room))
+    room -= sum(map(len, trial_grids.images.values()))
+    images = {**_of_rungs(store, report, shown, min(_RUNGS, room)), **trial_grids.images}
+    markup = environment.get_template("grids.html.j2").render(grids=trial_grids, images=in_script(images))
     return page.replace(_PLACE, markup, 1)
+
+
+def _of_rungs(store: Store, report: Report, elsewhere: set[str], budget: int) -> dict[str, str]:
+    """Return the grids of trials before their last rung, as many as fit into `budget` bytes; see `trials.grids`."""
+    paths = [path for path in earlier_grids(report.frames, report.trials) if path not in elsewhere] if budget > 0 else []
+    album = Album(store, paths, budget, FORMS[2:])
+    return {path: uri for path in paths if (uri := album.uri(path))}
 
 
 def _text(text: Text) -> Markup:

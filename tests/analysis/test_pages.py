@@ -22,6 +22,27 @@ def test_every_figure_is_drawn_and_nothing_overlaps(
     assert all(figure["size"]["height"] > 100 and (figure["strip"] or figure["size"]["right"] <= size[0]) for figure in figures)
     assert opened.page.evaluate(OVERLAPS) == []
     assert opened.page.evaluate("[...document.images].every(image => image.naturalWidth > 0 && image.alt)")
+    wide = "strip => strip.checkVisibility() && strip.scrollWidth > strip.clientWidth + 2 && !strip.classList.contains('after')"
+    strips = opened.page.locator(".scroll, .panels, .grids")
+    assert strips.evaluate_all(f"strips => strips.filter({wide}).length") == 0, "what goes on beyond an edge fades out there"
+    if size == PHONE:
+        assert opened.page.evaluate("document.documentElement.scrollHeight") < 8000
+    if name == "quickstart":
+        check_the_first_screen(opened.page, size)
+
+
+def check_the_first_screen(page: Page, size: tuple[int, int]) -> None:
+    """Check that three square pictures of one size stand in a row above the fold, enlarged without blur, with the figure."""
+    boxes = [image.bounding_box() for image in page.locator(".first img").all()]
+    assert len(boxes) == 3
+    assert len({(box["y"], round(box["width"]), round(box["height"])) for box in boxes if box}) == 1
+    assert all(box and abs(box["width"] - box["height"]) < 1 and box["y"] + box["height"] < size[1] for box in boxes)
+    assert (
+        page.locator(".first img").evaluate_all("all => all.map(e => getComputedStyle(e).imageRendering)") == ["pixelated"] * 3
+    )
+    figure = page.locator(".first .plot svg.main-svg").first.bounding_box()
+    assert figure is not None
+    assert figure["y"] + figure["height"] < size[1]
 
 
 def test_several_targets_embeddings_and_seeds(see: See, reports: Reports) -> None:
@@ -138,11 +159,50 @@ def check_the_address(page: Page) -> None:
     assert page.evaluate("document.activeElement.id") == "pick"
     page.go_back()
     assert page.url == before
-    page.evaluate("location.hash = 'trial=0'")
-    page.locator("#details", has_text="This page has no trial 0.").wait_for()
-    assert page.url.endswith("#trial=0&hide-strategy=finetune-g")
+    page.evaluate("location.hash = 'trial=x'")
+    page.locator("#details", has_text="This page has no trial x.").wait_for()
+    assert page.url.endswith("#trial=x&hide-strategy=finetune-g")
     page.go_back()
     page.locator("#details h3").wait_for()
+
+
+def check_a_shortened_key(page: Page) -> None:
+    """Check that the beginning of a key finds its trial if no other trial's key begins so, and else names those that do."""
+    keys = page.evaluate("store.trials.map(trial => trial.key)")
+    printed = page.locator("table.sortable tbody tr td code").first.inner_text()
+    assert len(printed) == 10
+    page.evaluate("key => { location.hash = `trial=${key}` }", printed)
+    page.locator("#details dd code", has_text=printed).wait_for()
+    begin = next(key[0] for key in keys if sum(other[0] == key[0] for other in keys) > 1)
+    page.evaluate("key => { location.hash = `trial=${key}` }", begin)
+    many = page.locator("#details .notice", has_text=f"have a key that begins with {begin}")
+    many.wait_for()
+    assert {link.get_attribute("href") for link in many.locator("a").all()} <= {
+        f"#trial={key}" for key in keys if key[0] == begin
+    }
+
+
+def check_two_trials(page: Page) -> None:
+    """Check that two trials are shown side by side, and their samples at the step of the slider."""
+    done = page.evaluate("store.trials.filter(trial => trial.status === 'done' && trial.samples).map(trial => trial.key)")
+    page.evaluate("keys => { location.hash = `trial=${keys[0]}&beside=${keys[1]}` }", done[:2])
+    details = page.locator("#details")
+    details.locator("table.two").first.wait_for()
+    assert [page.locator(f"#{name}").input_value() for name in ("pick", "beside")] == done[:2]
+    assert all(key in details.locator("table.two").first.inner_text() for key in done[:2])
+    assert details.locator("table.two b").count() > 1, "what differs is bold"
+    grids, slider = details.locator(".grids img"), details.locator("input[type=range]")
+    assert grids.count() == 3, "both, and real images"
+    last = [image.get_attribute("src") for image in grids.all()]
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    assert details.locator("output").inner_text() == "step 50"
+    assert all("step 50, FID " in text for text in details.locator(".grids figcaption").all_inner_texts()[:2])
+    first = [image.get_attribute("src") for image in grids.all()]
+    assert (first[0] != last[0], first[2] == last[2]) == (True, True)
+    page.locator("#beside").select_option(index=0)
+    assert page.url.endswith(f"#trial={done[0]}&hide-strategy=finetune-g")
+    assert details.locator("table.two").count() == 0
 
 
 @pytest.mark.parametrize("name", ["faulty", "hostile"])
@@ -160,6 +220,8 @@ def test_a_trials_details_are_shown(see: See, reports: Reports, name: str) -> No
     assert page.evaluate("document.activeElement.closest('section').id") == "trial"
     if name == "faulty":
         check_the_address(page)
+        check_a_shortened_key(page)
+        check_two_trials(page)
         assert "the critic's loss is not finite at step 50" in text
         assert "0 of 200" in text or "50 of 200" in text
     else:

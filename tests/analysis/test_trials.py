@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.frames import load
-from analysis.report.content.trials import details, grids, trial_rows
+from analysis.report.content.trials import details, earlier_grids, grids, trial_rows
+from analysis.report.embedded_images import Album
 from tests.support.synthetic import EMBEDDING, build
 
 
@@ -44,6 +45,10 @@ def test_if_not_all_grids_fit_each_method_has_one_before_any_has_two(tmp_path: P
     assert 13 < len(seeds) < 39
     assert seeds.count(0) == 13
     assert "samples/real-32.png" in part.images, "all trials share it"
+    earlier = earlier_grids(load(store), rows)
+    done = [row for row in adapt if row["samples"]]
+    assert {path for row in done for path in (f"samples/{row['key']}-{step:08d}.png" for step in (0, 50, 100))} == set(earlier)
+    assert len(Album(store, earlier, 10**5).uri(earlier[1]) or "") > 1000, "the rungs of the first seeds come first"
     elsewhere = set(part.images)
     rest = grids(rows, store, elsewhere, 10**7)
     assert rest.images.keys() == whole.images.keys() - elsewhere

@@ -13,7 +13,7 @@ from typing import Any
 
 from analysis.frames import STATUSES, Frames, records
 from analysis.report.blocks import Block, Column, Paragraph, Report, Row, Span, Table, Text, TrialView, in_script, numbers
-from analysis.report.embedded_images import FORMS, Album
+from analysis.report.embedded_images import FORMS, Album, at_step
 from analysis.words import counted, start
 from bench.store import Store
 from trainers.config.metrics import label
@@ -96,7 +96,9 @@ def view(report: Report) -> Iterator[Block]:
     """Yield the place for one trial's details, with the details of all."""
     if not report.trials:
         return
-    text = "Outcome and reason, curves, samples, configuration and environment of one trial."
+    text = (
+        "Outcome and reason, samples at each rung, curves, configuration and environment of one trial, or of two side by side."
+    )
     if len(report.frames.trials) > len(report.trials):
         text += f" The {len(report.trials):,} trials of the table above can be chosen."
     yield Paragraph(text)
@@ -156,6 +158,17 @@ def grids(rows: Sequence[dict[str, Any]], store: Store, elsewhere: set[str], bud
     images = {path: uri for path in [*real, *samples] if (uri := album.uri(path))}
     left_out = sum(path not in images and path not in elsewhere for path in samples)
     return Grids(images, left_out, album.compressed and len(images) > 0)
+
+
+def earlier_grids(frames: Frames, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return where the store may have the grids of trials at the rungs before their last, one seed of every method first."""
+    steps = frames.curves.groupby("trial")["step"].unique()
+    paths = []
+    for row in sorted(rows, key=lambda row: row["seed"]):
+        if row["samples"] and row["key"] in steps.index:
+            at = (at_step(row["samples"], row["steps"], step) for step in sorted(steps[row["key"]]) if step < row["steps"])
+            paths += [path for path in at if path]
+    return paths
 
 
 def _curves(frames: Frames, keys: set[str]) -> dict[str, dict[str, Any]]:

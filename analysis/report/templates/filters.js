@@ -34,9 +34,9 @@ function apply() {
 
 const filtered = () => kinds.some((kind) => off[kind].size);
 
-/** Write the filters to the address, after the trial if it names one. */
+/** Write the filters to the address, after the trials if it names any. */
 function remember() {
-  const trial = [...new URLSearchParams(location.hash.slice(1))].filter(([name]) => name === "trial");
+  const trial = [...new URLSearchParams(location.hash.slice(1))].filter(([name]) => name === "trial" || name === "beside");
   const hidden = kinds.flatMap((kind) => [...off[kind]].map((name) => [`hide-${kind}`, name]));
   const kept = String(new URLSearchParams([...trial, ...hidden]));
   history.replaceState(null, "", kept ? `#${kept}` : location.href.split("#")[0]);

@@ -12,14 +12,15 @@ window.addEventListener("hashchange", () => unfold(location.hash.slice(1)));
 unfold(location.hash.slice(1));
 
 // What is wider than its place fades out at an edge with more beyond it.
-const strips = document.querySelectorAll(".scroll, .panels, .grids, nav");
-const edges = new ResizeObserver((entries) => entries.forEach(({ target }) => fade(target)));
+const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => fade(target)));
 function fade(strip) {
-  const beyond = strip.scrollWidth - strip.clientWidth - strip.scrollLeft;
   strip.classList.toggle("before", strip.scrollLeft > 2);
-  strip.classList.toggle("after", beyond > 2);
+  strip.classList.toggle("after", strip.scrollWidth - strip.clientWidth - strip.scrollLeft > 2);
 }
-for (const strip of strips) {
-  edges.observe(strip);
-  strip.addEventListener("scroll", () => fade(strip), { passive: true });
+function watch(root) {
+  for (const strip of root.querySelectorAll(".scroll, .panels, .grids, nav")) {
+    sizes.observe(strip);
+    strip.addEventListener("scroll", () => fade(strip), { passive: true });
+  }
 }
+watch(document);
