@@ -19,7 +19,7 @@ def gain_intervals(rows: pd.DataFrame) -> go.Figure:
     `rows` has `name`, `gain` (log2 ratio), `low` and `high` (NaN if unknown) and `outcome`. The colour says what is told apart
     from scratch; an interval that goes on beyond the axis ends in an arrow.
     """
-    figure = blank(height=_ROW * len(rows) + 62)
+    figure = blank(height=_ROW * len(rows) + 76)
     limit = _limit(rows)
     annotations = []
     for place, row in enumerate(rows.to_dict("records")):
@@ -31,7 +31,12 @@ def gain_intervals(rows: pd.DataFrame) -> go.Figure:
             words += f", 95 % interval {times(row['low'])} to {times(row['high'])}<br>{row['outcome']}"
             _add_interval(figure, row["low"], row["high"], y, limit, color)
         point: dict[str, Any] = {"x": [max(-limit, min(limit, row["gain"]))], "y": [y], "mode": "markers"}
-        marker = {"size": 12, "color": color, "symbol": "circle" if apart else "circle-open", "line": {"width": 2.5}}
+        marker = {
+            "size": 12,
+            "color": color,
+            "symbol": "circle" if apart else "circle-open",
+            "line": {"width": 2.5, "color": color},
+        }
         figure.add_scatter(**point, marker=marker, hovertext=words, hoverinfo="text", showlegend=False)
         name = row["name"] if len(row["name"]) <= _LETTERS else row["name"][: _LETTERS - 1] + "…"
         text = f"<b>{gain}</b>  {escape(name)}"
@@ -40,9 +45,11 @@ def gain_intervals(rows: pd.DataFrame) -> go.Figure:
         # Scratch is a dashed line that leaves out the labels.
         dashed = {"color": NEUTRAL, "width": 1.5, "dash": "4px,3px"}
         figure.add_shape(type="line", x0=0, x1=0, y0=y - 0.34, y1=y + 0.2, line=dashed, layer="below")
-    figure.update_layout(annotations=annotations, meta={"labels": [{}] * len(annotations)})
+    figure.update_layout(annotations=annotations, meta={"labels": [{}] * len(annotations)}, margin_b=50)
     figure.update_yaxes(range=[0.45 - len(rows), 0.75], showticklabels=False, showgrid=False, ticks="")
-    figure.update_xaxes(title_text="worse  ←  gain over scratch  →  better", range=[-limit, limit], showgrid=False)
+    figure.update_xaxes(
+        title_text="worse  ←  gain over scratch  →  better", range=[-limit, limit], showgrid=False, automargin=False
+    )
     ticks = ratio_ticks(-limit, limit)["tickvals"]
     figure.update_xaxes(tickvals=ticks, ticktext=[f"×{2**tick:.3g}" for tick in ticks])
     return figure

@@ -7,7 +7,7 @@ in any selection. The page filters by it. All text is plain and is escaped when 
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -213,6 +213,19 @@ class Group:
     style: Literal["first", "overall", "question", "answers", "answer", "caveats", "table", "wall", "cell"]
     blocks: Sequence["Block"]
     subject: Subject = field(default_factory=dict)
+
+
+#: With more cells than this, those after the first are folded.
+UNFOLDED = 4
+
+
+def by_cell(
+    style: Literal["table", "wall", "cell"], cells: Sequence[tuple[str, Sequence["Block"], Subject]]
+) -> Iterator["Block"]:
+    """Yield the blocks of each cell, given with its title and its subject; of many cells, only the first is not folded."""
+    for place, (title, blocks, subject) in enumerate(cells):
+        folded = place > 0 and len(cells) > UNFOLDED
+        yield Group(style, [Fold(title, blocks, level=4)] if folded else [Heading(title), *blocks], subject)
 
 
 Block = Paragraph | Heading | Bullets | Terms | Table | Figures | Images | TrialView | Fold | Group

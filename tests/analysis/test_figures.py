@@ -1,5 +1,6 @@
 """The traces, colours and names in the figures."""
 
+import json
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from analysis import figures
 from analysis.figures.direct_labels import spread
 from analysis.frames import Frames, load
-from analysis.report.content import paper_panels
+from analysis.report.content import panels, paper_panels
 from analysis.transfer.transferability import transfer_gain
 from tests.support.synthetic import SOURCES, build
 
@@ -137,6 +138,18 @@ def test_gain_by_distance_has_points_fits_and_labels(frames: Frames) -> None:
     assert len(drawn.meta["labels"]) == 4
     two = points[points["source"].isin(["letters", "shapes"])]
     assert not any(t.mode == "lines" for t in figures.gain_by_distance(two, figures.Style.of(frames.trials)).data)
+
+
+def test_a_source_with_more_strategies_than_colours_has_several_figures(frames: Frames) -> None:
+    rows = cell(frames)
+    one = rows[(rows["strategy"] == "finetune") & (rows["source"] == "letters")]
+    many = [one.assign(strategy=f"s{number}", trial=f"t{number}") for number in range(7)]
+    both = pd.concat([*many, rows[rows["strategy"] == "scratch"]])
+    drawn = [*panels._by_source(both, figures.Style.of(both), "fid", None)]
+    assert [panel.title for panel in drawn] == ["from letters (1 of 2)", "from letters (2 of 2)"]
+    for panel, number in zip(drawn, (3, 4), strict=True):
+        lines = [trace for trace in json.loads(panel.figure)["data"] if trace["mode"] == "lines+markers"]
+        assert len({trace["line"]["color"] for trace in lines}) == len(lines) == number + 1, "and scratch"
 
 
 def test_lines_are_named_at_their_ends_without_overlap(frames: Frames) -> None:

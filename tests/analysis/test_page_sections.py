@@ -48,7 +48,10 @@ def test_savings_are_drawn_and_tabulated(see: See, reports: Reports) -> None:
     page = opened.page
     assert page.evaluate(OVERLAPS) == []
     assert page.locator("nav a[href='#savings']").count() == 1
+    cells = page.locator("#curves .cell")
+    assert [cells.nth(place).locator("details").count() for place in range(6)] == [0] + [1] * 5, "of many cells one is shown"
     unfold(page)
+    assert page.locator("#curves .panel").count() == 6 * 4
     rows = page.locator("table.savings tbody tr")
     assert rows.count() == 18, "six cells, three strategies with their best source each"
     texts = rows.all_inner_texts()

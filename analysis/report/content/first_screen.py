@@ -64,22 +64,30 @@ def first_screen(analysis: Analysis, trials: pd.DataFrame) -> FirstScreen | None
 def _of_one(analysis: Analysis, best: Row) -> Panel | None:
     """Return the figure of the starts of an only cell, best first; of the named one alone where fresh seeds confirm it."""
     tests = analysis.significance
-    tests = tests[(tests["cell"] == best["cell"]) & ~tests["early"].astype(bool) & tests["gain"].notna()]
+    tests = tests[tests["cell"] == best["cell"]]
+    early = int(tests["early"].astype(bool).sum())
+    tests = tests[~tests["early"].astype(bool) & tests["gain"].notna()]
     rows = [best] if best["basis"] == FRESH else sorted(records(tests), key=lambda row: -row["gain"])
     if not rows:
         return None
     left = f" The first {MOST} of {counted(len(rows), 'start')}; the others are under Ranking." if len(rows) > MOST else ""
-    caption = f"{best['cell_label']}, at step {best['step']:,}.{left} {_HOW}"
+    ended = f" {counted(early, 'start')} ended before." if early else ""
+    caption = f"{best['cell_label']}, at step {best['step']:,}.{ended}{left} {_HOW}"
     return _panel("How much better than scratch?", caption, [{**row, "name": start(row)} for row in rows[:MOST]])
 
 
 def _of_many(best: list[Row]) -> Panel:
     """Return the figure of the named start of each cell."""
     one = len({row["family"] for row in best}) == 1
-    rows = [{**row, "name": f"{counted(row['size'], 'image') if one else row['cell_label']}: {start(row)}"} for row in best]
+    rows = [{**row, "name": f"{_brief(row, one)}: {start(row)}"} for row in best]
     left = f" The first {MOST} of {counted(len(rows), 'cell')}; the others are in the answer below." if len(rows) > MOST else ""
     title = "How much better than scratch is the best start?"
     return _panel(title, f"Each cell at its final step.{left} {_HOW}", rows[:MOST])
+
+
+def _brief(row: Row, one: bool) -> str:
+    """Return the label of a cell, short: without the family where there is `one` alone."""
+    return counted(row["size"], "image") if one else str(row["cell_label"]).removesuffix(" images")
 
 
 _HOW = (

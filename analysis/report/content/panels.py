@@ -10,7 +10,7 @@ from analysis import figures
 from analysis.comparison.cells import SCRATCH
 from analysis.figures import PALETTE, Style
 from analysis.frames import records
-from analysis.report.blocks import Block, Figures, Group, Heading, Panel, Report
+from analysis.report.blocks import Block, Figures, Panel, Report, Subject, by_cell
 from analysis.report.content import paper_panels
 from analysis.statistics import Analysis
 from analysis.transfer import classes, transferability
@@ -35,7 +35,7 @@ def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
     floors = {tuple(row[name] for name in _SAME_REAL): row["fid_floor"] for row in references}
     of_adapt = analysis.curves[(analysis.curves["kind"] == "adapt") & (analysis.curves["value"].abs() < math.inf)]
     order = ["target", "conditional", "family", "size"]
-    marks = _ends(report.frames.trials)
+    cells: list[tuple[str, Sequence[Block], Subject]] = []
     for _, cell in of_adapt.sort_values(order).groupby("cell", sort=False):
         for metric, of_what in (("fid", ""), ("fid_raw", " of the generator without its moving average")):
             rows = cell[cell["metric"] == metric]
@@ -43,9 +43,10 @@ def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
                 floor = floors.get(tuple(rows[name].iloc[0] for name in _SAME_REAL))
                 title = f"{rows['cell_label'].iloc[0]}: FID by generator step{of_what}{against(rows['split'])}"
                 panels = [*_by_source(rows, report.style, metric, floor)]
+                marks = () if cells else _ends(report.frames.trials)
                 subject = {"cell_label": str(rows["cell_label"].iloc[0])}
-                yield Group("cell", [Heading(title), Figures(panels, marks=marks, small=True)], subject)
-                marks = ()
+                cells.append((title, [Figures(panels, marks=marks, small=True)], subject))
+    yield from by_cell("cell", cells)
 
 
 def _by_source(rows: pd.DataFrame, style: Style, metric: str, floor: float | None) -> Iterator[Panel]:
@@ -54,7 +55,8 @@ def _by_source(rows: pd.DataFrame, style: Style, metric: str, floor: float | Non
     transfers = list(rows[rows["strategy"] != SCRATCH].groupby("source_label"))
     for source, of_source in transfers or [("scratch", scratch)]:
         names = [name for name in style.strategies if name in set(of_source["strategy"])]
-        parts = [names[start : start + len(PALETTE)] for start in range(0, len(names), len(PALETTE))]
+        several = -(-len(names) // len(PALETTE))  # of nearly equal sizes
+        parts = [names[part * len(names) // several : (part + 1) * len(names) // several] for part in range(several)]
         for number, part in enumerate(parts, start=1):
             drawn = of_source[of_source["strategy"].isin(part)]
             both = pd.concat([drawn, scratch]) if transfers else drawn

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.comparison.cells import SCRATCH
 from analysis.frames import records
-from analysis.report.blocks import Block, Group, Heading, Image, Images, Paragraph
+from analysis.report.blocks import Block, Image, Images, Paragraph, Subject, by_cell
 from analysis.report.embedded_images import Album, at_step
 from analysis.statistics import Analysis
 from analysis.words import counted, number, start
@@ -79,11 +79,13 @@ def embed(cells: Sequence[Wall], album: Album) -> tuple[list[Wall], int]:
 
 def blocks(embedded: Sequence[Wall], left_out: int, compressed: bool) -> Iterator[Block]:
     """Yield the walls from `embed`, and how their grids differ from those of the store."""
+    cells: list[tuple[str, list[Block], Subject]] = []
     for wall in embedded:
-        rows: list[Block] = [Heading(wall.cell_label)]
+        rows: list[Block] = []
         for heading, grids in wall.rows:
             rows += [Paragraph(heading, "small"), Images(f"{wall.cell_label}, {heading}", grids)]
-        yield Group("wall", rows, {"cell_label": wall.cell_label})
+        cells.append((wall.cell_label, rows, {"cell_label": wall.cell_label}))
+    yield from by_cell("wall", cells)
     if embedded and compressed:
         yield Paragraph("The grids are compressed in this page; the store has the originals.", "small")
     if embedded and left_out:

@@ -1,15 +1,28 @@
 """The tables of statistics: each function yields the blocks of a section about one embedding, none without a row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from analysis.claims import Outcome
 from analysis.comparison.embeddings import agreement
 from analysis.frames import records
-from analysis.report.blocks import Block, Column, Fold, Group, Heading, Paragraph, Report, Row, Span, Table, Text, numbers
+from analysis.report.blocks import (
+    Block,
+    Column,
+    Fold,
+    Group,
+    Paragraph,
+    Report,
+    Row,
+    Span,
+    Subject,
+    Table,
+    Text,
+    by_cell,
+    numbers,
+)
 from analysis.report.content import panels
 from analysis.report.content.table_parts import INTERVAL, NONE, OUTCOME, P, interval, or_none, table
-from analysis.report.sentences import answers
 from analysis.statistics import Analysis
 from analysis.words import counted, number, probability, saved, saved_interval, signed, start, times
 from trainers.config.metrics import metrics
@@ -139,8 +152,8 @@ def savings_rows(analysis: Analysis) -> list[dict[str, Any]]:
 
 def strategies(_: Report, analysis: Analysis) -> Iterator[Block]:
     """Yield a table per cell in which a source has two strategies: by how much each is behind the best from that source."""
-    cells = list(analysis.strategies.groupby("cell", sort=False))
-    for _cell, group in cells:
+    cells: list[tuple[str, Sequence[Block], Subject]] = []
+    for _cell, group in analysis.strategies.groupby("cell", sort=False):
         rows = records(group)
         heads = {
             row["source"]: Column(
@@ -154,9 +167,9 @@ def strategies(_: Report, analysis: Analysis) -> Iterator[Block]:
         order = group.groupby("strategy", sort=False)["rank"].mean().sort_values(kind="stable").index
         lines = [Row([str(name), *(texts.get((name, source), NONE) for source in heads)], {"strategy": name}) for name in order]
         label = str(group["cell_label"].iloc[0])
-        table = Table(f"Strategies, {label}", [Column("Strategy"), *heads.values()], lines, style="strategies")
-        titled: list[Block] = [Fold(label, [table], level=4)] if len(cells) > answers.UNFOLDED else [Heading(label), table]
-        yield Group("table", titled, {"cell_label": label})
+        columns = [Column("Strategy"), *heads.values()]
+        cells.append((label, [Table(f"Strategies, {label}", columns, lines, style="strategies")], {"cell_label": label}))
+    yield from by_cell("table", cells)
 
 
 def _behind(row: dict[str, Any]) -> Text:
@@ -190,18 +203,19 @@ def stopping(report: Report) -> Iterator[Block]:
 
 def quality_tables(_: Report, analysis: Analysis) -> Iterator[Block]:
     """Yield a table per cell of every metric: scratch, and each strategy with its best source."""
+    cells: list[tuple[str, Sequence[Block], Subject]] = []
     for _cell, group in analysis.quality.groupby("cell", sort=False):
         names = [name for name in metrics() if name in set(group["metric"])]
         rows = []
         for _method, of_method in group.groupby(["strategy", "source"], sort=False, dropna=False):
             values = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(of_method)}
             first = records(of_method)[0]
-            cells = [start(first), f"{first['step']:,}", str(first["seeds"]), *(values.get(name, "") for name in names)]
-            rows.append(Row(cells, first))
+            texts = [start(first), f"{first['step']:,}", str(first["seeds"]), *(values.get(name, "") for name in names)]
+            rows.append(Row(texts, first))
         label = str(group["cell_label"].iloc[0])
         columns = [Column("Method"), *numbers("step", "seeds", *(metrics()[name].heading for name in names))]
-        table = Table(f"Metrics, {label}", columns, rows, style="quality")
-        yield Group("table", [Heading(label), table], {"cell_label": label})
+        cells.append((label, [Table(f"Metrics, {label}", columns, rows, style="quality")], {"cell_label": label}))
+    yield from by_cell("table", cells)
 
 
 def _with_error(value: float, error: float | None) -> str:

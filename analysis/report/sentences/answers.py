@@ -15,14 +15,11 @@ from analysis.claims import Outcome
 from analysis.comparison.best import FRESH
 from analysis.comparison.cells import SCRATCH, Cell, Method
 from analysis.frames import records
-from analysis.report.blocks import Block, Bullets, Fold, Group, Heading, Paragraph, Report, marked
+from analysis.report.blocks import UNFOLDED, Block, Bullets, Fold, Group, Heading, Paragraph, Report, marked
 from analysis.report.sentences.summary import by_question, caveats
 from analysis.statistics import Analysis
 from analysis.transfer import classes
 from analysis.words import LARGEST, Row, chance, counted, method, number, saved, saved_interval, times
-
-#: With more cells than this, the details of each are folded.
-UNFOLDED = 4
 
 
 @dataclass(frozen=True)

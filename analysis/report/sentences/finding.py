@@ -49,5 +49,6 @@ def _of_many(analysis: Analysis, best: list[dict[str, Any]]) -> str:
     if not apart:
         return f"In none of {cells} is a start told apart from training from scratch."
     worse = f", scratch in {len(apart) - len(better)}" if len(apart) > len(better) else ""
-    open_ = f"; {len(analysis.cells) - len(apart)} are open" if len(analysis.cells) > len(apart) else ""
+    left = len(analysis.cells) - len(apart)
+    open_ = f"; {left} {'is' if left == 1 else 'are'} open" if left else ""
     return f"A start is better than scratch in {len(better)} of {cells}{worse}{open_}."
