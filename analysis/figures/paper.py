@@ -1,7 +1,5 @@
 """The paper's numbers in grey, next to or behind ours. They are not part of our statistics."""
 
-import math
-
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -27,8 +25,7 @@ def gain_by_size(rows: pd.DataFrame, paper: pd.DataFrame, style: Style) -> go.Fi
         line={"color": NEUTRAL, "width": 1.5, "dash": "2px,3px"}, marker={"symbol": "star-open", "size": 8, "color": NEUTRAL},
         hovertext=texts, hoverinfo="text", name=PAPER,
     )  # fmt: skip
-    label = {"x": math.log10(paper["size"].iloc[-1]), "y": paper["gain"].iloc[-1], "xanchor": "right", "yshift": 16}
-    figure.add_annotation(text=PAPER, showarrow=False, font_color=NEUTRAL, **label)
+    ends.append(End(PAPER, NEUTRAL, float(paper["gain"].iloc[-1]), _META))
     for strategy in style.strategies:
         line = rows[rows["strategy"] == strategy].sort_values("size")
         if len(line):
@@ -46,7 +43,6 @@ def gain_by_size(rows: pd.DataFrame, paper: pd.DataFrame, style: Style) -> go.Fi
     figure.update_xaxes(title_text="training images", type="log", dtick=2, tickformat="~s")
     figure.update_yaxes(title_text="FID from scratch / transfer", range=[low - 0.1, high + 0.35], **ratio_ticks(low, high))
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1.5, "dash": "8px,4px"})
-    figure.update_layout(meta={"labels": [_META]})
     label_ends(figure, ends, _HEIGHT - 60)
     return figure
 

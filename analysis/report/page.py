@@ -98,7 +98,7 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
     shown = {path for cells, _ in embedded for path in sample_grids.paths(cells)}
     room = _PAGE - len(page.encode())
     trial_grids = grids(report.trials, store, shown, max(_GRIDS, room))
-    room -= sum(map(len, trial_grids.images.values()))
+    room -= len(in_script(trial_grids.images).encode())
     images = {**_of_rungs(store, report, shown, min(_RUNGS, room)), **trial_grids.images}
     markup = environment.get_template("grids.html.j2").render(grids=trial_grids, images=in_script(images))
     return page.replace(_PLACE, markup, 1)
