@@ -1,7 +1,5 @@
 """Transfer gain against the distance between source and target."""
 
-import math
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -73,23 +71,24 @@ def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float, lines: in
     Text sizes, in units of distance and gain, are for a phone, the narrowest screen.
     """
     bottom, top = _gains_shown(points)
-    tall = 0.09 * (top - bottom)
+    tall = 0.11 * (top - bottom)
     left, right = points["distance"].min() - pad, points["distance"].max() + pad
     spans = points.groupby("name").agg(x=("distance", "first"), low=("gain", "min"), high=("gain", "max"))
     filters = dict(zip(points["name"], about(points.drop(columns="size", errors="ignore")), strict=True))
     annotations, labels = [], []
-    right_ends = {"high": -math.inf, "low": -math.inf}  # of the last label on each side
+    taken: list[tuple[float, float]] = []  # right end and height of each label
     for name, span in spans.sort_values("x").iterrows():
-        x, width = span["x"], (0.2 if lines < 2 else 0.25) * pad * len(str(name))
+        x, width = span["x"], (0.22 if lines < 2 else 0.25) * pad * len(str(name))
         anchor = "left" if x - width / 2 < left else "right" if x + width / 2 > right else "center"
         start = x - {"left": 0.0, "center": width / 2, "right": width}[anchor]
         if start < left or start + width > right:
             continue
-        for side, end in right_ends.items():
+        for side in ("high", "low"):
             middle = span[side] + (tall if side == "high" else -tall)
             others = points[(points["name"] != name) & points["distance"].between(start - 0.2 * pad, start + width + 0.2 * pad)]
-            if start > end and not ((others["gain"] - middle).abs() < tall).any():
-                right_ends[side] = start + width + 0.2 * pad
+            free = all(start > end or abs(middle - height) > tall for end, height in taken)
+            if free and not ((others["gain"] - middle).abs() < tall).any():
+                taken.append((start + width + 0.2 * pad, middle))
                 place = {"x": x, "y": span[side], "xanchor": anchor, "yshift": 17 if side == "high" else -17}
                 annotations.append({"text": escape(str(name)), "showarrow": False, **place})
                 labels.append(filters[name])

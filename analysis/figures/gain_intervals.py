@@ -57,7 +57,7 @@ def gain_intervals(rows: pd.DataFrame) -> go.Figure:
 
 def _limit(rows: pd.DataFrame) -> float:
     """Return the end of the axis, log2: it holds the gains with room, and intervals unless they are much wider."""
-    gains = max(1.0, 1.15 * float(rows["gain"].abs().max()))
+    gains = max(1.1, 1.15 * float(rows["gain"].abs().max()))
     ends = pd.concat([rows["low"], rows["high"]]).astype(float).abs().max()
     return gains if pd.isna(ends) else min(max(gains, 1.1 * float(ends)), max(2.0, 2.5 * gains))
 

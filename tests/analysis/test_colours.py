@@ -57,7 +57,7 @@ def test_the_formulas_give_published_values() -> None:
 @pytest.mark.parametrize("page", pages(), ids=["light", "dark"])
 def test_text_and_lines_stand_out_from_both_pages(page: dict[str, str]) -> None:
     for ground in (page["paper"], page["panel"]):
-        for name in ("ink", "soft", "link", "done", "stopped", "bad", "waiting"):
+        for name in ("ink", "soft", "link", "done", "stopped", "bad", "waiting", "second"):
             assert contrast(page[name], ground) >= 4.5, (name, ground)
     for color in (*PALETTE, NEUTRAL):
         assert contrast(color, page["paper"]) >= 3, color

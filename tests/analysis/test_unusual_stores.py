@@ -1,8 +1,10 @@
 """Stores with values, trials or metrics that no statistic is made for: the report is written, and says what it leaves out."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,7 +12,9 @@ import pytest
 from analysis.claims import Outcome
 from analysis.frames import Frames, load
 from analysis.report import markdown
+from analysis.report.page import render
 from analysis.statistics import analyse
+from bench.store import open_store
 from tests.support.synthetic import EMBEDDING, build
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -62,6 +66,15 @@ CHANGES: dict[str, Change] = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_the_report_is_written(frames: Frames, change: Change) -> None:
     written(replace(frames, curves=change(frames.curves)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [CHANGES["only scratch"], CHANGES["ties"]], ids=["only scratch", "ties"])
+def test_the_page_is_written(frames: Frames, change: Change, tmp_path: Path) -> None:
+    changed = replace(frames, curves=change(frames.curves))
+    page = render(changed, open_store(str(tmp_path), create=True))
+    assert ('class="first"' in page) == (change is ties), "without a start there is nothing to compare"
+    assert "nan" not in re.sub("<script.*?</script>", "", page, flags=re.DOTALL).lower().split()
 
 
 def written(frames: Frames) -> str:

@@ -121,7 +121,7 @@ def fid_by_size(report: Report, analysis: Analysis) -> Iterator[Block]:
         if transfers["source"].nunique() == 1:  # the nearest and the mean are the same
             del chosen["nearest source"], chosen["mean over sources"]
         for name, (data, how) in chosen.items():
-            if data["size"].nunique() > 1:
+            if len(data) and data["size"].nunique() > 1:
                 figure = figures.fid_by_size(
                     pd.concat([data, scratch]).reindex(columns=[*by, "value", "note", "source_label"]),
                     style,
