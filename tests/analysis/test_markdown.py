@@ -65,14 +65,15 @@ def test_the_report_has_the_numbers_of_the_statistics_and_hostile_names_as_text(
     assert {token.tag for token in tokens if token.type == "heading_open"} == {"h1", "h2", "h3", "h4"}
     headings = [after.content for before, after in pairwise(tokens) if before.type == "heading_open" and before.tag == "h2"]
     assert headings == [
-        "The answer", "What a pre-trained start saves", "Transfer gain by source and target", "Ranking and gain",
-        "Strategies side by side", "Beyond FID", "What stopping saves", "Coverage", "Provenance", "Not in this report",
+        "The answer", "What does a pre-trained start save?", "Which source for which target?",
+        "How does each start compare with scratch?", "Which strategy, from the same source?", "Is it better by other metrics?",
+        "What would stopping save?", "What was run?", "Where do the numbers come from?", "What is missing?",
     ]  # fmt: skip
-    assert {"Sources over all targets", "What a pre-trained start saves"} <= set(texts)
+    assert {"Sources over all targets", "What does a pre-trained start save?"} <= set(texts)
     analysis = analyse(frames, frames.embeddings[0])
     best = analysis.ranked.iloc[0]
     gain = analysis.significance.set_index(["cell", "strategy", "source"]).loc[(best["cell"], best["strategy"], best["source"])]
-    start = texts.index("1", texts.index("Ranking and gain"))
+    start = texts.index("1", texts.index("How does each start compare with scratch?"))
     assert texts[start : start + 5] == ["1", "finetune", "script>|<b>", texts[start + 3], number(best["value"])]
     assert texts[start + 9 : start + 11] == [times(gain["gain"]), f"{times(gain['low'])} to {times(gain['high'])}"]
     assert "a\\u202e`b` # c" in texts
@@ -85,11 +86,11 @@ def test_each_section_names_its_embedding_if_there_are_several(tmp_path: Path) -
     store = build(tmp_path, sizes=(50,), strategies=("scratch", "finetune"), embeddings=("a:1", "b:2"), images=False)
     whole, *sections = render(load(store)).split("\n## ")
     assert whole.startswith("# ")
-    shared = {"Coverage", "Provenance", "Not in this report"}
+    shared = {"What was run?", "Where do the numbers come from?", "What is missing?"}
     assert len(sections) > 6
     for section in sections:
         headings = [line for line in section.splitlines() if line.startswith("### In the embedding")]
-        if section.startswith("Embeddings compared\n"):
+        if section.startswith("Do the embeddings agree?\n"):
             assert "a:1 and b:2" in section
             continue
         expected = [] if section.partition("\n")[0] in shared else ["### In the embedding a:1", "### In the embedding b:2"]

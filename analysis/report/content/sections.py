@@ -26,6 +26,7 @@ class Section:
     id: str
     """Its address within the page."""
     title: str
+    """The question that it answers, where it answers one."""
     text: Text = ""
     legend: Text = ""
     """How to read the figures; Markdown leaves it out."""
@@ -47,26 +48,28 @@ SECTIONS = (
     Section("answer", "The answer", whole=answers.no_answer, each=answers.answer, nav="Answer"),
     Section(
         "curves",
-        "Learning curves",
+        "How fast does each start learn?",
         legend="Lower is better. Each figure has the strategies from one source, and training from scratch as a thick dashed "
         "grey line; all figures of a cell have the same axes, with equal steps from rung to rung, where all trials are "
         "measured and the stopping rule may act. A line is the mean over seeds, its band reaches from the lowest to the "
         "highest. A line that ends before its budget ends in a mark. The dotted line is FID of real images, where it is near.",
         figures=panels.learning_curves,
         needs="a trial with a finite FID at two steps",
+        nav="Learning curves",
     ),
     Section(
         "samples",
-        "Samples",
+        "What do the images look like?",
         legend="Real images of the target, samples of scratch, and samples of the best transfer of each strategy, after "
         "equally many steps. All grids of a cell are drawn from the same latents: images at the same place of two grids "
         "come from the same random numbers. No image is selected; of several seeds, the trial with the lowest FID is shown.",
         figures=lambda report, analysis: report.samples.get(analysis.embedding, ()),
         needs="sample grids in the store",
+        nav="Samples",
     ),
     Section(
         "size",
-        "FID by number of training images",
+        "How much do more images help?",
         legend="FID at the full budget by number of training images; stopped trials are left out. A dotted line connects a "
         "transfer with the number of images at which scratch would be as good; an arrow means that scratch was not as good at "
         "any of its sizes.",
@@ -76,7 +79,7 @@ SECTIONS = (
     ),
     Section(
         "savings",
-        "What a pre-trained start saves",
+        "What does a pre-trained start save?",
         "How many times as many images, and how many times as many steps, training from scratch needs for the same FID: each "
         "strategy with its best source.",
         each=tables.savings,
@@ -85,7 +88,7 @@ SECTIONS = (
     ),
     Section(
         "heat",
-        "Transfer gain by source and target",
+        "Which source for which target?",
         "Gain is FID from scratch divided by FID of the transfer, in the same cell at the same step. Above ×1 transfer has the "
         "lower FID. The table Ranking says which gains are told apart from ×1.",
         "Blue is a gain above 1×, orange below. Each strategy is shown at its cell's first rung (early gain) and at its final "
@@ -97,7 +100,7 @@ SECTIONS = (
     ),
     Section(
         "distance",
-        "Transfer gain against domain distance",
+        "Does distance predict the gain?",
         "Does the distance between the source's and the target's real images, known before any training, predict the gain?",
         "All points of a figure are taken at one step. Dashed: scratch.",
         figures=panels.gain_by_distance,
@@ -107,7 +110,7 @@ SECTIONS = (
     ),
     Section(
         "knobs",
-        "Density, diversity, amount",
+        "Should a source be dense, diverse or large?",
         "Effect of the sources' knobs on the gain: the factor by which the gain changed, with its 95 % interval. Settings of "
         "one domain are compared as sources, each by its mean over seeds. Diversity is the number "
         "of classes, density the number of images per class, amount their product; exchanging one for the other keeps "
@@ -118,7 +121,7 @@ SECTIONS = (
     ),
     Section(
         "classes",
-        "FID by class",
+        "Which classes gain?",
         legend="FID of each class of a conditional generator: images generated for a class against the reference images of "
         "that class, and the mean over the classes (intra-FID). Blue is lower than from scratch, orange higher. All values of "
         "a figure are taken at one step, the last that all its trials reached.",
@@ -128,7 +131,7 @@ SECTIONS = (
     ),
     Section(
         "ranking",
-        "Ranking and gain",
+        "How does each start compare with scratch?",
         "The methods of each cell by FID at the cell's final step, its geometric mean over seeds. Gain is FID from scratch "
         "divided by FID of the transfer. Each transfer is compared with scratch by Welch's t-test of log FID: the variance "
         "of scratch is separate, the transfers share one, and the error of the reference images is included where it is "
@@ -142,7 +145,7 @@ SECTIONS = (
     ),
     Section(
         "strategies",
-        "Strategies side by side",
+        "Which strategy, from the same source?",
         "For each source, nearest first, every strategy against the first one: the ratio of their FIDs at the cell's final "
         "step, with its 95 % interval, which holds for all sources and strategies of the report together (Tukey's test, "
         "corrected for the number of sources and cells). In bold: told apart from the first; no other one is.",
@@ -153,18 +156,19 @@ SECTIONS = (
     ),
     Section(
         "quality",
-        "Beyond FID",
+        "Is it better by other metrics?",
         "Every metric of scratch and of each strategy with its best source, at the last step that all seeds of the method "
         "reached. A low FID can come from copied training images (memorisation well above 0.5) or from few kinds of images "
         "(low recall, coverage and diversity). After ±: 1.96 standard errors from the sampling of images; the spread between "
         "seeds is not included.",
         each=tables.quality_tables,
         needs="a measured method",
+        nav="Beyond FID",
         folded=True,
     ),
     Section(
         "stopping",
-        "What stopping saves",
+        "What would stopping save?",
         "Successive halving, simulated afterwards in the cells where no trial was stopped: how many of the steps it would have "
         "saved, and whether the winner would have been the same. A method (a strategy from a source, all its seeds) stops at a "
         "rung if it is not in the share of its cell that is kept.",
@@ -174,30 +178,31 @@ SECTIONS = (
     ),
     Section(
         "embeddings",
-        "Embeddings compared",
+        "Do the embeddings agree?",
         "Each embedding answers for itself; this is where they agree on which start is first.",
         whole=tables.embeddings,
         needs="measurements in a second embedding (transfergan measure)",
         nav="Embeddings",
         folded=True,
     ),
-    Section("tuning", "Tuning of the strategies", whole=tuning.tables, nav="Tuning", folded=True),
+    Section("tuning", "How were the strategies tuned?", whole=tuning.tables, nav="Tuning", folded=True),
     Section(
         "coverage",
-        "Coverage",
+        "What was run?",
         "Planned trials by status. A stopped trial was ended early by the stopping rule; it has results up to the step that it "
         "reached.",
         whole=provenance.coverage,
+        nav="Coverage",
         folded=True,
     ),
-    Section("trials", "Trials", whole=trials.table, folded=True),
-    Section("trial", "One trial", whole=trials.view, folded=True),
+    Section("trials", "Every trial", whole=trials.table, nav="Trials", folded=True),
+    Section("trial", "One trial, or two side by side", whole=trials.view, nav="One trial", folded=True),
     Section("data", "The numbers as files", whole=csv_files.links, nav="Files", folded=True),
-    Section("provenance", "Provenance", whole=provenance.provenance, folded=True),
+    Section("provenance", "Where do the numbers come from?", whole=provenance.provenance, nav="Provenance", folded=True),
 )
 
 #: Where the sections that have too little data are listed.
-_ABSENT = Section("absent", "Not in this report", nav="Missing", folded=True)
+_ABSENT = Section("absent", "What is missing?", nav="Missing", folded=True)
 
 
 def walk(report: Report, page: bool) -> Iterator[tuple[Section, Sequence[Block]]]:
@@ -219,7 +224,7 @@ def walk(report: Report, page: bool) -> Iterator[tuple[Section, Sequence[Block]]
         elif blocks:
             yield section, [*words, *blocks]
         elif section.needs:
-            absent.append(f"{section.title} (needs {section.needs})")
+            absent.append(f"{section.nav or section.title} (needs {section.needs})")
     if absent and report.analyses:
         yield _ABSENT, [Paragraph(f"Too little data for: {'; '.join(absent)}.")]
 

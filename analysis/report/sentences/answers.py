@@ -41,7 +41,7 @@ def no_answer(report: Report) -> Iterator[Block]:
         text = "This store holds no trial yet. Run a sweep with `transfergan run`, then write the report again."
     elif trials["status"].isin(["failed", "blocked"]).all():
         text = f"All {len(trials):,} trials failed or were blocked, so nothing was measured. "
-        text += "Their errors are listed under Coverage."
+        text += "Their errors are listed below."
     yield Paragraph(marked(text), "notice")
 
 
