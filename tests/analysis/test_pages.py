@@ -203,6 +203,11 @@ def check_two_trials(page: Page) -> None:
     page.locator("#beside").select_option(index=0)
     assert page.url.endswith(f"#trial={done[0]}&hide-strategy=finetune-g")
     assert details.locator("table.two").count() == 0
+    start = page.evaluate("store.trials.find(trial => trial.status === 'done' && trial.name.startsWith('finetune')).key")
+    page.locator("#pick").select_option(value=start)
+    details.locator("a", has_text="Beside scratch").click()
+    details.locator("table.two").first.wait_for()
+    assert page.evaluate("store.trials.find(trial => trial.key === besides.value).name").startswith("scratch: ")
 
 
 @pytest.mark.parametrize("name", ["faulty", "hostile"])

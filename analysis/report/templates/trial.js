@@ -107,6 +107,14 @@ function facts(trial) {
     ["Started from", from], ["Sweep", trial.sweep], ["Key", make("code", {}, trial.key)]];
 }
 
+/** A link to a trial beside scratch with the same seed in its cell; nothing without one. */
+function besideScratch(trial) {
+  const seed = trial.name.match(/, seed \d+$/)?.[0];
+  const scratch = store.trials.find((other) => trial.cell && other.cell === trial.cell && other.name.startsWith("scratch: ")
+    && other.name.endsWith(seed) && other !== trial);
+  return scratch ? [make("p", {}, make("a", { href: `#trial=${trial.key}&beside=${scratch.key}` }, "Beside scratch with the same seed"))] : [];
+}
+
 const configuration = (trial) =>
   Object.entries(trial.config).map(([name, index]) => [name.replaceAll("_", " "), spell(store.values[index])]);
 
@@ -132,6 +140,7 @@ function lay(trial, beside) {
   place.replaceChildren(
     make("h3", {}, beside ? "Two trials, in bold where they differ" : trial.name),
     beside ? sideBySide([trial.name, beside.name], ...both) : list(facts(trial)),
+    ...(beside ? [] : besideScratch(trial)),
     ...samples(beside ? [trial, beside] : [trial]),
     ...measured(trial, beside),
     make("h4", {}, beside ? "Configuration, where it differs" : "Configuration"),
