@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from analysis.frames import load
-from analysis.report.content import provenance, tables
+from analysis.report.blocks import Column, Row, Table, numbers
+from analysis.report.content import provenance, table_parts, tables
 from analysis.statistics import analyse
 from tests.support.synthetic import EMBEDDING, build
 
@@ -33,6 +34,14 @@ def test_large_values_have_no_exponent() -> None:
         "1,000",
         "12,346",
     ]
+
+
+def test_a_column_without_any_value_is_left_out() -> None:
+    columns = [Column("a"), *numbers("b", "c", "d")]
+    (block,) = table_parts.table("t", columns, [Row(["1", "–", "–", "2"]), Row(["3", "–", "4", "–"])])
+    assert isinstance(block, Table)
+    assert [column.head for column in block.columns] == ["a", "c", "d"]
+    assert [list(row.cells) for row in block.rows] == [["1", "–", "2"], ["3", "4", "–"]]
 
 
 def test_errors_are_counted_and_few_of_many_different_ones_are_listed() -> None:

@@ -1,6 +1,7 @@
 """Parts of tables of statistics: a table with a title, effects as factors, intervals."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from analysis.report.blocks import Block, Column, Heading, Row, Table, Text
@@ -10,16 +11,19 @@ NONE, INTERVAL, P, OUTCOME = "–", "95 % interval", "p, corrected", "outcome"
 
 
 def table(title: str, columns: Iterable[Column], rows: Sequence[Row], note: Text = "", style: str = "") -> Iterator[Block]:
-    """Yield a table, nothing without rows."""
+    """Yield a table without the columns in which no row has a value, nothing without rows."""
     if rows:
-        yield Table(title, tuple(columns), rows, note, style=style)
+        heads = tuple(columns)
+        kept = [place for place in range(len(heads)) if any(row.cells[place] != NONE for row in rows)]
+        told = [replace(row, cells=[row.cells[place] for place in kept]) for row in rows]
+        yield Table(title, [heads[place] for place in kept], told, note, style=style)
 
 
 def titled(title: str, columns: Iterable[Column], rows: Sequence[Row], note: Text, style: str) -> Iterator[Block]:
-    """Yield a table under a heading, nothing without rows."""
+    """Yield a table as `table` does, under a heading; nothing without rows."""
     if rows:
         yield Heading(title)
-        yield Table(title, tuple(columns), rows, note, style=style)
+        yield from table(title, columns, rows, note, style)
 
 
 def factor(row: dict[str, Any], name: str = "gain") -> tuple[str, str]:

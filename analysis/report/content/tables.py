@@ -11,6 +11,7 @@ from analysis.report.blocks import (
     Column,
     Fold,
     Group,
+    Heading,
     Paragraph,
     Report,
     Row,
@@ -29,7 +30,7 @@ from trainers.config.metrics import metrics
 
 
 def ranking(_: Report, analysis: Analysis) -> Iterator[Block]:
-    """Yield a folded table per cell: its methods, best first, with their gains."""
+    """Yield a table per cell, folded if there are several: its methods, best first, with their gains."""
     gains = {(row["cell"], row["strategy"], row["source"]): row for row in records(analysis.significance)}
     distances = {(row["cell"], row["source"]): row["distance"] for row in records(analysis.gains)}
     columns = [
@@ -55,8 +56,8 @@ def ranking(_: Report, analysis: Analysis) -> Iterator[Block]:
                 "Rows without a place ended before the cell's final step: their gains are early gains, at the step in the row, "
                 "and are not compared with others."
             )
-        table = Table(f"Ranking, {label}", columns, rows, note)
-        yield Group("table", [Fold(label, [table], level=4)], {"cell_label": label})
+        table, alone = Table(f"Ranking, {label}", columns, rows, note), analysis.ranked["cell"].nunique() == 1
+        yield Group("table", [Heading(label), table] if alone else [Fold(label, [table], level=4)], {"cell_label": label})
 
 
 def _gained(row: dict[str, Any] | None) -> list[Text]:
