@@ -1,8 +1,10 @@
 """`transfergan report`, `measure`, `replay`, `recommend` and `compare`: the results in a store."""
 
 import json
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Any
 
 import typer
@@ -44,6 +46,10 @@ def report(
         str | None,
         typer.Option("--sweep", metavar="NAME", help="By default the sweep that was run last; all: every sweep in one report."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Serve the page on this machine, and renew it while a sweep runs, until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For --watch; 0: any free one.")] = 8123,
 ) -> None:
     """Write the report of the results so far: a self-contained HTML page, a PDF or Markdown."""
     from bench.store.plans import last_run
@@ -52,6 +58,8 @@ def report(
     if out is not None and out.suffix[1:].lower() not in formats:
         suffixes = " or ".join(f".{each}" for each in formats)
         raise UserError(f"--out {str(out)!r} must end in {suffixes}" + (", as --format says" if kind else ""))
+    if watch and (kind or (out.suffix[1:].lower() if out else Format.html)) != Format.html:
+        raise UserError("--watch serves the HTML page; leave out --format and name a file that ends in .html")
     opened = open_at(store)
     written = write_report(opened, out or default_report(opened, kind or Format.html), sweep)
     last, others = last_run(opened)
@@ -59,6 +67,17 @@ def report(
         names = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
         say(f"note: of sweep {last}, which was run last; --sweep NAME for {names}, or --sweep {ALL}", err=True)
     say(f"report: {written}")
+    if watch:
+        from analysis.report.served import serve
+
+        def write() -> bytes:
+            return write_report(opened, written, sweep).read_bytes()
+
+        def results() -> list[str]:
+            return [*opened.list_parts("trials"), *opened.list_parts("measurements")]
+
+        with suppress(KeyboardInterrupt):
+            serve(write, results, port, lambda address: say(f"open {address}; Ctrl-C ends"), Event())
 
 
 @app.command(
