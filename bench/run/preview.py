@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
+import pandas as pd
 from rich.console import Console
 
 from bench.costs.bill import Bill, bills
@@ -17,9 +18,27 @@ from bench.run.measuring import Work, lacking
 from bench.run.planning import plan_of, search_of
 from bench.run.tuning import Search
 from bench.store import Store, open_store, store_exists
-from bench.store.snapshot import Snapshot
+from bench.store.schema import Table
 from bench.sweeps.plan import Plan
 from trainers.common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Snapshot(Store):
+    """A store as it is at one moment: its tables are read once, when they are first needed."""
+
+    _frames: dict[tuple[Table, bool], pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, store: Store) -> "Snapshot":
+        """Return a snapshot of a store."""
+        return cls(**{of_store.name: getattr(store, of_store.name) for of_store in fields(Store)})
+
+    def read(self, table: Table, *, large: bool = False) -> pd.DataFrame:
+        """Return the same as `Store.read`, from memory if it has been read before."""
+        if (table, large) not in self._frames:
+            self._frames[table, large] = super().read(table, large=large)
+        return self._frames[table, large].copy(deep=False)
 
 
 class Planned(NamedTuple):

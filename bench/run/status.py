@@ -134,8 +134,8 @@ def _claims(claims: Iterable[Claimed], ledger: Ledger) -> Table:
 def _since(time: datetime, now: datetime) -> str:
     """Return a time of this machine's time zone, with what has passed since.
 
-    >>> _since(datetime(2026, 1, 2, 9, 30, tzinfo=UTC), datetime(2026, 1, 2, 11, 0, tzinfo=UTC))[-14:]
-    ' (1 h 30 min)'
+    >>> _since(datetime(2026, 1, 2, 9, 30, tzinfo=UTC), datetime(2026, 1, 2, 11, 0, tzinfo=UTC))[-12:]
+    '(1 h 30 min)'
     """
     passed = max(timedelta(), now - time)
     hours, minutes = divmod(int(passed.total_seconds()) // 60, 60)

@@ -23,7 +23,13 @@ def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
     wrong = {problem["loc"] for problem in problems}
     # Pydantic reports a list with wrong entries as too short as well.
     own = [p for p in problems if p["type"] != "too_short" or not any(loc[:-1] == p["loc"] for loc in wrong if loc)]
-    return [line for problem in own for line in _lines(problem, model)]
+    lines: dict[tuple[object, str], str] = {}
+    for problem in own:
+        *above, last = problem["loc"] or ("",)
+        for line in _lines(problem, model):
+            # What is wrong with several entries of a list, such as a plug-in that all of them need, is one problem.
+            lines.setdefault((tuple(above) if isinstance(last, int) else problem["loc"], line.partition(": ")[2]), line)
+    return list(lines.values())
 
 
 def _lines(problem: ErrorDetails, model: type[BaseModel]) -> Iterator[str]:

@@ -142,8 +142,7 @@ def test_the_key_filters_and_the_theme_follows(see: See) -> None:
     color = "() => getComputedStyle(document.querySelector('.plot .ytick text')).fill"
     light = page.evaluate(color)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_timeout(300)
-    assert page.evaluate(color) != light
+    page.wait_for_function(f"light => ({color})() !== light", arg=light)
     page.emulate_media(color_scheme="light")
     assert opened.complaints == []
 
