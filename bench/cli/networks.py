@@ -117,7 +117,7 @@ def strategies(
         typer.echo("\n".join([f"{row['name']}: {row['about']}", f"  {row['misfit']}"] if "misfit" in row else lines(row)))
 
 
-@app.command(rich_help_panel=DATA, epilog="Example: transfergan generate --trial 3f2a -n 64 --out images")
+@app.command(rich_help_panel=DATA, epilog="Example: transfergan generate --trial 3f2a -n 64 --walk 8 --out images")
 def generate(
     trial: TrialOption,
     out: Annotated[Path, typer.Option(help="Directory for the PNG files.")],
@@ -125,16 +125,39 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the latents.")] = 0,
     step: Annotated[str, typer.Option(help="A rung in generator steps, last, or best: the rung with the lowest FID.")] = "best",
     raw: Annotated[bool, typer.Option("--raw", help="Draw from the generator without its moving average.")] = False,
+    classes: Annotated[
+        str,
+        typer.Option(help="Comma-separated names or indices, of a conditional trial; by default all that it was trained on."),
+    ] = "",
+    truncation: Annotated[
+        float,
+        typer.Option(min=0.01, max=1, help="Factor of the latents: below 1, images are more typical and less diverse."),
+    ] = 1.0,
+    columns: Annotated[
+        int | None, typer.Option(min=1, help="Show all images on the sheet, in rows of this many; by default 64, in rows of 8.")
+    ] = None,
+    walk: Annotated[
+        int | None, typer.Option(min=2, max=1000, help="Also show a walk through this many latents (OUT-walk.gif and .mp4).")
+    ] = None,
     nearest: Annotated[
         bool, typer.Option("--nearest", help="Also show images beside their nearest training images (OUT-nearest.png).")
     ] = False,
     store: StoreOption = "store",
 ) -> None:
-    """Generate images from a trial's generator, and a contact sheet of them (OUT-sheet.png)."""
-    from bench.images.generate import sheet_path, write_images
+    """Generate images from a trial's generator, and a contact sheet of them (OUT-sheet.png); the same ones for the same seed.
 
-    source = write_images(open_at(store), trial, n, seed, out, step, raw=raw, nearest=nearest)
-    typer.echo(f"{n} images of {source}: {out}, on one sheet: {sheet_path(out, 'sheet')}")
+    A walk leads from the latent of each image to that of the next along the arc between them, and back to the first, a second
+    each. The MP4 file needs ffmpeg.
+    """
+    from bench.images.drawing import Drawing
+    from bench.images.generate import write_images
+
+    names = tuple(name.strip() for name in classes.split(",") if name.strip())
+    lines = write_images(
+        open_at(store), trial, Drawing(n, seed, truncation, names), out, step,
+        raw=raw, columns=columns, nearest=nearest, walk=walk or 0,
+    )  # fmt: skip
+    say("\n".join(lines))
 
 
 @app.command(rich_help_panel=DATA, epilog="Example: transfergan export --trial best --format onnx --out exported")

@@ -5,6 +5,7 @@ from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.images.drawing import FRAME_RATE, Drawing
 from bench.store import Store
 from bench.store.best import best_rungs
 from bench.store.plans import given_names, read_all
@@ -27,43 +28,57 @@ ENDED_WELL = ("done", "stopped")
 
 
 def write_images(
-    store: Store, trial: str, n: int, seed: int, out: Path, step: str = "best", *, raw: bool = False, nearest: bool = False
-) -> str:
-    """Write n generated images (00000.png, ...) into a directory, and a contact sheet beside it; return what they are of.
+    store: Store, trial: str, drawing: Drawing, out: Path, step: str = "best", *, raw: bool = False, columns: int | None = None,
+    nearest: bool = False, walk: int = 0,
+) -> list[str]:  # fmt: skip
+    """Write generated images (00000.png, ...) into a directory, and sheets beside it; return lines that say what is where.
 
-    The sheet is beside the directory, OUT-sheet.png, because all images in a directory are measured by `evaluate`.
+    Sheets are beside the directory, OUT-sheet.png, because all images in a directory are measured by `evaluate`.
 
     Args:
         trial: as `matching_key` takes it.
-        seed: that of the latents.
+        drawing: what is drawn.
         out: the directory; it is created if missing.
         step: a rung, "last", or "best" for the rung with the lowest FID.
         raw: whether to draw from the generator without its moving average.
+        columns: images in a row of the sheet, which has all images then; None: the first 64, in rows of 8.
         nearest: whether to write OUT-nearest.png too: images beside their nearest training images, in the trial's embedding.
+        walk: latents of a walk (see `Drawing.walk`), written as OUT-walk.gif and, by ffmpeg, OUT-walk.mp4; 0 for none.
 
     Raises:
-        UserError: `trial` matches no trial or several, the trial has no generator at that step, or `out` cannot be written;
-            with `nearest`, the training images or the embedding cannot be had, or there are too many training images.
+        UserError: `trial` matches no trial or several, it has no generator at that step or no such class, or `out` cannot be
+            written; with `nearest`, the training images or the embedding cannot be had, or there are too many training images.
+            Nothing has been written then, unless `out` cannot be.
     """
     key = matching_key(store, trial)
     description, loaded, generator = read_generator(store, key, step, raw=raw)
 
     from PIL import Image
 
+    from bench.images.animations import write_gif, write_mp4
     from trainers.common.contact_sheet import png_grid
-    from trainers.core.sampling import sample
 
-    images = sample(generator, loaded.trial.gan.latent, n, seed, loaded.requested(n))
-    sheets = {"sheet": images[:64], **({"nearest": _beside_training(images, loaded.trial)} if nearest else {})}
+    images = drawing.images(loaded, generator)
+    sheets = {"sheet": png_grid(images[:64]) if columns is None else png_grid(images, columns)}
+    if nearest:
+        sheets["nearest"] = png_grid(_beside_training(images, loaded.trial))
+    frames = drawing.walk(loaded, generator, walk) if walk else None
+    lines = [f"{drawing.n} images of trial {key}, {description}: {out}, on one sheet: {beside(out, 'sheet.png')}"]
     try:
         out.mkdir(parents=True, exist_ok=True)
         for i, image in enumerate(images):
             Image.fromarray(image).save(out / f"{i:05d}.png")
         for name, sheet in sheets.items():
-            sheet_path(out, name).write_bytes(png_grid(sheet))
+            beside(out, f"{name}.png").write_bytes(sheet)
+        if frames is not None:
+            gif, mp4 = beside(out, "walk.gif"), beside(out, "walk.mp4")
+            write_gif(gif, map(Image.fromarray, frames), 1000 // FRAME_RATE)
+            missing = write_mp4(mp4, frames, FRAME_RATE)
+            files = f"{gif} and {mp4}" if missing is None else f"{gif}; no MP4: {missing}"
+            lines.append(f"a walk through the latents of the first {walk} images: {files}")
     except OSError as error:
         raise UserError(f"{str(out)!r} cannot be written: {error.strerror}; name another with --out") from error
-    return f"trial {key}, {description}"
+    return lines
 
 
 def read_generator(store: Store, key: str, step: str, *, raw: bool = False) -> tuple[str, "Checkpoint", "Generator"]:
@@ -92,14 +107,14 @@ def read_generator(store: Store, key: str, step: str, *, raw: bool = False) -> t
     return description, loaded, generator.to(memory_format=torch.contiguous_format)
 
 
-def sheet_path(out: Path, name: str) -> Path:
-    """Return the path of a sheet of the images in a directory, beside it.
+def beside(out: Path, name: str) -> Path:
+    """Return the path of a file that belongs to the images in a directory, beside it.
 
-    >>> sheet_path(Path("drawn/images"), "sheet").as_posix()
+    >>> beside(Path("drawn/images"), "sheet.png").as_posix()
     'drawn/images-sheet.png'
     """
     out = out if out.name else out.resolve()
-    return out.with_name(f"{out.name}-{name}.png")
+    return out.with_name(f"{out.name}-{name}")
 
 
 def _beside_training(images: "np.ndarray", trial: TrialConfig) -> "np.ndarray":

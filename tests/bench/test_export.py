@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from bench.cli import main
+from bench.images.drawing import Drawing
 from bench.images.export import FORMATS, export
 from bench.images.generate import best_trial, matching_key, read_generator, write_images
 from bench.store import Store, open_store
@@ -117,7 +118,7 @@ def test_an_exported_generator_draws_the_images_of_generate(store: Store, tmp_pa
 
     _, loaded, network = read_generator(store, trial.key, "best")
     draw = drawn_by(tmp_path / "out", file_format)
-    write_images(store, trial.key, 9, 3, tmp_path / "images")
+    write_images(store, trial.key, Drawing(9, 3), tmp_path / "images")
     latents = torch.randn(BATCH, 8, generator=torch.Generator().manual_seed(derive_seed("latents", 3)))
     requested = loaded.requested(9)
     labels = () if requested is None else (np.resize(requested, BATCH),)
@@ -226,7 +227,7 @@ def test_the_script_beside_it_draws_a_grid_where_transfergan_is_not(store: Store
     assert {grid.shape for grid in grids.values()} == {(128, 128, 3)}
     assert min(grid.std() for grid in grids.values()) > 10
     assert np.abs(grids["torchscript-dcgan-conditional"] - grids["safetensors-dcgan-conditional"]).max() <= 1
-    write_images(store, config(**TRIALS["dcgan"]).key, 64, 0, tmp_path / "images")
+    write_images(store, config(**TRIALS["dcgan"]).key, Drawing(64), tmp_path / "images")
     first = np.asarray(Image.open(tmp_path / "images/00009.png")).astype(int)
     np.testing.assert_array_equal(grids["torchscript-dcgan"][16:32, 16:32], first)
 

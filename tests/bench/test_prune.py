@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.images.drawing import Drawing
 from bench.images.generate import write_images
 from bench.run import measuring
 from bench.store import Store, open_store
@@ -55,7 +56,7 @@ def test_a_trial_that_has_not_ended_keeps_all(finished: Store, tmp_path: Path):
 
 def test_what_is_pruned_is_named_when_it_is_wanted(finished: Store, tmp_path: Path):
     prune(finished, ["best", "last"])
-    assert write_images(finished, ADAPTED, 2, 0, tmp_path / "out").endswith("step 2: FID 0.50, the best of 2 steps")
+    assert "step 2: FID 0.50, the best of 2 steps: " in write_images(finished, ADAPTED, Drawing(2), tmp_path / "out")[0]
     other = tiny.make(evaluation={"samples": 96, "first_rung": 2})
     work = {each.trial.key: each for each in measuring.lacking(other, finished)}
     assert (work[ADAPTED].steps, work[ADAPTED].lost) == ((2, 8), (0, 4))

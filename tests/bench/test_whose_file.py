@@ -9,6 +9,7 @@ import pytest
 
 from analysis.frames import load
 from analysis.report.page import render
+from bench.images.drawing import Drawing
 from bench.images.generate import write_images
 from bench.store import Store, open_store
 from bench.store.store import OutsideError
@@ -135,10 +136,10 @@ def test_the_generator_of_another_trial_is_not_drawn_from(finished: Store, tmp_p
     steps = generators(finished, scratch.key)
     finished.write_file(steps[0], finished.read_file(generators(finished, source.key)[0]))
     with pytest.raises(UserError, match="it is the checkpoint of another trial"):
-        write_images(finished, scratch.key, 4, 0, tmp_path / "images", "0")
+        write_images(finished, scratch.key, Drawing(4), tmp_path / "images", "0")
     (fault,) = check(finished)
     assert str(fault) == f"{steps[0]}: it is the checkpoint of another trial, {source.key}"
-    write_images(finished, scratch.key, 4, 0, tmp_path / "images", "last")
+    write_images(finished, scratch.key, Drawing(4), tmp_path / "images", "last")
 
 
 def test_a_source_with_another_trials_checkpoint_is_trained_again_before_its_children_start(
