@@ -139,6 +139,9 @@ def generate(
     walk: Annotated[
         int | None, typer.Option(min=2, max=1000, help="Also show a walk through this many latents (OUT-walk.gif and .mp4).")
     ] = None,
+    progress: Annotated[
+        bool, typer.Option("--progress", help="Also show the sample grids of the trial's rungs (OUT-progress.gif).")
+    ] = False,
     nearest: Annotated[
         bool, typer.Option("--nearest", help="Also show images beside their nearest training images (OUT-nearest.png).")
     ] = False,
@@ -155,7 +158,7 @@ def generate(
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     lines = write_images(
         open_at(store), trial, Drawing(n, seed, truncation, names), out, step,
-        raw=raw, columns=columns, nearest=nearest, walk=walk or 0,
+        raw=raw, columns=columns, nearest=nearest, walk=walk or 0, progress=progress,
     )  # fmt: skip
     say("\n".join(lines))
 

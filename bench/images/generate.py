@@ -29,7 +29,7 @@ ENDED_WELL = ("done", "stopped")
 
 def write_images(
     store: Store, trial: str, drawing: Drawing, out: Path, step: str = "best", *, raw: bool = False, columns: int | None = None,
-    nearest: bool = False, walk: int = 0,
+    nearest: bool = False, walk: int = 0, progress: bool = False,
 ) -> list[str]:  # fmt: skip
     """Write generated images (00000.png, ...) into a directory, and sheets beside it; return lines that say what is where.
 
@@ -44,6 +44,7 @@ def write_images(
         columns: images in a row of the sheet, which has all images then; None: the first 64, in rows of 8.
         nearest: whether to write OUT-nearest.png too: images beside their nearest training images, in the trial's embedding.
         walk: latents of a walk (see `Drawing.walk`), written as OUT-walk.gif and, by ffmpeg, OUT-walk.mp4; 0 for none.
+        progress: whether to write OUT-progress.gif too: the sample grids of the trial's rungs.
 
     Raises:
         UserError: `trial` matches no trial or several, it has no generator at that step or no such class, or `out` cannot be
@@ -56,6 +57,7 @@ def write_images(
     from PIL import Image
 
     from bench.images.animations import write_gif, write_mp4
+    from bench.images.rung_grids import write_progress
     from trainers.common.contact_sheet import png_grid
 
     images = drawing.images(loaded, generator)
@@ -76,6 +78,8 @@ def write_images(
             missing = write_mp4(mp4, frames, FRAME_RATE)
             files = f"{gif} and {mp4}" if missing is None else f"{gif}; no MP4: {missing}"
             lines.append(f"a walk through the latents of the first {walk} images: {files}")
+        if progress:
+            lines.append(write_progress(store, key, beside(out, "progress.gif")))
     except OSError as error:
         raise UserError(f"{str(out)!r} cannot be written: {error.strerror}; name another with --out") from error
     return lines

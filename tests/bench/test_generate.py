@@ -1,5 +1,6 @@
 """Images drawn from the generators of a trial's rungs."""
 
+import io
 import shutil
 import subprocess
 from dataclasses import replace
@@ -13,7 +14,7 @@ from PIL import Image, ImageSequence
 from bench.images.drawing import LEG, Drawing, slerp
 from bench.images.generate import write_images
 from bench.store import Store, open_store
-from bench.store.trial_files import generator_path
+from bench.store.trial_files import generator_path, samples_path
 from bench.sweeps.rows import measurement_rows, outcome_row
 from tests.support.command_line import call
 from trainers import domains
@@ -177,6 +178,31 @@ def test_classes_are_drawn_by_name_or_index_as_among_all_classes():
     for wrong, why in (("0", "no training images of this class"), ("nothing", f"are {shapes.classes[0]}, "), ("99", "indices")):
         with pytest.raises(UserError, match=f"--classes '{wrong}': .*{why}"):
             Drawing(1, classes=(wrong,)).images(loaded, network)
+
+
+def test_progress_shows_the_grids_of_the_rungs_and_names_damaged_ones(
+    trained: tuple[Store, TrialConfig, dict[int, Rung]], tmp_path: Path
+):
+    store, trial, rungs = trained
+    arguments = ("generate", "--store", store.uri, "--trial", trial.key, "-n", "1", "--out", tmp_path / "drawn", "--progress")
+    assert "no progress: the trial has no sample grids yet" in call(*arguments).stdout
+    for step, rung in rungs.items():
+        store.write_file(samples_path(trial.key, step), rung.samples or b"")
+    store.write_file(samples_path(trial.key, 2), b"no PNG")
+    result = call(*arguments)
+    at = tmp_path / "drawn-progress.gif"
+    assert f"its sample grids at the steps 0, 1, 4: {at}; {samples_path(trial.key, 2)} is left out: cannot " in result.stdout
+    with Image.open(at) as gif:
+        shown = [
+            (np.asarray(frame.convert("RGB")).astype(int), frame.info["duration"]) for frame in ImageSequence.Iterator(gif)
+        ]
+    assert [duration for _, duration in shown] == [500, 500, 2000]
+    for (frame, _), step in zip(shown, (0, 1, 4), strict=True):
+        with Image.open(io.BytesIO(rungs[step].samples or b"")) as png:
+            grid = np.asarray(png.convert("RGB")).repeat(7, 0).repeat(7, 1)
+        assert np.abs(frame[:-20] - grid).mean() < 8, "a GIF has 256 colours"
+        assert frame[-20:].any(), "the step stands below"
+    assert not np.array_equal(shown[0][0][-20:], shown[1][0][-20:])
 
 
 @pytest.mark.slow
