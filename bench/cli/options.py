@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.logs.kinds import Log
 from trainers.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ AddressOption = Annotated[
         help="Where trials run: local (a new Ray on this machine), HOST:PORT or auto (the Ray cluster that this machine is "
         "part of), ray://HOST:10001 (a Ray cluster, from outside), here (this process, without Ray, for debugging).",
     ),
+]
+LogOption = Annotated[
+    Log | None,
+    typer.Option("--log", help="Also write the rungs as a log for this program, into the store; see the chapter on sweeps."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OneSweepOption = Annotated[str | None, typer.Option("--sweep", metavar="NAME", help="Only this sweep of the store.")]

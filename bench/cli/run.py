@@ -11,6 +11,7 @@ from bench.cli.options import (
     RUN,
     AddressOption,
     CpusOption,
+    LogOption,
     MaxCostOption,
     MaxHoursOption,
     PriceOption,
@@ -25,6 +26,7 @@ from bench.cli.options import (
     run_there,
     write_report,
 )
+from bench.logs.kinds import Log, check_log
 from trainers.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def run(
     cpus: CpusOption = None,
     address: AddressOption = "local",
     retry: RetryOption = None,
+    log: LogOption = None,
     max_hours: MaxHoursOption = None,
     max_cost: MaxCostOption = None,
     price: PriceOption = None,
@@ -61,10 +64,11 @@ def run(
     """
     limit = hours_limit(max_hours, max_cost, price)
     if address.startswith(FROM_OUTSIDE):
-        status = run_there("run", spec, overrides, store, address, _options(cpus, retry, limit))
+        status = run_there("run", spec, overrides, store, address, _options(cpus, retry, limit, log))
         if "://" in store and status != 2:  # the cluster wrote the report to its own folder
             write_report(open_at(store))
         raise typer.Exit(status)
+    check_log(log)
     from bench.run.launch import Launcher
     from bench.run.planning import plan_of, search_of
 
@@ -72,7 +76,7 @@ def run(
     plan = plan_of(spec, overrides, store, console)
     search = search_of(plan, store)
     opened = open_at(store, create=True)
-    _end(opened, Launcher(opened, console, cpus, address, retry is not None, limit).run(plan, search))
+    _end(opened, Launcher(opened, console, cpus, address, retry is not None, limit, log).run(plan, search))
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: transfergan tune sweep.yaml --store store")
@@ -83,6 +87,7 @@ def tune(
     cpus: CpusOption = None,
     address: AddressOption = "local",
     retry: RetryOption = None,
+    log: LogOption = None,
     max_hours: MaxHoursOption = None,
     max_cost: MaxCostOption = None,
     price: PriceOption = None,
@@ -96,7 +101,8 @@ def tune(
     """
     limit = hours_limit(max_hours, max_cost, price)
     if address.startswith(FROM_OUTSIDE):
-        raise typer.Exit(run_there("tune", spec, overrides, store, address, _options(cpus, retry, limit)))
+        raise typer.Exit(run_there("tune", spec, overrides, store, address, _options(cpus, retry, limit, log)))
+    check_log(log)
     from bench.run.launch import Launcher, Outcome
     from bench.run.planning import plan_of, search_of
     from bench.run.tuning import lines
@@ -108,7 +114,7 @@ def tune(
             f"{spec}: there is nothing to tune; add `tuning: {{target: NAME, size: 100, learning_rate: [1.0e-5, 1.0e-3]}}`"
         )
     opened = open_at(store, create=True)
-    result = Launcher(opened, console, cpus, address, retry is not None, limit).tune(search)
+    result = Launcher(opened, console, cpus, address, retry is not None, limit, log).tune(search)
     if isinstance(result, Outcome):
         _end(opened, [result])
     else:
@@ -130,6 +136,7 @@ def confirm(
     cpus: CpusOption = None,
     address: AddressOption = "local",
     retry: RetryOption = None,
+    log: LogOption = None,
     max_hours: MaxHoursOption = None,
     max_cost: MaxCostOption = None,
     price: PriceOption = None,
@@ -146,8 +153,9 @@ def confirm(
     """
     limit = hours_limit(max_hours, max_cost, price)
     if address.startswith(FROM_OUTSIDE):
-        options = [*_options(cpus, retry, limit), *(["--seeds", str(seeds)] if seeds else [])]
+        options = [*_options(cpus, retry, limit, log), *(["--seeds", str(seeds)] if seeds else [])]
         raise typer.Exit(run_there("confirm", spec, overrides, store, address, options))
+    check_log(log)
     from bench.run.launch import Launcher
     from bench.run.planning import plan_of, search_of
 
@@ -155,7 +163,7 @@ def confirm(
     plan = plan_of(spec, overrides, store, console)
     number = seeds or (plan.spec.confirm.seeds if plan.spec.confirm else SEEDS)
     opened = open_at(store)
-    launcher = Launcher(opened, console, cpus, address, retry is not None, limit)
+    launcher = Launcher(opened, console, cpus, address, retry is not None, limit, log)
     _end(opened, [launcher.confirm(plan, search_of(plan, store), number)])
 
 
@@ -167,6 +175,7 @@ def continue_(
     cpus: CpusOption = None,
     address: AddressOption = "local",
     retry: RetryOption = None,
+    log: LogOption = None,
     max_hours: MaxHoursOption = None,
     max_cost: MaxCostOption = None,
     price: PriceOption = None,
@@ -181,20 +190,22 @@ def continue_(
     limit = hours_limit(max_hours, max_cost, price)
     if address.startswith(FROM_OUTSIDE):
         raise UserError("--address ray://...: continue runs on a machine of the cluster; log in to its head, and use auto")
+    check_log(log)
     from bench.images.generate import matching_key
     from bench.run.continuation import continuation
     from bench.run.launch import Launcher
 
     opened = open_at(store)
     plan = continuation(opened, matching_key(opened, trial), steps)
-    launcher = Launcher(opened, progress_console(), cpus, address, retry is not None, limit)
+    launcher = Launcher(opened, progress_console(), cpus, address, retry is not None, limit, log)
     _end(opened, [launcher.train_on(plan)])
 
 
-def _options(cpus: int | None, retry: Retry | None, limit: float) -> list[str]:
+def _options(cpus: int | None, retry: Retry | None, limit: float, log: Log | None) -> list[str]:
     from bench.on_ray.jobs import run_options
 
-    return [*run_options(retry_failed=retry is not None, max_hours=limit), *(["--cpus", str(cpus)] if cpus else [])]
+    others = [*(["--cpus", str(cpus)] if cpus else []), *(["--log", log] if log else [])]
+    return [*run_options(retry_failed=retry is not None, max_hours=limit), *others]
 
 
 def _end(store: "Store", outcomes: "Sequence[Outcome]") -> None:

@@ -11,10 +11,13 @@ from rich.console import Console
 from bench.costs.budget import Budget, hours
 from bench.costs.estimate import estimates
 from bench.driver.ledger import Ledger
+from bench.logs.kinds import Log
+from bench.logs.sweep_log import log_of
 from bench.run import sweep
 from bench.run.confirmation import confirmation, name_of
 from bench.run.interrupts import as_interrupts
 from bench.run.measuring import check_budgets, lacking
+from bench.run.progress import describe
 from bench.run.tuning import Record, Search
 from bench.store import Store
 from bench.sweeps.plan import Plan
@@ -47,6 +50,7 @@ class Launcher:
 
     Attributes:
         limit: hours (see `bench.costs.budget.hours`) that all plans may spend together; infinite for no limit.
+        log: what a log of the rungs is written for (see `bench.logs.sweep_log`); None for no log.
         spent: slot-seconds that the plans before have spent.
     """
 
@@ -56,6 +60,7 @@ class Launcher:
     address: str
     retry_failed: bool
     limit: float
+    log: Log | None = None
     spent: float = 0.0
 
     def run(self, plan: Plan, search: Search | None) -> list[Outcome]:
@@ -133,7 +138,10 @@ class Launcher:
             budget = Budget(ledger, limit, lambda: estimates(plan, self.store), spent=self.spent)
             if not interrupted:
                 try:
-                    failures += sweep.run_sweep(plan, ledger, self.store, self.console, self.cpus, self.address, budget)
+                    with log_of(self.log, ledger, self.store, self._tell, lambda trial: describe(trial, {})) as listener:
+                        failures += sweep.run_sweep(
+                            plan, ledger, self.store, self.console, self.cpus, self.address, budget, listener
+                        )
                 except KeyboardInterrupt:
                     failures, interrupted = [], True
                 else:
@@ -141,3 +149,6 @@ class Launcher:
         self.spent = budget.spent
         over_limit = budget.told() if interrupted and budget.refused is not None else None
         return Outcome(ledger, failures, interrupted, over_limit, *signals[:1])
+
+    def _tell(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True, markup=False, highlight=False)

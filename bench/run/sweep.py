@@ -3,7 +3,7 @@
 Ray is imported only if there is something to run, so that a finished sweep ends immediately.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.costs.budget import Budget
 from bench.driver.ledger import Ledger
-from bench.driver.loop import Driver
+from bench.driver.loop import Driver, Listener
 from bench.images.domains import make_ready, near_duplicates
 from bench.run import in_process, measuring
 from bench.run.measuring import MapCalls, Work
@@ -33,7 +33,7 @@ HERE = "here"
 
 def run_sweep(
     plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None, address: str = "local",
-    budget: Budget | None = None,
+    budget: Budget | None = None, listener: Listener = lambda key, report: None,
 ) -> list[str]:  # fmt: skip
     """Run the ledger's open trials to their ends, and measure the distances that the store lacks.
 
@@ -45,6 +45,7 @@ def run_sweep(
         cpus: CPU cores to use in total; None for every core.
         address: of a running Ray cluster; "local" starts one on this machine; "here" runs everything in this process.
         budget: what the trials may spend; None for no limit.
+        listener: is told of each rung and end of a trial.
 
     Returns:
         which distances could not be measured, and why.
@@ -57,7 +58,12 @@ def run_sweep(
     for line in reopen(plan, ledger, store):
         console.print(line)
     progress = Progress(ledger, console, live=address != HERE)  # a live table would get in the way of a debugger
-    driver = Driver(ledger, store, progress.update, budget, notice=progress.note)
+
+    def update(key: str, report: Mapping[str, Any] | None) -> None:
+        progress.update(key, report)
+        listener(key, report)
+
+    driver = Driver(ledger, store, update, budget, notice=progress.note)
     driver.settle()
     if driver.unwritable:
         raise driver.unwritable

@@ -28,7 +28,7 @@ FLOORS = {
     "bench": (
         ("bench.store", "bench.sweeps"),
         ("bench.driver", "bench.images"),
-        ("bench.costs", "bench.upkeep", "bench.worker"),
+        ("bench.costs", "bench.upkeep", "bench.worker", "bench.logs"),
         ("bench.on_ray", "bench.design"),
         ("bench.run",),
         ("bench.cli",),
@@ -60,6 +60,9 @@ LIBRARIES = {
         "trainers.adaptation", "trainers.core", "trainers.evaluation", "trainers.trial", "trainers.domains.torchvision.layouts",
     ),
     "torchvision": ("trainers.domains.torchvision.layouts", "trainers.evaluation.embeddings.vision_transformer"),
+    "tensorboardX": ("bench.logs",),
+    "wandb": ("bench.logs",),
+    "mlflow": ("bench.logs",),
     "analysis": ("analysis", "bench.cli"),
     "tests": (),
 }  # fmt: skip
