@@ -147,7 +147,8 @@ def test_a_job_is_watched_and_cancelled_with_the_store_only(tmp_path: Path, head
     (submitted,) = transfergan(submit, cwd=tmp_path)
     assert "submitted: tiny-" in submitted
     store = tmp_path / "store"
-    tiny.wait_for(lambda: bool(list(store.glob("measurements/**/*.parquet"))))
+    # Long, for a job that is left running would keep the head's only core from the next test.
+    tiny.wait_for(lambda: bool(list(store.glob("measurements/**/*.parquet"))), 300)
     (job,) = recorded(open_store(str(store))).values()
     verbs = "status --store store", submit, "cancel --store store", "logs --store store", "status --store store --sweep tiny"
     before, refused, cancelled, printed, after = transfergan(*verbs, cwd=tmp_path)
