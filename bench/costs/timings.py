@@ -1,12 +1,13 @@
 """Measured times of trials in a JSON file, to plan a sweep for a machine whose store is elsewhere."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, StrictBool, ValidationError
 
 from bench.costs.measured import Measured
-from trainers.common.errors import UserError, first_line
+from trainers.common.errors import UserError
 from trainers.config.trial import TrialConfig
 
 #: Version of the entries.
@@ -29,28 +30,44 @@ def as_data(timings: Iterable[Measured]) -> dict[str, Any]:
     return {"format": FORMAT, "trials": trials}
 
 
+class _Entry(BaseModel):
+    """A trial's measured times in a file."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    trial: TrialConfig
+    device: str
+    gpu: StrictBool
+    setup_seconds: NonNegativeFloat | None
+    legs: Annotated[tuple[tuple[PositiveInt, StrictBool, PositiveFloat], ...], Field(min_length=1)]
+    evaluation_share: Annotated[float, Field(ge=0, le=1)] | None
+
+
+class _Timings(BaseModel):
+    format: Literal[1]
+    trials: Annotated[tuple[_Entry, ...], Field(min_length=1)]
+
+
+class _File(BaseModel):
+    timings: _Timings
+
+
 def read_timings(path: Path) -> list[Measured]:
     """Return the measured times in a JSON file under the key "timings".
 
     Raises:
-        UserError: the file cannot be read, has no times, or those of another format.
+        UserError: the file cannot be read, has no times, or other values than `as_data` writes.
     """
     remedy = "name a file that `python -m tests.benchmarks.gpu` wrote"
     try:
-        entry = json.loads(path.read_bytes())["timings"]
-        if entry["format"] != FORMAT:
-            present = f"{str(path)!r} has times of format {entry['format']}, and this transfergan reads format {FORMAT}"
-            raise UserError(f"{present}; measure them again")
-        timings = [_read(trial) for trial in entry["trials"]]
+        entries = _File.model_validate_json(path.read_bytes()).timings.trials
     except OSError as error:
         raise UserError(f"--timings {str(path)!r} cannot be read: {error.strerror}; {remedy}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"--timings {str(path)!r} has no measured times ({first_line(error)}); {remedy}") from error
-    if not timings:
-        raise UserError(f"--timings {str(path)!r} has the times of no trial; {remedy}")
-    return timings
-
-
-def _read(data: dict[str, Any]) -> Measured:
-    legs = tuple((int(steps), bool(last), float(seconds)) for steps, last, seconds in data["legs"])
-    return Measured(**{**data, "trial": TrialConfig.model_validate(data["trial"]), "legs": legs})
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        key = ".".join(map(str, problem["loc"])) or "the file"
+        raise UserError(f"--timings {str(path)!r} has no measured times: {key}: {problem['msg']}; {remedy}") from error
+    return [
+        Measured(entry.trial, entry.device, entry.gpu, entry.setup_seconds, entry.legs, entry.evaluation_share)
+        for entry in entries
+    ]

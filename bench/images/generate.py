@@ -47,10 +47,14 @@ def write_images(
         progress: whether to write OUT-progress.gif too: the sample grids of the trial's rungs.
 
     Raises:
-        UserError: `trial` matches no trial or several, it has no generator at that step or no such class, or `out` cannot be
-            written; with `nearest`, the training images or the embedding cannot be had, or there are too many training images.
-            Nothing has been written then, unless `out` cannot be.
+        UserError: `trial` matches no trial or several, it has no generator at that step or no such class, or `out` has other
+            files or cannot be written; with `nearest`, the training images or the embedding cannot be had, or there are too
+            many training images. Nothing has been written then, unless `out` cannot be.
     """
+    others = {file.name for file in out.iterdir()} - {f"{i:05d}.png" for i in range(drawing.n)} if out.is_dir() else set()
+    if others:
+        fault = f"has other files, such as {min(others)}, which would be measured with the images"
+        raise UserError(f"--out {str(out)!r} {fault}; name a new folder")
     key = matching_key(store, trial)
     description, loaded, generator = read_generator(store, key, step, raw=raw)
 

@@ -22,25 +22,36 @@ def test_times_are_read_as_they_were_written(tmp_path: Path):
     (trial, *_) = tiny.make().trials
     timings = [
         Measured(trial, "a card", True, 1.5, ((2, False, 0.5), (6, True, 1.25)), 0.25),
-        Measured(trial, None, False, None, ()),
+        Measured(trial, "a processor", False, None, ((4, True, 2.0),)),
     ]
     assert read_timings(written(tmp_path, {"device": "a card", "timings": as_data(timings)})) == timings
 
 
 @pytest.mark.parametrize(("data", "fault"), [
-    ("", "no measured times"),
-    ("[]", "no measured times"),
-    ("{}", "no measured times"),
-    ("[" * 100_000, "no measured times"),
-    ('{"timings": {"format": 1}}', "no measured times"),
-    ('{"timings": {"format": 1, "trials": [{"trial": {}}]}}', "no measured times"),
-    ('{"timings": {"format": 2, "trials": []}}', "times of format 2"),
-    ('{"timings": {"format": 1, "trials": []}}', "times of no trial"),
+    ("", "the file: Invalid JSON"),
+    ("[]", "the file: "),
+    ("{}", "timings: Field required"),
+    ("[" * 100_000, "the file: Invalid JSON"),
+    ('{"timings": {"format": 1}}', "timings.trials: Field required"),
+    ('{"timings": {"format": 2, "trials": []}}', "timings.format: Input should be 1"),
+    ('{"timings": {"format": 1, "trials": []}}', "timings.trials: Tuple should have at least 1 item"),
+    ('{"timings": {"format": 1, "trials": [{"trial": {}}]}}', "timings.trials.0.trial.kind: Field required"),
 ])  # fmt: skip
 def test_another_file_is_refused_in_one_line(tmp_path: Path, data: str, fault: str):
     with pytest.raises(UserError, match=fault) as error:
         read_timings(written(tmp_path, data))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("legs", [[8, True, float("nan")]]), ("legs", [[8, True, -1]]), ("legs", [[0, True, 1]]), ("legs", []), ("device", 5),
+    ("setup_seconds", "abc"), ("setup_seconds", -1), ("evaluation_share", 2), ("gpu", "x"), ("extra", 1),
+])  # fmt: skip
+def test_a_value_that_is_no_time_is_named(tmp_path: Path, key: str, value: Any):
+    data = as_data([Measured(tiny.make().trials[0], "a card", True, 1.5, ((2, False, 0.5), (6, True, 1.25)), 0.25)])
+    data["trials"][0][key] = value
+    with pytest.raises(UserError, match=rf"timings.trials.0.{key}"):
+        read_timings(written(tmp_path, {"timings": data}))
 
 
 def test_a_missing_file_is_refused(tmp_path: Path):

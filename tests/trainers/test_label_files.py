@@ -11,6 +11,7 @@ from tests.trainers.test_archive import tarred, zipped
 from trainers.common.errors import UserError
 from trainers.domains import Domain, get
 from trainers.domains.base import SPLITS, Skipped
+from trainers.domains.files.collection import NamedFiles
 from trainers.domains.files.folder import Folder
 
 #: In StyleGAN's data sets, a folder has a thousand images and is no class.
@@ -79,10 +80,21 @@ def test_without_labels_the_folders_are_no_classes(tmp_path: Path):
     assert domain.layout.text == "no classes: dataset.json has no labels"
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"images": []}', b'{"labels": 3}', b"[" * 100_000, b'{"labels": [["a"]]}'])
+@pytest.mark.parametrize("content", [b"[]", b'{"images": []}', b'{"labels": 3}'])
 def test_another_file_of_that_name_is_no_label_file(tmp_path: Path, content: bytes):
     domain = made("folder", tmp_path, {**stylegan(None), "dataset.json": content})
     assert domain.classes == ("00000", "00001", "00002")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"labels": [["0000', b"[" * 100_000])
+def test_a_damaged_label_file_is_refused(tmp_path: Path, content: bytes):
+    with pytest.raises(UserError, match=r"dataset.json is no JSON, so the labels of these images are unknown; copy it again"):
+        made("folder", tmp_path, {**stylegan(None), "dataset.json": content})
+
+
+def test_two_labels_for_an_image_are_refused(tmp_path: Path):
+    with pytest.raises(UserError, match=r"dataset.json has two labels for 00000/img00000000.png"):
+        made("folder", tmp_path, stylegan([*([name, 0] for name in NAMES), [NAMES[0], 1]]))
 
 
 @pytest.mark.parametrize("labels", [
@@ -120,6 +132,9 @@ def test_the_classes_of_tiny_imagenets_validation_images_are_those_of_its_file(t
     assert reference is not None
     assert sorted(reference.tolist()) == [0, 1]
     assert (domain.count("train"), domain.count("reference")) == (6, 2)
+    assert isinstance(domain, NamedFiles)
+    text = "test, train, val are the splits; 2 folders are the classes; those of val are in val/val_annotations.txt"
+    assert domain.layout.text == text
     reason = "without a class, by its folder or by val/val_annotations.txt"
     assert [file.reason for file in domain.skipped if "test_0" in file.name] == [reason]
 
@@ -128,5 +143,7 @@ def test_an_unlisted_validation_image_is_skipped_and_an_unknown_class_refused(tm
     domain = made("folder", tmp_path, tiny_imagenet("val_0.JPEG\tn01\n"))
     reason = "without a class, by its folder or by val/val_annotations.txt"
     assert domain.skipped == (Skipped("test/images/test_0.JPEG", reason), Skipped("val/images/val_1.JPEG", reason))
+    with pytest.raises(UserError, match=r"val/val_annotations.txt has no line with a file and its class"):
+        made("folder", tmp_path / "empty", tiny_imagenet(""))
     with pytest.raises(UserError, match=r"val/val_annotations.txt names the class 'n03', which has no training images"):
         made("folder", tmp_path / "other", tiny_imagenet("val_0.JPEG\tn03\n"))

@@ -29,7 +29,7 @@ def labelled_layout(domain: str, names: Sequence[str], paths: Sequence[str], rea
     folder = ""
     for part in ("", *shared.split("/")[:-1]):
         folder += f"{part}/" if part else ""
-        if (labels := _dataset(read(folder + DATASET))) is not None:
+        if (labels := _dataset(domain, folder + DATASET, read(folder + DATASET))) is not None:
             return _by_dataset(domain, names, folder, labels)
     plain = layout(paths)
     for top in sorted({path.partition("/")[0] for path in paths}) if plain.splits else ():
@@ -38,14 +38,22 @@ def labelled_layout(domain: str, names: Sequence[str], paths: Sequence[str], rea
     return plain
 
 
-def _dataset(content: bytes | None) -> dict[str, object] | None:
-    """Return the labels of a ``dataset.json``, {} if it says that there are none, None if it is another file."""
-    try:
-        data = None if content is None else json.loads(content)
-        labels = data["labels"] if isinstance(data, dict) else None
-        return None if not isinstance(data, dict) else {} if labels is None else {str(name): label for name, label in labels}
-    except (ValueError, KeyError, TypeError, RecursionError):
+def _dataset(domain: str, source: str, content: bytes | None) -> dict[str, object] | None:
+    """Return the labels of a ``dataset.json``, {} if it says that there are none, None if it is missing or of another kind."""
+    if content is None:
         return None
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        fault = f"{source} is no JSON, so the labels of these images are unknown; copy it again, or remove it"
+        raise UserError(f"domain {domain!r}: {fault}") from error
+    if not isinstance(data, dict) or not isinstance(data.get("labels", ""), list | None):
+        return None
+    entries = [entry for entry in data["labels"] or () if isinstance(entry, list) and len(entry) == 2]
+    labels = {str(name): label for name, label in entries}
+    if twice := next((name for name, label in entries if labels[str(name)] != label), None):
+        raise UserError(f"domain {domain!r}: {source} has two labels for {twice}; correct it")
+    return labels
 
 
 def _by_dataset(domain: str, names: Sequence[str], folder: str, labels: dict[str, object]) -> Layout:
@@ -69,6 +77,9 @@ def _by_annotations(domain: str, plain: Layout, paths: Sequence[str], top: str, 
     source, splits = f"{top}/{ANNOTATIONS}", plain.splits or ()
     rows = [line.split("\t") for line in content.decode(errors="surrogateescape").splitlines()]
     labels = {row[0]: row[1].strip() for row in rows if len(row) > 1}
+    if not labels:
+        fault = f"{source} has no line with a file and its class, separated by a tab"
+        raise UserError(f"domain {domain!r}: {fault}; copy it again, or remove it")
     trained = {name for name, split in zip(plain.classes, splits, strict=True) if split == "train" and name}
     if strange := sorted({*labels.values()} - trained):
         fault = f"{source} names the class {strange[0]!r}, which has no training images"
@@ -82,6 +93,6 @@ def _by_annotations(domain: str, plain: Layout, paths: Sequence[str], top: str, 
         splits=tuple(split if name else None for split, name in zip(splits, classes, strict=True)),
         classes=classes,
         outside=f"without a class, by its folder or by {source}",
-        text=f"{plain.text}; the classes of {top} are in {source}",
+        text=f"{plain.text.partition(';')[0]}; {len(trained):,} folders are the classes; those of {top} are in {source}",
         labels_from=source,
     )
