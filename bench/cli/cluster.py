@@ -46,7 +46,10 @@ def status(store: StoreOption = "store", sweep: OneSweepOption = None, as_json: 
         sweeps = [as_data(of) for of in progressing(opened, sweep)]
         typer.echo(json.dumps([{**of, "job": job_data(jobs[of["sweep"]]) if of["sweep"] in jobs else None} for of in sweeps]))
         return
-    for of in progressing(opened, sweep):
+    sweeps_of = list(progressing(opened, sweep))
+    if not sweeps_of:
+        say(f"store {store!r} has no sweep yet")
+    for of in sweeps_of:
         for table in tables(of):
             show(table)
         for line in lines(of):

@@ -236,7 +236,8 @@ def _print_trials(preview: "Preview") -> None:
         unknown = preview.absent or (preview.searching and trial.kind == "adapt")
         key = "(yet unknown)   " if unknown else trial.key
         most = "" if trial.until is None else "at most "
-        typer.echo(f"{key}  {describe(trial, preview.plan.spec.labels)}, {most}{trial.training.steps} steps")
+        present = ", in the store" if key in preview.done else ""
+        typer.echo(f"{key}  {describe(trial, preview.plan.spec.labels)}, {most}{trial.training.steps} steps{present}")
 
 
 def _print_totals(preview: "Preview") -> None:

@@ -76,7 +76,7 @@ class Preview:
         searching: whether that search is still to be done, so that the keys of the adaptations are not known yet.
         cells: number of cells of the sweep, without those of the search.
         absent: data sets and weights that are not on this machine, so that no key is known.
-        done: number of trials that the store has as done, stopped or diverged.
+        done: the trials that the store has as done, stopped or diverged.
         work: what is measured anew before training, since the store has other evaluations of it only.
         confirming: number of trials that confirm the sweep afterwards; they are not among those of `plan`, but their hours are
             among the bills.
@@ -91,7 +91,7 @@ class Preview:
     cells: int
     absent: list[str]
     notes: list[str]
-    done: int
+    done: frozenset[str]
     work: list[Work]
     confirming: int
     bills: list[Bill]
@@ -109,7 +109,7 @@ class Preview:
         tune = {"tune": kinds["tune"]} if self.search else {}
         trials = {"trials": len(self.plan.trials), "pretrain": kinds["pretrain"], **tune, "adapt": kinds["adapt"]}
         confirm = {"confirm": self.confirming} if self.plan.spec.confirm else {}
-        return {**trials, "collapsed": self.plan.collapsed, "done": self.done, **confirm}
+        return {**trials, "collapsed": self.plan.collapsed, "done": len(self.done), **confirm}
 
     def as_data(self, price: float | None = None) -> dict[str, Any]:
         """Return counts, steps to measure anew and those lost, hours and, at a price per hour, costs as plain data."""
@@ -126,7 +126,7 @@ class Preview:
 def preview(planned: Planned, timings: Sequence[Measured] = ()) -> Preview:
     """Return what `run` would do with a plan; `timings` are those of trials besides the store's."""
     whole = plan = planned.plan
-    search, store, done = planned.search, planned.store, 0
+    search, store, done = planned.search, planned.store, frozenset[str]()
     work: list[Work] = []
     plans = (plan, search.held_out) if search else (plan,)
     if search is not None and not planned.tuned:
@@ -139,7 +139,7 @@ def preview(planned: Planned, timings: Sequence[Measured] = ()) -> Preview:
     if store is not None:
         ledger = Ledger.open(whole, store)
         ledger.settle()
-        done = ledger.count("done", "stopped", "diverged")
+        done = frozenset(ledger.having("done", "stopped", "diverged"))
         work = lacking(whole, store)
         if seeds and not ledger.open_trials():
             confirming = confirmation(plan, ledger, store, seeds).plan

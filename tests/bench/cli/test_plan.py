@@ -9,6 +9,7 @@ import yaml
 
 from analysis.comparison.power import power, seeds_needed, smallest_effect
 from bench.costs.noise import SHIPPED
+from bench.store import open_store
 from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import make_plan
 from bench.sweeps.presets import preset_names
@@ -182,6 +183,22 @@ def test_status_needs_neither_weights_nor_plans_of_this_version(tmp_path: Path):
     older, small = json.loads(call("status", "--store", str(tmp_path / "store"), "--json").stdout)
     assert (older["sweep"], older["trials"], small["ended"], small["trials"]) == ("older", None, 1, 8)
     assert "small: 1 of 8 trials ended" in output
+
+
+def test_the_trials_that_the_store_has_are_marked_in_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    store, plan = sweep_store(tmp_path / "store")
+    spec = store.read_sweep("sweeps/small.json")["spec"]
+    Path("small.yaml").write_text(yaml.safe_dump(spec))
+    store.append("trials", "small", [outcome_row(plan.trials[0], "done", "e", steps=plan.trials[0].training.steps)])
+    lines = [line for line in call("plan", "small.yaml").stdout.splitlines() if " seed " in line]
+    assert len(lines) == 8
+    assert [line.startswith(plan.trials[0].key) for line in lines] == [line.endswith("steps, in the store") for line in lines]
+
+
+def test_a_store_without_a_sweep_says_so(tmp_path: Path):
+    open_store(str(tmp_path / "empty"), create=True)
+    assert "has no sweep yet" in call("status", "--store", tmp_path / "empty").stdout
 
 
 # -- seeds that tell an effect ------------------------------------------------------------------------------------------------
