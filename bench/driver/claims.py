@@ -4,7 +4,7 @@ A driver claims a trial before it starts it, and releases it when the trial has 
 is written, because object stores have no locks. A claim is valid if its driver, after writing it, sees no other claim on the
 trial; two drivers that see each other's claims both withdraw and try again later. A driver is alive as long as its heartbeat
 changes by the clock of the observer, so clocks may differ and jump; on the observer's machine, as long as its process exists.
-An observer that has not looked for half a lease, e.g. because the store did not answer, begins to count anew.
+If an observer has not looked for half a lease, e.g. because the store did not answer, a driver has two more beats, once.
 
 A driver that is suspended longer than its lease loses its claims without notice. Therefore the claim is looked up again before
 each result of a trial is published (`ensure_held`), and a trial whose claim is lost is let go of. The moment between this look
@@ -60,8 +60,8 @@ class Claims:
         self._store, self._told = store, told
         self._driver = uuid.uuid4().hex
         self._held: set[str] = set()
-        # By other driver: its last heartbeat, when it was first seen, and when it was last seen.
-        self._seen: dict[str, tuple[bytes, float, float]] = {}
+        # By other driver: its last heartbeat, since when it counts, when it was last seen, and whether it was given more time.
+        self._seen: dict[str, tuple[bytes, float, float, bool]] = {}
         self._beats = 0
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._keep_alive, daemon=True)
@@ -149,10 +149,12 @@ class Claims:
         except FileNotFoundError:
             return False
         now = time.monotonic()
-        last, since, looked = self._seen.get(driver, (beat, now, now))
-        if beat != last or now - looked > LEASE / 2:
-            since = now
-        self._seen[driver] = beat, since, now
+        last, since, looked, extended = self._seen.get(driver, (beat, now, now, False))
+        if beat != last:
+            since, extended = now, False
+        elif now - looked > LEASE / 2 and not extended:  # once, because on a large store all looks may be that far apart
+            since, extended = max(since, now - LEASE + 2 * BEAT), True
+        self._seen[driver] = beat, since, now, extended
         return now - since < LEASE and not is_dead_here(beat)
 
     def _keep_alive(self) -> None:

@@ -172,11 +172,26 @@ def test_a_driver_on_another_machine_is_dead_after_a_lease_without_heartbeat_by_
         assert not one.take("a")
         now[0] += claims.LEASE + 1
         assert not one.take("a"), "nobody looked meanwhile, e.g. because the store did not answer"
-        for _ in range(3):
-            now[0] += claims.LEASE / 2
-            taken = one.take("a")
-        assert taken
+        now[0] += 2 * claims.BEAT - 1
+        assert not one.take("a")
+        now[0] += 2
+        assert one.take("a")
         assert store.list_files("drivers") == [f"drivers/{one._driver}.json"]
+
+
+def test_a_dead_driver_is_noticed_by_an_observer_whose_looks_are_far_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On a large store a look takes seconds, and at most a tenth of the time is spent on looks."""
+    store = open_store(str(tmp_path / "store"), create=True)
+    now = [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])  # type: ignore[attr-defined]
+    store.write_file("claims/a.far", b"")
+    store.write_file("drivers/far.json", b'{"beats": 1, "machine": "far", "process": [1, 1]}')
+    with Claims(store) as one:
+        taken = []
+        for _ in range(3):
+            taken.append(one.take("a"))
+            now[0] += 0.75 * claims.LEASE
+    assert taken == [False, False, True]
 
 
 @pytest.mark.parametrize("beat", [b"", b"{}", b'{"machine": 1, "process": "x"}'])

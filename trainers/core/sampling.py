@@ -68,12 +68,16 @@ def fixed_statistics(generator: Generator, z: Tensor, labels: np.ndarray | None 
 
     norms = [module for module in generator.modules() if isinstance(module, BatchNorm) and module.mean is None]
     hooks = [norm.register_forward_pre_hook(fix) for norm in norms]
-    draw(generator, z, labels)
-    for hook in hooks:
-        hook.remove()
-    yield
-    for norm in norms:
-        norm.mean = norm.variance = None
+    try:
+        draw(generator, z, labels)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.mean = norm.variance = None
 
 
 def proportional(counts: np.ndarray, n: int) -> np.ndarray:
