@@ -25,7 +25,7 @@ from enum import Enum
 from statistics import fmean
 
 from bench.sweeps.spec import StoppingConfig
-from trainers.config.strategies import Scratch
+from trainers.config.strategies.copying import Scratch
 
 #: The fewest seeds of a method that go on together, where it has as many: one alone shows no spread.
 FEWEST_SEEDS = 2
