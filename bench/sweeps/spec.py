@@ -262,6 +262,8 @@ class SweepSpec(Frozen):
         for name in dict.fromkeys(self.strategies):
             with problems.collected(ValueError):
                 get_strategy(name).check(self.gan)
+            with problems.collected(ValueError):
+                get_strategy(name).check_loss(self.training)
         with problems.collected(ValueError):
             metric = self._chosen_by(self.stopping.metric)
             set_fields(self, stopping=self.stopping.model_copy(update={"metric": metric}))

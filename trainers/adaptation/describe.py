@@ -46,7 +46,7 @@ def inventory(strategy: Strategy, gan: GanConfig) -> dict[str, Any]:
         ],
         "parameters": {name: sum(counts.values()) for name, counts in sizes.items()},
         "rates": {name: strategy.rate_factor(name) for name in NETWORKS},
-        "penalty": _penalty(strategy.penalty),
+        "penalty": _penalty(strategy),
     }
 
 
@@ -77,9 +77,14 @@ def _additions(strategy: Strategy) -> str | None:
     return f"an update of rank {rank} to every convolution (lora_*), initially zero" if rank else None
 
 
-def _penalty(penalty: Penalty | None) -> str | None:
-    if penalty is None:
-        return None
+def _penalty(strategy: Strategy) -> str | None:
+    terms = [_distance(strategy.penalty)] if strategy.penalty else []
+    if strategy.lecam:
+        terms.append(f"{strategy.lecam:g} * LeCam regularisation of the critic's scores")
+    return " + ".join(terms) or None
+
+
+def _distance(penalty: Penalty) -> str:
     importance = "the source's relative Fisher information * " if penalty.fisher else ""
     of = "" if penalty.networks == NETWORKS else f" of the {' and the '.join(penalty.networks)}"
     return f"{penalty.weight:g} / 2 * sum of {importance}(parameter - source)^2 over the copied parameters{of}"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adaptation.anchors import Anchors
+from trainers.adaptation.lecam import LeCam
 from trainers.adaptation.low_rank import add_updates
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
@@ -41,10 +42,11 @@ def trained(phase: Phase, name: Network, network: nn.Module) -> list[str]:
 
 
 class Adaptation:
-    """The phases and the penalty of a strategy during training.
+    """The phases, the penalty and the regularisation of a strategy during training.
 
     Attributes:
         anchors: the penalty on the distance from the source; None for a strategy without one.
+        lecam: the regularisation of the critic's scores; None for a strategy without it.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Adaptation:
     ) -> None:  # fmt: skip
         """Take the networks, already equipped, and the generator steps of the whole training."""
         self.anchors = anchors
+        self.lecam = LeCam(strategy.lecam, next(networks["critic"].parameters()).device) if strategy.lecam else None
         self._strategy = strategy
         self._networks = networks
         self._phases = [(round(phase.until * steps), phase) for phase in strategy.phases(gan)]
@@ -79,3 +82,15 @@ class Adaptation:
     def penalty(self, name: str) -> Tensor | None:
         """Return the penalty on a network's distance from the source, a scalar; None if the strategy does not hold it."""
         return None if self.anchors is None else self.anchors.penalty(name, self._networks[name])
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors that the strategy adds to a resumable checkpoint."""
+        parts = (part for part in (self.anchors, self.lecam) if part is not None)
+        return {name: tensor for part in parts for name, tensor in part.state().items()}
+
+    def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+        """Restore the tensors that `state` returned, on a device."""
+        if self.anchors is not None:
+            self.anchors.load(tensors, device)
+        if self.lecam is not None:
+            self.lecam.load(tensors)

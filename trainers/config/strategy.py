@@ -8,9 +8,10 @@ import fnmatch
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from trainers.common.errors import UserError
 from trainers.config.blocks import Network
 from trainers.config.options import Optioned, option
-from trainers.config.settings import GanConfig
+from trainers.config.settings import GanConfig, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Strategy(Optioned):
     mines: ClassVar[bool] = False
     """Whether a miner network maps the latents for the generator."""
 
+    lecam: float = option(0.0, "weight of LeCam regularisation of the critic (Tseng et al. 2021: 0.3)", low=0)
     rate: float = option(1.0, "factor of the learning rates of both networks", above=0)
     source_conditional: bool | None = option(
         None, "whether the source has labels", name="from", choices={"conditional": True, "unconditional": False}
@@ -111,10 +113,12 @@ class Strategy(Optioned):
 
     @classmethod
     def options(cls) -> dict[str, Any]:
-        """Return the options by name; `rate` and `from` are the last, and only strategies with a source have `from`."""
+        """Return the options by name, last those of every strategy; only strategies with a source have `from`."""
         options = super().options()
-        last = {name: options.pop(name) for name in ("rate", "from")}
-        return {**options, **(last if cls.copies else {"rate": last["rate"]})}
+        last = {name: options.pop(name) for name in ("lecam", "rate", "from")}
+        if not cls.copies:
+            del last["from"]
+        return {**options, **last}
 
     def copied(self, network: Network, gan: GanConfig) -> Part:
         """Return the tensors of a network that are copied from the source; the others are initialised at random."""
@@ -144,3 +148,12 @@ class Strategy(Optioned):
 
     def check(self, gan: GanConfig) -> None:
         """Raise UserError if an option does not fit these networks."""
+
+    def check_loss(self, training: TrainingConfig) -> None:
+        """Raise UserError if an option does not fit the loss of this training."""
+        if self.lecam and training.loss == "wgan-gp" and training.gradient_penalty:
+            raise UserError(
+                f"strategy {self.name!r}: lecam does not go with the gradient penalty of training.loss wgan-gp: the penalty "
+                "wants scores of slope 1, lecam wants them within 1 / (4 * lecam); set training.loss to hinge or non-saturating, or "
+                "training.gradient_penalty to 0"
+            )

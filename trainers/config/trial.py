@@ -95,6 +95,7 @@ class TrialConfig(Frozen):
         check_evaluations(self.until, self.training.steps)
         if (follows := self.follows) is not None:
             follows.check(self.gan)
+            follows.check_loss(self.training)
         return self
 
     @property

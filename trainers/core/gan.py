@@ -209,7 +209,8 @@ class Gan:
             real, fake = self.augment(real), self.augment(fake)
         mix = torch.rand(n, 1, 1, 1, generator=self.random, device=self.device)
         observe = None if self.augment.target is None else partial(self._adapt_augmentation, data)
-        loss = critic_loss(self.config, self.critic, real, labels, fake, mix, observe)
+        regularise = None if self.adaptation is None else self.adaptation.lecam
+        loss = critic_loss(self.config, self.critic, real, labels, fake, mix, observe, regularise)
         return self._update("critic", loss)
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ from trainers.networks import Critic
 
 def critic_loss(
     config: TrainingConfig, critic: Critic, real: Tensor, labels: Tensor | None, fake: Tensor, mix: Tensor,
-    observe: Callable[[Tensor, Tensor], None] | None = None,
+    observe: Callable[[Tensor, Tensor], None] | None = None, regularise: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:  # fmt: skip
     """Return the critic's loss, a scalar, with its penalty and, when conditional, the real images' cross-entropy.
 
@@ -26,6 +26,7 @@ def critic_loss(
         fake: generated images, detached, of the shape of `real`.
         mix: (N, 1, 1, 1), uniform in [0, 1]; WGAN-GP's penalty is computed at this fraction of the way from real to fake.
         observe: called with the scores (N,) of the real and of the generated images; None for nothing.
+        regularise: returns a term of the loss, a scalar, from the same scores; None for no term.
     """
     r1 = config.loss == "non-saturating" and config.gradient_penalty > 0
     if r1:
@@ -50,6 +51,8 @@ def critic_loss(
         loss = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
         if r1:
             loss = loss + config.gradient_penalty / 2 * _norms(on_real, real).square().mean()
+    if regularise is not None:
+        loss = loss + regularise(on_real, on_fake)
     if logits is not None and labels is not None:
         loss = loss + F.cross_entropy(logits, labels)
     return loss

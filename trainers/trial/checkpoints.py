@@ -3,9 +3,9 @@
 A checkpoint has ``generator.*`` and ``critic.*``, with low-rank updates added to the weights, and ``average.*`` if training
 keeps a moving average of the generator; the one of a rung's generator lacks ``critic.*``. A resumable one also has
 ``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if the trial has them, low-rank updates (``unmerged.NETWORK.*``),
-anchors (``anchor.*``, ``importance.*``) and the state of an augmentation (``augmentation.*``). One of a conditional
-trial has ``class_counts`` (see `Checkpoint.requested`). A checksum detects damage (`trainers.common.sealed_tensors`). Nothing
-is ever unpickled.
+anchors (``anchor.*``, ``importance.*``), the running means of LeCam (``lecam.*``) and the state of an augmentation
+(``augmentation.*``). One of a conditional trial has ``class_counts`` (see `Checkpoint.requested`). A checksum detects damage
+(`trainers.common.sealed_tensors`). Nothing is ever unpickled.
 """
 
 import json
@@ -124,8 +124,7 @@ def save(
                 tensors |= {f"optimizer.{name}.{parameter}.{moment}": v for moment, v in state.get(value, {}).items()}
     if resumable:
         tensors |= {"random": gan.random.get_state(), **gan.augment.state()}
-        if gan.adaptation is not None and gan.adaptation.anchors is not None:
-            tensors |= gan.adaptation.anchors.state()
+        tensors |= {} if gan.adaptation is None else gan.adaptation.state()
     return pack(tensors, trial, gan.step, matches, report)
 
 
@@ -206,8 +205,8 @@ def resume(gan: Gan, checkpoint: Checkpoint) -> None:
             moments = with_prefix(tensors, f"optimizer.{name}.{parameter}.")
             if moments:
                 gan.optimisers[name].state[value] = {key: _like_parameter(moment, value) for key, moment in moments.items()}
-    if gan.adaptation is not None and gan.adaptation.anchors is not None:
-        gan.adaptation.anchors.load(tensors, gan.device)
+    if gan.adaptation is not None:
+        gan.adaptation.load(tensors, gan.device)
     gan.augment.load(tensors)
     gan.step = checkpoint.step
     if tensors["random"].shape == gan.random.get_state().shape:

@@ -1,0 +1,82 @@
+"""The methods of the 2020s: each compared with its definition in float64, and what it copies, freezes, trains and stores."""
+
+import pytest
+import torch
+
+from tests.support import methods
+from tests.trainers.test_strategies import PIXELS, begun, shape, training, trial
+from trainers.adaptation.lecam import LeCam
+from trainers.config.strategies import get_strategy
+from trainers.config.strategy import Strategy
+from trainers.core.gan import Gan
+from trainers.core.losses import critic_loss
+from trainers.networks import make_critic
+from trainers.trial import checkpoints
+
+
+def resumed(first: Gan, family: str, name: str, **changes: object) -> Gan:
+    """Return a GAN of another seed that continues from a checkpoint of `first`."""
+    data = checkpoints.save(first, trial(family, name), {}, {}, resumable=True)
+    gan = Gan(shape(family), training(family, **changes), classes=0, seed=99)
+    gan.follow(get_strategy(name))
+    checkpoints.resume(gan, checkpoints.load(data, "here"))
+    return gan
+
+
+def same(whole: Gan, other: Gan) -> bool:
+    """Return whether two GANs have the same bits."""
+    pairs = [(network, other.networks[name]) for name, network in whole.networks.items()]
+    states = [(ours.state_dict(), theirs.state_dict()) for ours, theirs in [*pairs, (whole.average, other.average)]]
+    return all(torch.equal(tensor, theirs[key]) for ours, theirs in states for key, tensor in ours.items())
+
+
+# -- LeCam regularisation -----------------------------------------------------------------------------------------------
+
+
+def test_lecam_is_its_definition_and_its_gradient_takes_the_anchors_for_constants():
+    torch.manual_seed(0)
+    steps = [(torch.randn(5).double() + 1, torch.randn(7).double() * 3) for _ in range(6)]
+    term = LeCam(0.3, torch.device("cpu"))
+    term._sums = term._sums.double()
+    expected = methods.lecam([(real.tolist(), fake.tolist()) for real, fake in steps])
+    for (real, fake), value in zip(steps, expected, strict=True):
+        scores = real.requires_grad_(), fake.requires_grad_()
+        found = term(*scores)
+        assert found.item() == pytest.approx(0.3 * value, rel=1e-12)
+        slopes = torch.autograd.grad(found, scores)
+        a_real, a_fake = term.means
+        torch.testing.assert_close(slopes[0], 0.6 * (real - a_fake) / 5)
+        torch.testing.assert_close(slopes[1], 0.6 * (fake - a_real) / 7)
+
+
+def test_lecam_is_added_to_the_critics_loss():
+    torch.manual_seed(0)
+    critic, mix = make_critic(shape("resnet")).double(), torch.rand(4, 1, 1, 1).double()
+    real, fake = (torch.rand(4, 3, 16, 16).double() * 2 - 1 for _ in range(2))
+    config, term = training("resnet", loss="hinge"), LeCam(0.3, torch.device("cpu"))
+    term._sums = term._sums.double()
+    both = [critic_loss(config, critic, real, None, fake, mix, None, each).item() for each in (term, None)]
+    value = methods.lecam([tuple(critic(images)[0].tolist() for images in (real, fake))])[0]
+    assert both[0] - both[1] == pytest.approx(0.3 * value)
+
+
+@pytest.mark.slow
+def test_lecam_regularises_any_strategy_and_resumes_to_the_bit():
+    name = "scratch[lecam=0.3]"
+    whole, first, plain = (begun("sngan", each) for each in (name, name, "scratch"))
+    for gan, until in ((whole, 6), (first, 3), (plain, 6)):
+        gan.train(PIXELS, None, until)
+    after = resumed(first, "sngan", name)
+    after.train(PIXELS, None, 6)
+    assert same(whole, after)
+    assert not same(whole, plain)
+    assert "lecam.sums" not in plain.adaptation.state()
+    assert get_strategy("finetune[lecam=0]").name == "finetune"
+
+
+def test_lecam_is_refused_beside_a_gradient_penalty_that_wants_slope_one():
+    strategy: Strategy = get_strategy("finetune[lecam=0.3]")
+    with pytest.raises(ValueError, match=r"'finetune\[lecam=0.3\]': lecam does not go with .* wgan-gp: .* set training"):
+        trial("resnet", strategy.name)
+    for config in (training("sngan"), training("resnet", gradient_penalty=0.0), training("resnet", loss="non-saturating")):
+        strategy.check_loss(config)
