@@ -2,6 +2,9 @@
 
 import math
 
+import torch
+from torch import Tensor, nn
+
 
 def lecam(steps: list[tuple[list[float], list[float]]], decay: float = 0.99) -> list[float]:
     """Return R_LC at each step from the scores of its real and generated images (Tseng et al. 2021, equation 7).
@@ -20,3 +23,18 @@ def lecam(steps: list[tuple[list[float], list[float]]], decay: float = 0.99) -> 
         second = math.fsum((score - anchors[0]) ** 2 for score in generated) / len(generated)
         found.append(first + second)
     return found
+
+
+def projected(critic: nn.Module, image: Tensor, label: int) -> Tensor:
+    """Return y^T V phi(x) + psi(phi(x)) of one image (3, H, W), a scalar (Miyato & Koyama 2018, equation 8).
+
+    phi(x) is taken at the input of the critic's linear layer psi, and V is the class head's weight.
+    """
+    features: list[Tensor] = []
+    hook = critic.get_submodule("score").register_forward_pre_hook(lambda _, inputs: features.append(inputs[0][0]))
+    critic(image[None])
+    hook.remove()
+    psi, vectors = critic.get_submodule("score"), critic.get_submodule("classify")
+    one_hot = torch.zeros(len(vectors.weight), dtype=image.dtype)
+    one_hot[label] = 1
+    return one_hot @ vectors.weight @ features[0] + (psi.weight[0] * features[0]).sum() + psi.bias[0]

@@ -1,17 +1,22 @@
 """The methods of the 2020s: each compared with its definition in float64, and what it copies, freezes, trains and stores."""
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tests.support import methods
 from tests.trainers.test_strategies import PIXELS, begun, shape, training, trial
 from trainers.adaptation.lecam import LeCam
+from trainers.config.settings import GanConfig, TrainingConfig
 from trainers.config.strategies import get_strategy
 from trainers.config.strategy import Strategy
+from trainers.config.trial import DomainRef
 from trainers.core.gan import Gan
-from trainers.core.losses import critic_loss
+from trainers.core.losses import critic_loss, generator_loss
 from trainers.networks import make_critic
 from trainers.trial import checkpoints
+from trainers.trial.run import start
 
 
 def resumed(first: Gan, family: str, name: str, **changes: object) -> Gan:
@@ -80,3 +85,63 @@ def test_lecam_is_refused_beside_a_gradient_penalty_that_wants_slope_one():
         trial("resnet", strategy.name)
     for config in (training("sngan"), training("resnet", gradient_penalty=0.0), training("resnet", loss="non-saturating")):
         strategy.check_loss(config)
+
+
+# -- projection critic --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("family", "config"), [
+    ("resnet", TrainingConfig()), ("sngan", TrainingConfig(loss="hinge")),
+    ("resnet", TrainingConfig(loss="non-saturating", gradient_penalty=3.0)),
+])  # fmt: skip
+def test_a_projection_critic_scores_images_given_their_classes_and_does_not_classify(family: str, config: TrainingConfig):
+    torch.manual_seed(0)
+    gan = shape(family).model_copy(update={"class_head": "projection"})
+    critic = make_critic(gan, 3).double().eval()
+    assert critic.classify.bias is None
+    real, fake = (torch.rand(4, 3, 16, 16).double() * 2 - 1 for _ in range(2))
+    mix, labels = torch.rand(4, 1, 1, 1).double(), torch.tensor([2, 0, 1, 2])
+
+    def score(images: Tensor) -> Tensor:
+        return torch.stack([methods.projected(critic, image, int(label)) for image, label in zip(images, labels, strict=True)])
+
+    def slopes(images: Tensor) -> Tensor:
+        x = images.clone().requires_grad_()
+        return torch.autograd.grad(score(x).sum(), x, create_graph=True)[0].flatten(1).norm(2, 1)
+
+    on_real, on_fake = score(real), score(fake)
+    if config.loss == "wgan-gp":
+        penalty = (slopes(mix * fake + (1 - mix) * real) - 1).square().mean()
+        expected = on_fake.mean() - on_real.mean() + 10 * penalty, -on_fake.mean()
+    elif config.loss == "hinge":
+        expected = (1 - on_real).clamp(min=0).mean() + (1 + on_fake).clamp(min=0).mean(), -on_fake.mean()
+    else:
+        ours = -on_real.sigmoid().log().mean() - (1 - on_fake.sigmoid()).log().mean()
+        expected = ours + 1.5 * slopes(real).square().mean(), -on_fake.sigmoid().log().mean()
+    found = critic_loss(config, critic, real, labels, fake, mix), generator_loss(config, critic, fake, labels)
+    names, tensors = zip(*critic.named_parameters(), strict=True)
+    for loss, plain in zip(found, expected, strict=True):
+        torch.testing.assert_close(loss, plain, rtol=1e-9, atol=1e-11)
+        pair = (torch.autograd.grad(value, tensors, retain_graph=True, allow_unused=True) for value in (loss, plain))
+        for name, a, b in zip(names, *pair, strict=True):
+            if a is not None or b is not None:
+                torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-10, msg=name)
+
+
+@pytest.mark.slow
+def test_the_vectors_of_a_projection_are_mapped_by_class_and_no_key_changes_without_one():
+    gan = shape("sngan").model_copy(update={"class_head": "projection"})
+    assert "class_head" not in shape("sngan").canonical_json()
+    assert shape("sngan").canonical_json() != gan.canonical_json()
+    assert GanConfig.model_validate_json(gan.canonical_json()) == gan
+    domain = DomainRef(name="toy", fingerprint="toy/1", classes=("a", "b"))
+    written = trial("sngan", None).model_copy(update={"gan": gan, "conditional": True, "domain": domain})
+    first = Gan(gan, training("sngan"), classes=2, seed=3)
+    source = checkpoints.load(checkpoints.save(first, written, {}, {}, resumable=False), "source")
+    second = Gan(gan, training("sngan"), classes=3, seed=7)
+    start(second, get_strategy("ewc"), source, ("b", "x", "a"))
+    ours, theirs = (each.critic.state_dict()["classify.parametrizations.weight.original"].clone() for each in (second, first))
+    torch.testing.assert_close(ours, torch.stack([theirs[1], theirs.mean(0), theirs[0]]))
+    second.train(PIXELS, np.arange(12) % 3, 1)
+    moved = second.critic.state_dict()["classify.parametrizations.weight.original"]
+    assert not torch.equal(moved, ours)

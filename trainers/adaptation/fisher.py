@@ -28,7 +28,8 @@ def fisher(
     requested classes int64 (`SAMPLES`,), by default all in turn if the generator is conditional.
     """
     # Copies, since every pass in training updates running statistics and the power iterations of spectral norms.
-    networks = {"generator": copy.deepcopy(generator).eval(), "critic": copy.deepcopy(critic).eval()}
+    generator, critic = copy.deepcopy(generator).eval(), copy.deepcopy(critic).eval()
+    networks = {"generator": generator, "critic": critic}
     named = {f"{name}.{key}": p for name, network in networks.items() for key, p in network.named_parameters()}
     for network in networks.values():
         set_low_gradients(network.requires_grad_(True), False)
@@ -41,9 +42,10 @@ def fisher(
     for start in range(0, SAMPLES, BATCH):
         z = torch.randn(BATCH, latent, generator=random).to(like)
         requested = None if wanted is None else wanted[start : start + BATCH]
-        scores, logits = networks["critic"](networks["generator"](z, requested))
+        scores, logits = critic(generator(z, requested))
+        scores = critic.given(scores, logits, requested)
         losses = F.softplus(-scores) if training.loss == "non-saturating" else -scores
-        if logits is not None and requested is not None:
+        if logits is not None and requested is not None and not critic.projects:
             losses = losses + F.cross_entropy(logits, requested, reduction="none")
         for loss in losses:
             gradients = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)

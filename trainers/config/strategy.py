@@ -154,6 +154,6 @@ class Strategy(Optioned):
         if self.lecam and training.loss == "wgan-gp" and training.gradient_penalty:
             raise UserError(
                 f"strategy {self.name!r}: lecam does not go with the gradient penalty of training.loss wgan-gp: the penalty "
-                "wants scores of slope 1, lecam wants them within 1 / (4 * lecam); set training.loss to hinge or non-saturating, or "
-                "training.gradient_penalty to 0"
+                "wants scores of slope 1, lecam wants them within 1 / (4 * lecam); set training.loss to hinge or "
+                "non-saturating, or training.gradient_penalty to 0"
             )
