@@ -206,6 +206,8 @@ class Gan:
         real = self._real_images(data.pixels, chosen)
         with torch.no_grad():
             fake = self.generator(self._latents(n), labels)
+            if self.augment.pseudo:
+                real = self.augment.with_pseudo(real, self.generator(self._latents(n), labels))
             real, fake = self.augment(real), self.augment(fake)
         mix = torch.rand(n, 1, 1, 1, generator=self.random, device=self.device)
         observe = None if self.augment.target is None else partial(self._adapt_augmentation, data)
