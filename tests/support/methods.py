@@ -38,3 +38,9 @@ def projected(critic: nn.Module, image: Tensor, label: int) -> Tensor:
     one_hot = torch.zeros(len(vectors.weight), dtype=image.dtype)
     one_hot[label] = 1
     return one_hot @ vectors.weight @ features[0] + (psi.weight[0] * features[0]).sum() + psi.bias[0]
+
+
+def filter_modulated(weight: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """Return the kernels (O, I, K, K) scaled by gamma (O, I) and shifted by beta (O, I), one by one (Zhao et al. 2020)."""
+    rows = [[gamma[o, i] * weight[o, i] + beta[o, i] for i in range(weight.shape[1])] for o in range(weight.shape[0])]
+    return torch.stack([torch.stack(row) for row in rows])

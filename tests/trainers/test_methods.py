@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tests.support import methods
 from tests.trainers.test_strategies import PIXELS, begun, shape, training, trial
+from trainers.adaptation.filter_modulation import FilterModulation
 from trainers.adaptation.lecam import LeCam
 from trainers.config.settings import GanConfig, TrainingConfig
 from trainers.config.strategies import get_strategy
@@ -145,3 +146,28 @@ def test_the_vectors_of_a_projection_are_mapped_by_class_and_no_key_changes_with
     second.train(PIXELS, np.arange(12) % 3, 1)
     moved = second.critic.state_dict()["classify.parametrizations.weight.original"]
     assert not torch.equal(moved, ours)
+
+
+# -- AdaFM --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["resnet", "dcgan"])
+def test_adafm_scales_and_shifts_each_frozen_kernel_of_the_generator(family: str):
+    gan = begun(family, "adafm")
+    modulated = {name: module for name, module in gan.generator.named_modules() if isinstance(module, FilterModulation)}
+    kept = [name.removesuffix(".parametrizations.weight.0") for name in modulated]
+    expected = {"resnet": ["blocks.1.conv1", "blocks.1.conv2", "blocks.1.shortcut", "output"], "dcgan": ["ups.0", "ups.1"]}
+    assert kept == expected[family]
+    assert not any(isinstance(module, FilterModulation) for module in gan.critic.modules())
+    torch.manual_seed(0)
+    for module in (module.double() for module in modulated.values()):
+        weight = torch.randn(*module.adafm_scale.shape[:2], 3, 3).double().requires_grad_()
+        module.adafm_scale.data.normal_()
+        module.adafm_shift.data.normal_()
+        arguments = weight, module.adafm_scale, module.adafm_shift
+        plain = methods.filter_modulated(weight, *(each[:, :, 0, 0] for each in arguments[1:]))
+        torch.testing.assert_close(module(weight), plain, rtol=1e-12, atol=1e-12)
+        towards = torch.randn_like(weight)
+        pairs = (torch.autograd.grad((value * towards).sum(), arguments) for value in (module(weight), plain))
+        for ours, theirs in zip(*pairs, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)

@@ -14,7 +14,8 @@ from tests.support.endurance import pairs
 from trainers.adaptation.anchors import Anchors, relative
 from trainers.adaptation.describe import inventory
 from trainers.adaptation.fisher import BATCH, SAMPLES, fisher
-from trainers.adaptation.low_rank import LowRankUpdate, merged_state
+from trainers.adaptation.low_rank import LowRankUpdate
+from trainers.adaptation.weight_updates import merged_state
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
 from trainers.config import blocks
@@ -59,12 +60,19 @@ FROZEN: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
         "dcgan": {"generator": ("ups.0.", "norms.0.", "ups.1.", "norms.1."), "critic": ("input.",)},
     },
 }  # fmt: skip
+FROZEN["adafm"] = FROZEN["freeze-low"]
+
+#: The strategies that copy some blocks.
+PARTLY_COPIED = ("freeze-low", "adafm")
 
 #: In the first phase of those that have two, what is trained.
 PROBED = {
     "mine": {"generator": ("input.miner.",), "critic": ("",)},
     "linear-probe-then-finetune": {"generator": ("input.",), "critic": ("score.",)},
 }
+
+#: The strategies that update convolutions.
+UPDATED = ("lora", "adafm")
 
 NAMES = [*STRATEGIES, "freeze-d[blocks=2]", "freeze-low[critic=2]"]
 
@@ -143,7 +151,7 @@ def frozen(family: str, name: str, phase: int) -> Iterator[str]:
         elif name == "scale-shift":
             stays = network == "generator" and not key.endswith((".scale", ".shift"))
         else:
-            stays = key.startswith(FROZEN.get(name, {}).get(family, {}).get(network, ("nothing",)))
+            stays = key.startswith(FROZEN.get(name, {}).get(family, {}).get(network, ("nothing",))) and "adafm_" not in key
         if stays:
             yield full
 
@@ -170,12 +178,12 @@ def test_exactly_the_declared_tensors_are_the_sources_at_first(family: str, name
     gan, theirs = begun(family, name), source(family).tensors
     copied = {"scratch": (), "finetune-g": ("generator",), "finetune-d": ("critic",)}.get(name, ("generator", "critic"))
     for network, module in gan.networks.items():
-        kept = FROZEN[name][family][network] if name.startswith("freeze-low") else ("",)
+        kept = FROZEN[name][family][network] if name.startswith(PARTLY_COPIED) else ("",)
         for key, tensor in merged_state(module).items():
             if not key.startswith("input.miner."):
                 equal = torch.equal(tensor, theirs[f"{network}.{key}"])
                 assert equal == (network in copied and key.startswith(kept)), f"{network}.{key}"
-    if "generator" in copied and not name.startswith("freeze-low"):
+    if "generator" in copied and not name.startswith(PARTLY_COPIED):
         network, latent = checkpoints.generator(source(family))
         np.testing.assert_array_equal(sample(gan.generator, 8, 4, 0), sample(network, latent, 4, 0))
 
@@ -242,8 +250,8 @@ def test_a_checkpoint_draws_and_can_be_a_source(family: str, name: str):
         written = checkpoints.load(checkpoints.save(gan, trial(family, name), {}, {}, resumable=resumable), "here")
         network, latent = checkpoints.generator(written)
         pair = sample(network, latent, 4, 0).astype(int), sample(gan.evaluated, 8, 4, 0).astype(int)
-        # A low-rank update is added to its weight in the checkpoint and applied beside it in training, so rounding differs.
-        np.testing.assert_allclose(*pair, rtol=0, atol=1 if name == "lora" else 0)
+        # An update is merged into its weight in the checkpoint and applied beside it in training, so rounding differs.
+        np.testing.assert_allclose(*pair, rtol=0, atol=1 if name in UPDATED else 0)
         fresh_networks: dict[Network, nn.Module] = {
             "generator": make_generator(shape(family)), "critic": make_critic(shape(family)),
         }  # fmt: skip

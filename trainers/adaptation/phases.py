@@ -1,31 +1,38 @@
 """A strategy applied to the networks of one trial: its additions to them, and the parameters trained in each phase."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from trainers.adaptation.anchors import Anchors
+from trainers.adaptation.filter_modulation import FilterModulation
 from trainers.adaptation.lecam import LeCam
-from trainers.adaptation.low_rank import add_updates
+from trainers.adaptation.low_rank import LowRankUpdate
+from trainers.adaptation.weight_updates import WeightUpdate, add_updates
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
 from trainers.config.blocks import Network
 from trainers.config.settings import GanConfig
-from trainers.config.strategy import NETWORKS, Phase, Strategy
+from trainers.config.strategy import NETWORKS, KernelUpdate, Phase, Strategy
 from trainers.networks import for_classes_only
 from trainers.networks.layers import LatentInput, Miner
 
 
-def equip(strategy: Strategy, networks: Mapping[str, nn.Module], seed: int) -> None:
-    """Add a strategy's miner or low-rank updates to networks; they start as the identity, so no image changes."""
+def equip(strategy: Strategy, gan: GanConfig, networks: Mapping[str, nn.Module], seed: int) -> None:
+    """Add a strategy's miner or updates of convolutions to networks; they start as the identity, so no image changes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("adaptation", seed))
         if strategy.mines:
             add_miner(networks["generator"])
-        if strategy.update_rank:
-            for network in networks.values():
-                add_updates(network, strategy.update_rank)
+        for name in NETWORKS:
+            if (update := strategy.kernel_update(name, gan)) is not None:
+                add_updates(networks[name], update.part, partial(_update, update))
+
+
+def _update(update: KernelUpdate, convolution: nn.Module, weight: Tensor) -> WeightUpdate:
+    return LowRankUpdate(weight, update.rank) if update.kind == "low-rank" else FilterModulation(weight)
 
 
 def add_miner(generator: nn.Module) -> None:

@@ -6,7 +6,7 @@ quick.
 
 import fnmatch
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from trainers.common.errors import UserError
 from trainers.config.blocks import Network
@@ -16,14 +16,15 @@ from trainers.config.settings import GanConfig, TrainingConfig
 
 @dataclass(frozen=True)
 class Part:
-    """The tensors of a network whose names match one of `names` and none of `but` (patterns as in fnmatch)."""
+    """The tensors of a network whose names match one of `names` and none of `but`, or one of `besides` (as in fnmatch)."""
 
     names: tuple[str, ...] = ("*",)
     but: tuple[str, ...] = ()
+    besides: tuple[str, ...] = ()
 
     def has(self, tensor: str) -> bool:
         """Return whether the part contains a tensor, given by its name."""
-        return _matches(tensor, self.names) and not _matches(tensor, self.but)
+        return (_matches(tensor, self.names) and not _matches(tensor, self.but)) or _matches(tensor, self.besides)
 
     @property
     def rest(self) -> str:
@@ -35,9 +36,10 @@ class Part:
     def __str__(self) -> str:
         if not self.names:
             return "none"
+        besides = f", and {_words(self.besides)}" if self.besides else ""
         if self.names == ("*",):
-            return f"all but {_words(self.but)}" if self.but else "all"
-        return _words(self.names)
+            return f"all but {_words(self.but)}{besides}" if self.but else "all"
+        return _words(self.names) + besides
 
 
 ALL, NONE = Part(), Part(names=())
@@ -78,6 +80,19 @@ class Penalty:
     weight: float
     fisher: bool = False
     networks: tuple[Network, ...] = NETWORKS
+
+
+@dataclass(frozen=True)
+class KernelUpdate:
+    """Parameters that change the convolutions of a network whose weights are in `part`; at first they change nothing.
+
+    `low-rank`: a matrix of rank `rank` is added to the weight (tensors ``*.lora_*``). `scale-shift`: each kernel, of one input
+    and one output channel, is scaled and shifted (``*.adafm_*``).
+    """
+
+    kind: Literal["low-rank", "scale-shift"]
+    rank: int = 0
+    part: Part = ALL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +160,10 @@ class Strategy(Optioned):
     def update_rank(self) -> int:
         """Rank of every convolution's low-rank update; 0 if there are no updates."""
         return 0
+
+    def kernel_update(self, network: Network, gan: GanConfig) -> KernelUpdate | None:
+        """Return what changes the convolutions of a network; by default their low-rank updates, if there are any."""
+        return KernelUpdate("low-rank", self.update_rank) if self.update_rank else None
 
     def check(self, gan: GanConfig) -> None:
         """Raise UserError if an option does not fit these networks."""

@@ -140,7 +140,7 @@ class Gan:
         Call it once, after the transfer from the source and before the first step.
         """
         assert self.adaptation is None
-        equip(strategy, self.networks, self.seed)
+        equip(strategy, self.shape, self.networks, self.seed)
         self.restart_average()
         self.optimisers = self._make_optimisers(strategy)
         self.adaptation = Adaptation(strategy, self.shape, self.config.steps, self.networks, anchors)

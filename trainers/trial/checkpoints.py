@@ -1,8 +1,8 @@
 """Checkpoints: safetensors files with the whole state of a training run.
 
-A checkpoint has ``generator.*`` and ``critic.*``, with low-rank updates added to the weights, and ``average.*`` if training
-keeps a moving average of the generator; the one of a rung's generator lacks ``critic.*``. A resumable one also has
-``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if the trial has them, low-rank updates (``unmerged.NETWORK.*``),
+A checkpoint has ``generator.*`` and ``critic.*``, with updates of convolutions merged into the weights, and ``average.*`` if
+training keeps a moving average of the generator; the one of a rung's generator lacks ``critic.*``. A resumable one also has
+``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if the trial has them, those updates (``unmerged.NETWORK.*``),
 anchors (``anchor.*``, ``importance.*``), the running means of LeCam (``lecam.*``) and the state of an augmentation
 (``augmentation.*``). One of a conditional trial has ``class_counts`` (see `Checkpoint.requested`). A checksum detects damage
 (`trainers.common.sealed_tensors`). Nothing is ever unpickled.
@@ -21,8 +21,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from trainers.adaptation.low_rank import merged_state, unmerged_state
 from trainers.adaptation.phases import add_miner
+from trainers.adaptation.weight_updates import merged_state, unmerged_state
 from trainers.common import sealed_tensors
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
