@@ -44,3 +44,26 @@ def filter_modulated(weight: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """Return the kernels (O, I, K, K) scaled by gamma (O, I) and shifted by beta (O, I), one by one (Zhao et al. 2020)."""
     rows = [[gamma[o, i] * weight[o, i] + beta[o, i] for i in range(weight.shape[1])] for o in range(weight.shape[0])]
     return torch.stack([torch.stack(row) for row in rows])
+
+
+def inconsistency(ours: list[Tensor], theirs: list[Tensor], group: int = 4) -> Tensor:
+    """Return CDC's divergence of the target's similarities from the source's, pair by pair (Ojha et al. 2021, equation 2).
+
+    `ours` and `theirs` are the features (N, ...) of the target's and the source's generator by layer. As in the authors' code, it
+    is the mean over images and their partners, of the terms of KL(source || target).
+    """
+    terms = []
+    for target, source in zip(ours, theirs, strict=True):
+        for start in range(0, len(target) - group + 1, group):
+            for i in range(start, start + group):
+                others = [j for j in range(start, start + group) if j != i]
+                logits = [
+                    torch.stack([_cosine(features[i], features[j]) for j in others]).exp() for features in (target, source)
+                ]
+                q, p = (each / each.sum() for each in logits)
+                terms += [p[k] * (p[k].log() - q[k].log()) for k in range(len(others))]
+    return torch.stack(terms).mean()
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum() / ((a * a).sum().sqrt() * (b * b).sum().sqrt())

@@ -1,5 +1,7 @@
 """The methods of the 2020s: each compared with its definition in float64, and what it copies, freezes, trains and stores."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,10 @@ from torch import Tensor
 
 from tests.support import methods
 from tests.trainers.test_strategies import PIXELS, begun, shape, training, trial
+from trainers.adaptation import correspondence
 from trainers.adaptation.filter_modulation import FilterModulation
 from trainers.adaptation.lecam import LeCam
+from trainers.config.augmentations import get_augmentation
 from trainers.config.settings import GanConfig, TrainingConfig
 from trainers.config.strategies import get_strategy
 from trainers.config.strategy import Strategy
@@ -171,3 +175,109 @@ def test_adafm_scales_and_shifts_each_frozen_kernel_of_the_generator(family: str
         pairs = (torch.autograd.grad((value * towards).sum(), arguments) for value in (module(weight), plain))
         for ours, theirs in zip(*pairs, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+# -- CDC ----------------------------------------------------------------------------------------------------------------
+
+
+def test_cdcs_inconsistency_is_its_definition():
+    torch.manual_seed(0)
+    ours, theirs = ([torch.randn(8, 3, size, size).double() for size in (2, 4)] for _ in range(2))
+    for each in ours:
+        each.requires_grad_()
+    found, plain = correspondence.inconsistency(ours, theirs), methods.inconsistency(ours, theirs)
+    torch.testing.assert_close(found, plain, rtol=1e-10, atol=1e-14)
+    pairs = (torch.autograd.grad(value, ours) for value in (found, plain))
+    for a, b in zip(*pairs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-14)
+    assert correspondence.inconsistency(theirs, theirs).item() == pytest.approx(0, abs=1e-15)
+
+
+@pytest.mark.parametrize("family", ["resnet", "dcgan"])
+def test_cdc_holds_the_features_of_every_block_near_the_sources_except_near_anchors(family: str):
+    gan = begun(family, "cdc[anchors=3]", batch=10)
+    held = gan.adaptation.correspondence
+    source = copy.deepcopy(gan.generator).double()
+    torch.manual_seed(0)
+    for parameter in gan.generator.double().parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    held._source.double()
+    z = torch.randn(10, 8).double()
+    moved = held.latents(z, gan.random)
+    nearest = torch.cdist(moved[:2].float(), held.anchors).min(1).values
+    assert bool((nearest < 1).all())
+    assert torch.equal(moved[2:], z[2:]), "a fifth of ten, rounded, is near anchors"
+    images, found = held.generate(gan.generator, moved, None)
+    blocks = {"resnet": ("blocks.0", "blocks.1"), "dcgan": ("norms.0",)}[family]
+    features: dict[str, list[Tensor]] = {"ours": [], "theirs": []}
+    for name, network in (("ours", gan.generator), ("theirs", source)):
+        for block in blocks:
+            network.get_submodule(block).register_forward_hook(
+                lambda _, __, output, name=name: features[name].append(output[2:])
+            )
+        drawn = network(moved, None)
+        if name == "ours":
+            torch.testing.assert_close(images, drawn)
+    plain = methods.inconsistency(features["ours"], features["theirs"])
+    torch.testing.assert_close(found, 1000 * plain, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize(("family", "config"), [
+    ("resnet", TrainingConfig()), ("sngan", TrainingConfig(loss="hinge")), ("dcgan", TrainingConfig(loss="hinge")),
+    ("resnet", TrainingConfig(loss="non-saturating", gradient_penalty=3.0)),
+])  # fmt: skip
+def test_a_relaxed_critic_judges_the_first_quarter_whole_and_patches_of_the_others(family: str, config: TrainingConfig):
+    torch.manual_seed(0)
+    critic = make_critic(shape(family)).double().eval()
+    correspondence.add_patch_head(critic, shape(family))
+    critic.eval()
+    relaxed = correspondence.RelaxedCritic(critic, shape(family), 5)
+    real, fake = (torch.rand(5, 3, 16, 16).double() * 2 - 1 for _ in range(2))
+    mix = torch.rand(5, 1, 1, 1).double()
+    features: list[Tensor] = []
+    layer, side = {"resnet": ("blocks.0", 8), "sngan": ("blocks.0", 4), "dcgan": ("input", 8)}[family]
+    critic.get_submodule(layer).register_forward_hook(lambda _, __, output: features.append(output))
+
+    def judged(images: Tensor) -> list[Tensor]:
+        """Return the score of the first image, and the scores of the patches of each other one."""
+        scores = critic(images)[0]
+        patches = critic.patch(features.pop())
+        assert patches.shape[1:] == (1, side, side)
+        return [scores[:1], *(patch.flatten() for patch in patches[1:])]
+
+    def mean(parts: list[Tensor]) -> Tensor:
+        return torch.stack([part.mean() for part in parts]).mean()
+
+    def slopes(images: Tensor) -> Tensor:
+        x = images.clone().requires_grad_()
+        total = sum(part.mean() for part in judged(x))
+        return torch.autograd.grad(total, x, create_graph=True)[0].flatten(1).norm(2, 1)
+
+    on_real, on_fake = judged(real), judged(fake)
+    if config.loss == "wgan-gp":
+        plain = mean(on_fake) - mean(on_real) + 10 * (slopes(mix * fake + (1 - mix) * real) - 1).square().mean()
+    elif config.loss == "hinge":
+        plain = mean([(1 - part).clamp(min=0) for part in on_real]) + mean([(1 + part).clamp(min=0) for part in on_fake])
+    else:
+        plain = mean([-part.sigmoid().log() for part in on_real]) + mean([-(1 - part.sigmoid()).log() for part in on_fake])
+        plain = plain + 1.5 * slopes(real).square().mean()
+    found = critic_loss(config, relaxed, real, None, fake, mix)
+    torch.testing.assert_close(found, plain, rtol=1e-9, atol=1e-11)
+    tensors = list(critic.parameters())
+    pairs = (torch.autograd.grad(value, tensors, retain_graph=True, allow_unused=True) for value in (found, plain))
+    for a, b in zip(*pairs, strict=True):
+        if a is not None or b is not None:
+            torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.slow
+def test_cdc_goes_with_adaptive_augmentation_a_projection_and_lecam():
+    gan = GanConfig.model_validate({**shape("sngan").model_dump(), "class_head": "projection"})
+    augmentation = get_augmentation("apa[images=10]")
+    trained = Gan(gan, training("sngan"), classes=2, seed=7, augmentation=augmentation)
+    trained.follow(get_strategy("cdc[lecam=0.3]"))
+    trained.train(PIXELS, np.arange(12) % 2, 3, PIXELS[:3])
+    assert trained.augment.state()["augmentation.gaps"].all()
+    assert trained.adaptation.lecam.means.isfinite().all()
+    with pytest.raises(ValueError, match=r"strategy 'cdc' compares images of a batch; set training.batch to at least 3"):
+        get_strategy("cdc").check_loss(training("sngan", batch=2))

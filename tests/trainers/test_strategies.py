@@ -180,7 +180,7 @@ def test_exactly_the_declared_tensors_are_the_sources_at_first(family: str, name
     for network, module in gan.networks.items():
         kept = FROZEN[name][family][network] if name.startswith(PARTLY_COPIED) else ("",)
         for key, tensor in merged_state(module).items():
-            if not key.startswith("input.miner."):
+            if not key.startswith(transfer.ADDED):
                 equal = torch.equal(tensor, theirs[f"{network}.{key}"])
                 assert equal == (network in copied and key.startswith(kept)), f"{network}.{key}"
     if "generator" in copied and not name.startswith(PARTLY_COPIED):
@@ -197,7 +197,7 @@ def test_what_is_frozen_stays_and_what_is_trained_moves(family: str, name: str):
         still = {key for key in before if torch.equal(before[key], after[key])}
         assert stays <= still
         # The loss is a difference of scores: what adds the same to every score drops out.
-        same = {"critic.score.bias"} | (
+        same = {"critic.score.bias", "critic.patch.bias"} | (
             {"critic.blocks.1.conv2.bias", "critic.blocks.1.shortcut.bias"} if family == "resnet" else set()
         )
         assert still - stays <= same

@@ -74,6 +74,8 @@ def lines(inventory: dict[str, Any]) -> list[str]:
 def _additions(strategy: Strategy, gan: GanConfig) -> str | None:
     if strategy.mines:
         return "a miner before the generator (input.miner), initially the identity"
+    if strategy.correspondence is not None:
+        return "a convolution after the critic's features half-way (patch), which scores patches"
     updates = {name: update for name in NETWORKS if (update := strategy.kernel_update(name, gan)) is not None}
     return "; ".join(dict.fromkeys(_update(update, list(updates)) for update in updates.values())) or None
 
@@ -88,6 +90,8 @@ def _update(update: KernelUpdate, networks: list[Network]) -> str:
 
 def _penalty(strategy: Strategy) -> str | None:
     terms = [_distance(strategy.penalty)] if strategy.penalty else []
+    if (declared := strategy.correspondence) is not None:
+        terms.append(f"{declared.weight:g} * divergence of the similarities between images from the source's")
     if strategy.lecam:
         terms.append(f"{strategy.lecam:g} * LeCam regularisation of the critic's scores")
     return " + ".join(terms) or None

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adaptation.anchors import Anchors
+from trainers.adaptation.correspondence import Correspondence, RelaxedCritic, add_patch_head
 from trainers.adaptation.filter_modulation import FilterModulation
 from trainers.adaptation.lecam import LeCam
 from trainers.adaptation.low_rank import LowRankUpdate
@@ -14,18 +15,20 @@ from trainers.adaptation.weight_updates import WeightUpdate, add_updates
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
 from trainers.config.blocks import Network
-from trainers.config.settings import GanConfig
+from trainers.config.settings import GanConfig, TrainingConfig
 from trainers.config.strategy import NETWORKS, KernelUpdate, Phase, Strategy
-from trainers.networks import for_classes_only
+from trainers.networks import Critic, Generator, for_classes_only
 from trainers.networks.layers import LatentInput, Miner
 
 
 def equip(strategy: Strategy, gan: GanConfig, networks: Mapping[str, nn.Module], seed: int) -> None:
-    """Add a strategy's miner or updates of convolutions to networks; they start as the identity, so no image changes."""
+    """Add a strategy's miner, head for patches or updates of convolutions to networks; no image and no score of one changes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("adaptation", seed))
         if strategy.mines:
             add_miner(networks["generator"])
+        if strategy.correspondence is not None:
+            add_patch_head(networks["critic"], gan)
         for name in NETWORKS:
             if (update := strategy.kernel_update(name, gan)) is not None:
                 add_updates(networks[name], update.part, partial(_update, update))
@@ -54,17 +57,29 @@ class Adaptation:
     Attributes:
         anchors: the penalty on the distance from the source; None for a strategy without one.
         lecam: the regularisation of the critic's scores; None for a strategy without it.
+        correspondence: holds similarities between images as in the source; None for a strategy without it.
+        critic: what scores images in training: the critic, or a relaxed one in its place.
     """
 
     def __init__(
-        self, strategy: Strategy, gan: GanConfig, steps: int, networks: Mapping[str, nn.Module], anchors: Anchors | None
+        self, strategy: Strategy, gan: GanConfig, training: TrainingConfig, networks: Mapping[str, nn.Module],
+        anchors: Anchors | None, seed: int,
     ) -> None:  # fmt: skip
-        """Take the networks, already equipped, and the generator steps of the whole training."""
+        """Take the networks, already equipped, right after the transfer."""
+        generator, critic = networks["generator"], networks["critic"]
+        assert isinstance(generator, Generator)
+        assert isinstance(critic, Critic)
         self.anchors = anchors
-        self.lecam = LeCam(strategy.lecam, next(networks["critic"].parameters()).device) if strategy.lecam else None
+        self.lecam = LeCam(strategy.lecam, next(critic.parameters()).device) if strategy.lecam else None
+        self.correspondence: Correspondence | None = None
+        self.critic = critic
+        if (declared := strategy.correspondence) is not None:
+            anchored = torch.Generator().manual_seed(derive_seed("anchors", seed))
+            self.correspondence = Correspondence(declared.weight, declared.anchors, generator, gan, training.batch, anchored)
+            self.critic = RelaxedCritic(critic, gan, training.batch)
         self._strategy = strategy
         self._networks = networks
-        self._phases = [(round(phase.until * steps), phase) for phase in strategy.phases(gan)]
+        self._phases = [(round(phase.until * training.steps), phase) for phase in strategy.phases(gan)]
         self._phase: Phase | None = None
 
     def enter(self, step: int) -> bool:
@@ -92,12 +107,13 @@ class Adaptation:
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors that the strategy adds to a resumable checkpoint."""
-        parts = (part for part in (self.anchors, self.lecam) if part is not None)
+        parts = (part for part in (self.anchors, self.lecam, self.correspondence) if part is not None)
         return {name: tensor for part in parts for name, tensor in part.state().items()}
 
     def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
         """Restore the tensors that `state` returned, on a device."""
         if self.anchors is not None:
             self.anchors.load(tensors, device)
-        if self.lecam is not None:
-            self.lecam.load(tensors)
+        for part in (self.lecam, self.correspondence):
+            if part is not None:
+                part.load(tensors)

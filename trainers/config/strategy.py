@@ -83,6 +83,17 @@ class Penalty:
 
 
 @dataclass(frozen=True)
+class Correspondence:
+    """The similarities between generated images are held near the source's by a divergence of weight `weight`.
+
+    The critic is relaxed: it judges as a whole only images of latents near `anchors` fixed ones, and of the others patches.
+    """
+
+    weight: float
+    anchors: int
+
+
+@dataclass(frozen=True)
 class KernelUpdate:
     """Parameters that change the convolutions of a network whose weights are in `part`; at first they change nothing.
 
@@ -154,6 +165,11 @@ class Strategy(Optioned):
     @property
     def penalty(self) -> Penalty | None:
         """The penalty that holds the copied tensors near the source, if there is one."""
+        return None
+
+    @property
+    def correspondence(self) -> Correspondence | None:
+        """What holds the generated images as similar to each other as in the source, if anything does."""
         return None
 
     @property

@@ -85,7 +85,7 @@ class Augmenter:
         if self._real is None:
             gaps = on_train.mean() - others
         else:
-            real = self._real.to(on_train)
+            real = self._real.to(on_train).view(-1, *(1,) * (on_train.ndim - 1)).expand_as(on_train)  # all patches of an image
             count = real.sum()
             gaps = torch.where(count > 0, (on_train * real).sum() / count.clamp(min=1) - others, self._gaps)
         self._gaps.lerp_(gaps, 1 - MEMORY)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adaptation.anchors import Anchors
+from trainers.adaptation.correspondence import Correspondence
 from trainers.adaptation.phases import Adaptation, equip
 from trainers.common.heartbeat import beat
 from trainers.common.seeds import derive_seed
@@ -26,7 +27,7 @@ from trainers.core.adam import Adam
 from trainers.core.augmenter import Augmenter
 from trainers.core.cuda_graphs import Graphed
 from trainers.core.losses import critic_loss, generator_loss
-from trainers.networks import Generator, make_critic, make_generator, set_low_gradients
+from trainers.networks import Critic, Generator, make_critic, make_generator, set_low_gradients
 
 #: A loss above this means that the critic has exploded; those of WGAN-GP stay within a few tens.
 EXPLODED = 1e6
@@ -125,6 +126,15 @@ class Gan:
         return {"generator": self.generator, "critic": self.critic}
 
     @property
+    def judge(self) -> Critic:
+        """What scores images in training: the critic, or the strategy's relaxed one."""
+        return self.critic if self.adaptation is None else self.adaptation.critic
+
+    @property
+    def _correspondence(self) -> Correspondence | None:
+        return None if self.adaptation is None else self.adaptation.correspondence
+
+    @property
     def evaluated(self) -> Generator:
         """The generator that is measured, drawn from and transferred: the average if there is one."""
         return self.generator if self.average is None else self.average
@@ -143,7 +153,7 @@ class Gan:
         equip(strategy, self.shape, self.networks, self.seed)
         self.restart_average()
         self.optimisers = self._make_optimisers(strategy)
-        self.adaptation = Adaptation(strategy, self.shape, self.config.steps, self.networks, anchors)
+        self.adaptation = Adaptation(strategy, self.shape, self.config, self.networks, anchors, self.seed)
         self.adaptation.enter(self.step)
 
     def restart_average(self) -> None:
@@ -212,7 +222,7 @@ class Gan:
         mix = torch.rand(n, 1, 1, 1, generator=self.random, device=self.device)
         observe = None if self.augment.target is None else partial(self._adapt_augmentation, data)
         regularise = None if self.adaptation is None else self.adaptation.lecam
-        loss = critic_loss(self.config, self.critic, real, labels, fake, mix, observe, regularise)
+        loss = critic_loss(self.config, self.judge, real, labels, fake, mix, observe, regularise)
         return self._update("critic", loss)
 
     @torch.no_grad()
@@ -222,7 +232,7 @@ class Gan:
         n, batch = len(data.held_out), self.config.batch
         # Few images are all scored at every step: which of them are drawn would be most of the signal's noise.
         chosen = torch.arange(batch, device=self.device) % n if n <= batch else self._integers(n)
-        on_held_out, _ = self.critic(self.augment(self._real_images(data.held_out, chosen)))
+        on_held_out, _ = self.judge(self.augment(self._real_images(data.held_out, chosen)))
         self.augment.update(on_real, on_held_out, on_fake)
 
     def _generator_step(self, data: Data) -> Tensor:
@@ -231,8 +241,13 @@ class Gan:
         trained = [parameter for parameter in self.critic.parameters() if parameter.requires_grad]
         for parameter in trained:
             parameter.requires_grad_(False)
-        fake = self.generator(self._latents(self.config.batch), labels)
-        loss = generator_loss(self.config, self.critic, self.augment(fake), labels)
+        z, inconsistency = self._latents(self.config.batch), None
+        if self._correspondence is None:
+            fake = self.generator(z, labels)
+        else:
+            fake, inconsistency = self._correspondence.generate(self.generator, z, labels)
+        loss = generator_loss(self.config, self.judge, self.augment(fake), labels)
+        loss = loss if inconsistency is None else loss + inconsistency
         magnitude = self._update("generator", loss)
         for parameter in trained:
             parameter.requires_grad_(True)
@@ -287,7 +302,8 @@ class Gan:
         return torch.randint(high, (self.config.batch,), generator=self.random, device=self.device)
 
     def _latents(self, n: int) -> Tensor:
-        return torch.randn(n, self.latent, generator=self.random, device=self.device)
+        z = torch.randn(n, self.latent, generator=self.random, device=self.device)
+        return z if self._correspondence is None else self._correspondence.latents(z, self.random)
 
 
 def _channels_first(images: np.ndarray) -> Tensor:

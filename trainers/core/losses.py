@@ -80,7 +80,8 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor, la
 
 
 def _norms(scores: Tensor, x: Tensor) -> Tensor:
-    """Return the norms (N,) of the gradient of each image's score with respect to its pixels."""
+    """Return the norms (N,) of the gradient of each image's score, or its mean over patches, with respect to its pixels."""
+    scores = scores if scores.ndim == 1 else scores.mean(1)
     (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
     norms: Tensor = gradient.flatten(1).norm(2, dim=1)
     return norms

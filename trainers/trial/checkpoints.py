@@ -2,10 +2,10 @@
 
 A checkpoint has ``generator.*`` and ``critic.*``, with updates of convolutions merged into the weights, and ``average.*`` if
 training keeps a moving average of the generator; the one of a rung's generator lacks ``critic.*``. A resumable one also has
-``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if the trial has them, those updates (``unmerged.NETWORK.*``),
-anchors (``anchor.*``, ``importance.*``), the running means of LeCam (``lecam.*``) and the state of an augmentation
-(``augmentation.*``). One of a conditional trial has ``class_counts`` (see `Checkpoint.requested`). A checksum detects damage
-(`trainers.common.sealed_tensors`). Nothing is ever unpickled.
+``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if the trial has them, those updates (``unmerged.NETWORK.*``), anchors
+(``anchor.*``, ``importance.*``), the running means of LeCam (``lecam.*``), the frozen source of CDC (``correspondence.*``) and
+the state of an augmentation (``augmentation.*``). One of a conditional trial has ``class_counts`` (see
+`Checkpoint.requested`). A checksum detects damage (`trainers.common.sealed_tensors`). Nothing is ever unpickled.
 """
 
 import json
