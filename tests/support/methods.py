@@ -49,8 +49,8 @@ def filter_modulated(weight: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
 def inconsistency(ours: list[Tensor], theirs: list[Tensor], group: int = 4) -> Tensor:
     """Return CDC's divergence of the target's similarities from the source's, pair by pair (Ojha et al. 2021, equation 2).
 
-    `ours` and `theirs` are the features (N, ...) of the target's and the source's generator by layer. As in the authors' code, it
-    is the mean over images and their partners, of the terms of KL(source || target).
+    `ours` and `theirs` are the features (N, ...) of the target's and the source's generator by layer. As in the authors' code,
+    it is the mean over images and their partners, of the terms of KL(source || target).
     """
     terms = []
     for target, source in zip(ours, theirs, strict=True):
@@ -67,3 +67,13 @@ def inconsistency(ours: list[Tensor], theirs: list[Tensor], group: int = 4) -> T
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum() / ((a * a).sum().sqrt() * (b * b).sum().sqrt())
+
+
+def kernel_modulated(kernels: Tensor, rows: Tensor, columns: Tensor, kept: list[bool]) -> Tensor:
+    """Return the kernels (O, I, K, K), those kept as constants times 1 + rows[o] * columns[j] (Zhao et al. 2022)."""
+    changed = []
+    for o, kernel in enumerate(kernels):
+        entries = kernel.detach().flatten() if kept[o] else kernel.flatten()
+        factors = [1 + rows[o] * column if kept[o] else 1 for column in columns]
+        changed.append(torch.stack([entry * factor for entry, factor in zip(entries, factors, strict=True)]))
+    return torch.stack(changed).view(kernels.shape)

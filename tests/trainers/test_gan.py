@@ -14,7 +14,8 @@ from tests.trainers.test_networks import conv
 from trainers.common.errors import UserError
 from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig
 from trainers.config.trial import DomainRef, TrialConfig
-from trainers.core.gan import Data, Diverged, Gan
+from trainers.core.data import Data
+from trainers.core.gan import Diverged, Gan
 from trainers.core.losses import critic_loss, generator_loss, gradient_penalty
 from trainers.core.sampling import sample
 from trainers.networks import layers

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from tests.support import methods
-from tests.trainers.test_strategies import PIXELS, begun, shape, training, trial
+from tests.trainers.test_strategies import PIXELS, begun, scored, shape, training, trial
 from trainers.adaptation import correspondence
 from trainers.adaptation.filter_modulation import FilterModulation
+from trainers.adaptation.fisher import fisher
+from trainers.adaptation.kernel_modulation import KernelModulation, keep_important, modulations
 from trainers.adaptation.lecam import LeCam
 from trainers.config.augmentations import get_augmentation
 from trainers.config.settings import GanConfig, TrainingConfig
@@ -19,7 +21,7 @@ from trainers.config.strategy import Strategy
 from trainers.config.trial import DomainRef
 from trainers.core.gan import Gan
 from trainers.core.losses import critic_loss, generator_loss
-from trainers.networks import make_critic
+from trainers.networks import make_critic, make_generator
 from trainers.trial import checkpoints
 from trainers.trial.run import start
 
@@ -281,3 +283,90 @@ def test_cdc_goes_with_adaptive_augmentation_a_projection_and_lecam():
     assert trained.adaptation.lecam.means.isfinite().all()
     with pytest.raises(ValueError, match=r"strategy 'cdc' compares images of a batch; set training.batch to at least 3"):
         get_strategy("cdc").check_loss(training("sngan", batch=2))
+
+
+# -- AdAM ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_adam_multiplies_the_kept_kernels_by_a_matrix_of_rank_one_and_trains_the_others(transposed: bool):
+    torch.manual_seed(0)
+    weight = torch.randn(3, 4, 2, 2).double().requires_grad_()
+    module = KernelModulation(weight, transposed=transposed).double()
+    assert torch.equal(module(weight), weight), "at first nothing is changed"
+    kept = [True, False, True, False][: len(module.kml_kept)]
+    module.kml_kept.copy_(torch.tensor(kept))
+    module.kml_rows.data.normal_()
+    kernels = weight.transpose(0, 1) if transposed else weight
+    plain = methods.kernel_modulated(kernels, module.kml_rows, module.kml_columns, kept)
+    plain = plain.transpose(0, 1) if transposed else plain
+    torch.testing.assert_close(module(weight), plain, rtol=1e-12, atol=1e-12)
+    arguments, towards = (weight, module.kml_rows, module.kml_columns), torch.randn_like(weight)
+    pairs = [torch.autograd.grad((value * towards).sum(), arguments) for value in (module(weight), plain)]
+    for ours, theirs in zip(*pairs, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    of_kernels = pairs[0][0].transpose(0, 1) if transposed else pairs[0][0]
+    assert [bool((each == 0).all()) for each in of_kernels] == kept
+
+
+def test_the_kernels_with_the_most_fisher_information_are_kept():
+    network = begun("dcgan", "adam").generator
+    random, found = torch.Generator().manual_seed(0), dict(modulations(network))
+    fisher = {
+        f"{name}.{key}": torch.rand(p.shape, generator=random)
+        for name, each in found.items()
+        for key, p in each.named_parameters()
+    }
+    for module in found.values():
+        module.kml_rows.data.normal_()
+    keep_important(network, fisher, 0.3, random)
+    scores = [
+        (float(row + fisher[f"{name}.kml_columns"].mean()), bool(kept), float(now))
+        for name, each in found.items()
+        for row, kept, now in zip(fisher[f"{name}.kml_rows"], each.kml_kept, each.kml_rows.detach(), strict=True)
+    ]
+    ranked = [kept for _, kept, _ in sorted(scores, reverse=True)]
+    assert ranked == [i < round(0.3 * len(scores)) for i in range(len(scores))]
+    assert not any(now for _, _, now in scores)
+
+
+@pytest.mark.slow
+def test_the_critics_fisher_information_is_that_of_its_own_loss_on_pairs():
+    torch.manual_seed(0)
+    generator, critic = make_generator(shape("resnet")).double(), make_critic(shape("resnet")).double()
+    real = torch.rand(16, 3, 16, 16).double() * 2 - 1
+    found = fisher(generator, critic, training("resnet"), 8, 0, None, real)
+    features = next(scored(generator, critic))[1]
+    inputs: list[Tensor] = []
+    critic.score.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0].detach()))
+    critic(real)
+    torch.testing.assert_close(found["critic.score.weight"][0], (features - inputs[0]).square().mean(0))
+    assert all(value.isfinite().all() for value in found.values())
+
+
+@pytest.mark.slow
+def test_after_its_probe_adam_starts_again_from_the_source_with_the_important_kernels_modulated():
+    name = "adam[share=0.25]"
+    whole = begun("sngan", name)
+    at_first = {key: value.clone() for key, value in whole.critic.state_dict().items()}
+    whole.train(PIXELS, None, 2)
+    probed = {key: module.kml_rows.clone() for key, module in modulations(whole.critic)}
+    assert all(each.any() for each in probed.values())
+    boundary = resumed(whole, "sngan", name)
+    whole.train(PIXELS, None, 3)
+    for network in whole.networks.values():
+        kept = torch.cat([module.kml_kept for _, module in modulations(network)])
+        assert kept.sum() == round(len(kept) / 2)
+    for key, module in modulations(whole.critic):
+        original = f"{key.removesuffix('.0')}.original"
+        now, then, rows = whole.critic.state_dict()[original], at_first[original], module.kml_rows.detach()
+        still = (now == then).flatten(1).all(1)
+        assert torch.equal(still, module.kml_kept), "exactly the modulated kernels are frozen"
+        assert torch.equal(rows != 0, module.kml_kept), "and only they are modulated, from zero on"
+        assert float(rows.abs().max()) <= whole.config.critic_lr * 1.01, "one step since the new start"
+    within = begun("sngan", name)
+    within.train(PIXELS, None, 1)
+    within = resumed(within, "sngan", name)
+    for gan in (whole, boundary, within):
+        gan.train(PIXELS, None, 6)
+        assert same(whole, gan)

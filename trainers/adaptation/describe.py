@@ -85,6 +85,8 @@ def _update(update: KernelUpdate, networks: list[Network]) -> str:
     where = "every convolution" if update.part == ALL else f"the convolutions in {update.part}"
     if update.kind == "low-rank":
         return f"an update of rank {update.rank} to {where}{of} (lora_*), initially zero"
+    if update.kind == "rank-one":
+        return f"a modulation of rank one to {where}{of} (kml_*), initially the identity"
     return f"a scale and a shift of each kernel to {where}{of} (adafm_*), initially one and zero"
 
 

@@ -64,6 +64,9 @@ class Phase:
     until: float = 1.0
     generator: Part = ALL
     critic: Part = ALL
+    keeps: float | None = None
+    """Of a probe: the share of the kernels whose modulation (`rank-one`) is kept at its end, those with the most Fisher
+    information. Training then starts again from the source, and the other kernels are trained themselves."""
 
     def of(self, network: Network) -> Part:
         """Return the tensors of a network that are trained."""
@@ -98,10 +101,11 @@ class KernelUpdate:
     """Parameters that change the convolutions of a network whose weights are in `part`; at first they change nothing.
 
     `low-rank`: a matrix of rank `rank` is added to the weight (tensors ``*.lora_*``). `scale-shift`: each kernel, of one input
-    and one output channel, is scaled and shifted (``*.adafm_*``).
+    and one output channel, is scaled and shifted (``*.adafm_*``). `rank-one`: the kernels of each output channel are multiplied
+    elementwise by one plus a matrix of rank one (``*.kml_*``).
     """
 
-    kind: Literal["low-rank", "scale-shift"]
+    kind: Literal["low-rank", "scale-shift", "rank-one"]
     rank: int = 0
     part: Part = ALL
 

@@ -6,7 +6,6 @@ therefore takes the same steps as an uninterrupted one, on the CPU to the bit.
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from trainers.adaptation.anchors import Anchors
 from trainers.adaptation.correspondence import Correspondence
+from trainers.adaptation.fisher import fisher
 from trainers.adaptation.phases import Adaptation, equip
 from trainers.common.heartbeat import beat
 from trainers.common.seeds import derive_seed
@@ -26,6 +26,7 @@ from trainers.config.strategy import Strategy
 from trainers.core.adam import Adam
 from trainers.core.augmenter import Augmenter
 from trainers.core.cuda_graphs import Graphed
+from trainers.core.data import Data, channels_first
 from trainers.core.losses import critic_loss, generator_loss
 from trainers.networks import Critic, Generator, make_critic, make_generator, set_low_gradients
 
@@ -35,45 +36,14 @@ EXPLODED = 1e6
 #: Generator steps between two checks of the losses; each check waits for the device.
 CHECK_EVERY = 10
 
+#: Training images by which a probe's end tells the kernels that matter; the authors of AdAM take 20.
+PROBED = 32
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
 class Diverged(Exception):
     """A loss is not finite, or exceeds `EXPLODED`."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """Training images on the device and, when the GAN is conditional, which of them each class has.
-
-    Attributes:
-        pixels: uint8 (N, 3, H, W).
-        order: int64 (N,), the images sorted by class.
-        present: int64 (K,), the classes that have images.
-        starts, counts: int64 (K,); class `present[k]` has the images `order[starts[k] : starts[k] + counts[k]]`.
-        held_out: uint8 (M, 3, H, W), real images that are not trained on; only for an adaptive augmentation.
-    """
-
-    pixels: Tensor
-    order: Tensor | None = None
-    present: Tensor | None = None
-    starts: Tensor | None = None
-    counts: Tensor | None = None
-    held_out: Tensor | None = None
-
-    @classmethod
-    def on(
-        cls, device: torch.device, images: np.ndarray, labels: np.ndarray | None, held_out: np.ndarray | None = None
-    ) -> "Data":
-        """Move images uint8 (N, H, W, 3), their labels int64 (N,), None when unconditional, and others to a device."""
-        pixels, others = (None if array is None else _channels_first(array).to(device) for array in (images, held_out))
-        assert pixels is not None
-        if labels is None:
-            return cls(pixels, held_out=others)
-        present, counts = np.unique(labels, return_counts=True)
-        arrays = np.argsort(labels, kind="stable"), present, np.cumsum(counts) - counts, counts
-        order, classes, starts, numbers = (torch.from_numpy(array.astype(np.int64)).to(device) for array in arrays)
-        return cls(pixels, order, classes, starts, numbers, others)
 
 
 class Gan:
@@ -174,6 +144,8 @@ class Gan:
             Diverged: a loss is not finite, or exceeds `EXPLODED`.
         """
         while self.step < until:
+            if self.adaptation is not None and self.adaptation.ends_probe(self.step):
+                self._start_with_important_kernels(self.adaptation, images, labels)
             if self.adaptation is not None and self.adaptation.enter(self.step):
                 self._prepared = None  # a recorded step trains the parameters of the phase in which it was recorded
             self._take_step_on(images, labels, held_out)
@@ -188,6 +160,16 @@ class Gan:
                         return
                 elif due:  # no pause changes the step at which a trial diverges
                     raise Diverged(f"a loss reached {worst:.3g} by step {self.step}")
+
+    def _start_with_important_kernels(self, adaptation: Adaptation, images: np.ndarray, labels: np.ndarray | None) -> None:
+        """At the end of a probe, choose the kernels that stay modulated, and start again from the source."""
+        seed = int(torch.randint(2**31, (), generator=self.random, device=self.device))
+        chosen = np.resize(np.arange(len(images)), PROBED)
+        real = channels_first(images[chosen]).to(self.device).float().div(127.5).sub(1)
+        of_real = labels[chosen] if labels is not None and self.classes else None
+        adaptation.choose_kernels(fisher(self.generator, self.critic, self.config, self.latent, seed, of_real, real), seed)
+        self.optimisers = self._make_optimisers(adaptation.strategy)
+        self.restart_average()
 
     def _take_step_on(self, images: np.ndarray, labels: np.ndarray | None, held_out: np.ndarray | None) -> None:
         """Take one step on images, which are moved to the device only when the array differs from the last one."""
@@ -304,10 +286,6 @@ class Gan:
     def _latents(self, n: int) -> Tensor:
         z = torch.randn(n, self.latent, generator=self.random, device=self.device)
         return z if self._correspondence is None else self._correspondence.latents(z, self.random)
-
-
-def _channels_first(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
 def _mirror_at_edges(index: Tensor, side: int) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 from trainers.config import plugins
 from trainers.config.options import parse
 from trainers.config.strategies.adafm import AdaFM
+from trainers.config.strategies.adaptation_aware import AdAM
 from trainers.config.strategies.cdc import CDC
 from trainers.config.strategies.copying import Finetune, FinetuneD, FinetuneG, Scratch
 from trainers.config.strategies.few_parameters import LoRA, ScaleShift
@@ -36,6 +37,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
         EWC,
         CDC,
         LoRA,
+        AdAM,
         Mine,
         LinearProbeThenFinetune,
     )
