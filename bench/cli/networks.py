@@ -77,11 +77,11 @@ def distances(
     if as_json:
         typer.echo(json.dumps(rows))
     else:
-        labels = plan.spec.labels
+        labels, kinds = plan.spec.labels, [*(metric.name for metric in metrics.distances()), *plan.spec.predictors]
         values = {(row["source"], row["trial"], row["target"], row["kind"]): row["value"] for row in rows}
         table = [
             {"source": renamed(source, labels) + ("'s generator" if trial else ""), "target": renamed(target, labels)}
-            | {kind: f"{values[source, trial, target, kind]:.4g}" for kind in (metric.name for metric in metrics.distances())}
+            | {kind: "" if (value := values.get((source, trial, target, kind))) is None else f"{value:.4g}" for kind in kinds}
             for source, trial, target in dict.fromkeys(key[:3] for key in values)
         ]
         print_table(table, left=("source", "target"), wrap=False)

@@ -26,9 +26,9 @@ def fisher(
     """Return the diagonal of the Fisher information by ``NETWORK.PARAMETER``, zero where the loss does not depend on it.
 
     The networks are not changed; `training` names the loss, and `seed` decides the latents. `labels` are the
-    requested classes int64 (`SAMPLES`,), by default all in turn if the generator is conditional. With `real` images (N, 3, H, W)
-    in [-1, 1], of the classes `labels`, there are N samples, a multiple of `BATCH`, and the critic's information is that of its
-    own loss on a real image and a sample (Zhao et al. 2022).
+    requested classes int64 (`SAMPLES`,), by default all in turn if the generator is conditional. With `real` images in [-1, 1],
+    (N, 3, H, W), of the classes `labels`, there are N samples, a multiple of `BATCH`, and the critic's information is that of
+    its own loss on a real image and a sample (Zhao et al. 2022).
     """
     # Copies, since every pass in training updates running statistics and the power iterations of spectral norms.
     generator, critic = copy.deepcopy(generator).eval(), copy.deepcopy(critic).eval()
