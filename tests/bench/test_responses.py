@@ -12,10 +12,14 @@ from bench.cli import app
 from bench.driver.ledger import Ledger
 from bench.run.sweep import run_distances
 from bench.store import Store
+from bench.store.references import StoredReferences
+from bench.store.trial_files import last_checkpoint
 from bench.worker import responses as worker
 from bench.worker.distances import between
 from tests.support import tiny
-from trainers.trial import responses
+from trainers.common.errors import UserError
+from trainers.evaluation.embeddings.loading import load_embedding
+from trainers.trial import checkpoints, responses
 
 NAMES = ["projection", "critic", "probe"]
 
@@ -32,6 +36,13 @@ def test_predictors_are_measured_once_of_each_sources_networks(
     assert worker.missing(without, ledger, finished) == []
     assert worker.missing(plan, ledger, finished) == [(tiny.NUMERALS, source.key, (("digits", tuple(NAMES)),))]
     console = Console(quiet=True)
+    recommend = ["recommend", "--target", "letters[per_class=10]", "--store", finished.address, "--size", "20"]
+    for by, said in (
+        ("critic", r"--by critic: the store has no value of it; set predictors: \[critic\]"),
+        ("fidd", "did you mean fid"),
+    ):
+        with pytest.raises(UserError, match=said):
+            CliRunner().invoke(app, [*recommend, "--by", by], catch_exceptions=False)
     assert run_distances(plan, ledger, finished, console, None, "here") == []
     assert len(steps) == 4, "a probe fine-tunes and trains from scratch"
     rows = {row["kind"]: row for row in between(plan, finished) if row["kind"] in NAMES}
@@ -51,3 +62,14 @@ def test_predictors_are_measured_once_of_each_sources_networks(
     assert all(np.isclose(values[name], rows[name]["value"]) for name in NAMES)
     table = CliRunner().invoke(app, ["distances", spec, "--store", finished.address], env={"COLUMNS": "200"}).stdout
     assert all(name in table for name in NAMES)
+    monkeypatch.setattr(responses, "SCORED", 10)
+    told = CliRunner().invoke(app, [*recommend, "--by", "critic"], catch_exceptions=False, env={"COLUMNS": "200"})
+    assert told.stdout.split()[:4] == ["strategy", "source", "critic", "targets"]
+    assert "is the start from the nearest source (source critic's response " in told.stdout
+    assert "The order is by source critic's response alone" in told.stdout
+    (_, data) = last_checkpoint(finished, source.key)
+    loaded, network = checkpoints.load(data, "here"), load_embedding("builtin")
+    reference = StoredReferences(finished)("letters[per_class=10]", 8, network)
+    own, used = responses.respond("critic", loaded, "letters[per_class=10]", plan.spec.training, reference, network, 64)
+    assert used == 10
+    assert f"{own.value:.4g}" in told.stdout
