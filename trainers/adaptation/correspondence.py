@@ -6,6 +6,7 @@ The critic is relaxed: only images of latents near a few fixed ones are judged a
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -99,9 +100,16 @@ def _similarities(features: Tensor) -> Tensor:
 
 @contextmanager
 def features(network: nn.Module, names: tuple[str, ...]) -> Iterator[list[Tensor]]:
-    """For the block, collect the outputs of a network's modules of these names, in the order in which they are computed."""
+    """For the block, collect the outputs of a network's modules of these names, in the order in which they are computed.
+
+    Of a module that returns its features and its part of the image, these are the features.
+    """
     found: list[Tensor] = []
-    hooks = [network.get_submodule(name).register_forward_hook(lambda _, __, output: found.append(output)) for name in names]
+
+    def collect(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        found.append(output[0] if isinstance(output, tuple) else output)
+
+    hooks = [network.get_submodule(name).register_forward_hook(collect) for name in names]
     try:
         yield found
     finally:
