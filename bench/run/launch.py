@@ -111,6 +111,8 @@ class Launcher:
     def tune(self, search: Search) -> Record | Outcome:
         """Run what the store lacks of a search; return its result, recorded in the store, or how it ended without one."""
         if (recorded := search.recorded(self.store)) is not None:
+            if note := search.note(recorded):
+                self._tell(f"note: {note}")
             return recorded
         plan = search.plan()
         outcome = self._run(plan)
