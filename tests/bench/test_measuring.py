@@ -1,6 +1,7 @@
 """What was trained is measured anew, goes further, and is never trained again."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ import pytest
 from rich.console import Console
 
 from analysis.frames import load
+from bench.driver import sharing
 from bench.driver.ledger import Ledger
-from bench.run import measuring, sweep
+from bench.driver.loop import Driver
+from bench.run import in_process, measuring, sweep
+from bench.run.launch import Launcher
 from bench.store import Store, open_store
 from bench.store.trial_files import generators
 from bench.sweeps.plan import Plan
+from bench.sweeps.rows import record
 from tests.support import tiny
 from tests.support.command_line import call
 from trainers.common.errors import UserError
@@ -146,6 +151,46 @@ def test_what_the_rule_stopped_stays_stopped_when_only_the_evaluation_changes(tm
     further = run(tiny.make(**changes, stopping={"rule": "none"}, evaluation={"samples": 96, "first_rung": 2}), store)
     assert further.count("done") == len(further.status)
     assert min(steps) >= 2
+
+
+@pytest.mark.parametrize("reports", [3, 99], ids=["that leaves", "to the end"])
+def test_what_another_driver_trains_meanwhile_is_measured_before_the_run_ends(
+    tmp_path: Path, steps: list[int], monkeypatch: pytest.MonkeyPatch, reports: int
+):
+    changes = {"strategies": ["scratch", "finetune", "finetune-d"], "stopping": {"protect_strategies": False}}
+    other, ours = tiny.make(**changes), tiny.make(**changes, evaluation={"samples": 96, "first_rung": 2})
+    store, fresh = new(tmp_path / "store"), new(tmp_path / "fresh")
+    run(ours, fresh)
+    run_trials = in_process.run_trials
+    rounds: list[int] = []
+
+    def leave(key: str, report: object) -> None:
+        seen.append(key)
+        another.interrupted = len(seen) >= reports
+
+    def after_the_other(driver: Driver) -> None:
+        if not rounds:
+            run_trials(another)
+        rounds.append(len(steps))
+        run_trials(driver)
+
+    seen: list[str] = []
+    store.write_sweep("other", record(other))
+    another = Driver(Ledger.open(other, store), store, leave)
+    monkeypatch.setattr(in_process, "run_trials", after_the_other)
+    for module in (in_process, sharing):
+        monkeypatch.setattr(module, "POLL", 0.05)
+    steps.clear()
+    (outcome,) = Launcher(store, Console(quiet=True), None, "here", retry_failed=False, limit=math.inf).run(ours, None)
+    assert not outcome.interrupted
+    assert not outcome.failures
+    assert len(rounds) == (2 if reports == 3 else 1), "what it met half trained was measured before it went on"
+    assert measuring.lacking(ours, store) == []
+    pd.testing.assert_series_equal(in_view(store, ours), in_view(fresh, ours), check_exact=True)
+    pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(fresh))
+    assert sorted(steps) == sorted(
+        step for trial in ours.trials for step in range(int(tiny.outcomes(fresh).loc[trial.key, "steps"]))
+    ), "no step is repeated"
 
 
 def test_what_the_rule_stops_at_a_former_budget_is_done_for_that_budget_and_stopped_for_the_larger_one(tmp_path: Path):
