@@ -3,11 +3,13 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from rich.console import Console
 
 from analysis.frames import load
@@ -17,13 +19,16 @@ from bench.driver.loop import Driver
 from bench.run import in_process, measuring, sweep
 from bench.run.launch import Launcher
 from bench.store import Store, open_store
-from bench.store.trial_files import generators
+from bench.store.trial_files import checkpoint_path, generators
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import record
+from bench.upkeep.check import check
+from bench.worker.publishing import read_checkpoint
 from tests.support import tiny
 from tests.support.command_line import call
 from trainers.common.errors import UserError
 from trainers.config.metrics import STATE
+from trainers.trial import checkpoints
 
 #: Strategies that change the networks, classes and an adaptive augmentation: all that a generator's file could lack.
 WIDE: dict[str, Any] = {
@@ -120,6 +125,49 @@ def test_a_larger_budget_goes_on_from_what_was_reached_with_the_bits_of_one_run(
     pd.testing.assert_series_equal(ours[theirs.index], theirs, check_exact=True)
     assert set(ours.index.difference(theirs.index).get_level_values("metric")) == {"fid_infinity"}, "of the former last rung"
     pd.testing.assert_frame_equal(tiny.outcomes(finished), tiny.outcomes(whole))
+
+
+def sources(steps: int, **changes: Any) -> Plan:
+    """Return the plan of the source alone, trained for some steps."""
+    plan = tiny.make(pretrain={"steps": steps}, **changes)
+    return replace(plan, trials=plan.of_kind("pretrain"), grid=())
+
+
+def test_a_longer_source_goes_on_from_the_longest_shorter_one_with_the_bits_of_one_run(
+    finished: Store, tmp_path: Path, steps: list[int]
+):
+    whole, longer = new(tmp_path / "whole"), sources(16)
+    (key,) = longer.by_key
+    run(longer, whole)
+    steps.clear()
+    run(sources(6), finished)  # ends at no rung of the longer one
+    run(longer, finished)
+    assert steps == [*range(4, 16)]
+    ours, theirs = tiny.values(finished)[key], tiny.values(whole)[key]
+    pd.testing.assert_series_equal(ours, theirs, check_exact=True)
+    pd.testing.assert_frame_equal(tiny.outcomes(finished).loc[[key]], tiny.outcomes(whole))
+    end, expected = (read_checkpoint(store, key) for store in (finished, whole))
+    assert end is not None
+    assert expected is not None
+    assert end.tensors.keys() == expected.tensors.keys()
+    assert all(torch.equal(tensor, expected.tensors[name]) for name, tensor in end.tensors.items())
+    assert check(finished) == []
+    # Its first half is measured in another way, from its own generators.
+    other = sources(16, evaluation={"samples": 96, "first_rung": 2})
+    run(other, finished)
+    assert set(in_view(finished, other)[key].index.get_level_values("step")) == {0, 2, 4, 8, 16}
+    assert len(steps) == 12
+
+
+def test_a_longer_source_begins_anew_without_a_shorter_one_that_it_can_go_on_from(finished: Store, steps: list[int]):
+    (key,) = sources(4).by_key
+    end = read_checkpoint(finished, key)
+    assert end is not None
+    # As a former version has left it: without the state of the optimisers.
+    finished.write_file(checkpoint_path(key, 4), checkpoints.repack(end, end.trial, end.report, checkpoints.NETWORKS))
+    run(sources(6), finished)
+    run(sources(8, training={"steps": 8, "batch": 8, "critic_steps": 1, "generator_lr": 1e-3}), finished)
+    assert steps == [*range(6), *range(8)]
 
 
 def test_a_smaller_budget_is_reached_where_it_was_a_rung_and_refused_where_not(finished: Store, steps: list[int]):
