@@ -220,7 +220,7 @@ def replay(
         rule = Settings.model_validate(data).stopping
     except ValidationError as error:
         problems = Problems()
-        for message in explain(error, Settings):
+        for message in explain(error.errors(), Settings):
             key = message.partition(":")[0].removeprefix("stopping.")
             problems.found.append(f"--{message.removeprefix('stopping.')}" if key in given else f"--set: {message}")
         problems.check()
