@@ -7,6 +7,7 @@ import typer
 
 from bench.cli.console import print_table, progress_console
 from bench.cli.options import RUN, JsonOption, SetOption, SpecArgument, StoreOption, TimingsOption
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 
 app = typer.Typer()
@@ -73,9 +74,9 @@ def simulate(
     if any(estimate.scaled for estimate in seconds.values()):
         typer.echo("note: these networks have not been measured; their times are scaled by the work of their steps")
     typer.echo(
-        f"{len(plan.grid):,} grid points, {len(plan.trials):,} trials ({plan.collapsed:,} duplicates collapsed). In {hours}: "
-        f"naive {rounded(saved['naive'])}; each source once {rounded(saved['sources_once'])}; duplicates collapsed "
-        f"{rounded(saved['collapsed'])}; poor trials stopped {rounded(saved['stopped'])}: "
+        f"{len(plan.grid):,} grid points, {counted(len(plan.trials), 'trial')} ({counted(plan.collapsed, 'duplicate')} "
+        f"collapsed). In {hours}: naive {rounded(saved['naive'])}; each source once {rounded(saved['sources_once'])}; "
+        f"duplicates collapsed {rounded(saved['collapsed'])}; poor trials stopped {rounded(saved['stopped'])}: "
         f"{saved['naive'] / saved['stopped']:.1f}x less"
     )
 

@@ -15,6 +15,7 @@ from bench.costs.estimate import Estimate, rounded
 from bench.driver.ledger import Ledger
 from bench.driver.limit import Limit
 from bench.sweeps.spec import ResourcesConfig
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 
 
@@ -102,7 +103,7 @@ class Budget(Limit):
         why = f"the next rungs would have made it {refused}, and " if self.refused > self.spent else ""
         return (
             f"stopped after {spent} {unit(resources)}: {why}the limit is {limit}; "
-            f"{len(self._ledger.open_trials())} trials remain, and the same command with a higher limit continues them"
+            f"{counted(len(self._ledger.open_trials()), 'trial')} left, and the same command with a higher limit goes on"
         )
 
     def _seconds_left(self, key: str) -> float:

@@ -22,6 +22,7 @@ from bench.run.tuning import Record, Search
 from bench.store import Store
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import record
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 
 
@@ -91,7 +92,9 @@ class Launcher:
         left = len(ledger.open_trials())
         if left or (search is not None and result is None):
             what = (
-                "its tuning has" if search is not None and result is None else f"{left} of its {len(plan.trials)} trials have"
+                "its tuning has"
+                if search is not None and result is None
+                else f"{left} of its {counted(len(plan.trials), 'trial')} have"
             )
             raise UserError(f"sweep {plan.spec.name}: {what} not ended; finish it with `transfergan run`")
         return self._confirm(plan, ledger, seeds)

@@ -7,10 +7,10 @@ domain, and the same folder has the same trials under every name.
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from trainers.common.errors import Problems, UserError, UserErrors, within
+from trainers.common.files import absolute
 from trainers.config.options import split
 from trainers.config.sources import ARROW, IMPORT, domains, parts, read, renamed
 from trainers.domains import OWN, Domain, builtin_names, plugin_domains, torchvision_names
@@ -57,7 +57,7 @@ def called(names: Mapping[str, str], find: Callable[[str], Domain]) -> Iterator[
         for name, domain in names.items():
             kind, _, path = domain.partition(":")
             if kind in OWN:  # of a missing folder too
-                labels[f"{kind}:{Path(path).expanduser().absolute()}"] = name
+                labels[f"{kind}:{absolute(path)}"] = name
             with suppress(UserError):
                 labels[find(domain).name] = name
         lines = [_called(line, labels) for line in getattr(error, "problems", [str(error)])]

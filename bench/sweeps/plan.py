@@ -11,7 +11,7 @@ from bench.sweeps import class_notes
 from bench.sweeps.class_notes import FEWEST_REFERENCE
 from bench.sweeps.misfits import AXES
 from bench.sweeps.spec import SweepSpec
-from trainers.common.errors import Problems, UserError
+from trainers.common.errors import Problems, UserError, within
 from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
 from trainers.config.embeddings import ANNOUNCED
@@ -248,9 +248,10 @@ def _needs_labels(name: str, spec: SweepSpec) -> bool:
     return linked and any(in_cell(s, conditional)[1] for s in sourced for conditional in spec.conditional)
 
 
-def check_measurable(domain: Domain, resolution: int) -> None:
-    """Raise UserError if a domain cannot be had at a resolution (pixels), or has too few reference images."""
-    domain.check_resolution(resolution)
+def check_measurable(domain: Domain, resolution: int, setting: str = "gan.resolution") -> None:
+    """Raise UserError if a domain cannot be had at a resolution (pixels, of `setting`), or has few reference images."""
+    with within(setting):
+        domain.check_resolution(resolution)
     if (count := domain.count("reference")) < FEWEST_REFERENCE:
         raise UserError(
             f"domain {domain.name!r} has {count} reference images and needs {FEWEST_REFERENCE}; add images (in a small "

@@ -56,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, TrialConfi
     ("best", False, 2, "step 2: FID 3.00, the best of 4 steps"),
     ("best", True, 2, "step 2: FID 3.00, the best of 4 steps"),
     ("last", False, 4, "step 4"),
-    ("0", False, 0, "step 0"),
+    ("0", False, 0, "step 0, an untrained network"),
 ])  # fmt: skip
 def test_images_are_of_the_generator_at_a_step(
     trained: tuple[Store, TrialConfig, dict[int, Rung]], tmp_path: Path, step: str, raw: bool, at: int, description: str

@@ -10,7 +10,8 @@ from analysis.frames import records
 from analysis.report.blocks import Block, Image, Images, Paragraph, Subject, by_cell
 from analysis.report.embedded_images import Album, at_step
 from analysis.statistics import Analysis
-from analysis.words import counted, number, start
+from analysis.words import number, start
+from trainers.common.counts import counted
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from analysis.report.blocks import Block, Fold, Heading, Paragraph, Report, Text
 from analysis.report.content import csv_files, panels, prediction_tables, provenance, tables, trials, tuning
 from analysis.report.sentences import answers
 from analysis.statistics import Analysis
-from analysis.words import counted
+from trainers.common.counts import counted
 
 
 def _none(*_: object) -> Iterable[Block]:

@@ -25,7 +25,8 @@ from analysis.report.blocks import (
 from analysis.report.content import panels
 from analysis.report.content.table_parts import INTERVAL, NONE, OUTCOME, P, interval, or_none, table
 from analysis.statistics import Analysis
-from analysis.words import counted, number, probability, saved, saved_interval, signed, start, times
+from analysis.words import number, probability, saved, saved_interval, signed, start, times
+from trainers.common.counts import counted
 from trainers.config.metrics import metrics
 
 
