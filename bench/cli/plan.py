@@ -64,6 +64,7 @@ def init(
     It looks at the images, times networks of rising size for some seconds each, and measures the distances of the sources, of
     which the nearest are taken. All times are those of this machine at its present load. Nothing is trained.
     """
+    from bench.costs.timings import beside, write_timings
     from bench.design.from_images import check_sources, check_time, designed, this_machine
     from bench.design.reasons import decisions, duration, header
     from bench.design.survey import domain_text, survey
@@ -96,6 +97,8 @@ def init(
     top = header(design, seen, shlex.join(["transfergan", "init", *words]), time)
     text = printable(sweep_file(design.settings, reasons, top))
     path.write_bytes(text.encode(errors="backslashreplace"))  # paths and names of files may be no Unicode
+    write_timings(beside(path), design.timings)
+    say(f"{beside(path)}: the times that were measured here; plan, simulate and run use them with {path}")
     say(
         f"{path}: an estimated {duration(design.seconds)} at most of {duration(time)}; transfergan run {shlex.quote(str(path))}"
     )
@@ -125,10 +128,10 @@ def plan(
     spread between seeds is that of the store, else that of the quickstart. The hours are those of the sweep with that number of
     seeds. They count at the budget: a method that stops early is not compared there, and one that is only protected has two.
     """
-    from bench.costs.timings import read_timings
+    from bench.costs.timings import timings_for
     from bench.run.preview import Preview, planned, preview
 
-    further_times = [] if timings is None else read_timings(timings)
+    further_times = timings_for(spec, timings)
 
     def made(*further: str) -> Preview:
         return preview(planned(spec, [*(overrides or ()), *further], store, progress_console()), further_times)

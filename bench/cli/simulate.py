@@ -36,12 +36,12 @@ def simulate(
     from bench.costs.budget import unit
     from bench.costs.estimate import estimates, rounded
     from bench.costs.simulation import compare, savings, stopping_values
-    from bench.costs.timings import read_timings
+    from bench.costs.timings import timings_for
     from bench.run.preview import planned
 
     numbers = _numbers(gpus)
     plan, search, tuned, opened = planned(spec, overrides, store, progress_console())
-    seconds = estimates(plan, opened, further=[] if timings is None else read_timings(timings))
+    seconds = estimates(plan, opened, further=timings_for(spec, timings))
     values = stopping_values(plan, opened, seed)
     rows = list(compare(plan, seconds, values, numbers, interruptions, seed))
     saved, hours = savings(plan, seconds, values), unit(plan.spec.resources)

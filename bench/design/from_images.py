@@ -57,6 +57,7 @@ class Design:
         seconds: that a run takes at most, by the times that were measured.
         distances: FID to the target in the built-in embedding, by source, ascending.
         left_out: for each source that cannot be measured, one line with the reason.
+        timings: what was measured on this machine.
         larger: the next larger networks, and the seconds that a run with them needs; None if the images are too small for
             them, or there are none.
     """
@@ -67,6 +68,7 @@ class Design:
     seconds: float
     distances: Mapping[str, float]
     left_out: Sequence[str]
+    timings: Sequence[Measured]
     larger: tuple[Networks, float] | None
 
     @property
@@ -123,16 +125,19 @@ def designed(question: Question, survey: Survey, machine: Machine, time: float, 
     def tell(text: str) -> None:
         console.print(text, soft_wrap=True)
 
+    timings: list[Measured] = []
+
     def measure(networks: Networks) -> Measured:
         tell(f"measuring networks of {networks} on this machine")
         make_ready(target, networks.resolution, console)
         trial = fitting.planned(question, networks, GRIDS[-1], MOST).of_kind("adapt")[0]
-        return timed(trial, references, gpu=machine.gpu, graphs=machine.gpu)
+        timings.append(timed(trial, references, gpu=machine.gpu, graphs=machine.gpu))
+        return timings[-1]
 
     fit, larger = chosen(question, networks_for(target, survey.side), measure, machine, time)
     distances, left_out = _distances(question, fit.networks.resolution, references, tell)
     question = replace(question, sources=tuple(distances))
-    return Design(question, fit, machine, fit.seconds + AROUND, distances, left_out, larger)
+    return Design(question, fit, machine, fit.seconds + AROUND, distances, left_out, timings, larger)
 
 
 def chosen(

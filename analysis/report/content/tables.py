@@ -57,7 +57,7 @@ def ranking(_: Report, analysis: Analysis) -> Iterator[Block]:
                 "Rows without a place ended before the cell's final step: their gains are early gains, at the step in the row, "
                 "and are not compared with others."
             )
-        table, alone = Table(f"Ranking, {label}", columns, rows, note), analysis.ranked["cell"].nunique() == 1
+        table, alone = Table(f"Ranking, {label}", columns, rows, note, style="ranking"), analysis.ranked["cell"].nunique() == 1
         yield Group("table", [Heading(label), table] if alone else [Fold(label, [table], level=4)], {"cell_label": label})
 
 

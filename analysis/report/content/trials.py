@@ -44,7 +44,8 @@ def table(report: Report) -> Iterator[Block]:
     )
     if planned > len(report.trials):
         text += (
-            f" These are {len(report.trials):,} of {counted(planned, 'trial')}: the HTML page has all in its file trials.csv.",
+            f" These are {len(report.trials):,} of {counted(planned, 'trial')}: all are in the file trials.csv of the HTML "
+            "page.",
         )
     yield Paragraph(text)
     values = [f"{metric} {name}" if several else metric for name in report.frames.embeddings for metric in ("FID", "KID")]

@@ -192,7 +192,8 @@ def _others(analysis: Analysis, cell: Any, best: Row) -> list[str]:
         return []
     step = f"at step {rows[0]['step']:,}"
     if not close:
-        return [f"It is told apart from all {counted(apart, 'other start')} {step}."]
+        others = "the only other start" if apart == 1 else f"all {apart} other starts"
+        return [f"It is told apart from {others} {step}."]
     names = ", ".join(method(row) for row in close[:3]) + (f" and {len(close) - 3} more" if len(close) > 3 else "")
     more = f"; {apart} of {len(transfers)} are told apart from it" if apart else ""
     return [f"It is not told apart from {counted(len(close), 'other start')} {step}: {names}{more}."]

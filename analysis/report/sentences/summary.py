@@ -93,7 +93,7 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
     once = analysis.trained.loc[analysis.trained["trainings"] == 1, "source_label"]
     if len(once):
         names = "Each source" if len(once) == len(analysis.trained) else ", ".join(once)
-        lines.append(f"{names} was trained once, so what is said of a source is about that one training; see `pretrain.seeds`.")
+        lines.append(f"{names} was trained once, so what is said of a source is about that one training; see pretrain.seeds.")
     samples = analysis.curves.loc[analysis.curves["metric"] == "fid", "samples"]
     if len(samples):
         lines.append(
@@ -105,7 +105,7 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
     if of_train := int((adapt["split"] == "train").sum()):
         lines.append(
             f"{of_train:,} of {counted(len(adapt), 'trial')} {'is' if of_train == 1 else 'are'} measured against the target's "
-            "train split (`evaluation.reference: train`), which contains the training images, so copies of them get "
+            "train split (evaluation.reference: train), which contains the training images, so copies of them get "
             "better values. Only memorisation compares with held-out images."
         )
     if len(analysis.by_class):
@@ -127,7 +127,7 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
             f"The {' and the '.join(chosen)} were chosen by reference images that measure no result."
             if (analysis.curves["metric"] == "fid" + SELECTION).any()
             else f"The {' and the '.join(chosen)} were chosen by the reference images that measure the results too, which "
-            "favours what was chosen; `evaluation.selection` sets images apart for choices."
+            "favours what was chosen; evaluation.selection sets images apart for choices."
         )
     if analysis.curves["held"].any():
         lines.append(

@@ -1,5 +1,6 @@
 """`transfergan init` as a whole: its file, what it prints, and what it refuses."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,14 +33,25 @@ def test_init_writes_a_sweep_file_that_plans_with_the_reason_of_every_value(tmp_
 
     lines = done.stdout.splitlines()
     assert lines[0].startswith("My-flowers: 40 images in 2 classes, in colour")
-    printed = {line.partition(": ")[0] for line in lines[1:-1]}
+    printed = {line.partition(": ")[0] for line in lines[1:-2]}
     assert printed >= {"sources", "sizes", "strategies", "seeds", "gan", "training", "pretrain", "evaluation", "stopping"}
     comments = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("# "))
-    assert [line for line in lines[2:-1] if line.partition(": ")[2] not in comments] == []
+    assert [line for line in lines[2:-2] if line.partition(": ")[2] not in comments] == []
     assert "transfergan run My-flowers.yaml" in lines[-1]
 
     planned = call("plan", "My-flowers.yaml")
     assert planned.exit_code == 0, planned.output
+    assert "slot-hours at most" in planned.stdout, "by the times beside the file"
+    assert "unknown" not in planned.stdout
+    simulated = call("simulate", "My-flowers.yaml", "--gpus", "1")
+    assert simulated.exit_code == 0, simulated.output
+    times = Path("My-flowers.timings.json")
+    (fewer,) = [json.loads(call("plan", "My-flowers.yaml", "--json").stdout)["estimates"]]
+    assert 0 < fewer[0]["hours"]["at_most"]["value"] < 1.2, "of the sixty minutes on a slot or more"
+    times.write_text("{}")
+    damaged = call("plan", "My-flowers.yaml")
+    assert "delete it, and the store's own times are used" in str(damaged.exception)
+    times.unlink()
     assert "My-flowers" in planned.stdout
     again = call("init", "--target", "photos/My flowers")
     assert again.exit_code != 0
