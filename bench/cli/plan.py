@@ -81,10 +81,9 @@ def init(
     asked = question(domain_text(target), [domain_text(name) for name in source or ()])
     path = new_file(out or Path(f"{asked.name}.yaml"))
     domain = get(asked.domain(asked.target))
-    console = progress_console()
+    console, machine = progress_console(), this_machine(gpus)
     check_sources(domain, [asked.domain(name) for name in asked.sources], console)
     seen = survey(domain, console)
-    machine = this_machine(gpus)
     for line in seen.lines():
         say(f"{asked.target}: {line}")
     asked = replace(asked, name=slug(path.stem), size=seen.train, gpu=machine.gpu)

@@ -96,12 +96,18 @@ def check_time(time: float) -> None:
 
 
 def check_sources(target: Domain, sources: Sequence[str], console: Console) -> None:
-    """Raise UserError if one of the sources, given as domains, is unknown, has too few images, or is the target."""
-    for source in sources:
-        domain = get(source)
+    """Raise UserError if one of the sources, given as domains, is unknown, has too few images, or is the target.
+
+    What is known without decoding an image is checked first, of the target too.
+    """
+    check_count(target)
+    domains = [get(source) for source in sources]
+    for source, domain in zip(sources, domains, strict=True):
         if domain.name == target.name:
             raise UserError(f"--source {source}: it is the target too, and no trial starts from its target; name another one")
         check_count(domain)
+    console.print("looking at the images; nothing is trained", soft_wrap=True)
+    for domain in domains:
         make_ready(domain, NETWORKS[0].resolution, console)
         check_measurable(domain, NETWORKS[0].resolution)
 

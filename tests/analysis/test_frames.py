@@ -138,8 +138,8 @@ def test_labels_name_the_augmentation_if_cells_differ_in_it(tmp_path: Path) -> N
     configs = {"a": "{}", "b": '{"augmentation": "ada"}'}
     store.write_sweep("s", {"spec": {}, "trials": [{"key": c, "cell": c * 16, "config": t, **row} for c, t in configs.items()]})
     assert set(load(store).trials["cell_label"]) == {
-        "digits, augmentation none, 1 images",
-        "digits, augmentation ada, 1 images",
+        "digits, augmentation none, 1 image",
+        "digits, augmentation ada, 1 image",
     }
 
 
