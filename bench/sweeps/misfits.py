@@ -1,7 +1,7 @@
 """Settings of a sweep that do not fit together."""
 
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 from bench.sweeps.grid_size import check_grid, check_search
 from trainers.common.errors import Problems
@@ -9,18 +9,15 @@ from trainers.config.metrics import RAW, SELECTION
 from trainers.config.settings import check_crop, check_evaluations, check_penalty
 from trainers.config.strategies import get_strategy
 
-if TYPE_CHECKING:
-    from bench.sweeps.spec import SweepSpec
-
 #: The lists whose product is the grid.
 AXES = ("targets", "sizes", "conditional", "augmentation", "strategies", "sources", "seeds")
 
 
-def misfits(spec: "SweepSpec", wrong: Collection[str] = ()) -> list[str]:
+def misfits(spec: Any, wrong: Collection[str] = ()) -> list[str]:
     """Return a line for each combination of settings that cannot be.
 
     Args:
-        spec: a sweep whose single keys are right.
+        spec: a `bench.sweeps.spec.SweepSpec`, which imports this file, whose single keys are right.
         wrong: keys such as "gan.width" whose values in the file are wrong, so that `spec` has others. What depends on them is
             unknown, and not in the result.
     """
@@ -32,7 +29,7 @@ def misfits(spec: "SweepSpec", wrong: Collection[str] = ()) -> list[str]:
     return problems.found
 
 
-def _checks(spec: "SweepSpec") -> Iterator[tuple[Collection[str], Callable[[], object]]]:
+def _checks(spec: Any) -> Iterator[tuple[Collection[str], Callable[[], object]]]:
     """Yield the keys that each check depends on, and the check, which raises ValueError."""
     yield AXES, lambda: check_grid({axis: len(getattr(spec, axis)) for axis in AXES})
     yield ("gan.family", "training.loss", "training.gradient_penalty"), lambda: check_penalty(spec.gan, spec.training)
@@ -50,9 +47,9 @@ def _overlap(key: str, other: str) -> bool:
     return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
-def chosen_by(spec: "SweepSpec") -> str:
+def chosen_by(spec: Any) -> str:
     """Return the metric by which trials stop: of images set apart for choices, if there are any. Raises ValueError."""
-    metric, evaluation = spec.stopping.metric, spec.evaluation
+    metric, evaluation = str(spec.stopping.metric), spec.evaluation
     what = f"stopping.metric {metric}"
     if metric.endswith(RAW) and not evaluation.raw:
         raise ValueError(f"{what} is measured only on request: set evaluation.raw to true")
@@ -63,12 +60,12 @@ def chosen_by(spec: "SweepSpec") -> str:
     return metric + SELECTION if evaluation.selection and not metric.endswith(SELECTION) else metric
 
 
-def _check_search(spec: "SweepSpec") -> None:
+def _check_search(spec: Any) -> None:
     if spec.tuning:
         check_search(spec.tuning.trials * len(spec.tuning.seeds) * len(spec.strategies))
 
 
-def _check_budgets(spec: "SweepSpec") -> None:
+def _check_budgets(spec: Any) -> None:
     longest = max(spec.tuning.steps, default=0) if spec.tuning else 0
     if longest > spec.training.steps:
         fix = "remove it, or increase training.steps"

@@ -60,7 +60,7 @@ def walls(analysis: Analysis, trials: pd.DataFrame) -> list[Wall]:
 
 def copies(analysis: Analysis, trials: pd.DataFrame) -> list[Wall]:
     """Return a wall per cell with the samples of its best start and the training images nearest to them, as `walls`."""
-    samples = dict(zip(trials["key"], trials["samples"], strict=True))
+    samples, steps = (dict(zip(trials["key"], trials[column], strict=True)) for column in ("samples", "steps"))
     cells = []
     for _, group in analysis.ranked.groupby("cell", sort=False):
         methods = [row for row in records(group) if str(samples[row["trial"]]).endswith(".png")]
@@ -71,7 +71,9 @@ def copies(analysis: Analysis, trials: pd.DataFrame) -> list[Wall]:
                 "Nearest training images", "at the same places", f"{path.removesuffix('.png')}-nearest.png", subject
             )
             grids = [Image(start(named), "", path, subject), nearest]
-            cells.append(Wall(named["cell_label"], [("Samples of the best start", grids)], pair=True))
+            cells.append(
+                Wall(named["cell_label"], [(f"Samples of the best start, step {steps[named['trial']]:,.0f}", grids)], pair=True)
+            )
     return cells
 
 
