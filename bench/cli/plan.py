@@ -260,6 +260,7 @@ def _print_totals(preview: "Preview") -> None:
         f"{counted(counts['trials'], 'trial')}: {counts['pretrain']} to pre-train,{tune} {counts['adapt']} adaptations in "
         f"{counted(preview.cells, 'cell')} ({counted(counts['collapsed'], 'duplicate')} collapsed); "
         f"{counts['done']} in the store already (*)"
+        + (f"; {counts['train']} are trained and {preview.only_measured} only measured" if preview.only_measured else "")
     )
     if any(work.steps for work in preview.work):
         typer.echo(f"measured anew, without training: {extent(preview.plan, preview.work)}; the hours do not include it")

@@ -40,7 +40,7 @@ def simulate(
     from bench.run.preview import planned
 
     numbers = _numbers(gpus)
-    plan, search, tuned, opened = planned(spec, overrides, store, progress_console())
+    plan, search, tuned, opened, _ = planned(spec, overrides, store, progress_console())
     seconds = estimates(plan, opened, further=timings_for(spec, timings))
     values = stopping_values(plan, opened, seed)
     rows = list(compare(plan, seconds, values, numbers, interruptions, seed))
