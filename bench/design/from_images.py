@@ -11,12 +11,14 @@ from rich.console import Console
 from bench.costs.measured import Measured
 from bench.design import fitting
 from bench.design.fitting import FEWEST, GRIDS, MOST, NETWORKS, WORTHWHILE, Fit, Grid, Networks, Question, grids_for
+from bench.design.precision import Precision, measured_precision
 from bench.design.survey import Survey, check_count
 from bench.design.timing import gpu_count, timed
 from bench.images.domains import make_ready
 from bench.images.recommend import distances_to
 from bench.sweeps.plan import check_measurable
 from trainers.common.errors import UserError
+from trainers.config.trial import TrialConfig
 from trainers.domains import Domain, get
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ class Design:
 
     Attributes:
         question: its sources are in the order of their distances.
-        seconds: that a run takes at most, by the times that were measured.
+        seconds: that a run takes at most, by the times that were measured, in float32.
+        precision: what bf16 is worth with these networks.
         distances: FID to the target in the built-in embedding, by source, ascending.
         left_out: for each source that cannot be measured, one line with the reason.
         timings: what was measured on this machine.
@@ -66,6 +69,7 @@ class Design:
     fit: Fit
     machine: Machine
     seconds: float
+    precision: Precision
     distances: Mapping[str, float]
     left_out: Sequence[str]
     timings: Sequence[Measured]
@@ -74,7 +78,10 @@ class Design:
     @property
     def settings(self) -> dict[str, Any]:
         """The keys and values of the sweep file."""
-        return fitting.settings(self.question, self.fit.networks, self.fit.grid, self.fit.steps)
+        settings = fitting.settings(self.question, self.fit.networks, self.fit.grid, self.fit.steps)
+        if self.precision.name != "float32":
+            settings["training"] |= {"precision": self.precision.name}
+        return settings
 
 
 def this_machine(gpus: int | None) -> Machine:
@@ -133,17 +140,20 @@ def designed(question: Question, survey: Survey, machine: Machine, time: float, 
 
     timings: list[Measured] = []
 
+    def trial(networks: Networks) -> TrialConfig:
+        return fitting.planned(question, networks, GRIDS[-1], MOST).of_kind("adapt")[0]
+
     def measure(networks: Networks) -> Measured:
         tell(f"measuring networks of {networks} on this machine")
         make_ready(target, networks.resolution, console)
-        trial = fitting.planned(question, networks, GRIDS[-1], MOST).of_kind("adapt")[0]
-        timings.append(timed(trial, references, gpu=machine.gpu, graphs=machine.gpu))
+        timings.append(timed(trial(networks), references, gpu=machine.gpu, graphs=machine.gpu))
         return timings[-1]
 
     fit, larger = chosen(question, networks_for(target, survey.side), measure, machine, time)
+    precision = measured_precision(trial(fit.networks), gpu=machine.gpu, graphs=machine.gpu)
     distances, left_out = _distances(question, fit.networks.resolution, references, tell)
     question = replace(question, sources=tuple(distances))
-    return Design(question, fit, machine, fit.seconds + AROUND, distances, left_out, timings, larger)
+    return Design(question, fit, machine, fit.seconds + AROUND, precision, distances, left_out, timings, larger)
 
 
 def chosen(

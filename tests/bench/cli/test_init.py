@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.design import timing
+from bench.design import precision, timing
 from bench.sweeps.loading import load_spec
 from tests.support.command_line import call, tree
 from tests.support.images import encoded, files, picture, write
@@ -16,7 +16,8 @@ from tests.support.images import encoded, files, picture, write
 @pytest.mark.slow
 def test_init_writes_a_sweep_file_that_plans_with_the_reason_of_every_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(timing, "SECONDS", 0.1)
+    for module in (timing, precision):
+        monkeypatch.setattr(module, "SECONDS", 0.1)
     write(Path("photos/My flowers"), files(40))
     write(Path("photos/rooms"), files(24))
     options = ("--source", "photos/rooms", "--source", "letters", "--source", "shapes", "--minutes", "60", "--gpus", "0")
@@ -29,6 +30,7 @@ def test_init_writes_a_sweep_file_that_plans_with_the_reason_of_every_value(tmp_
     assert spec.sizes == (20,)
     assert spec.gan.resolution <= 16  # the images have 20 pixels, so 32 are not tried
     assert spec.pretrain.steps >= spec.training.steps
+    assert f"training: {spec.training.precision} gradients: here bf16 is " in done.stdout
     assert text.startswith("# Written by `transfergan init --target 'photos/My flowers' --source photos/rooms --source letters")
     assert yaml.safe_load(text)["sources"] == [spec.labels.get(source, source) for source in spec.sources]
 
