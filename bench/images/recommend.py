@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from bench.sweeps.expansion import check_measurable
 from bench.sweeps.loading import load_spec
-from bench.sweeps.plan import check_measurable
 from bench.sweeps.spec import SweepSpec, as_mapping
 from trainers.common.errors import UserError
 from trainers.config.embeddings import PUBLISHED, embedding_identity

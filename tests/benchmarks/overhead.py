@@ -21,7 +21,8 @@ from bench.driver.loop import Driver
 from bench.on_ray import tuner
 from bench.on_ray.cluster import cluster
 from bench.store import Store, open_store
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.rows import record
 from bench.sweeps.spec import ResourcesConfig, SweepSpec
 from bench.upkeep.repair import reopen
