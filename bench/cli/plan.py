@@ -232,12 +232,14 @@ def _print_bills(result: "Preview", price: float | None) -> None:
 def _print_trials(preview: "Preview") -> None:
     from bench.run.progress import describe
 
+    lines = []
     for trial in preview.plan.trials:
         unknown = preview.absent or (preview.searching and trial.kind == "adapt")
         key = "(yet unknown)   " if unknown else trial.key
         most = "" if trial.until is None else "at most "
         present = ", in the store" if key in preview.done else ""
-        typer.echo(f"{key}  {describe(trial, preview.plan.spec.labels)}, {most}{trial.training.steps} steps{present}")
+        lines.append(f"{key}  {describe(trial, preview.plan.spec.labels)}, {most}{trial.training.steps} steps{present}")
+    typer.echo("\n".join(lines))
 
 
 def _print_totals(preview: "Preview") -> None:

@@ -55,15 +55,17 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
     pretrains: dict[str, TrialConfig] = {}
     adapts: dict[str, TrialConfig] = {}
     refs = {name: _ref(domain) for name, domain in domains.items()}
+    ends = {source: set(sources.domains(source)) for source in spec.sources}
     grid: list[str] = []
     to_itself: dict[str, None] = {}
     cells = product(spec.targets, spec.sizes, spec.conditional, spec.augmentation)
     for target, size, conditional, augmentation in cells:
+        used_size: int | None = None
         for strategy, source, seed, training in _starts(spec):
             origin = None
             strategy, labelled = in_cell(get_strategy(strategy), conditional)
             if source is not None:
-                if target in sources.domains(source):
+                if target in ends[source]:
                     to_itself.setdefault(target)
                     continue
                 if (source, labelled, training) not in origins:
@@ -71,10 +73,11 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
                     pretrains |= {link.key: link for link in chain}
                     origins[source, labelled, training] = chain[-1]
                 origin = origins[source, labelled, training]
+            used_size = used_size or _size(size, domains[target], augmentation)
             trial = TrialConfig(
                 kind="adapt",
                 domain=refs[target],
-                size=_size(size, domains[target], augmentation),
+                size=used_size,
                 source=None if origin is None else origin.as_source,
                 strategy=strategy,
                 parent=None if origin is None else origin.key,
