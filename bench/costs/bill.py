@@ -76,7 +76,8 @@ def bills(
     gpu = bool(plan.spec.resources.gpus)
     timings = [*([] if store is None else measured(store)), *further]
     then = None if confirming is None or store is None else Ledger.open(confirming, store)
-    estimated, unknown = [], None
+    estimated: list[tuple[Mapping[str, Estimate], _Confirmation, str | None, Sequence[Measured]]] = []
+    unknown = None
     for device in devices(timings, gpu=gpu) or (None,):
         on_it = on_device(timings, device, gpu=gpu)
         try:
@@ -93,7 +94,7 @@ def bills(
     now.settle()
     from_start = expected_shares(fresh)
     from_now = from_start if store is None else expected_shares(now)
-    return [_bill(estimates, now, from_start, from_now, *others) for estimates, *others in estimated]
+    return [_bill(estimates, now, from_start, from_now, after, device, on_it) for estimates, after, device, on_it in estimated]
 
 
 #: The estimates of some trials, each with the seconds of it that count.
