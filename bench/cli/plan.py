@@ -255,6 +255,7 @@ def _print_totals(preview: "Preview") -> None:
     typer.echo(
         f"{counts['trials']} trials: {counts['pretrain']} to pre-train,{tune} {counts['adapt']} adaptations in "
         f"{preview.cells} cells ({counts['collapsed']} duplicates collapsed); {counts['done']} are in the store already"
+        + (f"; {counts['train']} are trained and {preview.only_measured} only measured" if preview.only_measured else "")
     )
     if any(work.steps for work in preview.work):
         typer.echo(f"measured anew, without training: {extent(preview.plan, preview.work)}; the hours do not include it")

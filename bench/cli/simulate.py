@@ -39,7 +39,7 @@ def simulate(
     from bench.run.preview import planned
 
     numbers = _numbers(gpus)
-    plan, search, tuned, opened = planned(spec, overrides, store, progress_console())
+    plan, search, tuned, opened, _ = planned(spec, overrides, store, progress_console())
     seconds = estimates(plan, opened, further=[] if timings is None else read_timings(timings))
     values = stopping_values(plan, opened, seed)
     rows = list(compare(plan, seconds, values, numbers, interruptions, seed))

@@ -16,7 +16,7 @@ from bench.logs.sweep_log import log_of
 from bench.run import sweep
 from bench.run.confirmation import confirmation, name_of
 from bench.run.interrupts import as_interrupts
-from bench.run.measuring import check_budgets, lacking
+from bench.run.measuring import Work, check_budgets, lacking
 from bench.run.progress import describe
 from bench.run.tuning import Record, Search
 from bench.store import Store
@@ -111,6 +111,8 @@ class Launcher:
     def tune(self, search: Search) -> Record | Outcome:
         """Run what the store lacks of a search; return its result, recorded in the store, or how it ended without one."""
         if (recorded := search.recorded(self.store)) is not None:
+            if note := search.note(recorded):
+                self._tell(f"note: {note}")
             return recorded
         plan = search.plan()
         outcome = self._run(plan)
@@ -128,25 +130,39 @@ class Launcher:
         check_budgets(work)
         self.store.write_sweep(plan.spec.name, recorded or record(plan))
         failures: list[str] = []
+        tried: set[tuple[str, tuple[int, ...]]] = set()
+
+        def untried() -> list[Work]:
+            """Return what is lacking and was not to be measured in this run yet: other drivers have trained it meanwhile."""
+            return [each for each in lacking(plan, self.store) if each.steps and (each.trial.key, each.steps) not in tried]
+
         with as_interrupts() as signals:
-            interrupted = True
-            with suppress(KeyboardInterrupt):
-                failures += sweep.measure_anew(plan, work, self.store, self.console, self.cpus, self.address)
-                interrupted = False
-            ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed)
-            limit = self.limit / hours(1, plan.spec.resources)
-            budget = Budget(ledger, limit, lambda: estimates(plan, self.store), spent=self.spent)
-            if not interrupted:
-                try:
-                    with log_of(self.log, ledger, self.store, self._tell, lambda trial: describe(trial, {})) as listener:
-                        failures += sweep.run_sweep(
-                            plan, ledger, self.store, self.console, self.cpus, self.address, budget, listener
-                        )
-                except KeyboardInterrupt:
-                    failures, interrupted = [], True
-                else:
-                    interrupted = bool(ledger.open_trials())
-        self.spent = budget.spent
+            goes_on = True
+            while goes_on:
+                tried |= {(each.trial.key, each.steps) for each in work}
+                goes_on, interrupted = False, True
+                with suppress(KeyboardInterrupt):
+                    failures += sweep.measure_anew(plan, work, self.store, self.console, self.cpus, self.address)
+                    interrupted = False
+                ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed)
+                limit = self.limit / hours(1, plan.spec.resources)
+                budget = Budget(ledger, limit, lambda: estimates(plan, self.store), spent=self.spent)
+                if not interrupted:
+                    was_open = ledger.is_open()
+                    try:
+                        with log_of(self.log, ledger, self.store, self._tell, lambda trial: describe(trial, {})) as listener:
+                            unmeasured, behind = sweep.run_sweep(
+                                plan, ledger, self.store, self.console, self.cpus, self.address, budget, listener,
+                                lambda: {each.trial.key for each in untried()},
+                            )  # fmt: skip
+                    except KeyboardInterrupt:
+                        failures, interrupted = [], True
+                    else:
+                        failures += unmeasured
+                        interrupted = bool(ledger.open_trials())
+                        work = untried() if behind or (was_open and not interrupted) else []
+                        goes_on = behind or bool(work)
+                self.spent = budget.spent
         over_limit = budget.told() if interrupted and budget.refused is not None else None
         return Outcome(ledger, failures, interrupted, over_limit, *signals[:1])
 

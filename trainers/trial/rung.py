@@ -139,7 +139,7 @@ def measured(
         trial, gan.step, began, evaluation, speed, peak_memory_mib(gan.device), plateau,
         measurements=measurements, samples=samples, finished=finished,
     )  # fmt: skip
-    ended = finished and trial.has_fixed_budget  # else a larger budget may continue it
+    ended = finished and _is_final(trial, gan.step)
     checkpoint = checkpoints.save(gan, trial, matches, rung.report, resumable=not ended, class_counts=evaluate.class_counts)
     generator = checkpoints.save_generator(gan, trial, matches, rung.report, evaluate.class_counts)
     return replace(rung, checkpoint=checkpoint, generator=generator)
@@ -167,12 +167,18 @@ def measure_reached(trial: TrialConfig, checkpoint: Checkpoint, references: Refe
         trial, checkpoint.step, began, evaluation, before["images_per_second"], before["peak_memory_mib"],
         measurements=measurements, samples=samples, finished=finished,
     )  # fmt: skip
-    ended = finished and trial.has_fixed_budget
+    ended = finished and _is_final(trial, checkpoint.step)
     return replace(
         rung,
         checkpoint=checkpoints.repack(checkpoint, trial, rung.report, checkpoints.NETWORKS if ended else ("",)),
         generator=checkpoints.repack(checkpoint, trial, rung.report, checkpoints.GENERATOR),
     )
+
+
+def _is_final(trial: TrialConfig, step: int) -> bool:
+    """Return whether no training continues from the end of a trial at a step: no larger budget, and no longer source."""
+    may_be_longer = trial.kind == "pretrain" and not trial.imported and step >= trial.training.steps
+    return trial.has_fixed_budget and not may_be_longer
 
 
 def diverged(

@@ -46,6 +46,8 @@ def searches(frames: Frames) -> list[Tuning]:
         if record is not None:
             trials = frames.trials[frames.trials["key"].isin([row["key"] for row in adapts])]
             words = before + _words(record, int(trials["steps"].sum()))
+            if (judge := record.get("view", view := planned.get("view"))) != view:
+                words += f" It judged in {judge}, and the sweep is measured in {view}."
             tunings.append(Tuning(name, words, record["metric"].upper(), tuple(_row(row) for row in record["methods"])))
         elif "tuned" in config:
             tunings.append(Tuning(name, f"{before}The strategies were tuned by a search that this store has no record of."))

@@ -45,8 +45,8 @@ def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.
         "the duration of trials is unknown: the store has none on a CPU in embedding 'builtin'; "
         "transfergan run SPEC --max-hours 0.1 measures the first"
     )
-    nothing = {"measure": {"steps": 0, "lost": 0}, "absent": []}
-    counts = {"trials": 8, "pretrain": 2, "adapt": 6, "collapsed": 2, "done": 0, **nothing}
+    nothing = {"measure": {"trials": 0, "steps": 0, "lost": 0}, "absent": []}
+    counts = {"trials": 8, "pretrain": 2, "adapt": 6, "collapsed": 2, "done": 0, "train": 8, **nothing}
     unmeasured = {"unit": "slot-hours", "estimates": [], "unknown": unknown}
     assert json.loads(done.stdout) == {**counts, **unmeasured}
     assert list(json.loads(done.stdout)) == [*counts, *unmeasured]
@@ -63,7 +63,7 @@ def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.
     assert tree(tmp_path) == before
 
     counts = json.loads(call("plan", "small.yaml", "--json", "--set", "seeds=[0, 1]", "--set", "sources=[shapes]").stdout)
-    assert counts == {"trials": 9, "pretrain": 1, "adapt": 8, "collapsed": 0, "done": 0, **nothing, **unmeasured}
+    assert counts == {"trials": 9, "pretrain": 1, "adapt": 8, "collapsed": 0, "done": 0, "train": 9, **nothing, **unmeasured}
 
 
 def test_plan_counts_what_is_done_stopped_or_diverged_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
