@@ -1,7 +1,7 @@
 """Runs plans, a search before its sweep and a confirmation after it, within one limit of hours; returns how they ended."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bench.costs.budget import Budget, hours
 from bench.costs.estimate import estimates
+from bench.costs.measured import Measured
 from bench.driver.ledger import Ledger
 from bench.logs.kinds import Log
 from bench.logs.sweep_log import log_of
@@ -22,6 +23,7 @@ from bench.run.tuning import Record, Search
 from bench.store import Store
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import record
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 
 
@@ -51,6 +53,7 @@ class Launcher:
     Attributes:
         limit: hours (see `bench.costs.budget.hours`) that all plans may spend together; infinite for no limit.
         log: what a log of the rungs is written for (see `bench.logs.sweep_log`); None for no log.
+        timings: measured times of trials besides those of the store.
         spent: slot-seconds that the plans before have spent.
     """
 
@@ -61,6 +64,7 @@ class Launcher:
     retry_failed: bool
     limit: float
     log: Log | None = None
+    timings: Sequence[Measured] = ()
     spent: float = 0.0
 
     def run(self, plan: Plan, search: Search | None) -> list[Outcome]:
@@ -91,7 +95,9 @@ class Launcher:
         left = len(ledger.open_trials())
         if left or (search is not None and result is None):
             what = (
-                "its tuning has" if search is not None and result is None else f"{left} of its {len(plan.trials)} trials have"
+                "its tuning has"
+                if search is not None and result is None
+                else f"{left} of its {counted(len(plan.trials), 'trial')} have"
             )
             raise UserError(f"sweep {plan.spec.name}: {what} not ended; finish it with `transfergan run`")
         return self._confirm(plan, ledger, seeds)
@@ -137,7 +143,7 @@ class Launcher:
             return [each for each in lacking(plan, self.store) if each.steps and (each.trial.key, each.steps) not in tried]
 
         with as_interrupts() as signals:
-            goes_on = True
+            goes_on = first = True
             while goes_on:
                 tried |= {(each.trial.key, each.steps) for each in work}
                 goes_on, interrupted = False, True
@@ -146,8 +152,11 @@ class Launcher:
                     interrupted = False
                 ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed)
                 limit = self.limit / hours(1, plan.spec.resources)
-                budget = Budget(ledger, limit, lambda: estimates(plan, self.store), spent=self.spent)
+                budget = Budget(ledger, limit, lambda: estimates(plan, self.store, further=self.timings), spent=self.spent)
                 if not interrupted:
+                    if first and (line := budget.forecast()):
+                        self._tell(line)
+                    first = False
                     was_open = ledger.is_open()
                     try:
                         with log_of(self.log, ledger, self.store, self._tell, lambda trial: describe(trial, {})) as listener:

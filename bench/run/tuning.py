@@ -23,6 +23,7 @@ from bench.store.plans import read_all
 from bench.sweeps.expansion import Imports, make_plan
 from bench.sweeps.plan import Plan
 from bench.sweeps.spec import SweepSpec
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 from trainers.config.metrics import label
 from trainers.config.settings import TrainingConfig
@@ -216,9 +217,9 @@ def lines(record: Record) -> list[str]:
         rate = f"{row['generator_lr']:g}" + (
             "" if row["critic_lr"] == row["generator_lr"] else f" (critic {row['critic_lr']:g})"
         )
-        text.append(f"{name}: learning rate {rate}, {row['steps']:,} steps: {metric} {row['value']:.4g}{own}")
-    total = f"{cost['trials']:,} trials, {cost['steps']:,} steps, {cost['seconds']:,.0f} s"
-    text.append(f"{record['tried']} settings of each strategy on {record['target']}: {total}")
+        text.append(f"{name}: learning rate {rate}, {counted(row['steps'], 'step')}: {metric} {row['value']:.4g}{own}")
+    total = f"{counted(cost['trials'], 'trial')}, {counted(cost['steps'], 'step')}, {cost['seconds']:,.0f} s"
+    text.append(f"{counted(record['tried'], 'setting')} of each strategy on {record['target']}: {total}")
     return text
 
 

@@ -16,6 +16,7 @@ from bench.store.trial_files import (
     checkpoint_paths,
     generator_path,
     last_checkpoint,
+    nearest_path,
     real_samples_path,
     samples_path,
 )
@@ -96,6 +97,8 @@ class Publisher:
         if rung.samples is not None:
             self._samples = samples_path(key, rung.step)
             self.store.write_file(self._samples, rung.samples)
+        if rung.nearest is not None:
+            self.store.write_file(nearest_path(key, rung.step), rung.nearest)
         if rung.checkpoint is not None:
             self.save(rung.step, rung.checkpoint)
         status = "diverged" if rung.diverged else "done" if rung.finished else "running"

@@ -290,7 +290,7 @@ def test_the_plan_says_what_is_measured_anew_and_what_cannot_be(finished: Store,
     assert json.loads(call(*arguments, "--json").stdout)["measure"] == {"trials": 3, "steps": 10, "lost": 1}
     printed = " ".join(call(*arguments).stdout.split())
     view = tiny.make(evaluation={"samples": 96}).spec.evaluation.view
-    assert "3 are in the store already; 0 are trained and 3 only measured" in printed
+    assert "3 in the store already (*); 0 are trained and 3 only measured" in printed
     assert f"measured anew, without training: 3 trials at 10 steps in {view}" in printed
     assert f"not measured in {view}: 1 trial at step 4, of which the store does not have the generators" in printed
     assert json.loads(call(*arguments[:4], "--json").stdout)["measure"] == {"trials": 0, "steps": 0, "lost": 0}

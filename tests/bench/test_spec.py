@@ -306,6 +306,13 @@ def test_settings_that_do_not_fit_together_are_reported_at_once(tmp_path: Path):
     for words in ("a gradient penalty is taken per image", "blocks", "set evaluation.raw to true", "tuning.steps: 20 exceeds"):
         assert sum(words in line and ": sweep: " in line for line in lines) == 1, words
     assert len(lines) == 4
+    wrong = {**together, "name": 7, "sizes": [0, 50], "conditional": ["maybe"], "gan": {"family": "dcgan", "width": "four"}}
+    wrong["tuning"] = {"size": "x", "steps": [400]}
+    lines = problems(write(tmp_path, yaml.safe_dump({**LEAST, **wrong})))
+    for words in ("a gradient penalty is taken per image", "set evaluation.raw to true", "gan.width: ", "name: ", "sizes.0: "):
+        assert sum(words in line for line in lines) == 1, words
+    assert not [line for line in lines if "blocks" in line], "what an option fits is unknown without the width"
+    assert not [line for line in lines if "exceeds" in line], "so are the steps of a search that is wrong itself"
 
 
 #: Eight lists of ten, each of the one before: a hundred million entries.

@@ -240,7 +240,7 @@ def test_another_evaluation_keeps_the_search_and_has_the_values_of_a_run_made_in
     shutil.copytree(finished / "store", tmp_path / "store")
     planned = call("plan", finished / "tiny.yaml", "--store", tmp_path / "store", *changed[:4]).stdout
     assert "note: tuning: the settings are those of a search that was judged in builtin:" in planned
-    assert "3 are in the store already; 0 are trained and 3 only measured" in planned
+    assert "3 in the store already (*); 0 are trained and 3 only measured" in planned
     assert call("run", finished / "tiny.yaml", "--store", tmp_path / "store", *changed).exit_code == 0
     assert steps == []
     before, kept = open_store(str(finished / "store")), open_store(str(tmp_path / "store"))

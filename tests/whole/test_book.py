@@ -209,6 +209,21 @@ def test_every_link_leads_somewhere(page: Path):
             assert anchor in anchors(target), f"{path}#{anchor}"
 
 
+def sentences(text: str) -> Iterator[str]:
+    """Yield the sentences outside code and tables; what is in backticks is one word."""
+    prose = re.sub(r"^```.*?^```$|^\|[^\n]*$", "", text, flags=re.MULTILINE | re.DOTALL)
+    for block in re.split(r"\n\s*\n|\n(?=\s*(?:- |\d+\. |#))", prose):
+        words = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"`[^`]*`", "X", " ".join(block.split())))
+        yield from re.split(r"(?<=[.!?])[*)\"]*\s+(?=[A-Z*\[\"(])", words)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_a_sentence_has_at_most_25_words(page: Path):
+    assert [sentence for sentence in sentences(page.read_text()) if len(sentence.split()) > 25] == []
+
+
 def test_the_pages_mention_all_verbs_and_presets():
     text = "\n".join(page.read_text() for page in PAGES)
     verbs = set(getattr(typer.main.get_command(app), "commands", {}))

@@ -168,13 +168,17 @@ def steps_of(images: int, training: TrainingConfig) -> int:
     return steps
 
 
-def check_together(gan: GanConfig, training: TrainingConfig) -> None:
-    """Raise ValueError if the settings of the networks and of their training are incompatible."""
+def check_penalty(gan: GanConfig, training: TrainingConfig) -> None:
+    """Raise ValueError if these networks cannot be trained with this gradient penalty."""
     if gan.family == "dcgan" and training.gradient_penalty:
         raise ValueError(
             "gan.family dcgan has batch norm in its critic, which mixes images, and a gradient penalty is taken per image; "
             "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"
         )
+
+
+def check_crop(gan: GanConfig, training: TrainingConfig) -> None:
+    """Raise ValueError if images may be shifted by their whole size."""
     if training.crop >= gan.resolution:
         raise ValueError(f"training.crop {training.crop} must be less than gan.resolution {gan.resolution}")
 

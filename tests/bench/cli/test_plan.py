@@ -57,7 +57,7 @@ def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.
     assert lines[2].endswith("pretrain letters, seed 0, 400 steps")
     assert lines[5].endswith("finetune letters -> digits, 10 images, seed 0, 200 steps")
     assert lines[:2] == [
-        "8 trials: 2 to pre-train, 6 adaptations in 2 cells (2 duplicates collapsed); 0 are in the store already",
+        "8 trials: 2 to pre-train, 6 adaptations in 2 cells (2 duplicates collapsed); 0 in the store already (*)",
         unknown,
     ]
     assert tree(tmp_path) == before
@@ -193,7 +193,7 @@ def test_the_trials_that_the_store_has_are_marked_in_the_plan(tmp_path: Path, mo
     store.append("trials", "small", [outcome_row(plan.trials[0], "done", "e", steps=plan.trials[0].training.steps)])
     lines = [line for line in call("plan", "small.yaml").stdout.splitlines() if " seed " in line]
     assert len(lines) == 8
-    assert [line.startswith(plan.trials[0].key) for line in lines] == [line.endswith("steps, in the store") for line in lines]
+    assert [line.startswith(plan.trials[0].key) for line in lines] == [line[16] == "*" for line in lines]
 
 
 def test_a_store_without_a_sweep_says_so(tmp_path: Path):
