@@ -22,7 +22,6 @@ from bench.cli.options import (
     run_there,
 )
 from trainers.common.errors import UserError
-from trainers.config.embeddings import ALIASES, PUBLISHED
 
 if TYPE_CHECKING:
     from trainers.domains import Split
@@ -197,6 +196,7 @@ def evaluate(
 ) -> None:
     """Measure a folder of images against a domain: FID, KID, precision, recall and others, with 95 % intervals."""
     from bench.images.evaluate import evaluate as measure
+    from trainers.config.embeddings import ALIASES, PUBLISHED
 
     if weights is not None:
         if embedding not in (*PUBLISHED, *ALIASES):

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from bench.store import Store
 from bench.store.trial_files import last_checkpoint
+from bench.sweeps.expansion import check_measurable
 from bench.sweeps.loading import load_spec
-from bench.sweeps.plan import check_measurable
 from bench.sweeps.spec import SweepSpec, as_mapping
 from trainers.common.errors import UserError
 from trainers.config.embeddings import PUBLISHED, embedding_identity

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.sweeps.plan import make_plan
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.spec import SweepSpec
 from tests.support.endurance import pairs
 from tests.trainers.test_strategies import FAMILIES, PIXELS, shape, training, trial
