@@ -281,8 +281,12 @@ def test_cdc_goes_with_adaptive_augmentation_a_projection_and_lecam():
     trained.train(PIXELS, np.arange(12) % 2, 3, PIXELS[:3])
     assert trained.augment.state()["augmentation.gaps"].all()
     assert trained.adaptation.lecam.means.isfinite().all()
-    with pytest.raises(ValueError, match=r"strategy 'cdc' compares images of a batch; set training.batch to at least 3"):
-        get_strategy("cdc").check_loss(training("sngan", batch=2))
+    with pytest.raises(ValueError, match=r"strategy 'cdc' compares images of a batch; set training.batch to at least 4"):
+        get_strategy("cdc").check_loss(training("sngan", batch=3))
+    get_strategy("cdc").check_loss(training("sngan", batch=4))
+    # The images of the smallest minibatch that are compared with each other.
+    features = torch.randn(2, 4 - correspondence.whole_images(4), 5)
+    assert correspondence.inconsistency([features[0]], [features[1]]) > 0
 
 
 # -- AdAM ---------------------------------------------------------------------------------------------------------------

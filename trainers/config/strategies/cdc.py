@@ -28,7 +28,7 @@ class CDC(Strategy):
         return Correspondence(self.weight, self.anchors)
 
     def check_loss(self, training: TrainingConfig) -> None:
-        """Refuse a batch in which no two images are compared."""
+        """Refuse a batch in which no image is compared with two others: the softmax over one similarity is always 1."""
         super().check_loss(training)
-        if training.batch < 3:
-            raise UserError(f"strategy {self.name!r} compares images of a batch; set training.batch to at least 3, better 16")
+        if training.batch < 4:
+            raise UserError(f"strategy {self.name!r} compares images of a batch; set training.batch to at least 4, better 16")
