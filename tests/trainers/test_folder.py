@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from trainers.common.errors import UserError
 from trainers.domains import Split, get
 from trainers.domains.base import Skipped
 from trainers.domains.files.collection import content_fingerprint
+from trainers.domains.files.decode_image import opened
 from trainers.domains.files.folder import Folder
 from trainers.domains.files.split_names import divide, layout
 
@@ -164,6 +165,21 @@ def test_a_complete_image_with_damaged_metadata_is_used(tmp_path: Path):
     assert data.count(ascii_entry) == 1
     damaged = data.replace(ascii_entry, struct.pack(">HHI", 0x010E, 11, 1))
     assert np.abs(decoded(tmp_path, "odd.jpg", damaged) - GREEN).max() <= 2
+    for kind in ("PNG", "WEBP"):  # the formats that give it unread
+        no_metadata = encoded(plain("RGB", GREEN), kind, exif=b"Exif\0\0garbage", lossless=True)
+        (tmp_path / kind).mkdir()
+        assert np.abs(decoded(tmp_path / kind, f"odd.{kind.lower()}", no_metadata) - GREEN).max() == 0
+
+
+def test_an_image_for_which_the_memory_is_too_small_is_not_skipped(monkeypatch: pytest.MonkeyPatch):
+    """Another machine would have the image, and so another domain."""
+
+    def too_large(image: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", too_large)
+    with pytest.raises(MemoryError):
+        opened(encoded(plain("RGB", GREEN), "PNG"))
 
 
 @pytest.mark.parametrize("size", [(30, 30), (90, 30), (30, 90), (1, 1), (301, 300), (20, 900)])

@@ -50,11 +50,10 @@ def opened(content: bytes | Path) -> Image.Image:
         if not data.startswith(_PNG):
             raise
         return _decoded(_without_texts(data))
-    except UNREADABLE:
+    except (*UNREADABLE, MemoryError):  # another machine may have the memory, and must not have other images
         raise
-    except (
-        Exception
-    ) as error:  # Pillow's readers raise any exception for damaged content: AVIF's RuntimeError, others' IndexError
+    # Pillow's readers raise any exception for damaged content: AVIF's RuntimeError, others' IndexError.
+    except Exception as error:
         raise OSError(f"damaged: {error}") from error
 
 
@@ -74,10 +73,21 @@ def _decoded(data: bytes) -> Image.Image:
         if image.width * image.height > most:  # Pillow only warns up to twice this limit
             raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels, more than {most:,}")
         image.load()
-        # Reading the orientation takes a tenth as long as decoding a small image.
-        plain = image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys()
-        transposition = None if plain else _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        transposition = _transposition(image)
         return image if transposition is None else image.transpose(transposition)
+
+
+def _transposition(image: Image.Image) -> Image.Transpose | None:
+    """Return what makes an image upright; None for nothing, also if its metadata is damaged."""
+    # Reading the orientation takes a tenth as long as decoding a small image.
+    if image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys():
+        return None
+    try:
+        return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except MemoryError:
+        raise
+    except Exception:  # Pillow raises any exception for it, of JPEG files none
+        return None
 
 
 def _without_texts(png: bytes) -> bytes:
