@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from bench.driver.claims import ensure_held
 from bench.store import Store
-from bench.store.trial_files import check_checkpoint, generator_path, generators, samples_path
+from bench.store.trial_files import check_checkpoint, generator_path, generators, nearest_path, samples_path
 from bench.worker.publishing import Publisher, read_checkpoint
 from trainers.common.errors import DamagedError
 from trainers.config.metrics import metrics, plain_name
@@ -43,8 +43,9 @@ def begin(publisher: Publisher) -> None:
         store.write_file(generator_path(trial.key, step), data)
     store.append("measurements", publisher.sweep, [{**row, "trial": trial.key} for row in rows])
     for step in shared:
-        if store.has_file(grid := samples_path(shorter.trial.key, step)):
-            store.write_file(samples_path(trial.key, step), store.read_file(grid))
+        for path in (samples_path, nearest_path):
+            if store.has_file(grid := path(shorter.trial.key, step)):
+                store.write_file(path(trial.key, step), store.read_file(grid))
     # As a checkpoint between two rungs has it, if the shorter one did not end at a rung of this one.
     times = {name: shorter.report.get(name) for name in ("seconds", "evaluation_seconds")}
     report = {**stored[shared[-1]].report, **times}

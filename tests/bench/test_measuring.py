@@ -151,6 +151,9 @@ def test_a_longer_source_goes_on_from_the_longest_shorter_one_with_the_bits_of_o
     assert expected is not None
     assert end.tensors.keys() == expected.tensors.keys()
     assert all(torch.equal(tensor, expected.tensors[name]) for name, tensor in end.tensors.items())
+    grids, wanted = ([name for name in store.list_files("samples") if key in name] for store in (finished, whole))
+    assert grids == wanted
+    assert all(finished.read_file(name) == whole.read_file(name) for name in grids)
     assert check(finished) == []
     # Its first half is measured in another way, from its own generators.
     other = sources(16, evaluation={"samples": 96, "first_rung": 2})
