@@ -23,10 +23,12 @@ def upper_tail(statistic: float, means: int, freedom: float) -> float:
     """Return the probability that the studentized range of `means` means is above `statistic`.
 
     Args:
-        statistic: the range over the standard error of a mean, above 0.
+        statistic: the range over the standard error of a mean, 0 or more, also infinite.
         means: number of means, from 2.
         freedom: degrees of freedom of the standard error, from 1.
     """
+    if not 0 < statistic < math.inf:
+        return float(statistic == 0)
     # The standard error over its expectation, s, is chi / sqrt(freedom); above _WIDEST / statistic the tail given s is 0.
     spread = _FAR / math.sqrt(2 * freedom)
     low, high = max(0.0, 1 - 1.5 * spread), 1 + 1.5 * spread

@@ -35,6 +35,14 @@ def test_a_difference_of_many_standard_errors_with_one_degree_of_freedom_has_no_
     assert len(result["p"].dropna()) == 2
 
 
+def test_strategies_with_equal_results_are_not_told_apart():
+    """As of l2-sp with weight 0 and finetune."""
+    result = ranked(make([run({50: 8.0 * (1 + seed)}, name, seed=seed) for name in ("finetune", "other") for seed in (0, 1)]))
+    second = result[result["rank"] == 2].iloc[0]
+    assert (second["behind"], second["p"], second["outcome"]) == (0, 1, Outcome.NOT_APART)
+    assert second["low"] < 0 < second["high"]
+
+
 def test_the_intervals_are_tukeys_as_scipy_has_them():
     random = np.random.default_rng(0)
     logs = {name: random.normal(mean, 0.1, 3) for name, mean in (("finetune", 3), ("close", 3.05), ("other", 3.6))}

@@ -35,3 +35,9 @@ def test_a_level_where_scipys_integral_fails_lies_between_one_pair_and_all():
     value, tail = _critical_value(1e-6, 4, 1), lambda count: stats.t.isf(1e-6 / 2 / count, 1)
     assert tail(1) < value < tail(6)
     assert upper_tail(value * np.sqrt(2), 4, 1) == pytest.approx(1e-6, rel=1e-6)
+
+
+def test_the_ends_of_the_range_and_nearly_these():
+    for freedom in (1, 7):
+        tails = [upper_tail(statistic, 3, freedom) for statistic in (0.0, 1e-300, 1e300, np.inf)]
+        assert tails == pytest.approx([1, 1, 0, 0], abs=1e-12)
