@@ -6,7 +6,7 @@ event costs time proportional to the trials of its cell, or to the children of i
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import get_args
@@ -80,8 +80,8 @@ class Ledger:
         return cls(plan, status, {key: {} for key in plan.by_key})
 
     @classmethod
-    def open(cls, plan: Plan, store: Store, *, retry_failed: bool = False) -> "Ledger":
-        """Return the ledger of a plan as recorded in the store; with `retry_failed`, failed trials are pending again."""
+    def open(cls, plan: Plan, store: Store, *, retry_failed: bool = False, but: Container[str] = ()) -> "Ledger":
+        """Return the ledger of a plan as recorded in the store; with `retry_failed`, failed ones but some are pending again."""
         measured = of_plan(of_evaluation(after_start(store.rows("measurements")), plan.spec.evaluation), "trial", plan)
         values, diversity = (by_step(measured, name, plan.by_key) for name in (plan.spec.stopping.metric, "diversity"))
         status: dict[str, Status] = dict.fromkeys(plan.by_key, "pending")
@@ -92,7 +92,7 @@ class Ledger:
             key, trial = row["key"], plan.by_key[row["key"]]
             steps, budget = (math.nan if row[name] is None else row[name] for name in ("steps", "budget"))
             ended = outcome(trial, row["status"], steps, budget, values[key])
-            if ended in ("done", "diverged") or (ended == "failed" and not retry_failed):
+            if ended in ("done", "diverged") or (ended == "failed" and (not retry_failed or key in but)):
                 status[key] = ended
                 if row["error"] is not None:
                     reasons[key] = row["error"]

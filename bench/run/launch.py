@@ -137,6 +137,7 @@ class Launcher:
         self.store.write_sweep(plan.spec.name, recorded or record(plan))
         failures: list[str] = []
         tried: set[tuple[str, tuple[int, ...]]] = set()
+        failed: set[str] = set()  # in this run, which retries failures of former ones
 
         def untried() -> list[Work]:
             """Return what is lacking and was not to be measured in this run yet: other drivers have trained it meanwhile."""
@@ -150,7 +151,7 @@ class Launcher:
                 with suppress(KeyboardInterrupt):
                     failures += sweep.measure_anew(plan, work, self.store, self.console, self.cpus, self.address)
                     interrupted = False
-                ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed)
+                ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed, but=failed)
                 limit = self.limit / hours(1, plan.spec.resources)
                 budget = Budget(ledger, limit, lambda: estimates(plan, self.store, further=self.timings), spent=self.spent)
                 if not interrupted:
@@ -167,6 +168,7 @@ class Launcher:
                     except KeyboardInterrupt:
                         failures, interrupted = [], True
                     else:
+                        failed |= {key for key in ledger.ends if ledger.status[key] == "failed"}
                         failures += unmeasured
                         interrupted = bool(ledger.open_trials())
                         work = untried() if behind or (was_open and not interrupted) else []

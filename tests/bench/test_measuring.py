@@ -244,6 +244,23 @@ def test_what_another_driver_trains_meanwhile_is_measured_before_the_run_ends(
     ), "no step is repeated"
 
 
+def test_what_fails_in_one_round_of_a_run_is_not_retried_in_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    plan, store = tiny.make(resources={"retries": 0}), new(tmp_path / "store")
+    (source,) = plan.of_kind("pretrain")
+    seen: list[str] = []
+
+    def fails(plan: Plan, ledger: Ledger, *_: object) -> tuple[list[str], bool]:
+        seen.append(ledger.status[source.key])
+        if seen[-1] == "pending":
+            Driver(ledger, store).fail(source.key, "it always fails")
+        return [], len(seen) % 2 == 1  # after an odd round other drivers have gone on
+
+    monkeypatch.setattr(sweep, "run_sweep", fails)
+    for _ in range(2):
+        Launcher(store, Console(quiet=True), None, "here", retry_failed=True, limit=math.inf).run(plan, None)
+    assert seen == ["pending", "failed"] * 2
+
+
 def test_what_the_rule_stops_at_a_former_budget_is_done_for_that_budget_and_stopped_for_the_larger_one(tmp_path: Path):
     changes = {"sources": [tiny.NUMERALS, tiny.SHAPES], "strategies": ["scratch", "finetune", "finetune-d"]}
     changes["stopping"] = {"rule": "halving", "keep": 0.5, "protect_strategies": False}
