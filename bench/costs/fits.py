@@ -17,15 +17,17 @@ _MANY = 200
 def non_negative(design: Array, target: Array) -> Array:
     """Return the least-squares solution without negative coefficients, float64 (K,), for a design (N, K) with a few columns.
 
-    It is the best of the unconstrained solutions on subsets of the columns that have no negative coefficient.
+    It is the best of the unconstrained solutions on subsets of the columns that have no negative coefficient. Of equally good
+    ones, up to rounding, it has the fewest columns, and of these the first ones.
     """
     columns = design.shape[1]
     best, least = np.zeros(columns), float(target @ target)
+    rounding = 1e-13 * least
     for number in range(1, columns + 1):
         for subset in map(list, combinations(range(columns), number)):
             solution = np.linalg.lstsq(design[:, subset], target)[0]
             residual = target - design[:, subset] @ solution
-            if (solution >= 0).all() and (squares := float(residual @ residual)) < least:
+            if (solution >= 0).all() and (squares := float(residual @ residual)) < least - rounding:
                 best, least = np.zeros(columns), squares
                 best[subset] = solution
     return best

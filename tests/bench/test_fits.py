@@ -16,11 +16,15 @@ def test_non_negative_least_squares_are_those_of_scipy(seed: int):
     assert non_negative(design, target) == pytest.approx(nnls(design, target)[0], abs=1e-12)
 
 
-def test_equal_columns_share_what_they_fit():
-    design = np.column_stack([np.full(5, 2.0), np.full(5, 1.0), np.zeros(5)])
-    solution = non_negative(design, np.full(5, 4.0))
-    assert design @ solution == pytest.approx(np.full(5, 4.0))
-    assert (solution >= 0).all()
+@pytest.mark.parametrize("apart", [2, 50, 2500])
+def test_of_collinear_columns_the_first_has_all(apart: int):
+    """An estimate reads equal distances between rungs so: see `bench.costs.estimate._Fit.readings`."""
+    random = np.random.default_rng(apart)
+    for seconds in random.uniform(0.5, 2, (50, 4)):
+        design = np.column_stack([np.full(4, apart), np.ones(4), [0, 0, 0, 1]])
+        step, evaluation, last = non_negative(design, seconds)
+        assert (step > 0, evaluation) == (True, 0)
+        assert [step, evaluation, last] == pytest.approx(nnls(design, seconds)[0], abs=1e-12)
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 30, 199, 200, 1001, 10**6])
