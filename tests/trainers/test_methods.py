@@ -287,6 +287,11 @@ def test_cdc_goes_with_adaptive_augmentation_a_projection_and_lecam():
     # The images of the smallest minibatch that are compared with each other.
     features = torch.randn(2, 4 - correspondence.whole_images(4), 5)
     assert correspondence.inconsistency([features[0]], [features[1]]) > 0
+    for family, resolutions in {"resnet": [8], "sngan": [8], "dcgan": [16, 32]}.items():
+        for resolution in resolutions:
+            get_strategy("cdc").check(GanConfig(family=family, resolution=resolution))
+    with pytest.raises(ValueError, match=r"of gan.family dcgan at 8 pixels has none .* set gan.resolution to 16 or more"):
+        get_strategy("cdc").check(GanConfig(family="dcgan", resolution=8))
 
 
 # -- AdAM ---------------------------------------------------------------------------------------------------------------

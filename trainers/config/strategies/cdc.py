@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from trainers.common.errors import UserError
+from trainers.config import blocks
 from trainers.config.options import option
-from trainers.config.settings import TrainingConfig
+from trainers.config.settings import GanConfig, TrainingConfig
 from trainers.config.strategy import Correspondence, Strategy
 
 
@@ -26,6 +27,14 @@ class CDC(Strategy):
     def correspondence(self) -> Correspondence:
         """The options `weight` and `anchors`."""
         return Correspondence(self.weight, self.anchors)
+
+    def check(self, gan: GanConfig) -> None:
+        """Refuse a generator without a layer whose features are compared."""
+        if not blocks.feature_layers("generator", gan):
+            raise UserError(
+                f"strategy {self.name!r} compares features of the generator's layers, and that of gan.family {gan.family} at "
+                f"{gan.resolution} pixels has none before its images; set gan.resolution to {2 * gan.resolution} or more"
+            )
 
     def check_loss(self, training: TrainingConfig) -> None:
         """Refuse a batch in which no image is compared with two others: the softmax over one similarity is always 1."""
