@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from tests.support import reference
 from tests.trainers.test_networks import conv
 from trainers.common.errors import UserError
-from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig
+from trainers.config.settings import STYLED, EvaluationConfig, GanConfig, TrainingConfig
 from trainers.config.trial import DomainRef, TrialConfig
 from trainers.core.gan import Data, Diverged, Gan
 from trainers.core.losses import critic_loss, generator_loss, gradient_penalty
@@ -282,6 +282,9 @@ FAMILIES = {
     "resnet": TRAINING,
     "sngan": TRAINING.model_copy(update={"loss": "hinge", "gradient_penalty": 0.0}),
     "dcgan": TRAINING.model_copy(update={"loss": "hinge", "gradient_penalty": 0.0}),
+    "style": TRAINING.model_copy(
+        update={"loss": "non-saturating", "penalty_every": 3, "path_length": 2.0, "path_length_every": 2}
+    ),
 }
 EXTRAS = {"ema": 0.9, "flip": True, "crop": 2, "precision": "bf16"}
 
@@ -466,6 +469,10 @@ def test_after_a_transfer_the_images_are_those_of_the_source(
             if name in CLASSES:
                 np.testing.assert_array_equal(draw(target, label), draw(source, CLASSES.index(name)))
         assert len({draw(target, label).tobytes() for label in range(len(ours))}) == len(ours)
+    elif family in STYLED:
+        mapping = source.evaluated.input
+        mean = mapping.latent.bias + mapping.classes.weight.mean(0)  # a class is part of the map from latents to styles
+        torch.testing.assert_close(target.generator.input.latent.bias, mean)
     elif conditioning == "batch-norm":
         state = source.evaluated.state_dict()
         for key, tensor in target.generator.state_dict().items():

@@ -30,21 +30,22 @@ from trainers.trial import checkpoints, transfer
 from trainers.trial.checkpoints import Checkpoint
 from trainers.trial.run import start
 
-FAMILIES = {"resnet": "wgan-gp", "sngan": "hinge", "dcgan": "hinge"}
+FAMILIES = {"resnet": "wgan-gp", "sngan": "hinge", "dcgan": "hinge", "style": "non-saturating"}
 STEPS, PROBE = 8, 2  # the steps of a trial, and those in its first phase: a quarter
 
 #: Beginnings of the names of the tensors that are frozen in the last phase, at 16 pixels, by family.
 FROZEN: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
     "freeze-d": {
         "resnet": {"critic": ("input.", "blocks.0.")}, "sngan": {"critic": ("first.",)}, "dcgan": {"critic": ("input.",)},
+        "style": {"critic": ("input.", "blocks.0.")},
     },
     "freeze-d[blocks=2]": {
         "resnet": {"critic": ("input.", "blocks.0.", "blocks.1.")}, "sngan": {"critic": ("first.", "blocks.0.")},
-        "dcgan": {"critic": ("input.", "downs.0.", "norms.0.")},
+        "dcgan": {"critic": ("input.", "downs.0.", "norms.0.")}, "style": {"critic": ("input.", "blocks.0.", "blocks.1.")},
     },
     "freeze-g": {
         "resnet": {"generator": ("input.", "blocks.0.")}, "sngan": {"generator": ("input.", "blocks.0.")},
-        "dcgan": {"generator": ("input.", "ups.0.", "norms.0.")},
+        "dcgan": {"generator": ("input.", "ups.0.", "norms.0.")}, "style": {"generator": ("input.", "first.")},
     },
     "freeze-low[critic=2]": {
         "resnet": {"generator": ("norm.", "output.", "blocks.1."), "critic": ("input.", "blocks.0.", "blocks.1.")},
@@ -52,11 +53,13 @@ FROZEN: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
         "dcgan": {
             "generator": ("ups.0.", "norms.0.", "ups.1.", "norms.1."), "critic": ("input.", "downs.0.", "norms.0."),
         },
+        "style": {"generator": ("blocks.1.",), "critic": ("input.", "blocks.0.", "blocks.1.")},
     },
     "freeze-low": {
         "resnet": {"generator": ("norm.", "output.", "blocks.1."), "critic": ("input.", "blocks.0.")},
         "sngan": {"generator": ("norm.", "output.", "blocks.1."), "critic": ("first.",)},
         "dcgan": {"generator": ("ups.0.", "norms.0.", "ups.1.", "norms.1."), "critic": ("input.",)},
+        "style": {"generator": ("blocks.1.",), "critic": ("input.", "blocks.0.")},
     },
 }  # fmt: skip
 
@@ -141,7 +144,8 @@ def frozen(family: str, name: str, phase: int) -> Iterator[str]:
         elif name == "lora":
             stays = "lora_" not in key
         elif name == "scale-shift":
-            stays = network == "generator" and not key.endswith((".scale", ".shift"))
+            moves = (".scale", ".shift", ".strength", ".modulation.weight", ".modulation.bias")
+            stays = network == "generator" and not key.endswith(moves)
         else:
             stays = key.startswith(FROZEN.get(name, {}).get(family, {}).get(network, ("nothing",)))
         if stays:

@@ -7,7 +7,7 @@ needs no torch.
 from collections.abc import Sequence
 from typing import Literal
 
-from trainers.config.settings import GanConfig
+from trainers.config.settings import STYLED, GanConfig
 
 Network = Literal["generator", "critic"]
 
@@ -29,9 +29,21 @@ def latent_side(gan: GanConfig, blocks: int) -> tuple[str, ...]:
     return ("input.*", *(pattern for block in nearest for pattern in block))
 
 
+def scales_and_shifts(gan: GanConfig) -> tuple[str, ...]:
+    """Return the patterns of the generator's layers that only scale and shift the channels of its feature maps."""
+    return ("*.modulation.*", "*.strength", "*.shift") if gan.family in STYLED else ("*.scale", "*.shift")
+
+
+def most_channels(gan: GanConfig) -> int:
+    """Return the number of channels of the widest convolution."""
+    most: int = min(gan.width * 2**gan.scales, 512) if gan.family in STYLED else gan.width * 2 ** min(gan.scales - 1, 3)
+    return most
+
+
 def _layout(network: Network, gan: GanConfig) -> tuple[tuple[str, ...], Sequence[tuple[str, ...]]]:
     """Return the patterns of the layers between the blocks and the images, and of each block, from the images on."""
     residual = [(f"blocks.{i}.*",) for i in range(gan.scales * gan.depth)]
+    per_scale = residual[: gan.scales]
     ups, downs = ([(f"{kind}.{i}.*", f"norms.{i}.*") for i in range(gan.scales)] for kind in ("ups", "downs"))
     resnet_generator = ("norm.*", "output.*"), residual[::-1]
     layouts: dict[tuple[str, Network], tuple[tuple[str, ...], Sequence[tuple[str, ...]]]] = {
@@ -41,5 +53,7 @@ def _layout(network: Network, gan: GanConfig) -> tuple[tuple[str, ...], Sequence
         ("sngan", "critic"): ((), [("first.*",), *residual[: (gan.scales - 1) * gan.depth + 1]]),
         ("dcgan", "generator"): (ups[-1], ups[:-1][::-1]),
         ("dcgan", "critic"): ((), [("input.*",), *downs[:-1]]),
+        ("style", "generator"): ((), [*per_scale[::-1], ("first.*",)]),
+        ("style", "critic"): (("input.*",), [*per_scale, ("last.*",)]),
     }
     return layouts[gan.family, network]

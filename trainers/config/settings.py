@@ -6,12 +6,12 @@ evaluation identify measurements. Needs no torch, so planning is quick.
 
 import math
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from trainers.common.errors import unknown_name
-from trainers.config.base import Frozen, Number, PositiveInt, StrictBool, as_json, set_fields
+from trainers.config.base import Frozen, Number, PositiveInt, StrictBool, as_json, set_fields, without_defaults
 from trainers.config.embeddings import embedding_identity
 from trainers.config.metrics import metrics, plain_name, stopping_metrics
 
@@ -30,17 +30,23 @@ LearningRate = Annotated[Number, Field(gt=0)]
 Side = Annotated[PositiveInt, Field(le=4096)]
 
 
+#: The families whose generators map latents to styles.
+STYLED = ("style",)
+
+
 class GanConfig(Frozen):
     """The networks; the default is the ResNet pair of Gulrajani et al. (2017), as in Wang et al. (2018)."""
 
-    family: Literal["resnet", "sngan", "dcgan"] = "resnet"
-    """`resnet`: layer norm in the critic. `sngan`: spectral norm there (Miyato et al. 2018). `dcgan`: Radford et al. (2016)."""
+    family: Literal["resnet", "sngan", "dcgan", "style"] = "resnet"
+    """`resnet`: layer norm in the critic. `sngan`: spectral norm there (Miyato et al. 2018). `dcgan`: Radford et al. (2016).
+    `style`: StyleGAN 2 (Karras et al. 2020)."""
     resolution: Side = 16
     """Height and width of the images, pixels: `base` times a power of two."""
     base: Side = 4
     """Height and width of the first feature map, pixels."""
     width: Annotated[PositiveInt, Field(le=1024)] = 16
-    """Channels at full resolution; doubled at each halving of the resolution, up to eight times."""
+    """Channels at full resolution; doubled at each halving of the resolution, up to eight times. With `style` up to 512
+    channels: width 128 at 256 pixels are the paper's networks, with its channel multiplier 2."""
     depth: Annotated[PositiveInt, Field(le=64)] = 1
     """Residual blocks per scale; the paper uses one."""
     latent: Annotated[PositiveInt, Field(le=65_536)] = 128
@@ -50,6 +56,20 @@ class GanConfig(Frozen):
     batch_norm: Literal["batch", "running"] = "batch"
     """Statistics that the generator's batch norm uses in sampling: the batch's, as the paper's authors did, or running
     averages from training."""
+    mapping: Annotated[PositiveInt, Field(le=64)] = 8
+    """`style` only: layers of the map from latents to styles."""
+    mixing: Annotated[Number, Field(ge=0, le=1)] = 0.9
+    """`style` only: share of the images in training that take their styles from two latents."""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, serialise(self), "mapping", "mixing")
+
+    @model_validator(mode="after")
+    def _only_for_styles(self) -> "GanConfig":
+        if self.family not in STYLED and (set_ := sorted({"mapping", "mixing"} & self.model_fields_set)):
+            raise ValueError(f"{set_[0]} goes with family {' or '.join(STYLED)} alone, not with {self.family}; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _resolution_fits(self) -> "GanConfig":
@@ -82,6 +102,13 @@ class TrainingConfig(Frozen):
     """Adam's exponential decay rates."""
     gradient_penalty: Annotated[Number, Field(ge=0, le=10**6)] = 10.0
     """Weight of the gradient penalty: WGAN-GP's lambda, R1's gamma of the non-saturating loss; the hinge loss has none."""
+    penalty_every: Annotated[PositiveInt, Field(le=10_000)] = 1
+    """Critic steps from one R1 penalty to the next (Karras et al. 2020: 16); each then counts this many times. From 2 on it is
+    the gradient by the real images before their augmentation, in a pass of its own."""
+    path_length: Annotated[Number, Field(ge=0, le=10**6)] = 0.0
+    """`style` only: weight of the path length regularisation (Karras et al. 2020: 2); 0 for none."""
+    path_length_every: Annotated[PositiveInt, Field(le=10_000)] = 4
+    """Generator steps from one path length regularisation to the next; each then counts this many times."""
     ema: Annotated[Number, Field(ge=0, lt=1)] = 0.999
     """Highest decay per generator step of an exponential moving average of the generator's weights; 0 for no average.
 
@@ -93,6 +120,10 @@ class TrainingConfig(Frozen):
     """Most pixels by which real images are shifted at random in either direction, with mirrored edges."""
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16`: convolutions in the gradients, not in the forward pass, use bfloat16 operands."""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, serialise(self), "penalty_every", "path_length", "path_length_every")
 
     @cached_property
     def course(self) -> str:
@@ -110,6 +141,13 @@ class TrainingConfig(Frozen):
             if "gradient_penalty" in self.model_fields_set:
                 raise ValueError("gradient_penalty does not go with the hinge loss, which has none; leave it out")
             set_fields(self, gradient_penalty=0.0)
+        if self.penalty_every > 1 and not (self.loss == "non-saturating" and self.gradient_penalty):
+            raise ValueError(
+                f"penalty_every {self.penalty_every} is for the R1 penalty; set loss to non-saturating with a gradient_penalty "
+                "above 0, or leave it out"
+            )
+        if "path_length_every" in self.model_fields_set and not self.path_length:
+            raise ValueError("path_length_every goes with a path_length above 0; leave it out")
         return self
 
 
@@ -174,6 +212,16 @@ def check_together(gan: GanConfig, training: TrainingConfig) -> None:
         raise ValueError(
             "gan.family dcgan has batch norm in its critic, which mixes images, and a gradient penalty is taken per image; "
             "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"
+        )
+    if gan.family in STYLED and training.loss == "wgan-gp":
+        raise ValueError(
+            f"gan.family {gan.family} compares the images of a minibatch in its critic, and WGAN-GP's penalty is taken per "
+            "image; set training.loss to non-saturating, as its paper did, or to hinge"
+        )
+    if gan.family not in STYLED and training.path_length:
+        raise ValueError(
+            f"training.path_length is about the styles of gan.family {' or '.join(STYLED)}, and {gan.family} has none; "
+            "leave it out"
         )
     if training.crop >= gan.resolution:
         raise ValueError(f"training.crop {training.crop} must be less than gan.resolution {gan.resolution}")

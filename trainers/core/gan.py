@@ -6,7 +6,6 @@ therefore takes the same steps as an uninterrupted one, on the CPU to the bit.
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -25,7 +24,9 @@ from trainers.config.strategy import Strategy
 from trainers.core.adam import Adam
 from trainers.core.augmenter import Augmenter
 from trainers.core.cuda_graphs import Graphed
-from trainers.core.losses import critic_loss, generator_loss
+from trainers.core.data import Data
+from trainers.core.losses import critic_loss, generator_loss, lazy_r1
+from trainers.core.path_length import PathLength
 from trainers.networks import Generator, make_critic, make_generator, set_low_gradients
 
 #: A loss above this means that the critic has exploded; those of WGAN-GP stay within a few tens.
@@ -41,46 +42,13 @@ class Diverged(Exception):
     """A loss is not finite, or exceeds `EXPLODED`."""
 
 
-@dataclass(frozen=True)
-class Data:
-    """Training images on the device and, when the GAN is conditional, which of them each class has.
-
-    Attributes:
-        pixels: uint8 (N, 3, H, W).
-        order: int64 (N,), the images sorted by class.
-        present: int64 (K,), the classes that have images.
-        starts, counts: int64 (K,); class `present[k]` has the images `order[starts[k] : starts[k] + counts[k]]`.
-        held_out: uint8 (M, 3, H, W), real images that are not trained on; only for an adaptive augmentation.
-    """
-
-    pixels: Tensor
-    order: Tensor | None = None
-    present: Tensor | None = None
-    starts: Tensor | None = None
-    counts: Tensor | None = None
-    held_out: Tensor | None = None
-
-    @classmethod
-    def on(
-        cls, device: torch.device, images: np.ndarray, labels: np.ndarray | None, held_out: np.ndarray | None = None
-    ) -> "Data":
-        """Move images uint8 (N, H, W, 3), their labels int64 (N,), None when unconditional, and others to a device."""
-        pixels, others = (None if array is None else _channels_first(array).to(device) for array in (images, held_out))
-        assert pixels is not None
-        if labels is None:
-            return cls(pixels, held_out=others)
-        present, counts = np.unique(labels, return_counts=True)
-        arrays = np.argsort(labels, kind="stable"), present, np.cumsum(counts) - counts, counts
-        order, classes, starts, numbers = (torch.from_numpy(array.astype(np.int64)).to(device) for array in arrays)
-        return cls(pixels, order, classes, starts, numbers, others)
-
-
 class Gan:
     """A generator and a critic, and their training on one set of images.
 
     Attributes:
         generator, critic: the networks, on `device`.
         augment: transforms the images that the critic sees.
+        path_length: the regularisation of the generator's path lengths, if `training.path_length` is not 0.
         average: exponential moving average of the generator's weights; None if `training.ema` is 0.
         adaptation: the strategy in use; None before `follow` and for training without one.
         step: generator steps taken.
@@ -113,9 +81,11 @@ class Gan:
         self.random = torch.Generator(self.device)
         self.random.manual_seed(derive_seed("training", seed))
         self.augment = Augmenter(augmentation or NoAugmentation(), batch=training.batch, random=self.random)
+        self.path_length = PathLength(training, self.random)
         self.step = 0
         self._graphs = graphs
-        self._prepared: tuple[np.ndarray, Data, Graphed | None] | None = None  # of the images last trained on
+        self._prepared: tuple[np.ndarray, Data] | None = None  # of the images last trained on
+        self._recorded: dict[tuple[bool, ...], Graphed] = {}  # by the regularisers that the step takes
         self._worst = torch.zeros((), device=self.device)  # the greatest loss since the last check
         self._weight = torch.ones((), device=self.device)  # of the generator in the next update of its average
 
@@ -165,7 +135,7 @@ class Gan:
         """
         while self.step < until:
             if self.adaptation is not None and self.adaptation.enter(self.step):
-                self._prepared = None  # a recorded step trains the parameters of the phase in which it was recorded
+                self._recorded.clear()  # a recorded step trains the parameters of the phase in which it was recorded
             self._take_step_on(images, labels, held_out)
             self.step += 1
             due, paused = self.step % CHECK_EVERY == 0 or self.step == until, pause()
@@ -182,34 +152,46 @@ class Gan:
     def _take_step_on(self, images: np.ndarray, labels: np.ndarray | None, held_out: np.ndarray | None) -> None:
         """Take one step on images, which are moved to the device only when the array differs from the last one."""
         if self._prepared is None or self._prepared[0] is not images:
-            data = Data.on(self.device, images, labels if self.classes else None, held_out)
-            self._prepared = images, data, Graphed(self.random) if self._graphs else None
+            self._prepared = images, Data.on(self.device, images, labels if self.classes else None, held_out)
+            self._recorded.clear()
         self._weight.fill_(1 - min(self.config.ema, (1 + self.step) / (10 + self.step)))
-        _, data, graphed = self._prepared
-        if graphed is None:
-            self._take_step(data)
+        _, data = self._prepared
+        due = self._regularisers_due()
+        step = partial(self._take_step, data, due)
+        if self._graphs:
+            self._recorded.setdefault(due, Graphed(self.random))(step)
         else:
-            graphed(partial(self._take_step, data))
+            step()
 
-    def _take_step(self, data: Data) -> None:
+    def _regularisers_due(self) -> tuple[bool, ...]:
+        """Return for each critic step of the next step whether it takes a lazy penalty, and whether the generator's does."""
+        n, config = self.config.critic_steps, self.config
+        lazy = config.penalty_every > 1
+        penalties = [lazy and (self.step * n + i) % config.penalty_every == 0 for i in range(n)]
+        return (*penalties, config.path_length > 0 and self.step % config.path_length_every == 0)
+
+    def _take_step(self, data: Data, due: tuple[bool, ...]) -> None:
         """Take the critic's steps and the generator's. Nothing here waits for the device."""
-        for _ in range(self.config.critic_steps):
-            torch.maximum(self._worst, self._critic_step(data), out=self._worst)
-        torch.maximum(self._worst, self._generator_step(data), out=self._worst)
+        *penalties, path_length = due
+        for penalty in penalties:
+            torch.maximum(self._worst, self._critic_step(data, lazy_penalty=penalty), out=self._worst)
+        torch.maximum(self._worst, self._generator_step(data, path_length=path_length), out=self._worst)
         if self.average is not None:
             self._update_average(self.average)
 
-    def _critic_step(self, data: Data) -> Tensor:
+    def _critic_step(self, data: Data, *, lazy_penalty: bool) -> Tensor:
         """Take one critic step on a new minibatch; return the magnitude of the loss."""
         n = self.config.batch
         chosen, labels = self._choose_images(data)
         real = self._real_images(data.pixels, chosen)
         with torch.no_grad():
-            fake = self.generator(self._latents(n), labels)
-            real, fake = self.augment(real), self.augment(fake)
+            fake = self.generator.training_images(self._latents(n), labels, self.random)
+            before, real, fake = real, self.augment(real), self.augment(fake)
         mix = torch.rand(n, 1, 1, 1, generator=self.random, device=self.device)
         observe = None if self.augment.target is None else partial(self._adapt_augmentation, data)
         loss = critic_loss(self.config, self.critic, real, labels, fake, mix, observe)
+        if lazy_penalty:
+            loss = loss + lazy_r1(self.config, self.critic, before, self.augment)
         return self._update("critic", loss)
 
     @torch.no_grad()
@@ -222,14 +204,19 @@ class Gan:
         on_held_out, _ = self.critic(self.augment(self._real_images(data.held_out, chosen)))
         self.augment.update(on_real, on_held_out, on_fake)
 
-    def _generator_step(self, data: Data) -> Tensor:
+    def _generator_step(self, data: Data, *, path_length: bool) -> Tensor:
         """Take one generator step; return the magnitude of the loss."""
         labels = None if data.present is None else data.present[self._integers(len(data.present))]
         trained = [parameter for parameter in self.critic.parameters() if parameter.requires_grad]
         for parameter in trained:
             parameter.requires_grad_(False)
-        fake = self.generator(self._latents(self.config.batch), labels)
+        fake = self.generator.training_images(self._latents(self.config.batch), labels, self.random)
         loss = generator_loss(self.config, self.critic, self.augment(fake), labels)
+        if path_length:
+            half = self.config.batch // 2  # as in the paper, for the memory of the second derivative
+            loss = loss + self.path_length.penalty(
+                self.generator, self._latents(half), None if labels is None else labels[:half]
+            )
         magnitude = self._update("generator", loss)
         for parameter in trained:
             parameter.requires_grad_(True)
@@ -285,10 +272,6 @@ class Gan:
 
     def _latents(self, n: int) -> Tensor:
         return torch.randn(n, self.latent, generator=self.random, device=self.device)
-
-
-def _channels_first(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
 def _mirror_at_edges(index: Tensor, side: int) -> Tensor:

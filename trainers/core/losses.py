@@ -26,8 +26,10 @@ def critic_loss(
         fake: generated images, detached, of the shape of `real`.
         mix: (N, 1, 1, 1), uniform in [0, 1]; WGAN-GP's penalty is computed at this fraction of the way from real to fake.
         observe: called with the scores (N,) of the real and of the generated images; None for nothing.
+
+    A penalty that is not taken at every step (`penalty_every`) is left out: it is `lazy_r1`.
     """
-    r1 = config.loss == "non-saturating" and config.gradient_penalty > 0
+    r1 = config.loss == "non-saturating" and config.gradient_penalty > 0 and config.penalty_every == 1
     if r1:
         real = real.detach().requires_grad_(True)
     n = len(real)
@@ -53,6 +55,13 @@ def critic_loss(
     if logits is not None and labels is not None:
         loss = loss + F.cross_entropy(logits, labels)
     return loss
+
+
+def lazy_r1(config: TrainingConfig, critic: Critic, real: Tensor, augment: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return R1 of images (N, 3, H, W) before their augmentation, for one step of `penalty_every` (Karras et al. 2020)."""
+    real = real.detach().requires_grad_(True)
+    scores, _ = critic(augment(real))
+    return config.gradient_penalty / 2 * config.penalty_every * _norms(scores, real).square().mean()
 
 
 def generator_loss(config: TrainingConfig, critic: Critic, fake: Tensor, labels: Tensor | None) -> Tensor:
