@@ -193,6 +193,9 @@ def to_image(x: torch.Tensor, w: torch.Tensor, name: str) -> torch.Tensor:
     return F.conv2d(x, weight) + weights[f"{name}.shift"][:, None, None]
 '''
 
+#: The families whose generators are written here.
+WRITTEN = ("resnet", "sngan", "dcgan", "style")
+
 _RESNET = '''\
     for i in range($blocks):
         h = norm(x, f"blocks.{i}.norm1", classes)

@@ -247,6 +247,8 @@ def poor(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     add(store, trials["nan"], 2.0, change=nan)
     store.append("trials", "s", [outcome_row(trials["none"], "failed", "e", steps=0)])
     add(store, trials["good"], 5.0)
+    trials["bilinear"] = config(gan={**GAN, "family": "style-bilinear"})
+    add(store, trials["bilinear"])
     return {"store": store.uri, **{name: trial.key for name, trial in trials.items()}}
 
 
@@ -260,6 +262,7 @@ MISTAKES = [
     ("--trial {good} --out f", "--out 'f' cannot be used: Not a directory"),
     ("--trial {good} --out f/x", "'f/x' cannot be"),
     ("--trial {good} --out x --format pickle", "Invalid value for '--format': 'pickle' is not one of"),
+    ("--trial {bilinear} --out x --format safetensors", "has code beside it, and there is none for gan.family style-bilinear"),
     ("--trial {good} --out x --format onnx", "--format onnx needs onnxscript: pip install onnxscript"),
 ]
 

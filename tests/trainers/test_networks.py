@@ -31,7 +31,11 @@ def conv(inputs: int, outputs: int, kernel: int, bias: bool = True) -> int:
 
 
 def test_the_configuration_names_every_family():
-    assert set(get_args(GanConfig.model_fields["family"].annotation)) == set(FAMILIES) == {"resnet", "sngan", "dcgan", "style"}
+    assert (
+        set(get_args(GanConfig.model_fields["family"].annotation))
+        == set(FAMILIES)
+        == {"resnet", "sngan", "dcgan", "style", "style-bilinear"}
+    )
 
 
 # -- shapes and sizes ---------------------------------------------------------------------------------------------------

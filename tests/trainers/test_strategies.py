@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.endurance import pairs
+from tests.support.endurance import TIMES, pairs
 from trainers.adaptation.anchors import Anchors, relative
 from trainers.adaptation.describe import inventory
 from trainers.adaptation.fisher import BATCH, SAMPLES, fisher
@@ -30,22 +30,30 @@ from trainers.trial import checkpoints, transfer
 from trainers.trial.checkpoints import Checkpoint
 from trainers.trial.run import start
 
-FAMILIES = {"resnet": "wgan-gp", "sngan": "hinge", "dcgan": "hinge", "style": "non-saturating"}
+FAMILIES = {
+    "resnet": "wgan-gp",
+    "sngan": "hinge",
+    "dcgan": "hinge",
+    "style": "non-saturating",
+    "style-bilinear": "non-saturating",
+}
 STEPS, PROBE = 8, 2  # the steps of a trial, and those in its first phase: a quarter
 
 #: Beginnings of the names of the tensors that are frozen in the last phase, at 16 pixels, by family.
 FROZEN: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
     "freeze-d": {
         "resnet": {"critic": ("input.", "blocks.0.")}, "sngan": {"critic": ("first.",)}, "dcgan": {"critic": ("input.",)},
-        "style": {"critic": ("input.", "blocks.0.")},
+        "style": {"critic": ("input.", "blocks.0.")}, "style-bilinear": {"critic": ("blocks.0.",)},
     },
     "freeze-d[blocks=2]": {
         "resnet": {"critic": ("input.", "blocks.0.", "blocks.1.")}, "sngan": {"critic": ("first.", "blocks.0.")},
         "dcgan": {"critic": ("input.", "downs.0.", "norms.0.")}, "style": {"critic": ("input.", "blocks.0.", "blocks.1.")},
+        "style-bilinear": {"critic": ("blocks.0.", "blocks.1.")},
     },
     "freeze-g": {
         "resnet": {"generator": ("input.", "blocks.0.")}, "sngan": {"generator": ("input.", "blocks.0.")},
         "dcgan": {"generator": ("input.", "ups.0.", "norms.0.")}, "style": {"generator": ("input.", "first.")},
+        "style-bilinear": {"generator": ("input.", "first.")},
     },
     "freeze-low[critic=2]": {
         "resnet": {"generator": ("norm.", "output.", "blocks.1."), "critic": ("input.", "blocks.0.", "blocks.1.")},
@@ -54,12 +62,14 @@ FROZEN: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
             "generator": ("ups.0.", "norms.0.", "ups.1.", "norms.1."), "critic": ("input.", "downs.0.", "norms.0."),
         },
         "style": {"generator": ("blocks.1.",), "critic": ("input.", "blocks.0.", "blocks.1.")},
+        "style-bilinear": {"generator": ("blocks.1.", "noise"), "critic": ("blocks.0.", "blocks.1.")},
     },
     "freeze-low": {
         "resnet": {"generator": ("norm.", "output.", "blocks.1."), "critic": ("input.", "blocks.0.")},
         "sngan": {"generator": ("norm.", "output.", "blocks.1."), "critic": ("first.",)},
         "dcgan": {"generator": ("ups.0.", "norms.0.", "ups.1.", "norms.1."), "critic": ("input.",)},
         "style": {"generator": ("blocks.1.",), "critic": ("input.", "blocks.0.")},
+        "style-bilinear": {"generator": ("blocks.1.", "noise"), "critic": ("blocks.0.",)},
     },
 }  # fmt: skip
 
@@ -152,7 +162,10 @@ def frozen(family: str, name: str, phase: int) -> Iterator[str]:
             yield full
 
 
-each = [pytest.mark.parametrize("family", FAMILIES), pytest.mark.parametrize("name", NAMES)]
+#: In the suite a variant of another family takes part only in the tests of `PAIRS`.
+MAIN = [family for family in FAMILIES if TIMES or family != "style-bilinear"]
+
+each = [pytest.mark.parametrize("family", MAIN), pytest.mark.parametrize("name", NAMES)]
 
 
 def contract(test: Any) -> Any:

@@ -207,8 +207,8 @@ def test_settings_of_styles_are_left_out_of_the_keys_of_others_and_refused_with_
     assert GanConfig.model_validate_json(STYLE.canonical_json()) == STYLE
     assert STYLE.model_dump()["mapping"] == 2
     for data, message in (
-        ({"mapping": 2}, "mapping goes with family style alone, not with resnet; leave it out"),
-        ({"family": "dcgan", "mixing": 0.5}, "mixing goes with family style alone, not with dcgan"),
+        ({"mapping": 2}, "mapping goes with family style or style-bilinear alone, not with resnet; leave it out"),
+        ({"family": "dcgan", "mixing": 0.5}, "mixing goes with family style or style-bilinear alone, not with dcgan"),
     ):
         with pytest.raises(ValidationError, match=message):
             GanConfig.model_validate(data)
@@ -222,7 +222,10 @@ def test_settings_of_styles_are_left_out_of_the_keys_of_others_and_refused_with_
         check_together(STYLE, TrainingConfig())
     lengths = TrainingConfig(loss="non-saturating", path_length=2.0)
     check_together(STYLE, lengths)
-    with pytest.raises(ValueError, match=r"path_length is about the styles of gan\.family style, and sngan has none; leave it"):
+    with pytest.raises(
+        ValueError,
+        match=r"path_length is about the styles of gan\.family style or style-bilinear, and sngan has none; leave it",
+    ):
         check_together(GanConfig(family="sngan"), lengths)
 
 

@@ -55,5 +55,7 @@ def _layout(network: Network, gan: GanConfig) -> tuple[tuple[str, ...], Sequence
         ("dcgan", "critic"): ((), [("input.*",), *downs[:-1]]),
         ("style", "generator"): ((), [*per_scale[::-1], ("first.*",)]),
         ("style", "critic"): (("input.*",), [*per_scale, ("last.*",)]),
+        ("style-bilinear", "generator"): (("noise",), [*per_scale[::-1], ("first.*",)]),
+        ("style-bilinear", "critic"): ((), [*((f"blocks.{i}.*",) for i in range(gan.scales + 2)), ("last.*",)]),
     }
     return layouts[gan.family, network]

@@ -31,15 +31,15 @@ Side = Annotated[PositiveInt, Field(le=4096)]
 
 
 #: The families whose generators map latents to styles.
-STYLED = ("style",)
+STYLED = ("style", "style-bilinear")
 
 
 class GanConfig(Frozen):
     """The networks; the default is the ResNet pair of Gulrajani et al. (2017), as in Wang et al. (2018)."""
 
-    family: Literal["resnet", "sngan", "dcgan", "style"] = "resnet"
+    family: Literal["resnet", "sngan", "dcgan", "style", "style-bilinear"] = "resnet"
     """`resnet`: layer norm in the critic. `sngan`: spectral norm there (Miyato et al. 2018). `dcgan`: Radford et al. (2016).
-    `style`: StyleGAN 2 (Karras et al. 2020)."""
+    `style`: StyleGAN 2 (Karras et al. 2020). `style-bilinear`: that of lucidrains' stylegan2-pytorch."""
     resolution: Side = 16
     """Height and width of the images, pixels: `base` times a power of two."""
     base: Side = 4
@@ -57,9 +57,9 @@ class GanConfig(Frozen):
     """Statistics that the generator's batch norm uses in sampling: the batch's, as the paper's authors did, or running
     averages from training."""
     mapping: Annotated[PositiveInt, Field(le=64)] = 8
-    """`style` only: layers of the map from latents to styles."""
+    """`style` and `style-bilinear` only: layers of the map from latents to styles."""
     mixing: Annotated[Number, Field(ge=0, le=1)] = 0.9
-    """`style` only: share of the images in training that take their styles from two latents."""
+    """`style` and `style-bilinear` only: share of the images in training that take their styles from two latents."""
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class TrainingConfig(Frozen):
     """Critic steps from one R1 penalty to the next (Karras et al. 2020: 16); each then counts this many times. From 2 on it is
     the gradient by the real images before their augmentation, in a pass of its own."""
     path_length: Annotated[Number, Field(ge=0, le=10**6)] = 0.0
-    """`style` only: weight of the path length regularisation (Karras et al. 2020: 2); 0 for none."""
+    """`style` and `style-bilinear` only: weight of the path length regularisation (Karras et al. 2020: 2); 0 for none."""
     path_length_every: Annotated[PositiveInt, Field(le=10_000)] = 4
     """Generator steps from one path length regularisation to the next; each then counts this many times."""
     ema: Annotated[Number, Field(ge=0, lt=1)] = 0.999
@@ -213,9 +213,9 @@ def check_together(gan: GanConfig, training: TrainingConfig) -> None:
             "gan.family dcgan has batch norm in its critic, which mixes images, and a gradient penalty is taken per image; "
             "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"
         )
-    if gan.family in STYLED and training.loss == "wgan-gp":
+    if gan.family == "style" and training.loss == "wgan-gp":
         raise ValueError(
-            f"gan.family {gan.family} compares the images of a minibatch in its critic, and WGAN-GP's penalty is taken per "
+            "gan.family style compares the images of a minibatch in its critic, and WGAN-GP's penalty is taken per "
             "image; set training.loss to non-saturating, as its paper did, or to hinge"
         )
     if gan.family not in STYLED and training.path_length:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trainers.config.settings import TrainingConfig
 from trainers.networks import Generator
-from trainers.networks.style.base import StyleGenerator, fresh
+from trainers.networks.style.base import StyleGenerator
 
 #: Share of the newest minibatch in the running mean of the lengths.
 SHARE = 0.01
@@ -38,7 +38,7 @@ class PathLength:
         styles = generator.training_styles(z, labels, self._random)
         if not styles.requires_grad:  # the map from latents to styles is frozen
             styles = styles.detach().requires_grad_(True)
-        images = generator.synthesise(styles, fresh(self._random))
+        images = generator.synthesise(styles, generator.fresh_noise(len(z), self._random))
         y = torch.randn(images.shape, generator=self._random, device=images.device, dtype=images.dtype)
         lengths = path_lengths(images, styles, y)
         self.mean.lerp_(lengths.detach().mean().to(self.mean.dtype), SHARE)

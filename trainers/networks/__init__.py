@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainers.config.settings import GanConfig
 from trainers.networks import dcgan, resnet, sngan
 from trainers.networks.layers import Critic, Generator
+from trainers.networks.style import bilinear
 from trainers.networks.style import critic as style_critic
 from trainers.networks.style import generator as style_generator
 
@@ -34,6 +35,7 @@ FAMILIES = {
     "sngan": Family(resnet.Generator, sngan.Critic),
     "dcgan": Family(dcgan.Generator, dcgan.Critic),
     "style": Family(style_generator.Generator, style_critic.Critic),
+    "style-bilinear": Family(bilinear.Generator, bilinear.Critic),
 }
 
 

@@ -38,7 +38,15 @@ class StyleGenerator(layers.Generator):
 
     def training_images(self, z: Tensor, labels: Tensor | None, random: torch.Generator | None) -> Tensor:
         """Return images with fresh noise; a share of `mixing` takes the styles of a second latent from some layer on."""
-        return self.synthesise(self.training_styles(z, labels, random), fresh(random))
+        return self.synthesise(self.training_styles(z, labels, random), self.fresh_noise(z.shape[0], random))
+
+    def fresh_noise(self, n: int, random: torch.Generator | None) -> Noise:
+        """Return what draws noise from N(0, 1) for a feature map of n images, another for each layer."""
+
+        def noise(h: Tensor) -> Tensor:
+            return torch.randn(n, 1, *h.shape[2:], generator=random, device=h.device, dtype=h.dtype)
+
+        return noise
 
     def training_styles(self, z: Tensor, labels: Tensor | None, random: torch.Generator | None) -> Tensor:
         """Return the styles (N, layers, latent) of latents (N, latent), mixed at random."""
@@ -64,13 +72,3 @@ class StyleGenerator(layers.Generator):
 
     def _repeated(self, styles: Tensor) -> Tensor:
         return styles[:, None].expand(-1, self.layers, -1)
-
-
-def fresh(random: torch.Generator | None) -> Noise:
-    """Return what draws noise from N(0, 1) for a feature map, an image at a time."""
-
-    def noise(h: Tensor) -> Tensor:
-        n, _, height, width = h.shape
-        return torch.randn(n, 1, height, width, generator=random, device=h.device, dtype=h.dtype)
-
-    return noise
