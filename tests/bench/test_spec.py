@@ -429,7 +429,7 @@ def test_a_budget_may_be_given_in_images():
     (["pretrain.images=1000"], "pretrain: steps and images are both budgets; set one of them"),
     (["training.loss=hinge", "training.gradient_penalty=1"], "gradient_penalty does not go with the hinge loss"),
     (["gan.family=dcgan"], "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"),
-    (["gan.family=resent"], "gan.family: input should be 'resnet', 'sngan', 'dcgan', 'style' or 'style-bilinear'"),
+    (["gan.family=resent"], "gan.family: input should be 'resnet', 'sngan', 'dcgan', 'fast', 'style' or 'style-bilinear'"),
     (["training.crop=8"], "training.crop 8 must be less than gan.resolution 8"),
     (["stopping.metric=fid_raw"], "set evaluation.raw to true"),
     (["stopping.metric=fid_selection"], "set evaluation.selection, e.g. 0.3"),

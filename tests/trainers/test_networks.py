@@ -34,7 +34,7 @@ def test_the_configuration_names_every_family():
     assert (
         set(get_args(GanConfig.model_fields["family"].annotation))
         == set(FAMILIES)
-        == {"resnet", "sngan", "dcgan", "style", "style-bilinear"}
+        == {"resnet", "sngan", "dcgan", "fast", "style", "style-bilinear"}
     )
 
 

@@ -53,6 +53,8 @@ def _layout(network: Network, gan: GanConfig) -> tuple[tuple[str, ...], Sequence
         ("sngan", "critic"): ((), [("first.*",), *residual[: (gan.scales - 1) * gan.depth + 1]]),
         ("dcgan", "generator"): (ups[-1], ups[:-1][::-1]),
         ("dcgan", "critic"): ((), [("input.*",), *downs[:-1]]),
+        ("fast", "generator"): (("output.*",), [*per_scale[:0:-1], (*per_scale[0], "norm.*")]),
+        ("fast", "critic"): (("input.*",), [*per_scale[:-1], (*per_scale[-1], "decoders.*")]),
         ("style", "generator"): ((), [*per_scale[::-1], ("first.*",)]),
         ("style", "critic"): (("input.*",), [*per_scale, ("last.*",)]),
         ("style-bilinear", "generator"): (("noise",), [*per_scale[::-1], ("first.*",)]),

@@ -37,9 +37,9 @@ STYLED = ("style", "style-bilinear")
 class GanConfig(Frozen):
     """The networks; the default is the ResNet pair of Gulrajani et al. (2017), as in Wang et al. (2018)."""
 
-    family: Literal["resnet", "sngan", "dcgan", "style", "style-bilinear"] = "resnet"
+    family: Literal["resnet", "sngan", "dcgan", "fast", "style", "style-bilinear"] = "resnet"
     """`resnet`: layer norm in the critic. `sngan`: spectral norm there (Miyato et al. 2018). `dcgan`: Radford et al. (2016).
-    `style`: StyleGAN 2 (Karras et al. 2020). `style-bilinear`: that of lucidrains' stylegan2-pytorch."""
+    `fast`: FastGAN (Liu et al. 2021). `style`: StyleGAN 2 (Karras et al. 2020). `style-bilinear`: lucidrains' variant."""
     resolution: Side = 16
     """Height and width of the images, pixels: `base` times a power of two."""
     base: Side = 4
@@ -208,10 +208,10 @@ def steps_of(images: int, training: TrainingConfig) -> int:
 
 def check_together(gan: GanConfig, training: TrainingConfig) -> None:
     """Raise ValueError if the settings of the networks and of their training are incompatible."""
-    if gan.family == "dcgan" and training.gradient_penalty:
+    if gan.family in ("dcgan", "fast") and training.gradient_penalty:
         raise ValueError(
-            "gan.family dcgan has batch norm in its critic, which mixes images, and a gradient penalty is taken per image; "
-            "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"
+            f"gan.family {gan.family} has batch norm in its critic, which mixes images, and a gradient penalty is taken per "
+            "image; set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"
         )
     if gan.family == "style" and training.loss == "wgan-gp":
         raise ValueError(

@@ -20,6 +20,8 @@ def critic_loss(
 ) -> Tensor:  # fmt: skip
     """Return the critic's loss, a scalar, with its penalty and, when conditional, the real images' cross-entropy.
 
+    In some families it has a further loss of the real images: `Critic.on_real`.
+
     Args:
         real: images (N, 3, H, W) in [-1, 1].
         labels: int64 (N,), the classes of the real images, or None.
@@ -32,12 +34,12 @@ def critic_loss(
     r1 = config.loss == "non-saturating" and config.gradient_penalty > 0 and config.penalty_every == 1
     if r1:
         real = real.detach().requires_grad_(True)
-    n = len(real)
+    n, further = len(real), None
     if critic.keeps_images_apart and not r1:  # one pass is faster; R1 needs the gradient of the real images alone
         scores, logits = critic(torch.cat([real, fake]))
         on_real, on_fake, logits = scores[:n], scores[n:], None if logits is None else logits[:n]
     else:
-        on_real, logits = critic(real)
+        on_real, logits, further = critic.on_real(real)
         on_fake, _ = critic(fake)
     if observe is not None:
         observe(on_real, on_fake)
@@ -54,7 +56,7 @@ def critic_loss(
             loss = loss + config.gradient_penalty / 2 * _norms(on_real, real).square().mean()
     if logits is not None and labels is not None:
         loss = loss + F.cross_entropy(logits, labels)
-    return loss
+    return loss if further is None else loss + further
 
 
 def lazy_r1(config: TrainingConfig, critic: Critic, real: Tensor, augment: Callable[[Tensor], Tensor]) -> Tensor:

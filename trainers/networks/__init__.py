@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from trainers.config.settings import GanConfig
-from trainers.networks import dcgan, resnet, sngan
+from trainers.networks import dcgan, fast, resnet, sngan
 from trainers.networks.layers import Critic, Generator
 from trainers.networks.style import bilinear
 from trainers.networks.style import critic as style_critic
@@ -34,6 +34,7 @@ FAMILIES = {
     "resnet": Family(resnet.Generator, resnet.Critic),
     "sngan": Family(resnet.Generator, sngan.Critic),
     "dcgan": Family(dcgan.Generator, dcgan.Critic),
+    "fast": Family(fast.Generator, fast.Critic),
     "style": Family(style_generator.Generator, style_critic.Critic),
     "style-bilinear": Family(bilinear.Generator, bilinear.Critic),
 }

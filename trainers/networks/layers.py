@@ -216,6 +216,11 @@ class Critic(nn.Module):
         self.score = Linear(features, 1)
         self.classify = Linear(features, classes) if classes else None
 
+    def on_real(self, images: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return scores and class logits of real images in training and, in some families, a further loss of these images."""
+        scores, logits = self(images)
+        return scores, logits, None
+
     def heads(self, h: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return scores (N,) and class logits (N, classes) or None, from features (N, features)."""
         return self.score(h).squeeze(1), None if self.classify is None else self.classify(h)
