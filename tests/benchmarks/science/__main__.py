@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks.science import ada, independence, subsets
+from tests.benchmarks.science import ada, averages, independence, networks, presets, subsets
 from tests.benchmarks.science.anchors import anchors
 from tests.benchmarks.science.rates import rates
 from tests.benchmarks.science.table import Row
@@ -16,7 +16,8 @@ from tests.benchmarks.science.trainings import trainings
 
 #: Each study yields its rows; it is given whether to be quick, for the tests.
 STUDIES: tuple[Callable[[bool], Iterator[Row]], ...] = (
-    trainings, rates, anchors, subsets.study, independence.study, ada.study,
+    trainings, rates, anchors, subsets.study, independence.study, ada.study, presets.study,
+    averages.study, networks.study,
 )  # fmt: skip
 
 

@@ -169,7 +169,7 @@ def _zip_members(domain: str, archive: Path, ignored: list[Skipped]) -> Iterator
     """Yield the name of each file in a zip archive, and its key."""
     try:
         members = zipfile.ZipFile(archive).infolist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # of a damaged index, other versions, names
         fault = f"{archive.name} is not a complete zip archive ({error})"
         raise UserError(f"domain {domain!r}: {fault}; copy it again") from error
     offsets = [info.header_offset for info in members]
@@ -177,5 +177,7 @@ def _zip_members(domain: str, archive: Path, ignored: list[Skipped]) -> Iterator
         if offsets and min(offsets) > 0 and file.read(4) == b"PK\3\4":
             ignored.append(Skipped(archive.name, "its first files are not in its index: removed, or two archives were joined"))
     for info in members:
-        if not info.is_dir():
+        if not info.filename:
+            ignored.append(Skipped(f"{archive.name} at byte {info.header_offset:,}", "a file without a name"))
+        elif not info.is_dir():
             yield info.filename, info.filename

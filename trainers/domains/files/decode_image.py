@@ -50,6 +50,12 @@ def opened(content: bytes | Path) -> Image.Image:
         if not data.startswith(_PNG):
             raise
         return _decoded(_without_texts(data))
+    except UNREADABLE:
+        raise
+    except (
+        Exception
+    ) as error:  # Pillow's readers raise any exception for damaged content: AVIF's RuntimeError, others' IndexError
+        raise OSError(f"damaged: {error}") from error
 
 
 def reason(error: Exception) -> str:
