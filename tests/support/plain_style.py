@@ -59,9 +59,10 @@ class Modulated(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, latent: int, *, up: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(1, outputs, inputs, kernel, kernel))
-        self.bias, self.strength = nn.Parameter(torch.zeros(1, outputs, 1, 1)), nn.Parameter(torch.zeros(1))
+        self.bias = nn.Parameter(torch.zeros(1, outputs, 1, 1))
         self.modulation = Linear(latent, inputs, 1.0)
         self.up, self.draws = up, kernel == 1
+        self.strength = None if self.draws else nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         n, inputs, height, width = x.shape
@@ -77,7 +78,7 @@ class Modulated(nn.Module):
         else:
             h = F.conv2d(x, weight.reshape(n * outputs, inputs, kernel, kernel), padding=kernel // 2, groups=n)
             h = h.view(n, outputs, height, width)
-        if self.draws:
+        if self.strength is None:
             return h + self.bias
         h = h + self.strength * torch.randn(n, 1, *h.shape[2:], device=h.device)
         return F.leaky_relu(h + self.bias, 0.2) * math.sqrt(2)

@@ -43,12 +43,6 @@ def set_fields(model: Frozen, **values: Any) -> None:
         model.model_fields_set.discard(name)
 
 
-def without_defaults(model: Frozen, data: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Return a model's data without those of these fields that have their default, as older configurations lack them."""
-    defaults = {name: type(model).model_fields[name].default for name in names}
-    return {name: value for name, value in data.items() if name not in defaults or getattr(model, name) != defaults[name]}
-
-
 def _no_truth_value(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError(f"must be a number, got {str(value).lower()}")

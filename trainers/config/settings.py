@@ -6,12 +6,12 @@ evaluation identify measurements. Needs no torch, so planning is quick.
 
 import math
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainers.common.errors import unknown_name
-from trainers.config.base import Frozen, Number, PositiveInt, StrictBool, as_json, set_fields, without_defaults
+from trainers.config.base import Frozen, Number, PositiveInt, StrictBool, as_json, set_fields
 from trainers.config.embeddings import embedding_identity
 from trainers.config.metrics import metrics, plain_name, stopping_metrics
 
@@ -56,14 +56,10 @@ class GanConfig(Frozen):
     batch_norm: Literal["batch", "running"] = "batch"
     """Statistics that the generator's batch norm uses in sampling: the batch's, as the paper's authors did, or running
     averages from training."""
-    mapping: Annotated[PositiveInt, Field(le=64)] = 8
+    mapping: Annotated[PositiveInt, Field(le=64, exclude_if=lambda value: value == 8)] = 8
     """`style` and `style-bilinear` only: layers of the map from latents to styles."""
-    mixing: Annotated[Number, Field(ge=0, le=1)] = 0.9
+    mixing: Annotated[Number, Field(ge=0, le=1, exclude_if=lambda value: value == 0.9)] = 0.9
     """`style` and `style-bilinear` only: share of the images in training that take their styles from two latents."""
-
-    @model_serializer(mode="wrap")
-    def _without_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_defaults(self, serialise(self), "mapping", "mixing")
 
     @model_validator(mode="after")
     def _only_for_styles(self) -> "GanConfig":
@@ -102,12 +98,12 @@ class TrainingConfig(Frozen):
     """Adam's exponential decay rates."""
     gradient_penalty: Annotated[Number, Field(ge=0, le=10**6)] = 10.0
     """Weight of the gradient penalty: WGAN-GP's lambda, R1's gamma of the non-saturating loss; the hinge loss has none."""
-    penalty_every: Annotated[PositiveInt, Field(le=10_000)] = 1
+    penalty_every: Annotated[PositiveInt, Field(le=10_000, exclude_if=lambda value: value == 1)] = 1
     """Critic steps from one R1 penalty to the next (Karras et al. 2020: 16); each then counts this many times. From 2 on it is
     the gradient by the real images before their augmentation, in a pass of its own."""
-    path_length: Annotated[Number, Field(ge=0, le=10**6)] = 0.0
+    path_length: Annotated[Number, Field(ge=0, le=10**6, exclude_if=lambda value: value == 0.0)] = 0.0
     """`style` and `style-bilinear` only: weight of the path length regularisation (Karras et al. 2020: 2); 0 for none."""
-    path_length_every: Annotated[PositiveInt, Field(le=10_000)] = 4
+    path_length_every: Annotated[PositiveInt, Field(le=10_000, exclude_if=lambda value: value == 4)] = 4
     """Generator steps from one path length regularisation to the next; each then counts this many times."""
     ema: Annotated[Number, Field(ge=0, lt=1)] = 0.999
     """Highest decay per generator step of an exponential moving average of the generator's weights; 0 for no average.
@@ -120,10 +116,6 @@ class TrainingConfig(Frozen):
     """Most pixels by which real images are shifted at random in either direction, with mirrored edges."""
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16`: convolutions in the gradients, not in the forward pass, use bfloat16 operands."""
-
-    @model_serializer(mode="wrap")
-    def _without_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_defaults(self, serialise(self), "penalty_every", "path_length", "path_length_every")
 
     @cached_property
     def course(self) -> str:
