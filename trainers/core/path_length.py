@@ -41,7 +41,10 @@ class PathLength:
         images = generator.synthesise(styles, generator.fresh_noise(len(z), self._random))
         y = torch.randn(images.shape, generator=self._random, device=images.device, dtype=images.dtype)
         lengths = path_lengths(images, styles, y)
-        self.mean.lerp_(lengths.detach().mean().to(self.mean.dtype), SHARE)
+        # It starts at the first minibatch's mean: from 0 it would take hundreds of penalties, during which all lengths shrink,
+        # and with them the variety of the images.
+        share = torch.where(self.mean > 0, SHARE, 1.0)
+        self.mean.lerp_(lengths.detach().mean().to(self.mean.dtype), share)
         return self._weight * (lengths - self.mean).square().mean()
 
     def state(self) -> dict[str, Tensor]:
