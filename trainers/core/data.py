@@ -1,4 +1,4 @@
-"""Training images on the device of a training."""
+"""The training images of a GAN on its device."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Data:
         cls, device: torch.device, images: np.ndarray, labels: np.ndarray | None, held_out: np.ndarray | None = None
     ) -> "Data":
         """Move images uint8 (N, H, W, 3), their labels int64 (N,), None when unconditional, and others to a device."""
-        pixels, others = (None if array is None else _channels_first(array).to(device) for array in (images, held_out))
+        pixels, others = (None if array is None else channels_first(array).to(device) for array in (images, held_out))
         assert pixels is not None
         if labels is None:
             return cls(pixels, held_out=others)
@@ -41,5 +41,6 @@ class Data:
         return cls(pixels, order, classes, starts, numbers, others)
 
 
-def _channels_first(images: np.ndarray) -> Tensor:
+def channels_first(images: np.ndarray) -> Tensor:
+    """Return images (N, H, W, 3) as a tensor (N, 3, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
