@@ -168,7 +168,7 @@ def _double(x: Tensor) -> Tensor:
 
 def _blur(x: Tensor) -> Tensor:
     """Return x (N, C, H, W) filtered by [1, 2, 1] in each direction, mirrored at its edges."""
-    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel_like(x, (1.0, 2.0, 1.0)), groups=x.shape[1])
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel_like(x, 3), groups=x.shape[1])
 
 
 def _strided(x: Tensor, conv: Conv, stride: int) -> Tensor:

@@ -4,13 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: The filter in one direction; in the pass divided by its sum.
-FILTER = (1.0, 3.0, 3.0, 1.0)
 
+def kernel_like(x: Tensor, taps: int = 4) -> Tensor:
+    """Return the filter in both directions, with sum 1, once for each channel of x (N, C, H, W): (C, 1, taps, taps).
 
-def kernel_like(x: Tensor, taps: tuple[float, ...] = FILTER) -> Tensor:
-    """Return the filter in both directions, with sum 1, once for each channel of x (N, C, H, W): (C, 1, K, K)."""
-    line = torch.tensor(taps, dtype=x.dtype, device=x.device)
+    It is [1, 3, 3, 1], with three `taps` [1, 2, 1]. It is computed on the device, as a recorded step cannot copy it there.
+    """
+    i = torch.arange(taps, dtype=x.dtype, device=x.device)
+    line = i * (taps - 1 - i) + 1
     return (torch.outer(line, line) / line.sum().square()).expand(x.shape[1], 1, -1, -1)
 
 
