@@ -19,6 +19,7 @@ from pandas.api.types import is_scalar
 from analysis.labels import label_domains
 from analysis.views import current, in_views, names_of_views
 from bench.store import SCHEMAS, Store
+from trainers.common.counts import counted
 from trainers.common.errors import unknown_name
 from trainers.config.settings import TRAIN
 from trainers.config.trial import TUNED
@@ -276,7 +277,7 @@ def _label_cells(adapt: pd.DataFrame) -> dict[str, tuple[str, str]]:
         for row in rows:
             values = settings[row["cell"]]
             full = ", ".join([family, *(f"{name.partition('.')[2]} {values[name]}" for name in varying if name in values)])
-            label = f"{full}, {row['size']:,} images"
+            label = f"{full}, {counted(row['size'], 'image')}"
             if label in {other for other, _ in labels.values()}:
                 full, label = f"{full} ({row['cell'][:6]})", f"{label} ({row['cell'][:6]})"
             labels[row["cell"]] = (label, full)

@@ -9,7 +9,7 @@ from trainers.config import sources
 from trainers.config.options import split
 
 _LABEL_LENGTH = 22  # characters that fit next to a figure on a phone
-_COMPOUND_LENGTH = 30  # mixtures and chains need more characters to be distinct
+_COMPOUND_LENGTH = 32  # mixtures, chains and options need more characters to be distinct
 
 
 def label_domains(names: Iterable[str], given: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
@@ -25,7 +25,10 @@ def label_domains(names: Iterable[str], given: Mapping[str, str] = MappingProxyT
     for name in names:
         if name not in labels:
             links = ["+".join(labels[part] for part in sources.parts(link)) for link in sources.links(name)]
-            labels[name] = _shortened(" → ".join(links), _COMPOUND_LENGTH, labels)
+            label = " → ".join(links)
+            if len(label) > _COMPOUND_LENGTH:
+                label = " → ".join("+".join(map(_short_knobs, link.split("+"))) for link in links)
+            labels[name] = _shortened(label, _COMPOUND_LENGTH, labels)
     return {name: labels[name] for name in names}
 
 
@@ -48,9 +51,12 @@ def _label_plain(names: Iterable[str], given: Mapping[str, str]) -> dict[str, st
             lengths[name] += 1
     labels: dict[str, str] = {}
     for full, group in groups.items():
-        label = _short_knobs(visible(full))
+        label = visible(full)
+        length = _COMPOUND_LENGTH if split(label)[1] else _LABEL_LENGTH
+        if len(label) > length:
+            label, length = _short_knobs(label), _LABEL_LENGTH
         for name in group:
-            labels[name] = _shortened(label, _LABEL_LENGTH, labels)
+            labels[name] = _shortened(label, length, labels)
     return labels
 
 
@@ -64,7 +70,7 @@ def _shortened(label: str, length: int, taken: Mapping[str, str]) -> str:
 
 
 def _short_knobs(label: str) -> str:
-    """Return a domain's label with its knobs written short.
+    """Return a domain's label with its knobs written short, where they are too long as the user writes them.
 
     >>> _short_knobs("letters[classes=4,per_class=100,spread=0.3]")
     'letters 4×100 s0.3'

@@ -57,11 +57,6 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 1 else f"{value:.3g}"
 
 
-def counted(n: int, singular: str, plural: str | None = None) -> str:
-    """Return a count with its noun, e.g. ``2 seeds``; the plural is formed with -s unless given."""
-    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
-
-
 def span(counts: "pd.Series[int]") -> str:
     """Return a range of counts, e.g. ``1,000`` or ``50 to 500``."""
     counts = counts.dropna()

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from analysis.comparison.cells import SCRATCH
 from analysis.figures.direct_labels import End, label_ends
 from analysis.figures.style import Style, about, blank, escape, log_ticks, short, spaced
+from trainers.common.counts import counted
 
 _HEIGHT = 250
 
@@ -35,7 +36,7 @@ def fid_by_size(
             continue
         scratch = strategy == SCRATCH
         notes = [
-            f"{escape(strategy)}, {size:,} images: {value:.4g}<br>{escape(note)}"
+            f"{escape(strategy)}, {counted(size, 'image')}: {value:.4g}<br>{escape(note)}"
             for size, value, note in zip(line["size"], line["value"], line["note"], strict=True)
         ]
         figure.add_scatter(

@@ -4,6 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.style import NEUTRAL, blank
+from trainers.common.counts import counted
 
 
 def stopping_audit(rows: pd.DataFrame) -> go.Figure:
@@ -15,7 +16,7 @@ def stopping_audit(rows: pd.DataFrame) -> go.Figure:
     rows = rows.sort_values("saved")
     same = 100 * rows["same_winner"] / rows["cells"]
     values = zip(rows["keep"], rows["saved"], rows["same_winner"], rows["cells"], strict=True)
-    texts = [f"keep {k:g}: {s:.0%} of the steps saved, the same winner in {w} of {n} cells" for k, s, w, n in values]
+    texts = [f"keep {k:g}: {s:.0%} of the steps saved, the same winner in {w} of {counted(n, 'cell')}" for k, s, w, n in values]
     figure.add_scatter(
         x=(100 * rows["saved"]).tolist(), y=same.tolist(), mode="lines+markers+text", text=[f"{k:g}" for k in rows["keep"]],
         textposition=["top center" if place % 2 else "bottom center" for place in range(len(rows))],

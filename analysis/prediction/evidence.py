@@ -11,7 +11,8 @@ from analysis.frames import Frames, records
 from analysis.prediction.gain_model import FEWEST_TARGETS
 from analysis.transfer import transferability as tf
 from analysis.transfer.trained import with_own_fid
-from analysis.words import Row, chance, counted, method, span, times
+from analysis.words import Row, chance, method, span, times
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 
 

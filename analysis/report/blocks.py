@@ -185,6 +185,8 @@ class Images:
 
     title: str
     images: Sequence[Image]
+    pair: bool = False
+    """Whether two are compared, and larger."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,8 @@ class Report:
     """The trials that the page lists, see `trials.trial_rows`; Markdown lists none."""
     samples: Mapping[str, Sequence[Block]] = field(default_factory=dict)
     """The sample grids by embedding, see `sample_grids`; Markdown has none."""
+    copies: Mapping[str, Sequence[Block]] = field(default_factory=dict)
+    """Samples and the training images nearest to them, likewise."""
     written: str = ""
     """Version and time of writing."""
 

@@ -66,15 +66,20 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
     analyses = [analyse(frames, embedding) for embedding in frames.embeddings]
     walls = [sample_grids.walls(analysis, frames.trials) for analysis in analyses]
     first = first_screen(analyses[0], frames.trials) if analyses else None
-    wanted = [*(first.paths if first else ()), *(path for cells in walls for path in sample_grids.paths(cells))]
+    pairs = [sample_grids.copies(analysis, frames.trials) for analysis in analyses]
+    wanted = [*(first.paths if first else ()), *(path for cells in (*walls, *pairs) for path in sample_grids.paths(cells))]
     album = Album(store, wanted, _WALLS)
     embedded = [sample_grids.embed(cells, album) for cells in walls]
     samples = {
         analysis.embedding: [*sample_grids.blocks(cells, left_out, album.compressed)]
         for analysis, (cells, left_out) in zip(analyses, embedded, strict=True)
     }
+    copies = {
+        analysis.embedding: [*sample_grids.blocks(sample_grids.with_copies(cells, album), 0, compressed=False)]
+        for analysis, cells in zip(analyses, pairs, strict=True)
+    }
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    report = Report(frames, analyses, replayed, trial_rows(frames), samples, f"transfergan {_version()}, {now}")
+    report = Report(frames, analyses, replayed, trial_rows(frames), samples, copies, f"transfergan {_version()}, {now}")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis.report"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )

@@ -30,7 +30,7 @@ from analysis.comparison.cells import Cell, Method, cells, reference_variance
 from analysis.comparison.intervals import holm, pairs
 from analysis.comparison.reference_error import log_variance
 from analysis.comparison.seeds import Seeds, Spread, pooled_variance
-from analysis.words import counted
+from trainers.common.counts import counted
 
 Bound = Literal["", "at least", "at most"]
 

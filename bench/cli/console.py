@@ -5,10 +5,11 @@ would follow them: they can hide lines, rename the window or fill the clipboard.
 """
 
 import logging
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
+
+#: Columns of text in a table are folded to this many characters at least.
+LEAST = 12
+
+#: Columns of what is no terminal, such as a file or a pipe, unless COLUMNS says otherwise.
+UNLIMITED = 10_000
 
 #: Control characters except tabs and line breaks, and the marks of writing direction.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -77,29 +84,41 @@ def _console(*, stderr: bool) -> "Console":
         def render_str(self, text: str, **how: Any) -> "Text":
             return super().render_str(printable(text), **how)
 
-    return Escaping(stderr=stderr, highlight=False, markup=False)
+    console = Escaping(stderr=stderr, highlight=False, markup=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = UNLIMITED
+    return console
 
 
-def print_table(
-    rows: Sequence[Mapping[str, str]], *, left: Collection[str], wrap: bool = True, cut: str | None = None
-) -> None:  # fmt: skip
-    """Print rows as a table on stdout; "none" if there are none.
+def print_table(rows: Sequence[Mapping[str, str]], *, left: Collection[str], cut: str | None = None) -> None:
+    """Print rows as a table on stdout that fits the terminal; "none" if there are none.
+
+    Numbers keep their width. Where a table is too wide, `cut` is cut short, and if that is not enough, other texts are folded,
+    so that none of their characters is lost. What is no terminal gets the whole width.
 
     Args:
         rows: cells by column; their text is printed without markup.
-        left: columns that are aligned left; the others contain numbers.
-        wrap: whether cells wrap on a narrow terminal; if not, every column keeps its full width, `cut` excepted.
-        cut: the column that is cut short on a narrow terminal.
+        left: columns of text, aligned left; the others contain numbers.
+        cut: the column that is cut short, to its name at least.
     """
+    from rich.cells import cell_len
     from rich.table import Table
 
     if not rows:
         show("none")
         return
-    table = Table(box=None, pad_edge=False)
-    for column in rows[0]:
-        width = 0 if wrap or column == cut else max(map(len, (column, *(row[column] for row in rows))))
-        table.add_column(column, justify="left" if column in left else "right", no_wrap=not wrap, min_width=width)
+    console = _console(stderr=False)
+    widths = {column: max(cell_len(printable(text)) for text in (column, *(row[column] for row in rows))) for column in rows[0]}
+    room = console.width - 2 * (len(widths) - 1)
+    if cut is not None:
+        widths[cut] = min(widths[cut], max(len(cut), room - sum(widths.values()) + widths[cut]))
+    while sum(widths.values()) > room and (long := [column for column in left if widths[column] > LEAST]):
+        widths[max(long, key=widths.__getitem__)] -= 1
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column, width in widths.items():
+        justify: Literal["left", "right"] = "left" if column in left else "right"
+        overflow: Literal["ellipsis", "fold"] = "ellipsis" if column == cut else "fold"
+        table.add_column(column, justify=justify, overflow=overflow, no_wrap=column == cut, width=width)
     for row in rows:
         table.add_row(*row.values())
-    show(table)
+    console.print(table)

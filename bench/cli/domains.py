@@ -26,7 +26,7 @@ def domains(context: typer.Context, as_json: JsonOption = False) -> None:
         return
     counts = ("train", "reference", "classes")
     table = [row | {name: "" if row[name] is None else f"{row[name]:,}" for name in counts} for row in known]
-    print_table(table, left=("name", "state", "licence"), wrap=False, cut="licence")
+    print_table(table, left=("name", "state", "licence"), cut="licence")
     typer.echo("transfergan domains show NAME prints a domain's images, missing files and source.")
 
 
@@ -72,6 +72,8 @@ def preview(
     """Write a grid of a domain's training images as a PNG file, with a row for each of its first classes if it has any."""
     from bench.images.domains import previewed
 
+    if out.suffix.lower() != ".png":
+        raise UserError(f"--out {str(out)!r} must end in .png")
     picture, classes = previewed(name, resolution)
     _write(out, picture)
     typer.echo(f"{name}: {out}")

@@ -84,7 +84,7 @@ def distances(
             | {kind: f"{values[source, trial, target, kind]:.4g}" for kind in (metric.name for metric in metrics.distances())}
             for source, trial, target in dict.fromkeys(key[:3] for key in values)
         ]
-        print_table(table, left=("source", "target"), wrap=False)
+        print_table(table, left=("source", "target"))
     if failures:
         typer.echo("\n".join(failures), err=True)
         raise typer.Exit(1)
@@ -236,7 +236,7 @@ def embeddings(context: typer.Context, as_json: JsonOption = False) -> None:
         }
         for row in table
     ]
-    print_table(shown, left=("name", "state", "network", "file"), wrap=False, cut="file")
+    print_table(shown, left=("name", "state", "network", "file"), cut="file")
     for row in table:
         if row["todo"]:
             say(f"{row['name']}: there is no file {row['file']!r}; {row['todo']}")

@@ -27,7 +27,11 @@ PriceOption = Annotated[
     typer.Option(min=0, metavar="PRICE", help="Price of one GPU-hour; for a sweep without GPUs, of one slot-hour."),
 ]
 TimingsOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="JSON with times measured on another machine, besides those of the store.")
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="JSON with measured times, besides the store's; by default that beside the sweep file, as init writes it.",
+    ),
 ]
 MaxHoursOption = Annotated[
     float | None, typer.Option("--max-hours", min=0, help="Stop before this many GPU-hours are spent (*).")

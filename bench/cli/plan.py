@@ -21,6 +21,7 @@ from bench.cli.options import (
     TimingsOption,
 )
 from bench.sweeps.presets import preset_names, preset_text
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def init(
     It looks at the images, times networks of rising size for some seconds each, and measures the distances of the sources, of
     which the nearest are taken. All times are those of this machine at its present load. Nothing is trained.
     """
+    from bench.costs.timings import beside, write_timings
     from bench.design.from_images import check_sources, check_time, designed, this_machine
     from bench.design.reasons import decisions, duration, header
     from bench.design.survey import domain_text, survey
@@ -79,10 +81,9 @@ def init(
     asked = question(domain_text(target), [domain_text(name) for name in source or ()])
     path = new_file(out or Path(f"{asked.name}.yaml"))
     domain = get(asked.domain(asked.target))
-    console = progress_console()
+    console, machine = progress_console(), this_machine(gpus)
     check_sources(domain, [asked.domain(name) for name in asked.sources], console)
     seen = survey(domain, console)
-    machine = this_machine(gpus)
     for line in seen.lines():
         say(f"{asked.target}: {line}")
     asked = replace(asked, name=slug(path.stem), size=seen.train, gpu=machine.gpu)
@@ -95,6 +96,8 @@ def init(
     top = header(design, seen, shlex.join(["transfergan", "init", *words]), time)
     text = printable(sweep_file(design.settings, reasons, top))
     path.write_bytes(text.encode(errors="backslashreplace"))  # paths and names of files may be no Unicode
+    write_timings(beside(path), design.timings)
+    say(f"{beside(path)}: the times that were measured here; plan, simulate and run use them with {path}")
     say(
         f"{path}: an estimated {duration(design.seconds)} at most of {duration(time)}; transfergan run {shlex.quote(str(path))}"
     )
@@ -124,10 +127,10 @@ def plan(
     spread between seeds is that of the store, else that of the quickstart. The hours are those of the sweep with that number of
     seeds. They count at the budget: a method that stops early is not compared there, and one that is only protected has two.
     """
-    from bench.costs.timings import read_timings
+    from bench.costs.timings import timings_for
     from bench.run.preview import Preview, planned, preview
 
-    further_times = [] if timings is None else read_timings(timings)
+    further_times = timings_for(spec, timings)
 
     def made(*further: str) -> Preview:
         return preview(planned(spec, [*(overrides or ()), *further], store, progress_console()), further_times)
@@ -203,9 +206,12 @@ def _print_detection(data: "dict[str, Any]", result: "Preview | None", price: fl
     from bench.costs.noise import Spread
 
     transfer, scratch = Spread(**data["sd_transfer"]), Spread(**data["sd_scratch"])
-    tested = f"two-sided Welch t-test, level {data['level']:g} divided by {data['comparisons']:,} comparisons with scratch"
+    tested = (
+        f"two-sided Welch t-test, level {data['level']:g} divided by {counted(data['comparisons'], 'comparison')} with scratch"
+    )
     typer.echo(
-        f"{data['seeds']:,} seeds tell a ratio of FIDs of {data['ratio']:g} with {100 * data['power']:.0f} % power ({tested})"
+        f"{counted(data['seeds'], 'seed')} tell a ratio of FIDs of {data['ratio']:g} with {100 * data['power']:.0f} % "
+        f"power ({tested})"
     )
     typer.echo(f"  by the standard deviation of log2 FID between seeds: transfers {transfer}, scratch {scratch}")
     smallest, seeds = data["smallest_ratio"], data["present_seeds"]
@@ -218,7 +224,7 @@ def _print_detection(data: "dict[str, Any]", result: "Preview | None", price: fl
     if result is None:
         typer.echo(f"  hours unknown: {_costs(None, price)['unknown']}")
         return
-    typer.echo(f"with {data['seeds']:,} seeds, {len(result.plan.trials):,} trials:")
+    typer.echo(f"with {counted(data['seeds'], 'seed')}, {counted(len(result.plan.trials), 'trial')}:")
     _print_bills(result, price)
 
 
@@ -236,8 +242,8 @@ def _print_trials(preview: "Preview") -> None:
         unknown = preview.absent or (preview.searching and trial.kind == "adapt")
         key = "(yet unknown)   " if unknown else trial.key
         most = "" if trial.until is None else "at most "
-        present = ", in the store" if key in preview.done else ""
-        typer.echo(f"{key}  {describe(trial, preview.plan.spec.labels)}, {most}{trial.training.steps} steps{present}")
+        mark = "* " if key in preview.done else "  "
+        typer.echo(f"{key}{mark}{describe(trial, preview.plan.spec.labels)}, {most}{counted(trial.training.steps, 'step')}")
 
 
 def _print_totals(preview: "Preview") -> None:
@@ -249,22 +255,26 @@ def _print_totals(preview: "Preview") -> None:
     if preview.searching and preview.search:
         target = preview.search.held_out.spec.targets[0]
         typer.echo(f"tuning has still to run, on {target}; the adaptations use the settings that it finds")
-        tune = f" {counts['tune']} trials to tune,"
+        tune = f" {counted(counts['tune'], 'trial')} to tune,"
     typer.echo(
-        f"{counts['trials']} trials: {counts['pretrain']} to pre-train,{tune} {counts['adapt']} adaptations in "
-        f"{preview.cells} cells ({counts['collapsed']} duplicates collapsed); {counts['done']} are in the store already"
+        f"{counted(counts['trials'], 'trial')}: {counts['pretrain']} to pre-train,{tune} {counts['adapt']} adaptations in "
+        f"{counted(preview.cells, 'cell')} ({counted(counts['collapsed'], 'duplicate')} collapsed); "
+        f"{counts['done']} in the store already (*)"
+        + (f"; {counts['train']} are trained and {preview.only_measured} only measured" if preview.only_measured else "")
     )
     if any(work.steps for work in preview.work):
         typer.echo(f"measured anew, without training: {extent(preview.plan, preview.work)}; the hours do not include it")
     if line := lost_line(preview.plan, preview.work):
         typer.echo(line)
     if "confirm" in counts:
-        typer.echo(f"then {counts['confirm']} trials confirm the best of each cell on fresh seeds; the hours include them")
+        typer.echo(
+            f"then {counted(counts['confirm'], 'trial')} confirm the best of each cell on fresh seeds; the hours include them"
+        )
 
 
 def _print_bill(bill: "Bill", unit: str, price: float | None) -> None:
     scaled = "; scaled by the work of the networks, as these have not been measured" if bill.scaled else ""
-    typer.echo(f"on {bill.device or 'an unknown device'}, by the {bill.measured} trials measured there{scaled}:")
+    typer.echo(f"on {bill.device or 'an unknown device'}, by the {counted(bill.measured, 'trial')} measured there{scaled}:")
     typer.echo(f"  in all {bill.at_most} {unit} at most, {bill.expected} expected")
     typer.echo(f"  left   {bill.left_at_most} at most, {bill.left_expected} expected")
     if price is not None:

@@ -96,10 +96,10 @@ def _predicted(
     from analysis.prediction.evidence import doubts, in_words
     from analysis.prediction.gain_model import FEWEST_TARGETS
     from analysis.prediction.recommender import observed, ranked
-    from analysis.words import counted
     from bench.images.domains import make_ready
     from bench.images.recommend import distances_to, embedding_name
     from bench.store.references import StoredReferences
+    from trainers.common.counts import counted
 
     console = progress_console()
     make_ready(domain, results.resolution, console)

@@ -24,6 +24,7 @@ from bench.cli.options import (
     open_at,
     write_report,
 )
+from trainers.common.counts import counted
 from trainers.common.errors import Problems, UserError, unknown_name
 
 app = typer.Typer()
@@ -220,7 +221,7 @@ def replay(
         rule = Settings.model_validate(data).stopping
     except ValidationError as error:
         problems = Problems()
-        for message in explain(error, Settings):
+        for message in explain(error.errors(), Settings):
             key = message.partition(":")[0].removeprefix("stopping.")
             problems.found.append(f"--{message.removeprefix('stopping.')}" if key in given else f"--set: {message}")
         problems.check()
@@ -245,8 +246,8 @@ def replay(
     ]
     print_table(table, left=("target", "winner", "same winner"))
     saved = f"{result['steps_saved']:.0%} of the adaptation steps saved"
-    winners = f"the same winner in {result['same_winner']} of {result['cells']} cells"
-    omitted = f"; {left_out} cells left out: a trial was stopped or has not ended" if left_out else ""
+    winners = f"the same winner in {result['same_winner']} of {counted(result['cells'], 'cell')}"
+    omitted = f"; {counted(left_out, 'cell')} left out: a trial was stopped or has not ended" if left_out else ""
     say(f"{saved}; {winners}{omitted}")
 
 
@@ -276,7 +277,10 @@ def compare(
         typer.echo(json.dumps(result))
         return
     counts = result["trials"]
-    say(f"{counts['both']:,} trials in both, {counts['only_a']:,} only in the first, {counts['only_b']:,} in the second")
+    say(
+        f"{counted(counts['both'], 'trial')} in both, {counts['only_a']:,} only in the first, {counts['only_b']:,} in the "
+        "second"
+    )
     table = [
         {
             "metric": row["metric"],
@@ -296,4 +300,4 @@ def compare(
     for row in result["winners"]["differ"]:
         say(f"{labels[row['cell']]}: {row['a']} won in the first, {row['b']} in the second")
     same = result["winners"]["cells"] - len(result["winners"]["differ"])
-    say(f"the same winner in {same} of {result['winners']['cells']} cells")
+    say(f"the same winner in {same} of {counted(result['winners']['cells'], 'cell')}")

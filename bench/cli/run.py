@@ -69,14 +69,15 @@ def run(
             write_report(open_at(store))
         raise typer.Exit(status)
     check_log(log)
+    from bench.costs.timings import timings_for
     from bench.run.launch import Launcher
     from bench.run.planning import plan_of, search_of
 
-    console = progress_console()
+    console, timings = progress_console(), timings_for(spec)
     plan = plan_of(spec, overrides, store, console)
     search = search_of(plan, store)
     opened = open_at(store, create=True)
-    _end(opened, Launcher(opened, console, cpus, address, retry is not None, limit, log).run(plan, search))
+    _end(opened, Launcher(opened, console, cpus, address, retry is not None, limit, log, timings).run(plan, search))
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: transfergan tune sweep.yaml --store store")

@@ -7,6 +7,7 @@ import typer
 
 from bench.cli.console import print_table, progress_console
 from bench.cli.options import RUN, JsonOption, SetOption, SpecArgument, StoreOption, TimingsOption
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 
 app = typer.Typer()
@@ -35,12 +36,12 @@ def simulate(
     from bench.costs.budget import unit
     from bench.costs.estimate import estimates, rounded
     from bench.costs.simulation import compare, savings, stopping_values
-    from bench.costs.timings import read_timings
+    from bench.costs.timings import timings_for
     from bench.run.preview import planned
 
     numbers = _numbers(gpus)
-    plan, search, tuned, opened = planned(spec, overrides, store, progress_console())
-    seconds = estimates(plan, opened, further=[] if timings is None else read_timings(timings))
+    plan, search, tuned, opened, _ = planned(spec, overrides, store, progress_console())
+    seconds = estimates(plan, opened, further=timings_for(spec, timings))
     values = stopping_values(plan, opened, seed)
     rows = list(compare(plan, seconds, values, numbers, interruptions, seed))
     saved, hours = savings(plan, seconds, values), unit(plan.spec.resources)
@@ -73,9 +74,9 @@ def simulate(
     if any(estimate.scaled for estimate in seconds.values()):
         typer.echo("note: these networks have not been measured; their times are scaled by the work of their steps")
     typer.echo(
-        f"{len(plan.grid):,} grid points, {len(plan.trials):,} trials ({plan.collapsed:,} duplicates collapsed). In {hours}: "
-        f"naive {rounded(saved['naive'])}; each source once {rounded(saved['sources_once'])}; duplicates collapsed "
-        f"{rounded(saved['collapsed'])}; poor trials stopped {rounded(saved['stopped'])}: "
+        f"{len(plan.grid):,} grid points, {counted(len(plan.trials), 'trial')} ({counted(plan.collapsed, 'duplicate')} "
+        f"collapsed). In {hours}: naive {rounded(saved['naive'])}; each source once {rounded(saved['sources_once'])}; "
+        f"duplicates collapsed {rounded(saved['collapsed'])}; poor trials stopped {rounded(saved['stopped'])}: "
         f"{saved['naive'] / saved['stopped']:.1f}x less"
     )
 

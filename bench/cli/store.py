@@ -8,6 +8,7 @@ import typer
 
 from bench.cli.console import print_table, say
 from bench.cli.options import StoreOption, open_at
+from trainers.common.counts import counted
 from trainers.common.errors import UserError, unknown_name
 
 app = typer.Typer(
@@ -75,7 +76,10 @@ def compact(store: StoreOption = "store") -> None:
     from bench.upkeep.compact import compact as merge_parts
 
     for merged in merge_parts(open_at(store)):
-        say(f"{merged.table} of {merged.sweep}: {merged.parts:,} parts merged into one of {merged.rows:,} rows")
+        say(
+            f"{merged.table} of {merged.sweep}: {counted(merged.parts, 'part')} merged into one of "
+            f"{counted(merged.rows, 'row')}"
+        )
 
 
 @app.command(epilog="Example: transfergan store merge other-store --store store")
@@ -91,7 +95,7 @@ def merge(
     for line in result.left_out:
         say(line, err=True)
     rows = ", ".join(f"{count:,} of {table}" for table, count in result.rows.items())
-    say(f"{result.files:,} files copied; rows: {rows}")
+    say(f"{counted(result.files, 'file')} copied; rows: {rows}")
 
 
 @app.command(epilog="Example: transfergan store size --store store")
@@ -130,7 +134,7 @@ def prune(
         if name not in KEPT:
             raise unknown_name("rung to keep", name, KEPT)
     deleted = delete(open_at(store), kept)
-    say(f"{deleted.files:,} generators deleted, {_mib(deleted.size)} MiB")
+    say(f"{counted(deleted.files, 'generator')} deleted, {_mib(deleted.size)} MiB")
 
 
 @app.command(epilog="Example: transfergan store remove --sweep quickstart --dry-run --store store")
@@ -159,10 +163,9 @@ def remove(
     if not dry_run:
         delete(opened, found, lambda line: say(f"note: {line}", err=True))
     would = "would be " if dry_run else ""
-    files = len(found.files) + len(found.plans)
-    say(f"{len(found.trials):,} trials and {files:,} files {would}deleted, {_mib(found.size)} MiB")
+    say(f"{counted(len(found.trials), 'trial')} and {counted(found.count, 'file')} {would}deleted, {_mib(found.size)} MiB")
     for name, count in sorted(Counter(found.shared.values()).items()):
-        say(f"{count:,} trials stay, as sweep {name} has them too")
+        say(f"{counted(count, 'trial')} kept, for sweep {name}")
     for key in found.trials if sweep is None else ():
         if planning := removal.planned_by(opened, key):
             say(f"{key} is still planned by sweep {', '.join(planning)}: `transfergan run` trains it again")

@@ -15,6 +15,7 @@ from bench.costs.estimate import Estimate, rounded
 from bench.driver.ledger import Ledger
 from bench.driver.limit import Limit
 from bench.sweeps.spec import ResourcesConfig
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 
 
@@ -94,6 +95,25 @@ class Budget(Limit):
             self.refused = total
         return self.refused is None and (bool(self._estimates) or len(active) <= self.slots)
 
+    def forecast(self) -> str | None:
+        """Return one line on the hours that the open trials take, and whether the limit ends the run before; or None."""
+        with suppress(UserError):
+            self._estimates = self._estimates or self._estimate()
+        trials = self._ledger.open_trials()
+        if not self._estimates or not trials:
+            return None
+        resources = self._ledger.plan.spec.resources
+        left = sum(self._estimates[key].seconds(self._reached(key) or None) for key in trials)
+        most = f"{counted(len(trials), 'trial')} left: {rounded(hours(left, resources))} {unit(resources)} at most"
+        if self.spent + left <= self.limit:
+            return most
+        limit = rounded(hours(self.limit, resources))
+        return f"note: {most}, and the limit is {limit}: unless enough stop early, the run ends before"
+
+    def _reached(self, key: str) -> int:
+        """Return the number of rungs that a trial has reached."""
+        return sum(rung <= self._ledger.last_rung(key) for rung in self._ledger.plan.by_key[key].rungs)
+
     def told(self) -> str:
         """Return one line on why no more trials were started, and what remains."""
         resources = self._ledger.plan.spec.resources
@@ -102,11 +122,11 @@ class Budget(Limit):
         why = f"the next rungs would have made it {refused}, and " if self.refused > self.spent else ""
         return (
             f"stopped after {spent} {unit(resources)}: {why}the limit is {limit}; "
-            f"{len(self._ledger.open_trials())} trials remain, and the same command with a higher limit continues them"
+            f"{counted(len(self._ledger.open_trials()), 'trial')} left, and the same command with a higher limit goes on"
         )
 
     def _seconds_left(self, key: str) -> float:
         """Return the estimated seconds that a trial needs to its next rung."""
-        reached = sum(rung <= self._ledger.last_rung(key) for rung in self._ledger.plan.by_key[key].rungs)
+        reached = self._reached(key)
         leg = self._estimates[key].seconds(reached or None, reached + 1)
         return max(0.0, leg - (self._last - self._running.get(key, self._last)))

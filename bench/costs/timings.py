@@ -1,10 +1,11 @@
-"""Measured times of trials in a JSON file, to plan a sweep for a machine whose store is elsewhere."""
+"""Measured times of trials in a JSON file: of a machine whose store is elsewhere, or of one that has no store yet."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, StrictBool, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, StrictBool, ValidationError
 
 from bench.costs.measured import Measured
 from trainers.common.errors import UserError
@@ -39,7 +40,7 @@ class _Entry(BaseModel):
     device: str
     gpu: StrictBool
     setup_seconds: NonNegativeFloat | None
-    legs: Annotated[tuple[tuple[PositiveInt, StrictBool, PositiveFloat], ...], Field(min_length=1)]
+    legs: Annotated[tuple[tuple[NonNegativeInt, StrictBool, PositiveFloat], ...], Field(min_length=1)]
     evaluation_share: Annotated[float, Field(ge=0, le=1)] | None
 
 
@@ -52,13 +53,39 @@ class _File(BaseModel):
     timings: _Timings
 
 
-def read_timings(path: Path) -> list[Measured]:
-    """Return the measured times in a JSON file under the key "timings".
+def beside(spec: str | Path) -> Path:
+    """Return the path of the times that `transfergan init` measured for a sweep file, which are kept beside it.
+
+    >>> beside("photos/flowers.yaml").as_posix()
+    'photos/flowers.timings.json'
+    """
+    return Path(spec).with_suffix(".timings.json")
+
+
+def write_timings(path: Path, timings: Iterable[Measured]) -> None:
+    """Write measured times as a JSON file that `read_timings` reads."""
+    path.write_text(json.dumps({"timings": as_data(timings)}))
+
+
+def timings_for(spec: str, option: Path | None = None) -> list[Measured]:
+    """Return the times in the file that `--timings` names, else those beside a sweep file; none if there are none.
+
+    Raises:
+        UserError: as `read_timings`.
+    """
+    if option is not None:
+        return read_timings(option)
+    path = beside(spec)
+    is_file = Path(spec).suffix in (".yaml", ".yml") and path.exists()
+    return read_timings(path, "delete it, and the store's own times are used") if is_file else []
+
+
+def read_timings(path: Path, remedy: str = "name a file that `python -m tests.benchmarks.gpu` wrote") -> list[Measured]:
+    """Return the measured times in a JSON file under the key "timings"; `remedy` is what an error advises.
 
     Raises:
         UserError: the file cannot be read, has no times, or other values than `as_data` writes.
     """
-    remedy = "name a file that `python -m tests.benchmarks.gpu` wrote"
     try:
         entries = _File.model_validate_json(path.read_bytes()).timings.trials
     except OSError as error:

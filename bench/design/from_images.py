@@ -11,12 +11,14 @@ from rich.console import Console
 from bench.costs.measured import Measured
 from bench.design import fitting
 from bench.design.fitting import FEWEST, GRIDS, MOST, NETWORKS, WORTHWHILE, Fit, Grid, Networks, Question, grids_for
+from bench.design.precision import Precision, measured_precision
 from bench.design.survey import Survey, check_count
 from bench.design.timing import gpu_count, timed
 from bench.images.domains import make_ready
 from bench.images.recommend import distances_to
 from bench.sweeps.plan import check_measurable
 from trainers.common.errors import UserError
+from trainers.config.trial import TrialConfig
 from trainers.domains import Domain, get
 
 if TYPE_CHECKING:
@@ -54,9 +56,11 @@ class Design:
 
     Attributes:
         question: its sources are in the order of their distances.
-        seconds: that a run takes at most, by the times that were measured.
+        seconds: that a run takes at most, by the times that were measured, in float32.
+        precision: what bf16 is worth with these networks.
         distances: FID to the target in the built-in embedding, by source, ascending.
         left_out: for each source that cannot be measured, one line with the reason.
+        timings: what was measured on this machine.
         larger: the next larger networks, and the seconds that a run with them needs; None if the images are too small for
             them, or there are none.
     """
@@ -65,14 +69,19 @@ class Design:
     fit: Fit
     machine: Machine
     seconds: float
+    precision: Precision
     distances: Mapping[str, float]
     left_out: Sequence[str]
+    timings: Sequence[Measured]
     larger: tuple[Networks, float] | None
 
     @property
     def settings(self) -> dict[str, Any]:
         """The keys and values of the sweep file."""
-        return fitting.settings(self.question, self.fit.networks, self.fit.grid, self.fit.steps)
+        settings = fitting.settings(self.question, self.fit.networks, self.fit.grid, self.fit.steps)
+        if self.precision.name != "float32":
+            settings["training"] |= {"precision": self.precision.name}
+        return settings
 
 
 def this_machine(gpus: int | None) -> Machine:
@@ -94,12 +103,18 @@ def check_time(time: float) -> None:
 
 
 def check_sources(target: Domain, sources: Sequence[str], console: Console) -> None:
-    """Raise UserError if one of the sources, given as domains, is unknown, has too few images, or is the target."""
-    for source in sources:
-        domain = get(source)
+    """Raise UserError if one of the sources, given as domains, is unknown, has too few images, or is the target.
+
+    What is known without decoding an image is checked first, of the target too.
+    """
+    check_count(target)
+    domains = [get(source) for source in sources]
+    for source, domain in zip(sources, domains, strict=True):
         if domain.name == target.name:
             raise UserError(f"--source {source}: it is the target too, and no trial starts from its target; name another one")
         check_count(domain)
+    console.print("looking at the images; nothing is trained", soft_wrap=True)
+    for domain in domains:
         make_ready(domain, NETWORKS[0].resolution, console)
         check_measurable(domain, NETWORKS[0].resolution)
 
@@ -123,16 +138,22 @@ def designed(question: Question, survey: Survey, machine: Machine, time: float, 
     def tell(text: str) -> None:
         console.print(text, soft_wrap=True)
 
+    timings: list[Measured] = []
+
+    def trial(networks: Networks) -> TrialConfig:
+        return fitting.planned(question, networks, GRIDS[-1], MOST).of_kind("adapt")[0]
+
     def measure(networks: Networks) -> Measured:
         tell(f"measuring networks of {networks} on this machine")
         make_ready(target, networks.resolution, console)
-        trial = fitting.planned(question, networks, GRIDS[-1], MOST).of_kind("adapt")[0]
-        return timed(trial, references, gpu=machine.gpu, graphs=machine.gpu)
+        timings.append(timed(trial(networks), references, gpu=machine.gpu, graphs=machine.gpu))
+        return timings[-1]
 
     fit, larger = chosen(question, networks_for(target, survey.side), measure, machine, time)
+    precision = measured_precision(trial(fit.networks), gpu=machine.gpu, graphs=machine.gpu)
     distances, left_out = _distances(question, fit.networks.resolution, references, tell)
     question = replace(question, sources=tuple(distances))
-    return Design(question, fit, machine, fit.seconds + AROUND, distances, left_out, larger)
+    return Design(question, fit, machine, fit.seconds + AROUND, precision, distances, left_out, timings, larger)
 
 
 def chosen(

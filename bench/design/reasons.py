@@ -2,8 +2,10 @@
 
 from bench.design.fitting import GRIDS, MOST, NETWORKS, PRETRAIN
 from bench.design.from_images import AROUND, PLANNED, Design
+from bench.design.precision import ERROR, FASTER
 from bench.design.survey import Survey
 from bench.design.sweep_file import Decision
+from trainers.common.counts import counted
 
 
 def header(design: Design, survey: Survey, command: str, time: float) -> list[str]:
@@ -35,12 +37,13 @@ def decisions(design: Design, survey: Survey) -> list[Decision]:
         Decision("seeds", f"{grid.seeds}", _why_seeds(grid.seeds, grid.trainings)),
         Decision("gan", str(fit.networks), _why_networks(design, survey)),
         Decision(
-            "training", f"{fit.steps:,} steps of batch {training['batch']} at rate {training['generator_lr']:g}",
+            "training", f"{counted(fit.steps, 'step')} of batch {training['batch']} at rate {training['generator_lr']:g}",
             f"{_why_steps(design)}; the rate falls with their number, as in the presets; "
             + (f"{critic} critic steps are the paper's" if gpu else f"{critic} critic steps, not the paper's 5, save time"),
         ),
+        Decision("training", f"{design.precision.name} gradients", _why_precision(design)),
         Decision(
-            "pretrain", f"{settings['pretrain']['steps']:,} steps",
+            "pretrain", f"{counted(settings['pretrain']['steps'], 'step')}",
             f"{PRETRAIN} times those of an adaptation, so that a source is trained well before it is judged",
         ),
         Decision(
@@ -88,6 +91,12 @@ def _why_steps(design: Design) -> str:
         return "as many as the paper has"
     enough = design.fit.networks.steps
     return "as many as fit the time" + (f", though {enough} or more would tell more" if steps < enough else "")
+
+
+def _why_precision(design: Design) -> str:
+    if design.precision.name == "float32":
+        return f"{design.precision.reason}: {FASTER:g} times and {ERROR:.0%} are wanted"
+    return f"{design.precision.reason}; the time is that of float32, so the rest is a reserve"
 
 
 def _why_stopping(design: Design) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from bench.images.domains import make_ready
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 from trainers.domains import OWN, Domain, builtin_names, plugin_domains, torchvision_names
 from trainers.domains.account import skipped_line
@@ -52,14 +53,16 @@ class Survey:
 
     def lines(self) -> list[str]:
         """Return the findings in words, the counts first."""
+        classes = f" in {counted(self.classes, 'class', 'classes')}" if self.classes else ""
         lines = [
-            f"{self.train + self.reference:,} images{f' in {self.classes} classes' if self.classes else ''}, "
+            f"{counted(self.train + self.reference, 'image')}{classes}, "
             f"{'grey' if self.grey else 'in colour'}: {self.train:,} to train on, {self.reference:,} held out for reference"
         ]
         if self.side is not None:
             modes = ", ".join(f"{mode} {count}" for mode, count in self.modes.items())
             lines.append(
-                f"{self.side} pixels on the shorter side (median of {sum(self.modes.values())} images; modes: {modes})"
+                f"{self.side} pixels on the shorter side (median of "
+                f"{counted(sum(self.modes.values()), 'image')}; modes: {modes})"
             )
         if self.duplicates:
             lines.append(
@@ -99,7 +102,7 @@ def survey(domain: Domain, console: Console) -> Survey:
         make_ready(domain, resolution, console)
     train, reference = (domain.count(split) for split in SPLITS)
     if min(train, reference) < FEWEST:
-        have = f"{train + reference} images, {train} of them to train on and {reference} held out for reference"
+        have = f"{counted(train + reference, 'image')}, {train} of them to train on and {reference} held out for reference"
         raise _too_few(domain, have, skipped_line(domain.skipped))
     if isinstance(domain, Collection):
         _check_classes(domain)

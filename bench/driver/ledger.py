@@ -37,6 +37,7 @@ class Ledger:
         reasons: why a trial failed, diverged, stopped or is blocked, by key.
         ends: keys of the trials that have ended since the ledger was opened, in the order of their ends.
         steps_left: generator steps up to the budgets of the trials that have not ended.
+        deferred: pending trials that others have taken to rungs that are to be measured before they go on (see `defer`).
     """
 
     plan: Plan
@@ -46,6 +47,7 @@ class Ledger:
     reasons: dict[str, str] = field(default_factory=dict)
     ends: list[str] = field(default_factory=list)
     steps_left: int = 0
+    deferred: set[str] = field(default_factory=set)
     _recorded: dict[str, Status] = field(default_factory=dict)
     _retried: set[tuple[str, datetime]] = field(default_factory=set)  # failures that do not count, by the time of their record
     _reopened: set[str] = field(default_factory=set)
@@ -145,10 +147,18 @@ class Ledger:
         """Number of trials that have ended."""
         return self.count(*ENDED)
 
-    def stalled(self) -> bool:
-        """Return whether trials are open but none of them can move, which is a bug."""
-        moving = self.count("queued", "running", "measuring", "elsewhere") or self.next_ready() or self.next_promoted()
+    def is_idle(self) -> bool:
+        """Return whether trials are open but none of them runs here, or can start or go on here."""
+        moving = self.count("queued", "running", "measuring") or self.next_ready() or self.next_promoted()
         return self.is_open() and not moving
+
+    def stalled(self) -> bool:
+        """Return whether trials are open but none of them can move."""
+        return self.is_idle() and not self.count("elsewhere")
+
+    def waits(self) -> bool:
+        """Return whether an open trial waits for the values of others of its cell."""
+        return any(verdict.action is Action.WAIT and self.status[key] not in ENDED for key, verdict in self._verdicts.items())
 
     def count(self, *statuses: Status) -> int:
         """Return the number of trials that have one of the statuses."""
@@ -218,6 +228,11 @@ class Ledger:
         """Note that another driver runs a trial."""
         self._set(key, "elsewhere")
 
+    def defer(self, key: str) -> None:
+        """Note that a pending trial may not start before it is measured at the rungs that another driver took it to."""
+        self.deferred.add(key)
+        self._refresh(key)
+
     def take_in(
         self, results: Results, keys: Iterable[str], freed: Iterable[str], last_checkpoint: Callable[[str], int]
     ) -> set[str]:
@@ -239,6 +254,9 @@ class Ledger:
                 cells.add(self.plan.by_key[key].cell)
             elif self.status[key] not in ENDED:
                 running.add(key)
+            elif self.status[key] == "done" and results.values.get(key, {}).keys() - self.values[key].keys():
+                self.fill(key, results)  # measured after it was done in another evaluation
+                cells.add(self.plan.by_key[key].cell)
         for cell in cells:
             self._judge(cell)
         return running
@@ -309,7 +327,8 @@ class Ledger:
         status, action = self.status[key], self.verdict(key).action
         parent = self.plan.by_key[key].parent
         of_parent = "done" if parent is None else self.status[parent]
-        self._ready.keep(key, status == "pending" and of_parent == "done" and action is Action.GO)
+        startable = status == "pending" and key not in self.deferred
+        self._ready.keep(key, startable and of_parent == "done" and action is Action.GO)
         self._promoted.keep(key, status == "paused" and action is Action.GO)
         stops = status in ("pending", "paused") and action is Action.STOP
         self._due.keep(key, stops or (status not in ENDED and of_parent in _LOST))

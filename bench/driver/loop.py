@@ -5,7 +5,7 @@ sweep's course stands anywhere else: release order, pause and promotion, stoppin
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -41,6 +41,8 @@ class Driver:
         let_go: trials whose claims this driver has lost, in that order; they no longer run here.
         unwritable: why the store accepts no more writes, once it does not; the run ends then.
         interrupted: whether the run ends as soon as the trials that run have left at their checkpoints.
+        behind: whether the run ends because nothing can move before trials of other drivers, which evaluate otherwise, are
+            measured as this sweep does. A new driver then goes on.
     """
 
     def __init__(
@@ -51,18 +53,22 @@ class Driver:
         limit: Limit | None = None,
         *,
         notice: Notice = lambda key, text: None,
+        lacking: Callable[[], Collection[str]] = tuple,
         back_off: float = BACK_OFF,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """From now on only the driver changes `ledger`.
 
-        `back_off` is the wait before the first retry from a rung, in the seconds that `clock` returns.
+        `lacking` returns the trials that the plan's evaluation has not measured everywhere, and can. `back_off` is the wait
+        before the first retry from a rung, in the seconds that `clock` returns.
         """
         self.ledger, self.store = ledger, store
         self.limit = limit or Limit()
         self.notice = notice
         self.unwritable: StoreUnwritableError | None = None
         self.interrupted = False
+        self.behind = False
+        self._lacking = lacking
         self._listener, self._clock = listener, clock
         self._recorder = None if store is None else Recorder(ledger, store)
         self._sharing: Sharing | None = None
@@ -79,7 +85,7 @@ class Driver:
         """Claim trials for the block, so that other drivers of the store run other ones."""
         assert self.store is not None
         with Claims(self.store, self._activity.told) as claims:
-            self._sharing = Sharing(self.ledger, self.store, claims)
+            self._sharing = Sharing(self.ledger, self.store, claims, self._lacking)
             self._sharing.catch_up()
             self.settle()
             yield
@@ -89,7 +95,7 @@ class Driver:
     @property
     def over(self) -> bool:
         """Whether no trial will start or go on any more; trials that run still end."""
-        ends = self.interrupted or self.unwritable is not None or self.limit.refused is not None
+        ends = self.interrupted or self.behind or self.unwritable is not None or self.limit.refused is not None
         return ends or not self.ledger.is_open()
 
     def look(self) -> None:
@@ -101,7 +107,10 @@ class Driver:
             for key in self.ledger.having("paused"):
                 self._is_lost(key)
             self.settle()
-            assert not self.ledger.stalled() or self._sharing.others(), _STALLED
+            # Drivers that evaluate otherwise may wait for each other's trials; else what others run is measured when it ends.
+            if self.ledger.is_idle() and (self.ledger.waits() or not self.ledger.count("elsewhere")):
+                self.behind = self.behind or bool(self.ledger.deferred or self._sharing.behind())
+            assert self.behind or not self.ledger.stalled() or self._sharing.others(), _STALLED
 
     def take(self) -> str | None:
         """Return the next trial to run, now queued: a promoted one, because its cell is nearest to its end, else a new one."""
@@ -111,7 +120,7 @@ class Driver:
 
     def promote(self, key: str) -> bool:
         """Queue a paused trial that may go on (see `Ledger.next_promoted`), and return whether it is still ours and allowed."""
-        if self.interrupted or self._is_lost(key) or not self.limit.allows(key):
+        if self.interrupted or self.behind or self._is_lost(key) or not self.limit.allows(key):
             return False
         self.ledger.queue(key)
         return True
@@ -122,7 +131,7 @@ class Driver:
         Trials that the limit does not allow or that another driver has claimed are not returned. None if there is none yet.
         """
         self.look()
-        if self.interrupted:
+        if self.interrupted or self.behind:
             return None
         while (key := self._waiting.first(self._clock())) is not None and self.limit.allows(key):
             if not self._is_lost(key):
@@ -273,6 +282,8 @@ class Driver:
         if not sharing.take(key):
             return False
         self.settle()
+        if self.ledger.is_ready(key) and sharing.is_behind(key):
+            self.ledger.defer(key)
         if not self.ledger.is_ready(key):
             sharing.free(key)
             return False

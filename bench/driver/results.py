@@ -50,6 +50,7 @@ class Results:
     Attributes:
         ends: the outcome that counts, by trial key.
         values, diversity: the stopping metric, and the diversity of the samples, by trial key and rung.
+        otherwise: the steps at which other evaluations than the plan's have measured, by trial key.
     """
 
     def __init__(self, plan: Plan, store: Store) -> None:
@@ -60,6 +61,7 @@ class Results:
         self.ends: dict[str, End] = {}
         self.values: dict[str, dict[int, float]] = {}
         self.diversity: dict[str, dict[int, float]] = {}
+        self.otherwise: dict[str, set[int]] = {}
 
     def update(self) -> set[str]:
         """Read the parts that were published since the last call; return the trials that have rows in them."""
@@ -82,7 +84,11 @@ class Results:
         evaluation = self._plan.spec.evaluation
         metrics = ((self._plan.spec.stopping.metric, self.values), ("diversity", self.diversity))
         wanted = pc.and_(pc.is_in(rows["metric"], pa.array([name for name, _ in metrics])), pc.greater(rows["step"], 0))
-        wanted = pc.and_(wanted, pc.equal(rows["view"], evaluation.view))
+        ours = pc.equal(rows["view"], evaluation.view)
+        others = pc.and_(pc.and_(pc.equal(rows["metric"], "fid"), pc.greater(rows["step"], 0)), pc.invert(ours))
+        for row in rows.filter(others).select(["trial", "step"]).to_pylist():
+            self.otherwise.setdefault(row["trial"], set()).add(row["step"])
+        wanted = pc.and_(wanted, ours)
         kept = rows.filter(wanted).sort_by("recorded_at").to_pylist()
         for row in kept:
             value = math.nan if row["value"] is None else row["value"]

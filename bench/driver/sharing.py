@@ -3,7 +3,7 @@
 import random
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -43,8 +43,9 @@ class Activity:
 class Sharing:
     """Claims trials for this driver, and polls the store for those of other drivers."""
 
-    def __init__(self, ledger: Ledger, store: Store, claims: Claims) -> None:
-        self._ledger, self._store, self._claims = ledger, store, claims
+    def __init__(self, ledger: Ledger, store: Store, claims: Claims, lacking: Callable[[], Collection[str]]) -> None:
+        """`lacking` is that of `bench.driver.loop.Driver`."""
+        self._ledger, self._store, self._claims, self._lacking = ledger, store, claims, lacking
         self._results = Results(ledger.plan, store)
         self._new: set[str] = set()  # trials whose results changed in the store while they ran here
         self._next = 0.0
@@ -86,6 +87,23 @@ class Sharing:
         """Take the values of one trial from the store into the ledger."""
         self._new |= self._results.update()
         self._ledger.fill(key, self._results)
+
+    def behind(self) -> Collection[str]:
+        """Return the trials at rungs that only other evaluations have measured, and this one can measure."""
+        if not any(map(self._may_be_behind, self._results.otherwise)):
+            return ()
+        began = time.monotonic()
+        keys = self._lacking()
+        self._next = max(self._next, time.monotonic() + 10 * (time.monotonic() - began))
+        return keys
+
+    def is_behind(self, key: str) -> bool:
+        """Return whether `behind` has a trial."""
+        return self._may_be_behind(key) and key in self.behind()
+
+    def _may_be_behind(self, key: str) -> bool:
+        unmeasured = self._results.otherwise.get(key, set()) - self._ledger.values[key].keys()
+        return not unmeasured.isdisjoint(self._ledger.plan.by_key[key].rungs)
 
     def look(self, *, stalled: bool) -> bool:
         """Release the claims of trials that have ended here, and poll the store if it is time and anything depends on others.

@@ -25,6 +25,7 @@ from enum import Enum
 from statistics import fmean
 
 from bench.sweeps.spec import StoppingConfig
+from trainers.common.counts import counted
 from trainers.config.strategies import Scratch
 
 #: The fewest seeds of a method that go on together, where it has as many: one alone shows no spread.
@@ -193,7 +194,7 @@ class Plateau(Rule):
             return {}
         best, seeds = contest.ranked()[:1], contest.methods()
         means = {m: [_mean(curves, rung) for rung in contest.steps] for m, curves in seeds.items() if m not in best}
-        why = f"plateau: no better {self.config.metric} for {n} rungs"
+        why = f"plateau: no better {self.config.metric} for {counted(n, 'rung')}"
         stale = [method for method, values in means.items() if min(values[:-n]) <= min(values[-n:])]
         return {curve.key: why for method in stale for curve in seeds[method]}
 

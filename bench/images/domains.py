@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainers.common.contact_sheet import BACKGROUND, png_grid
-from trainers.common.errors import UserError
+from trainers.common.counts import counted
+from trainers.common.errors import UserError, within
 from trainers.domains import OWN, Domain, builtin_names, get, plugin_domains, torchvision_names
 from trainers.domains.account import by_reason, skipped_line
 from trainers.domains.files.collection import Collection, NamedFiles
@@ -44,7 +45,7 @@ def described(name: str) -> dict[str, str]:
     """
     domain = get(name)
     train, reference, classes, state = _counted(domain)
-    counts = f"{train:,} to train on, {reference:,} for reference; {classes} classes"
+    counts = f"{train:,} to train on, {reference:,} for reference; {counted(classes, 'class', 'classes')}"
     properties = {"name": domain.name, "shows": domain.about, "images": counts, "licence": domain.licence}
     if isinstance(domain, TorchvisionDomain):
         entry = domain.entry
@@ -71,7 +72,8 @@ def previewed(name: str, resolution: int) -> tuple[bytes, tuple[str, ...]]:
     Raises UserError for an unknown domain, an unsuitable resolution or images that cannot be read.
     """
     domain = get(name)
-    domain.check_resolution(resolution)
+    with within("--resolution"):
+        domain.check_resolution(resolution)
     images, labels = (loaded := domain.load("train", resolution)).images, loaded.labels
     if labels is None:
         return png_grid(images[:: max(1, len(images) // PREVIEWED**2)][: PREVIEWED**2]), ()
@@ -93,6 +95,8 @@ def prepared(name: str, download: bool, resolution: int | None, console: Console
         domain.download()
     state = "ready"
     if resolution is not None:
+        with within("--resolution"):
+            domain.check_resolution(resolution)
         if isinstance(domain, Collection):
             for split in domain.verify(resolution):
                 console.print(f"{name}: its prepared {split} split is damaged and will be prepared again")
@@ -136,14 +140,14 @@ def make_ready(
         def tell(done: int, total: int) -> None:
             nonlocal prepared_files
             if not prepared_files and not console.is_terminal:
-                console.print(f"preparing {what}, {total:,} files", soft_wrap=True)
+                console.print(f"preparing {what}, {counted(total, 'file')}", soft_wrap=True)
             prepared_files = max(1, done)
             bar.update(task, completed=done, total=total)
 
         domain.prepare(resolution, tell)
     if prepared_files:
         seconds = time.monotonic() - began
-        console.print(f"prepared {label}: {prepared_files:,} files, {seconds:.1f} s", soft_wrap=True)
+        console.print(f"prepared {label}: {counted(prepared_files, 'file')}, {seconds:.1f} s", soft_wrap=True)
 
 
 def near_duplicates(domain: Domain, resolution: int) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.sweeps.plan import check_measurable
+from trainers.common.counts import counted
 from trainers.common.errors import UserError, unknown_name, within
 from trainers.config.settings import GanConfig
 from trainers.domains.account import skipped_line
@@ -14,6 +15,9 @@ from trainers.domains.account import skipped_line
 if TYPE_CHECKING:
     from trainers.domains import Split
     from trainers.evaluation.comparison import Comparison
+
+#: What sets the resolution, in messages.
+_OPTION = "--resolution"
 
 #: Fewest generated images.
 FEWEST = 8
@@ -65,7 +69,7 @@ def evaluate(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = load_embedding(check_embedding(embedding), device)
     domain = get(against)
-    check_measurable(domain, resolution)
+    check_measurable(domain, resolution, _OPTION)
     images, skipped = _images(folder, resolution)
     for source, line in (("--images", skipped), (against, skipped_line(domain.skipped))):
         if line:
@@ -80,7 +84,7 @@ def evaluate(
 
     which = "" if "train" not in splits else ", its train split," if len(splits) == 1 else ", all of it,"
     real = sum(map(domain.count, splits))
-    tell(f"embedding {len(images):,} images and {real:,} of {against}{which} with {network.identity}")
+    tell(f"embedding {counted(len(images), 'image')} and {real:,} of {against}{which} with {network.identity}")
     of_splits = {split: references(against, resolution, network, split) for split in splits}
     reference = joined(list(of_splits.values()))
     training, held_out = None, None
@@ -123,7 +127,8 @@ def _images(folder: Path, resolution: int) -> tuple[np.ndarray, str]:
 
     with within("--images"):
         domain = get(f"folder:{folder}")
-    domain.check_resolution(resolution)
+    with within(_OPTION):
+        domain.check_resolution(resolution)
     images = np.concatenate([domain.load(split, resolution).images for split in ("train", "reference")])
     if len(images) < FEWEST:
         raise UserError(f"--images: {str(folder)!r} has {len(images)} readable images and needs {FEWEST} or more")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from string import Template
 
+from trainers.common.counts import counted
 from trainers.common.seeds import derive_seed
 from trainers.config.settings import STYLED
 from trainers.config.trial import TrialConfig
@@ -263,7 +264,7 @@ def _fill(text: str, values: dict[str, object]) -> str:
 
 
 def _training(trial: TrialConfig) -> str:
-    images = f"{trial.size:,} images of {trial.domain.name}"
+    images = f"{counted(trial.size, 'image')} of {trial.domain.name}"
     if trial.kind == "pretrain":
         return f"{images} ({trial.gan.family})"
     source = "" if trial.source is None else f" from {trial.source.name}"

@@ -10,6 +10,7 @@ from bench.store import Store
 from bench.store.best import best_rungs
 from bench.store.plans import given_names, read_all
 from bench.store.trial_files import check_checkpoint, generators, generators_by_trial
+from trainers.common.counts import counted
 from trainers.common.errors import DamagedError, UserError, first_line
 from trainers.config.sources import renamed
 from trainers.config.trial import TrialConfig
@@ -69,7 +70,7 @@ def write_images(
     if nearest:
         sheets["nearest"] = png_grid(_beside_training(images, loaded.trial))
     frames = drawing.walk(loaded, generator, walk) if walk else None
-    lines = [f"{drawing.n} images of trial {key}, {description}: {out}, on one sheet: {beside(out, 'sheet.png')}"]
+    lines = [f"{counted(drawing.n, 'image')} of trial {key}, {description}: {out}, on one sheet: {beside(out, 'sheet.png')}"]
     try:
         out.mkdir(parents=True, exist_ok=True)
         for i, image in enumerate(images):
@@ -81,7 +82,7 @@ def write_images(
             write_gif(gif, map(Image.fromarray, frames), 1000 // FRAME_RATE)
             missing = write_mp4(mp4, frames, FRAME_RATE)
             files = f"{gif} and {mp4}" if missing is None else f"{gif}; no MP4: {missing}"
-            lines.append(f"a walk through the latents of the first {walk} images: {files}")
+            lines.append(f"a walk through the latents of the first {counted(walk, 'image')}: {files}")
         if progress:
             lines.append(write_progress(store, key, beside(out, "progress.gif")))
     except OSError as error:
@@ -112,6 +113,8 @@ def read_generator(store: Store, key: str, step: str, *, raw: bool = False) -> t
         generator, _ = checkpoints.generator(loaded, raw=raw)
     except RuntimeError as error:  # torch's, for tensors that are missing or have other shapes
         raise UserError(f"{path} does not have the networks of its trial: {first_line(error)}") from error
+    if loaded.step == 0 and not loaded.trial.imported:
+        description += ", an untrained network" if loaded.trial.source is None else ", its source without a step of its own"
     return description, loaded, generator.to(memory_format=torch.contiguous_format)
 
 
@@ -146,7 +149,7 @@ def _generator_at(store: Store, key: str, step: str) -> tuple[str, str]:
     if step == "best":
         if key in (best := best_rungs(store, {key: set(paths)})):
             at, fid, number = best[key]
-            return paths[at], f"step {at}: FID {fid:.2f}, the best of {number} steps"
+            return paths[at], f"step {at}: FID {fid:.2f}, the best of {counted(number, 'step')}"
         step = "last"
     if step == "last":
         last = max(paths)
@@ -208,5 +211,5 @@ def best_trial(store: Store) -> str:
 
 def _cell(row: Mapping[Hashable, Any], given: Mapping[str, str]) -> str:
     """Return the parts of a trial's cell that a user knows it by; `given` are names to show for domains."""
-    images = f"{renamed(row['target'], given)}, {row['size']:,} images, {row['resolution']} pixels"
+    images = f"{renamed(row['target'], given)}, {counted(row['size'], 'image')}, {row['resolution']} pixels"
     return f"{images}, conditional" if row["conditional"] else images

@@ -15,7 +15,7 @@ from bench.store.trial_files import checkpoint_path, generator_path, real_sample
 from bench.sweeps.plan import Imports
 from bench.sweeps.rows import measurement_rows, outcome_row, recorded_trial
 from bench.sweeps.spec import SweepSpec
-from trainers.common.errors import UserError
+from trainers.common.errors import UserError, within
 from trainers.config.sources import IMPORT
 from trainers.config.trial import DomainRef, TrialConfig
 from trainers.domains import Domain, get
@@ -102,7 +102,8 @@ def known_domain(name: str, spec: SweepSpec, *, conditional: bool) -> Domain:
         UserError: the domain is unknown, cannot be had at the sweep's resolution, or lacks classes and `conditional` is set.
     """
     domain = get(name)
-    domain.check_resolution(spec.gan.resolution)
+    with within("gan.resolution"):
+        domain.check_resolution(spec.gan.resolution)
     if conditional and not domain.classes:
         raise UserError(f"--domain {name!r} has no class labels; leave out --conditional")
     return domain

@@ -13,6 +13,7 @@ from bench.sweeps.plan import check_measurable
 from bench.sweeps.spec import SweepSpec, as_mapping
 from trainers.common.errors import UserError
 from trainers.config.embeddings import PUBLISHED, embedding_identity
+from trainers.config.options import split
 from trainers.domains import get
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def command(
         resolution: height and width of the images, pixels.
         store: the store's path or URI.
     """
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{strategy}-{source[-20:]}-{target[-20:]}").strip("-.")
+    ends = (split(end)[0].rstrip("/").rpartition("/")[2][-20:] for end in (source, target))
+    name = re.sub(r"[^A-Za-z0-9]+", "-", "-".join((strategy, *ends))).strip("-")[:64]
     strategies = list(dict.fromkeys(("scratch", strategy)))
     sets: dict[str, Any] = {"name": name, "sources": [source], "targets": [target], "sizes": [size], "strategies": strategies}
     if conditional:

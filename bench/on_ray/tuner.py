@@ -99,12 +99,12 @@ class Events(Callback):
         self._driver.notice(trial.config["key"], f"machine lost ({lost}); goes on from its checkpoint, not counted as a retry")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """End the experiment if the store is unwritable, or if no trial runs after the limit is reached or an interrupt."""
+        """End the experiment if the store is unwritable, others are to be measured, or none runs after a limit or interrupt."""
         driver = self._driver
         self._evaluations.look()
         moving = driver.ledger.count("measuring") or _any(trials, Trial.PENDING, Trial.RUNNING)
         refused = driver.limit.refused is not None and not moving
-        if driver.unwritable or refused or self._has_ended(trials):
+        if driver.unwritable or refused or driver.behind or self._has_ended(trials):
             if self._interrupt_tune is not None:
                 signal.signal(signal.SIGINT, self._interrupt_tune)
             signal.raise_signal(signal.SIGINT)

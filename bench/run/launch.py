@@ -1,7 +1,7 @@
 """Runs plans, a search before its sweep and a confirmation after it, within one limit of hours; returns how they ended."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -10,18 +10,20 @@ from rich.console import Console
 
 from bench.costs.budget import Budget, hours
 from bench.costs.estimate import estimates
+from bench.costs.measured import Measured
 from bench.driver.ledger import Ledger
 from bench.logs.kinds import Log
 from bench.logs.sweep_log import log_of
 from bench.run import sweep
 from bench.run.confirmation import confirmation, name_of
 from bench.run.interrupts import as_interrupts
-from bench.run.measuring import check_budgets, lacking
+from bench.run.measuring import Work, check_budgets, lacking
 from bench.run.progress import describe
 from bench.run.tuning import Record, Search
 from bench.store import Store
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import record
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 
 
@@ -51,6 +53,7 @@ class Launcher:
     Attributes:
         limit: hours (see `bench.costs.budget.hours`) that all plans may spend together; infinite for no limit.
         log: what a log of the rungs is written for (see `bench.logs.sweep_log`); None for no log.
+        timings: measured times of trials besides those of the store.
         spent: slot-seconds that the plans before have spent.
     """
 
@@ -61,6 +64,7 @@ class Launcher:
     retry_failed: bool
     limit: float
     log: Log | None = None
+    timings: Sequence[Measured] = ()
     spent: float = 0.0
 
     def run(self, plan: Plan, search: Search | None) -> list[Outcome]:
@@ -91,7 +95,9 @@ class Launcher:
         left = len(ledger.open_trials())
         if left or (search is not None and result is None):
             what = (
-                "its tuning has" if search is not None and result is None else f"{left} of its {len(plan.trials)} trials have"
+                "its tuning has"
+                if search is not None and result is None
+                else f"{left} of its {counted(len(plan.trials), 'trial')} have"
             )
             raise UserError(f"sweep {plan.spec.name}: {what} not ended; finish it with `transfergan run`")
         return self._confirm(plan, ledger, seeds)
@@ -111,6 +117,8 @@ class Launcher:
     def tune(self, search: Search) -> Record | Outcome:
         """Run what the store lacks of a search; return its result, recorded in the store, or how it ended without one."""
         if (recorded := search.recorded(self.store)) is not None:
+            if note := search.note(recorded):
+                self._tell(f"note: {note}")
             return recorded
         plan = search.plan()
         outcome = self._run(plan)
@@ -128,25 +136,42 @@ class Launcher:
         check_budgets(work)
         self.store.write_sweep(plan.spec.name, recorded or record(plan))
         failures: list[str] = []
+        tried: set[tuple[str, tuple[int, ...]]] = set()
+
+        def untried() -> list[Work]:
+            """Return what is lacking and was not to be measured in this run yet: other drivers have trained it meanwhile."""
+            return [each for each in lacking(plan, self.store) if each.steps and (each.trial.key, each.steps) not in tried]
+
         with as_interrupts() as signals:
-            interrupted = True
-            with suppress(KeyboardInterrupt):
-                failures += sweep.measure_anew(plan, work, self.store, self.console, self.cpus, self.address)
-                interrupted = False
-            ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed)
-            limit = self.limit / hours(1, plan.spec.resources)
-            budget = Budget(ledger, limit, lambda: estimates(plan, self.store), spent=self.spent)
-            if not interrupted:
-                try:
-                    with log_of(self.log, ledger, self.store, self._tell, lambda trial: describe(trial, {})) as listener:
-                        failures += sweep.run_sweep(
-                            plan, ledger, self.store, self.console, self.cpus, self.address, budget, listener
-                        )
-                except KeyboardInterrupt:
-                    failures, interrupted = [], True
-                else:
-                    interrupted = bool(ledger.open_trials())
-        self.spent = budget.spent
+            goes_on = first = True
+            while goes_on:
+                tried |= {(each.trial.key, each.steps) for each in work}
+                goes_on, interrupted = False, True
+                with suppress(KeyboardInterrupt):
+                    failures += sweep.measure_anew(plan, work, self.store, self.console, self.cpus, self.address)
+                    interrupted = False
+                ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed)
+                limit = self.limit / hours(1, plan.spec.resources)
+                budget = Budget(ledger, limit, lambda: estimates(plan, self.store, further=self.timings), spent=self.spent)
+                if not interrupted:
+                    if first and (line := budget.forecast()):
+                        self._tell(line)
+                    first = False
+                    was_open = ledger.is_open()
+                    try:
+                        with log_of(self.log, ledger, self.store, self._tell, lambda trial: describe(trial, {})) as listener:
+                            unmeasured, behind = sweep.run_sweep(
+                                plan, ledger, self.store, self.console, self.cpus, self.address, budget, listener,
+                                lambda: {each.trial.key for each in untried()},
+                            )  # fmt: skip
+                    except KeyboardInterrupt:
+                        failures, interrupted = [], True
+                    else:
+                        failures += unmeasured
+                        interrupted = bool(ledger.open_trials())
+                        work = untried() if behind or (was_open and not interrupted) else []
+                        goes_on = behind or bool(work)
+                self.spent = budget.spent
         over_limit = budget.told() if interrupted and budget.refused is not None else None
         return Outcome(ledger, failures, interrupted, over_limit, *signals[:1])
 

@@ -15,6 +15,7 @@ from bench.store.trial_files import generators
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import of_evaluation
 from bench.worker import measuring
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 from trainers.config.embeddings import check_embedding
 from trainers.config.metrics import RAW, SELECTION, STATE, metrics
@@ -141,7 +142,7 @@ def evaluation_of(evaluation: EvaluationConfig, embedding: str | None, samples: 
 def extent(plan: Plan, work: Sequence[Work]) -> str:
     """Return how many trials can be measured at how many steps, and how."""
     steps = [len(each.steps) for each in work if each.steps]
-    return f"{_trials(steps)} at {sum(steps):,} steps in {plan.spec.evaluation.view}"
+    return f"{_trials(steps)} at {counted(sum(steps), 'step')} in {plan.spec.evaluation.view}"
 
 
 def _trials(of: Sized) -> str:

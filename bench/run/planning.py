@@ -1,7 +1,5 @@
 """Makes the plan of a sweep file, and the plan of the search that precedes it."""
 
-from collections.abc import Callable, Iterable
-
 from rich.console import Console
 
 from bench.costs.gpu_share import share_gpus
@@ -9,12 +7,10 @@ from bench.images.domains import make_ready
 from bench.images.imports import imported
 from bench.run.tuning import Search
 from bench.store import open_store, store_exists
-from bench.sweeps.domain_names import called
+from bench.sweeps.domain_names import called, useless_names
 from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import Imports, Plan, make_plan
-from bench.sweeps.spec import SweepSpec
-from trainers.common.errors import Problems, UserError, within
-from trainers.config.options import split
+from trainers.common.errors import Problems, within
 from trainers.config.sources import IMPORT, domains, renamed
 from trainers.domains import OWN, Domain, get
 from trainers.domains.absent import get_or_announced
@@ -46,27 +42,15 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, console: Console
             for name in dict.fromkeys(name for end in ends for name in domains(end) if not name.startswith(IMPORT)):
                 with problems.collected(), within(key):
                     found[name] = find(name)
+        used = [name for end in (*loaded.sources, *loaded.targets, *held_out) for name in domains(end)]
+        problems.found += useless_names(loaded.domains, used, find)
         problems.check()
         own = [name for name in found if name.partition(":")[0] in OWN]
         for number, name in enumerate(own, 1):  # the number of images is only known once all files were decoded
             label = renamed(name, loaded.labels)
             make_ready(found[name], loaded.gan.resolution, console, label=label, place=(number, len(own)))
-        _check_used(loaded, held_out, find)
         plan = make_plan(loaded, _imports((*loaded.sources, *held_out), store), find)
     return share_gpus(plan, open_store(store) if loaded.resources.auto and store_exists(store) else None)
-
-
-def _check_used(spec: SweepSpec, held_out: Iterable[str], find: Callable[[str], Domain]) -> None:
-    """Raise UserError if nothing in a sweep uses a domain that it names. `held_out` are the ends of its search."""
-    ends = (name for end in (*spec.sources, *spec.targets, *held_out) for name in domains(end) if not name.startswith(IMPORT))
-    used = {find(end).name for end in ends}
-    used |= {split(name)[0] for name in used}
-    problems = Problems()
-    for name, domain in spec.domains.items():
-        with problems.collected(), within(f"domains.{name}"):
-            if find(domain).name not in used:
-                raise UserError(f"nothing uses this name of {domain!r}; write it in sources or targets, or remove it")
-    problems.check()
 
 
 def search_of(plan: Plan, store: str, *, plan_only: bool = False) -> Search | None:

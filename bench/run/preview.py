@@ -49,12 +49,14 @@ class Planned(NamedTuple):
         search: the search of the sweep file's `tuning`, or None.
         tuned: whether the plan has the settings that the search found.
         store: the store, or None if there is none yet.
+        note: what is to be said of these settings, or None.
     """
 
     plan: Plan
     search: Search | None
     tuned: bool
     store: Store | None
+    note: str | None = None
 
 
 def planned(spec: str, overrides: list[str] | None, store: str, console: Console) -> Planned:
@@ -63,7 +65,9 @@ def planned(spec: str, overrides: list[str] | None, store: str, console: Console
     search = search_of(plan, store, plan_only=True)
     opened = Snapshot.of(open_store(store)) if store_exists(store) else None
     record = search.recorded(opened) if search and opened else None
-    return Planned(search.tuned(record) if search and record else plan, search, record is not None, opened)
+    if search is None or record is None:
+        return Planned(plan, search, tuned=False, store=opened)
+    return Planned(search.tuned(record), search, tuned=True, store=opened, note=search.note(record))
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Preview:
         cells: number of cells of the sweep, without those of the search.
         absent: data sets and weights that are not on this machine, so that no key is known.
         done: the trials that the store has as done, stopped or diverged.
+        left: the trials that are trained, for the first time or further; failed ones are not.
         work: what is measured anew before training, since the store has other evaluations of it only.
         confirming: number of trials that confirm the sweep afterwards; they are not among those of `plan`, but their hours are
             among the bills.
@@ -92,6 +97,7 @@ class Preview:
     absent: list[str]
     notes: list[str]
     done: frozenset[str]
+    left: frozenset[str]
     work: list[Work]
     confirming: int
     bills: list[Bill]
@@ -103,22 +109,28 @@ class Preview:
         """The unit of the hours."""
         return unit(self.plan.spec.resources)
 
+    @property
+    def only_measured(self) -> int:
+        """Number of trials that are measured anew and not trained."""
+        return sum(bool(each.steps) and each.trial.key not in self.left for each in self.work)
+
     def counts(self) -> dict[str, int]:
-        """Return the number of trials, in all and by kind, of collapsed duplicates, and of trials that are done."""
+        """Return the number of trials, in all and by kind, of collapsed duplicates, and of those that are done or left."""
         kinds = Counter(trial.kind for trial in self.plan.trials)
         tune = {"tune": kinds["tune"]} if self.search else {}
         trials = {"trials": len(self.plan.trials), "pretrain": kinds["pretrain"], **tune, "adapt": kinds["adapt"]}
         confirm = {"confirm": self.confirming} if self.plan.spec.confirm else {}
-        return {**trials, "collapsed": self.plan.collapsed, "done": len(self.done), **confirm}
+        return {**trials, "collapsed": self.plan.collapsed, "done": len(self.done), "train": len(self.left), **confirm}
 
     def as_data(self, price: float | None = None) -> dict[str, Any]:
-        """Return counts, steps to measure anew and those lost, hours and, at a price per hour, costs as plain data."""
+        """Return counts, what is measured anew and what cannot be, hours and, at a price per hour, costs as plain data."""
         estimates = [
             {"device": bill.device, "measured": bill.measured, "scaled": bill.scaled, "evaluation": bill.evaluation}
             | {"hours": bill.times(1), **({} if price is None else {"cost": bill.times(price)})}
             for bill in self.bills
         ]
-        measure = {"steps": sum(len(each.steps) for each in self.work), "lost": sum(len(each.lost) for each in self.work)}
+        steps, lost = (sum(len(getattr(each, name)) for each in self.work) for name in ("steps", "lost"))
+        measure = {"trials": self.only_measured, "steps": steps, "lost": lost}
         hours = {"unit": self.unit, "estimates": estimates, "unknown": self.unknown}
         return {**self.counts(), "measure": measure, "absent": self.absent, **hours}
 
@@ -136,6 +148,7 @@ def preview(planned: Planned, timings: Sequence[Measured] = ()) -> Preview:
     confirming, confirmed = None, sum(confirmed_methods(plan, cell) for cell in plan.cells) * seeds
     if seeds:
         name_of(plan.spec, store)
+    ledger = Ledger.fresh(whole)
     if store is not None:
         ledger = Ledger.open(whole, store)
         ledger.settle()
@@ -149,8 +162,9 @@ def preview(planned: Planned, timings: Sequence[Measured] = ()) -> Preview:
         hours = bills(whole, store, seeds, confirming, timings)
     except UserError as error:
         unknown = str(error)
+    left = frozenset(ledger.open_trials())
     absent = list(dict.fromkeys(name for each in plans for name in each.absent))
-    notes = list(dict.fromkeys(note for each in plans for note in each.notes))
+    notes = [*dict.fromkeys(note for each in plans for note in each.notes), *filter(None, [planned.note])]
     return Preview(
-        whole, search, whole is not plan, len(plan.cells), absent, notes, done, work, confirmed, hours, unknown, store
+        whole, search, whole is not plan, len(plan.cells), absent, notes, done, left, work, confirmed, hours, unknown, store
     )

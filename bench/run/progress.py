@@ -14,6 +14,7 @@ from rich.text import Text
 
 from bench.driver.ledger import Ledger
 from bench.driver.results import Status
+from trainers.common.counts import counted
 from trainers.config import sources
 from trainers.config.settings import TrainingConfig
 from trainers.config.trial import TrialConfig
@@ -73,7 +74,7 @@ def describe_cell(trial: TrialConfig, labels: Labels) -> str:
 def _conditions(trial: TrialConfig, labels: Labels) -> str:
     conditional = ", conditional" if trial.conditional else ""
     augmentation = "" if trial.augmentation == "none" else f", {trial.augmentation}"
-    return f"{short(trial.domain.name, labels)}, {trial.size} images{conditional}{augmentation}"
+    return f"{short(trial.domain.name, labels)}, {counted(trial.size, 'image')}{conditional}{augmentation}"
 
 
 class Progress:
@@ -118,7 +119,10 @@ class Progress:
     def _render(self) -> Group:
         ledger = self._ledger
         counts = Text("  ".join(f"{name} {ledger.count(name)}" for name in COUNTED if ledger.count(name)))
-        title = Text(f"{ledger.plan.spec.name}: {ledger.ended} of {len(ledger.status)} trials ended{self._eta()}", style="bold")
+        title = Text(
+            f"{ledger.plan.spec.name}: {ledger.ended} of {counted(len(ledger.status), 'trial')} ended{self._eta()}",
+            style="bold",
+        )
         # Only active cells: the others would fill the screen, and take long to count in a large sweep.
         active = dict.fromkeys(ledger.plan.by_key[key].cell or "" for key in ledger.having("running", "measuring", "paused"))
         room = max(1, self._console.height - 5)

@@ -13,6 +13,7 @@ from bench.run.progress import COUNTED, CellProgress, cell_table, cells_of, desc
 from bench.store import Store
 from bench.sweeps.rows import recorded
 from bench.upkeep.activity import Claimed, Sign, claimed, signs
+from trainers.common.counts import counted
 from trainers.common.errors import unknown_name
 
 
@@ -79,7 +80,7 @@ def tables(of: Progressing) -> Iterator[Table]:
         yield Table(f"{of.name}: planned by another version of transfergan", box=None, pad_edge=False)
         return
     table = cell_table(of.ledger)
-    table.title = f"{of.name}: {of.ledger.ended} of {len(of.ledger.status)} trials ended"
+    table.title = f"{of.name}: {of.ledger.ended} of {counted(len(of.ledger.status), 'trial')} ended"
     table.title_justify = "left"
     yield table
     if of.claims:

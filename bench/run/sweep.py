@@ -34,7 +34,8 @@ HERE = "here"
 def run_sweep(
     plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None, address: str = "local",
     budget: Budget | None = None, listener: Listener = lambda key, report: None,
-) -> list[str]:  # fmt: skip
+    lacking: Callable[[], Collection[str]] = tuple,
+) -> tuple[list[str], bool]:  # fmt: skip
     """Run the ledger's open trials to their ends, and measure the distances that the store lacks.
 
     Returns early, with trials still open in the ledger, if it is interrupted (SIGINT) or the budget is spent.
@@ -46,9 +47,11 @@ def run_sweep(
         address: of a running Ray cluster; "local" starts one on this machine; "here" runs everything in this process.
         budget: what the trials may spend; None for no limit.
         listener: is told of each rung and end of a trial.
+        lacking: returns the trials that `measure_anew` can measure, besides those for which that was tried.
 
     Returns:
-        which distances could not be measured, and why.
+        which distances could not be measured, and why; and whether trials are still open because trials of other drivers are
+        to be measured first (see `Driver.behind`).
 
     Raises:
         UserError: one trial needs more CPUs or GPUs than there are, or there is no cluster.
@@ -63,12 +66,12 @@ def run_sweep(
         progress.update(key, report)
         listener(key, report)
 
-    driver = Driver(ledger, store, update, budget, notice=progress.note)
+    driver = Driver(ledger, store, update, budget, notice=progress.note, lacking=lacking)
     driver.settle()
     if driver.unwritable:
         raise driver.unwritable
     if not (ledger.open_trials() or distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
-        return []
+        return [], False
     prepare_domains(plan, console)
     with _runner(plan.spec.resources, cpus, address) as (run_trials, map_calls):
         if ledger.open_trials():
@@ -80,8 +83,8 @@ def run_sweep(
         if driver.unwritable:
             raise driver.unwritable
         if ledger.open_trials():
-            return []
-        return _measure_distances(plan, ledger, store, console, map_calls)
+            return [], driver.behind
+        return _measure_distances(plan, ledger, store, console, map_calls), False
 
 
 def run_distances(

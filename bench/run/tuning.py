@@ -3,6 +3,9 @@
 A search is a plan like any other. Its trials, of kind "tune", are run, stopped early, stored and resumed like all trials; the
 settings of one strategy compete in a cell. The result is recorded with the search's plan. The sweep's trials contain the
 identity of the search, and trials with the same identity are compared although their settings differ.
+
+The identity covers how the search judged, for another judge may choose other settings. A sweep that is only evaluated otherwise
+keeps the search that the store has: its trials are then the same ones, and are measured anew without training.
 """
 
 import hashlib
@@ -19,6 +22,7 @@ from bench.store import Store
 from bench.store.plans import read_all
 from bench.sweeps.plan import Imports, Plan, make_plan
 from bench.sweeps.spec import SweepSpec
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 from trainers.config.metrics import label
 from trainers.config.settings import TrainingConfig
@@ -71,7 +75,8 @@ class Search:
                 f"tuning.target: {tuning.target!r} is one of the sweep's targets; name a domain that is held out, on which no "
                 "strategy is compared"
             )
-        identity = _digest(spec, plan)
+        evaluation = spec.evaluation
+        identity = _digest(spec, plan, [evaluation.view, evaluation.first_rung, evaluation.rung_factor])
         named = held.model_copy(update={"name": f"{spec.name[:49]}-tuning-{identity[:6]}"})
         return cls(sweep, replace(plan, spec=named), identity)
 
@@ -106,10 +111,10 @@ class Search:
         Every trial of `ledger`, which is that of the plan `search`, must have ended.
 
         Returns:
-            "search": the identity; "target", "source", "size", "metric"; "tried": the number of settings; "cost": "trials",
-            "steps", "seconds", and "cpus" and "gpus" of a trial; "methods": a list of "strategy", "conditional", the setting
-            with "with_options" (None: as named), its "value", and the value of the sweep's "own" setting (None if that did not
-            run to its end).
+            "search": the identity; "target", "source", "size", "metric", "view" (how it judged); "tried": the number of
+            settings; "cost": "trials", "steps", "seconds", and "cpus" and "gpus" of a trial; "methods": a list of "strategy",
+            "conditional", the setting with "with_options" (None: as named), its "value", and the value of the sweep's "own"
+            setting (None if that did not run to its end).
 
         Raises:
             UserError: no setting of a method ran to its end.
@@ -141,6 +146,7 @@ class Search:
             "source": next((renamed(trial.source.name, spec.labels) for trial in search.of_kind("tune") if trial.source), None),
             "size": search.of_kind("tune")[0].size,
             "metric": spec.stopping.metric,
+            "view": spec.evaluation.view,
             "tried": len(next(iter(runs.values()))),
             "cost": self._cost(search, store),
             "methods": methods,
@@ -155,13 +161,32 @@ class Search:
         return {**cost, "cpus": search.spec.resources.cpus, "gpus": search.spec.resources.gpus}
 
     def recorded(self, store: Store) -> Record | None:
-        """Return the result of this search from the store, or None if it lacks a method."""
+        """Return the result of this search from the store, or None if it lacks a method.
+
+        The result of a search that differs in `evaluation` alone counts too; that of this very search comes first.
+        """
         methods = set(map(_method, self.held_out.of_kind("adapt")))
+        otherwise_judged = None
         for planned in read_all(store):
-            record: Record = planned.get("tuning") or {}
-            if record.get("search") == self.identity and _chosen(record).keys() >= methods:
+            record: Record = {"view": planned.get("view"), **(planned.get("tuning") or {})}
+            if not _chosen(record).keys() >= methods:
+                continue
+            if record["search"] == self.identity:
                 return record
-        return None
+            before = planned["spec"].get("evaluation", {})
+            judge = [record["view"], before.get("first_rung"), before.get("rung_factor")]
+            if otherwise_judged is None and record["search"] == _digest(self.sweep.spec, self.held_out, judge):
+                otherwise_judged = record
+        return otherwise_judged
+
+    def note(self, record: Record) -> str | None:
+        """Return a line that says so if a recorded result is that of a search which judged otherwise."""
+        if record["search"] == self.identity:
+            return None
+        return (
+            f"tuning: the settings are those of a search that was judged in {record['view']}, with its own rungs; to search in "
+            "this evaluation, set another tuning.seed"
+        )
 
     def tuned(self, record: Record) -> Plan:
         """Return the sweep's plan with the setting that a search found for each method's adaptations."""
@@ -172,7 +197,7 @@ class Search:
                 return trial
             setting = chosen[_method(trial)]
             training = trial.training.model_copy(update={name: setting[name] for name in TUNED})
-            update = {"training": training, "tuned": self.identity, "with_options": setting["with_options"]}
+            update = {"training": training, "tuned": record["search"], "with_options": setting["with_options"]}
             return trial.model_copy(update=update)
 
         tuned = {trial.key: with_setting(trial) for trial in self.sweep.trials}
@@ -191,19 +216,22 @@ def lines(record: Record) -> list[str]:
         rate = f"{row['generator_lr']:g}" + (
             "" if row["critic_lr"] == row["generator_lr"] else f" (critic {row['critic_lr']:g})"
         )
-        text.append(f"{name}: learning rate {rate}, {row['steps']:,} steps: {metric} {row['value']:.4g}{own}")
-    total = f"{cost['trials']:,} trials, {cost['steps']:,} steps, {cost['seconds']:,.0f} s"
-    text.append(f"{record['tried']} settings of each strategy on {record['target']}: {total}")
+        text.append(f"{name}: learning rate {rate}, {counted(row['steps'], 'step')}: {metric} {row['value']:.4g}{own}")
+    total = f"{counted(cost['trials'], 'trial')}, {counted(cost['steps'], 'step')}, {cost['seconds']:,.0f} s"
+    text.append(f"{counted(record['tried'], 'setting')} of each strategy on {record['target']}: {total}")
     return text
 
 
-def _digest(spec: SweepSpec, plan: Plan) -> str:
-    """Return the hash of the search's settings and data, by content and not by name."""
+def _digest(spec: SweepSpec, plan: Plan, judge: list[Any]) -> str:
+    """Return the hash of the search's settings and data, by content and not by name.
+
+    `judge` is what decides its choice apart from them: the view of its evaluation, the first rung and the factor.
+    """
     assert spec.tuning is not None
     decisive = {
         "cells": sorted(plan.cells),  # the target, its size, the networks, the training without its budget
         "steps": spec.training.steps,
-        "evaluation": [spec.evaluation.view, spec.evaluation.first_rung, spec.evaluation.rung_factor],
+        "evaluation": judge,
         "sources": sorted({trial.source.fingerprint for trial in plan.trials if trial.source}),
         "tuning": spec.tuning.model_dump(mode="json", exclude={"target", "source"}),
         "stopping": spec.stopping.model_dump(mode="json"),

@@ -167,6 +167,7 @@ class _Search(_Part):
     source: str | None
     size: int
     metric: str
+    view: str | None = None
     tried: int
     cost: _Cost
     methods: list[_Setting]
@@ -180,6 +181,7 @@ class _Cell(_Part):
 
 class _Plan(_Part):
     spec: _Spec
+    view: str | None = None
     trials: list[_PlannedTrial]
     confirms: str | None = None
     cells: list[_Cell] = []

@@ -17,7 +17,7 @@ from trainers.config.trial import TrialConfig
 
 _CHECKPOINT = re.compile(r"checkpoints/(?P<key>[^/]+)/(?P<step>\d{1,18})\.safetensors", re.ASCII)
 _GENERATOR = re.compile(r"generators/(?P<key>[^/]+)/(?P<step>\d{1,18})\.safetensors", re.ASCII)
-_SAMPLES = re.compile(r"samples/(?P<key>[0-9a-f]{16})-\d+\.png")
+_SAMPLES = re.compile(r"samples/(?P<key>[0-9a-f]{16})-\d+(-nearest)?\.png")
 
 
 def checkpoint_path(key: str, step: int) -> str:
@@ -118,6 +118,11 @@ def _configurations(store: Store, key: str) -> set[str]:
 def samples_path(key: str, step: int) -> str:
     """Return the path of a trial's sample grid at a step; the grids of earlier steps are kept."""
     return f"samples/{key}-{step:08d}.png"
+
+
+def nearest_path(key: str, step: int) -> str:
+    """Return the path of the grid of training images that a trial's sample grid at a step is nearest to, place by place."""
+    return f"samples/{key}-{step:08d}-nearest.png"
 
 
 def real_samples_path(trial: TrialConfig) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 from trainers.config.augmentations import get_augmentation
 from trainers.domains import Domain, subset
@@ -40,7 +41,7 @@ def of_sizes(name: str, domain: Domain, sizes: Iterable[int], augmentations: Ite
                 lacking = _lacking(name, domain, used) if conditional else classes - used
                 consequence = _left_out(lacking) if conditional else "the reference has all classes"
                 none = _have_none(lacking, "" if conditional else " or more")
-                yield f"{name}: size {size}{held_out}, of {classes} classes: {none}; {consequence}"
+                yield f"{name}: size {size}{held_out}, of {counted(classes, 'class', 'classes')}: {none}; {consequence}"
 
 
 def _lacking(name: str, domain: Domain, size: int) -> int:
@@ -51,8 +52,8 @@ def _lacking(name: str, domain: Domain, size: int) -> int:
     present = np.unique(train[subset(train, len(train), size, 0, balanced=True)])
     if (count := int(np.isin(reference, present).sum())) < FEWEST_REFERENCE:
         raise UserError(
-            f"sizes: with {size} images of domain {name!r} conditional trials train classes that have {count} reference images "
-            f"and need {FEWEST_REFERENCE}; set a larger size, or conditional: [false]"
+            f"sizes: with {counted(size, 'image')} of domain {name!r} conditional trials train classes that have {count} "
+            f"reference images and need {FEWEST_REFERENCE}; set a larger size, or conditional: [false]"
         )
     return len(domain.classes) - len(present)
 

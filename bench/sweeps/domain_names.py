@@ -7,10 +7,10 @@ domain, and the same folder has the same trials under every name.
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from trainers.common.errors import Problems, UserError, UserErrors, within
+from trainers.common.files import absolute
 from trainers.config.options import split
 from trainers.config.sources import ARROW, IMPORT, domains, parts, read, renamed
 from trainers.domains import OWN, Domain, builtin_names, plugin_domains, torchvision_names
@@ -24,15 +24,15 @@ def check_names(names: Mapping[str, str]) -> None:
     All wrong names are in the error. This is no part of the sweep's model: plug-ins take names, and the plans of existing
     stores must stay readable.
     """
-    taken = {*builtin_names(), *plugin_domains(), *torchvision_names(), *OWN, IMPORT.removesuffix(":")}
     problems = Problems()
-    for name, domain in names.items():
+    for name in names:
         with problems.collected():
-            _check_name(name, domain, names, taken)
+            _check_name(name, names)
     problems.check()
 
 
-def _check_name(name: str, domain: str, names: Mapping[str, str], taken: Collection[str]) -> None:
+def _check_name(name: str, names: Mapping[str, str]) -> None:
+    domain, taken = names[name], {*builtin_names(), *plugin_domains(), *torchvision_names(), *OWN, IMPORT.removesuffix(":")}
     if not _NAME.fullmatch(name):
         raise UserError(f"name {name!r} is not 1 to 32 letters, digits and . _ - after a letter or digit, e.g. my-faces")
     if name in taken:
@@ -57,7 +57,7 @@ def called(names: Mapping[str, str], find: Callable[[str], Domain]) -> Iterator[
         for name, domain in names.items():
             kind, _, path = domain.partition(":")
             if kind in OWN:  # of a missing folder too
-                labels[f"{kind}:{Path(path).expanduser().absolute()}"] = name
+                labels[f"{kind}:{absolute(path)}"] = name
             with suppress(UserError):
                 labels[find(domain).name] = name
         lines = [_called(line, labels) for line in getattr(error, "problems", [str(error)])]
@@ -77,22 +77,62 @@ def _called(line: str, labels: Mapping[str, str]) -> str:
     return re.sub(r"'([^']+)'", name, line)
 
 
-def unknown_domains(data: Mapping[str, Any], find: Callable[[str], object]) -> list[str]:
-    """Return a line for each domain in the sources and targets of a sweep file's mapping that `find` refuses with UserError.
+def misnamed_domains(data: Mapping[str, Any], find: Callable[[str], Domain]) -> list[str]:
+    """Return a line for each domain of a sweep file's mapping that `find` refuses, and for each name of no use.
 
     What is no list, no source or no text is passed over: the sweep's model names it.
     """
     names = data.get("domains")
     names = {key: name for key, name in names.items() if isinstance(name, str)} if isinstance(names, dict) else {}
-    problems = Problems()
-    for key in ("sources", "targets"):
-        entries = data.get(key)
+    problems, used, complete = Problems(), list[str](), True
+    tuning = data.get("tuning") or {}
+    held_out = [tuning.get("target"), tuning.get("source")] if isinstance(tuning, dict) else [tuning]
+    for key, entries in {"sources": data.get("sources"), "targets": data.get("targets"), "tuning": held_out}.items():
         for entry in entries if isinstance(entries, list) else ():
-            used: tuple[str, ...] = ()
-            with suppress(UserError, TypeError):
-                used = domains(renamed(read(entry), names))
-            for name in used:
+            if entry is None:
+                continue
+            try:
+                ends = domains(renamed(read(entry), names))
+            except (UserError, TypeError):
+                complete = False
+                continue
+            used += ends
+            for name in ends:
                 with problems.collected(), within(key):
                     if not name.startswith(IMPORT):
                         find(name)
-    return problems.found
+        complete &= isinstance(entries, list | None)
+    return [*problems.found, *useless_names(names, used if complete else None, find)]
+
+
+def useless_names(names: Mapping[str, str], used: Collection[str] | None, find: Callable[[str], Domain]) -> list[str]:
+    """Return a line for each name that nothing uses, or whose domain is refused, and for each second name of one domain.
+
+    Args:
+        names: domains by name; those that `check_names` refuses are passed over.
+        used: the domains in sources and targets, without names, of which it is not said that they are refused; None if they
+            are not all known.
+        find: returns a domain, whose name may differ from the text.
+    """
+    ends = set(used or ())
+    for end in used or ():
+        with suppress(UserError):
+            ends.add(find(end).name)
+    ends |= {split(end)[0] for end in ends}
+    named = {split(text)[0] for text in names.values()}  # names by mistake
+    lines, first = list[str](), dict[str, str]()
+    for name, text in names.items():
+        with suppress(UserError):
+            _check_name(name, names)
+            try:
+                domain = find(text).name
+            except UserError as error:
+                if text not in ends:
+                    lines.append(f"domains.{name}: {error}")
+                continue
+            if (other := first.setdefault(domain, name)) != name:
+                lines.append(f"domains: {other} and {name} are both {text!r}; leave one of them out")
+            elif used is not None and not {text, domain} & ends and name not in named:
+                fix = "write it in sources or targets, or remove it"
+                lines.append(f"domains.{name}: nothing uses this name of {text!r}; {fix}")
+    return lines

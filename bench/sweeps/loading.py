@@ -1,17 +1,17 @@
 """Reads a sweep file or a preset, with overrides; a mistake is one line with the file, the key and the fix."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from bench.sweeps.domain_names import check_names, unknown_domains
+from bench.sweeps.domain_names import check_names, misnamed_domains
 from bench.sweeps.presets import preset_names, preset_text
 from bench.sweeps.spec import PLAN_ONLY, SweepSpec
-from bench.sweeps.spec_errors import cut, explain
+from bench.sweeps.spec_errors import cut, explain, without
 from bench.sweeps.spec_yaml import LONGEST, NOT_YAML, parse, why_not_yaml
 from trainers.common.errors import Problems, UserError, within
 from trainers.domains import get
@@ -48,10 +48,11 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
         apply_override(data, override)
     problems, spec = Problems(), None
     with within(where):
+        context = PLAN_ONLY if plan_only else {}
         try:
-            spec = SweepSpec.model_validate(data, context=PLAN_ONLY if plan_only else None)
+            spec = SweepSpec.model_validate(data, context=context)
         except ValidationError as error:
-            problems.found += explain(error, SweepSpec)
+            problems.found += [*explain(error.errors(), SweepSpec), *_further(data, error, context)]
         names = data.get("domains") or {}
         if isinstance(names, dict) and all(isinstance(text, str) for entry in names.items() for text in entry):
             with problems.collected(), within("domains"):
@@ -63,10 +64,31 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
                 f"add a letter, e.g. sweep-{called}"
             )
         if problems.found:
-            problems.found += unknown_domains(data, get_or_announced if plan_only else get)
+            problems.found += misnamed_domains(data, get_or_announced if plan_only else get)
         problems.check()
     assert spec is not None
     return spec
+
+
+#: Values in place of required keys that are wrong or missing.
+_REQUIRED = {"name": "sweep", "targets": ["digits"], "sizes": [1], "strategies": ["scratch"]}
+
+
+def _further(data: dict[str, Any], error: ValidationError, context: Mapping[str, Any]) -> list[str]:
+    """Return what does not fit together among the settings that are right; the model only says it if all single keys are."""
+    wrong, lines = {problem["loc"] for problem in error.errors()}, list[str]()
+    while () not in wrong:
+        keys = [".".join(part for part in place if isinstance(part, str)) for place in wrong]
+        try:
+            SweepSpec.model_validate({**_REQUIRED, **without(data, wrong)}, context={**context, "wrong": keys})
+        except ValidationError as again:
+            problems = again.errors()
+            together = [problem for problem in problems if problem["type"] == "value_error" and len(problem["loc"]) < 2]
+            lines += explain(together, SweepSpec)
+            wrong |= {problem["loc"][:1] for problem in problems}  # a section that lacks something now is left out as a whole
+        else:
+            break
+    return lines
 
 
 #: Names that programs such as DuckDB read as numbers or dates: digits alone, 1e5, 2024-01-31, 0x1f.

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle, product
 from types import MappingProxyType
+from typing import Any
 
 from bench.sweeps import class_notes
 from bench.sweeps.class_notes import FEWEST_REFERENCE
+from bench.sweeps.misfits import AXES
 from bench.sweeps.spec import SweepSpec
-from trainers.common.errors import Problems, UserError
+from trainers.common.errors import Problems, UserError, within
 from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
 from trainers.config.embeddings import ANNOUNCED
@@ -79,7 +81,7 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
             other networks than the sweep.
     """
     if spec.domains:
-        spec = spec.model_copy(update={"domains": _named(spec, find)})
+        spec = spec.model_copy(update={"domains": {name: find(text).name for name, text in spec.domains.items()}})
     with_source = [name for name in spec.strategies if get_strategy(name).needs_source]
     if with_source and not spec.sources:
         raise UserError(f"sources: the list is empty, and strategy {with_source[0]!r} starts from a source; name one or more")
@@ -91,6 +93,7 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
             _check(domain, spec, conditional=_needs_labels(name, spec))
     problems.check()
     notes = [note for name, domain in domains.items() for note in _notes(name, domain, spec)]
+    notes += _repeated(spec, domains)
     if linked and len(spec.pretrain.seeds) > len(spec.seeds):
         unused = len(spec.pretrain.seeds) - len(spec.seeds)
         notes.append(f"pretrain.seeds: the last {unused} are not used, as `seeds` are fewer and each starts from one training")
@@ -149,15 +152,20 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
     return Plan(spec, trials, tuple(grid), tuple(notes), tuple(absent))
 
 
-def _named(spec: SweepSpec, find: Callable[[str], Domain]) -> dict[str, str]:
-    """Return the domains that the sweep file names, in canonical form, by these names."""
-    domains: dict[str, str] = {}
-    for name, text in spec.domains.items():
-        domain = find(text).name
-        for other in (other for other in domains if domains[other] == domain):
-            raise UserError(f"domains: {other} and {name} are both {domain!r}; leave one of them out")
-        domains[name] = domain
-    return domains
+def _repeated(spec: SweepSpec, domains: Mapping[str, Domain]) -> Iterator[str]:
+    """Yield a remark on each list of the grid that has an entry twice, such as a domain by its name and spelled out."""
+
+    def identity(entry: Any) -> Any:
+        links = sources.links(entry) if isinstance(entry, str) else ()
+        return entry if not links else tuple(domains[link].fingerprint if link in domains else link for link in links)
+
+    for axis in AXES:
+        entries = getattr(spec, axis)
+        first = {identity(entry): number for number, entry in reversed([*enumerate(entries)])}
+        twice = [entry for number, entry in enumerate(entries) if first[identity(entry)] != number]
+        if twice:
+            texts = " and ".join(dict.fromkeys(sources.renamed(str(entry), spec.labels) for entry in twice))
+            yield f"{axis}: {texts} {'is' if len(twice) == 1 else 'are'} in the list twice; equal trials run once"
 
 
 def _size(size: int, domain: Domain, augmentation: str) -> int:
@@ -240,9 +248,10 @@ def _needs_labels(name: str, spec: SweepSpec) -> bool:
     return linked and any(in_cell(s, conditional)[1] for s in sourced for conditional in spec.conditional)
 
 
-def check_measurable(domain: Domain, resolution: int) -> None:
-    """Raise UserError if a domain cannot be had at a resolution (pixels), or has too few reference images."""
-    domain.check_resolution(resolution)
+def check_measurable(domain: Domain, resolution: int, setting: str = "gan.resolution") -> None:
+    """Raise UserError if a domain cannot be had at a resolution (pixels, of `setting`), or has few reference images."""
+    with within(setting):
+        domain.check_resolution(resolution)
     if (count := domain.count("reference")) < FEWEST_REFERENCE:
         raise UserError(
             f"domain {domain.name!r} has {count} reference images and needs {FEWEST_REFERENCE}; add images (in a small "

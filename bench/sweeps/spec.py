@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
-from bench.sweeps.grid_size import check_grid, check_search
+from bench.sweeps.misfits import chosen_by, misfits
 from trainers.common.errors import Problems, unknown_name
 from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, Number, PositiveInt, Seed, StrictBool, set_fields
 from trainers.config.embeddings import ANNOUNCED, check_embedding
-from trainers.config.metrics import RAW, SELECTION, stopping_metrics
+from trainers.config.metrics import stopping_metrics
 from trainers.config.settings import (
     EvaluationConfig,
     GanConfig,
@@ -22,8 +22,6 @@ from trainers.config.settings import (
     Steps,
     TrainingConfig,
     Until,
-    check_evaluations,
-    check_together,
     steps_of,
 )
 from trainers.config.strategies import get_strategy
@@ -235,7 +233,7 @@ class SweepSpec(Frozen):
     @field_validator("evaluation")
     @classmethod
     def _known_embedding(cls, evaluation: EvaluationConfig, info: ValidationInfo) -> EvaluationConfig:
-        name = check_embedding(evaluation.embedding, announced=info.context == PLAN_ONLY)
+        name = check_embedding(evaluation.embedding, announced="plan_only" in _context(info))
         return evaluation.model_copy(update={"embedding": name})
 
     @field_validator("pretrain")
@@ -243,47 +241,24 @@ class SweepSpec(Frozen):
     def _known_embedding_of_until(cls, pretrain: PretrainConfig, info: ValidationInfo) -> PretrainConfig:
         if (until := pretrain.until) is None:
             return pretrain
-        name = check_embedding(until.embedding, announced=info.context == PLAN_ONLY)
+        name = check_embedding(until.embedding, announced="plan_only" in _context(info))
         return pretrain.model_copy(update={"until": until.model_copy(update={"embedding": name})})
 
     @model_validator(mode="after")
-    def _fits_together(self) -> "SweepSpec":
+    def _fits_together(self, info: ValidationInfo) -> "SweepSpec":
         if self.pretrain.images is not None:
             steps = steps_of(self.pretrain.images, self.pretrain.training(self.training))
             set_fields(self, pretrain=self.pretrain.model_copy(update={"steps": steps, "images": None}))
-        axes = ("targets", "sizes", "conditional", "augmentation", "strategies", "sources", "seeds")
-        problems = Problems()
-        with problems.collected(ValueError):
-            check_grid({axis: len(getattr(self, axis)) for axis in axes})
-        with problems.collected(ValueError):
-            check_together(self.gan, self.training)
-        with problems.collected(ValueError):
-            check_evaluations(self.pretrain.until, self.pretrain.steps)
-        for name in dict.fromkeys(self.strategies):
-            with problems.collected(ValueError):
-                get_strategy(name).check(self.gan)
-        with problems.collected(ValueError):
-            metric = self._chosen_by(self.stopping.metric)
-            set_fields(self, stopping=self.stopping.model_copy(update={"metric": metric}))
-        if self.tuning:
-            with problems.collected(ValueError):
-                check_search(self.tuning.trials * len(self.tuning.seeds) * len(self.strategies))
-            if (longest := max(self.tuning.steps, default=0)) > self.training.steps:
-                fix = "remove it, or increase training.steps"
-                problems.found.append(f"tuning.steps: {longest} exceeds training.steps {self.training.steps}; {fix}")
+        problems, wrong = Problems(), _context(info).get("wrong", ())
+        problems.found = misfits(self, wrong)
         problems.check()
+        if not wrong:
+            set_fields(self, stopping=self.stopping.model_copy(update={"metric": chosen_by(self)}))
         return self
 
-    def _chosen_by(self, metric: str) -> str:
-        """Return the metric by which trials stop if `metric` is named: of images set apart for choices, if there are any."""
-        key, evaluation = "stopping.metric", self.evaluation
-        if metric.endswith(RAW) and not evaluation.raw:
-            raise ValueError(f"{key} {metric} is measured only on request: set evaluation.raw to true")
-        if metric.endswith(SELECTION) and not evaluation.selection:
-            raise ValueError(f"{key} {metric} needs images that are set apart: set evaluation.selection, e.g. 0.3")
-        if metric.endswith(RAW) and evaluation.selection:
-            raise ValueError(f"{key} {metric} is not measured on the images of evaluation.selection; use fid or kid")
-        return metric + SELECTION if evaluation.selection and not metric.endswith(SELECTION) else metric
+
+def _context(info: ValidationInfo) -> Mapping[str, Any]:
+    return info.context or {}
 
 
 def as_mapping(spec: SweepSpec) -> Mapping[str, Any]:

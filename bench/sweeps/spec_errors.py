@@ -1,9 +1,10 @@
 """Validation errors of a sweep file as lines with the key and the fix."""
 
-from collections.abc import Iterator
-from typing import get_args
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from copy import deepcopy
+from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from trainers.common.errors import unknown_name
@@ -17,9 +18,8 @@ _MESSAGES = {
 }
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Return each problem in one line: key, what is wrong, value, fix (for an unknown key, the model's nearest keys)."""
-    problems = error.errors(include_url=False)
+def explain(problems: Collection[ErrorDetails], model: type[BaseModel]) -> list[str]:
+    """Return each of pydantic's problems in one line: key, what is wrong, value, fix (for an unknown key, the nearest keys)."""
     wrong = {problem["loc"] for problem in problems}
     # Pydantic reports a list with wrong entries as too short as well.
     own = [p for p in problems if p["type"] != "too_short" or not any(loc[:-1] == p["loc"] for loc in wrong if loc)]
@@ -52,6 +52,29 @@ def _got(problem: ErrorDetails) -> str:
 def cut(text: str) -> str:
     """Return a value from a file, cut short if it is long."""
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def without(data: Mapping[str, Any], places: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
+    """Return a copy of a sweep file's mapping without some of its entries, as pydantic names their places.
+
+    A list that loses all of its entries goes too, and so does a section or a list of which a part is no such place.
+    """
+    copy = deepcopy(dict(data))
+    for place in sorted(set(places), key=lambda place: [(isinstance(part, str), part) for part in place], reverse=True):
+        _delete(copy, place)
+    return copy
+
+
+def _delete(holder: Any, place: tuple[int | str, ...]) -> bool:
+    """Delete what is at a place; return whether the holder is of no use without it."""
+    first, *rest = place
+    try:
+        if rest and not _delete(holder[first], tuple(rest)):
+            return False
+        del holder[first]
+    except (KeyError, IndexError, TypeError):
+        return not isinstance(holder, dict)
+    return not holder
 
 
 def _keys(model: type[BaseModel], section: tuple[int | str, ...]) -> list[str]:

@@ -1,9 +1,10 @@
 """What a store holds, sweep by sweep, and the files of trials that no sweep has."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import pyarrow.fs as pafs
 from pydantic import ValidationError
@@ -11,8 +12,8 @@ from pydantic import ValidationError
 from bench.driver.ledger import Ledger
 from bench.store import Store
 from bench.store.plans import read_former, sweep_of
-from bench.store.trial_files import owner_by_path
-from bench.sweeps.rows import recorded
+from bench.store.trial_files import owner_by_path, real_samples_path
+from bench.sweeps.rows import recorded, trial_of
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Holding:
         plans: number of its plans: the newest, and those that it has replaced; 0 if the store has lost it.
         trials: number of the trials of its newest plan; without a plan, of those that it has recorded.
         statuses: number of trials by status; a trial that has not ended is pending, whether it runs or not.
-        files: number of the files of its trials, its plan, and its parts of the tables. Sweeps may share trials, and each
-            counts their files; references and grids of real images belong to no sweep.
+        files: number of the files of its trials, their grids of real images, its plan, and its parts of the tables: what
+            `store remove` deletes, unless another sweep has it too, as each counts what they share. References belong to none.
         size: bytes in these files.
         written: when the last of them was written, by the clock of the store; None without files.
     """
@@ -62,13 +63,26 @@ def holdings(store: Store) -> list[Holding]:
             planned = [row["key"] for row in plans[name]["trials"]]
             statuses = _statuses(plans[name], store) or {key: statuses.get(key, "pending") for key in planned}
         owned |= keys
-        files = [*by_sweep.get(name, ()), *(info for key in keys for info in by_owner.get(key, ()))]
+        grids = real_grids(row for plan in versions for row in plan["trials"]) & infos.keys()
+        of_trials = (info for key in keys for info in by_owner.get(key, ()))
+        files = [*by_sweep.get(name, ()), *of_trials, *(infos[grid] for grid in grids)]
         found.append(_holding(name, len(versions), statuses, files))
     orphans = by_owner.keys() - owned
     if orphans:
         files = [info for key in orphans for info in by_owner[key]]
         found.append(_holding(None, 0, dict.fromkeys(orphans, "unknown"), files))
     return found
+
+
+def real_grids(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the paths of the grids of real images of planned or recorded trials."""
+    paths, seen = set(), set()
+    for row in rows:
+        ends = tuple(row.get(name) for name in ("kind", "source", "target", "resolution"))
+        if ends not in seen and (trial := trial_of(row.get("config"))) is not None:
+            paths.add(real_samples_path(trial))
+            seen.add(ends)
+    return paths
 
 
 def sweep_by_path(name: str) -> str | None:

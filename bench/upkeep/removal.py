@@ -7,9 +7,9 @@ from typing import Any
 from bench.images.generate import BEST, one_key
 from bench.store import Store
 from bench.store.plans import former_paths, plan_path, sweep_of
-from bench.store.trial_files import owner_by_path, real_samples_path
-from bench.sweeps.rows import trial_of
-from bench.upkeep.inventory import sweep_by_path
+from bench.store.trial_files import owner_by_path
+from bench.upkeep.inventory import real_grids, sweep_by_path
+from trainers.common.counts import counted
 from trainers.common.errors import UserError, unknown_name
 
 
@@ -24,7 +24,8 @@ class Removal:
         domains: the domains of the other sweeps, each with one of these; distances and figures of others go with the sweep.
         files: the files to delete after the rows: checkpoints, generators, sample grids.
         plans: the files to delete last: plans of the sweep, the record of its job.
-        size: bytes of all these, and of the parts of the tables in the folders of the sweep.
+        parts: the parts of the tables in the folders of the sweep; they are deleted too, and rows of others move.
+        size: bytes of all these.
     """
 
     sweep: str | None
@@ -33,7 +34,13 @@ class Removal:
     domains: Mapping[str, str]
     files: tuple[str, ...]
     plans: tuple[str, ...]
+    parts: tuple[str, ...]
     size: int
+
+    @property
+    def count(self) -> int:
+        """Number of files that are deleted."""
+        return len({*self.files, *self.plans, *self.parts})
 
 
 class _Contents:
@@ -91,7 +98,7 @@ def of_sweep(store: Store, sweep: str) -> Removal:
     # The newest plan goes last: as long as it is there, the same command finds what is left.
     plans = [*(name for name in plans if name != plan_path(sweep)), f"jobs/{sweep}.json", plan_path(sweep)]
     present = tuple(name for name in plans if name in held.files)
-    parts = [name for name in held.files if sweep_by_path(name) == sweep]
+    parts = [name for name in held.files if sweep_by_path(name) == sweep and name not in present]
     return _removal(held, sweep, doomed, shared, domains, present, parts)
 
 
@@ -112,7 +119,7 @@ def of_trial(store: Store, trial: str) -> Removal:
     if children:
         sweeps = ", ".join(sorted({*children.values()}))
         raise UserError(
-            f"--trial {key} is the source of {len(children)} trials that have run, of sweep {sweeps}; remove these first, or "
+            f"--trial {key} is the source of {counted(len(children), 'trial')} of sweep {sweeps}; remove these first, or "
             "the whole sweep with --sweep"
         )
     return _removal(held, None, {key: known.get(key, {"key": key})}, {}, {}, (), ())
@@ -131,22 +138,14 @@ def _removal(
     own = [name for name in held.files if owner_by_path(name) in doomed]
     files = (*own, *(name for name in _real_samples(held, doomed) if name in held.files))
     size = sum(held.files[name].size for name in {*files, *plans, *parts})
-    return Removal(sweep, dict(doomed), dict(shared), dict(domains), files, tuple(plans), size)
+    return Removal(sweep, dict(doomed), dict(shared), dict(domains), files, tuple(plans), tuple(parts), size)
 
 
 def _real_samples(held: _Contents, doomed: Collection[str]) -> list[str]:
     """Return the grids of real images of domains that only doomed trials have."""
-    of_doomed: set[str] = set()
-    of_others: set[str] = set()
-    seen = set()
-    for _, row in held.rows():
-        gone = row["key"] in doomed
-        ends = (gone, *(row.get(name) for name in ("kind", "source", "target", "resolution")))
-        if ends in seen or (trial := trial_of(row.get("config"))) is None:
-            continue
-        seen.add(ends)
-        (of_doomed if gone else of_others).add(real_samples_path(trial))
-    return sorted(of_doomed - of_others)
+    rows = [row for _, row in held.rows()]
+    of_others = real_grids(row for row in rows if row["key"] not in doomed)
+    return sorted(real_grids(row for row in rows if row["key"] in doomed) - of_others)
 
 
 def _read(store: Store, path: str) -> dict[str, Any]:

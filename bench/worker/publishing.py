@@ -1,8 +1,8 @@
 """Publishes the results of one trial in the store: what its process trains, and what is measured of it.
 
-At every rung the measurements are published first, then samples and generator, then the checkpoint, then the outcome if the
-trial has ended. Where drivers share a store, the claim on the trial is looked up before each publication; without it nothing
-more is published.
+At every rung the generator is published first, so that what has been measured can be measured in another way; then the
+measurements, the samples, the checkpoint, and the outcome if the trial has ended. Where drivers share a store, the claim on the
+trial is looked up before each publication; without it nothing more is published.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from bench.store.trial_files import (
     checkpoint_paths,
     generator_path,
     last_checkpoint,
+    nearest_path,
     real_samples_path,
     samples_path,
 )
@@ -89,13 +90,15 @@ class Publisher:
         """Publish a rung, with the outcome if the trial has ended there; return its report for the driver."""
         key = self.trial.key
         ensure_held(self.store, self.claim)
+        if rung.generator is not None:
+            self.store.write_file(generator_path(key, rung.step), rung.generator)
         if rung.measurements:
             self.store.append("measurements", self.sweep, measurement_rows(self.trial, rung))
         if rung.samples is not None:
             self._samples = samples_path(key, rung.step)
             self.store.write_file(self._samples, rung.samples)
-        if rung.generator is not None:
-            self.store.write_file(generator_path(key, rung.step), rung.generator)
+        if rung.nearest is not None:
+            self.store.write_file(nearest_path(key, rung.step), rung.nearest)
         if rung.checkpoint is not None:
             self.save(rung.step, rung.checkpoint)
         status = "diverged" if rung.diverged else "done" if rung.finished else "running"

@@ -16,6 +16,7 @@ from bench.store.environments import record_environment
 from bench.store.references import StoredReferences
 from bench.store.trial_files import real_samples_path
 from bench.sweeps.plan import Plan
+from bench.worker import longer_source
 from bench.worker.publishing import Publisher, read_checkpoint
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ def train(
     store = open_store(config["store"], known=True)
     environment = _environment(store.address, config["sweep"], gpu=bool(resources["gpus"]))
     publisher = Publisher.of(config, store, environment)
-    trial, last = publisher.trial, publisher.last
+    trial = publisher.trial
+    if publisher.last is None and trial.kind == "pretrain" and not trial.imported:
+        longer_source.begin(publisher)
+    last = publisher.last
     if not store.has_file(real_samples_path(trial)):
         store.write_file(real_samples_path(trial), real_grid(trial.domain.name, trial.gan.resolution))
     report = publisher.report_again()

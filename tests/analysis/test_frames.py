@@ -78,9 +78,13 @@ def test_an_empty_store(tmp_path: Path) -> None:
         (["folder:/a/b/flowers", "digits"], ["flowers", "digits"]),
         (["folder:/a/flowers/", "folder:/b/flowers"], ["a/flowers", "b/flowers"]),
         (["flowers", "folder:/x/flowers"], ["flowers", "x/flowers"]),
-        (["letters[classes=4,per_class=100]", "letters"], ["letters 4×100", "letters"]),
-        (["letters[classes=4,per_class=100,spread=0.3]", "shapes[shift=0.5]"], ["letters 4×100 s0.3", "shapes shift 0.5"]),
-        (["folder:/a/cats[classes=2]", "folder:/b/cats[classes=2]"], ["a/cats classes2", "b/cats classes2"]),
+        (["letters[classes=4,per_class=100]", "letters"], ["letters[classes=4,per_class=100]", "letters"]),
+        (
+            ["numerals[per_class=10]", "letters -> numerals[per_class=10]"],
+            ["numerals[per_class=10]", "letters → numerals[per_class=10]"],
+        ),
+        (["letters[classes=4,per_class=100,spread=0.3]", "shapes[shift=0.5]"], ["letters 4×100 s0.3", "shapes[shift=0.5]"]),
+        (["folder:/a/cats[classes=2]", "folder:/b/cats[classes=2]"], ["a/cats[classes=2]", "b/cats[classes=2]"]),
         (["folder:/", "folder:"], ["folder:/", "folder:"]),
         (["letters+shapes", "letters -> digits"], ["letters+shapes", "letters → digits"]),
         (["(folder:/a/cats)+letters -> folder:/b/cats"], ["a/cats+letters → b/cats"]),
@@ -93,7 +97,7 @@ def test_labels_are_short(names: list[str], labels: list[str]) -> None:
 def test_a_given_name_is_the_label_unless_another_domain_has_it_too() -> None:
     given = {"folder:/a/x": "faces", "folder:/b/y": "faces", "letters": "caps"}
     assert label_domains(["folder:/a/x[classes=2]", "letters+digits"], given) == {
-        "folder:/a/x[classes=2]": "faces classes2", "letters+digits": "caps+digits",
+        "folder:/a/x[classes=2]": "faces[classes=2]", "letters+digits": "caps+digits",
     }  # fmt: skip
     assert label_domains(["folder:/a/x", "folder:/b/y"], given) == {"folder:/a/x": "x/faces", "folder:/b/y": "y/faces"}
 
@@ -134,8 +138,8 @@ def test_labels_name_the_augmentation_if_cells_differ_in_it(tmp_path: Path) -> N
     configs = {"a": "{}", "b": '{"augmentation": "ada"}'}
     store.write_sweep("s", {"spec": {}, "trials": [{"key": c, "cell": c * 16, "config": t, **row} for c, t in configs.items()]})
     assert set(load(store).trials["cell_label"]) == {
-        "digits, augmentation none, 1 images",
-        "digits, augmentation ada, 1 images",
+        "digits, augmentation none, 1 image",
+        "digits, augmentation ada, 1 image",
     }
 
 

@@ -37,8 +37,7 @@ def test_effects_of_density_and_diversity_are_shown_if_sources_vary_them(see: Se
     answer = opened.page.locator("#answer").inner_text()
     assert "no effect on the gain at step 200 is told apart for diversity (×" in answer
     assert "Nearer sources, by FID of the real images, have the higher gain at step 200: mean rank correlation +" in answer
-    assert "letters 2×100" in opened.page.locator("#distance").inner_text()
-    assert "letters[classes=2,per_class=100]" in opened.page.locator("#provenance").inner_text()
+    assert "letters[classes=2,per_class=100]" in opened.page.locator("#distance").inner_text()
     assert 'href="#knobs"' not in reports["quickstart"].read_text(encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from analysis.frames import Frames, load
 from analysis.report import markdown
 from analysis.report.blocks import Bar, Block, Column, Fold, Group, Heading, Report, Row, Table, marked, numbers
 from analysis.report.content import sections
-from analysis.report.page import write_report
+from analysis.report.page import render, write_report
 from analysis.statistics import Analysis, analyse
 from bench.store import Store
 from tests.support.synthetic import build
@@ -34,6 +34,22 @@ def flat(blocks: Iterable[Block]) -> Iterator[Block]:
         yield block
         if isinstance(block, Fold | Group):
             yield from flat(block.blocks)
+
+
+@pytest.mark.slow
+def test_the_page_shows_the_training_images_nearest_to_samples_and_old_stores_lack_them(finished: Store) -> None:
+    page = render(load(finished), finished)
+    (section,) = re.findall(r'<section id="copies".*?</section>', page, re.DOTALL)
+    paths = re.findall(r'src="data:image/png;base64,[^"]+" alt="[^"]+" data-path="([^"]+)"', section)
+    assert len(paths) == 2
+    assert paths[1] == paths[0].replace(".png", "-nearest.png")
+    assert re.search(r"Nearest training images</b> at the same places", section)
+    for name in finished.list_files("samples"):
+        if name.endswith("-nearest.png"):
+            finished.delete_file(name)
+    page = render(load(finished), finished)
+    assert 'id="copies"' not in page
+    assert "Copies (needs nearest training images, which trials of this version store at each rung" in page
 
 
 @pytest.mark.slow

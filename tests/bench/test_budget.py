@@ -134,7 +134,7 @@ def test_estimates_are_updated_when_more_trials_have_been_measured(clock: Clock)
     clock.now += 65
     assert not budget.allows(two)
     assert budget.told().startswith(
-        "stopped after 0.025 slot-hours: the next rungs would have made it 0.0283, and the limit is 0.0278; 3 trials remain"
+        "stopped after 0.025 slot-hours: the next rungs would have made it 0.0283, and the limit is 0.0278; 3 trials left"
     )
 
 

@@ -62,7 +62,7 @@ def test_too_few_reference_images_of_the_trained_classes_are_a_mistake(tmp_path:
     """Whichever class the one image is of, there are fewer than four reference images of it."""
     name = classes(tmp_path, a=(50, 2), b=(50, 3), c=(50, 3))
     with pytest.raises(
-        UserError, match=r"sizes: with 1 images of domain .* trains? classes that have [23] reference images and"
+        UserError, match=r"sizes: with 1 image of domain .* trains? classes that have [23] reference images and"
     ):
         notes(targets=[name], sizes=[1], conditional=[True])
     assert len(notes(targets=[name], sizes=[2], conditional=[False])) == 2

@@ -71,4 +71,4 @@ def test_the_verb_reports_a_changed_winner_and_prints_names_literally(tmp_path: 
         "digits, 50 images: fine-tuning both networks from far won in the first, fine-tuning both networks from [bold]near"
         in said
     )
-    assert "the same winner in 0 of 1 cells" in said
+    assert "the same winner in 0 of 1 cell" in said

@@ -329,7 +329,7 @@ def test_the_verb_confirms_a_sweep_that_has_ended(tmp_path: Path, finished: Stor
     options = (spec, "--store", finished.root, "--address", "here")
     limited = call("confirm", *options, "--seeds", 2, "--max-hours", 0)
     assert limited.exit_code == 3
-    assert "4 trials remain, and the same command with a higher limit continues them" in limited.stderr
+    assert "4 trials left, and the same command with a higher limit goes on" in limited.stderr
     assert call("confirm", *options, "--seeds", 2).exit_code == 0
     assert finished.read_sweeps()["small-confirm"]["confirms"] == "small"
     assert "small-confirm: 5 of 5 trials ended" in call("status", "--store", finished.root).stdout

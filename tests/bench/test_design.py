@@ -26,12 +26,14 @@ from bench.design.fitting import (
     seconds,
     settings,
 )
-from bench.design.from_images import AROUND, PLANNED, Machine, chosen, networks_for
+from bench.design.from_images import AROUND, PLANNED, Design, Machine, chosen, networks_for
+from bench.design.precision import Precision, gradient_error
 from bench.design.sweep_file import Decision, new_file, question, sweep_file
 from bench.sweeps.loading import load_spec
 from bench.sweeps.spec import SweepSpec
 from tests.support.images import pictures
 from trainers.common.errors import UserError
+from trainers.config.settings import GanConfig, TrainingConfig
 from trainers.domains import get
 
 QUESTION = Question("q", {}, "digits", 300, ("letters", "numerals", "shapes", "textures"))
@@ -45,6 +47,29 @@ def measured(networks: Networks, speed: float = 1.0) -> Measured:
     trial = planned(QUESTION, networks, GRIDS[-1], MOST).of_kind("adapt")[0]
     legs = ((10, False, 10 * STEPS[networks] + 0.5), (0, False, 0.5), (0, True, 0.6))
     return Measured(trial, "cpu", False, 1.0 / speed, tuple((steps, end, time / speed) for steps, end, time in legs))
+
+
+@pytest.mark.parametrize(("speed", "error", "name"), [
+    (1.3, 0.005, "bf16"), (1.05, 0.005, "float32"), (0.5, 0.005, "float32"), (2.0, 0.02, "float32"),
+])  # fmt: skip
+def test_the_low_precision_is_taken_if_it_is_faster_and_keeps_the_gradients(speed: float, error: float, name: str):
+    grid, precision = Grid(2, 4, 2, 2), Precision(speed, error)
+    made = Design(QUESTION, Fit(NETWORKS[1], grid, 400, 60.0), Machine(2, False), 100.0, precision, {"letters": 1.0}, (), None)
+    assert SweepSpec.model_validate(made.settings).training.precision == name
+    assert ("precision" in made.settings["training"]) == (name == "bf16")
+    assert f"{speed:.2f} times" in precision.reason
+
+
+def test_the_error_of_a_gradient_is_that_of_its_precision():
+    from trainers.core.gan import Gan
+
+    def error(precision: str, loss: str = "wgan-gp") -> float:
+        training = TrainingConfig.model_validate({"batch": 8, "precision": precision, "loss": loss})
+        return gradient_error(Gan(GanConfig(resolution=8, width=8), training, classes=0, seed=0))
+
+    assert 0 < error("float32") < 1e-5
+    assert 1e-4 < error("bf16") < 1e-2
+    assert 1e-4 < error("bf16", "non-saturating") < 1e-2
 
 
 def choose(minutes: float, slots: int = 2, speed: float = 1.0, asked: Question = QUESTION) -> tuple[Fit, Networks | None]:

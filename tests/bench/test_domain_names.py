@@ -119,6 +119,29 @@ def test_a_mistake_in_a_name_is_one_line(photos: str, domains: Any, message: str
     assert "\n" not in error
 
 
+def test_all_mistakes_in_names_are_told_at_once_with_those_of_keys(photos: str):
+    names = {"a": photos, "b": photos, "caps": "letters", "digits": "shapes"}
+    Path("sweep.yaml").write_text(yaml.safe_dump({**SPEC, "domains": names, "sources": ["a", "b", "lettres"]}))
+    for options in ((), ("--set", "training.steps=-1")):
+        error = str(call("plan", "sweep.yaml", *options).exception)
+        assert f"sweep.yaml: domains: a and b are both '{photos}'; leave one of them out" in error
+        assert "sweep.yaml: domains.caps: nothing uses this name of 'letters'" in error
+        assert "sweep.yaml: domains: 'digits' is a name of transfergan's own" in error
+        assert "sweep.yaml: sources: unknown domain 'lettres'" in error
+        assert len(error.splitlines()) == 4 + len(options) // 2
+
+
+def test_a_domain_by_its_name_and_spelled_out_is_noted(photos: str):
+    other = f"folder:{Path('photos').absolute()}"
+    plan = planned(domains={"faces": photos}, sources=["faces", other, "letters", "letters"], seeds=[0, 0])
+    notes = [note for note in plan.notes if "twice" in note]
+    assert notes == [
+        "sources: faces and letters are in the list twice; equal trials run once",
+        "seeds: 0 is in the list twice; equal trials run once",
+    ]
+    assert len(plan.of_kind("pretrain")) == 2
+
+
 @pytest.mark.parametrize(("changes", "start"), [
     ({"domains": {"hills": "folder:none"}, "sources": ["hills"]},
      "sources: domain 'hills' ('folder:{here}/none'): there is no such folder"),

@@ -56,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, TrialConfi
     ("best", False, 2, "step 2: FID 3.00, the best of 4 steps"),
     ("best", True, 2, "step 2: FID 3.00, the best of 4 steps"),
     ("last", False, 4, "step 4"),
-    ("0", False, 0, "step 0"),
+    ("0", False, 0, "step 0, an untrained network"),
 ])  # fmt: skip
 def test_images_are_of_the_generator_at_a_step(
     trained: tuple[Store, TrialConfig, dict[int, Rung]], tmp_path: Path, step: str, raw: bool, at: int, description: str
@@ -84,7 +84,7 @@ def test_another_step_is_refused_with_those_that_exist(
 def test_images_are_shown_beside_their_nearest_training_images(
     trained: tuple[Store, TrialConfig, dict[int, Rung]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    store, trial, _ = trained
+    store, trial, rungs = trained
     out = tmp_path / "images"
     write_images(store, trial.key, Drawing(5, 3), out, nearest=True)
     written = np.stack([np.asarray(Image.open(out / f"{i:05d}.png")) for i in range(5)])
@@ -94,6 +94,10 @@ def test_images_are_shown_beside_their_nearest_training_images(
     pairs = np.stack([written, training[indices]], 1).reshape(10, 8, 8, 3)
     assert (tmp_path / "images-nearest.png").read_bytes() == png_grid(pairs)
     assert (tmp_path / "images-sheet.png").read_bytes() == png_grid(written)
+    assert rungs[0].nearest is None, "nothing has been learnt from them"
+    network, latent = checkpoints.generator(checkpoints.load(rungs[4].generator or b"", "here"))
+    drawn = embed(sample(network, latent, 64, 0)[:32]).astype(float)
+    assert rungs[4].nearest == png_grid(training[np.linalg.norm(drawn[:, None] - theirs[None], axis=-1).argmin(1)])
     assert len(list(out.iterdir())) == 5, "a sheet in the folder would be measured by `evaluate`"
     noise = np.random.default_rng(0).integers(-3, 4, training.shape)
     copies = (training.astype(int) + noise).clip(0, 255).astype(np.uint8)[::-1]

@@ -34,7 +34,7 @@ def test_each_sweep_is_listed_with_its_trials_its_weight_and_its_last_file(store
     assert (small.plans, gone.plans, orphans.plans) == (1, 0, 0)
     assert (orphans.sweep, orphans.trials, orphans.files, orphans.size) == (None, 1, 1, 4)
     infos = store.files(below=True)
-    marks = ("sweep=small/", "sweeps/small.json", *PLAN.by_key)
+    marks = ("sweep=small/", "sweeps/small.json", "samples/real-", *PLAN.by_key)
     of_small = {name: info for name, info in infos.items() if any(mark in name for mark in marks)}
     assert (small.files, small.size) == (len(of_small), sum(info.size for info in of_small.values()))
     assert small.written == max(info.mtime for info in of_small.values())

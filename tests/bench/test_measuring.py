@@ -1,24 +1,34 @@
 """What was trained is measured anew, goes further, and is never trained again."""
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from rich.console import Console
 
 from analysis.frames import load
+from bench.driver import sharing
 from bench.driver.ledger import Ledger
-from bench.run import measuring, sweep
+from bench.driver.loop import Driver
+from bench.run import in_process, measuring, sweep
+from bench.run.launch import Launcher
 from bench.store import Store, open_store
-from bench.store.trial_files import generators
+from bench.store.trial_files import checkpoint_path, generators
 from bench.sweeps.plan import Plan
+from bench.sweeps.rows import record
+from bench.upkeep.check import check
+from bench.worker.publishing import read_checkpoint
 from tests.support import tiny
 from tests.support.command_line import call
 from trainers.common.errors import UserError
 from trainers.config.metrics import STATE
+from trainers.trial import checkpoints
 
 #: Strategies that change the networks, classes and an adaptive augmentation: all that a generator's file could lack.
 WIDE: dict[str, Any] = {
@@ -117,6 +127,49 @@ def test_a_larger_budget_goes_on_from_what_was_reached_with_the_bits_of_one_run(
     pd.testing.assert_frame_equal(tiny.outcomes(finished), tiny.outcomes(whole))
 
 
+def sources(steps: int, **changes: Any) -> Plan:
+    """Return the plan of the source alone, trained for some steps."""
+    plan = tiny.make(pretrain={"steps": steps}, **changes)
+    return replace(plan, trials=plan.of_kind("pretrain"), grid=())
+
+
+def test_a_longer_source_goes_on_from_the_longest_shorter_one_with_the_bits_of_one_run(
+    finished: Store, tmp_path: Path, steps: list[int]
+):
+    whole, longer = new(tmp_path / "whole"), sources(16)
+    (key,) = longer.by_key
+    run(longer, whole)
+    steps.clear()
+    run(sources(6), finished)  # ends at no rung of the longer one
+    run(longer, finished)
+    assert steps == [*range(4, 16)]
+    ours, theirs = tiny.values(finished)[key], tiny.values(whole)[key]
+    pd.testing.assert_series_equal(ours, theirs, check_exact=True)
+    pd.testing.assert_frame_equal(tiny.outcomes(finished).loc[[key]], tiny.outcomes(whole))
+    end, expected = (read_checkpoint(store, key) for store in (finished, whole))
+    assert end is not None
+    assert expected is not None
+    assert end.tensors.keys() == expected.tensors.keys()
+    assert all(torch.equal(tensor, expected.tensors[name]) for name, tensor in end.tensors.items())
+    assert check(finished) == []
+    # Its first half is measured in another way, from its own generators.
+    other = sources(16, evaluation={"samples": 96, "first_rung": 2})
+    run(other, finished)
+    assert set(in_view(finished, other)[key].index.get_level_values("step")) == {0, 2, 4, 8, 16}
+    assert len(steps) == 12
+
+
+def test_a_longer_source_begins_anew_without_a_shorter_one_that_it_can_go_on_from(finished: Store, steps: list[int]):
+    (key,) = sources(4).by_key
+    end = read_checkpoint(finished, key)
+    assert end is not None
+    # As a former version has left it: without the state of the optimisers.
+    finished.write_file(checkpoint_path(key, 4), checkpoints.repack(end, end.trial, end.report, checkpoints.NETWORKS))
+    run(sources(6), finished)
+    run(sources(8, training={"steps": 8, "batch": 8, "critic_steps": 1, "generator_lr": 1e-3}), finished)
+    assert steps == [*range(6), *range(8)]
+
+
 def test_a_smaller_budget_is_reached_where_it_was_a_rung_and_refused_where_not(finished: Store, steps: list[int]):
     shorter = tiny.make(training={"steps": 4, "batch": 8, "critic_steps": 1})
     ledger = run(shorter, finished)
@@ -146,6 +199,46 @@ def test_what_the_rule_stopped_stays_stopped_when_only_the_evaluation_changes(tm
     further = run(tiny.make(**changes, stopping={"rule": "none"}, evaluation={"samples": 96, "first_rung": 2}), store)
     assert further.count("done") == len(further.status)
     assert min(steps) >= 2
+
+
+@pytest.mark.parametrize("reports", [3, 99], ids=["that leaves", "to the end"])
+def test_what_another_driver_trains_meanwhile_is_measured_before_the_run_ends(
+    tmp_path: Path, steps: list[int], monkeypatch: pytest.MonkeyPatch, reports: int
+):
+    changes = {"strategies": ["scratch", "finetune", "finetune-d"], "stopping": {"protect_strategies": False}}
+    other, ours = tiny.make(**changes), tiny.make(**changes, evaluation={"samples": 96, "first_rung": 2})
+    store, fresh = new(tmp_path / "store"), new(tmp_path / "fresh")
+    run(ours, fresh)
+    run_trials = in_process.run_trials
+    rounds: list[int] = []
+
+    def leave(key: str, report: object) -> None:
+        seen.append(key)
+        another.interrupted = len(seen) >= reports
+
+    def after_the_other(driver: Driver) -> None:
+        if not rounds:
+            run_trials(another)
+        rounds.append(len(steps))
+        run_trials(driver)
+
+    seen: list[str] = []
+    store.write_sweep("other", record(other))
+    another = Driver(Ledger.open(other, store), store, leave)
+    monkeypatch.setattr(in_process, "run_trials", after_the_other)
+    for module in (in_process, sharing):
+        monkeypatch.setattr(module, "POLL", 0.05)
+    steps.clear()
+    (outcome,) = Launcher(store, Console(quiet=True), None, "here", retry_failed=False, limit=math.inf).run(ours, None)
+    assert not outcome.interrupted
+    assert not outcome.failures
+    assert len(rounds) == (2 if reports == 3 else 1), "what it met half trained was measured before it went on"
+    assert measuring.lacking(ours, store) == []
+    pd.testing.assert_series_equal(in_view(store, ours), in_view(fresh, ours), check_exact=True)
+    pd.testing.assert_frame_equal(tiny.outcomes(store), tiny.outcomes(fresh))
+    assert sorted(steps) == sorted(
+        step for trial in ours.trials for step in range(int(tiny.outcomes(fresh).loc[trial.key, "steps"]))
+    ), "no step is repeated"
 
 
 def test_what_the_rule_stops_at_a_former_budget_is_done_for_that_budget_and_stopped_for_the_larger_one(tmp_path: Path):
@@ -194,12 +287,13 @@ def test_the_plan_says_what_is_measured_anew_and_what_cannot_be(finished: Store,
     ]
     (Path(finished.root) / lost).unlink()
     arguments = "plan", spec, "--store", finished.root, "--set", "evaluation.samples=96"
-    assert json.loads(call(*arguments, "--json").stdout)["measure"] == {"steps": 10, "lost": 1}
+    assert json.loads(call(*arguments, "--json").stdout)["measure"] == {"trials": 3, "steps": 10, "lost": 1}
     printed = " ".join(call(*arguments).stdout.split())
     view = tiny.make(evaluation={"samples": 96}).spec.evaluation.view
+    assert "3 in the store already (*); 0 are trained and 3 only measured" in printed
     assert f"measured anew, without training: 3 trials at 10 steps in {view}" in printed
     assert f"not measured in {view}: 1 trial at step 4, of which the store does not have the generators" in printed
-    assert json.loads(call(*arguments[:4], "--json").stdout)["measure"] == {"steps": 0, "lost": 0}
+    assert json.loads(call(*arguments[:4], "--json").stdout)["measure"] == {"trials": 0, "steps": 0, "lost": 0}
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -124,7 +124,7 @@ def test_an_interrupted_removal_is_repeated(finished_once: Path, tmp_path: Path,
 
 
 def test_a_trial_goes_alone_and_a_source_from_which_trials_have_started_does_not(two: Store):
-    with pytest.raises(UserError, match=f"{SOURCE} is the source of 1 trials that have run, of sweep small"):
+    with pytest.raises(UserError, match=f"{SOURCE} is the source of 1 trial of sweep small"):
         of_trial(two, SOURCE[:9])
     before = owned(two)
     remove(two, of_trial(two, ADAPTED[:9]))
@@ -192,7 +192,7 @@ def test_the_verb_says_what_goes_and_what_stays(finished: Store):
     first, second = said("--sweep", "small", "--dry-run")
     assert first.startswith("2 trials and ")
     assert " files would be deleted, " in first
-    assert second == "1 trials stay, as sweep other has them too"
+    assert second == "1 trial kept, for sweep other"
     assert owned(finished) == before
     assert said("--sweep", "smal") == ["unknown sweep 'smal'; did you mean small? Known: other, small"]
     assert "one of them" in said()[0]

@@ -306,6 +306,13 @@ def test_settings_that_do_not_fit_together_are_reported_at_once(tmp_path: Path):
     for words in ("a gradient penalty is taken per image", "blocks", "set evaluation.raw to true", "tuning.steps: 20 exceeds"):
         assert sum(words in line and ": sweep: " in line for line in lines) == 1, words
     assert len(lines) == 4
+    wrong = {**together, "name": 7, "sizes": [0, 50], "conditional": ["maybe"], "gan": {"family": "dcgan", "width": "four"}}
+    wrong["tuning"] = {"size": "x", "steps": [400]}
+    lines = problems(write(tmp_path, yaml.safe_dump({**LEAST, **wrong})))
+    for words in ("a gradient penalty is taken per image", "set evaluation.raw to true", "gan.width: ", "name: ", "sizes.0: "):
+        assert sum(words in line for line in lines) == 1, words
+    assert not [line for line in lines if "blocks" in line], "what an option fits is unknown without the width"
+    assert not [line for line in lines if "exceeds" in line], "so are the steps of a search that is wrong itself"
 
 
 #: Eight lists of ten, each of the one before: a hundred million entries.
@@ -428,6 +435,8 @@ def test_a_budget_may_be_given_in_images():
     (["training.images=1000"], "training: steps and images are both budgets; give one of them"),
     (["pretrain.images=1000"], "pretrain: steps and images are both budgets; set one of them"),
     (["training.loss=hinge", "training.gradient_penalty=1"], "gradient_penalty does not go with the hinge loss"),
+    (["gan.family=style"], "set training.loss to non-saturating, as its paper did, or to hinge"),
+    (["training.path_length=2"], "about the styles of gan.family style or style-bilinear, and resnet has none; leave it out"),
     (["gan.family=dcgan"], "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"),
     (["gan.family=resent"], "gan.family: input should be 'resnet', 'sngan', 'dcgan', 'fast', 'style' or 'style-bilinear'"),
     (["training.crop=8"], "training.crop 8 must be less than gan.resolution 8"),

@@ -191,7 +191,8 @@ def test_every_finished_trial_keeps_one_checkpoint_and_the_sample_grid_of_each_s
     for row in store.read("trials").itertuples():
         assert store.list_files(f"checkpoints/{row.key}") == [row.checkpoint]
         grids = [f"samples/{row.key}-{step:08d}.png" for step in sorted(measured[row.key])]
-        assert [name for name in store.list_files("samples") if row.key in name] == grids
+        nearest = [grid.replace(".png", "-nearest.png") for grid in grids[1:]]
+        assert [name for name in store.list_files("samples") if row.key in name] == sorted([*grids, *nearest])
         assert row.samples == grids[-1]
         assert store.has_file(row.real_samples)
 

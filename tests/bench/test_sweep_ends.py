@@ -45,7 +45,7 @@ def test_a_run_that_stops_at_its_limit_loses_nothing_and_the_next_goes_on(run: R
     """A tiny limit allows only the first trial's first rung; a generous one allows the rest."""
     spec = tiny.write_spec(tmp_path, **tiny.SMALL)
     stopped = run(spec, "--max-hours", 1e-9, expect=3)
-    assert "3 trials remain" in stopped.stderr
+    assert "3 trials left" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     store = open_store(str(tmp_path / "store"))
     assert store.read("trials").empty

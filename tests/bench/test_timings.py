@@ -44,7 +44,7 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, data: str, fault: s
 
 
 @pytest.mark.parametrize(("key", "value"), [
-    ("legs", [[8, True, float("nan")]]), ("legs", [[8, True, -1]]), ("legs", [[0, True, 1]]), ("legs", []), ("device", 5),
+    ("legs", [[8, True, float("nan")]]), ("legs", [[8, True, -1]]), ("legs", [[-1, True, 1]]), ("legs", []), ("device", 5),
     ("setup_seconds", "abc"), ("setup_seconds", -1), ("evaluation_share", 2), ("gpu", "x"), ("extra", 1),
 ])  # fmt: skip
 def test_a_value_that_is_no_time_is_named(tmp_path: Path, key: str, value: Any):

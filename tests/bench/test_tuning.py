@@ -233,6 +233,38 @@ def test_a_run_tunes_first_and_what_is_killed_then_goes_on_to_the_same_choice(fi
     assert result.stdout.splitlines() == lines(record)
 
 
+def test_another_evaluation_keeps_the_search_and_has_the_values_of_a_run_made_in_it(
+    finished: Path, tmp_path: Path, steps: list[int]
+):
+    changed = "--set", "evaluation.samples=96", "--set", "evaluation.first_rung=4", "--address", HERE
+    shutil.copytree(finished / "store", tmp_path / "store")
+    planned = call("plan", finished / "tiny.yaml", "--store", tmp_path / "store", *changed[:4]).stdout
+    assert "note: tuning: the settings are those of a search that was judged in builtin:" in planned
+    assert "3 in the store already (*); 0 are trained and 3 only measured" in planned
+    assert call("run", finished / "tiny.yaml", "--store", tmp_path / "store", *changed).exit_code == 0
+    assert steps == []
+    before, kept = open_store(str(finished / "store")), open_store(str(tmp_path / "store"))
+    assert tiny.outcomes(kept).index.equals(tiny.outcomes(before).index)
+    evaluation = {**tiny.SPEC["evaluation"], "samples": 96, "first_rung": 4}
+    sweep, other = (
+        Search.of(tiny.make(**{**CHANGES, "seeds": [0], "evaluation": evaluation, "tuning": {**TUNING, "seed": seed}}))
+        for seed in (0, 1)
+    )
+    record = sweep.recorded(kept)
+    assert record is not None
+    fresh = open_store(str(tmp_path / "fresh"), create=True)
+    tiny.run_here(sweep.tuned(record), fresh)
+    ours, theirs = (
+        values[values.index.get_level_values("view") == sweep.sweep.spec.evaluation.view]
+        for values in map(tiny.values, (kept, fresh))
+    )
+    pd.testing.assert_series_equal(ours, theirs, check_exact=True)
+    assert {"fid", "fid_infinity", "recall"} <= set(ours.index.get_level_values("metric"))
+    (found,) = searches(load(kept))
+    assert found.words.endswith("/96."), "it names both judges"
+    assert other.recorded(kept) is None
+
+
 def test_the_report_says_what_was_tuned_and_what_that_cost(finished: Path):
     frames = load(open_store(str(finished / "store")))
     assert set(frames.trials["kind"]) == {"pretrain", "adapt"}, "a search's trials are no part of the comparison"

@@ -5,8 +5,10 @@ Features resemble Inception's: float32, 2,048 dimensions, 5,000 samples of real 
 
 Tasks:
     frechet: the Frechet distance of two means and covariances.
+    few: FID from the features of `FEW` real and as many generated images, fewer than their dimensions.
     pairs: KID and PRDC; for torch-fidelity KID, precision and recall with its defaults.
-    all: those of `pairs`, and FID from the features; without FID's standard error, which torch-fidelity lacks.
+    all: those of `pairs`, and FID from the features, each by its own library; without FID's standard error, which
+        torch-fidelity lacks.
     whole: our FID, KID and PRDC, compared with torch-fidelity's KID, precision and recall.
     rung: the evaluation at a rung of a trial of the quickstart's size, compared with the training before it, on one thread.
 """
@@ -43,6 +45,9 @@ from trainers.trial.rung import subject_of
 
 SAMPLES, DIMENSIONS = 5000, 2048
 
+#: Real and generated images of the task `few`.
+FEW = 1000
+
 #: By name, `real` or `fake`: float32 (samples, dimensions).
 Features = dict[str, np.ndarray]
 
@@ -62,6 +67,32 @@ def torch_fidelity_frechet(a: Statistics, b: Statistics) -> float:
 
     moments = ({"mu": side.mean, "sigma": side.covariance} for side in (a, b))
     return float(fid_statistics_to_metric(*moments, verbose=False)["frechet_inception_distance"])
+
+
+def ours_few(features: Features) -> None:
+    """Compute FID of the first features by our functions."""
+    fid(*(fid_statistics(features[name][:FEW]) for name in ("real", "fake")))
+
+
+def clean_fid_few(features: Features) -> None:
+    """Compute FID of the first features as clean-fid does."""
+    from cleanfid.fid import fid_from_feats
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # clean-fid passes an argument that scipy deprecates
+        fid_from_feats(*(features[name][:FEW] for name in ("real", "fake")))
+
+
+def torch_fidelity_few(features: Features) -> None:
+    """Compute FID of the first features by torch-fidelity."""
+    _torch_fidelity_fid({name: array[:FEW] for name, array in features.items()})
+
+
+def _torch_fidelity_fid(features: Features) -> None:
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    moments = (fid_features_to_statistics(torch.from_numpy(features[name])) for name in ("real", "fake"))
+    fid_statistics_to_metric(*moments, verbose=False)
 
 
 def ours_pairs(features: Features) -> None:
@@ -88,8 +119,7 @@ def ours_all(features: Features) -> None:
 
 def torch_fidelity_all(features: Features) -> None:
     """Compute FID, KID, precision and recall by torch-fidelity."""
-    a, b = (fid_statistics(features[name]) for name in ("real", "fake"))
-    torch_fidelity_frechet(a, b)
+    _torch_fidelity_fid(features)
     torch_fidelity_pairs(features)
 
 
@@ -103,6 +133,7 @@ FRECHET: dict[str, Callable[[Statistics, Statistics], float]] = {
     "torch-fidelity": torch_fidelity_frechet,
 }
 OF_FEATURES: dict[str, dict[str, Callable[[Features], None]]] = {
+    "few": {"ours": ours_few, "clean-fid": clean_fid_few, "torch-fidelity": torch_fidelity_few},
     "pairs": {"ours": ours_pairs, "torch-fidelity": torch_fidelity_pairs},
     "all": {"ours": ours_all, "torch-fidelity": torch_fidelity_all},
     "whole": {"ours": ours_all, "torch-fidelity": torch_fidelity_pairs},

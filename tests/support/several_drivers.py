@@ -10,7 +10,7 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +22,14 @@ from bench.driver import claims
 from bench.driver.claims import LostClaimError, ensure_held
 from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
+from bench.run.measuring import Work, lacking
 from bench.store import Store, open_store
-from bench.store.trial_files import checkpoint_path, checkpoint_paths
+from bench.store.trial_files import checkpoint_path, checkpoint_paths, generator_path
 from bench.sweeps.plan import Plan, make_plan
 from bench.sweeps.rows import outcome_row, record
 from bench.sweeps.spec import SweepSpec
 from bench.upkeep.check import check
+from trainers.config.trial import TrialConfig
 
 #: What a run may suffer: at most one of each.
 TROUBLES = ("freeze", "kill", "quit", "claims", "crash", "heartbeat")
@@ -35,8 +37,8 @@ TROUBLES = ("freeze", "kill", "quit", "claims", "crash", "heartbeat")
 #: Turns after which a run counts as endless.
 TURNS = 1_500
 
-#: Final status and steps of each trial, and its values by step.
-Outcomes = dict[str, tuple[str, int, tuple[tuple[int, float], ...]]]
+#: Final status and steps of each trial, and its values by view and step.
+Outcomes = dict[str, tuple[str, int, tuple[tuple[tuple[str, int], float], ...]]]
 
 
 def planned(name: str = "one", **changes: Any) -> Plan:
@@ -58,6 +60,7 @@ CROWDS: dict[str, tuple[Plan, ...]] = {
     "a sweep and a larger one": (ONE, planned("large", sources=["letters", "shapes", "textures", "numerals"])),
     "two rules": (ONE, planned("strict", stopping={"protect_strategies": False, "keep": 0.3})),
     "with and without stopping": (ONE, planned("whole", stopping={"rule": "none"})),
+    "two evaluations": (ONE, planned("anew", evaluation={"first_rung": 2, "samples": 96})),
 }
 
 
@@ -79,6 +82,12 @@ class Fates:
         return int.from_bytes(hashlib.sha256(repr((self.seed, *what)).encode()).digest()[:8]) / 2**64
 
 
+def measure(store: Store, sweep: str, trial: TrialConfig, steps: Sequence[int], fates: Fates) -> None:
+    """Publish the stopping metric of a trial at some steps, as its evaluation measures it."""
+    row = {"trial": trial.key, "metric": "fid", "embedding": "builtin", "view": trial.evaluation.view, "version": "1"}
+    store.append("measurements", sweep, [{**row, "step": at, "value": fates.value(trial.key, at)} for at in steps])
+
+
 def work(plan: Plan, store: Store, key: str, claim: str | None, fates: Fates) -> Iterator[dict[str, Any] | None]:
     """Run one trial as `bench.worker.trial.train` does; yields its reports, and None between two publications."""
     trial, sweep = plan.by_key[key], plan.spec.name
@@ -93,19 +102,14 @@ def work(plan: Plan, store: Store, key: str, claim: str | None, fates: Fates) ->
         row = outcome_row(trial, status, "machine", steps=step)
         yield from publish(lambda: store.append("trials", sweep, [row]))
 
-    def measure(step: int) -> None:
-        steps = [0, step] if step == trial.rungs[0] else [step]
-        row = {"trial": key, "metric": "fid", "embedding": "builtin", "view": trial.evaluation.view, "version": "1"}
-        store.append("measurements", sweep, [{**row, "step": at, "value": fates.value(key, at)} for at in steps])
-
     def save(step: int) -> None:
-        store.write_file(checkpoint_path(key, step), b"")
+        store.write_file(checkpoint_path(key, step), trial.evaluation.view.encode())
         for older in checkpoint_paths(store, key):
             if older < checkpoint_path(key, step):
                 store.delete_file(older)
 
-    def report(status: str, step: int) -> dict[str, Any]:
-        shared = {"status": status, "steps": step, "environment": "machine"}
+    def report(status: str, step: int, view: str = trial.evaluation.view) -> dict[str, Any]:
+        shared = {"status": status, "steps": step, "view": view, "environment": "machine"}
         return {**shared, "error": "nan"} if status == "diverged" else {**shared, "fid": fates.value(key, step)}
 
     last = max((int(Path(name).stem) for name in checkpoint_paths(store, key)), default=0)
@@ -113,7 +117,7 @@ def work(plan: Plan, store: Store, key: str, claim: str | None, fates: Fates) ->
         status = "done" if last == trial.training.steps else "running"
         if status == "done":
             yield from end(status, last)
-        yield report(status, last)
+        yield report(status, last, store.read_file(checkpoint_path(key, last)).decode())
         if status == "done":
             return
     for step in (rung for rung in trial.rungs if rung > last):
@@ -122,7 +126,10 @@ def work(plan: Plan, store: Store, key: str, claim: str | None, fates: Fates) ->
             yield from end("diverged", step)
             yield report("diverged", step)
             return
-        yield from publish(partial(measure, step))
+        steps = [0, step] if step == trial.rungs[0] else [step]
+        for at in steps:
+            yield from publish(partial(store.write_file, generator_path(key, at), b""))
+        yield from publish(partial(measure, store, sweep, trial, steps, fates))
         yield from publish(partial(save, step))
         status = "done" if step == trial.training.steps else "running"
         if status == "done":
@@ -134,8 +141,9 @@ class Machine:
     """A driver and the trials that run on its slots."""
 
     def __init__(self, plan: Plan, store: Store, fates: Fates, clock: Any, slots: int) -> None:
-        self.plan, self._store, self._fates, self.slots = plan, store, fates, slots
-        self.driver = Driver(Ledger.open(plan, store), store, back_off=0.0, clock=clock)
+        self.plan, self._store, self._fates, self._clock, self.slots = plan, store, fates, clock, slots
+        self.measure_anew()
+        self.driver = self._opened()
         self.workers: dict[str, Iterator[dict[str, Any] | None]] = {}
         self.frozen, self.shares = False, ExitStack()
         self.beaten = clock()
@@ -145,10 +153,37 @@ class Machine:
         assert self.driver._sharing is not None
         return self.driver._sharing._claims
 
+    def _opened(self) -> Driver:
+        def behind() -> list[str]:
+            return [each.trial.key for each in self.lacking()]
+
+        return Driver(Ledger.open(self.plan, self._store), self._store, back_off=0.0, clock=self._clock, lacking=behind)
+
+    def lacking(self) -> list[Work]:
+        """Return what this evaluation has not measured of the trials that have stored generators."""
+        return [each for each in lacking(self.plan, self._store, ["fid"]) if each.steps]
+
+    def measure_anew(self) -> bool:
+        """Measure what is lacking, and return whether anything was."""
+        work = self.lacking()
+        for each in work:
+            measure(self._store, self.plan.spec.name, each.trial, each.steps, self._fates)
+        return bool(work)
+
     def join(self) -> None:
         """Begin to share the store; the ledger may be older."""
         self.driver.settle()
         self.shares.enter_context(self.driver.sharing())
+
+    def leave(self) -> bool:
+        """Leave the store at the end of the driver; return False if another one has to go on, which joins it then."""
+        self.shares.close()
+        behind = self.driver.behind
+        if not self.measure_anew() and not behind:
+            return True
+        self.driver = self._opened()
+        self.join()
+        return False
 
     def turn(self, dice: random.Random) -> None:
         """Take a trial, or move one that runs."""
@@ -231,8 +266,8 @@ def run(folder: Path, seed: int, plans: tuple[Plan, ...], troubles: tuple[str, .
             elif trouble == "crash":
                 victim.crash(dice)
             for machine in at_work:
-                if machine not in gone and not machine.frozen and not machine.workers and machine.driver.over:
-                    machine.shares.close()
+                over = machine not in gone and not machine.frozen and not machine.workers and machine.driver.over
+                if over and machine.leave():
                     gone.append(machine)
             at_work = [machine for machine in joined if machine not in gone and not machine.frozen]
             if at_work:
@@ -242,7 +277,8 @@ def run(folder: Path, seed: int, plans: tuple[Plan, ...], troubles: tuple[str, .
         else:
             return outcomes(store), [f"endless: {dict(Counter(machines[0].driver.ledger.status.values()))}"]
     if troubles:  # the same command finishes what a killed driver, or one that left, has not begun
-        for plan in {machine.plan.spec.name: machine.plan for machine in machines if machine.driver.ledger.is_open()}.values():
+        left = [machine for machine in machines if machine.driver.ledger.is_open() or machine.lacking()]
+        for plan in {machine.plan.spec.name: machine.plan for machine in left}.values():
             if plan is not plans[0]:
                 run(folder, seed, (plan,), ())
     wrong = [str(fault) for fault in check(store) if fault.kind == "outcome"]
@@ -253,9 +289,9 @@ def run(folder: Path, seed: int, plans: tuple[Plan, ...], troubles: tuple[str, .
 
 def outcomes(store: Store) -> Outcomes:
     """Return what a store has recorded of its trials."""
-    values: dict[str, dict[int, float]] = {}
+    values: dict[str, dict[tuple[str, int], float]] = {}
     for row in store.read("measurements").to_dict("records"):
-        values.setdefault(row["trial"], {})[row["step"]] = row["value"]
+        values.setdefault(row["trial"], {})[row["view"], row["step"]] = row["value"]
     return {
         row["key"]: (row["status"], row["steps"], tuple(sorted(values.get(row["key"], {}).items())))
         for row in store.read("trials").to_dict("records")
@@ -264,7 +300,8 @@ def outcomes(store: Store) -> Outcomes:
 
 def compare(folder: Path, seed: int, plans: tuple[Plan, ...]) -> list[str]:
     """Return what differs between drivers that share a store and the same sweeps undisturbed, one after the other."""
-    alone, together = folder / "alone", folder / "together"
+    # Not those of another seed: the heartbeats of drivers that were killed there may still be written.
+    alone, together = folder / f"alone-{seed}", folder / f"together-{seed}"
     for plan in {plan.spec.name: plan for plan in plans}.values():
         expected, _ = run(alone, seed, (plan,), ())
     try:

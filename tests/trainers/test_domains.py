@@ -94,7 +94,7 @@ def test_images_are_loaded_once_and_read_only(domain: Domain, split: Split):
 
 @pytest.mark.parametrize("resolution", [-8, 0, 3, 4096])
 def test_a_resolution_out_of_range_is_refused_with_the_domains_name(domain: Domain, resolution: int):
-    with pytest.raises(UserError, match=rf"gan\.resolution: domain '{domain.name}' .* not at {resolution}$"):
+    with pytest.raises(UserError, match=rf"^domain '{domain.name}' .* not at {resolution}$"):
         domain.check_resolution(resolution)
 
 

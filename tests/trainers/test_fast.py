@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.config.settings import GanConfig, TrainingConfig, check_together
+from trainers.config.settings import GanConfig, TrainingConfig, check_penalty
 from trainers.core.losses import critic_loss
 from trainers.networks import fast
 
@@ -69,5 +69,5 @@ def test_the_critics_loss_is_hinge_and_the_errors_of_both_reconstructions():
 
 def test_a_gradient_penalty_is_refused():
     with pytest.raises(ValueError, match="family fast has batch norm in its critic"):
-        check_together(FAST, TrainingConfig())
-    check_together(FAST, TrainingConfig(loss="hinge"))
+        check_penalty(FAST, TrainingConfig())
+    check_penalty(FAST, TrainingConfig(loss="hinge"))

@@ -483,7 +483,7 @@ def test_the_modification_time_does_not_matter(tmp_path: Path):
     assert Folder(tmp_path).fingerprint == before
 
 
-@pytest.mark.parametrize("written", ["photos", "./photos", "~/photos"])
+@pytest.mark.parametrize("written", ["photos", "./photos", "~/photos", "photos/../photos"])
 def test_relative_paths_and_the_home_folder_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str):
     fill(tmp_path / "photos", "1.png", "2.png")
     monkeypatch.chdir(tmp_path)

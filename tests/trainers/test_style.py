@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from tests.support import stylegan2
-from trainers.config.settings import GanConfig, TrainingConfig, check_together
+from trainers.config.settings import GanConfig, TrainingConfig, check_penalty
 from trainers.core.gan import Gan
 from trainers.core.losses import lazy_r1
 from trainers.core.path_length import SHARE, PathLength, path_lengths
@@ -222,14 +222,14 @@ def test_settings_of_styles_are_left_out_of_the_keys_of_others_and_refused_with_
         with pytest.raises(ValidationError, match=message):
             TrainingConfig.model_validate(data)
     with pytest.raises(ValueError, match=r"set training\.loss to non-saturating, as its paper did, or to hinge"):
-        check_together(STYLE, TrainingConfig())
+        check_penalty(STYLE, TrainingConfig())
     lengths = TrainingConfig(loss="non-saturating", path_length=2.0)
-    check_together(STYLE, lengths)
+    check_penalty(STYLE, lengths)
     with pytest.raises(
         ValueError,
         match=r"path_length is about the styles of gan\.family style or style-bilinear, and sngan has none; leave it",
     ):
-        check_together(GanConfig(family="sngan"), lengths)
+        check_penalty(GanConfig(family="sngan"), lengths)
 
 
 def test_channels_are_the_papers_at_256_pixels():

@@ -253,13 +253,13 @@ def test_samples_are_a_grid_of_32_images():
     np.testing.assert_array_equal(real[-8:, -8:], domains.get("digits").load("reference", 8).images[-1])
 
 
-@pytest.mark.parametrize("kind", ["adapt", "pretrain"])
-def test_checkpoints_have_their_trial_step_and_report_and_only_the_last_of_a_source_cannot_be_resumed(kind: str):
-    trial = config(kind=kind, strategy="scratch" if kind == "adapt" else None)
+@pytest.mark.parametrize("kind", ["adapt", "pretrain", "tune"])
+def test_checkpoints_have_their_trial_step_and_report_and_only_the_last_of_a_search_cannot_be_resumed(kind: str):
+    trial = config(kind=kind, strategy=None if kind == "pretrain" else "scratch")
     for rung in rungs(trial):
         written = checkpoint(rung)
         assert (written.trial, written.step, written.report) == (trial, rung.step, rung.report)
-        assert written.resumable is not (rung.finished and kind == "pretrain")
+        assert written.resumable is not (rung.finished and kind == "tune")
 
 
 @pytest.mark.slow

@@ -98,7 +98,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, finished_once: Path) -> 
         patch.setenv("TRANSFERGAN_DATA", str(folder / "data"))
         patch.setenv("COLUMNS", "200")
         patch.setattr("bench.design.timing.SECONDS", 0.1)
-        for name in ("run_sweep", "run_distances", "measure_anew"):
+        patch.setattr("bench.run.sweep.run_sweep", lambda *_, **__: ([], False))
+        for name in ("run_distances", "measure_anew"):
             patch.setattr(f"bench.run.sweep.{name}", lambda *_, **__: [])
         yield folder
 
@@ -215,6 +216,21 @@ def test_every_link_leads_somewhere(page: Path):
         assert target.exists(), path
         if anchor:
             assert anchor in anchors(target), f"{path}#{anchor}"
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Yield the sentences outside code and tables; what is in backticks is one word."""
+    prose = re.sub(r"^```.*?^```$|^\|[^\n]*$", "", text, flags=re.MULTILINE | re.DOTALL)
+    for block in re.split(r"\n\s*\n|\n(?=\s*(?:- |\d+\. |#))", prose):
+        words = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"`[^`]*`", "X", " ".join(block.split())))
+        yield from re.split(r"(?<=[.!?])[*)\"]*\s+(?=[A-Z*\[\"(])", words)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_a_sentence_has_at_most_25_words(page: Path):
+    assert [sentence for sentence in sentences(page.read_text()) if len(sentence.split()) > 25] == []
 
 
 def test_the_pages_mention_all_verbs_and_presets():

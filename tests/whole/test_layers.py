@@ -56,7 +56,8 @@ OUTSIDE = {
 LIBRARIES = {
     "ray": ("bench.on_ray",),
     "torch": (
-        "bench.worker", "bench.images", "bench.store.environments", "bench.design.timing", "trainers.networks",
+        "bench.worker", "bench.images", "bench.store.environments", "bench.design.timing",
+        "bench.design.precision", "trainers.networks",
         "trainers.adaptation", "trainers.core", "trainers.evaluation", "trainers.trial", "trainers.domains.torchvision.layouts",
     ),
     "torchvision": ("trainers.domains.torchvision.layouts", "trainers.evaluation.embeddings.vision_transformer"),

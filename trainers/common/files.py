@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
+
+
+def absolute(path: str | Path) -> Path:
+    """Return a user's path as an absolute one, without ~ and, unless a link is in the way, without .. and double slashes."""
+    whole = Path(path).expanduser().absolute()
+    tidy = Path(os.path.normpath(whole))
+    return tidy if tidy.resolve() == whole.resolve() else whole
 
 
 @contextmanager

@@ -41,7 +41,8 @@ class Metric:
     between_domains: bool = False
     """Whether it is also a kind of distance between a source and a target; `better` is then nearer."""
     version: str = "1"
-    """To be changed whenever the same images give another value; values of several versions are never compared."""
+    """To be changed whenever the same images give another value, beyond rounding, in which processors differ too; values of
+    several versions are never compared."""
     compute: Callable[[Any], Any] | None = None
     """A plug-in's function from a `trainers.evaluation.comparison.Comparison` to an `Estimate`."""
 

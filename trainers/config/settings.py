@@ -198,8 +198,8 @@ def steps_of(images: int, training: TrainingConfig) -> int:
     return steps
 
 
-def check_together(gan: GanConfig, training: TrainingConfig) -> None:
-    """Raise ValueError if the settings of the networks and of their training are incompatible."""
+def check_penalty(gan: GanConfig, training: TrainingConfig) -> None:
+    """Raise ValueError if these networks cannot be trained with this loss, this gradient penalty or this regularisation."""
     if gan.family in ("dcgan", "fast") and training.gradient_penalty:
         raise ValueError(
             f"gan.family {gan.family} has batch norm in its critic, which mixes images, and a gradient penalty is taken per "
@@ -215,6 +215,10 @@ def check_together(gan: GanConfig, training: TrainingConfig) -> None:
             f"training.path_length is about the styles of gan.family {' or '.join(STYLED)}, and {gan.family} has none; "
             "leave it out"
         )
+
+
+def check_crop(gan: GanConfig, training: TrainingConfig) -> None:
+    """Raise ValueError if images may be shifted by their whole size."""
     if training.crop >= gan.resolution:
         raise ValueError(f"training.crop {training.crop} must be less than gan.resolution {gan.resolution}")
 

@@ -19,7 +19,15 @@ from pydantic import field_validator, model_validator
 from trainers.common.seeds import derive_seed
 from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, PositiveInt, Seed, StrictBool, as_json
-from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig, Until, check_evaluations, check_together
+from trainers.config.settings import (
+    EvaluationConfig,
+    GanConfig,
+    TrainingConfig,
+    Until,
+    check_crop,
+    check_evaluations,
+    check_penalty,
+)
 from trainers.config.sources import ARROW
 
 if TYPE_CHECKING:
@@ -91,7 +99,8 @@ class TrialConfig(Frozen):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrialConfig":
-        check_together(self.gan, self.training)
+        check_penalty(self.gan, self.training)
+        check_crop(self.gan, self.training)
         check_evaluations(self.until, self.training.steps)
         if (follows := self.follows) is not None:
             follows.check(self.gan)

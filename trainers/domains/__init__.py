@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from trainers.common.errors import UserError, unknown_name
+from trainers.common.files import absolute
 from trainers.config import plugins
 from trainers.config.sources import mixture, parts
 from trainers.domains.base import Domain, Images, Split
@@ -81,7 +82,7 @@ def _get(name: str) -> Domain:
         columns = ""
         if kind == "parquet" and (named := re.fullmatch(r"(.*?)#(\w+=[^/]*)", path)):  # a folder's name may contain a #
             path, columns = named.groups()
-        return _in_files(kind, Path(path).expanduser().absolute(), columns)
+        return _in_files(kind, absolute(path), columns)
     from trainers.domains.builtin import BUILTIN
     from trainers.domains.torchvision.catalogue import CATALOGUE
     from trainers.domains.torchvision.domain import data_root, torchvision_domain
@@ -90,6 +91,9 @@ def _get(name: str) -> Domain:
         return torchvision_domain(name, data_root())
     domains = {**BUILTIN, **plugin_domains()}
     if name not in domains:
+        kind = "folder" if Path(name).is_dir() else Path(name).suffix.removeprefix(".")
+        if kind in OWN and Path(name).exists():
+            raise UserError(f"unknown domain {name!r}; if it has your images, write {kind}:{name}")
         raise unknown_name("domain", name, (*domains, *CATALOGUE, *(f"{kind}:PATH" for kind in OWN)))
     return domains[name]
 

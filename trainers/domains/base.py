@@ -87,6 +87,6 @@ class Domain(ABC):
 
 
 def check_range(name: str, resolution: int, low: int, high: int) -> None:
-    """Raise UserError unless low <= resolution <= high."""
+    """Raise UserError unless low <= resolution <= high; the caller says which setting it is."""
     if not low <= resolution <= high:
-        raise UserError(f"gan.resolution: domain {name!r} is available at {low} to {high} pixels, not at {resolution}")
+        raise UserError(f"domain {name!r} is available at {low} to {high} pixels, not at {resolution}")

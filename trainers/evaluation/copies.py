@@ -14,7 +14,12 @@ def nearest(generated: np.ndarray, training: np.ndarray, embedding: Embedding) -
 
     Images are uint8, (N, H, W, 3) and (L, H, W, 3), N and L >= 1; of equally near ones it is the first.
     """
-    ours, theirs = (torch.from_numpy(embedding(images)).double() for images in (generated, training))
+    return nearest_features(embedding(generated), embedding(training))
+
+
+def nearest_features(generated: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """Return the index int64 (N,) of the row of `training` (L, D) that is nearest to each row of `generated` (N, D)."""
+    ours, theirs = (torch.from_numpy(features).double() for features in (generated, training))
     distances = torch.cdist(ours, theirs, compute_mode="donot_use_mm_for_euclid_dist")
     indices: np.ndarray = distances.argmin(1).numpy()
     return indices

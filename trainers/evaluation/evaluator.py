@@ -18,6 +18,7 @@ from trainers.config.trial import TrialConfig
 from trainers.core.sampling import proportional, sample
 from trainers.domains import Images, Split, get
 from trainers.evaluation.comparison import METRICS, Comparison
+from trainers.evaluation.copies import nearest_features
 from trainers.evaluation.embeddings.embedding import Embedding
 from trainers.evaluation.embeddings.loading import load_embedding
 from trainers.evaluation.metrics.estimate import Estimate
@@ -83,6 +84,7 @@ class Evaluator:
         self.embedding: Embedding = load_embedding(trial.evaluation.embedding, device)
         few = len(training.images) <= max(record.training_images for record in metrics().values())
         self.training = self.embedding(training.images) if few else None
+        self._training_images = training.images
         classes = trained_classes(trial, training)
 
         def reference(embedding: Embedding, split: Split) -> Reference:
@@ -162,6 +164,13 @@ class Evaluator:
     def grid(self, subject: Subject) -> bytes:
         """Return a PNG grid of the first generated images; every trial has the same latents."""
         return png_grid(self.images(subject)[:GRID])
+
+    def nearest(self, subject: Subject) -> bytes | None:
+        """Return a PNG grid of the training images nearest to the images of `grid`, place by place; None if too many."""
+        if self.training is None:
+            return None
+        rows = nearest_features(self._comparison(subject).generated[:GRID], self.training)
+        return png_grid(self._training_images[rows])
 
     def _sample(self, subject: Subject, generator: Generator) -> np.ndarray:
         n = self.trial.evaluation.samples

@@ -143,7 +143,10 @@ def load(data: bytes) -> Reference:
         features, mean, covariance = (arrays[name] for name in ("features", "mean", "covariance"))
     except (DamagedError, SafetensorError, KeyError) as error:
         raise DamagedError(f"not a complete reference: {first_line(error)}") from error
-    return Reference(features, arrays.get("labels"), Statistics(mean, covariance, len(features)))
+    few = len(features) <= len(mean)  # then the statistics are the centred features
+    return Reference(
+        features, arrays.get("labels"), statistics(features) if few else Statistics(mean, covariance, len(features))
+    )
 
 
 def _checksum(arrays: Mapping[str, np.ndarray]) -> np.ndarray:

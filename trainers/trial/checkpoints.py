@@ -96,7 +96,7 @@ class Checkpoint:
 
     @property
     def resumable(self) -> bool:
-        """Whether training can continue from it; the last checkpoint of a finished trial has the networks only."""
+        """Whether training can continue from it; at an end from which none does, a checkpoint has the networks only."""
         return "random" in self.tensors
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trainers.common.errors import UserError
+from trainers.common.errors import UserError, within
 from trainers.config.augmentations import get_augmentation
 from trainers.config.trial import TrialConfig
 from trainers.domains import Domain, Images, get, subset
@@ -35,7 +35,8 @@ def held_out_images(trial: TrialConfig) -> np.ndarray | None:
 def _subset(trial: TrialConfig) -> tuple[Domain, np.ndarray]:
     """Return the domain of a trial and the indices of its subset of the train split."""
     domain = get(trial.domain.name)
-    domain.check_resolution(trial.gan.resolution)
+    with within("gan.resolution"):
+        domain.check_resolution(trial.gan.resolution)
     if domain.fingerprint != trial.domain.fingerprint:
         raise UserError(f"domain {trial.domain.name!r} has changed since the sweep was planned; run the command again")
     labels = domain.labels("train")

@@ -22,6 +22,9 @@ from trainers.trial.checkpoints import Checkpoint, Match
 from trainers.trial.images import training_images
 from trainers.trial.plateau import Plateau
 
+#: PNG bytes of a sample grid, and of the training images nearest to its images.
+_Grids = tuple[bytes | None, bytes | None]
+
 
 @dataclass
 class Stopwatch:
@@ -49,6 +52,8 @@ class Rung:
         checkpoint: safetensors bytes, from which the trial continues or, after its end, others start.
         generator: safetensors bytes of a checkpoint with the generator alone, to draw images from.
         samples: PNG bytes of a grid of generated images.
+        nearest: PNG bytes of the training images that those of `samples` are nearest to, place by place; None at step 0, and if
+            there are too many training images to compare with.
         images_seen: real images that the critic has seen.
         seconds: duration of the trial including evaluation, over all sessions that led to this rung.
         evaluation_seconds: those of `seconds` that evaluation took, with the embedding of the real images; None if unknown, as
@@ -70,6 +75,7 @@ class Rung:
     evaluation_seconds: float | None
     images_per_second: float | None
     peak_memory_mib: float
+    nearest: bytes | None = None
     generator: bytes | None = None
     diverged: str | None = None
     finished: bool = False
@@ -133,13 +139,13 @@ def measured(
     """
     trial = evaluate.trial
     finished = trial.imported or gan.step >= trial.training.steps
-    measurements, samples, finished = _results(evaluate, subject_of(gan), evaluation, finished, plateau)
+    measurements, grids, finished = _results(evaluate, subject_of(gan), evaluation, finished, plateau)
     measurements += _state_of_augmentation(gan.augment, trial)
     rung = _rung(
         trial, gan.step, began, evaluation, speed, peak_memory_mib(gan.device), plateau,
-        measurements=measurements, samples=samples, finished=finished,
+        measurements=measurements, grids=grids, finished=finished,
     )  # fmt: skip
-    ended = finished and trial.has_fixed_budget  # else a larger budget may continue it
+    ended = finished and _is_final(trial, gan.step)
     checkpoint = checkpoints.save(gan, trial, matches, rung.report, resumable=not ended, class_counts=evaluate.class_counts)
     generator = checkpoints.save_generator(gan, trial, matches, rung.report, evaluate.class_counts)
     return replace(rung, checkpoint=checkpoint, generator=generator)
@@ -159,20 +165,26 @@ def measure_reached(trial: TrialConfig, checkpoint: Checkpoint, references: Refe
     with evaluation.running():
         evaluate = Evaluator(trial, training_images(trial), references, device)
     finished = checkpoint.step >= trial.training.steps
-    measurements, samples, finished = _results(evaluate, _stored(checkpoint, evaluate), evaluation, finished)
+    measurements, grids, finished = _results(evaluate, _stored(checkpoint, evaluate), evaluation, finished)
     augment = Augmenter(get_augmentation(trial.augmentation), batch=trial.training.batch, random=torch.Generator())
     augment.load(checkpoint.tensors)
     measurements += _state_of_augmentation(augment, trial)
     rung = _rung(
         trial, checkpoint.step, began, evaluation, before["images_per_second"], before["peak_memory_mib"],
-        measurements=measurements, samples=samples, finished=finished,
+        measurements=measurements, grids=grids, finished=finished,
     )  # fmt: skip
-    ended = finished and trial.has_fixed_budget
+    ended = finished and _is_final(trial, checkpoint.step)
     return replace(
         rung,
         checkpoint=checkpoints.repack(checkpoint, trial, rung.report, checkpoints.NETWORKS if ended else ("",)),
         generator=checkpoints.repack(checkpoint, trial, rung.report, checkpoints.GENERATOR),
     )
+
+
+def _is_final(trial: TrialConfig, step: int) -> bool:
+    """Return whether no training continues from the end of a trial at a step: no larger budget, and no longer source."""
+    may_be_longer = trial.kind == "pretrain" and not trial.imported and step >= trial.training.steps
+    return trial.has_fixed_budget and not may_be_longer
 
 
 def diverged(
@@ -187,7 +199,7 @@ def diverged(
 
 def _rung(
     trial: TrialConfig, step: int, began: float, evaluation: Stopwatch, speed: float | None, memory: float,
-    plateau: Plateau | None = None, *, measurements: tuple[Measurement, ...] = (), samples: bytes | None = None,
+    plateau: Plateau | None = None, *, measurements: tuple[Measurement, ...] = (), grids: _Grids = (None, None),
     diverged: str | None = None, finished: bool,
 ) -> Rung:  # fmt: skip
     """Return a rung that is reached now, without its checkpoint and generator."""
@@ -196,7 +208,8 @@ def _rung(
         measurements=measurements,
         view=trial.evaluation.view,
         checkpoint=None,
-        samples=samples,
+        samples=grids[0],
+        nearest=grids[1],
         images_seen=_images_seen(trial, step),
         seconds=time.perf_counter() - began,
         evaluation_seconds=evaluation.seconds,
@@ -210,15 +223,17 @@ def _rung(
 
 def _results(
     evaluate: Evaluator, subject: Subject, evaluation: Stopwatch, finished: bool, plateau: Plateau | None = None
-) -> tuple[tuple[Measurement, ...], bytes, bool]:
-    """Return the measurements of a rung, the sample grid, and whether it is the last rung, by its step or by a plateau."""
+) -> tuple[tuple[Measurement, ...], _Grids, bool]:
+    """Return the measurements of a rung, the sample grid with the nearest training images, and whether it is the
+    last rung, by its step or by a plateau."""
     with evaluation.running():
-        measurements, samples = evaluate(subject), evaluate.grid(subject)
+        measurements = evaluate(subject)
+        grids = evaluate.grid(subject), evaluate.nearest(subject) if subject.step else None
         if plateau is not None and subject.step:
             finished |= plateau.reached(evaluate.until(subject, plateau.until, measurements))
         if finished:
             measurements += evaluate.at_end(subject)
-    return measurements, samples, finished
+    return measurements, grids, finished
 
 
 def _images_seen(trial: TrialConfig, step: int) -> int:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.report.blocks import Block, Bullets, Paragraph, Report, Span, Text
 from analysis.statistics import Analysis
-from analysis.words import counted
+from trainers.common.counts import counted
 from trainers.config.sources import renamed
 
 #: Columns of the trials, gains and ranking; redundant ones are left out to keep the page small.

@@ -18,7 +18,8 @@ from analysis.frames import records
 from analysis.report.blocks import Block, Figures, Group, Image, Images, Panel
 from analysis.report.embedded_images import Album, at_step
 from analysis.statistics import Analysis
-from analysis.words import Row, counted, number, start
+from analysis.words import Row, number, start
+from trainers.common.counts import counted
 
 #: Most starts, or cells, in the figure.
 MOST = 6

@@ -10,7 +10,8 @@ from analysis.report.blocks import Block, Column, Report, Row, marked, numbers
 from analysis.report.content.table_parts import INTERVAL, NONE, OUTCOME, P, factor, interval, or_none, table, titled
 from analysis.statistics import Analysis
 from analysis.transfer.steps import gain_at
-from analysis.words import against, counted, number, predictor, probability, signed, span, times
+from analysis.words import against, number, predictor, probability, signed, span, times
+from trainers.common.counts import counted
 
 #: What an early gain is, in a note.
 _EARLY = " As most methods were stopped before the final step, sources are compared by early gains, at the first rung."
@@ -21,6 +22,7 @@ def sources(_: Report, analysis: Analysis) -> Iterator[Block]:
     yield from _trained(analysis)
     rows = records(analysis.sources)
     left_out = max((row["left"] for row in rows), default=0)
+    apart = f" (up to {counted(left_out, 'cell')} of a strategy left out)" if left_out else ""
     yield from titled(
         "Sources over all targets",
         [
@@ -39,8 +41,8 @@ def sources(_: Report, analysis: Analysis) -> Iterator[Block]:
             for row in rows
         ],
         f"Geometric means of the {gain_at(analysis.sources)}, over the cells that all sources of the strategy have"
-        f"{f' (up to {left_out} cells of a strategy are left out)' if left_out else ''}. Regret is FID with the source divided "
-        "by FID with the source that the other seeds choose, measured on the seed that is left out: without a real difference "
+        f"{apart}. Regret is FID with the source divided by "
+        "FID with the source that the other seeds choose, measured on the seed that is left out: without a real difference "
         "it is ×1.00 on average; one seed gives none. The first source is compared with each other on the same targets by a "
         "t-test; p and the interval are corrected by Holm's method for all pairs of sources, as the first was chosen by these "
         "gains. All targets share the trainings of a source; where there are several, the variance between them is in the "
@@ -114,11 +116,11 @@ def distances(_: Report, analysis: Analysis) -> Iterator[Block]:
         ],
         f"Spearman's correlation between nearness and the {gain_at(tested)} over the sources of a group (a cell and strategy), "
         "averaged over groups; +1: the nearer source always has the higher gain. p is from permutations of the sources, the "
-        f"same for all targets, and corrected for all {len(rows)} rows by the largest correlation of each permutation "
-        "(Westfall and Young). The interval is Fisher's, with the spread of the permutations; it is conservative with few "
-        "sources, so it may include 0 where p is small. Precision, recall, density and coverage are the source's for the "
-        "target. Regret is FID with the nearest (or a random) source divided by FID with the source that other seeds choose."
-        f"{seeds}{_EARLY if tested['early'].any() else ''}",
+        f"same for all targets, and corrected for all {counted(len(rows), 'row')} by the largest correlation of each "
+        "permutation (Westfall and Young). The interval is Fisher's, with the spread of the permutations; it is conservative "
+        "with few sources, so it may include 0 where p is small. Precision, recall, density and coverage are the source's for "
+        "the target. Regret is FID with the nearest (or a random) source divided by FID with the source that other seeds "
+        f"choose.{seeds}{_EARLY if tested['early'].any() else ''}",
         style="predictors",
     )  # fmt: skip
     yield from titled(

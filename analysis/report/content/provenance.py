@@ -24,7 +24,8 @@ from analysis.report.blocks import (
 )
 from analysis.report.content.trials import flatten
 from analysis.transfer import classes, transferability
-from analysis.words import counted, span
+from analysis.words import span
+from trainers.common.counts import counted
 
 #: Most errors that are listed for each status; those of diverged trials may all differ, as they contain a step.
 MOST_ERRORS = 10
@@ -48,7 +49,9 @@ def coverage(report: Report) -> Iterator[Block]:
             "Classes without training images are neither generated nor in the reference. FID of a class also needs two "
             "reference images and two generated ones."
         )
-        yield Bullets([f"{label}: {measured} of {total} classes are measured" for label, measured, total in few])
+        yield Bullets(
+            [f"{label}: {measured} of {counted(total, 'class', 'classes')} are measured" for label, measured, total in few]
+        )
     if failures := errors(report.frames.trials):
         yield Heading("What went wrong", 3)
         yield Bullets([(f"{row['trials']:,} ", Span(row["status"], "status"), f": {row['error']}") for row in failures])

@@ -10,7 +10,8 @@ from analysis.frames import records
 from analysis.report.blocks import Block, Image, Images, Paragraph, Subject, by_cell
 from analysis.report.embedded_images import Album, at_step
 from analysis.statistics import Analysis
-from analysis.words import counted, number, start
+from analysis.words import number, start
+from trainers.common.counts import counted
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Wall:
 
     cell_label: str
     rows: list[tuple[str, list[Image]]]
+    pair: bool = False
+    """Whether its grids are two that are compared image by image."""
 
 
 def walls(analysis: Analysis, trials: pd.DataFrame) -> list[Wall]:
@@ -55,6 +58,30 @@ def walls(analysis: Analysis, trials: pd.DataFrame) -> list[Wall]:
     return cells
 
 
+def copies(analysis: Analysis, trials: pd.DataFrame) -> list[Wall]:
+    """Return a wall per cell with the samples of its best start and the training images nearest to them, as `walls`."""
+    samples, steps = (dict(zip(trials["key"], trials[column], strict=True)) for column in ("samples", "steps"))
+    cells = []
+    for _, group in analysis.ranked.groupby("cell", sort=False):
+        methods = [row for row in records(group) if str(samples[row["trial"]]).endswith(".png")]
+        if named := next((row for row in methods if row["strategy"] != SCRATCH), next(iter(methods), None)):
+            path = samples[named["trial"]]
+            subject = {"strategy": named["strategy"], "source_label": named["source_label"]}
+            nearest = Image(
+                "Nearest training images", "at the same places", f"{path.removesuffix('.png')}-nearest.png", subject
+            )
+            grids = [Image(start(named), "", path, subject), nearest]
+            cells.append(
+                Wall(named["cell_label"], [(f"Samples of the best start, step {steps[named['trial']]:,.0f}", grids)], pair=True)
+            )
+    return cells
+
+
+def with_copies(cells: Sequence[Wall], album: Album) -> list[Wall]:
+    """Return the walls of `copies` of which the album has all images."""
+    return [wall for wall in embed(cells, album)[0] if len(wall.rows[0][1]) == 2]
+
+
 def paths(cells: Sequence[Wall]) -> list[str]:
     """Return the path of each grid, in order."""
     return [grid.path for wall in cells for _, grids in wall.rows for grid in grids if grid.path]
@@ -83,7 +110,7 @@ def blocks(embedded: Sequence[Wall], left_out: int, compressed: bool) -> Iterato
     for wall in embedded:
         rows: list[Block] = []
         for heading, grids in wall.rows:
-            rows += [Paragraph(heading, "small"), Images(f"{wall.cell_label}, {heading}", grids)]
+            rows += [Paragraph(heading, "small"), Images(f"{wall.cell_label}, {heading}", grids, wall.pair)]
         cells.append((wall.cell_label, rows, {"cell_label": wall.cell_label}))
     yield from by_cell("wall", cells)
     if embedded and compressed:

@@ -12,7 +12,7 @@ from analysis.report.blocks import Block, Fold, Heading, Paragraph, Report, Text
 from analysis.report.content import csv_files, panels, prediction_tables, provenance, tables, trials, tuning
 from analysis.report.sentences import answers
 from analysis.statistics import Analysis
-from analysis.words import counted
+from trainers.common.counts import counted
 
 
 def _none(*_: object) -> Iterable[Block]:
@@ -66,6 +66,17 @@ SECTIONS = (
         figures=lambda report, analysis: report.samples.get(analysis.embedding, ()),
         needs="sample grids in the store",
         nav="Samples",
+    ),
+    Section(
+        "copies",
+        "Are the images copies of training images?",
+        legend="Samples of the best start of each cell, and at the same places the training images to which they are nearest "
+        "by the features of the embedding. A sample that looks like its neighbour in every detail is a copy. "
+        "Memorisation, under Beyond FID, measures this over all samples.",
+        figures=lambda report, analysis: report.copies.get(analysis.embedding, ()),
+        needs="nearest training images, which trials of this version store at each rung, with at most 10,000 training images",
+        nav="Copies",
+        folded=True,
     ),
     Section(
         "size",
@@ -223,7 +234,7 @@ def walk(report: Report, page: bool) -> Iterator[tuple[Section, Sequence[Block]]
             yield section, [*blocks, *([Fold("How to read this", words)] if words else [])]
         elif blocks:
             yield section, [*words, *blocks]
-        elif section.needs:
+        elif section.needs and (page or section.figures is _none):  # the page's figures are not missed elsewhere
             absent.append(f"{section.nav or section.title} (needs {section.needs})")
     if absent and report.analyses:
         yield _ABSENT, [Paragraph(f"Too little data for: {'; '.join(absent)}.")]

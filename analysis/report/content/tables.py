@@ -25,7 +25,8 @@ from analysis.report.blocks import (
 from analysis.report.content import panels
 from analysis.report.content.table_parts import INTERVAL, NONE, OUTCOME, P, interval, or_none, table
 from analysis.statistics import Analysis
-from analysis.words import counted, number, probability, saved, saved_interval, signed, start, times
+from analysis.words import number, probability, saved, saved_interval, signed, start, times
+from trainers.common.counts import counted
 from trainers.config.metrics import metrics
 
 
@@ -56,7 +57,7 @@ def ranking(_: Report, analysis: Analysis) -> Iterator[Block]:
                 "Rows without a place ended before the cell's final step: their gains are early gains, at the step in the row, "
                 "and are not compared with others."
             )
-        table, alone = Table(f"Ranking, {label}", columns, rows, note), analysis.ranked["cell"].nunique() == 1
+        table, alone = Table(f"Ranking, {label}", columns, rows, note, style="ranking"), analysis.ranked["cell"].nunique() == 1
         yield Group("table", [Heading(label), table] if alone else [Fold(label, [table], level=4)], {"cell_label": label})
 
 

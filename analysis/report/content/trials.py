@@ -14,8 +14,9 @@ from typing import Any
 from analysis.frames import STATUSES, Frames, records
 from analysis.report.blocks import Block, Column, Paragraph, Report, Row, Span, Table, Text, TrialView, in_script, numbers
 from analysis.report.embedded_images import FORMS, Album, at_step
-from analysis.words import counted, start
+from analysis.words import start
 from bench.store import Store
+from trainers.common.counts import counted
 from trainers.config.metrics import label
 
 #: Most trials that the table shows; browsers lay out more of them slowly.
@@ -42,7 +43,10 @@ def table(report: Report) -> Iterator[Block]:
         "FID and KID are those of the last step measured; values of stopped and finished trials are not comparable.",
     )
     if planned > len(report.trials):
-        text += (f" These are {len(report.trials):,} of {planned:,} trials: all are in the file trials.csv of the HTML page.",)
+        text += (
+            f" These are {len(report.trials):,} of {counted(planned, 'trial')}: all are in the file trials.csv of the HTML "
+            "page.",
+        )
     yield Paragraph(text)
     values = [f"{metric} {name}" if several else metric for name in report.frames.embeddings for metric in ("FID", "KID")]
     errors = any(row["error"] for row in report.trials)
@@ -100,7 +104,7 @@ def view(report: Report) -> Iterator[Block]:
         "Outcome and reason, samples at each rung, curves, configuration and environment of one trial, or of two side by side."
     )
     if len(report.frames.trials) > len(report.trials):
-        text += f" The {len(report.trials):,} trials of the table above can be chosen."
+        text += f" The {counted(len(report.trials), 'trial')} of the table above can be chosen."
     yield Paragraph(text)
     yield TrialView(in_script(details(report.frames, report.trials)))
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from analysis.frames import Frames
 from analysis.report.blocks import Block, Column, Paragraph, Report, Row, Table, numbers
-from analysis.words import counted, number
+from analysis.words import number
+from trainers.common.counts import counted
 from trainers.config.trial import TUNED
 
 
@@ -46,11 +47,13 @@ def searches(frames: Frames) -> list[Tuning]:
         if record is not None:
             trials = frames.trials[frames.trials["key"].isin([row["key"] for row in adapts])]
             words = before + _words(record, int(trials["steps"].sum()))
+            if (judge := record.get("view", view := planned.get("view"))) != view:
+                words += f" It judged in {judge}, and the sweep is measured in {view}."
             tunings.append(Tuning(name, words, record["metric"].upper(), tuple(_row(row) for row in record["methods"])))
         elif "tuned" in config:
             tunings.append(Tuning(name, f"{before}The strategies were tuned by a search that this store has no record of."))
         elif (training := config.get("training", {})).keys() >= {*TUNED}:
-            setting = f"learning rate {_rate(training)} and {training['steps']:,} steps"
+            setting = f"learning rate {_rate(training)} and {counted(training['steps'], 'step')}"
             tunings.append(
                 Tuning(name, f"{before}Not tuned: all strategies share {setting}, which may suit some better than others.")
             )
@@ -66,7 +69,8 @@ def _words(record: dict[str, Any], steps: int) -> str:
         f"Tuned: each strategy has the learning rates, the budget and the options with the lowest {record['metric'].upper()} "
         f"among {counted(record['tried'], 'setting')}, as many for each, on {record['target']}, which is held out "
         f"({counted(record['size'], 'image')}{f', from {source}' if source else ''}). The search took "
-        f"{counted(cost['trials'], 'trial')} and {cost['steps']:,} steps{share}, and {used:,.0f} seconds of one {machine}."
+        f"{counted(cost['trials'], 'trial')} and {counted(cost['steps'], 'step')}{share}, and {used:,.0f} seconds of one "
+        f"{machine}."
     )
 
 

@@ -19,7 +19,8 @@ from analysis.report.blocks import UNFOLDED, Block, Bullets, Fold, Group, Headin
 from analysis.report.sentences.summary import by_question, caveats
 from analysis.statistics import Analysis
 from analysis.transfer import classes
-from analysis.words import LARGEST, Row, chance, counted, method, number, saved, saved_interval, times
+from analysis.words import LARGEST, Row, chance, method, number, saved, saved_interval, times
+from trainers.common.counts import counted
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def no_answer(report: Report) -> Iterator[Block]:
     if len(trials) == 0:
         text = "This store holds no trial yet. Run a sweep with `transfergan run`, then write the report again."
     elif trials["status"].isin(["failed", "blocked"]).all():
-        text = f"All {len(trials):,} trials failed or were blocked, so nothing was measured. "
+        text = f"All {counted(len(trials), 'trial')} failed or were blocked, so nothing was measured. "
         text += "Their errors are listed below."
     yield Paragraph(marked(text), "notice")
 
@@ -140,7 +141,7 @@ def _headline(analysis: Analysis, cell: Cell, best: Row, comparisons: int) -> st
         if best["basis"] == FRESH:
             text += ", from seeds that no choice has seen"
         elif comparisons > 1:
-            text += f", corrected for {comparisons} comparisons"
+            text += f", corrected for {counted(comparisons, 'comparison')}"
     if best["outcome"] == Outcome.NOT_APART and best["smallest"] is not None and math.isfinite(best["smallest"]):
         least = (
             f"a gain of {times(math.log2(best['smallest']))} or more"
@@ -191,7 +192,8 @@ def _others(analysis: Analysis, cell: Any, best: Row) -> list[str]:
         return []
     step = f"at step {rows[0]['step']:,}"
     if not close:
-        return [f"It is told apart from all {counted(apart, 'other start')} {step}."]
+        others = "the only other start" if apart == 1 else f"all {apart} other starts"
+        return [f"It is told apart from {others} {step}."]
     names = ", ".join(method(row) for row in close[:3]) + (f" and {len(close) - 3} more" if len(close) > 3 else "")
     more = f"; {apart} of {len(transfers)} are told apart from it" if apart else ""
     return [f"It is not told apart from {counted(len(close), 'other start')} {step}: {names}{more}."]
@@ -358,5 +360,5 @@ def _incomplete(trials: pd.DataFrame) -> list[str]:
 
 def _with(cell: Cell) -> str:
     target, size = cell.names["target_label"], cell.names["size"]  # the label may contain commas
-    rest = str(cell.names["cell_label"]).removeprefix(target).removesuffix(f", {size:,} images").removeprefix(", ")
+    rest = str(cell.names["cell_label"]).removeprefix(target).removesuffix(f", {counted(size, 'image')}").removeprefix(", ")
     return f"With {counted(size, 'image')} of {target}" + (f" ({rest})" if rest else "")

@@ -7,7 +7,8 @@ from analysis.comparison.cells import Cell
 from analysis.frames import records
 from analysis.report.blocks import Report
 from analysis.statistics import Analysis
-from analysis.words import Row, counted, method, number, times
+from analysis.words import Row, method, number, times
+from trainers.common.counts import counted
 
 #: The title of a report that has no finding yet.
 QUESTION = "Which source, which strategy, and what it is worth"

@@ -10,7 +10,8 @@ from analysis.frames import records
 from analysis.statistics import Analysis
 from analysis.transfer.savings import NO_TREND, UNTESTED
 from analysis.transfer.steps import gain_at
-from analysis.words import Row, chance, counted, predictor, saved, saved_interval, signed, span, times
+from analysis.words import Row, chance, predictor, saved, saved_interval, signed, span, times
+from trainers.common.counts import counted
 
 _SHOWN = 3  # examples in a sentence, at most
 
@@ -27,7 +28,7 @@ def sources(analysis: Analysis) -> list[str]:
     if not apart and not close:
         return []
     start = (
-        f"Over {first['targets']} targets, the first source with {first['strategy']} by mean {gain_at(table)} is "
+        f"Over {counted(first['targets'], 'target')}, the first source with {first['strategy']} by mean {gain_at(table)} is "
         f"{first['source_label']}: {times(first['gain'])} (95 % interval {times(first['low'])} to {times(first['high'])})"
     )
     parts = [f"It is told apart from {_listed(apart)}."] if apart else []
@@ -161,8 +162,8 @@ def advice(analysis: Analysis) -> list[str]:
         return []
     own, others = rows[0], rows[1:]
     start = (
-        f"On {own['targets']} targets, each predicted from the others, the recommended start gains {times(own['gain'])} over "
-        f"scratch at step {own['step']:,} (95 % interval {times(own['low'])} to {times(own['high'])})"
+        f"On {counted(own['targets'], 'target')}, each predicted from the others, the recommended start gains "
+        f"{times(own['gain'])} over scratch at step {own['step']:,} (95 % interval {times(own['low'])} to {times(own['high'])})"
     )
     apart = [
         f"{row['about']} ({times(row['behind'])} of its gain, {times(row['behind_low'])} to {times(row['behind_high'])}, "

@@ -10,7 +10,8 @@ from analysis.frames import records
 from analysis.report.sentences import predictability
 from analysis.statistics import Analysis
 from analysis.transfer import quality
-from analysis.words import counted, method, span
+from analysis.words import method, span
+from trainers.common.counts import counted
 from trainers.config.metrics import SELECTION
 
 #: Below this many samples the covariance of Inception's 2,048 features is rank-deficient.
@@ -42,10 +43,10 @@ def _starts(analysis: Analysis) -> list[str]:
     untested = sum(row["outcome"] == Outcome.UNTESTABLE for row in best)
     rest = f"; {untested} of them cannot be tested" if untested else ""
     if not better:
-        return [f"In none of {len(best)} cells is the first start told apart from scratch as better{rest}."]
+        return [f"In none of {counted(len(best), 'cell')} is the first start told apart from scratch as better{rest}."]
     names = pd.Series([method(row) for row in better]).value_counts()
     listed = "; ".join(f"{name} in {count}" for name, count in names.items())
-    cells = f"In {len(better)} of {len(best)} cells the first start is told apart from scratch as better"
+    cells = f"In {len(better)} of {counted(len(best), 'cell')} the first start is told apart from scratch as better"
     return [f"{cells}: {listed}{rest}."]
 
 
@@ -92,7 +93,7 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
     once = analysis.trained.loc[analysis.trained["trainings"] == 1, "source_label"]
     if len(once):
         names = "Each source" if len(once) == len(analysis.trained) else ", ".join(once)
-        lines.append(f"{names} was trained once, so what is said of a source is about that one training; see `pretrain.seeds`.")
+        lines.append(f"{names} was trained once, so what is said of a source is about that one training; see pretrain.seeds.")
     samples = analysis.curves.loc[analysis.curves["metric"] == "fid", "samples"]
     if len(samples):
         lines.append(
@@ -104,13 +105,13 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
     if of_train := int((adapt["split"] == "train").sum()):
         lines.append(
             f"{of_train:,} of {counted(len(adapt), 'trial')} {'is' if of_train == 1 else 'are'} measured against the target's "
-            "train split (`evaluation.reference: train`), which contains the training images, so copies of them get "
+            "train split (evaluation.reference: train), which contains the training images, so copies of them get "
             "better values. Only memorisation compares with held-out images."
         )
     if len(analysis.by_class):
         few = int(analysis.by_class["samples"].min())
         lines.append(
-            f"FID of a class is computed from as few as {few:,} images: it is higher and noisier than FID of all classes."
+            f"FID of a class is computed from as few as {counted(few, 'image')}: higher and noisier than FID of all classes."
         )
     lines += quality.warnings(analysis.quality)
     if adapt["censored"].any():
@@ -126,7 +127,7 @@ def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:
             f"The {' and the '.join(chosen)} were chosen by reference images that measure no result."
             if (analysis.curves["metric"] == "fid" + SELECTION).any()
             else f"The {' and the '.join(chosen)} were chosen by the reference images that measure the results too, which "
-            "favours what was chosen; `evaluation.selection` sets images apart for choices."
+            "favours what was chosen; evaluation.selection sets images apart for choices."
         )
     if analysis.curves["held"].any():
         lines.append(

@@ -36,10 +36,13 @@ function samples(trials) {
   const shown = make("output", {});
   const show = (step) => {
     shown.textContent = `step ${step.toLocaleString("en")}`;
-    place.replaceChildren(...byTrial.map(([trial, images]) => {
+    place.replaceChildren(...byTrial.flatMap(([trial, images]) => {
       const own = [...images.keys()].filter((other) => other <= step).at(-1) ?? [...images.keys()][0];
       const name = trials.length > 1 ? trial.name : "Its samples";
-      return picture(own === undefined ? name : `${name}, step ${own.toLocaleString("en")}${fidAt(trial, own)}`, images.get(own), trial.samples);
+      const title = own === undefined ? name : `${name}, step ${own.toLocaleString("en")}${fidAt(trial, own)}`;
+      const nearest = own === trial.steps ? gridAt(trial.samples.replace(/\.png$/, "-nearest.png")) : undefined;
+      const copied = nearest ? [picture("Nearest training images, at the same places", nearest)] : [];
+      return [picture(title, images.get(own), trial.samples), ...copied];
     }), ...(real ? [picture("Real images", gridAt(real), real)] : []));
   };
   const slider = make("input", { type: "range", min: 0, max: steps.length - 1, value: steps.length - 1, "aria-label": "Step of the samples" });

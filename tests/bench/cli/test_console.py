@@ -40,6 +40,27 @@ def test_tables_texts_and_progress_are_escaped(capsys: pytest.CaptureFixture[str
     assert harmless(err)
 
 
+def test_a_table_fits_the_terminal_and_loses_no_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    name, licence = "continue-" + "0123456789abcdef" * 3, "research, non-commercial use only, of the images of the set"
+    row = {"name": name, "state": "missing", "licence": licence} | dict.fromkeys(("train", "reference"), "1,234,567")
+
+    def printed(columns: str | None) -> list[str]:
+        monkeypatch.setenv("COLUMNS", columns) if columns else monkeypatch.delenv("COLUMNS", raising=False)
+        console.print_table([row], left=("name", "state", "licence"), cut="licence")
+        return capsys.readouterr().out.splitlines()
+
+    whole = printed(None)
+    assert len(whole) == 2, "what is no terminal gets the whole width"
+    assert name in whole[1]
+    assert licence in whole[1]
+    narrow = printed("80")
+    assert max(map(len, narrow)) <= 80
+    assert "".join(line.split()[0] for line in narrow[1:]) == name
+    assert narrow[1].count("1,234,567") == 2
+    assert "missing" in narrow[1]
+    assert "…" in narrow[1]
+
+
 def test_errors_and_logs_are_escaped(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     from bench.cli import _print_error
 

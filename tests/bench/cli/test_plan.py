@@ -45,8 +45,8 @@ def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.
         "the duration of trials is unknown: the store has none on a CPU in embedding 'builtin'; "
         "transfergan run SPEC --max-hours 0.1 measures the first"
     )
-    nothing = {"measure": {"steps": 0, "lost": 0}, "absent": []}
-    counts = {"trials": 8, "pretrain": 2, "adapt": 6, "collapsed": 2, "done": 0, **nothing}
+    nothing = {"measure": {"trials": 0, "steps": 0, "lost": 0}, "absent": []}
+    counts = {"trials": 8, "pretrain": 2, "adapt": 6, "collapsed": 2, "done": 0, "train": 8, **nothing}
     unmeasured = {"unit": "slot-hours", "estimates": [], "unknown": unknown}
     assert json.loads(done.stdout) == {**counts, **unmeasured}
     assert list(json.loads(done.stdout)) == [*counts, *unmeasured]
@@ -57,13 +57,13 @@ def test_plan_counts_what_a_sweep_would_run(tmp_path: Path, monkeypatch: pytest.
     assert lines[2].endswith("pretrain letters, seed 0, 400 steps")
     assert lines[5].endswith("finetune letters -> digits, 10 images, seed 0, 200 steps")
     assert lines[:2] == [
-        "8 trials: 2 to pre-train, 6 adaptations in 2 cells (2 duplicates collapsed); 0 are in the store already",
+        "8 trials: 2 to pre-train, 6 adaptations in 2 cells (2 duplicates collapsed); 0 in the store already (*)",
         unknown,
     ]
     assert tree(tmp_path) == before
 
     counts = json.loads(call("plan", "small.yaml", "--json", "--set", "seeds=[0, 1]", "--set", "sources=[shapes]").stdout)
-    assert counts == {"trials": 9, "pretrain": 1, "adapt": 8, "collapsed": 0, "done": 0, **nothing, **unmeasured}
+    assert counts == {"trials": 9, "pretrain": 1, "adapt": 8, "collapsed": 0, "done": 0, "train": 9, **nothing, **unmeasured}
 
 
 def test_plan_counts_what_is_done_stopped_or_diverged_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -193,7 +193,7 @@ def test_the_trials_that_the_store_has_are_marked_in_the_plan(tmp_path: Path, mo
     store.append("trials", "small", [outcome_row(plan.trials[0], "done", "e", steps=plan.trials[0].training.steps)])
     lines = [line for line in call("plan", "small.yaml").stdout.splitlines() if " seed " in line]
     assert len(lines) == 8
-    assert [line.startswith(plan.trials[0].key) for line in lines] == [line.endswith("steps, in the store") for line in lines]
+    assert [line.startswith(plan.trials[0].key) for line in lines] == [line[16] == "*" for line in lines]
 
 
 def test_a_store_without_a_sweep_says_so(tmp_path: Path):

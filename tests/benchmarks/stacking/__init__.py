@@ -1,0 +1,1 @@
+"""Several trials trained as one step, compared with one after another."""
