@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from trainers.config.metrics import label
+from trainers.config.predictors import PREDICTORS
 
 _PHRASES = {  # other strategies appear by name
     "scratch": "training from scratch",
@@ -49,6 +50,8 @@ def times(log2: float) -> str:
 
 def predictor(row: Row) -> str:
     """Return the name of a row of `compare_predictors`."""
+    if row["kind"] in PREDICTORS:
+        return PREDICTORS[row["kind"]].label
     return f"{label(row['kind'])} of {'the real images' if row['via'] == 'real' else 'generated images'}"
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from analysis.claims import COLUMNS, LEVEL, outcome
 from analysis.comparison.cells import Cell, Difference, Method
+from analysis.comparison.studentized_range import upper_tail
 
 _NAMES = ["cell", "cell_label", "size", "source", "source_label", "distance", "strategy"]
 _COLUMNS = [*_NAMES, "rank", "step", "early", "behind", "low", "high", "seeds", "lost", "p", "outcome"]
@@ -98,10 +99,9 @@ def _comparison(difference: Difference, methods: int, groups: int) -> dict[str, 
     freedom = _MANY if difference.freedom > _MANY else max(1, int(difference.freedom))
     margin = _critical_value(LEVEL / groups, methods, freedom) * difference.error
     statistic = abs(difference.value) / difference.error * math.sqrt(2)
-    # For very large statistics SciPy's integral fails and gives almost 0; no p-value is below that of a single pair.
-    p = groups * 2 * float(stats.t.sf(statistic / math.sqrt(2), freedom))
-    if p < 1:  # else the slow integral has no part in it
-        p = max(p, groups * float(stats.studentized_range.sf(statistic, methods, freedom)))
+    # The integral may underflow for a very large statistic; no p-value is below that of a single pair.
+    of_pair = 2 * float(special.stdtr(freedom, -statistic / math.sqrt(2)))
+    p = groups * max(of_pair, upper_tail(statistic, methods, freedom))
     return {"behind": difference.value, "low": difference.value - margin, "high": difference.value + margin, "p": min(1.0, p)}
 
 
@@ -113,23 +113,19 @@ def _key(method: Method) -> tuple[str, str | None]:
 def _critical_value(level: float, methods: int, freedom: int) -> float:
     """Return Tukey's critical value of the difference of two of `methods` means, in standard errors of that difference.
 
-    It lies between Student's for one pair of means and for all pairs (Bonferroni). Between these bounds half the evaluations of
-    `studentized_range.ppf` suffice, for a relative error of 1e-9. With one degree of freedom and a level below about 2e-4
-    SciPy's integral fails; then it is Bonferroni's, which is conservative.
+    It lies between Student's for one pair of means and for all pairs (Bonferroni).
     """
     pairs = methods * (methods - 1) // 2
-    low, high = (float(stats.t.isf(level / 2 / count, freedom)) for count in (1, pairs))
+    low, high = (float(-special.stdtrit(freedom, level / 2 / count)) for count in (1, pairs))
     if pairs == 1:
         return low
 
     def excess(log: float) -> float:
         statistic = math.exp(log) * math.sqrt(2)
-        return float(stats.studentized_range.sf(statistic, methods, freedom)) - level
+        return upper_tail(statistic, methods, freedom) - level
 
-    slack = 1e-3  # for the error of `studentized_range.sf`, where the bounds are narrow
+    slack = 1e-6  # for the error of the quadrature, where the bounds are narrow
     start, end = math.log(low) - slack, math.log(high) + slack
-    if excess(start) <= 0:
-        return high
     return math.exp(optimize.brentq(excess, start, end, xtol=1e-9, rtol=1e-9))
 
 

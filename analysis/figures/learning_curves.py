@@ -41,10 +41,12 @@ def learning_curves(
     low, high = axes["value"].min(), axes["value"].max()
     groups = rows.assign(source_label=rows["source_label"].fillna("")).groupby(["strategy", "source_label"])
     methods = [(str(strategy), str(source) or None, group) for (strategy, source), group in groups]
-    ends = []
+    ends, traces = [], []
     for strategy, source, group in sorted(methods, key=lambda method: method[0] == SCRATCH):  # drawn last, on top of the others
-        last = _draw_method(figure, group, rungs, style, strategy, source)
+        of_method, last = _method(group, rungs, style, strategy, source)
+        traces += of_method
         ends.append(End(strategy, style.color(strategy), last, {"strategy": strategy, "source": source}))
+    figure.add_traces(traces)
     if floor is not None and 0 < low / _FAR < floor:
         low = min(low, floor)
         figure.add_hline(y=floor, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
@@ -64,41 +66,49 @@ def _finite(curves: pd.DataFrame, metric: str) -> pd.DataFrame:
     return finite
 
 
-def _draw_method(
-    figure: go.Figure, rows: pd.DataFrame, all_steps: list[int], style: Style, strategy: str, source: str | None
-) -> float:
-    """Draw a method and return the last value of its mean."""
+def _method(
+    rows: pd.DataFrame, all_steps: list[int], style: Style, strategy: str, source: str | None
+) -> tuple[list[dict[str, Any]], float]:
+    """Return the traces of a method, and the last value of its mean."""
     color, scratch = style.color(strategy), strategy == SCRATCH
     name = method_name(strategy, source)
-    base: dict[str, Any] = {"legendgroup": strategy, "meta": {"strategy": strategy, "source": source}}
-    values = rows.pivot(index="rung", columns="trial", values="value").sort_index()
-    shared = values.dropna()
-    rungs, mean, seeds = shared.index.tolist(), shared.mean(axis=1), values.shape[1]
+    base = {"type": "scatter", "legendgroup": strategy, "meta": {"strategy": strategy, "source": source}}
+    columns = {name: rows[name].tolist() for name in ("rung", "trial", "step", "value", "status")}
+    every, trials = sorted(set(columns["rung"])), sorted(set(columns["trial"]))
+    place, column = {rung: i for i, rung in enumerate(every)}, {trial: i for i, trial in enumerate(trials)}
+    values = np.full((len(every), len(trials)), np.nan)  # arrays, as a page has thousands of methods
+    last: dict[str, tuple[int, int, float, str]] = {}
+    for rung, trial, step, value, status in zip(*columns.values(), strict=True):
+        values[place[rung], column[trial]] = value
+        if trial not in last or step >= last[trial][0]:
+            last[trial] = step, rung, value, status
+    reached = ~np.isnan(values).any(axis=1)
+    rungs, seeds = [rung for rung, all_there in zip(every, reached, strict=True) if all_there], len(trials)
+    shared = values[reached]
+    mean = shared.mean(axis=1).tolist()
+    traces: list[dict[str, Any]] = []
     steps = [all_steps[rung] for rung in rungs]
     if seeds > 1 and len(rungs) > 1:
-        outline = [*shared.max(axis=1), *shared.min(axis=1)[::-1]]
-        band = {"fill": "toself", "fillcolor": color, "opacity": 0.15, "line_width": 0, "mode": "lines"}
-        figure.add_scatter(x=[*rungs, *rungs[::-1]], y=outline, hoverinfo="skip", showlegend=False, **band, **base)
+        outline = [*shared.max(axis=1).tolist(), *shared.min(axis=1)[::-1].tolist()]
+        band = {"fill": "toself", "fillcolor": color, "opacity": 0.15, "line": {"width": 0}, "mode": "lines"}
+        unlisted = {"hoverinfo": "skip", "showlegend": False, **base}
+        traces.append({"x": [*rungs, *rungs[::-1]], "y": outline, **band, **unlisted})
         # One trace with gaps for all seeds keeps a page with many trials small and fast.
-        gap = [*values.index, None]
-        lines = [value for trial in values for value in (*(None if v != v else v for v in values[trial]), None)]
+        gap = [*every, None]
+        lines = [value for trial in values.T.tolist() for value in (*(None if v != v else v for v in trial), None)]
         thin = {"mode": "lines", "line": {"color": color, "width": 1}, "opacity": 0.45}
-        figure.add_scatter(x=gap * seeds, y=lines, hoverinfo="skip", showlegend=False, **thin, **base)
+        traces.append({"x": gap * seeds, "y": lines, **thin, **unlisted})
     of_seeds = f", mean of {seeds} seeds" if seeds > 1 else ""
-    figure.add_scatter(
-        x=rungs, y=mean.tolist(), name=name, mode="lines+markers",
-        line={"color": color, "width": 3.5 if scratch else 2, "dash": style.dash(strategy)},
-        marker={"symbol": "circle-open" if scratch else "circle", "size": 6, "color": color},
-        hovertext=[f"{name}<br>step {s:,}: {v:.4g}{of_seeds}" for s, v in zip(steps, mean, strict=True)], hoverinfo="text",
-        **base,
-    )  # fmt: skip
-    last = rows.sort_values("step").drop_duplicates("trial", keep="last")
+    texts = [f"{name}<br>step {s:,}: {v:.4g}{of_seeds}" for s, v in zip(steps, mean, strict=True)]
+    line = {"color": color, "width": 3.5 if scratch else 2, "dash": style.dash(strategy)}
+    marker: dict[str, Any] = {"symbol": "circle-open" if scratch else "circle", "size": 6, "color": color}
+    shown = {"name": name, "mode": "lines+markers", "line": line, "marker": marker}
+    traces.append({"x": rungs, "y": mean, **shown, "hovertext": texts, "hoverinfo": "text", **base})
     for status, mark in ENDS.items():
-        ends = last[last["status"] == status]
-        if len(ends):
-            texts = [f"{name}<br>{status} at step {s:,}: {v:.4g}" for s, v in zip(ends["step"], ends["value"], strict=True)]
+        ends = [end for _, end in sorted(last.items()) if end[3] == status]
+        if ends:
+            texts = [f"{name}<br>{status} at step {step:,}: {value:.4g}" for step, _, value, _ in ends]
             marker = {"symbol": mark, "size": 10, "color": color, "line": {"width": 2, "color": color}}
-            text = {"hovertext": texts, "hoverinfo": "text", "showlegend": False}
-            points = {"x": ends["rung"].tolist(), "y": ends["value"].tolist(), "mode": "markers"}
-            figure.add_scatter(**points, marker=marker, **text, **base)
-    return float(mean.iloc[-1])
+            points = {"x": [end[1] for end in ends], "y": [end[2] for end in ends], "mode": "markers", "marker": marker}
+            traces.append({**points, "hovertext": texts, "hoverinfo": "text", "showlegend": False, **base})
+    return traces, mean[-1]

@@ -1,4 +1,4 @@
-"""Comparison of the kinds of distance, all known before adaptation, as predictors of the transfer gain."""
+"""Comparison of the kinds of distance and of other numbers known before adaptation as predictors of the transfer gain."""
 
 from collections.abc import Hashable
 from typing import Any, get_args
@@ -12,6 +12,7 @@ from analysis.transfer import sources
 from analysis.transfer import transferability as tf
 from analysis.transfer.steps import compared, step_of
 from trainers.config.metrics import distances as distance_metrics
+from trainers.config.predictors import PREDICTORS
 
 _COLUMNS = ["kind", "via", "rho", "low", "high", "p", "outcome", "regret", "chance", "groups", "sources", "targets", "seeds"]
 _COLUMNS += ["step", "early"]
@@ -21,7 +22,7 @@ _Blocks = list[tuple[np.ndarray, np.ndarray]]
 
 
 def compare_predictors(gains: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
-    """Return how well each kind of distance orders the sources of a cell by their gain, best first.
+    """Return how well each kind of distance, and each other predictor, orders the sources of a cell by their gain, best first.
 
     A group is one cell and strategy with at least three sources; within it Spearman's rank correlation of nearness with gain is
     computed, at the step of `steps.compared`. p-values are from permutations of the sources' labels, the same for all targets,
@@ -40,18 +41,19 @@ def compare_predictors(gains: pd.DataFrame, distances: pd.DataFrame) -> pd.DataF
     distances = distances[distances["embedding"].isin(gains["embedding"]) & distances["source"].isin(gains["source"])]
     rows: list[dict[str, Any]] = []
     blocks: list[tuple[_Blocks, list[str]]] = []
+    signs = {**{metric.name: metric.sign for metric in distance_metrics()}, **dict.fromkeys(PREDICTORS, -1)}
     for via in get_args(tf.Via):
-        for metric in distance_metrics():
-            chosen = distances[(distances["kind"] == metric.name) & (distances["trial"].isna() == (via == "real"))]
+        for kind, sign in signs.items():
+            chosen = distances[(distances["kind"] == kind) & (distances["trial"].isna() == (via == "real"))]
             if chosen.empty:
                 continue
-            nearness = metric.sign * _table(chosen, gains)
+            nearness = sign * _table(chosen, gains)
             of_kind = gains[gains["source"].isin(nearness.columns)]
             ends = pd.MultiIndex.from_frame(of_kind[["target", "resolution"]])
             of_kind = of_kind[ends.isin(nearness.index)]
             of_kind = of_kind[of_kind.groupby(["cell", "strategy"])["source"].transform("nunique") >= _FEWEST]
             if len(of_kind):
-                rows.append({"kind": metric.name, "via": via, **_numbers(of_kind, nearness)})
+                rows.append({"kind": kind, "via": via, **_numbers(of_kind, nearness)})
                 blocks.append(_blocks(of_kind, nearness))
     table = pd.DataFrame(rows, columns=_COLUMNS)
     table[["rho", "low", "high", "p"]] = np.array(_tests(blocks), float).reshape(-1, 4)

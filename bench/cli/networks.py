@@ -22,7 +22,6 @@ from bench.cli.options import (
     run_there,
 )
 from trainers.common.errors import UserError
-from trainers.config.embeddings import ALIASES, PUBLISHED
 
 if TYPE_CHECKING:
     from trainers.domains import Split
@@ -77,11 +76,11 @@ def distances(
     if as_json:
         typer.echo(json.dumps(rows))
     else:
-        labels = plan.spec.labels
+        labels, kinds = plan.spec.labels, [*(metric.name for metric in metrics.distances()), *plan.spec.predictors]
         values = {(row["source"], row["trial"], row["target"], row["kind"]): row["value"] for row in rows}
         table = [
             {"source": renamed(source, labels) + ("'s generator" if trial else ""), "target": renamed(target, labels)}
-            | {kind: f"{values[source, trial, target, kind]:.4g}" for kind in (metric.name for metric in metrics.distances())}
+            | {kind: "" if (value := values.get((source, trial, target, kind))) is None else f"{value:.4g}" for kind in kinds}
             for source, trial, target in dict.fromkeys(key[:3] for key in values)
         ]
         print_table(table, left=("source", "target"))
@@ -197,6 +196,7 @@ def evaluate(
 ) -> None:
     """Measure a folder of images against a domain: FID, KID, precision, recall and others, with 95 % intervals."""
     from bench.images.evaluate import evaluate as measure
+    from trainers.config.embeddings import ALIASES, PUBLISHED
 
     if weights is not None:
         if embedding not in (*PUBLISHED, *ALIASES):

@@ -238,12 +238,15 @@ def _print_bills(result: "Preview", price: float | None) -> None:
 def _print_trials(preview: "Preview") -> None:
     from bench.run.progress import describe
 
+    lines = []
     for trial in preview.plan.trials:
         unknown = preview.absent or (preview.searching and trial.kind == "adapt")
         key = "(yet unknown)   " if unknown else trial.key
         most = "" if trial.until is None else "at most "
         mark = "* " if key in preview.done else "  "
-        typer.echo(f"{key}{mark}{describe(trial, preview.plan.spec.labels)}, {most}{counted(trial.training.steps, 'step')}")
+        steps = counted(trial.training.steps, "step")
+        lines.append(f"{key}{mark}{describe(trial, preview.plan.spec.labels)}, {most}{steps}")
+    typer.echo("\n".join(lines))
 
 
 def _print_totals(preview: "Preview") -> None:

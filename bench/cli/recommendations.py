@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli.console import progress_console
 from bench.cli.options import open_at
-from trainers.common.errors import UserError
+from trainers.common.errors import UserError, unknown_name
+from trainers.config.predictors import PREDICTORS
 
 if TYPE_CHECKING:
     from analysis.frames import Frames
@@ -13,25 +14,30 @@ if TYPE_CHECKING:
     from trainers.domains.base import Domain
 
 
-def recommendations(target: str, store: str, size: int | None, top: int) -> tuple[dict[str, Any], str]:
+def recommendations(target: str, store: str, size: int | None, top: int, by: str) -> tuple[dict[str, Any], str]:
     """Return the best sources and strategies for a target as plain data, and the first of them in a sentence.
 
     Where the store has results on the target itself, these are what its report says. Otherwise the results on other targets
-    predict the gain.
+    predict the gain, from their distances or from the predictor `by`.
+
+    Raises:
+        UserError: there is no such predictor, or the store has nothing to base a recommendation on.
     """
     from analysis.frames import load
-    from analysis.prediction.evidence import at_size, evidence
+    from analysis.prediction.evidence import DISTANCE, at_size, evidence
     from bench.images.recommend import command
     from trainers.domains import get
 
+    if by not in (DISTANCE, *PREDICTORS):
+        raise unknown_name("predictor", by, (DISTANCE, *PREDICTORS))
     opened = open_at(store)
     domain = get(target)
     frames = load(opened)
-    results = evidence(frames, domain.name)
+    results = evidence(frames, domain.name, by)
     size = size or domain.count("train")
     results = at_size(results, size, domain.name)
     own = _own(frames, results, domain.name)
-    rows, sentence, notes = own or _predicted(opened, frames, results, domain)
+    rows, sentence, notes = own or _predicted(opened, frames, results, domain, by)
     rows = rows[:top]
     for row in rows:
         gains = results.gains[(results.gains["source"] == row["source"]) & (results.gains["strategy"] == row["strategy"])]
@@ -83,7 +89,7 @@ def _own(frames: "Frames", results: "Evidence", target: str) -> tuple[list[dict[
 
 
 def _predicted(
-    opened: "Store", frames: "Frames", results: "Evidence", domain: "Domain"
+    opened: "Store", frames: "Frames", results: "Evidence", domain: "Domain", by: str
 ) -> tuple[list[dict[str, Any]], str, list[str]]:
     """Return the starts by their predicted gain, the first in a sentence, and the limitations of the prediction.
 
@@ -93,11 +99,11 @@ def _predicted(
     from rich.text import Text
 
     from analysis.frames import records
-    from analysis.prediction.evidence import doubts, in_words
+    from analysis.prediction.evidence import DISTANCE, doubts, in_words
     from analysis.prediction.gain_model import FEWEST_TARGETS
     from analysis.prediction.recommender import observed, ranked
     from bench.images.domains import make_ready
-    from bench.images.recommend import distances_to, embedding_name
+    from bench.images.recommend import distances_to, embedding_name, responses_to
     from bench.store.references import StoredReferences
     from trainers.common.counts import counted
 
@@ -110,9 +116,13 @@ def _predicted(
     else:
         references = StoredReferences(opened, publish=False)
         with console.status("") as status:
-            measured, lacking = distances_to(
-                domain.name, results.sources, references, embedding, results.resolution, lambda text: status.update(Text(text))
-            )
+            how = (references, embedding, results.resolution, lambda text: status.update(Text(text)))
+            if by == DISTANCE:
+                measured, lacking = distances_to(domain.name, results.sources, *how)
+            else:
+                started = results.gains.drop_duplicates(["source", "parent"])
+                trainings = list(zip(started["source"], started["parent"], started["trial"], strict=True))
+                measured, lacking = responses_to(domain.name, PREDICTORS[by].name, trainings, opened, *how)
     starts = ranked(observed(results.gains, frames.trials), measured)
     if len(starts) == 0:
         targets = counted(results.gains["target"].nunique(), "target")
@@ -121,4 +131,4 @@ def _predicted(
             f"prediction, and no distance to order the sources by is known. {' '.join(lacking)}"
         )
     rows = records(starts)
-    return rows, in_words(rows[0]), doubts(starts, lacking)
+    return rows, in_words(rows[0], by), doubts(starts, lacking, by)

@@ -150,16 +150,17 @@ def recommend(
     store: StoreOption = "store",
     size: Annotated[int | None, typer.Option(min=1, help="Number of images to train on; all by default.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Number of recommendations to print.")] = 5,
+    by: Annotated[str, typer.Option(help="What a prediction is based on: fid, projection, critic or probe.")] = "fid",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; gains are log2.")] = False,
 ) -> None:
     """Rank sources and strategies for your images: by the store's results on them, else by the gain that it predicts.
 
-    With results on fewer than three other targets the order is by distance alone. Trains nothing.
+    With results on fewer than three other targets the order is by distance alone. Trains nothing but the probes of --by probe.
     """
     from analysis.words import times
     from bench.cli.recommendations import recommendations
 
-    result, sentence = recommendations(target, store, size, top)
+    result, sentence = recommendations(target, store, size, top, by)
     if as_json:
         typer.echo(json.dumps(result))
         return
@@ -173,7 +174,7 @@ def recommend(
             columns[gain] = "" if row["gain"] is None else times(row["gain"])
             columns["95 % interval"] = "" if row["low"] is None else f"{times(row['low'])} to {times(row['high'])}"
             columns["at step"] = f"{row['step']:,}"
-        columns["distance"] = "" if row["distance"] is None else f"{row['distance']:.4g}"
+        columns["distance" if by == "fid" else by] = "" if row["distance"] is None else f"{row['distance']:.4g}"
         table.append({**columns, "targets": str(row["targets"]), "trials": str(row["trials"])})
     print_table(table, left=("strategy", "source"))
     say("\n".join([sentence, *result["notes"], f"To do so: {rows[0]['command']}"]))

@@ -20,8 +20,8 @@ from bench.store import Store
 from bench.sweeps.plan import Plan
 from trainers.common.errors import UserError
 
-#: Random orders of merit per cell, and at most over all cells.
-DRAWS, ALL_DRAWS = 20, 2000
+#: Random orders of merit per cell, and at most over all cells and over all trials.
+DRAWS, ALL_DRAWS, ALL_TRIALS = 20, 2000, 200_000
 
 #: The probability that a trial continues to each of its rungs, by key.
 Shares = Mapping[str, Sequence[float]]
@@ -75,23 +75,26 @@ def bills(
     """
     gpu = bool(plan.spec.resources.gpus)
     timings = [*([] if store is None else measured(store)), *further]
-    fresh = Ledger.fresh(plan)
-    now = fresh if store is None else Ledger.open(plan, store)
-    now.settle()
-    from_start, from_now = expected_shares(fresh), expected_shares(now)
     then = None if confirming is None or store is None else Ledger.open(confirming, store)
-    result, unknown = [], None
+    estimated: list[tuple[Mapping[str, Estimate], _Confirmation, str | None, Sequence[Measured]]] = []
+    unknown = None
     for device in devices(timings, gpu=gpu) or (None,):
         on_it = on_device(timings, device, gpu=gpu)
         try:
             estimates = estimate(plan, on_it)
             after = _of(then, estimate(then.plan, on_it)) if then else _dearest(plan, estimates, seeds)
-            result.append(_bill(estimates, now, from_start, from_now, after, device, on_it))
+            estimated.append((estimates, after, device, on_it))
         except UserError as error:
             unknown = error
-    if unknown and not result:
+    if unknown and not estimated:
         raise unknown
-    return result
+    # What follows takes most of the time of a large plan, so it comes once the durations are known.
+    fresh = Ledger.fresh(plan)
+    now = fresh if store is None else Ledger.open(plan, store)
+    now.settle()
+    from_start = expected_shares(fresh)
+    from_now = from_start if store is None else expected_shares(now)
+    return [_bill(estimates, now, from_start, from_now, after, device, on_it) for estimates, after, device, on_it in estimated]
 
 
 #: The estimates of some trials, each with the seconds of it that count.
@@ -191,7 +194,7 @@ def expected_shares(ledger: Ledger) -> dict[str, tuple[float, ...]]:
     plan = ledger.plan
     rule = plan.spec.stopping.model_copy(update={"plateau": 0})
     shares = {key: (1.0,) * len(trial.rungs) for key, trial in plan.by_key.items()}
-    draws = max(1, min(DRAWS, ALL_DRAWS // max(1, len(plan.cells))))
+    draws = max(1, min(DRAWS, ALL_DRAWS // max(1, len(plan.cells)), ALL_TRIALS // len(plan.trials)))
     for cell, keys in plan.cells.items():
         rungs, recorded = ledger.rungs(cell), ledger.curves(cell)
         at_rung = {rung: sorted(curve.values[rung] for curve in recorded if rung in curve.values) for rung in rungs}

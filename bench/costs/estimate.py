@@ -21,9 +21,8 @@ from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
-from scipy import special
-from scipy.optimize import nnls
 
+from bench.costs.fits import non_negative, t_quantile
 from bench.costs.measured import Measured, measured, on_device
 from bench.store import Store
 from bench.sweeps.plan import Plan
@@ -136,7 +135,7 @@ class _Fit:
     def of(cls, timings: Sequence[Measured]) -> "_Fit":
         legs = np.array([leg for trial in timings for leg in trial.legs], float).reshape(-1, 3)
         design = np.column_stack([legs[:, 0], np.ones(len(legs)), legs[:, 1]])
-        step, evaluation, last = map(float, nnls(design, legs[:, 2])[0])
+        step, evaluation, last = map(float, non_negative(design, legs[:, 2]))
         setups = [trial.setup_seconds for trial in timings if trial.setup_seconds is not None]
         setup = fmean(setups) if setups else evaluation
         residuals = []
@@ -244,7 +243,7 @@ class _Fits:
         spread, free = self._pooled
         if not free:
             return None
-        half = float(special.stdtrit(free, 0.975)) * spread / math.sqrt(max(1, len(fit.residuals)))
+        half = t_quantile(free) * spread / math.sqrt(max(1, len(fit.residuals)))
         return math.exp(-half), math.exp(half)
 
 

@@ -39,17 +39,15 @@ def share_gpus(plan: Plan, store: Store | None) -> Plan:
 
 def _fits(plan: Plan, store: Store) -> int | None:
     """Return how many of a plan's trials fit on the smallest measured GPU, at least 1; None if that is unknown."""
-    rows, machines = store.read("trials"), store.read("environments")
-    total = {
-        key: details["memory_mib"]
-        for key, details in zip(machines["environment"], map(json.loads, machines["details"]), strict=True)
-        if "memory_mib" in details
+    machines = {
+        row["environment"]: json.loads(row["details"])
+        for row in store.rows("environments").select(["environment", "details"]).to_pylist()
     }
+    total = {key: details["memory_mib"] for key, details in machines.items() if "memory_mib" in details}
     used: dict[str, float] = {}
     smallest = math.inf
-    for row in rows[rows["environment"].isin(total.keys()) & rows["peak_memory_mib"].notna()].to_dict("records"):
-        trial = trial_of(row["config"])
-        if trial is None:
+    for row in store.rows("trials").select(["environment", "peak_memory_mib", "config"]).to_pylist():
+        if row["environment"] not in total or row["peak_memory_mib"] is None or (trial := trial_of(row["config"])) is None:
             continue
         kind = alike(trial)
         used[kind] = max(used.get(kind, 0.0), row["peak_memory_mib"] - _image_memory(trial))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bench.store import Store
+from bench.store import Store, columns
 from bench.store.plans import read_all
 from bench.sweeps.rows import trial_of
 from trainers.common.errors import unknown_name
@@ -65,26 +65,35 @@ def measured(store: Store) -> list[Measured]:
     The device of a trial that has not ended is not recorded. It is assumed to be that of the others if they all ran on one
     device; otherwise it is unknown, and a GPU if they all ran on GPUs.
     """
-    trials, rows = store.read("trials"), store.read("measurements")
-    machines = store.read("environments")
-    machine = dict(zip(machines["environment"], map(_device, machines["details"]), strict=True))
+    trials = store.rows("trials").select(["key", "environment", "seconds", "evaluation_seconds", "config"]).to_pylist()
+    machine = {
+        row["environment"]: _device(row["details"])
+        for row in store.rows("environments").select(["environment", "details"]).to_pylist()
+    }
     # Without seconds, the driver recorded the end of a trial that had not reported, with its own environment.
-    ran = {row.key: machine.get(row.environment, _UNKNOWN) for row in trials[trials["seconds"].notna()].itertuples()}
+    ran = {row["key"]: machine.get(row["environment"], _UNKNOWN) for row in trials if row["seconds"] is not None}
     used = set(ran.values()) or set(machine.values())
     common = used.pop() if len(used) == 1 else (None, bool(used) and all(gpu for _, gpu in used))
-    ended = trials[trials["seconds"] > 0]
-    shares = (ended.set_index("key")["evaluation_seconds"] / ended.set_index("key")["seconds"]).dropna()
+    evaluated = (row for row in trials if row["seconds"] and row["evaluation_seconds"] is not None)
+    shares = {row["key"]: row["evaluation_seconds"] / row["seconds"] for row in evaluated}
     configs = {row["key"]: row["config"] for planned in read_all(store) for row in planned["trials"]}
-    configs |= dict(zip(trials["key"], trials["config"], strict=True))
-    # A generator that was measured anew has the time at which training had reached it.
-    rows = rows[rows["seconds"].notna()].drop_duplicates(["trial", "step"]).sort_values("step")
+    configs |= {row["key"]: row["config"] for row in trials}
     timings = []
-    for key, by_step in rows.groupby("trial"):
+    for key, seconds in sorted(_seconds_by_step(store).items()):
         trial = trial_of(configs[key]) if key in configs else None
         if trial is not None and not trial.imported:
-            seconds = dict(zip(by_step["step"].astype(int), by_step["seconds"].astype(float), strict=True))
-            timings.append(_measured(trial, ran.get(key, common), shares.get(key), seconds))
+            timings.append(_measured(trial, ran.get(key, common), shares.get(key), dict(sorted(seconds.items()))))
     return timings
+
+
+def _seconds_by_step(store: Store) -> dict[str, dict[int, float]]:
+    """Return the seconds by trial and step. A generator that was measured anew has the time at which training reached it."""
+    rows = store.rows("measurements").select(["trial", "step", "seconds"])
+    rows = columns.kept(rows, columns.present(rows["seconds"]))
+    by_trial: dict[str, dict[int, float]] = {}
+    for trial, step, seconds in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+        by_trial.setdefault(trial, {}).setdefault(step, seconds)
+    return by_trial
 
 
 def _measured(

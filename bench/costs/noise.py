@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.store import Store
-from trainers.config.strategies import Scratch
+from trainers.config.strategies.copying import Scratch
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from bench.costs.machines import Cluster, Outcome, Simulation, Work
 from bench.driver.ledger import ENDED, Ledger
 from bench.driver.limit import Limit
 from bench.driver.loop import Driver
+from bench.driver.results import of_evaluation
 from bench.driver.retries import Retries
 from bench.store import Store
 from bench.store.schema import FINISHED, by_step
 from bench.sweeps.plan import Plan
-from bench.sweeps.rows import of_evaluation
 from trainers.common.errors import UserError
 
 #: By how much drawn values fall from rung to rung: much more than their noise.
@@ -104,9 +104,8 @@ def stopping_values(plan: Plan, store: Store | None = None, seed: int = 0) -> Va
 
 def _measured(plan: Plan, store: Store) -> dict[str, dict[int, float]]:
     """Return the stopping metric by trial and rung for the trials that have ended, up to their ends."""
-    trials = store.read("trials")
-    ended = set(trials["key"][trials["status"].isin(FINISHED)])
-    measured = of_evaluation(store.read("measurements"), plan.spec.evaluation)
+    ended = {row["key"] for row in store.rows("trials").select(["key", "status"]).to_pylist() if row["status"] in FINISHED}
+    measured = of_evaluation(store.rows("measurements"), plan.spec.evaluation)
     values = by_step(measured, plan.spec.stopping.metric, ())
     return {key: values.get(key, {}) for key in plan.by_key if key in ended}
 

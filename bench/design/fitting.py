@@ -13,7 +13,8 @@ from bench.costs.estimate import estimate
 from bench.costs.machines import Cluster
 from bench.costs.measured import Measured
 from bench.costs.simulation import simulate
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.spec import StoppingConfig, SweepSpec
 
 

@@ -16,7 +16,7 @@ from bench.design.survey import Survey, check_count
 from bench.design.timing import gpu_count, timed
 from bench.images.domains import make_ready
 from bench.images.recommend import distances_to
-from bench.sweeps.plan import check_measurable
+from bench.sweeps.expansion import check_measurable
 from trainers.common.errors import UserError
 from trainers.config.trial import TrialConfig
 from trainers.domains import Domain, get

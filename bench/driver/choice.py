@@ -7,7 +7,7 @@ from bench.driver.replay import average
 from bench.driver.results import Status
 from bench.driver.stopping import FEWEST_SEEDS
 from bench.sweeps.plan import Plan
-from trainers.config.strategies import Scratch
+from trainers.config.strategies.copying import Scratch
 from trainers.config.trial import TrialConfig
 
 #: The number of transfers that are confirmed.

@@ -5,18 +5,19 @@ a ledger rebuilt from the store after a restart gives the same answers. The cost
 event costs time proportional to the trials of its cell, or to the children of its source.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import get_args
 
 from bench.driver.ordered import Ordered
-from bench.driver.results import Results, Status, outcome, went_on
+from bench.driver.results import Results, Status, after_start, of_evaluation, of_plan, outcome, went_on
 from bench.driver.stopping import GO, Action, Curve, Verdict, judge
-from bench.store import Store
+from bench.store import Store, columns
 from bench.store.schema import by_step
 from bench.sweeps.plan import Plan
-from bench.sweeps.rows import of_evaluation, same_evaluation
+from bench.sweeps.rows import same_evaluation
 from trainers.config.sources import renamed
 from trainers.config.trial import TrialConfig
 
@@ -25,6 +26,9 @@ ENDED: frozenset[Status] = frozenset({"done", "stopped", "diverged", "failed", "
 
 #: Ends that change the verdicts on the rest of the cell; those of a source block its children.
 _LOST: frozenset[Status] = frozenset({"failed", "diverged", "blocked"})
+
+#: Columns of table `trials` that decide where a trial stands.
+_OUTCOME = ["key", "status", "steps", "budget", "error", "rule", "config", "view"]
 
 
 @dataclass
@@ -78,30 +82,29 @@ class Ledger:
     @classmethod
     def open(cls, plan: Plan, store: Store, *, retry_failed: bool = False) -> "Ledger":
         """Return the ledger of a plan as recorded in the store; with `retry_failed`, failed trials are pending again."""
-        trials = store.read("trials")
-        measured = store.read("measurements")
-        measured = of_evaluation(measured, plan.spec.evaluation)
-        measured = measured[measured["trial"].isin(plan.by_key.keys()) & (measured["step"] > 0)]
+        measured = of_plan(of_evaluation(after_start(store.rows("measurements")), plan.spec.evaluation), "trial", plan)
         values, diversity = (by_step(measured, name, plan.by_key) for name in (plan.spec.stopping.metric, "diversity"))
         status: dict[str, Status] = dict.fromkeys(plan.by_key, "pending")
         recorded: dict[str, Status] = {}
         reasons, retried, stopped = {}, set(), set()
-        for row in trials[trials["key"].isin(plan.by_key.keys())].to_dict("records"):
+        rows = of_plan(store.rows("trials"), "key", plan)
+        for row, recorded_at in zip(rows.select(_OUTCOME).to_pylist(), columns.times(rows["recorded_at"]), strict=True):
             key, trial = row["key"], plan.by_key[row["key"]]
-            ended = outcome(trial, row["status"], row["steps"], row["budget"], values[key])
+            steps, budget = (math.nan if row[name] is None else row[name] for name in ("steps", "budget"))
+            ended = outcome(trial, row["status"], steps, budget, values[key])
             if ended in ("done", "diverged") or (ended == "failed" and not retry_failed):
                 status[key] = ended
-                if isinstance(row["error"], str):  # a missing string reads as NaN
+                if row["error"] is not None:
                     reasons[key] = row["error"]
             elif ended == "stopped" and row["rule"] == plan.spec.stopping.canonical_json() and not same_evaluation(row, trial):
                 status[key] = ended
                 stopped.add(key)
             elif ended in ("stopped", "blocked"):
                 # It keeps this status only if this sweep decides the same: a larger cell may continue a stopped trial.
-                if not went_on(row["steps"], values[key]):
+                if not went_on(steps, values[key]):
                     recorded[key] = ended
             elif ended == "failed":
-                retried.add((key, row["recorded_at"]))
+                retried.add((key, recorded_at))
         return cls(plan, status, values, diversity, reasons, _recorded=recorded, _retried=retried, _stopped_before=stopped)
 
     # -- questions --------------------------------------------------------------------------------------------------

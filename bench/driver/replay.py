@@ -4,19 +4,22 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
+from bench.driver.results import after_start
 from bench.driver.stopping import FEWEST_SEEDS, Action, Curve, judge
-from bench.store import Store
+from bench.store import Store, columns
 from bench.store.plans import given_names
 from bench.store.schema import by_step
 from bench.sweeps.spec import StoppingConfig
 from trainers.common.errors import UserError
 from trainers.config.metrics import RAW, SELECTION, metrics
 from trainers.config.sources import renamed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Shares of methods kept at a rung, compared by `audit`.
 SHARES = (0.25, 0.33, 0.5, 0.67, 0.75)
@@ -86,7 +89,7 @@ def summary(replays: list[Replay], rule: StoppingConfig, left_out: int) -> dict[
     }
 
 
-def audit(store: Store, sweep: str | None) -> pd.DataFrame:
+def audit(store: Store, sweep: str | None) -> "pd.DataFrame":
     """Return what halving would have saved and changed in the cells that ran without stopping, for several shares kept.
 
     Returns:
@@ -99,6 +102,8 @@ def audit(store: Store, sweep: str | None) -> pd.DataFrame:
         rule = StoppingConfig(keep=keep)
         total = summary([_replay(cell, rule, {}) for cell in cells], rule, left_out)
         rows.append((keep, total["cells"], total["steps_saved"], total["same_winner"], total["source_order"]))
+    import pandas as pd
+
     return pd.DataFrame(rows, columns=["keep", "cells", "saved", "same_winner", "source_order"])
 
 
@@ -107,7 +112,7 @@ class _Cell:
     """A cell without stopped trials: its key, its rows of table `trials`, and values and diversity by trial and step."""
 
     key: str
-    trials: pd.DataFrame
+    trials: "pd.DataFrame"
     values: dict[str, dict[int, float]]
     diversity: dict[str, dict[int, float]]
 
@@ -118,11 +123,12 @@ def _whole_cells(store: Store, sweep: str | None, metric: str) -> tuple[list[_Ce
     trials = trials[trials["kind"] == "adapt"]
     if sweep is not None:
         trials = trials[trials["sweep"] == sweep]
-    measured = store.read("measurements")
-    measured = measured[measured["step"] > 0]
-    by_view = {
-        str(view): (by_step(rows, metric, ()), by_step(rows, "diversity", ())) for view, rows in measured.groupby("view")
-    } or {"": ({}, {})}
+    measured = after_start(store.rows("measurements"))
+    of_view, views = columns.coded(measured["view"])
+    in_views = {view: columns.kept(measured, of_view == number) for number, view in enumerate(views)}
+    by_view = {view: (by_step(rows, metric, ()), by_step(rows, "diversity", ())) for view, rows in in_views.items()} or {
+        "": ({}, {})
+    }
     unfinished = _unfinished_cells(store, sweep, set(trials["key"]))
     cells, left_out = [], len(unfinished - set(trials["cell"]))
     for (_, _, _, cell), rows in trials.groupby(["target", "conditional", "size", "cell"]):

@@ -8,14 +8,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bench.store import Store, parts
+from bench.store import Store, columns, parts
 from bench.store.schema import SCHEMAS, Table
 from bench.store.store import READERS
 from bench.sweeps.plan import Plan
 from trainers.common.errors import DamagedError
+from trainers.config.settings import EvaluationConfig
 from trainers.config.trial import TrialConfig
 
 #: Every status of a trial in a run.
@@ -103,7 +105,7 @@ class Results:
         Some of the rows may have been read before in other parts.
         """
         schema = pa.schema([SCHEMAS[table].field(name) for name in _COLUMNS[table]])
-        tables = [schema.empty_table()]
+        tables = [columns.empty(schema)]
         before, again = self._listed[table], True
         while again:
             listed = set(self._store.list_parts(table))
@@ -131,6 +133,24 @@ class Results:
         except DamagedError as error:
             self._store.set_aside(name, str(error))
             return None
+
+
+def of_evaluation(measured: pa.Table, evaluation: EvaluationConfig) -> pa.Table:
+    """Return the rows of table `measurements` that were measured as an evaluation measures now."""
+    rows = columns.kept(measured, columns.where(measured["view"], evaluation.view.__eq__))
+    (metric, metrics), (version, versions) = columns.coded(rows["metric"]), columns.coded(rows["version"])
+    current = np.array([[evaluation.version(name) == text for text in versions] for name in metrics], bool)
+    return columns.kept(rows, current[metric, version]) if len(rows) else rows
+
+
+def after_start(rows: pa.Table) -> pa.Table:
+    """Return the rows of table `measurements` that are not of step 0."""
+    return columns.kept(rows, columns.numbers(rows["step"]) > 0)
+
+
+def of_plan(rows: pa.Table, column: str, plan: Plan) -> pa.Table:
+    """Return the rows of which a column has the key of a plan's trial."""
+    return columns.kept(rows, columns.where(rows[column], plan.by_key.__contains__))
 
 
 def outcome(trial: TrialConfig, status: str, steps: float, recorded_for: float, values: Container[int]) -> Status | None:

@@ -26,7 +26,7 @@ from statistics import fmean
 
 from bench.sweeps.spec import StoppingConfig
 from trainers.common.counts import counted
-from trainers.config.strategies import Scratch
+from trainers.config.strategies.copying import Scratch
 
 #: The fewest seeds of a method that go on together, where it has as many: one alone shows no spread.
 FEWEST_SEEDS = 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.sweeps.plan import check_measurable
+from bench.sweeps.expansion import check_measurable
 from trainers.common.counts import counted
 from trainers.common.errors import UserError, unknown_name, within
 from trainers.config.settings import GanConfig

@@ -5,19 +5,21 @@ from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bench.images.drawing import FRAME_RATE, Drawing
 from bench.store import Store
-from bench.store.best import best_rungs
+from bench.store.columns import kept, where
 from bench.store.plans import given_names, read_all
+from bench.store.schema import by_step
 from bench.store.trial_files import check_checkpoint, generators, generators_by_trial
 from trainers.common.counts import counted
 from trainers.common.errors import DamagedError, UserError, first_line
+from trainers.config.metrics import SELECTION
 from trainers.config.sources import renamed
 from trainers.config.trial import TrialConfig
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from trainers.networks import Generator
     from trainers.trial.checkpoints import Checkpoint
 
@@ -213,3 +215,28 @@ def _cell(row: Mapping[Hashable, Any], given: Mapping[str, str]) -> str:
     """Return the parts of a trial's cell that a user knows it by; `given` are names to show for domains."""
     images = f"{renamed(row['target'], given)}, {counted(row['size'], 'image')}, {row['resolution']} pixels"
     return f"{images}, conditional" if row["conditional"] else images
+
+
+def best_rungs(store: Store, generators: dict[str, Collection[int]]) -> dict[str, tuple[int, float, int]]:
+    """Return the best of the steps of each trial's generators, its FID, and the number of steps that have a finite FID.
+
+    Trials without a finite FID are left out. Of several evaluations that of the run which recorded the trial counts, or of an
+    unfinished trial the first.
+    """
+    rows = store.rows("measurements")
+    rows = kept(rows, where(rows["trial"], generators.__contains__))
+    views: dict[str, str] = {}
+    measured_in = list(zip(rows["trial"].to_pylist(), rows["view"].to_pylist(), strict=True))
+    for trial, view in measured_in:
+        views.setdefault(trial, view)
+    views |= {row["key"]: row["view"] for row in store.rows("trials").select(["key", "view"]).to_pylist() if row["view"]}
+    rows = kept(rows, np.array([views[trial] == view for trial, view in measured_in], bool))
+    measured, chosen_by = (by_step(rows, metric, generators) for metric in ("fid", "fid" + SELECTION))
+    best = {}
+    for key, steps in generators.items():
+        values = chosen_by[key] or measured[key]
+        finite = {step: value for step, value in values.items() if step in steps and math.isfinite(value)}
+        if finite:
+            step = min(finite, key=lambda at: (finite[at], at))
+            best[key] = step, measured[key].get(step, math.nan), len(finite)
+    return best

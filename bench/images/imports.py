@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from pydantic import ValidationError
 
 from bench.store import Store
 from bench.store.environments import record_environment
 from bench.store.references import StoredReferences
 from bench.store.trial_files import checkpoint_path, generator_path, real_samples_path, samples_path
-from bench.sweeps.plan import Imports
+from bench.sweeps.expansion import Imports
 from bench.sweeps.rows import measurement_rows, outcome_row, recorded_trial
 from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError, within
@@ -85,11 +84,12 @@ def imported(store: Store) -> Imports:
 
     Those that another version of transfergan has recorded, and this one cannot read, are left out.
     """
-    rows = store.read("trials").sort_values("recorded_at", kind="stable")
-    is_import = pd.Series([str(source).startswith(IMPORT) for source in rows["source"]], index=rows.index, dtype=bool)
-    rows = rows[is_import & (rows["kind"] == "pretrain") & rows["parent"].isna() & (rows["status"] == "done")]
     trials: list[TrialConfig] = []
-    for row in rows.to_dict("records"):
+    rows = store.rows("trials")  # by the time of their record
+    for row in rows.drop_columns(["recorded_at"]).to_pylist():
+        is_import = row["kind"] == "pretrain" and row["parent"] is None and (row["source"] or "").startswith(IMPORT)
+        if not is_import or row["status"] != "done":
+            continue
         with suppress(ValidationError):
             trials.append(recorded_trial(row))
     return {(trial.as_source.name, trial.conditional): trial for trial in trials}

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from bench.store import Store
+from bench.store.trial_files import last_checkpoint
+from bench.sweeps.expansion import check_measurable
 from bench.sweeps.loading import load_spec
-from bench.sweeps.plan import check_measurable
 from bench.sweeps.spec import SweepSpec, as_mapping
 from trainers.common.errors import UserError
 from trainers.config.embeddings import PUBLISHED, embedding_identity
 from trainers.config.options import split
+from trainers.config.predictors import PREDICTORS, PredictorName
+from trainers.config.trial import TrialConfig
 from trainers.domains import get
 
 if TYPE_CHECKING:
@@ -67,6 +71,39 @@ def distances_to(
             continue
         distances[source] = METRICS["fid"](Comparison(reference, features)).value
     return distances, unmeasured
+
+
+def responses_to(
+    target: str, kind: PredictorName, trainings: Iterable[tuple[str, str, str]], store: Store, references: "References",
+    embedding: str, resolution: int, tell: Callable[[str], None],
+) -> tuple[dict[str, float], list[str]]:  # fmt: skip
+    """Measure a predictor of sources for a target, as the mean over each source's trainings.
+
+    `trainings` are sources, keys of their pretrain trials and of a trial that starts from each, whose settings a probe has; the
+    other arguments and what is returned and raised are as of `distances_to`.
+    """
+    from trainers.evaluation.embeddings.loading import load_embedding
+    from trainers.trial import checkpoints
+    from trainers.trial.responses import respond
+
+    check_measurable(get(target), resolution)
+    network = load_embedding(embedding)
+    reference = references(target, resolution, network)
+    configs = store.read("trials").drop_duplicates("key").set_index("key")["config"]
+    values: dict[str, list[float]] = {}
+    unmeasured = []
+    for source, key, start in trainings:
+        tell(f"measuring the {PREDICTORS[kind].label} of {source}")
+        checkpoint = last_checkpoint(store, key)
+        if checkpoint is None:
+            unmeasured.append(f"The networks of {source} (trial {key}) are not in the store any more.")
+            continue
+        trial = TrialConfig.model_validate_json(configs[start])
+        name, data = checkpoint
+        loaded = checkpoints.load(data, name)
+        estimate, _ = respond(kind, loaded, target, trial.training, reference, network, trial.evaluation.samples)
+        values.setdefault(source, []).append(estimate.value)
+    return {source: sum(found) / len(found) for source, found in values.items()}, unmeasured
 
 
 def command(

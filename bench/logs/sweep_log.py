@@ -6,20 +6,19 @@ opened again. So a log has each rung once, however often a run was interrupted, 
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-import pandas as pd
-
 from bench.driver.ledger import ENDED, Ledger
 from bench.driver.loop import Listener
+from bench.driver.results import after_start, of_evaluation, of_plan
 from bench.logs.kinds import WRITERS, Log, folder_of
 from bench.logs.writer import LoggedTrial, Writer
 from bench.store import Store
 from bench.store.trial_files import samples_path
-from bench.sweeps.rows import of_evaluation
 from trainers.common.errors import first_line
 from trainers.config.metrics import STATE, metrics, plain_name
 from trainers.config.trial import TrialConfig
@@ -78,10 +77,11 @@ class SweepLog:
     def catch_up(self) -> None:
         """Write the rungs of the sweep's trials that the store has and the log lacks."""
         with self._guarded():
-            measured = of_evaluation(self._store.read("measurements"), self._ledger.plan.spec.evaluation)
-            measured = measured[measured["trial"].isin(self._ledger.plan.by_key.keys()) & (measured["step"] > 0)]
-            points: dict[tuple[str, int], dict[str, float]] = {}
-            for row in measured.sort_values(["trial", "step"]).to_dict("records"):
+            plan = self._ledger.plan
+            measured = of_plan(of_evaluation(self._store.rows("measurements"), plan.spec.evaluation), "trial", plan)
+            measured = after_start(measured).select(["trial", "step", "metric", "value", "seconds"])
+            points: dict[tuple[str, int], dict[str, float | None]] = {}
+            for row in sorted(measured.to_pylist(), key=lambda row: (row["trial"], row["step"])):
                 values = points.setdefault((row["trial"], row["step"]), {"seconds": row["seconds"]})
                 values[row["metric"]] = row["value"]
             for (key, step), values in points.items():
@@ -104,7 +104,7 @@ class SweepLog:
         if step in self._written[key]:
             return
         grid = samples_path(key, step)
-        numbers = {name: float(value) for name, value in values.items() if not pd.isna(value)}
+        numbers = {name: float(value) for name, value in values.items() if value is not None and not math.isnan(value)}
         self._writer.write(trial, step, numbers, self._store.read_file(grid) if self._store.has_file(grid) else None)
         self._written[key].add(step)
 

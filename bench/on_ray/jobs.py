@@ -26,7 +26,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import yaml
 
@@ -196,6 +195,8 @@ def cancel(job: Job) -> str:
 @contextmanager
 def _client(job: Job) -> Iterator["JobSubmissionClient"]:
     """Yield a client of a job's server; turn its errors into UserError of one line."""
+    import urllib.request  # slow to import
+
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
@@ -210,8 +211,8 @@ def _client(job: Job) -> Iterator["JobSubmissionClient"]:
             local = ip_address(connection.getpeername()[0]).is_loopback
         if local:
             _reach_directly(host)
-        elif not proxy_bypass(host):
-            proxy = getproxies().get(parts.scheme)
+        elif not urllib.request.proxy_bypass(host):
+            proxy = urllib.request.getproxies().get(parts.scheme)
         yield JobSubmissionClient(job.address)
     except UserError:
         raise
@@ -232,7 +233,9 @@ def _client(job: Job) -> Iterator["JobSubmissionClient"]:
 def _reach_directly(host: str) -> None:
     """Let no request of this process to a host of this machine, such as the end of a tunnel, go to a proxy."""
     names = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    if not proxy_bypass(host):
+    import urllib.request  # slow to import
+
+    if not urllib.request.proxy_bypass(host):
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{names},{host}" if names else host
 
 

@@ -7,7 +7,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from bench.driver.loop import Driver
 from bench.on_ray.slots import alive, slots_of
-from bench.on_ray.trainable import LEFT, UNWRITABLE
+from bench.on_ray.trainable import LEFT, UNWRITABLE, received
 from bench.store import StoreUnwritableError
 
 #: Ray's decision for a trial's status after a report; it stops a trial of any other status.
@@ -43,7 +43,7 @@ class CellHalving(FIFOScheduler):
             return str(TrialScheduler.STOP)
         if result["status"] == LEFT:
             return str(TrialScheduler.CONTINUE)  # up to the exception that follows, see `Events.on_trial_error`
-        return str(DECISIONS.get(self._driver.rung(key, result), TrialScheduler.STOP))
+        return str(DECISIONS.get(self._driver.rung(key, received(result)), TrialScheduler.STOP))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return a promoted trial if there is one, because its cell is nearest to its end, else a queued one."""

@@ -12,6 +12,10 @@ from bench.worker.watchdog import watched
 from trainers.common.errors import Left
 from trainers.common.heartbeat import beat
 
+#: Where a report has the values of a rung, as pairs. For each number of a report that Tune can see it keeps statistics, two KiB
+#: per trial, as long as the run lasts.
+RUNG = "rung"
+
 #: Status in the last report of a trial whose store accepted no write; "error" says why.
 UNWRITABLE = "unwritable"
 
@@ -23,6 +27,11 @@ def train_on_ray(config: Mapping[str, Any]) -> None:
     """Run one trial in a process of Ray, and report its rungs to Ray Tune; see `bench.worker.trial.train`."""
     with watched(config["resources"]["stall_minutes"]), heeded() as notice:
         report(train(config, leave=lambda: notice() is not None), notice)
+
+
+def received(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the report of a rung from what Ray Tune passes on of it."""
+    return dict(result[RUNG])
 
 
 def report(rungs: Iterable[dict[str, Any]], notice: Callable[[], str | None] = lambda: None) -> None:
@@ -37,7 +46,7 @@ def report(rungs: Iterable[dict[str, Any]], notice: Callable[[], str | None] = l
     try:
         for rung in rungs:
             beat()
-            tune.report(rung)
+            tune.report({"status": rung["status"], RUNG: tuple(rung.items())})
     except StoreUnwritableError as error:
         tune.report({"status": UNWRITABLE, "error": str(error)})
     except Left:

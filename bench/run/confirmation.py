@@ -12,12 +12,13 @@ from typing import Any
 
 from bench.driver.choice import chosen_from, comparable, lacking, methods_of
 from bench.driver.ledger import Ledger
+from bench.driver.results import of_evaluation
 from bench.run.progress import describe_cell
 from bench.store import Store
 from bench.store.plans import read_all
 from bench.store.schema import by_step
 from bench.sweeps.plan import Plan
-from bench.sweeps.rows import of_evaluation, record
+from bench.sweeps.rows import record
 from bench.sweeps.spec import StoppingConfig, SweepSpec
 from trainers.common.errors import UserError
 from trainers.config.trial import TrialConfig
@@ -65,7 +66,7 @@ def confirmation(plan: Plan, ledger: Ledger, store: Store, seeds: int) -> Confir
         UserError: see `name_of`.
     """
     name = name_of(plan.spec, store)
-    values = by_step(of_evaluation(store.read("measurements"), plan.spec.evaluation), "fid", plan.by_key)
+    values = by_step(of_evaluation(store.rows("measurements"), plan.spec.evaluation), "fid", plan.by_key)
     stored = {cell["cell"]: cell for cell in store.read_sweeps().get(name, {}).get("cells", ())}
     used = _used_seeds(store)
     trials: dict[str, TrialConfig] = {}
@@ -113,7 +114,7 @@ def _kept(before: Mapping[str, Any] | None, methods: Collection[str], explored: 
 def _used_seeds(store: Store) -> dict[str, set[int]]:
     """Return the seeds that occur in each cell, in the plans and among the trials of a store."""
     planned = (row for plan in read_all(store) for row in plan["trials"])
-    ran = store.read("trials")[["cell", "seed"]].dropna().to_dict("records")
+    ran = store.rows("trials").select(["cell", "seed"]).to_pylist()
     used: dict[str, set[int]] = {}
     for row in (*planned, *ran):
         if row.get("cell") is not None and row.get("seed") is not None:

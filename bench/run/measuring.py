@@ -5,15 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from pydantic import ValidationError
 from rich.console import Console
 
-from bench.store import Store
+from bench.driver.results import of_evaluation, of_plan
+from bench.store import Store, columns
 from bench.store.store import READERS
 from bench.store.trial_files import generators
 from bench.sweeps.plan import Plan
-from bench.sweeps.rows import of_evaluation
 from bench.worker import measuring
 from trainers.common.counts import counted
 from trainers.common.errors import UserError
@@ -47,23 +46,25 @@ def lacking(plan: Plan, store: Store, names: Collection[str] = ()) -> list[Work]
 
     `names` are the metrics wanted; empty for all that the evaluation measures.
     """
-    rows = store.read("measurements")
-    rows = rows[rows["trial"].isin(plan.by_key.keys())]
-    trials = store.read("trials")
-    ended = {row["key"]: row for row in trials[trials["key"].isin(plan.by_key.keys())].to_dict("records")}
-    measured_at = rows.groupby("trial")["step"].max().to_dict()
+    rows = of_plan(store.rows("measurements"), "trial", plan)
+    ended = {
+        row["key"]: row for row in of_plan(store.rows("trials"), "key", plan).select(["key", "status", "steps"]).to_pylist()
+    }
+    measured_at: dict[str, int] = {}
+    for key, step in zip(rows["trial"].to_pylist(), rows["step"].to_pylist(), strict=True):
+        measured_at[key] = max(step, measured_at.get(key, 0))
     present: dict[tuple[str, int], set[str]] = {}
     current = of_evaluation(rows, plan.spec.evaluation)
-    for key, step, metric in zip(current["trial"], current["step"], current["metric"], strict=True):
-        present.setdefault((key, int(step)), set()).add(metric)
+    for key, step, metric in zip(*(current[name].to_pylist() for name in ("trial", "step", "metric")), strict=True):
+        present.setdefault((key, step), set()).add(metric)
     wanted: dict[str, tuple[list[int], int | None]] = {}
     for key, trial in plan.by_key.items():
         row = ended.get(key)
         if key not in measured_at and row is None:
             continue
         # A row without steps is that of a trial that never ran.
-        steps = 0 if row is None or pd.isna(row["steps"]) else int(row["steps"])
-        reached = max(int(measured_at.get(key, 0)), steps if row is not None and row["status"] == "done" else 0)
+        steps = 0 if row is None else row["steps"] or 0
+        reached = max(measured_at.get(key, 0), steps if row is not None and row["status"] == "done" else 0)
         last = _last_rung(trial, steps if row is not None and row["status"] == "done" else None)
         lacks = [
             step
@@ -175,13 +176,10 @@ def check_budgets(work: list[Work]) -> None:
 def _copy_states(plan: Plan, store: Store, tasks: list[Work]) -> None:
     """Record the values that describe the state of the training at these steps in the plan's evaluation too."""
     evaluation = plan.spec.evaluation
-    recorded = store.read("measurements")
+    recorded = store.rows("measurements").drop_columns(["recorded_at", "sweep"])
     steps = {(each.trial.key, step) for each in tasks for step in each.steps}
-    of_tasks = [pair in steps for pair in zip(recorded["trial"], recorded["step"], strict=True)]
-    states = recorded[recorded["metric"].str.startswith(STATE) & pd.Series(of_tasks, recorded.index, dtype=bool)]
-    states = states.drop_duplicates(["trial", "step", "metric"], keep="last")
-    if len(states):
+    states = columns.kept(recorded, columns.where(recorded["metric"], lambda name: name.startswith(STATE))).to_pylist()
+    last = {(row["trial"], row["step"], row["metric"]): row for row in states if (row["trial"], row["step"]) in steps}
+    if last:
         seen = {"view": evaluation.view, "embedding": evaluation.view.partition("/")[0]}
-        states = states.drop(columns=["recorded_at", "sweep"]).assign(**seen)
-        rows = states.astype(object).where(states.notna(), None)
-        store.append("measurements", plan.spec.name, [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")])
+        store.append("measurements", plan.spec.name, [{**row, **seen} for row in last.values()])

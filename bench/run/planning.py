@@ -8,8 +8,9 @@ from bench.images.imports import imported
 from bench.run.tuning import Search
 from bench.store import open_store, store_exists
 from bench.sweeps.domain_names import called, useless_names
+from bench.sweeps.expansion import Imports, make_plan
 from bench.sweeps.loading import load_spec
-from bench.sweeps.plan import Imports, Plan, make_plan
+from bench.sweeps.plan import Plan
 from trainers.common.errors import Problems, within
 from trainers.config.sources import IMPORT, domains, renamed
 from trainers.domains import OWN, Domain, get

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
-import pandas as pd
+import pyarrow as pa
 from rich.console import Console
 
 from bench.costs.bill import Bill, bills
@@ -27,18 +27,18 @@ from trainers.common.errors import UserError
 class Snapshot(Store):
     """A store as it is at one moment: its tables are read once, when they are first needed."""
 
-    _frames: dict[tuple[Table, bool], pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
+    _rows: dict[Table, pa.Table] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, store: Store) -> "Snapshot":
         """Return a snapshot of a store."""
         return cls(**{of_store.name: getattr(store, of_store.name) for of_store in fields(Store)})
 
-    def read(self, table: Table, *, large: bool = False) -> pd.DataFrame:
-        """Return the same as `Store.read`, from memory if it has been read before."""
-        if (table, large) not in self._frames:
-            self._frames[table, large] = super().read(table, large=large)
-        return self._frames[table, large].copy(deep=False)
+    def rows(self, table: Table) -> pa.Table:
+        """Return the same as `Store.rows`, from memory if it has been read before."""
+        if table not in self._rows:
+            self._rows[table] = super().rows(table)
+        return self._rows[table]
 
 
 class Planned(NamedTuple):

@@ -21,7 +21,7 @@ from bench.store import Store
 from bench.sweeps.plan import Plan
 from bench.sweeps.spec import ResourcesConfig
 from bench.upkeep.repair import reopen
-from bench.worker import distances
+from bench.worker import distances, responses
 from trainers.common.errors import UserError
 from trainers.config.sources import renamed
 from trainers.domains import get
@@ -70,7 +70,7 @@ def run_sweep(
     driver.settle()
     if driver.unwritable:
         raise driver.unwritable
-    if not (ledger.open_trials() or distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
+    if not (ledger.open_trials() or _unmeasured(plan, ledger, store)):
         return [], False
     prepare_domains(plan, console)
     with _runner(plan.spec.resources, cpus, address) as (run_trials, map_calls):
@@ -91,7 +91,7 @@ def run_distances(
     plan: Plan, ledger: Ledger, store: Store, console: Console, cpus: int | None = None, address: str = "local"
 ) -> list[str]:
     """Measure the distances between a plan's domains that the store lacks, and nothing else; see `run_sweep`."""
-    if not (distances.unembedded(plan, store) or distances.missing(plan, ledger, store)):
+    if not _unmeasured(plan, ledger, store):
         return []
     with _runner(plan.spec.resources.model_copy(update={"gpus": 0.0}), cpus, address) as (_, map_calls):  # they take no GPU
         return _measure_distances(plan, ledger, store, console, map_calls)
@@ -152,6 +152,13 @@ def _runner(needed: ResourcesConfig, cpus: int | None, address: str, gpus: float
         yield tuner.run_trials, partial(tasks.map_tasks, resources=needed, gpus=gpus)
 
 
+def _unmeasured(plan: Plan, ledger: Ledger, store: Store) -> bool:
+    """Return whether the store lacks a distance, a figure of a domain or a predictor."""
+    return bool(
+        distances.unembedded(plan, store) or distances.missing(plan, ledger, store) or responses.missing(plan, ledger, store)
+    )
+
+
 def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Console, map_calls: MapCalls) -> list[str]:
     """Measure the distances between a plan's domains that the store lacks; return which could not be measured, and why."""
     spec, labels, failures = plan.spec, plan.spec.labels, []
@@ -175,4 +182,8 @@ def _measure_distances(plan: Plan, ledger: Ledger, store: Store, console: Consol
         for source, key, _ in tasks
     ]
     run(distances.measure, [(*common, spec.evaluation.samples, *task) for task in tasks], names)
+    measured = (*common, spec.evaluation.samples, spec.training.model_dump_json())
+    predicted = responses.missing(plan, ledger, store)
+    names = [f"predictors from {renamed(source, labels)}" for source, _, _ in predicted]
+    run(responses.measure, [(*measured, *task) for task in predicted], names)
     return failures

@@ -20,7 +20,8 @@ from typing import Any
 from bench.driver.ledger import Ledger
 from bench.store import Store
 from bench.store.plans import read_all
-from bench.sweeps.plan import Imports, Plan, make_plan
+from bench.sweeps.expansion import Imports, make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.spec import SweepSpec
 from trainers.common.counts import counted
 from trainers.common.errors import UserError

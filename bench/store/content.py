@@ -7,10 +7,11 @@ import json
 import math
 from typing import Annotated, Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from bench.store import columns
 from bench.store.schema import KEYS, Table
 
 #: How trials end, and what they are. Rows that say otherwise are of a newer version.
@@ -35,23 +36,20 @@ _DEEPEST = 50
 _JSON: dict[Table, str] = {"trials": "config", "environments": "details"}
 
 
-def usable(rows: pa.Table, table: Table) -> pa.Array:
-    """Return which rows of a table can be used, as booleans; the others lack what `LACKING` says."""
-    mask = pa.array([True] * len(rows), pa.bool_())
+def usable(rows: pa.Table, table: Table) -> columns.Mask:
+    """Return which rows of a table can be used, bool (N,); the others lack what `LACKING` says."""
+    mask = np.ones(len(rows), bool)
     for name in KEYS[table]:
         if (table, name) not in _NULLABLE:
-            mask = pc.and_(mask, pc.is_valid(rows[name]))
+            mask &= columns.present(rows[name])
     if table == "trials":
-        known = (("status", STATUSES), ("kind", (*KINDS, None)))
-        for name, values in known:
+        for name, values in (("status", STATUSES), ("kind", (*KINDS, None))):
             if name in rows.column_names:
-                mask = pc.and_(mask, pc.is_in(rows[name], pa.array(values, pa.string())))
+                mask &= columns.where(rows[name], values.__contains__)
     column = _JSON.get(table)
     if column in rows.column_names:
-        texts = rows[column].to_pylist()
-        whole = {text: (text is None and table == "trials") or is_object(text) for text in set(texts)}
-        mask = pc.and_(mask, pa.array([whole[text] for text in texts], pa.bool_()))
-    return mask.combine_chunks() if isinstance(mask, pa.ChunkedArray) else mask
+        mask &= columns.where(rows[column], lambda text: (text is None and table == "trials") or is_object(text))
+    return mask
 
 
 def left_out(count: int, table: Table) -> str:

@@ -1,11 +1,13 @@
 """The store's tables: their columns, their keys, and which of several rows with one key is kept."""
 
+import math
 from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+
+from bench.store import columns
 
 SCHEMA_VERSION = 2
 
@@ -132,28 +134,31 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
     ones that of the largest budget, then "done"; the time only decides between those that are equal in all. `rows` has the
     columns of the key, `recorded_at`, for trials `steps`, `budget` and `status`, and possibly more.
     """
-    recorded = rows["recorded_at"].cast(pa.int64()).fill_null(0).to_numpy()
+    recorded = columns.numbers(rows["recorded_at"].cast(pa.int64()))
     if (np.diff(recorded) < 0).any():
-        rows = rows.take(np.argsort(recorded, kind="stable"))
+        rows = columns.taken(rows, np.argsort(recorded, kind="stable"))
     # One number per key; strings are compared only once, when each column's dictionary is built.
     codes = np.zeros(len(rows), np.int64)
     for name in KEYS[table]:
-        column = rows[name].combine_chunks().dictionary_encode("encode")
-        codes = codes * len(column.dictionary) + column.indices.to_numpy()
-        codes = pd.factorize(codes)[0]  # renumbered from 0, so that the next product cannot overflow
+        of_column, values = columns.coded(rows[name])
+        codes = columns.numbered(codes * len(values) + of_column)  # from 0, so that the next product cannot overflow
     order = np.arange(len(rows))
     if table == "trials":
-        steps = rows["steps"].fill_null(0).to_numpy()
-        order = np.lexsort((order, rows["status"].to_numpy() == "done", rows["budget"].fill_null(0).to_numpy(), steps))
-    older = np.zeros(len(rows), bool)
-    older[order] = pd.Series(codes[order]).duplicated(keep="last").to_numpy()
-    return rows.filter(~older) if older.any() else rows
+        done = columns.where(rows["status"], lambda status: status == "done")
+        order = np.lexsort((order, done, columns.numbers(rows["budget"]), columns.numbers(rows["steps"])))
+    last = np.empty(codes.max(initial=-1) + 1, np.int64)
+    last[codes[order]] = order  # of several rows with one key the last assignment counts
+    if len(last) == len(rows):
+        return rows
+    mask = np.zeros(len(rows), bool)
+    mask[last] = True
+    return columns.kept(rows, mask)
 
 
-def by_step(measured: pd.DataFrame, metric: str, keys: Iterable[str]) -> dict[str, dict[int, float]]:
+def by_step(measured: pa.Table, metric: str, keys: Iterable[str]) -> dict[str, dict[int, float]]:
     """Return a metric's values in rows of table `measurements` by trial key, also of `keys` without values, and step."""
     values: dict[str, dict[int, float]] = {key: {} for key in keys}
-    rows = measured[measured["metric"] == metric]
-    for trial, step, value in zip(rows["trial"], rows["step"], rows["value"], strict=True):
-        values.setdefault(trial, {})[int(step)] = float(value)
+    rows = columns.kept(measured, columns.where(measured["metric"], lambda name: name == metric))
+    for trial, step, value in zip(*(rows[name].to_pylist() for name in ("trial", "step", "value")), strict=True):
+        values.setdefault(trial, {})[step] = math.nan if value is None else value
     return values

@@ -26,17 +26,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from bench.store import content, parts
+from bench.store import columns, content, parts
 from bench.store.filesystems import T, is_outside, links_out, list_files, patiently, read, write
 from bench.store.schema import SCHEMAS, Table, newest, small
 from trainers.common.errors import DamagedError, UserError, first_line
 from trainers.common.files import is_temporary
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Files read concurrently; on an object store each read is a round trip.
 READERS = 16
@@ -174,26 +176,32 @@ class Store:
         name, data = parts.pack(rows)
         self.write_file(f"{table}/sweep={sweep}/{name}", data)
 
-    def read(self, table: Table, *, large: bool = False) -> pd.DataFrame:
+    def read(self, table: Table, *, large: bool = False) -> "pd.DataFrame":
         """Return a table over all sweeps, one row per key (the one recorded last), with its `sweep` column.
 
-        Without `large` the columns in `schema.LARGE` are left out.
+        Without `large` the columns in `schema.LARGE` are left out. Imports pandas, which takes longer than to read a small
+        store; `rows` does not.
         """
-        frame: pd.DataFrame = self.read_rows(table, schema=SCHEMAS[table] if large else small(table)).to_pandas()
+        rows = self.read_rows(table, schema=SCHEMAS[table]) if large else self.rows(table)
+        frame: pd.DataFrame = rows.to_pandas()
         return frame
+
+    def rows(self, table: Table) -> pa.Table:
+        """Return the same as `read` in Arrow's form."""
+        return self.read_rows(table, schema=small(table))
 
     def read_rows(
         self, table: Table, on_damage: Callable[[str, str], None] | None = None, schema: pa.Schema | None = None
     ) -> pa.Table:
         """Return the same as `read` in Arrow's form, with the columns of `schema` or all; for `on_damage` see `read_parts`."""
-        columns = schema or SCHEMAS[table]
-        schema = columns.append(pa.field("sweep", pa.string()))
+        read = schema or SCHEMAS[table]
+        schema = read.append(pa.field("sweep", pa.string()))
         with_sweep = [
-            rows.append_column(schema.field("sweep"), pa.repeat(name.split("/")[1].removeprefix("sweep="), len(rows)))
-            for name, rows in sorted(self.read_parts(table, on_damage, columns).items())
+            rows.append_column(schema.field("sweep"), columns.repeated(name.split("/")[1].removeprefix("sweep="), len(rows)))
+            for name, rows in sorted(self.read_parts(table, on_damage, read).items())
         ]
-        rows = pa.concat_tables([schema.empty_table(), *with_sweep])
-        kept = rows.filter(content.usable(rows, table))
+        rows = pa.concat_tables([columns.empty(schema), *with_sweep])
+        kept = columns.kept(rows, content.usable(rows, table))
         if lacking := len(rows) - len(kept):
             _warn_once(f"table {table} of store {self.uri!r}: {content.left_out(lacking, table)}, and are not used")
         return newest(kept, table)

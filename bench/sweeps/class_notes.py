@@ -35,9 +35,13 @@ def of_sizes(name: str, domain: Domain, sizes: Iterable[int], augmentations: Ite
     classes, count = len(domain.classes), domain.count("train")
     for size in sizes:
         available = min(size, count)
-        for used in sorted({available - get_augmentation(text).held_out(available) for text in augmentations}, reverse=True):
+        by_used: dict[int, list[str]] = {}
+        for augmentation in map(get_augmentation, augmentations):
+            by_used.setdefault(available - augmentation.held_out(available), []).append(augmentation.key)
+        for used, names in sorted(by_used.items(), reverse=True):
             if used < classes:
-                held_out = f", {available - used} of them held out by ada" if used < available else ""
+                by = " and ".join(dict.fromkeys(names))
+                held_out = f", {available - used} of them held out by {by}" if used < available else ""
                 lacking = _lacking(name, domain, used) if conditional else classes - used
                 consequence = _left_out(lacking) if conditional else "the reference has all classes"
                 none = _have_none(lacking, "" if conditional else " or more")

@@ -38,6 +38,7 @@ def _checks(spec: Any) -> Iterator[tuple[Collection[str], Callable[[], object]]]
     yield ("pretrain",), lambda: check_evaluations(spec.pretrain.until, spec.pretrain.steps)
     for name in dict.fromkeys(spec.strategies):
         yield ("gan",), lambda name=name: get_strategy(name).check(spec.gan)  # type: ignore[misc]
+        yield ("training",), lambda name=name: get_strategy(name).check_loss(spec.training)  # type: ignore[misc]
     yield ("stopping.metric", "evaluation.raw", "evaluation.selection"), lambda: chosen_by(spec)
     yield ("tuning", "strategies"), lambda: _check_search(spec)
     yield ("tuning", "training.steps", "training.images"), lambda: _check_budgets(spec)

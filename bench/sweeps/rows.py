@@ -5,7 +5,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
@@ -71,13 +70,6 @@ def measurement_rows(trial: TrialConfig, rung: "Rung") -> list[dict[str, Any]]:
         }
         for measured in rung.measurements
     ]
-
-
-def of_evaluation(measured: pd.DataFrame, evaluation: EvaluationConfig) -> pd.DataFrame:
-    """Return the rows of table `measurements` that were measured as an evaluation measures now."""
-    rows = measured[measured["view"] == evaluation.view]
-    current = {metric: evaluation.version(metric) for metric in rows["metric"].unique()}
-    return rows[rows["version"] == rows["metric"].map(current)]
 
 
 def same_evaluation(row: Mapping[Any, Any], trial: TrialConfig) -> bool:

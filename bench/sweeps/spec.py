@@ -14,6 +14,7 @@ from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, Number, PositiveInt, Seed, StrictBool, set_fields
 from trainers.config.embeddings import ANNOUNCED, check_embedding
 from trainers.config.metrics import stopping_metrics
+from trainers.config.predictors import PredictorName
 from trainers.config.settings import (
     EvaluationConfig,
     GanConfig,
@@ -208,6 +209,8 @@ class SweepSpec(Frozen):
     pretrain: PretrainConfig = PretrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     stopping: StoppingConfig = StoppingConfig()
+    predictors: tuple[PredictorName, ...] = ()
+    """What is measured of each source's networks and each target beside the distances of images, to predict the gain."""
     tuning: TuningConfig | None = None
     confirm: ConfirmConfig | None = None
     resources: ResourcesConfig = ResourcesConfig()

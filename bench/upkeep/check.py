@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from bench.driver.ledger import Ledger
+from bench.driver.results import after_start, of_evaluation, of_plan
 from bench.driver.stopping import Action
 from bench.store import Store, parts
+from bench.store.columns import kept
 from bench.store.content import left_out, usable
 from bench.store.grids import open_grid
 from bench.store.plans import former_paths, plan_path, sweep_of
@@ -24,7 +26,7 @@ from bench.store.references import check_reference
 from bench.store.schema import FINISHED, KEYS, LARGE, SCHEMAS, Table, by_step, newest
 from bench.store.trial_files import check_checkpoint, checkpoints_by_trial, owner_by_path
 from bench.sweeps.plan import Plan
-from bench.sweeps.rows import of_evaluation, recorded, trial_of
+from bench.sweeps.rows import recorded, trial_of
 from trainers.common.errors import DamagedError, UserError
 from trainers.config.trial import TrialConfig
 
@@ -95,10 +97,10 @@ class _Check:
             except DamagedError as error:
                 self._damaged.append(Fault("part", name, str(error)))
                 continue
-            kept = rows.filter(usable(rows, table))
-            tables.append(kept)
-            if len(kept) < len(rows):
-                self._damaged.append(Fault("row", name, left_out(len(rows) - len(kept), table)))
+            sound = kept(rows, usable(rows, table))
+            tables.append(sound)
+            if len(sound) < len(rows):
+                self._damaged.append(Fault("row", name, left_out(len(rows) - len(sound), table)))
             present = {*pq.read_schema(pa.BufferReader(data)).names, *LARGE.get(table, ())}  # older parts lack these
             differing = present ^ set(SCHEMAS[table].names)
             if differing:
@@ -164,9 +166,8 @@ class _Check:
 
     def _ledger(self, plan: Plan) -> Ledger:
         """Return the ledger of a plan; it has the rows that were read, and unlike `Ledger.open` sets no part aside."""
-        measured = newest(self._rows["measurements"], "measurements").to_pandas()
-        measured = of_evaluation(measured, plan.spec.evaluation)
-        measured = measured[measured["trial"].isin(plan.by_key.keys()) & (measured["step"] > 0)]
+        measured = newest(self._rows["measurements"], "measurements")
+        measured = of_plan(of_evaluation(after_start(measured), plan.spec.evaluation), "trial", plan)
         values, diversity = (by_step(measured, name, plan.by_key) for name in (plan.spec.stopping.metric, "diversity"))
         ends = {row["key"]: row["status"] for row, _ in self._trials if row["status"] in ("done", "diverged", "failed")}
         return Ledger(plan, {key: ends.get(key, "pending") for key in plan.by_key}, values, diversity)

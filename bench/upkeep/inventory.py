@@ -42,9 +42,14 @@ class Holding:
 
 def holdings(store: Store) -> list[Holding]:
     """Return what a store holds of each sweep, by name, and last of trials without one, if there are any."""
-    plans, former, rows = store.read_sweeps(), read_former(store), store.read("trials")
-    ran = {str(name): dict(zip(of["key"], of["status"], strict=True)) for name, of in rows.groupby("sweep")}
-    measured = store.read("measurements").groupby("sweep")["trial"].unique()
+    plans, former = store.read_sweeps(), read_former(store)
+    ran: dict[str, dict[str, str]] = {}
+    for row in store.rows("trials").select(["sweep", "key", "status"]).to_pylist():
+        ran.setdefault(row["sweep"], {})[row["key"]] = row["status"]
+    rows = store.rows("measurements")
+    measured: dict[str, set[str]] = {}
+    for sweep, trial in zip(rows["sweep"].to_pylist(), rows["trial"].to_pylist(), strict=True):
+        measured.setdefault(sweep, set()).add(trial)
     infos = store.files(below=True)
     by_owner: dict[str, list[pafs.FileInfo]] = {}
     by_sweep: dict[str, list[pafs.FileInfo]] = {}

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from bench.images.generate import best_rungs
 from bench.store import FINISHED, Store
-from bench.store.best import best_rungs
 from bench.store.trial_files import generators_by_trial
 
 #: Rungs whose generators can be kept.

@@ -33,7 +33,7 @@ FIGURES, FLOORS = ("diversity", "spacing", "dimensions"), ("fid_floor", "kid_flo
 def unembedded(plan: Plan, store: Store) -> list[tuple[str, int]]:
     """Return the domains of a plan whose reference or figures the store lacks, each with the samples for its floor or 0."""
     identity, resolution = embedding_identity(plan.spec.evaluation.embedding), plan.spec.gan.resolution
-    rows, samples = _rows(plan, store, "domains"), plan.spec.evaluation.samples
+    rows, samples = rows_of(plan, store, "domains"), plan.spec.evaluation.samples
     done = set(zip(rows["domain"], rows["figure"], strict=True))
     floors = set(zip(rows["domain"], rows["figure"], rows["samples"], strict=True))
     names = dict.fromkeys(trial.domain.name for trial in plan.trials)
@@ -52,21 +52,21 @@ def unembedded(plan: Plan, store: Store) -> list[tuple[str, int]]:
 
 def missing(plan: Plan, ledger: Ledger, store: Store) -> list[Task]:
     """Return the tasks whose distances the store lacks."""
-    rows = _rows(plan, store, "distances")
+    rows = rows_of(plan, store, "distances")
     done = {
         (source, None if trial is None or trial != trial else trial, target, kind)  # a missing string may read as NaN
         for source, trial, target, kind in zip(rows["source"], rows["trial"], rows["target"], rows["kind"], strict=True)
     }
     targets = tuple(dict.fromkeys(trial.domain.name for trial in plan.of_kind("adapt")))
     tasks: list[Task] = []
-    for source, key in _ends(plan, ledger):
+    for source, key in ends(plan, ledger):
         lacking = tuple(t for t in targets if any((source, key, t, metric.name) not in done for metric in distances()))
         if lacking:
             tasks.append((source, key, lacking))
     return tasks
 
 
-def _ends(plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str | None]]:
+def ends(plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str | None]]:
     """Yield (source, None) for every source that is not imported, and (source, key) for each of its finished generators."""
     pretrains = _sources(plan)
     for name in dict.fromkeys(trial.as_source.name for trial in pretrains if not trial.imported):
@@ -90,7 +90,7 @@ def embed(store_uri: str, sweep: str, embedding_name: str, resolution: int, doma
     from trainers.evaluation.metrics.diversity import spacing, spread
     from trainers.evaluation.metrics.estimate import Estimate
 
-    store = _prepare(store_uri)
+    store = prepare(store_uri)
     embedding = load_embedding(embedding_name)
     reference = StoredReferences(store)(domain, resolution, embedding)
     features = reference.features
@@ -129,7 +129,7 @@ def measure(
     from trainers.evaluation.evaluator import EVALUATION_SEED
     from trainers.trial import checkpoints
 
-    store = _prepare(store_uri)
+    store = prepare(store_uri)
     embedding, references = load_embedding(embedding_name), StoredReferences(store)
     if key is None:
         features = references(links(source)[-1], resolution, embedding).features
@@ -160,16 +160,16 @@ def measure(
 
 def between(plan: Plan, store: Store) -> list[dict[str, Any]]:
     """Return the distances between a plan's sources and targets: rows of table `distances` by target, in plan order."""
-    known = _rows(plan, store, "distances").drop(columns=["recorded_at", "sweep"])
+    known = rows_of(plan, store, "distances").drop(columns=["recorded_at", "sweep"])
     sources = {name: i for i, name in enumerate(dict.fromkeys(trial.as_source.name for trial in _sources(plan)))}
     targets = {trial.domain.name for trial in plan.of_kind("adapt")}
     rows: list[Any] = known.astype(object).where(known.notna(), None).to_dict("records")
-    kinds = [metric.name for metric in distances()]
+    kinds = [*(metric.name for metric in distances()), *plan.spec.predictors]
     chosen = [row for row in rows if row["source"] in sources and row["target"] in targets and row["kind"] in kinds]
     return sorted(chosen, key=lambda row: (row["target"], row["trial"] or "", sources[row["source"]], kinds.index(row["kind"])))
 
 
-def _rows(plan: Plan, store: Store, table: Table) -> pd.DataFrame:
+def rows_of(plan: Plan, store: Store, table: Table) -> pd.DataFrame:
     """Return the rows of a table in a plan's embedding and resolution; those of generators from as many images as it draws."""
     rows = store.read(table)
     identity = embedding_identity(plan.spec.evaluation.embedding)
@@ -179,7 +179,8 @@ def _rows(plan: Plan, store: Store, table: Table) -> pd.DataFrame:
     return rows
 
 
-def _prepare(store_uri: str) -> Store:
+def prepare(store_uri: str) -> Store:
+    """Open a store in a process that measures."""
     import torch
 
     torch.set_num_threads(1)

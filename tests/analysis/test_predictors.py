@@ -10,8 +10,10 @@ from scipy import stats
 
 from analysis.claims import Outcome
 from analysis.prediction.predictors import claims, compare_predictors
+from analysis.words import predictor
 from tests.support.endurance import repeats
 from trainers.config import metrics
+from trainers.config.predictors import PREDICTORS
 
 NEARER = {metric.name: metric.sign for metric in metrics.distances()}
 
@@ -43,6 +45,16 @@ def test_the_direction_of_every_kind():
     assert (result["low"] < 0).all(), "four sources bear no narrow interval"
     assert (result["groups"] == 2).all()
     assert set(result["via"]) == {"real"}
+
+
+def test_predictors_by_the_sources_networks_are_tested_beside_the_distances():
+    rows = [row for kind in PREDICTORS for row in distances(kind, ord, "k")] + distances("recall", ord)
+    result = compare_predictors(gains(), pd.DataFrame(rows))
+    assert {row["kind"]: row["rho"] for row in result.to_dict("records")} == pytest.approx(
+        {**dict.fromkeys(PREDICTORS, 1.0), "recall": -1.0}
+    )
+    names = {predictor(row) for row in result.to_dict("records")}
+    assert names == {*(each.label for each in PREDICTORS.values()), "recall of the real images"}
 
 
 def test_the_best_predictor_comes_first_by_real_or_generated_images():

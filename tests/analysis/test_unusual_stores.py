@@ -53,6 +53,9 @@ def ties(curves: pd.DataFrame) -> pd.DataFrame:
 CHANGES: dict[str, Change] = {
     "all diverged": diverged,
     "one trial": one_trial,
+    "scratch with options": lambda curves: curves.assign(
+        strategy=curves["strategy"].mask((curves["strategy"] == "scratch") & (curves["seed"] == 1), "scratch[rate=0.1]")
+    ),
     "no scratch": lambda curves: curves[curves["strategy"] != "scratch"],
     "only scratch": lambda curves: curves[curves["strategy"] == "scratch"],
     "one source": lambda curves: curves[curves["source"].isna() | (curves["source"] == "numerals")],
@@ -69,11 +72,11 @@ def test_the_report_is_written(frames: Frames, change: Change) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [CHANGES["only scratch"], CHANGES["ties"]], ids=["only scratch", "ties"])
-def test_the_page_is_written(frames: Frames, change: Change, tmp_path: Path) -> None:
-    changed = replace(frames, curves=change(frames.curves))
+@pytest.mark.parametrize("name", ["only scratch", "scratch with options", "ties"])
+def test_the_page_is_written(frames: Frames, name: str, tmp_path: Path) -> None:
+    changed = replace(frames, curves=CHANGES[name](frames.curves))
     page = render(changed, open_store(str(tmp_path), create=True))
-    assert ('class="first"' in page) == (change is ties), "without a start there is nothing to compare"
+    assert ('class="first"' in page) == (name != "only scratch"), "without a start there is nothing to compare"
     assert "nan" not in re.sub("<script.*?</script>", "", page, flags=re.DOTALL).lower().split()
 
 

@@ -29,8 +29,8 @@ from bench.store.grids import open_grid
 from bench.store.parts import pack, unpack
 from bench.store.schema import Table
 from bench.store.trial_files import check_checkpoint
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.loading import load_spec
-from bench.sweeps.plan import make_plan
 from bench.sweeps.rows import record
 from bench.sweeps.spec import SweepSpec
 from bench.upkeep.check import check

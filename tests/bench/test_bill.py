@@ -8,7 +8,7 @@ from bench.costs.bill import bills, expected_shares
 from bench.driver.ledger import Ledger
 from bench.run.tuning import Search
 from bench.store import open_store
-from bench.sweeps.plan import make_plan
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.spec import SweepSpec
 from tests.support import tiny
 from tests.support.timed import TRUTH, evaluation_seconds, seconds, write

@@ -13,7 +13,8 @@ from analysis.frames import load
 from analysis.report.blocks import Report
 from analysis.report.content import csv_files
 from bench.store import open_store
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.rows import record, recorded
 from bench.sweeps.spec import SweepSpec, as_mapping
 from tests.support.command_line import SPEC, call

@@ -11,7 +11,8 @@ from bench.driver.loop import Driver
 from bench.driver.retries import LOSSES, SOON, Retries
 from bench.store import Store, StoreUnwritableError, open_store
 from bench.store.trial_files import checkpoint_path
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.spec import SweepSpec
 
 BASE: dict[str, Any] = {

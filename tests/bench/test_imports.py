@@ -18,7 +18,8 @@ from bench.driver.ledger import Ledger
 from bench.images.imports import imported
 from bench.store import Store, open_store
 from bench.store.trial_files import last_checkpoint
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.spec import SweepSpec
 from bench.upkeep.check import check
 from bench.worker import distances

@@ -15,7 +15,8 @@ from bench.driver.loop import Driver
 from bench.driver.stopping import GO, Action, Verdict
 from bench.store import Store, open_store
 from bench.store.trial_files import checkpoint_path, real_samples_path, samples_path
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.rows import outcome_row
 from bench.sweeps.spec import SweepSpec
 

@@ -1,8 +1,10 @@
 """Explanations of real errors, failed and hanging tasks, and what the driver learns of an unwritable store."""
 
+import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from numbers import Number
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -10,8 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
+from ray.tune.utils.util import flatten_dict
 
 from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
@@ -20,7 +24,7 @@ from bench.on_ray.cluster import cluster
 from bench.on_ray.losses import lost_machine
 from bench.on_ray.scheduler import CellHalving
 from bench.on_ray.tasks import map_tasks, reason
-from bench.on_ray.trainable import UNWRITABLE, report
+from bench.on_ray.trainable import UNWRITABLE, received, report
 from bench.on_ray.tuner import run_trials
 from bench.store import Store, StoreUnwritableError, open_store
 from bench.sweeps.spec import ResourcesConfig
@@ -166,3 +170,12 @@ def test_tasks_that_fail_die_or_hang_are_each_reported_and_the_others_go_on(ray_
     errors = dict(map_tasks(task, [(fate,) for fate in fates], ResourcesConfig(retries=0, stall_minutes=0.02)))
     gone = "its process was killed, or ended itself after 0.02 minutes without progress"
     assert [errors[number] for number in range(4)] == [gone, "that is long", gone, None]
+
+
+def test_tune_keeps_no_statistics_of_the_values_of_a_rung(monkeypatch: pytest.MonkeyPatch):
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(tune, "report", sent.append)
+    rung = {"status": "running", "steps": 8, "fid": 1.5, "error": None, "kid_raw": math.nan}
+    report([rung])
+    assert not [value for value in flatten_dict(sent[0]).values() if isinstance(value, Number)]  # what Tune looks for
+    assert received(sent[0]) == rung

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.loading import load_spec
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.rows import trial_columns
 from bench.sweeps.spec import SweepSpec
 from tests.support.images import pictures
@@ -309,7 +310,7 @@ def test_no_plan_has_more_than_its_grid_and_nothing_is_lost_unsaid(spec: SweepSp
 
 @pytest.mark.slow
 def test_planning_needs_neither_torch_nor_ray_and_gives_the_same_keys_in_another_process():
-    script = "import json, sys; from bench.sweeps.plan import make_plan; from bench.sweeps.loading import load_spec\n"
+    script = "import json, sys; from bench.sweeps.expansion import make_plan; from bench.sweeps.loading import load_spec\n"
     script += "plan = make_plan(load_spec('quickstart'))\n"
     script += "print(json.dumps([sorted({'ray', 'torch', 'pydantic'} & set(sys.modules)), list(plan.by_key)]))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"}

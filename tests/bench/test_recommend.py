@@ -16,8 +16,8 @@ from bench.cli import app
 from bench.images.recommend import command, distances_to, embedding_name
 from bench.store import Store
 from bench.store.references import StoredReferences
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.loading import load_spec
-from bench.sweeps.plan import make_plan
 from bench.sweeps.spec import as_mapping
 from tests.support import tiny
 from tests.support.shapes import check_output

@@ -13,7 +13,8 @@ from bench.costs.machines import Cluster, Overhead
 from bench.costs.simulation import Schedule, compare, savings, simulate, stopping_values
 from bench.driver.stopping import Action, Curve, judge
 from bench.store import open_store
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.rows import outcome_row
 from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import UserError

@@ -446,7 +446,7 @@ def test_a_budget_may_be_given_in_images():
     (["evaluation.selection=0.6"], "evaluation.selection: input should be less than or equal to 0.5"),
     (["training.precision=fp8"], "training.precision: input should be 'float32' or 'bf16'"),
     (["strategies=['finetune[from=labels]']"], "write e.g. finetune[from=unconditional]"),
-    (["strategies=['scratch[from=conditional]']"], "unknown option 'from'. Known: rate"),
+    (["strategies=['scratch[from=conditional]']"], "unknown option 'from'. Known: lecam, rate"),
     (["strategies=['finetun[from=conditional]']"], "did you mean finetune"),
 ])  # fmt: skip
 def test_incompatible_settings_are_refused_with_the_fix(overrides: list[str], words: str):

@@ -13,8 +13,8 @@ from typer.testing import Result
 from bench.costs.bill import bills
 from bench.run.sweep import HERE
 from bench.store import open_store
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.loading import load_spec
-from bench.sweeps.plan import make_plan
 from tests.support import tiny
 from tests.support.command_line import call
 from trainers.common.errors import UserError

@@ -20,8 +20,10 @@ from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
 from bench.on_ray import tuner
 from bench.on_ray.cluster import cluster
+from bench.on_ray.trainable import report
 from bench.store import Store, open_store
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.rows import record
 from bench.sweeps.spec import ResourcesConfig, SweepSpec
 from bench.upkeep.repair import reopen
@@ -79,8 +81,7 @@ def trivial_run(trial: Any, *, resume: Any = None, **others: Any) -> Iterator[An
 
 def trivial_on_ray(config: Mapping[str, Any]) -> None:
     """Run a trivial trial in a Ray process; it uses the store as a real trial does."""
-    for report in train(config, run=trivial_run):
-        tune.report(report)
+    report(train(config, run=trivial_run))
 
 
 def plain_on_ray(config: Mapping[str, Any]) -> None:

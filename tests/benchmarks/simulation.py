@@ -20,7 +20,8 @@ from bench.on_ray.cluster import cluster
 from bench.on_ray.trainable import train_on_ray
 from bench.run.sweep import prepare_domains
 from bench.store import Store, open_store
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.spec import ResourcesConfig, SweepSpec
 from tests.benchmarks.overhead import per_trial, run_timed, trivial_on_ray, trivial_plan
 

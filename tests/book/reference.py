@@ -18,7 +18,7 @@ from trainers.evaluation.comparison import METRICS
 #: The modules of the Python interface by the title of their page.
 MODULES = {
     "The store": ("bench.store", "bench.store.store", "bench.store.schema"),
-    "Sweeps": ("bench.sweeps.spec", "bench.sweeps.plan", "bench.driver.stopping"),
+    "Sweeps": ("bench.sweeps.spec", "bench.sweeps.plan", "bench.sweeps.expansion", "bench.driver.stopping"),
     "Trials": ("trainers.config.settings", "trainers.config.trial", "trainers.trial.run", "trainers.trial.rung"),
     "Domains": ("trainers.domains", "trainers.domains.base"),
     "Strategies": ("trainers.config.strategy", "trainers.config.options"),

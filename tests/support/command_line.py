@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 
 from bench.cli import app
 from bench.store import Store, open_store
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.rows import record
 from bench.sweeps.spec import SweepSpec
 from tests.support.shapes import check_output

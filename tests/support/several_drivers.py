@@ -25,7 +25,8 @@ from bench.driver.loop import Driver
 from bench.run.measuring import Work, lacking
 from bench.store import Store, open_store
 from bench.store.trial_files import checkpoint_path, checkpoint_paths, generator_path
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.rows import outcome_row, record
 from bench.sweeps.spec import SweepSpec
 from bench.upkeep.check import check

@@ -16,7 +16,8 @@ from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
 from bench.run import in_process
 from bench.store import Store, open_store
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.rows import record
 from bench.sweeps.spec import SweepSpec
 from bench.upkeep.repair import reopen

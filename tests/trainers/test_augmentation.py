@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.sweeps.plan import make_plan
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.spec import SweepSpec
 from tests.support.endurance import pairs
 from tests.trainers.test_strategies import FAMILIES, PIXELS, shape, training, trial
@@ -24,6 +24,9 @@ from trainers.trial import checkpoints
 from trainers.trial.images import held_out_images, training_images
 
 SIDE = 8
+
+#: The augmentations that leave the images themselves unchanged, and those with a probability that adapts.
+KEEPS, ADAPTIVE = ("none", "apa"), ("ada", "apa")
 
 
 def augmenter(name: str, *, seed: int = 0) -> Augmenter:
@@ -96,13 +99,13 @@ def test_colour_changes_brightness_saturation_and_contrast_within_their_ranges()
 def test_images_keep_their_shape_and_are_transformed_differently(name: str):
     augment = augmenter(name)
     x = torch.rand(1, 3, SIDE, SIDE).expand(64, -1, -1, -1)
-    assert (augment(x) is x) == (name == "none")
-    augment.probability.fill_(0.5 if name == "ada" else 1.0)
+    assert (augment(x) is x) == (name in KEEPS)
+    augment.probability.fill_(0.5 if name in ADAPTIVE else 1.0)
     augmented = augment(x)
     assert augmented.shape == x.shape
     different = len({image.contiguous().numpy().tobytes() for image in augmented})
-    assert different == {"none": 1, "flip": 2}.get(name, different)
-    assert name in ("none", "flip") or different > 30
+    assert different == {"none": 1, "apa": 1, "flip": 2}.get(name, different)
+    assert name in (*KEEPS, "flip") or different > 30
 
 
 def test_the_share_of_transformed_images_is_the_probability():
@@ -120,7 +123,7 @@ def test_the_share_of_transformed_images_is_the_probability():
 #: Factors of the mean of a plain image, at 8 pixels: offsets -1, 0, 1 keep 7, 8, 7 rows of 8; a square centred at 0 to 8 cuts
 #: 2, 3, 4, 4, 4, 4, 4, 3, 2 rows; colours keep the mean.
 SHRINKS = {"translation": (22 / 24) ** 2, "cutout": 1 - (30 / 9 / 8) ** 2}
-MEAN_KEPT = {"none": 1.0, "flip": 1.0, "diffaugment": SHRINKS["translation"] * SHRINKS["cutout"]}
+MEAN_KEPT = {"none": 1.0, "apa": 1.0, "flip": 1.0, "diffaugment": SHRINKS["translation"] * SHRINKS["cutout"]}
 MEAN_KEPT["ada"] = math.prod(1 - 0.7 + 0.7 * factor for factor in SHRINKS.values())
 
 
@@ -177,7 +180,7 @@ def test_transformed_distributions_are_equal_only_if_the_distributions_are(name:
     (real, error), (same, _), (other, _) = difference(0.8, 0), difference(0.8, 1), difference(0.5, 2)
     assert abs(real - same) < 6 * error
     assert (abs(real - other) < 6 * error) == (name == "flip")
-    if name == "none":
+    if name in KEEPS:
         assert real == pytest.approx(0.6, abs=0.05)
     if name == "ada":
         augment._transforms = [TRANSFORMS["flip"]]
@@ -235,6 +238,46 @@ def test_an_augmentation_that_is_not_adaptive_has_no_state(name: str):
     assert get_augmentation(name).held_out(100) == 0
 
 
+# -- APA's pseudo-real images -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, HIGHEST])
+def test_generated_images_take_the_place_of_real_ones_with_the_probability_and_do_not_count_as_real(p: float):
+    augment = augmenter("apa")
+    augment.probability.fill_(p)
+    real, generated = plain(torch.arange(2000.0)), plain(-1 - torch.arange(2000.0))
+    presented = augment.with_pseudo(real, generated)[:, 0, 0, 0]
+    replaced = presented < 0
+    assert replaced.double().mean().item() == pytest.approx(p, abs=0.03)
+    assert torch.equal(torch.where(replaced, -1 - presented, presented), torch.arange(2000.0)), "each in its own row"
+    scores = torch.where(replaced, -50.0, 3.0)
+    for _ in range(300):
+        augment.update(scores, torch.full((8,), 2.0), torch.full((8,), -1.0))
+    assert augment.signal.item() == pytest.approx(0.25, abs=1e-4)
+
+
+def test_a_minibatch_without_any_real_image_leaves_the_signal():
+    augment = augmenter("apa")
+    for p, score in ((0.0, 1.0), (1.0, 9.0)):
+        augment.probability.fill_(p)
+        augment.with_pseudo(torch.zeros(4, 3, SIDE, SIDE), torch.zeros(4, 3, SIDE, SIDE))
+        augment.update(torch.full((4,), score), torch.zeros(4), -torch.ones(4))
+        assert augment.state()["augmentation.gaps"].tolist() == pytest.approx([0.01, 0.02])
+
+
+def test_the_critic_is_shown_generated_images_as_real_ones():
+    gan = new_gan("resnet", "apa[images=1]")
+    gan.augment.probability.fill_(1.0)
+    shown: list[Tensor] = []
+    gan.critic.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0].detach()))
+    black = np.zeros_like(PIXELS)
+    gan._take_step_on(black, None, np.full_like(OTHERS, 255))
+    presented = next(images for images in shown if len(images) == 2 * gan.config.batch)
+    assert not bool((presented == -1).flatten(1).all(1).any())
+    first, second = presented.chunk(2)
+    assert not torch.equal(first, second), "the generated images presented as real are others than those presented as generated"
+
+
 # -- in training --------------------------------------------------------------------------------------------------------
 
 
@@ -263,7 +306,7 @@ def test_resuming_gives_the_same_bits(family: str, name: str):
         assert torch.equal(tensor, resumed.critic.state_dict()[key]), key
     other = unaugmented.critic.state_dict()
     assert all(torch.equal(tensor, other[key]) for key, tensor in whole.critic.state_dict().items()) == (name == "none")
-    if name == "ada":
+    if name in ADAPTIVE:
         assert whole.augment.state()["augmentation.gaps"].all()
 
 

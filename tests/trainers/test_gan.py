@@ -14,9 +14,11 @@ from tests.trainers.test_networks import conv
 from trainers.common.errors import UserError
 from trainers.config.settings import STYLED, EvaluationConfig, GanConfig, TrainingConfig
 from trainers.config.trial import DomainRef, TrialConfig
-from trainers.core.gan import Data, Diverged, Gan
+from trainers.core.data import Data
+from trainers.core.gan import Diverged, Gan
 from trainers.core.losses import critic_loss, generator_loss, gradient_penalty
 from trainers.core.sampling import sample
+from trainers.networks import layers
 from trainers.networks.resnet import Critic, Generator
 from trainers.trial import checkpoints, transfer
 from trainers.trial.checkpoints import Match
@@ -173,12 +175,12 @@ def test_networks_losses_and_their_gradients_agree_with_the_textbooks_in_float64
 
 
 def test_the_gradient_penalty_of_a_linear_critic_is_known():
-    class Linear(torch.nn.Module):
+    class Linear(layers.Critic):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
             return 3 * x[:, 0, 0, 0] + 4 * x[:, 1, 0, 0], None
 
     real, fake = torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2)
-    penalty = gradient_penalty(Linear(), real, fake, torch.rand(4, 1, 1, 1))  # type: ignore[arg-type]
+    penalty = gradient_penalty(Linear(), real, fake, torch.rand(4, 1, 1, 1))
     assert penalty.item() == pytest.approx((5 - 1) ** 2)
 
 

@@ -83,8 +83,10 @@ def test_a_replayed_run_resumes_from_its_checkpoint():
     assert np.abs(ours - theirs).mean() < 2
 
 
-@pytest.mark.parametrize("augmentation", ["none", "diffaugment", "ada"])
-@pytest.mark.parametrize("strategy", ["freeze-d", "l2-sp", "lora", "mine", "linear-probe-then-finetune"])
+@pytest.mark.parametrize("augmentation", ["none", "diffaugment", "ada", "apa"])
+@pytest.mark.parametrize(
+    "strategy", ["freeze-d", "l2-sp", "lora", "mine", "cdc", "adam[share=0.25]", "linear-probe-then-finetune"]
+)
 def test_replayed_steps_follow_a_strategy_through_its_phases(strategy: str, augmentation: str):
     """The second phase starts after steps of the first were recorded; both runs freeze the same parameters."""
     training = TrainingConfig.model_validate({"batch": 4, "critic_steps": 2, "steps": 24, "ema": 0.9})

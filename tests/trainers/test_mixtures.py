@@ -9,7 +9,7 @@ import pytest
 
 from bench.store import open_store
 from bench.store.references import StoredReferences, reference_path
-from bench.sweeps.plan import make_plan
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.spec import SweepSpec
 from tests.bench.test_plan import pictures
 from trainers import domains

@@ -14,7 +14,8 @@ from tests.support.endurance import TIMES, pairs
 from trainers.adaptation.anchors import Anchors, relative
 from trainers.adaptation.describe import inventory
 from trainers.adaptation.fisher import BATCH, SAMPLES, fisher
-from trainers.adaptation.low_rank import LowRankUpdate, merged_state
+from trainers.adaptation.low_rank import LowRankUpdate
+from trainers.adaptation.weight_updates import merged_state
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
 from trainers.config import blocks
@@ -77,14 +78,22 @@ FROZEN: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
         "fast": {"generator": ("output.", "blocks.1."), "critic": ("input.", "blocks.0.")},
     },
 }  # fmt: skip
+FROZEN["adafm"] = FROZEN["freeze-low"]
+
+#: The strategies that copy some blocks.
+PARTLY_COPIED = ("freeze-low", "adafm")
 
 #: In the first phase of those that have two, what is trained.
 PROBED = {
     "mine": {"generator": ("input.miner.",), "critic": ("",)},
     "linear-probe-then-finetune": {"generator": ("input.",), "critic": ("score.",)},
+    "adam[share=0.25]": {"generator": ("kml_",), "critic": ("kml_",)},
 }
 
-NAMES = [*STRATEGIES, "freeze-d[blocks=2]", "freeze-low[critic=2]"]
+#: The strategies that update convolutions.
+UPDATED = ("lora", "adafm", "adam", "adam[share=0.25]")
+
+NAMES = ["adam[share=0.25]", *STRATEGIES, "freeze-d[blocks=2]", "freeze-low[critic=2]"]
 
 
 def shape(family: str) -> GanConfig:
@@ -156,7 +165,7 @@ def frozen(family: str, name: str, phase: int) -> Iterator[str]:
     for full in history(family, name)[0]:
         network, _, key = full.partition(".")
         if name in PROBED and phase == 0:
-            stays = not key.startswith(PROBED[name][network])
+            stays = not (key.startswith(PROBED[name][network]) or "kml_" in key)
         elif name == "lora":
             stays = "lora_" not in key
         elif name == "scale-shift":
@@ -164,7 +173,7 @@ def frozen(family: str, name: str, phase: int) -> Iterator[str]:
             moves += (".strength",) if family in STYLED else ()
             stays = network == "generator" and not key.endswith(moves)
         else:
-            stays = key.startswith(FROZEN.get(name, {}).get(family, {}).get(network, ("nothing",)))
+            stays = key.startswith(FROZEN.get(name, {}).get(family, {}).get(network, ("nothing",))) and "adafm_" not in key
         if stays:
             yield full
 
@@ -196,13 +205,13 @@ def test_exactly_the_declared_tensors_are_the_sources_at_first(family: str, name
     gan, theirs = begun(family, name), source(family).tensors
     copied = {"scratch": (), "finetune-g": ("generator",), "finetune-d": ("critic",)}.get(name, ("generator", "critic"))
     for network, module in gan.networks.items():
-        kept = FROZEN[name][family][network] if name.startswith("freeze-low") else ("",)
+        kept = FROZEN[name][family][network] if name.startswith(PARTLY_COPIED) else ("",)
         for key, tensor in merged_state(module).items():
             sign = key.endswith("._u") and tensor.numel() == 1  # 1 or -1, so perhaps the same by chance
-            if not key.startswith("input.miner.") and not sign:
+            if not key.startswith(transfer.ADDED) and not sign:
                 equal = torch.equal(tensor, theirs[f"{network}.{key}"])
                 assert equal == (network in copied and key.startswith(kept)), f"{network}.{key}"
-    if "generator" in copied and not name.startswith("freeze-low"):
+    if "generator" in copied and not name.startswith(PARTLY_COPIED):
         network, latent = checkpoints.generator(source(family))
         np.testing.assert_array_equal(sample(gan.generator, 8, 4, 0), sample(network, latent, 4, 0))
 
@@ -216,9 +225,12 @@ def test_what_is_frozen_stays_and_what_is_trained_moves(family: str, name: str):
         still = {key for key in before if torch.equal(before[key], after[key])}
         assert stays <= still
         # The loss is a difference of scores: what adds the same to every score drops out.
-        same = {"critic.score.bias"} | (
+        same = {"critic.score.bias", "critic.patch.bias"} | (
             {"critic.blocks.1.conv2.bias", "critic.blocks.1.shortcut.bias"} if family == "resnet" else set()
         )
+        if name.startswith("adam"):  # what is trained there are kernels, rather than tensors: see test_methods
+            still = {key for key in still if not key.endswith((".original", ".kml_rows", ".kml_columns"))}
+            stays = {key for key in stays if not key.endswith(".original")}
         assert still - stays <= same
         assert len(stays) < len(before)
 
@@ -269,8 +281,8 @@ def test_a_checkpoint_draws_and_can_be_a_source(family: str, name: str):
         written = checkpoints.load(checkpoints.save(gan, trial(family, name), {}, {}, resumable=resumable), "here")
         network, latent = checkpoints.generator(written)
         pair = sample(network, latent, 4, 0).astype(int), sample(gan.evaluated, 8, 4, 0).astype(int)
-        # A low-rank update is added to its weight in the checkpoint and applied beside it in training, so rounding differs.
-        np.testing.assert_allclose(*pair, rtol=0, atol=1 if name == "lora" else 0)
+        # An update is merged into its weight in the checkpoint and applied beside it in training, so rounding differs.
+        np.testing.assert_allclose(*pair, rtol=0, atol=1 if name in UPDATED else 0)
         fresh_networks: dict[Network, nn.Module] = {
             "generator": make_generator(shape(family)), "critic": make_critic(shape(family)),
         }  # fmt: skip

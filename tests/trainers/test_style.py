@@ -99,7 +99,7 @@ def test_lazy_r1_is_the_squared_gradient_by_the_images_before_augmentation():
             moved[index] += step
             values.append(critic(augment(moved))[0].sum().item())
         squares += ((values[0] - values[1]) / 2e-5) ** 2
-    assert lazy_r1(config, critic, real, augment).item() == pytest.approx(16 * 3.0 / 2 * squares / 4, rel=1e-6)
+    assert lazy_r1(config, critic, real, None, augment).item() == pytest.approx(16 * 3.0 / 2 * squares / 4, rel=1e-6)
 
 
 def test_path_lengths_are_norms_of_the_gradient_by_the_styles():

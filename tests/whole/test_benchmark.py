@@ -17,7 +17,7 @@ import tests.benchmarks.truth.__main__ as truth
 from bench.costs.timings import read_timings
 from bench.on_ray import cluster as on_ray
 from bench.sweeps.spec import ResourcesConfig
-from tests.benchmarks import harness, held_out, metrics, overhead, packing, simulation, style_step, training
+from tests.benchmarks import harness, held_out, metrics, overhead, packing, simulation, style_step, training, verbs
 from tests.benchmarks import report as report_benchmark
 from tests.benchmarks.gpu.pieces import PIECES, SMALL
 from tests.benchmarks.held_out_trials import jobs, train_all
@@ -149,6 +149,13 @@ def test_a_command_explains_itself(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         module.main()
     assert ended.value.code == 0
     assert "--quick" in capsys.readouterr().out
+
+
+def test_verbs_are_timed_beside_their_libraries():
+    rows = list(verbs.measure(rounds=1))
+    assert [row["command"] for row in rows] == ["peer", "--version", "--help", "domains", "plan", "status", "store list"]
+    assert rows[0]["times_peer"] == 1
+    assert all(row["cpu_seconds"] > 0 for row in rows)
 
 
 def test_the_metrics_of_all_libraries_are_timed_and_agree():

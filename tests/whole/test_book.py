@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.store import open_store
-from bench.sweeps.plan import make_plan
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.spec import SweepSpec
 from tests.analysis.test_pdf import need_a_browser
 from tests.support import datasets, images, stylegan2, tiny

@@ -1,6 +1,7 @@
 """Which folder may import which, read from the source, with imports inside functions; and what a process loads."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -173,7 +174,7 @@ HEAVY = {"ray", "torch", "torchvision"}
 @pytest.mark.parametrize(("module", "allowed"), [
     ("analysis.report.page", set()),
     ("bench.cli", set()),
-    ("bench.sweeps.plan", set()),
+    ("bench.sweeps.expansion", set()),
     ("bench.driver.ledger", set()),
     ("bench.run.status", set()),
     ("bench.run.sweep", set()),
@@ -210,3 +211,28 @@ def test_a_trials_process_loads_none_of_what_it_does_not_use(tmp_path: Path):
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["torch"]
+
+
+#: Libraries that take long to import; `bench.store.columns` says how a store is read without pandas.
+SLOW = ("torch", "ray", "pandas", "pydantic", "pyarrow.dataset", "sklearn", "scipy", "plotly")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("verb", "allowed"), [
+    ("--help", ""),
+    ("--version", ""),
+    ("domains", "pydantic"),  # it shapes the options of domains, and sweep files
+    ("plan small.yaml", "pydantic"),  # of networks that the store has timed; others are scaled, by torch
+    ("status", "pydantic"),
+    ("store list", "pydantic"),
+])  # fmt: skip
+def test_a_verb_imports_no_slow_library_that_it_does_not_need(verb: str, allowed: str, finished_once: Path, tmp_path: Path):
+    (plan,) = (finished_once / "sweeps").glob("*.json")
+    (tmp_path / "small.yaml").write_text(json.dumps(json.loads(plan.read_text())["spec"]))
+    script = "import atexit, sys; from bench.cli import main\n"
+    script += f"atexit.register(lambda: print(*sorted({set(SLOW)} & set(sys.modules)), file=sys.stderr)); main()"
+    store = ["--store", str(finished_once)] if verb.partition(" ")[0] in ("plan", "status", "store") else []
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script, *verb.split(), *store]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr.split() == allowed.split()

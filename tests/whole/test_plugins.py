@@ -19,7 +19,7 @@ from trainers.domains import plugin_domains
 SWEEP = """
 import json, sys
 from tests.support import tiny
-from bench.sweeps.plan import make_plan
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.loading import load_spec
 tiny.write_spec(__import__("pathlib").Path("."), **tiny.SMALL | {
     "sources": ["numerals"], "targets": ["discs"], "gan": {"resolution": 16, "width": 4, "latent": 16},

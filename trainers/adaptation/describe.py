@@ -3,8 +3,9 @@
 from typing import Any
 
 from trainers.adaptation.phases import equip, trained
+from trainers.config.blocks import Network
 from trainers.config.settings import GanConfig
-from trainers.config.strategy import NETWORKS, Penalty, Strategy
+from trainers.config.strategy import ALL, NETWORKS, KernelUpdate, Penalty, Strategy
 from trainers.networks import make_critic, make_generator
 
 
@@ -22,14 +23,14 @@ def inventory(strategy: Strategy, gan: GanConfig) -> dict[str, Any]:
     """
     strategy.check(gan)
     networks = {"generator": make_generator(gan), "critic": make_critic(gan)}
-    equip(strategy, networks, seed=0)
+    equip(strategy, gan, networks, seed=0)
     sizes = {name: {key: p.numel() for key, p in network.named_parameters()} for name, network in networks.items()}
     return {
         "name": strategy.name,
         "about": strategy.about(),
         "options": {name: f"{option.metadata['about']}{_values(option)}" for name, option in strategy.options().items()},
         "copied": {name: str(strategy.copied(name, gan)) for name in NETWORKS},
-        "adds": _additions(strategy),
+        "adds": _additions(strategy, gan),
         "phases": [
             {
                 "until": phase.until,
@@ -46,7 +47,7 @@ def inventory(strategy: Strategy, gan: GanConfig) -> dict[str, Any]:
         ],
         "parameters": {name: sum(counts.values()) for name, counts in sizes.items()},
         "rates": {name: strategy.rate_factor(name) for name in NETWORKS},
-        "penalty": _penalty(strategy.penalty),
+        "penalty": _penalty(strategy),
     }
 
 
@@ -70,16 +71,35 @@ def lines(inventory: dict[str, Any]) -> list[str]:
     return text + [f"  option   {name}: {about}" for name, about in inventory["options"].items()]
 
 
-def _additions(strategy: Strategy) -> str | None:
+def _additions(strategy: Strategy, gan: GanConfig) -> str | None:
     if strategy.mines:
         return "a miner before the generator (input.miner), initially the identity"
-    rank = strategy.update_rank
-    return f"an update of rank {rank} to every convolution (lora_*), initially zero" if rank else None
+    if strategy.correspondence is not None:
+        return "a convolution after the critic's features half-way (patch), which scores patches"
+    updates = {name: update for name in NETWORKS if (update := strategy.kernel_update(name, gan)) is not None}
+    return "; ".join(dict.fromkeys(_update(update, list(updates)) for update in updates.values())) or None
 
 
-def _penalty(penalty: Penalty | None) -> str | None:
-    if penalty is None:
-        return None
+def _update(update: KernelUpdate, networks: list[Network]) -> str:
+    of = "" if len(networks) == len(NETWORKS) else f" of the {networks[0]}"
+    where = "every convolution" if update.part == ALL else f"the convolutions in {update.part}"
+    if update.kind == "low-rank":
+        return f"an update of rank {update.rank} to {where}{of} (lora_*), initially zero"
+    if update.kind == "rank-one":
+        return f"a modulation of rank one to {where}{of} (kml_*), initially the identity"
+    return f"a scale and a shift of each kernel to {where}{of} (adafm_*), initially one and zero"
+
+
+def _penalty(strategy: Strategy) -> str | None:
+    terms = [_distance(strategy.penalty)] if strategy.penalty else []
+    if (declared := strategy.correspondence) is not None:
+        terms.append(f"{declared.weight:g} * divergence of the similarities between images from the source's")
+    if strategy.lecam:
+        terms.append(f"{strategy.lecam:g} * LeCam regularisation of the critic's scores")
+    return " + ".join(terms) or None
+
+
+def _distance(penalty: Penalty) -> str:
     importance = "the source's relative Fisher information * " if penalty.fisher else ""
     of = "" if penalty.networks == NETWORKS else f" of the {' and the '.join(penalty.networks)}"
     return f"{penalty.weight:g} / 2 * sum of {importance}(parameter - source)^2 over the copied parameters{of}"

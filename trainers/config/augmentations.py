@@ -17,13 +17,15 @@ Transform = Literal["flip", "colour", "translation", "cutout"]
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation(Optioned):
-    """Base of the augmentations: the transforms in order, and whether their probability adapts."""
+    """Base of the augmentations: the transforms in order, and whether a probability adapts to the critic's overfitting."""
 
     transforms: ClassVar[tuple[Transform, ...]] = ()
+    pseudo: ClassVar[bool] = False
+    """Whether the probability is that of a generated image in the place of a real one, rather than that of a transform."""
 
     @property
     def adaptive_target(self) -> float | None:
-        """The critic's overfitting signal at which the probability of a transform settles; None: always transformed."""
+        """The critic's overfitting signal at which the probability settles; None: all images are transformed."""
         return None
 
     def ramp(self, batch: int) -> float:
@@ -59,14 +61,12 @@ class DiffAugment(Augmentation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ADA(Augmentation):
-    """Applies each transform with a probability that follows the critic's overfitting (ADA, Karras et al. 2020).
+class _Adaptive(Augmentation):
+    """Base of the augmentations with a probability that follows the critic's overfitting.
 
     One training image in ten, and at least `FEWEST_HELD_OUT`, is held out to measure it.
     """
 
-    key = "ada"
-    transforms = ("flip", "colour", "translation", "cutout")
     target: float = option(0.6, "the critic's overfitting signal to hold", low=0.0, high=1.0)
     images: int = option(500_000, "real images in which the probability could rise from 0 to 1", low=1)
 
@@ -84,7 +84,23 @@ class ADA(Augmentation):
         return max(FEWEST_HELD_OUT, size // 10)
 
 
-AUGMENTATIONS: dict[str, type[Augmentation]] = {kind.key: kind for kind in (NoAugmentation, Flip, DiffAugment, ADA)}
+@dataclass(frozen=True, kw_only=True)
+class ADA(_Adaptive):
+    """Applies each transform with a probability that follows the critic's overfitting (ADA, Karras et al. 2020)."""
+
+    key = "ada"
+    transforms = ("flip", "colour", "translation", "cutout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class APA(_Adaptive):
+    """Presents generated images as real with such a probability (adaptive pseudo augmentation, Jiang et al. 2021)."""
+
+    key = "apa"
+    pseudo = True
+
+
+AUGMENTATIONS: dict[str, type[Augmentation]] = {kind.key: kind for kind in (NoAugmentation, Flip, DiffAugment, ADA, APA)}
 
 
 @cache

@@ -40,6 +40,12 @@ def most_channels(gan: GanConfig) -> int:
     return most
 
 
+def feature_layers(network: Network, gan: GanConfig) -> tuple[str, ...]:
+    """Return the module of each block at whose output its features are, in the order of computation."""
+    from_images = [block[-1].removesuffix(".*") for block in _layout(network, gan)[1]]
+    return tuple(from_images if network == "critic" else from_images[::-1])
+
+
 def _layout(network: Network, gan: GanConfig) -> tuple[tuple[str, ...], Sequence[tuple[str, ...]]]:
     """Return the patterns of the layers between the blocks and the images, and of each block, from the images on."""
     residual = [(f"blocks.{i}.*",) for i in range(gan.scales * gan.depth)]

@@ -53,6 +53,9 @@ class GanConfig(Frozen):
     """Dimensions of the latent z ~ N(0, I)."""
     conditioning: Literal["batch-norm", "concat"] = "batch-norm"
     """How a conditional generator gets the class: as scales and shifts per class, or concatenated to the latent."""
+    class_head: Annotated[Literal["ac-gan", "projection"], Field(exclude_if=lambda head: head == "ac-gan")] = "ac-gan"
+    """How a conditional critic uses the class: `ac-gan` classifies images (Odena et al. 2017); `projection` adds to the score
+    an inner product of the features with a vector per class (Miyato & Koyama 2018)."""
     batch_norm: Literal["batch", "running"] = "batch"
     """Statistics that the generator's batch norm uses in sampling: the batch's, as the paper's authors did, or running
     averages from training."""

@@ -6,23 +6,25 @@ quick.
 
 import fnmatch
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+from trainers.common.errors import UserError
 from trainers.config.blocks import Network
 from trainers.config.options import Optioned, option
-from trainers.config.settings import GanConfig
+from trainers.config.settings import GanConfig, TrainingConfig
 
 
 @dataclass(frozen=True)
 class Part:
-    """The tensors of a network whose names match one of `names` and none of `but` (patterns as in fnmatch)."""
+    """The tensors of a network whose names match one of `names` and none of `but`, or one of `besides` (as in fnmatch)."""
 
     names: tuple[str, ...] = ("*",)
     but: tuple[str, ...] = ()
+    besides: tuple[str, ...] = ()
 
     def has(self, tensor: str) -> bool:
         """Return whether the part contains a tensor, given by its name."""
-        return _matches(tensor, self.names) and not _matches(tensor, self.but)
+        return (_matches(tensor, self.names) and not _matches(tensor, self.but)) or _matches(tensor, self.besides)
 
     @property
     def rest(self) -> str:
@@ -34,9 +36,10 @@ class Part:
     def __str__(self) -> str:
         if not self.names:
             return "none"
+        besides = f", and {_words(self.besides)}" if self.besides else ""
         if self.names == ("*",):
-            return f"all but {_words(self.but)}" if self.but else "all"
-        return _words(self.names)
+            return f"all but {_words(self.but)}{besides}" if self.but else "all"
+        return _words(self.names) + besides
 
 
 ALL, NONE = Part(), Part(names=())
@@ -61,6 +64,9 @@ class Phase:
     until: float = 1.0
     generator: Part = ALL
     critic: Part = ALL
+    keeps: float | None = None
+    """Of a probe: the share of the kernels whose modulation (`rank-one`) is kept at its end, those with the most Fisher
+    information. Training then starts again from the source, and the other kernels are trained themselves."""
 
     def of(self, network: Network) -> Part:
         """Return the tensors of a network that are trained."""
@@ -79,6 +85,31 @@ class Penalty:
     networks: tuple[Network, ...] = NETWORKS
 
 
+@dataclass(frozen=True)
+class Correspondence:
+    """The similarities between generated images are held near the source's by a divergence of weight `weight`.
+
+    The critic is relaxed: it judges as a whole only images of latents near `anchors` fixed ones, and of the others patches.
+    """
+
+    weight: float
+    anchors: int
+
+
+@dataclass(frozen=True)
+class KernelUpdate:
+    """Parameters that change the convolutions of a network whose weights are in `part`; at first they change nothing.
+
+    `low-rank`: a matrix of rank `rank` is added to the weight (tensors ``*.lora_*``). `scale-shift`: each kernel, of one input
+    and one output channel, is scaled and shifted (``*.adafm_*``). `rank-one`: the kernels of each output channel are multiplied
+    elementwise by one plus a matrix of rank one (``*.kml_*``).
+    """
+
+    kind: Literal["low-rank", "scale-shift", "rank-one"]
+    rank: int = 0
+    part: Part = ALL
+
+
 @dataclass(frozen=True, kw_only=True)
 class Strategy(Optioned):
     """How a trial starts and what it trains; by default both networks are copied and trained.
@@ -93,6 +124,7 @@ class Strategy(Optioned):
     mines: ClassVar[bool] = False
     """Whether a miner network maps the latents for the generator."""
 
+    lecam: float = option(0.0, "weight of LeCam regularisation of the critic (Tseng et al. 2021: 0.3)", low=0)
     rate: float = option(1.0, "factor of the learning rates of both networks", above=0)
     source_conditional: bool | None = option(
         None, "whether the source has labels", name="from", choices={"conditional": True, "unconditional": False}
@@ -111,10 +143,12 @@ class Strategy(Optioned):
 
     @classmethod
     def options(cls) -> dict[str, Any]:
-        """Return the options by name; `rate` and `from` are the last, and only strategies with a source have `from`."""
+        """Return the options by name, last those of every strategy; only strategies with a source have `from`."""
         options = super().options()
-        last = {name: options.pop(name) for name in ("rate", "from")}
-        return {**options, **(last if cls.copies else {"rate": last["rate"]})}
+        last = {name: options.pop(name) for name in ("lecam", "rate", "from")}
+        if not cls.copies:
+            del last["from"]
+        return {**options, **last}
 
     def copied(self, network: Network, gan: GanConfig) -> Part:
         """Return the tensors of a network that are copied from the source; the others are initialised at random."""
@@ -138,9 +172,27 @@ class Strategy(Optioned):
         return None
 
     @property
+    def correspondence(self) -> Correspondence | None:
+        """What holds the generated images as similar to each other as in the source, if anything does."""
+        return None
+
+    @property
     def update_rank(self) -> int:
         """Rank of every convolution's low-rank update; 0 if there are no updates."""
         return 0
 
+    def kernel_update(self, network: Network, gan: GanConfig) -> KernelUpdate | None:
+        """Return what changes the convolutions of a network; by default their low-rank updates, if there are any."""
+        return KernelUpdate("low-rank", self.update_rank) if self.update_rank else None
+
     def check(self, gan: GanConfig) -> None:
         """Raise UserError if an option does not fit these networks."""
+
+    def check_loss(self, training: TrainingConfig) -> None:
+        """Raise UserError if an option does not fit the loss of this training."""
+        if self.lecam and training.loss == "wgan-gp" and training.gradient_penalty:
+            raise UserError(
+                f"strategy {self.name!r}: lecam does not go with the gradient penalty of training.loss wgan-gp: the penalty "
+                "wants scores of slope 1, lecam wants them within 1 / (4 * lecam); set training.loss to hinge or "
+                "non-saturating, or training.gradient_penalty to 0"
+            )

@@ -11,7 +11,7 @@ strategy has phases, which are shares of the budget.
 
 import hashlib
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import field_validator, model_validator
@@ -104,6 +104,7 @@ class TrialConfig(Frozen):
         check_evaluations(self.until, self.training.steps)
         if (follows := self.follows) is not None:
             follows.check(self.gan)
+            follows.check_loss(self.training)
         return self
 
     @property
@@ -125,25 +126,24 @@ class TrialConfig(Frozen):
                 del data[name]
         return data
 
-    @cached_property
     def _identity(self) -> dict[str, str]:
         """The parts that the key is a hash of, as canonical JSON by name; configurations that trials share cache theirs."""
         return {
-            "version": as_json(VERSION),
-            "kind": as_json(self.kind),
-            "domain": as_json(self.domain.fingerprint),
-            "size": as_json(self.size),
-            "source": as_json(self.source and self.source.fingerprint),
-            "strategy": as_json(self.strategy),
-            "parent": as_json(self.parent),
-            "conditional": as_json(self.conditional),
-            "seed": as_json(self.seed),
+            "version": _scalar_json(VERSION),
+            "kind": _scalar_json(self.kind),
+            "domain": _scalar_json(self.domain.fingerprint),
+            "size": _scalar_json(self.size),
+            "source": _scalar_json(self.source and self.source.fingerprint),
+            "strategy": _scalar_json(self.strategy),
+            "parent": _scalar_json(self.parent),
+            "conditional": _scalar_json(self.conditional),
+            "seed": _scalar_json(self.seed),
             "gan": self.gan.canonical_json(),
             "training": self.training.canonical_json() if self.has_fixed_budget else self.training.course,
-            **({} if self.augmentation == "none" else {"augmentation": as_json(self.augmentation)}),
-            **({} if self.tuned is None else {"tuned": as_json(self.tuned)}),
+            **({} if self.augmentation == "none" else {"augmentation": _scalar_json(self.augmentation)}),
+            **({} if self.tuned is None else {"tuned": _scalar_json(self.tuned)}),
             **({} if self.until is None else {"until": self.until.identity}),
-            **({} if self.with_options is None else {"with_options": as_json(self.with_options)}),
+            **({} if self.with_options is None else {"with_options": _scalar_json(self.with_options)}),
         }
 
     @property
@@ -155,7 +155,11 @@ class TrialConfig(Frozen):
     @cached_property
     def key(self) -> str:
         """Content hash of the trial: 16 hexadecimal digits."""
-        return _digest(self._identity)
+        identity = self._identity()
+        vars(self).setdefault(
+            "cell", self._cell(identity)
+        )  # of a hundred thousand trials the parts are made once, and not kept
+        return _digest(identity)
 
     @cached_property
     def cell(self) -> str | None:
@@ -164,10 +168,13 @@ class TrialConfig(Frozen):
         The budget is left out. So are the learning rates and options of a tuned strategy, as they differ between strategies. A
         trial of the search is compared with those that try other settings for the same strategy.
         """
+        return self._cell(self._identity())
+
+    def _cell(self, identity: Mapping[str, str]) -> str | None:
         if self.kind == "pretrain":
             return None
         varied = {"seed", "with_options"} | (set() if self.kind == "tune" else {"source", "strategy", "parent"})
-        shared = {name: text for name, text in self._identity.items() if name not in varied}
+        shared = {name: text for name, text in identity.items() if name not in varied}
         shared["training"] = self.training.course
         if self.kind == "tune" or self.tuned is not None:
             training = self.training.model_dump(mode="json")
@@ -201,6 +208,10 @@ class TrialConfig(Frozen):
     def rungs(self) -> tuple[int, ...]:
         """Steps at which the trial is evaluated, in addition to step 0; with `until` it may end before the last of them."""
         return (self.until or self.evaluation).rungs(self.training.steps)
+
+
+#: Canonical JSON of a part that many trials share. True is no 1 here, unlike among the keys of a dictionary.
+_scalar_json = lru_cache(maxsize=4096, typed=True)(as_json)
 
 
 def _digest(parts: Mapping[str, str]) -> str:

@@ -47,7 +47,7 @@ def step_flops(gan: GanConfig, training: TrainingConfig, classes: int = 0) -> in
             critic_loss(training, critic, real, labels, fake, mix).backward()  # type: ignore[no-untyped-call]
         with FlopCounter() as penalty_counter:  # type: ignore[no-untyped-call]
             if training.penalty_every > 1:
-                lazy_r1(training, critic, real, lambda images: images).backward()  # type: ignore[no-untyped-call]
+                lazy_r1(training, critic, real, labels, lambda images: images).backward()  # type: ignore[no-untyped-call]
         critic.requires_grad_(False)
         with FlopCounter() as generator_counter:  # type: ignore[no-untyped-call]
             fake = generator.training_images(latents, labels, None)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adaptation.anchors import Anchors
+from trainers.adaptation.correspondence import Correspondence
+from trainers.adaptation.fisher import fisher
 from trainers.adaptation.phases import Adaptation, equip
 from trainers.common.heartbeat import beat
 from trainers.common.seeds import derive_seed
@@ -24,16 +26,19 @@ from trainers.config.strategy import Strategy
 from trainers.core.adam import Adam
 from trainers.core.augmenter import Augmenter
 from trainers.core.cuda_graphs import Graphed
-from trainers.core.data import Data
+from trainers.core.data import Data, channels_first
 from trainers.core.losses import critic_loss, generator_loss, lazy_r1
 from trainers.core.path_length import PathLength
-from trainers.networks import Generator, make_critic, make_generator, set_low_gradients
+from trainers.networks import Critic, Generator, make_critic, make_generator, set_low_gradients
 
 #: A loss above this means that the critic has exploded; those of WGAN-GP stay within a few tens.
 EXPLODED = 1e6
 
 #: Generator steps between two checks of the losses; each check waits for the device.
 CHECK_EVERY = 10
+
+#: Training images by which a probe's end tells the kernels that matter; the authors of AdAM take 20.
+PROBED = 32
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -95,6 +100,15 @@ class Gan:
         return {"generator": self.generator, "critic": self.critic}
 
     @property
+    def judge(self) -> Critic:
+        """What scores images in training: the critic, or the strategy's relaxed one."""
+        return self.critic if self.adaptation is None else self.adaptation.critic
+
+    @property
+    def _correspondence(self) -> Correspondence | None:
+        return None if self.adaptation is None else self.adaptation.correspondence
+
+    @property
     def evaluated(self) -> Generator:
         """The generator that is measured, drawn from and transferred: the average if there is one."""
         return self.generator if self.average is None else self.average
@@ -110,10 +124,10 @@ class Gan:
         Call it once, after the transfer from the source and before the first step.
         """
         assert self.adaptation is None
-        equip(strategy, self.networks, self.seed)
+        equip(strategy, self.shape, self.networks, self.seed)
         self.restart_average()
         self.optimisers = self._make_optimisers(strategy)
-        self.adaptation = Adaptation(strategy, self.shape, self.config.steps, self.networks, anchors)
+        self.adaptation = Adaptation(strategy, self.shape, self.config, self.networks, anchors, self.seed)
         self.adaptation.enter(self.step)
 
     def restart_average(self) -> None:
@@ -134,6 +148,8 @@ class Gan:
             Diverged: a loss is not finite, or exceeds `EXPLODED`.
         """
         while self.step < until:
+            if self.adaptation is not None and self.adaptation.ends_probe(self.step):
+                self._start_with_important_kernels(self.adaptation, images, labels)
             if self.adaptation is not None and self.adaptation.enter(self.step):
                 self._recorded.clear()  # a recorded step trains the parameters of the phase in which it was recorded
             self._take_step_on(images, labels, held_out)
@@ -148,6 +164,16 @@ class Gan:
                         return
                 elif due:  # no pause changes the step at which a trial diverges
                     raise Diverged(f"a loss reached {worst:.3g} by step {self.step}")
+
+    def _start_with_important_kernels(self, adaptation: Adaptation, images: np.ndarray, labels: np.ndarray | None) -> None:
+        """At the end of a probe, choose the kernels that stay modulated, and start again from the source."""
+        seed = int(torch.randint(2**31, (), generator=self.random, device=self.device))
+        chosen = np.resize(np.arange(len(images)), PROBED)
+        real = channels_first(images[chosen]).to(self.device).float().div(127.5).sub(1)
+        of_real = labels[chosen] if labels is not None and self.classes else None
+        adaptation.choose_kernels(fisher(self.generator, self.critic, self.config, self.latent, seed, of_real, real), seed)
+        self.optimisers = self._make_optimisers(adaptation.strategy)
+        self.restart_average()
 
     def _take_step_on(self, images: np.ndarray, labels: np.ndarray | None, held_out: np.ndarray | None) -> None:
         """Take one step on images, which are moved to the device only when the array differs from the last one."""
@@ -185,13 +211,17 @@ class Gan:
         chosen, labels = self._choose_images(data)
         real = self._real_images(data.pixels, chosen)
         with torch.no_grad():
-            fake = self.generator.training_images(self._latents(n), labels, self.random)
-            before, real, fake = real, self.augment(real), self.augment(fake)
+            before, fake = real, self.generator.training_images(self._latents(n), labels, self.random)
+            if self.augment.pseudo:
+                pseudo = self.generator.training_images(self._latents(n), labels, self.random)
+                real = self.augment.with_pseudo(real, pseudo)
+            real, fake = self.augment(real), self.augment(fake)
         mix = torch.rand(n, 1, 1, 1, generator=self.random, device=self.device)
         observe = None if self.augment.target is None else partial(self._adapt_augmentation, data)
-        loss = critic_loss(self.config, self.critic, real, labels, fake, mix, observe)
+        regularise = None if self.adaptation is None else self.adaptation.lecam
+        loss = critic_loss(self.config, self.judge, real, labels, fake, mix, observe, regularise)
         if lazy_penalty:
-            loss = loss + lazy_r1(self.config, self.critic, before, self.augment)
+            loss = loss + lazy_r1(self.config, self.judge, before, labels, self.augment)
         return self._update("critic", loss)
 
     @torch.no_grad()
@@ -201,7 +231,7 @@ class Gan:
         n, batch = len(data.held_out), self.config.batch
         # Few images are all scored at every step: which of them are drawn would be most of the signal's noise.
         chosen = torch.arange(batch, device=self.device) % n if n <= batch else self._integers(n)
-        on_held_out, _ = self.critic(self.augment(self._real_images(data.held_out, chosen)))
+        on_held_out, _ = self.judge(self.augment(self._real_images(data.held_out, chosen)))
         self.augment.update(on_real, on_held_out, on_fake)
 
     def _generator_step(self, data: Data, *, path_length: bool) -> Tensor:
@@ -210,13 +240,17 @@ class Gan:
         trained = [parameter for parameter in self.critic.parameters() if parameter.requires_grad]
         for parameter in trained:
             parameter.requires_grad_(False)
-        fake = self.generator.training_images(self._latents(self.config.batch), labels, self.random)
-        loss = generator_loss(self.config, self.critic, self.augment(fake), labels)
+        z, inconsistency = self._latents(self.config.batch), None
+        if self._correspondence is None:
+            fake = self.generator.training_images(z, labels, self.random)
+        else:
+            fake, inconsistency = self._correspondence.generate(self.generator, z, labels)
+        loss = generator_loss(self.config, self.judge, self.augment(fake), labels)
+        loss = loss if inconsistency is None else loss + inconsistency
         if path_length:
             half = self.config.batch // 2  # as in the paper, for the memory of the second derivative
-            loss = loss + self.path_length.penalty(
-                self.generator, self._latents(half), None if labels is None else labels[:half]
-            )
+            z = torch.randn(half, self.latent, generator=self.random, device=self.device)
+            loss = loss + self.path_length.penalty(self.generator, z, None if labels is None else labels[:half])
         magnitude = self._update("generator", loss)
         for parameter in trained:
             parameter.requires_grad_(True)
@@ -271,7 +305,8 @@ class Gan:
         return torch.randint(high, (self.config.batch,), generator=self.random, device=self.device)
 
     def _latents(self, n: int) -> Tensor:
-        return torch.randn(n, self.latent, generator=self.random, device=self.device)
+        z = torch.randn(n, self.latent, generator=self.random, device=self.device)
+        return z if self._correspondence is None else self._correspondence.latents(z, self.random)
 
 
 def _mirror_at_edges(index: Tensor, side: int) -> Tensor:

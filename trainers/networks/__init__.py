@@ -47,7 +47,10 @@ def make_generator(gan: GanConfig, classes: int = 0) -> Generator:
 
 def make_critic(gan: GanConfig, classes: int = 0) -> Critic:
     """Return a new critic of `gan.family`; `classes` is 0 for one without a class head."""
-    return FAMILIES[gan.family].critic(gan, classes)
+    critic = FAMILIES[gan.family].critic(gan, classes)
+    if classes and gan.class_head == "projection":
+        critic.project()
+    return critic
 
 
 def convolution_layers(network: nn.Module) -> Iterator[nn.Module]:

@@ -203,8 +203,12 @@ class NormGenerator(Generator):
 class Critic(nn.Module):
     """Base of the critics: images (N, 3, resolution, resolution) in [-1, 1] -> scores (N,), class logits (N, classes) or None.
 
-    The class logits are those of AC-GAN's auxiliary head (Odena et al. 2017).
+    The class logits are those of AC-GAN's auxiliary head (Odena et al. 2017). If the critic `projects`, they are the inner
+    products of the features with a vector per class, and that of an image's class is part of its score (Miyato & Koyama 2018).
     """
+
+    #: Whether the class is part of the score, in place of AC-GAN's classification.
+    projects = False
 
     #: Whether an image's score depends on that image alone, so that any images may share a pass.
     keeps_images_apart = True
@@ -220,6 +224,18 @@ class Critic(nn.Module):
         """Return scores and class logits of real images in training and, in some families, a further loss of these images."""
         scores, logits = self(images)
         return scores, logits, None
+
+    def project(self) -> None:
+        """Let the class be part of the score. The vectors per class are the weights of the class head, which loses its bias."""
+        assert self.classify is not None, "a projection needs classes"
+        self.projects = True
+        self.classify.register_parameter("bias", None)
+
+    def given(self, scores: Tensor, logits: Tensor | None, labels: Tensor | None) -> Tensor:
+        """Return the scores (N,) of images given their classes `labels`, int64 (N,), from their scores and class logits."""
+        if not self.projects or logits is None or labels is None:
+            return scores
+        return scores + logits.gather(1, labels[:, None]).squeeze(1)
 
     def heads(self, h: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return scores (N,) and class logits (N, classes) or None, from features (N, features)."""

@@ -1,7 +1,8 @@
 """The spectrally normalised ResNet critic of SNGAN (Miyato et al. 2018), which FreezeD (Mo et al. 2020) transfers.
 
 It has no norm layers. Every convolution and linear layer is divided by its spectral norm (PyTorch's parametrisation, one power
-iteration per pass). The generator is that of `trainers.networks.resnet`. The class head is AC-GAN's, as in every family here.
+iteration per pass). The generator is that of `trainers.networks.resnet`. The class head is AC-GAN's or a projection, as in
+every family here.
 """
 
 import torch.nn.functional as F

@@ -1,11 +1,12 @@
 """Checkpoints: safetensors files with the whole state of a training run.
 
-A checkpoint has ``generator.*`` and ``critic.*``, with low-rank updates added to the weights, and ``average.*`` if training
-keeps a moving average of the generator; the one of a rung's generator lacks ``critic.*``. A resumable one also has
-``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if the trial has them, low-rank updates (``unmerged.NETWORK.*``),
-anchors (``anchor.*``, ``importance.*``), the state of an augmentation (``augmentation.*``) and that of the regularised path
-lengths (``path_length``). One of a conditional trial has ``class_counts`` (see `Checkpoint.requested`). A checksum detects
-damage (`trainers.common.sealed_tensors`). Nothing is ever unpickled.
+A checkpoint has ``generator.*`` and ``critic.*``, with updates of convolutions merged into the weights, and ``average.*`` if
+training keeps a moving average of the generator; the one of a rung's generator lacks ``critic.*``. A resumable one also has
+``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if the trial has them, those updates (``unmerged.NETWORK.*``), anchors
+(``anchor.*``, ``importance.*``), the running means of LeCam (``lecam.*``), the frozen source of CDC (``correspondence.*``),
+the state of an augmentation (``augmentation.*``) and that of the regularised path lengths (``path_length``). One of a
+conditional trial has ``class_counts`` (see `Checkpoint.requested`). A checksum detects damage
+(`trainers.common.sealed_tensors`). Nothing is ever unpickled.
 """
 
 import json
@@ -21,8 +22,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from trainers.adaptation.low_rank import merged_state, unmerged_state
 from trainers.adaptation.phases import add_miner
+from trainers.adaptation.weight_updates import merged_state, unmerged_state
 from trainers.common import sealed_tensors
 from trainers.common.errors import UserError
 from trainers.common.seeds import derive_seed
@@ -124,8 +125,7 @@ def save(
                 tensors |= {f"optimizer.{name}.{parameter}.{moment}": v for moment, v in state.get(value, {}).items()}
     if resumable:
         tensors |= {"random": gan.random.get_state(), **gan.augment.state(), **gan.path_length.state()}
-        if gan.adaptation is not None and gan.adaptation.anchors is not None:
-            tensors |= gan.adaptation.anchors.state()
+        tensors |= {} if gan.adaptation is None else gan.adaptation.state()
     return pack(tensors, trial, gan.step, matches, report)
 
 
@@ -206,8 +206,8 @@ def resume(gan: Gan, checkpoint: Checkpoint) -> None:
             moments = with_prefix(tensors, f"optimizer.{name}.{parameter}.")
             if moments:
                 gan.optimisers[name].state[value] = {key: _like_parameter(moment, value) for key, moment in moments.items()}
-    if gan.adaptation is not None and gan.adaptation.anchors is not None:
-        gan.adaptation.anchors.load(tensors, gan.device)
+    if gan.adaptation is not None:
+        gan.adaptation.load(tensors, gan.device)
     gan.augment.load(tensors)
     gan.path_length.load(tensors)
     gan.step = checkpoint.step

@@ -15,6 +15,9 @@ from trainers.core.gan import to_device
 from trainers.networks import for_classes_only, make_critic, make_generator, per_class
 from trainers.trial.checkpoints import Checkpoint, Match
 
+#: How the names of tensors begin that a strategy adds to a network.
+ADDED = ("input.miner.", "patch.")
+
 
 @torch.no_grad()
 def transfer(source: Checkpoint, name: NetworkName, network: nn.Module, classes: tuple[str, ...], part: Part = ALL) -> Match:
@@ -31,7 +34,7 @@ def transfer(source: Checkpoint, name: NetworkName, network: nn.Module, classes:
       random. In both cases the first images are those of the source. The class head is not copied.
     - Conditional to unconditional: tensors with a row per class become their mean. The class head is not copied.
 
-    A miner is never copied.
+    A miner and a head for patches are never copied.
 
     Raises:
         UserError: a tensor of either network has no counterpart of the same shape.
@@ -58,7 +61,7 @@ def transfer(source: Checkpoint, name: NetworkName, network: nn.Module, classes:
         groups["matched" if value is theirs[key] else "remapped"].add(key)
         tensor.copy_(value)
     not_copied = {
-        key for key in theirs if key.startswith("input.miner.") or (for_classes_only(key) and not classes) or not part.has(key)
+        key for key in theirs if key.startswith(ADDED) or (for_classes_only(key) and not classes) or not part.has(key)
     }
     groups["missing"] = set(ours) - set(theirs) - groups["fresh"]
     groups["unexpected"] = set(theirs) - set(ours) - not_copied

@@ -98,7 +98,7 @@ def fid_by_size(report: Report, analysis: Analysis) -> Iterator[Block]:
     for family, rows in ranked.groupby("family", sort=False):
         full = rows[rows["step"] >= rows["budget"]]
         scratch = full[full["strategy"] == SCRATCH].assign(note="no source")
-        transfers = full[full["strategy"] != SCRATCH]
+        transfers = full[full["source"].notna()]  # scratch with options is neither
         by = ["size", "strategy"]
         best = transfers.sort_values("value").drop_duplicates(by)
         near = transfers[transfers["source"] == transfers["nearest"]]

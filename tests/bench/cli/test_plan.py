@@ -10,8 +10,8 @@ import yaml
 from analysis.comparison.power import power, seeds_needed, smallest_effect
 from bench.costs.noise import SHIPPED
 from bench.store import open_store
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.loading import load_spec
-from bench.sweeps.plan import make_plan
 from bench.sweeps.presets import preset_names
 from bench.sweeps.rows import outcome_row
 from bench.sweeps.spec import SweepSpec

@@ -85,7 +85,7 @@ def trials(device: str, seconds: float, out: Path) -> Iterator[Row]:
     from bench.driver.loop import Driver
     from bench.run import in_process
     from bench.store import open_store
-    from bench.sweeps.plan import make_plan
+    from bench.sweeps.expansion import make_plan
     from bench.sweeps.presets import preset_text
     from bench.sweeps.rows import record
     from bench.sweeps.spec import SweepSpec

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from functools import cache
 
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.loading import load_spec
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.plan import Plan
 from trainers.config.strategy import NETWORKS, Strategy
 from trainers.core.gan import Gan
 from trainers.domains import get

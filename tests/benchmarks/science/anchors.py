@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from tests.benchmarks.science.adaptations import STEPS, Adapted, adapted
 from tests.benchmarks.science.table import Row
-from trainers.config.strategies import EWC, L2SP, Finetune
+from trainers.config.strategies.copying import Finetune
+from trainers.config.strategies.held import EWC, L2SP
 from trainers.config.strategy import Penalty
 
 #: The goal: the share of finetune's way that parameters travel at most, and FID over finetune's at most.

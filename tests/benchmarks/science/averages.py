@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.loading import load_spec
-from bench.sweeps.plan import make_plan
 from tests.benchmarks.science.table import Row
 from trainers.domains import get
 from trainers.evaluation.evaluator import Evaluator

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from statistics import fmean
 
+from bench.sweeps.expansion import make_plan
 from bench.sweeps.loading import load_spec
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.plan import Plan
 from tests.benchmarks.science.table import Row
 from trainers.config.trial import TrialConfig
 from trainers.domains import get

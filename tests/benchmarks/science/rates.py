@@ -5,7 +5,8 @@ from statistics import fmean
 
 from tests.benchmarks.science.adaptations import STEPS, adapted
 from tests.benchmarks.science.table import Row
-from trainers.config.strategies import Finetune, LoRA, ScaleShift
+from trainers.config.strategies.copying import Finetune
+from trainers.config.strategies.few_parameters import LoRA, ScaleShift
 from trainers.config.strategy import Strategy
 
 #: The goal: FID falls at least to this share of what it is at the shared rate.

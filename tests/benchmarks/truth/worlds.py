@@ -12,7 +12,8 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from bench.sweeps.plan import Plan, make_plan
+from bench.sweeps.expansion import make_plan
+from bench.sweeps.plan import Plan
 from bench.sweeps.spec import SweepSpec
 from trainers.config.options import split
 from trainers.config.trial import TrialConfig
