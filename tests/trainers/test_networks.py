@@ -88,6 +88,15 @@ def test_spectral_norms_are_one():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_takes_a_projection(family: str):
+    critic = make_critic(config(family, class_head="projection"), 3)
+    scores, logits = critic(torch.randn(4, 3, 16, 16))
+    labels = torch.tensor([0, 2, 1, 1])
+    assert logits is not None
+    torch.testing.assert_close(critic.given(scores, logits, labels), scores + logits[range(4), labels])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_keeps_images_apart_holds_for_the_critic(family: str):
     critic = make_critic(config(family)).eval()  # no power iterations: the same function at every pass
     x = torch.randn(6, 3, 16, 16)

@@ -31,7 +31,8 @@ class EqualLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs) to (N, outputs)."""
-        return F.linear(x, self.weight * self.factor, self.bias * self.rate)
+        bias = self._parameters["bias"]  # the class head of a projection critic has none
+        return F.linear(x, self.weight * self.factor, None if bias is None else bias * self.rate)
 
 
 class EqualConv(nn.Conv2d):
