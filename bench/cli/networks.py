@@ -261,7 +261,8 @@ def fetch(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Em
 )
 def import_(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A safetensors file or a TensorFlow checkpoint, with a generator and a critic.")
+        Path,
+        typer.Argument(help="A safetensors file, a .pt file of state dicts or a TensorFlow checkpoint: generator and critic."),
     ],
     domain: Annotated[str, typer.Option(metavar="NAME", help="The domain that the networks were trained on.")],
     store: StoreOption = "store",

@@ -28,7 +28,8 @@ class Drawing:
     Attributes:
         n: the number of images.
         seed: that of the latents, z ~ N(0, I).
-        truncation: factor of the latents, in (0, 1]: towards 0, their mean, images are more typical and less diverse.
+        truncation: factor of the latents (in a family with styles, of the styles' distance from their mean), in (0, 1]: towards
+            0 images are more typical and less diverse.
         classes: names or indices of the classes to draw in turn; by default those trained, with the shares of the reference.
     """
 
@@ -47,7 +48,7 @@ class Drawing:
             return sample(generator, latent, self.n, self.seed, loaded.requested(self.n))
         labels = _all_classes(loaded, generator, self.n) if chosen is None else np.resize(chosen, self.n)
         with self._fixed(loaded, generator):
-            return draw(generator, latents(latent, self.n, self.seed)[: self.n] * self.truncation, labels)
+            return draw(generator, latents(latent, self.n, self.seed)[: self.n], labels, self.truncation)
 
     def walk(self, loaded: "Checkpoint", generator: "Generator", stops: int) -> np.ndarray:
         """Return the frames uint8 (stops * LEG, H, W, 3) of a walk through the latents of the first images, and back.
@@ -58,13 +59,14 @@ class Drawing:
 
         from trainers.core.sampling import draw, latents
 
-        at = latents(loaded.trial.gan.latent, stops, self.seed)[:stops].double().numpy() * self.truncation
+        at = latents(loaded.trial.gan.latent, stops, self.seed)[:stops].double().numpy()
         along = np.arange(LEG) / LEG
         z = np.concatenate([slerp(at[i], at[(i + 1) % stops], along) for i in range(stops)])
         classes = self.chosen(loaded)
         labels = _all_classes(loaded, generator, 1) if classes is None else classes[:1]
         with self._fixed(loaded, generator):
-            return draw(generator, torch.from_numpy(z).float(), None if labels is None else np.resize(labels, len(z)))
+            along_walk = None if labels is None else np.resize(labels, len(z))
+            return draw(generator, torch.from_numpy(z).float(), along_walk, self.truncation)
 
     def chosen(self, loaded: "Checkpoint") -> np.ndarray | None:
         """Return the indices int64 of `classes`, or None if there are none. Raises UserError as `images`."""

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.images.exported import Description, texts
+from bench.images.exported import WRITTEN, Description, texts
 from bench.images.generate import matching_key, read_generator
 from bench.store import Store
 from bench.store.plans import given_names
@@ -43,6 +43,11 @@ def export(store: Store, trial: str, file_format: str, out: Path) -> str:
     step, loaded, generator = read_generator(store, key, "best")
     description = _describe(key, step, loaded, given_names(store))
     generator = generator.eval().requires_grad_(False)
+    if file_format == "safetensors" and description.trial.gan.family not in WRITTEN:
+        raise UserError(
+            f"--format safetensors has code beside it, and there is none for gan.family {description.trial.gan.family}; use "
+            "--format torchscript or onnx"
+        )
     _check_images(generator, description)
     name, pack = FORMATS[file_format]
     files = {name: pack(generator, description)}

@@ -5,6 +5,7 @@ from string import Template
 
 from trainers.common.counts import counted
 from trainers.common.seeds import derive_seed
+from trainers.config.settings import STYLED
 from trainers.config.trial import TrialConfig
 
 
@@ -43,7 +44,7 @@ Trained on $trained_on; $step.
 
 - Draw: $use.
 - `latents`: float32 (N, $latent), from the standard normal distribution.$classes
-- `images`: float32 (N, 3, $resolution, $resolution), RGB, in [-1, 1]; `(images + 1) * 127.5` is in [0, 255].
+- `images`: float32 (N, 3, $resolution, $resolution), RGB, in [-1, 1]$beyond; `(images + 1) * 127.5` is in [0, 255].
 - $batches
 - `pip install $packages`, then `python draw.py` draws 64 images into grid.png; transfergan is not needed.
 """
@@ -95,7 +96,7 @@ Image.fromarray(grid.reshape($side, $side, 3)).save(here / "grid.png")
 '''
 
 #: The generators of `trainers.networks`, in few lines: a file without a class for each layer is easier to take elsewhere.
-_NETWORK = '''\
+_HEAD = '''\
 """The generator whose weights are in generator.safetensors, in PyTorch."""
 
 from pathlib import Path
@@ -111,6 +112,9 @@ def draw(latents: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Te
     """Map latents float32 (N, $latent)$and_classes to images float32 (N, 3, $resolution, $resolution) in [-1, 1]."""
     if "input.miner.first.weight" in weights:
         latents = latents + linear(F.relu(linear(latents, "input.miner.first")), "input.miner.second")
+'''
+
+_NORMED = '''\
     x = linear(latents, "input.latent")
     if "input.classes.weight" in weights:
         x = x + weights["input.classes.weight"][classes]
@@ -130,6 +134,68 @@ def norm(x: torch.Tensor, name: str, classes: torch.Tensor | None) -> torch.Tens
     x = F.batch_norm(x, mean, variance, training=mean is None, eps=1e-5)
     return F.relu(x * scale[classes][..., None, None] + shift[classes][..., None, None])
 '''
+
+_STYLE = '''\
+    w = latents * (latents.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+    w = equalised(w, "input.latent", 0.01)
+    if "input.classes.weight" in weights:
+        w = w + weights["input.classes.weight"][classes] * 0.01
+    w = leaky(w)
+    for i in range($mapping - 1):
+        w = leaky(equalised(w, f"input.layers.{i}", 0.01))
+    x = styled(weights["first.constant"].expand(w.shape[0], -1, -1, -1), w, "first.layer")
+    images = to_image(x, w, "first.to_image")
+    for i in range($blocks):
+        x = styled(styled(x, w, f"blocks.{i}.up", up=True), w, f"blocks.{i}.layer")
+        images = F.conv_transpose2d(images, 4 * low_pass(3), stride=2, padding=1, groups=3)
+        images = images + to_image(x, w, f"blocks.{i}.to_image")
+    return images
+
+
+def linear(x: torch.Tensor, name: str) -> torch.Tensor:
+    return F.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+
+def equalised(x: torch.Tensor, name: str, rate: float = 1.0) -> torch.Tensor:
+    return F.linear(x, weights[f"{name}.weight"] * (rate / x.shape[1] ** 0.5), weights[f"{name}.bias"] * rate)
+
+
+def leaky(x: torch.Tensor) -> torch.Tensor:
+    return F.leaky_relu(x, 0.2) * 2**0.5
+
+
+def low_pass(channels: int) -> torch.Tensor:
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    return torch.outer(line, line).expand(channels, 1, -1, -1)
+
+
+def modulated(x: torch.Tensor, w: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the modulated feature map, the weight, and the norms to divide by."""
+    scales = equalised(w, f"{name}.modulation")
+    weight = weights[f"{name}.weight"]
+    weight = weight / weight[0].numel() ** 0.5
+    norms = (F.linear(scales.square(), weight.square().sum((2, 3))) + 1e-8).sqrt()
+    return x * scales[..., None, None], weight, norms[..., None, None]
+
+
+def styled(x: torch.Tensor, w: torch.Tensor, name: str, up: bool = False) -> torch.Tensor:
+    x, weight, norms = modulated(x, w, f"{name}.conv")
+    if up:
+        x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+        x = F.conv2d(x, 4 * low_pass(x.shape[1]), padding=1, groups=x.shape[1])
+    else:
+        x = F.conv2d(x, weight, padding=1)
+    x = x / norms + weights[f"{name}.strength"] * weights[f"{name}.noise"]
+    return leaky(x + weights[f"{name}.shift"][:, None, None])
+
+
+def to_image(x: torch.Tensor, w: torch.Tensor, name: str) -> torch.Tensor:
+    x, weight, _ = modulated(x, w, f"{name}.conv")
+    return F.conv2d(x, weight) + weights[f"{name}.shift"][:, None, None]
+'''
+
+#: The families whose generators are written here.
+WRITTEN = ("resnet", "sngan", "dcgan", "style")
 
 _RESNET = '''\
     for i in range($blocks):
@@ -171,7 +237,8 @@ def texts(file_format: str, description: Description) -> dict[str, str]:
     values: dict[str, object] = {
         "key": description.key, "step": description.step, "trained_on": _training(description.trial), "packages": packages,
         "latent": gan.latent, "resolution": gan.resolution, "base": gan.base, "depth": gan.depth, "side": 8 * gan.resolution,
-        "seed": derive_seed("latents", 0), "blocks": gan.scales * (1 if gan.family == "dcgan" else gan.depth),
+        "seed": derive_seed("latents", 0), "blocks": gan.scales * (gan.depth if gan.family in ("resnet", "sngan") else 1),
+        "mapping": gan.mapping, "beyond": " but for few pixels, to be clamped" if gan.family in STYLED else "",
         "arguments": "latents, classes" if classes else "latents",
         "feed": '"latents": latents, "classes": classes' if classes else '"latents": latents',
         "and_classes": f", and classes int64 (N,) from 0 to {len(classes) - 1}," if classes else "",
@@ -182,10 +249,11 @@ def texts(file_format: str, description: Description) -> dict[str, str]:
         "load_draw": 'draw = torch.jit.load(here / "generator.pt")' if file_format == "torchscript" else "",
     }  # fmt: skip
     values["use"] = _fill(use, values)
-    values["batches"] = _fill(_BY_BATCH, values) if gan.batch_norm == "batch" else _ALONE
+    values["batches"] = _fill(_BY_BATCH, values) if gan.batch_norm == "batch" and gan.family not in STYLED else _ALONE
     values["body"] = _fill(_DCGAN if gan.family == "dcgan" else _RESNET, values)
+    network = _HEAD + (_STYLE if gan.family in STYLED else _NORMED)
     files = {"README.md": _README, "draw.py": _DRAW_WITH_ONNX if file_format == "onnx" else _DRAW_WITH_TORCH}
-    files |= {"generator.py": _NETWORK} if file_format == "safetensors" else {}
+    files |= {"generator.py": network} if file_format == "safetensors" else {}
     return {name: _fill(text, values) for name, text in files.items()}
 
 

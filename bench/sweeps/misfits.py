@@ -32,7 +32,8 @@ def misfits(spec: Any, wrong: Collection[str] = ()) -> list[str]:
 def _checks(spec: Any) -> Iterator[tuple[Collection[str], Callable[[], object]]]:
     """Yield the keys that each check depends on, and the check, which raises ValueError."""
     yield AXES, lambda: check_grid({axis: len(getattr(spec, axis)) for axis in AXES})
-    yield ("gan.family", "training.loss", "training.gradient_penalty"), lambda: check_penalty(spec.gan, spec.training)
+    penalties = ("gan.family", "training.loss", "training.gradient_penalty", "training.path_length")
+    yield penalties, lambda: check_penalty(spec.gan, spec.training)
     yield ("gan.resolution", "training.crop"), lambda: check_crop(spec.gan, spec.training)
     yield ("pretrain",), lambda: check_evaluations(spec.pretrain.until, spec.pretrain.steps)
     for name in dict.fromkeys(spec.strategies):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.benchmarks import packing
+from tests.benchmarks import packing, style_step
 from tests.benchmarks.command import make_parser, positive, show
 from trainers.config.settings import GanConfig, TrainingConfig
 from trainers.core.flops import FlopCounter
@@ -192,6 +192,17 @@ def _rows(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]
                     f"{row['model_gflops_per_s']:.0f} GFLOP/s ({row['matmul_share']:.0%} of matmul)  "
                     f"peak {row['peak_mib']:.0f} MiB",
                 )
+        yield from _style_rows(arguments)
+
+
+def _style_rows(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:
+    for row in style_step.measure(arguments.device, arguments.rounds):
+        yield (
+            row,
+            f"{row['resolution']}x{row['resolution']} width {row['width']} batch {row['batch']}  {row['mode']:14} "
+            f"{row['steps_per_s']:8.2f} steps/s {row['images_per_s']:8.0f} images/s  {row['times_plain']:.2f}x plain  "
+            f"step {row['step_mib']:.0f} MiB",
+        )
 
 
 def main() -> None:

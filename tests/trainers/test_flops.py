@@ -26,7 +26,13 @@ def test_counted_operations_agree_with_the_formula_also_in_a_second_derivative()
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "loss", "classes"),
-    [("resnet", "wgan-gp", 0), ("resnet", "wgan-gp", 3), ("sngan", "hinge", 0), ("dcgan", "hinge", 3)],
+    [
+        ("resnet", "wgan-gp", 0),
+        ("resnet", "wgan-gp", 3),
+        ("sngan", "hinge", 0),
+        ("dcgan", "hinge", 3),
+        ("style", "non-saturating", 3),
+    ],
 )
 def test_the_count_of_a_step_agrees_with_a_real_step(family: str, loss: str, classes: int):
     gan = GanConfig.model_validate({"resolution": 8, "width": 4, "family": family})

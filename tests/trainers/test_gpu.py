@@ -33,7 +33,7 @@ def images() -> np.ndarray:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize("family", ["resnet", "sngan", "dcgan"])
+@pytest.mark.parametrize("family", ["resnet", "sngan", "dcgan", "fast", "style"])
 def test_a_run_resumes_from_its_checkpoint(family: str, precision: str):
     gan = SMALL.model_copy(update={"family": family})
     loss = {"loss": "wgan-gp" if family == "resnet" else "hinge"}
@@ -52,7 +52,7 @@ def test_a_run_resumes_from_its_checkpoint(family: str, precision: str):
 
 @pytest.mark.parametrize("extras", [{}, {"precision": "bf16", "ema": 0.9, "flip": True, "crop": 2}], ids=["plain", "extras"])
 @pytest.mark.parametrize("classes", [0, 3])
-@pytest.mark.parametrize("family", ["resnet", "sngan", "dcgan"])
+@pytest.mark.parametrize("family", ["resnet", "sngan", "dcgan", "fast", "style"])
 def test_replayed_steps_equal_steps(family: str, classes: int, extras: dict[str, object]):
     """After the warm-up, with the same random numbers; a later call continues with the same recording."""
     gan = SMALL.model_copy(update={"family": family})

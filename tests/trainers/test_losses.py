@@ -47,7 +47,7 @@ def plain_losses(name: str, generator, critic, real, labels, z, mix) -> tuple[to
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "name"), [
     *(("resnet", name) for name in LOSSES), *(("sngan", name) for name in LOSSES),
-    ("dcgan", "hinge"), ("dcgan", "non-saturating"),
+    ("dcgan", "hinge"), ("dcgan", "non-saturating"), ("style", "hinge"), ("style", "non-saturating"),
 ])  # fmt: skip
 @pytest.mark.parametrize("classes", [0, 3])
 def test_losses_and_gradients_agree_with_their_definitions(family: str, name: str, classes: int):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainers.config.settings import GanConfig, TrainingConfig
+from trainers.config.settings import STYLED, GanConfig, TrainingConfig
 from trainers.core.losses import critic_loss, generator_loss
 from trainers.networks import FAMILIES, make_critic, make_generator, norms, resnet, set_low_gradients, sngan
 from trainers.networks.convolutions import convolve, convolve_transposed
@@ -31,7 +31,11 @@ def conv(inputs: int, outputs: int, kernel: int, bias: bool = True) -> int:
 
 
 def test_the_configuration_names_every_family():
-    assert set(get_args(GanConfig.model_fields["family"].annotation)) == set(FAMILIES) == {"resnet", "sngan", "dcgan"}
+    assert (
+        set(get_args(GanConfig.model_fields["family"].annotation))
+        == set(FAMILIES)
+        == {"resnet", "sngan", "dcgan", "fast", "style", "style-bilinear"}
+    )
 
 
 # -- shapes and sizes ---------------------------------------------------------------------------------------------------
@@ -47,7 +51,7 @@ def test_every_family_draws_and_scores_at_every_resolution(family: str, classes:
     labels = torch.arange(4) % 3 if classes else None
     images = make_generator(gan, classes)(torch.randn(4, 8), labels)
     assert images.shape == (4, 3, resolution, resolution)
-    assert images.abs().max() <= 1
+    assert images.abs().max() <= 1 or family in STYLED, "sums without a bound"
     scores, logits = make_critic(gan, classes)(images)
     assert scores.shape == (4,)
     assert logits is None if not classes else logits.shape == (4, 3)
@@ -84,6 +88,15 @@ def test_spectral_norms_are_one():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_takes_a_projection(family: str):
+    critic = make_critic(config(family, class_head="projection"), 3)
+    scores, logits = critic(torch.randn(4, 3, 16, 16))
+    labels = torch.tensor([0, 2, 1, 1])
+    assert logits is not None
+    torch.testing.assert_close(critic.given(scores, logits, labels), scores + logits[range(4), labels])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_keeps_images_apart_holds_for_the_critic(family: str):
     critic = make_critic(config(family)).eval()  # no power iterations: the same function at every pass
     x = torch.randn(6, 3, 16, 16)
@@ -91,7 +104,7 @@ def test_keeps_images_apart_holds_for_the_critic(family: str):
     assert torch.allclose(critic(x)[0], apart, atol=1e-5) == critic.keeps_images_apart
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in STYLED])
 def test_concatenation_is_a_one_hot_class_beside_the_latent(family: str):
     generator = make_generator(config(family, conditioning="concat"), 3).double()
     z, labels = torch.randn(5, 8).double(), torch.tensor([0, 2, 1, 1, 0])
@@ -201,6 +214,7 @@ def test_second_derivatives_with_low_gradients_agree_with_pytorchs(transposed: b
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "loss", "penalty"), [
     ("resnet", "wgan-gp", 10.0), ("resnet", "non-saturating", 10.0), ("sngan", "hinge", 0.0), ("dcgan", "hinge", 0.0),
+    ("style", "hinge", 0.0),
 ])  # fmt: skip
 def test_low_gradients_are_within_a_hundredth_of_float32s(family: str, loss: str, penalty: float):
     """Gradients of both networks, each as one vector, before training and after some steps."""

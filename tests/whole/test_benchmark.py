@@ -17,14 +17,16 @@ import tests.benchmarks.truth.__main__ as truth
 from bench.costs.timings import read_timings
 from bench.on_ray import cluster as on_ray
 from bench.sweeps.spec import ResourcesConfig
-from tests.benchmarks import harness, held_out, metrics, overhead, packing, simulation, training
+from tests.benchmarks import harness, held_out, metrics, overhead, packing, simulation, style_step, training, verbs
 from tests.benchmarks import report as report_benchmark
 from tests.benchmarks.gpu.pieces import PIECES, SMALL
 from tests.benchmarks.held_out_trials import jobs, train_all
 from tests.benchmarks.training import measure, quality
 from tests.support import tiny
 from tests.support.command_line import call
+from tests.support.plain_style import PlainStyleGan
 from trainers.common.errors import UserError
+from trainers.networks import make_generator
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +46,22 @@ def test_every_mode_is_measured_at_the_requested_size():
         )
         assert row["matmul_share"] > 0
         json.dumps(row)
+
+
+def test_a_style_step_is_measured_beside_a_plain_one_and_with_its_memory():
+    gan, training = (
+        config.model_copy(update=changes)
+        for config, changes in (
+            (style_step.GAN, {"resolution": 8, "width": 4, "latent": 8}), (style_step.TRAINING, {"batch": 4}),
+        )
+    )  # fmt: skip
+    rows = list(style_step.measure("cpu", 1, gan, training, 1, memory=False))
+    assert [row["mode"] for row in rows] == ["style plain", "style float32", "style bf16"]
+    assert all(row["images_per_s"] == pytest.approx(4 * row["steps_per_s"]) for row in rows)
+    assert style_step._memory("cpu") > 10
+    ours, plain = make_generator(gan), PlainStyleGan(gan, training, "cpu").generator
+    counts = [sum(parameter.numel() for parameter in network.parameters()) for network in (ours, plain)]
+    assert counts[0] == counts[1], "the same network"
 
 
 def test_quality_is_compared_from_the_same_start():
@@ -131,6 +149,13 @@ def test_a_command_explains_itself(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         module.main()
     assert ended.value.code == 0
     assert "--quick" in capsys.readouterr().out
+
+
+def test_verbs_are_timed_beside_their_libraries():
+    rows = list(verbs.measure(rounds=1))
+    assert [row["command"] for row in rows] == ["peer", "--version", "--help", "domains", "plan", "status", "store list"]
+    assert rows[0]["times_peer"] == 1
+    assert all(row["cpu_seconds"] > 0 for row in rows)
 
 
 def test_the_metrics_of_all_libraries_are_timed_and_agree():

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import typer
 import yaml
 from safetensors.torch import save_file
@@ -27,7 +28,7 @@ from bench.store import open_store
 from bench.sweeps.expansion import make_plan
 from bench.sweeps.spec import SweepSpec
 from tests.analysis.test_pdf import need_a_browser
-from tests.support import datasets, images, tiny
+from tests.support import datasets, images, stylegan2, tiny
 from tests.trainers.test_embeddings import Inception, script
 from trainers.config.settings import GanConfig
 from trainers.networks import make_critic, make_generator
@@ -77,6 +78,14 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, finished_once: Path) -> 
     networks = {"generator": make_generator(gan, 0), "critic": make_critic(gan, 0)}
     state = {f"{net}.{name}": t.contiguous() for net, each in networks.items() for name, t in each.state_dict().items()}
     save_file({f"G/{name}": tensor for name, tensor in state.items()}, folder / "faces.safetensors")
+    published = stylegan2.checkpoint([8, 4], latent=8, mapping=2)
+    parts = {
+        part: {k.removeprefix(f"{part}."): torch.from_numpy(v) for k, v in published.items() if k.startswith(part)}
+        for part in ("g_ema", "d")
+    }
+    torch.save(parts, folder / "550000.pt")
+    styles = {"family": "style", "resolution": 8, "width": 4, "latent": 8, "mapping": 2}
+    (folder / "faces.yaml").write_text(yaml.safe_dump({**tiny.SPEC, "gan": styles, "training": {"loss": "hinge", "steps": 4}}))
     (folder / "names.json").write_text(json.dumps({f"G/{name}": name for name in state}))
     (folder / "weights").mkdir()
     script(Inception(), folder / "weights/inception.pt")

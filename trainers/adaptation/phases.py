@@ -19,7 +19,7 @@ from trainers.config.blocks import Network
 from trainers.config.settings import GanConfig, TrainingConfig
 from trainers.config.strategy import NETWORKS, KernelUpdate, Phase, Strategy
 from trainers.networks import Critic, Generator, for_classes_only
-from trainers.networks.layers import LatentInput, Miner
+from trainers.networks.layers import Input, Miner
 
 
 def equip(strategy: Strategy, gan: GanConfig, networks: Mapping[str, nn.Module], seed: int) -> None:
@@ -46,7 +46,7 @@ def _update(update: KernelUpdate, convolution: nn.Module, weight: Tensor) -> Wei
 def add_miner(generator: nn.Module) -> None:
     """Add a new miner to a generator's input."""
     latent_input = generator.get_submodule("input")
-    assert isinstance(latent_input, LatentInput)
+    assert isinstance(latent_input, Input)
     latent_input.miner = Miner(latent_input.latent.in_features).to(latent_input.latent.weight.device)
 
 

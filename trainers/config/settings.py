@@ -30,17 +30,23 @@ LearningRate = Annotated[Number, Field(gt=0)]
 Side = Annotated[PositiveInt, Field(le=4096)]
 
 
+#: The families whose generators map latents to styles.
+STYLED = ("style", "style-bilinear")
+
+
 class GanConfig(Frozen):
     """The networks; the default is the ResNet pair of Gulrajani et al. (2017), as in Wang et al. (2018)."""
 
-    family: Literal["resnet", "sngan", "dcgan"] = "resnet"
-    """`resnet`: layer norm in the critic. `sngan`: spectral norm there (Miyato et al. 2018). `dcgan`: Radford et al. (2016)."""
+    family: Literal["resnet", "sngan", "dcgan", "fast", "style", "style-bilinear"] = "resnet"
+    """`resnet`: layer norm in the critic. `sngan`: spectral norm there (Miyato et al. 2018). `dcgan`: Radford et al. (2016).
+    `fast`: FastGAN (Liu et al. 2021). `style`: StyleGAN 2 (Karras et al. 2020). `style-bilinear`: lucidrains' variant."""
     resolution: Side = 16
     """Height and width of the images, pixels: `base` times a power of two."""
     base: Side = 4
     """Height and width of the first feature map, pixels."""
     width: Annotated[PositiveInt, Field(le=1024)] = 16
-    """Channels at full resolution; doubled at each halving of the resolution, up to eight times."""
+    """Channels at full resolution; doubled at each halving of the resolution, up to eight times. With `style` up to 512
+    channels: width 128 at 256 pixels are the paper's networks, with its channel multiplier 2."""
     depth: Annotated[PositiveInt, Field(le=64)] = 1
     """Residual blocks per scale; the paper uses one."""
     latent: Annotated[PositiveInt, Field(le=65_536)] = 128
@@ -53,6 +59,16 @@ class GanConfig(Frozen):
     batch_norm: Literal["batch", "running"] = "batch"
     """Statistics that the generator's batch norm uses in sampling: the batch's, as the paper's authors did, or running
     averages from training."""
+    mapping: Annotated[PositiveInt, Field(le=64, exclude_if=lambda value: value == 8)] = 8
+    """`style` and `style-bilinear` only: layers of the map from latents to styles."""
+    mixing: Annotated[Number, Field(ge=0, le=1, exclude_if=lambda value: value == 0.9)] = 0.9
+    """`style` and `style-bilinear` only: share of the images in training that take their styles from two latents."""
+
+    @model_validator(mode="after")
+    def _only_for_styles(self) -> "GanConfig":
+        if self.family not in STYLED and (set_ := sorted({"mapping", "mixing"} & self.model_fields_set)):
+            raise ValueError(f"{set_[0]} goes with family {' or '.join(STYLED)} alone, not with {self.family}; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _resolution_fits(self) -> "GanConfig":
@@ -85,6 +101,13 @@ class TrainingConfig(Frozen):
     """Adam's exponential decay rates."""
     gradient_penalty: Annotated[Number, Field(ge=0, le=10**6)] = 10.0
     """Weight of the gradient penalty: WGAN-GP's lambda, R1's gamma of the non-saturating loss; the hinge loss has none."""
+    penalty_every: Annotated[PositiveInt, Field(le=10_000, exclude_if=lambda value: value == 1)] = 1
+    """Critic steps from one R1 penalty to the next (Karras et al. 2020: 16); each then counts this many times. From 2 on it is
+    the gradient by the real images before their augmentation, in a pass of its own."""
+    path_length: Annotated[Number, Field(ge=0, le=10**6, exclude_if=lambda value: value == 0.0)] = 0.0
+    """`style` and `style-bilinear` only: weight of the path length regularisation (Karras et al. 2020: 2); 0 for none."""
+    path_length_every: Annotated[PositiveInt, Field(le=10_000, exclude_if=lambda value: value == 4)] = 4
+    """Generator steps from one path length regularisation to the next; each then counts this many times."""
     ema: Annotated[Number, Field(ge=0, lt=1)] = 0.999
     """Highest decay per generator step of an exponential moving average of the generator's weights; 0 for no average.
 
@@ -113,6 +136,13 @@ class TrainingConfig(Frozen):
             if "gradient_penalty" in self.model_fields_set:
                 raise ValueError("gradient_penalty does not go with the hinge loss, which has none; leave it out")
             set_fields(self, gradient_penalty=0.0)
+        if self.penalty_every > 1 and not (self.loss == "non-saturating" and self.gradient_penalty):
+            raise ValueError(
+                f"penalty_every {self.penalty_every} is for the R1 penalty; set loss to non-saturating with a gradient_penalty "
+                "above 0, or leave it out"
+            )
+        if "path_length_every" in self.model_fields_set and not self.path_length:
+            raise ValueError("path_length_every goes with a path_length above 0; leave it out")
         return self
 
 
@@ -172,11 +202,21 @@ def steps_of(images: int, training: TrainingConfig) -> int:
 
 
 def check_penalty(gan: GanConfig, training: TrainingConfig) -> None:
-    """Raise ValueError if these networks cannot be trained with this gradient penalty."""
-    if gan.family == "dcgan" and training.gradient_penalty:
+    """Raise ValueError if these networks cannot be trained with this loss, this gradient penalty or this regularisation."""
+    if gan.family in ("dcgan", "fast") and training.gradient_penalty:
         raise ValueError(
-            "gan.family dcgan has batch norm in its critic, which mixes images, and a gradient penalty is taken per image; "
-            "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"
+            f"gan.family {gan.family} has batch norm in its critic, which mixes images, and a gradient penalty is taken per "
+            "image; set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"
+        )
+    if gan.family == "style" and training.loss == "wgan-gp":
+        raise ValueError(
+            "gan.family style compares the images of a minibatch in its critic, and WGAN-GP's penalty is taken per "
+            "image; set training.loss to non-saturating, as its paper did, or to hinge"
+        )
+    if gan.family not in STYLED and training.path_length:
+        raise ValueError(
+            f"training.path_length is about the styles of gan.family {' or '.join(STYLED)}, and {gan.family} has none; "
+            "leave it out"
         )
 
 

@@ -8,7 +8,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from trainers.config.settings import GanConfig, TrainingConfig
-from trainers.core.losses import critic_loss, generator_loss
+from trainers.core.losses import critic_loss, generator_loss, lazy_r1
+from trainers.core.path_length import PathLength
 from trainers.networks import make_critic, make_generator
 
 
@@ -31,7 +32,8 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
 def step_flops(gan: GanConfig, training: TrainingConfig, classes: int = 0) -> int:
     """Return the operations of one generator step, including its critic steps, when every parameter is trained.
 
-    They are counted on PyTorch's meta device, where tensors have shapes but no values; the precision makes no difference.
+    Those of a regularisation that is not taken at every step are divided by its interval. They are counted on PyTorch's meta
+    device, where tensors have shapes but no values; the precision makes no difference.
     """
     n, size = training.batch, gan.resolution
     with torch.device("meta"):
@@ -41,10 +43,19 @@ def step_flops(gan: GanConfig, training: TrainingConfig, classes: int = 0) -> in
         labels = torch.empty(n, dtype=torch.int64) if classes else None
         with FlopCounter() as critic_counter:  # type: ignore[no-untyped-call]
             with torch.no_grad():
-                fake = generator(latents, labels)
+                fake = generator.training_images(latents, labels, None)
             critic_loss(training, critic, real, labels, fake, mix).backward()  # type: ignore[no-untyped-call]
+        with FlopCounter() as penalty_counter:  # type: ignore[no-untyped-call]
+            if training.penalty_every > 1:
+                lazy_r1(training, critic, real, labels, lambda images: images).backward()  # type: ignore[no-untyped-call]
         critic.requires_grad_(False)
         with FlopCounter() as generator_counter:  # type: ignore[no-untyped-call]
-            generator_loss(training, critic, generator(latents, labels), labels).backward()  # type: ignore[no-untyped-call]
-    total: int = training.critic_steps * critic_counter.total + generator_counter.total
-    return total
+            fake = generator.training_images(latents, labels, None)
+            generator_loss(training, critic, fake, labels).backward()  # type: ignore[no-untyped-call]
+        with FlopCounter() as length_counter:  # type: ignore[no-untyped-call]
+            if training.path_length:
+                half = None if labels is None else labels[: n // 2]
+                PathLength(training, None).penalty(generator, latents[: n // 2], half).backward()  # type: ignore[no-untyped-call]
+    every = training.critic_steps * (critic_counter.total + penalty_counter.total / training.penalty_every)
+    total: float = every + generator_counter.total + length_counter.total / training.path_length_every
+    return round(total)

@@ -27,7 +27,8 @@ from trainers.core.adam import Adam
 from trainers.core.augmenter import Augmenter
 from trainers.core.cuda_graphs import Graphed
 from trainers.core.data import Data, channels_first
-from trainers.core.losses import critic_loss, generator_loss
+from trainers.core.losses import critic_loss, generator_loss, lazy_r1
+from trainers.core.path_length import PathLength
 from trainers.networks import Critic, Generator, make_critic, make_generator, set_low_gradients
 
 #: A loss above this means that the critic has exploded; those of WGAN-GP stay within a few tens.
@@ -52,6 +53,7 @@ class Gan:
     Attributes:
         generator, critic: the networks, on `device`.
         augment: transforms the images that the critic sees.
+        path_length: the regularisation of the generator's path lengths, if `training.path_length` is not 0.
         average: exponential moving average of the generator's weights; None if `training.ema` is 0.
         adaptation: the strategy in use; None before `follow` and for training without one.
         step: generator steps taken.
@@ -84,9 +86,11 @@ class Gan:
         self.random = torch.Generator(self.device)
         self.random.manual_seed(derive_seed("training", seed))
         self.augment = Augmenter(augmentation or NoAugmentation(), batch=training.batch, random=self.random)
+        self.path_length = PathLength(training, self.random)
         self.step = 0
         self._graphs = graphs
-        self._prepared: tuple[np.ndarray, Data, Graphed | None] | None = None  # of the images last trained on
+        self._prepared: tuple[np.ndarray, Data] | None = None  # of the images last trained on
+        self._recorded: dict[tuple[bool, ...], Graphed] = {}  # by the regularisers that the step takes
         self._worst = torch.zeros((), device=self.device)  # the greatest loss since the last check
         self._weight = torch.ones((), device=self.device)  # of the generator in the next update of its average
 
@@ -147,7 +151,7 @@ class Gan:
             if self.adaptation is not None and self.adaptation.ends_probe(self.step):
                 self._start_with_important_kernels(self.adaptation, images, labels)
             if self.adaptation is not None and self.adaptation.enter(self.step):
-                self._prepared = None  # a recorded step trains the parameters of the phase in which it was recorded
+                self._recorded.clear()  # a recorded step trains the parameters of the phase in which it was recorded
             self._take_step_on(images, labels, held_out)
             self.step += 1
             due, paused = self.step % CHECK_EVERY == 0 or self.step == until, pause()
@@ -174,37 +178,50 @@ class Gan:
     def _take_step_on(self, images: np.ndarray, labels: np.ndarray | None, held_out: np.ndarray | None) -> None:
         """Take one step on images, which are moved to the device only when the array differs from the last one."""
         if self._prepared is None or self._prepared[0] is not images:
-            data = Data.on(self.device, images, labels if self.classes else None, held_out)
-            self._prepared = images, data, Graphed(self.random) if self._graphs else None
+            self._prepared = images, Data.on(self.device, images, labels if self.classes else None, held_out)
+            self._recorded.clear()
         self._weight.fill_(1 - min(self.config.ema, (1 + self.step) / (10 + self.step)))
-        _, data, graphed = self._prepared
-        if graphed is None:
-            self._take_step(data)
+        _, data = self._prepared
+        due = self._regularisers_due()
+        step = partial(self._take_step, data, due)
+        if self._graphs:
+            self._recorded.setdefault(due, Graphed(self.random))(step)
         else:
-            graphed(partial(self._take_step, data))
+            step()
 
-    def _take_step(self, data: Data) -> None:
+    def _regularisers_due(self) -> tuple[bool, ...]:
+        """Return for each critic step of the next step whether it takes a lazy penalty, and whether the generator's does."""
+        n, config = self.config.critic_steps, self.config
+        lazy = config.penalty_every > 1
+        penalties = [lazy and (self.step * n + i) % config.penalty_every == 0 for i in range(n)]
+        return (*penalties, config.path_length > 0 and self.step % config.path_length_every == 0)
+
+    def _take_step(self, data: Data, due: tuple[bool, ...]) -> None:
         """Take the critic's steps and the generator's. Nothing here waits for the device."""
-        for _ in range(self.config.critic_steps):
-            torch.maximum(self._worst, self._critic_step(data), out=self._worst)
-        torch.maximum(self._worst, self._generator_step(data), out=self._worst)
+        *penalties, path_length = due
+        for penalty in penalties:
+            torch.maximum(self._worst, self._critic_step(data, lazy_penalty=penalty), out=self._worst)
+        torch.maximum(self._worst, self._generator_step(data, path_length=path_length), out=self._worst)
         if self.average is not None:
             self._update_average(self.average)
 
-    def _critic_step(self, data: Data) -> Tensor:
+    def _critic_step(self, data: Data, *, lazy_penalty: bool) -> Tensor:
         """Take one critic step on a new minibatch; return the magnitude of the loss."""
         n = self.config.batch
         chosen, labels = self._choose_images(data)
         real = self._real_images(data.pixels, chosen)
         with torch.no_grad():
-            fake = self.generator(self._latents(n), labels)
+            before, fake = real, self.generator.training_images(self._latents(n), labels, self.random)
             if self.augment.pseudo:
-                real = self.augment.with_pseudo(real, self.generator(self._latents(n), labels))
+                pseudo = self.generator.training_images(self._latents(n), labels, self.random)
+                real = self.augment.with_pseudo(real, pseudo)
             real, fake = self.augment(real), self.augment(fake)
         mix = torch.rand(n, 1, 1, 1, generator=self.random, device=self.device)
         observe = None if self.augment.target is None else partial(self._adapt_augmentation, data)
         regularise = None if self.adaptation is None else self.adaptation.lecam
         loss = critic_loss(self.config, self.judge, real, labels, fake, mix, observe, regularise)
+        if lazy_penalty:
+            loss = loss + lazy_r1(self.config, self.judge, before, labels, self.augment)
         return self._update("critic", loss)
 
     @torch.no_grad()
@@ -217,7 +234,7 @@ class Gan:
         on_held_out, _ = self.judge(self.augment(self._real_images(data.held_out, chosen)))
         self.augment.update(on_real, on_held_out, on_fake)
 
-    def _generator_step(self, data: Data) -> Tensor:
+    def _generator_step(self, data: Data, *, path_length: bool) -> Tensor:
         """Take one generator step; return the magnitude of the loss."""
         labels = None if data.present is None else data.present[self._integers(len(data.present))]
         trained = [parameter for parameter in self.critic.parameters() if parameter.requires_grad]
@@ -225,11 +242,15 @@ class Gan:
             parameter.requires_grad_(False)
         z, inconsistency = self._latents(self.config.batch), None
         if self._correspondence is None:
-            fake = self.generator(z, labels)
+            fake = self.generator.training_images(z, labels, self.random)
         else:
             fake, inconsistency = self._correspondence.generate(self.generator, z, labels)
         loss = generator_loss(self.config, self.judge, self.augment(fake), labels)
         loss = loss if inconsistency is None else loss + inconsistency
+        if path_length:
+            half = self.config.batch // 2  # as in the paper, for the memory of the second derivative
+            z = torch.randn(half, self.latent, generator=self.random, device=self.device)
+            loss = loss + self.path_length.penalty(self.generator, z, None if labels is None else labels[:half])
         magnitude = self._update("generator", loss)
         for parameter in trained:
             parameter.requires_grad_(True)

@@ -21,6 +21,8 @@ def critic_loss(
 ) -> Tensor:  # fmt: skip
     """Return the critic's loss, a scalar, with its penalty and, with AC-GAN's class head, the real images' cross-entropy.
 
+    In some families it has a further loss of the real images: `Critic.on_real`.
+
     Args:
         real: images (N, 3, H, W) in [-1, 1].
         labels: int64 (N,), the classes of the real images and of the generated ones, or None.
@@ -28,17 +30,19 @@ def critic_loss(
         mix: (N, 1, 1, 1), uniform in [0, 1]; WGAN-GP's penalty is computed at this fraction of the way from real to fake.
         observe: called with the scores (N,) of the real and of the generated images, without a projection; None for nothing.
         regularise: returns a term of the loss, a scalar, from the scores, with a projection; None for no term.
+
+    A penalty that is not taken at every step (`penalty_every`) is left out: it is `lazy_r1`.
     """
-    r1 = config.loss == "non-saturating" and config.gradient_penalty > 0
+    r1 = config.loss == "non-saturating" and config.gradient_penalty > 0 and config.penalty_every == 1
     if r1:
         real = real.detach().requires_grad_(True)
-    n = len(real)
+    n, further = len(real), None
     if critic.keeps_images_apart and not r1:  # one pass is faster; R1 needs the gradient of the real images alone
         scores, logits = critic(torch.cat([real, fake]))
         on_real, on_fake = scores[:n], scores[n:]
         logits, of_fake = (None, None) if logits is None else (logits[:n], logits[n:])
     else:
-        on_real, logits = critic(real)
+        on_real, logits, further = critic.on_real(real)
         on_fake, of_fake = critic(fake)
     if observe is not None:
         observe(on_real, on_fake)
@@ -58,7 +62,17 @@ def critic_loss(
         loss = loss + regularise(on_real, on_fake)
     if logits is not None and labels is not None and not critic.projects:
         loss = loss + F.cross_entropy(logits, labels)
-    return loss
+    return loss if further is None else loss + further
+
+
+def lazy_r1(
+    config: TrainingConfig, critic: Critic, real: Tensor, labels: Tensor | None, augment: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return R1 of images (N, 3, H, W) before their augmentation, for one step of `penalty_every` (Karras et al. 2020)."""
+    real = real.detach().requires_grad_(True)
+    scores, logits = critic(augment(real))
+    norms = _norms(critic.given(scores, logits, labels), real)
+    return config.gradient_penalty / 2 * config.penalty_every * norms.square().mean()
 
 
 def generator_loss(config: TrainingConfig, critic: Critic, fake: Tensor, labels: Tensor | None) -> Tensor:

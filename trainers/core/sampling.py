@@ -35,10 +35,11 @@ def sample(generator: Generator, latent: int, n: int, seed: int, labels: np.ndar
 
 
 @torch.no_grad()
-def draw(generator: Generator, z: Tensor, labels: np.ndarray | None = None) -> np.ndarray:
+def draw(generator: Generator, z: Tensor, labels: np.ndarray | None = None, truncation: float = 1.0) -> np.ndarray:
     """Return the images uint8 (N, H, W, 3) of latents z (N, latent), drawn in batches of `BATCH`.
 
     `labels` are the requested classes int64, for a conditional generator; each batch repeats its own if they are too few.
+    `truncation`, in (0, 1], is that of `Generator.truncated`.
     """
     device = next(generator.parameters()).device
     batches = []
@@ -48,7 +49,7 @@ def draw(generator: Generator, z: Tensor, labels: np.ndarray | None = None) -> n
         requested = None
         if labels is not None:
             requested = torch.from_numpy(np.resize(labels[start : start + BATCH], len(batch))).to(device)
-        images = generator(batch, requested)
+        images = generator(batch, requested) if truncation == 1 else generator.truncated(batch, requested, truncation)
         batches.append(images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu())
         beat()
     generator.train()

@@ -10,8 +10,11 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from trainers.config.settings import GanConfig
-from trainers.networks import dcgan, resnet, sngan
+from trainers.networks import dcgan, fast, resnet, sngan
 from trainers.networks.layers import Critic, Generator
+from trainers.networks.style import bilinear
+from trainers.networks.style import critic as style_critic
+from trainers.networks.style import generator as style_generator
 
 __all__ = [
     "FAMILIES", "Critic", "Family", "Generator", "convolution_layers", "for_classes_only", "make_critic", "make_generator",
@@ -31,6 +34,9 @@ FAMILIES = {
     "resnet": Family(resnet.Generator, resnet.Critic),
     "sngan": Family(resnet.Generator, sngan.Critic),
     "dcgan": Family(dcgan.Generator, dcgan.Critic),
+    "fast": Family(fast.Generator, fast.Critic),
+    "style": Family(style_generator.Generator, style_critic.Critic),
+    "style-bilinear": Family(bilinear.Generator, bilinear.Critic),
 }
 
 

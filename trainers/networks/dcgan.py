@@ -52,7 +52,7 @@ def _channels(gan: GanConfig) -> list[int]:
     return [gan.width * 2 ** min(i, 3) for i in range(gan.scales)]
 
 
-class Generator(layers.Generator):
+class Generator(layers.NormGenerator):
     """Batch norm, ReLU and an up-sampling convolution per scale, then tanh."""
 
     def __init__(self, gan: GanConfig, classes: int = 0) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -117,18 +118,32 @@ class Miner(nn.Module):
         return mined
 
 
-class LatentInput(nn.Module):
-    """Maps the latent to the first feature map; with class concatenation, the latent joined with the one-hot class.
+class Input(nn.Module):
+    """Base of the maps of the latent that generators begin with.
 
-    `miner` is applied to the latent first; a strategy may set it.
+    Attributes:
+        latent: its linear layer of the latent.
+        miner: applied to the latent first; a strategy may set it.
     """
 
+    latent: nn.Linear
     miner: Miner | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.miner = None
+
+    def mined(self, z: Tensor) -> Tensor:
+        """Return latents (N, latent) as the miner maps them."""
+        return z if self.miner is None else self.miner(z)
+
+
+class LatentInput(Input):
+    """Maps the latent to the first feature map; with class concatenation, the latent joined with the one-hot class."""
 
     def __init__(self, gan: GanConfig, outputs: int, classes: int) -> None:
         super().__init__()
         self.base = gan.base
-        self.miner = None
         self.latent = Linear(gan.latent, outputs * gan.base**2)
         self.classes = nn.Embedding(classes, outputs * gan.base**2) if classes and gan.conditioning == "concat" else None
         if self.classes is not None:
@@ -136,7 +151,7 @@ class LatentInput(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """Map z (N, latent), labels int64 (N,) or None, to (N, outputs, base, base)."""
-        h: Tensor = self.latent(z if self.miner is None else self.miner(z))
+        h: Tensor = self.latent(self.mined(z))
         if self.classes is not None:
             assert labels is not None, "a conditional network needs labels"
             h = h + self.classes(labels)
@@ -144,18 +159,42 @@ class LatentInput(nn.Module):
 
 
 class Generator(nn.Module):
-    """Base of the generators: z (N, latent), labels int64 (N,) or None -> images (N, 3, resolution, resolution) in [-1, 1].
+    """Base of the generators: z (N, latent), labels int64 (N,) or None -> images (N, 3, resolution, resolution).
+
+    Images are in [-1, 1], or near it in a family whose last layer has no bound.
 
     Attributes:
         classes: number of classes; 0 when unconditional.
-        input: the map from the latent to the first feature map.
+        input: the map of the latent.
+    """
+
+    input: Input
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def training_images(self, z: Tensor, labels: Tensor | None, random: torch.Generator | None) -> Tensor:
+        """Return images as training needs them, in a family that draws more random numbers than the latents: from `random`."""
+        images: Tensor = self(z, labels)
+        return images
+
+    def truncated(self, z: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
+        """Return more typical and less diverse images: those of the latents times `truncation`, in (0, 1]."""
+        images: Tensor = self(z * truncation, labels)
+        return images
+
+
+class NormGenerator(Generator):
+    """Base of the generators with batch norms whose input is a feature map.
+
+    Attributes:
         make_norm: makes a batch norm, per class where the configuration says so, for a number of channels.
     """
 
     def __init__(self, gan: GanConfig, classes: int, channels: int) -> None:
         """Make the input for a first feature map of `channels` channels."""
-        super().__init__()
-        self.classes = classes
+        super().__init__(classes)
         self.input = LatentInput(gan, channels, classes)
         by_class = classes if gan.conditioning == "batch-norm" else 0
         self.make_norm = partial(BatchNorm, classes=by_class, running=gan.batch_norm == "running")
@@ -173,11 +212,18 @@ class Critic(nn.Module):
 
     #: Whether an image's score depends on that image alone, so that any images may share a pass.
     keeps_images_apart = True
+    score: nn.Linear
+    classify: nn.Linear | None
 
     def add_heads(self, features: int, classes: int) -> None:
         """Make the linear heads of the score and, unless `classes` is 0, of the class logits."""
         self.score = Linear(features, 1)
         self.classify = Linear(features, classes) if classes else None
+
+    def on_real(self, images: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return scores and class logits of real images in training and, in some families, a further loss of these images."""
+        scores, logits = self(images)
+        return scores, logits, None
 
     def project(self) -> None:
         """Let the class be part of the score. The vectors per class are the weights of the class head, which loses its bias."""

@@ -12,7 +12,7 @@ from trainers.networks.layers import Block, Conv, channels
 from trainers.networks.norms import LayerNorm
 
 
-class Generator(layers.Generator):
+class Generator(layers.NormGenerator):
     """`gan.depth` residual blocks per scale, the first of which up-samples."""
 
     def __init__(self, gan: GanConfig, classes: int = 0) -> None:

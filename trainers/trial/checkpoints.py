@@ -3,9 +3,10 @@
 A checkpoint has ``generator.*`` and ``critic.*``, with updates of convolutions merged into the weights, and ``average.*`` if
 training keeps a moving average of the generator; the one of a rung's generator lacks ``critic.*``. A resumable one also has
 ``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if the trial has them, those updates (``unmerged.NETWORK.*``), anchors
-(``anchor.*``, ``importance.*``), the running means of LeCam (``lecam.*``), the frozen source of CDC (``correspondence.*``) and
-the state of an augmentation (``augmentation.*``). One of a conditional trial has ``class_counts`` (see
-`Checkpoint.requested`). A checksum detects damage (`trainers.common.sealed_tensors`). Nothing is ever unpickled.
+(``anchor.*``, ``importance.*``), the running means of LeCam (``lecam.*``), the frozen source of CDC (``correspondence.*``),
+the state of an augmentation (``augmentation.*``) and that of the regularised path lengths (``path_length``). One of a
+conditional trial has ``class_counts`` (see `Checkpoint.requested`). A checksum detects damage
+(`trainers.common.sealed_tensors`). Nothing is ever unpickled.
 """
 
 import json
@@ -123,7 +124,7 @@ def save(
             for parameter, value in network.named_parameters():
                 tensors |= {f"optimizer.{name}.{parameter}.{moment}": v for moment, v in state.get(value, {}).items()}
     if resumable:
-        tensors |= {"random": gan.random.get_state(), **gan.augment.state()}
+        tensors |= {"random": gan.random.get_state(), **gan.augment.state(), **gan.path_length.state()}
         tensors |= {} if gan.adaptation is None else gan.adaptation.state()
     return pack(tensors, trial, gan.step, matches, report)
 
@@ -208,6 +209,7 @@ def resume(gan: Gan, checkpoint: Checkpoint) -> None:
     if gan.adaptation is not None:
         gan.adaptation.load(tensors, gan.device)
     gan.augment.load(tensors)
+    gan.path_length.load(tensors)
     gan.step = checkpoint.step
     if tensors["random"].shape == gan.random.get_state().shape:
         gan.random.set_state(tensors["random"])

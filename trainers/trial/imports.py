@@ -1,7 +1,8 @@
 """Imports: networks trained elsewhere as a source, read from a file, matched with ours by name and measured once.
 
 The file must have a generator and a critic, under our names (``generator.*``, ``critic.*``), those of the paper's code (see
-`trainers.trial.tensorflow`), or names that a map translates into ours. Every tensor of both networks needs a counterpart; any
+`trainers.trial.tensorflow`) or of published style-based networks (`trainers.trial.style_layouts`), or names that a map
+translates into ours. Every tensor of both networks needs a counterpart; any
 other tensor of the file is ignored. Nothing is ever unpickled.
 """
 
@@ -24,10 +25,11 @@ from trainers.core.gan import Gan
 from trainers.evaluation.evaluator import Evaluator
 from trainers.evaluation.references import References
 from trainers.networks import make_critic, make_generator
-from trainers.trial import tensorflow
+from trainers.trial import tensorflow, torch_files
 from trainers.trial.checkpoints import Match, with_prefix
 from trainers.trial.images import training_images
 from trainers.trial.rung import Rung, Stopwatch, measured
+from trainers.trial.style_layouts import recognised
 
 #: From a tensor's name in a file to ours; None for a tensor to be ignored.
 Names = Mapping[str, str | None]
@@ -72,13 +74,15 @@ class Fitting:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file or of a TensorFlow checkpoint, by name and in our layout.
+    """Return the tensors of a safetensors file, of PyTorch's file or of a TensorFlow checkpoint, by name and in our layout.
 
     Raises:
         UserError: the file is missing, incomplete or of another format, or TensorFlow is required and not installed.
     """
     if tensorflow.is_checkpoint(path):
         return tensorflow.read(path)
+    if torch_files.is_torch_file(path):
+        return torch_files.read(path)
     try:
         return load_tensors(path.read_bytes())
     except OSError as error:
@@ -112,11 +116,18 @@ def read_names(path: Path) -> dict[str, str | None]:
 def fit(tensors: Mapping[str, Tensor], names: Names, gan: GanConfig, classes: int) -> Fitting:
     """Match a file's tensors, by name, with the networks of a configuration; `classes` is 0 for unconditional ones.
 
-    `names` has our names of some of them; names of the paper's code are translated, all others stay as they are.
+    `names` has our names of some of them; names of the paper's code and, without a map, of published style-based networks are
+    translated, all others stay as they are.
 
     Raises:
-        UserError: the map names a tensor that the file lacks, or gives two tensors the same name.
+        UserError: the map names a tensor that the file lacks, or gives two tensors the same name; a published layout has other
+            networks.
     """
+    notes: list[str] = []
+    if not names and (layout := recognised(tensors)) is not None:
+        layout.check(gan, classes)
+        tensors = layout.translated()
+        notes = [f"layout: {layout.whose}" + (f", from {', '.join(layout.parts)}" if layout.parts else "")]
     absent = sorted(set(names) - set(tensors))
     if absent:
         raise UserError(f"--map names tensor {absent[0]!r}, which the checkpoint does not have")
@@ -132,7 +143,7 @@ def fit(tensors: Mapping[str, Tensor], names: Names, gan: GanConfig, classes: in
             theirs[ours] = tensor
     networks = {"generator": make_generator(gan, classes), "critic": make_critic(gan, classes)}
     fitting: dict[str, Tensor] = {}
-    matches, lines = {}, []
+    matches, lines = {}, notes
     for name, network in networks.items():
         state = {f"{name}.{key}": tensor for key, tensor in network.state_dict().items()}
         given = {key for key in theirs if key.startswith(f"{name}.")}

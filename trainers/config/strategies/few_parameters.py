@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from trainers.common.errors import UserError
+from trainers.config import blocks
 from trainers.config.blocks import Network
 from trainers.config.options import option
 from trainers.config.settings import GanConfig
@@ -13,6 +14,7 @@ from trainers.config.strategy import Part, Phase, Strategy
 class ScaleShift(Strategy):
     """The whole critic and only the scales and shifts of the generator's norms are trained (Noguchi & Harada 2019).
 
+    In a family with styles these are the linear maps of the style to each convolution's scales, and the shifts after it.
     The paper trains these, without a critic, at the rate 0.03: 60 times the 5e-4 of the preset `strategies`.
     """
 
@@ -22,7 +24,7 @@ class ScaleShift(Strategy):
 
     def phases(self, gan: GanConfig) -> tuple[Phase, ...]:
         """One phase, with the generator's norms and the critic."""
-        return (Phase(generator=Part(names=("*.scale", "*.shift"))),)
+        return (Phase(generator=Part(names=blocks.scales_and_shifts(gan))),)
 
     def rate_factor(self, network: Network) -> float:
         """Return the option `rate` for the generator; the critic is trained whole."""
@@ -53,7 +55,7 @@ class LoRA(Strategy):
 
     def check(self, gan: GanConfig) -> None:
         """Refuse a rank above the number of channels of every convolution."""
-        most = gan.width * 2 ** min(gan.scales - 1, 3)
+        most = blocks.most_channels(gan)
         if self.rank > most:
             raise UserError(
                 f"strategy {self.name!r}: rank is {self.rank}, and no convolution has more than {most} channels; give at most "
