@@ -135,7 +135,9 @@ def command(
         sets |= {"gan.resolution": resolution} if base["gan"]["resolution"] != resolution else {}
     else:
         for section in _SECTIONS:
-            sets |= {f"{section}.{key}": value for key, value in settings[section].items() if value != base[section][key]}
+            ours, theirs = settings[section], base[section]
+            # Some settings are left out at their defaults, which the preset has.
+            sets |= {f"{section}.{key}": value for key, value in ours.items() if key not in theirs or value != theirs[key]}
         if settings["pretrain"] != base["pretrain"]:
             sets["pretrain"] = settings["pretrain"]
     words = ["transfergan", "run", _BASE, "--store", store]
