@@ -14,6 +14,7 @@ from trainers.common.errors import Problems, UserError, within
 from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
 from trainers.config.embeddings import ANNOUNCED
+from trainers.config.settings import GanConfig
 from trainers.config.strategies import get_strategy, in_cell
 from trainers.config.trial import DomainRef, TrialConfig
 from trainers.domains import Domain, get
@@ -171,8 +172,8 @@ def _imported(spec: SweepSpec, name: str, imports: Imports, conditional: bool) -
         other = f"; it is {'un' if conditional else ''}conditional" if (name, not conditional) in imports else ""
         raise UserError(f"sources: the store has no {kind} source {name!r}{other}; see transfergan import --help")
     trial = imports[name, conditional]
-    for key, value in spec.gan.model_dump().items():
-        if (imported := getattr(trial.gan, key)) != value:
+    for key in GanConfig.model_fields:  # a dump leaves some out at their defaults
+        if (imported := getattr(trial.gan, key)) != (value := getattr(spec.gan, key)):
             raise UserError(f"gan.{key}: source {name!r} was imported with {imported!r}, and the sweep has {value!r}")
     return trial
 

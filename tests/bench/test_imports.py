@@ -155,6 +155,14 @@ def test_a_sweep_that_names_an_import_wrongly_is_refused(store: Store, changes: 
     assert message in str(caught.value)
 
 
+def test_a_default_of_the_sweep_differs_too_from_what_was_imported(store: Store):
+    ((name, trial),) = imported(store).items()
+    other = trial.model_copy(update={"gan": trial.gan.model_copy(update={"class_head": "projection"})})
+    spec = SweepSpec.model_validate({**tiny.SPEC, **tiny.SMALL, "sources": ["import:theirs"]})
+    with pytest.raises(UserError, match=r"gan.class_head: .* was imported with 'projection', and the sweep has 'ac-gan'"):
+        make_plan(spec, {name: other})
+
+
 @pytest.mark.slow
 def test_a_conditional_import_has_its_domains_classes(tmp_path: Path):
     save_file(networks(3), tmp_path / "net")
