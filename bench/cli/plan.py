@@ -259,8 +259,9 @@ def _print_totals(preview: "Preview") -> None:
         target = preview.search.held_out.spec.targets[0]
         typer.echo(f"tuning has still to run, on {target}; the adaptations use the settings that it finds")
         tune = f" {counted(counts['tune'], 'trial')} to tune,"
+    adapt = counted(counts["adapt"], "adaptation")
     typer.echo(
-        f"{counted(counts['trials'], 'trial')}: {counts['pretrain']} to pre-train,{tune} {counts['adapt']} adaptations in "
+        f"{counted(counts['trials'], 'trial')}: {counts['pretrain']} to pre-train,{tune} {adapt} in "
         f"{counted(preview.cells, 'cell')} ({counted(counts['collapsed'], 'duplicate')} collapsed); "
         f"{counts['done']} in the store already (*)"
         + (f"; {counts['train']} are trained and {preview.only_measured} only measured" if preview.only_measured else "")
