@@ -78,6 +78,9 @@ def init(
         raise UserError(f"{option} inf is no time; give a number, such as {option} {8 if hours else 30}")
     time = 3600 * hours if hours is not None else 60 * (30 if minutes is None else minutes)
     check_time(time)
+    for text in dict.fromkeys((target, *(source or ()))):
+        if domain_text(text) == text and Path(text).is_dir():
+            say(f"{text} is the domain of this name; the folder {text} here is folder:{text}")
     asked = question(domain_text(target), [domain_text(name) for name in source or ()])
     path = new_file(out or Path(f"{asked.name}.yaml"))
     domain = get(asked.domain(asked.target))
