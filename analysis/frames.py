@@ -112,8 +112,10 @@ def load(store: Store, sweep: str | None = None) -> Frames:
     recorded = store.read("trials")
     recorded = recorded[recorded["kind"] != "tune"]
     whole = pd.Series([_is_whole(row) for row in records(recorded)], index=recorded.index, dtype=bool)
+    lacking = {*recorded.loc[~whole, "key"]}
+    lacking |= {row["key"] for plan in planned.values() for row in plan["trials"] if not _is_whole(row)}
     planned = {name: {**plan, "trials": [row for row in plan["trials"] if _is_whole(row)]} for name, plan in planned.items()}
-    if lacking := {*recorded.loc[~whole, "key"]} | (_keys(plans.values()) - _keys(planned.values()) - _tuned(plans)):
+    if lacking:
         _log.warning("trials of store %r without what their kind needs are left out: %s", store.uri, _some(sorted(lacking)))
     recorded = recorded[whole]
     confirming = {name for name, plan in planned.items() if plan.get("confirms")}
@@ -179,11 +181,6 @@ def _is_whole(row: Mapping[str, Any]) -> bool:
 def _some(names: Sequence[str], most: int = 5) -> str:
     """Return the first names, and the number of the others."""
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} others" if len(names) > most else "")
-
-
-def _tuned(plans: Mapping[str, dict[str, Any]]) -> set[str]:
-    """Return the keys of the trials in plans of searches for settings."""
-    return _keys(plan for plan in plans.values() if any(row.get("kind") == "tune" for row in plan["trials"]))
 
 
 def _keys(plans: Iterable[dict[str, Any]]) -> set[str]:

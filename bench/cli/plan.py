@@ -78,6 +78,9 @@ def init(
         raise UserError(f"{option} inf is no time; give a number, such as {option} {8 if hours else 30}")
     time = 3600 * hours if hours is not None else 60 * (30 if minutes is None else minutes)
     check_time(time)
+    for text in dict.fromkeys((target, *(source or ()))):
+        if domain_text(text) == text and Path(text).is_dir():
+            say(f"{text} is the domain of this name; the folder {text} here is folder:{text}")
     asked = question(domain_text(target), [domain_text(name) for name in source or ()])
     path = new_file(out or Path(f"{asked.name}.yaml"))
     domain = get(asked.domain(asked.target))
@@ -259,8 +262,9 @@ def _print_totals(preview: "Preview") -> None:
         target = preview.search.held_out.spec.targets[0]
         typer.echo(f"tuning has still to run, on {target}; the adaptations use the settings that it finds")
         tune = f" {counted(counts['tune'], 'trial')} to tune,"
+    adapt = counted(counts["adapt"], "adaptation")
     typer.echo(
-        f"{counted(counts['trials'], 'trial')}: {counts['pretrain']} to pre-train,{tune} {counts['adapt']} adaptations in "
+        f"{counted(counts['trials'], 'trial')}: {counts['pretrain']} to pre-train,{tune} {adapt} in "
         f"{counted(preview.cells, 'cell')} ({counted(counts['collapsed'], 'duplicate')} collapsed); "
         f"{counts['done']} in the store already (*)"
         + (f"; {counts['train']} are trained and {preview.only_measured} only measured" if preview.only_measured else "")

@@ -1,5 +1,6 @@
 """What `transfergan recommend` prints: the store's own results on a target, or a prediction from those on other targets."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.console import progress_console
@@ -38,12 +39,23 @@ def recommendations(target: str, store: str, size: int | None, top: int, by: str
     results = at_size(results, size, domain.name)
     own = _own(frames, results, domain.name)
     rows, sentence, notes = own or _predicted(opened, frames, results, domain, by)
-    rows = rows[:top]
+    rows, configs = rows[:top], frames.trials.set_index("key")["config"]
     for row in rows:
         gains = results.gains[(results.gains["source"] == row["source"]) & (results.gains["strategy"] == row["strategy"])]
+        if own:  # the cell whose results these are, of several on this target
+            gains = gains[gains["cell"] == results.cell_of(domain.name)]
         spec = frames.sweeps.get(gains["sweep"].iloc[0], {}).get("spec")
+        augmentation = json.loads(configs[gains["trial"].iloc[0]] or "{}").get("augmentation", "none")
         row["command"] = command(
-            spec, row["source"], row["strategy"], domain.name, size, results.resolution, results.conditional, store
+            spec,
+            row["source"],
+            row["strategy"],
+            domain.name,
+            size,
+            results.resolution,
+            results.conditional,
+            store,
+            augmentation,
         )
     result = {
         "target": domain.name,
@@ -123,7 +135,12 @@ def _predicted(
                 started = results.gains.drop_duplicates(["source", "parent"])
                 trainings = list(zip(started["source"], started["parent"], started["trial"], strict=True))
                 measured, lacking = responses_to(domain.name, PREDICTORS[by].name, trainings, opened, *how)
+    if results.sources == [domain.name]:
+        raise UserError(
+            f"--target {domain.name}: it is the only source of the store's results, and no trial starts from its target"
+        )
     starts = ranked(observed(results.gains, frames.trials), measured)
+    starts = starts[starts["source"] != domain.name]
     if len(starts) == 0:
         targets = counted(results.gains["target"].nunique(), "target")
         raise UserError(

@@ -80,7 +80,10 @@ def timings_for(spec: str, option: Path | None = None) -> list[Measured]:
     return read_timings(path, "delete it, and the store's own times are used") if is_file else []
 
 
-def read_timings(path: Path, remedy: str = "name a file that `python -m tests.benchmarks.gpu` wrote") -> list[Measured]:
+_REMEDY = "name a file that `transfergan init` or `python -m tests.benchmarks.gpu` wrote"
+
+
+def read_timings(path: Path, remedy: str = _REMEDY) -> list[Measured]:
     """Return the measured times in a JSON file under the key "timings"; `remedy` is what an error advises.
 
     Raises:

@@ -117,7 +117,7 @@ def settings(question: Question, networks: Networks, grid: Grid, steps: int) -> 
     methods = len(sources) * (grid.strategies - 1)
     return {
         "name": question.name,
-        "domains": dict(question.domains),
+        "domains": {name: text for name, text in question.domains.items() if name in {question.target, *sources}},
         "sources": sources,
         "targets": [question.target],
         "sizes": [question.size],

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from statistics import median
 
@@ -79,10 +80,16 @@ def domain_text(text: str) -> str:
 
     >>> domain_text("photos/cats"), domain_text("photos/cats.zip"), domain_text("digits")
     ('folder:photos/cats', 'zip:photos/cats.zip', 'digits')
+
+    Raises:
+        UserError: it is neither, and nearly the name of a domain.
     """
     known = {*builtin_names(), *plugin_domains(), *torchvision_names()}
     if text.partition(":")[0] in OWN or text.partition("+")[0].partition("[")[0] in known:
         return text
+    name = text.partition("[")[0]
+    if not Path(text).exists() and (near := get_close_matches(name, known, n=2, cutoff=0.75)):
+        raise UserError(f"{text!r} is neither a folder here nor a domain; did you mean {' or '.join(near)}?")
     suffix = Path(text).suffix.removeprefix(".")
     return f"{suffix if suffix in OWN and not Path(text).is_dir() else 'folder'}:{text}"
 

@@ -14,6 +14,7 @@ from bench.store import Store, columns
 from bench.store.plans import given_names
 from bench.store.schema import by_step
 from bench.sweeps.spec import StoppingConfig
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 from trainers.config.metrics import RAW, SELECTION, metrics
 from trainers.config.sources import renamed
@@ -68,7 +69,8 @@ def replay(store: Store, sweep: str | None, rule: StoppingConfig) -> tuple[list[
     cells, left_out = _whole_cells(store, sweep, rule.metric)
     if not cells:
         raise UserError(
-            f"there is no cell to replay in store {store.uri!r}: {left_out} were stopped early or have not ended; "
+            f"there is no cell to replay in store {store.uri!r}: {counted(left_out, 'cell')} with trials that "
+            "were stopped early, have not ended or went further than others; "
             "run the sweep with --set stopping.rule=none"
         )
     given = given_names(store)

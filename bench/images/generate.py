@@ -1,5 +1,6 @@
 """Images drawn from stored generators."""
 
+import json
 import math
 from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
@@ -214,7 +215,9 @@ def best_trial(store: Store) -> str:
 def _cell(row: Mapping[Hashable, Any], given: Mapping[str, str]) -> str:
     """Return the parts of a trial's cell that a user knows it by; `given` are names to show for domains."""
     images = f"{renamed(row['target'], given)}, {counted(row['size'], 'image')}, {row['resolution']} pixels"
-    return f"{images}, conditional" if row["conditional"] else images
+    augmentation = json.loads(row["config"]).get("augmentation", "none")
+    more = (augmentation if augmentation != "none" else "", "conditional" if row["conditional"] else "")
+    return ", ".join((images, *filter(None, more)))
 
 
 def best_rungs(store: Store, generators: dict[str, Collection[int]]) -> dict[str, tuple[int, float, int]]:

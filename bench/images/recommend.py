@@ -108,7 +108,7 @@ def responses_to(
 
 def command(
     planned: Mapping[str, Any] | None, source: str, strategy: str, target: str, size: int, resolution: int,
-    conditional: bool, store: str,
+    conditional: bool, store: str, augmentation: str = "none",
 ) -> str:  # fmt: skip
     """Return the command that trains a recommendation, and scratch for comparison, with the settings of the store's sweep.
 
@@ -116,7 +116,7 @@ def command(
         planned: the spec of the sweep that the recommendation is based on; if None or of another version, the preset's
             settings are used except for the resolution.
         source: a domain; if the store has a GAN pre-trained on it with these settings, the command uses that.
-        strategy, target, size, conditional: those of the recommendation.
+        strategy, target, size, conditional, augmentation: those of the recommendation.
         resolution: height and width of the images, pixels.
         store: the store's path or URI.
     """
@@ -126,6 +126,8 @@ def command(
     sets: dict[str, Any] = {"name": name, "sources": [source], "targets": [target], "sizes": [size], "strategies": strategies}
     if conditional:
         sets["conditional"] = [True]
+    if augmentation != "none":
+        sets["augmentation"] = [augmentation]
     try:
         settings = as_mapping(SweepSpec.model_validate(planned or {}))
     except ValidationError:

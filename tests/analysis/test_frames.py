@@ -64,6 +64,18 @@ def test_trials_in_an_embedding_are_selected_by_their_cells(tmp_path: Path) -> N
     assert all((frames.trials_in(name)["kind"] == "pretrain").sum() == 4 for name in frames.embeddings)
 
 
+def test_only_trials_that_lack_something_are_said_to_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = build(tmp_path, images=False)
+    row = next(row for row in store.read_sweeps()["quickstart"]["trials"] if row["kind"] == "adapt")
+    further = {**row, "key": "0" * 16}  # as of a sweep that was removed
+    store.write_sweep("continue-it", {"spec": {}, "continues": further["key"], "trials": [further]})
+    load(store)
+    assert not caplog.messages
+    store.write_sweep("odd", {"spec": {}, "trials": [{**row, "key": "1" * 16, "target": None}]})
+    load(store)
+    assert [message.endswith("are left out: " + "1" * 16) for message in caplog.messages] == [True]
+
+
 def test_an_empty_store(tmp_path: Path) -> None:
     frames = load(open_store(str(tmp_path), create=True))
     assert frames.embeddings == []

@@ -54,7 +54,9 @@ def measured(networks: Networks, speed: float = 1.0) -> Measured:
 ])  # fmt: skip
 def test_the_low_precision_is_taken_if_it_is_faster_and_keeps_the_gradients(speed: float, error: float, name: str):
     grid, precision = Grid(2, 4, 2, 2), Precision(speed, error)
-    made = Design(QUESTION, Fit(NETWORKS[1], grid, 400, 60.0), Machine(2, False), 100.0, precision, {"letters": 1.0}, (), None)
+    made = Design(
+        QUESTION, Fit(NETWORKS[1], grid, 400, 60.0), Machine(2, False), 100.0, precision, {"letters": 1.0}, (), (), None
+    )
     assert SweepSpec.model_validate(made.settings).training.precision == name
     assert ("precision" in made.settings["training"]) == (name == "bf16")
     assert f"{speed:.2f} times" in precision.reason
@@ -184,6 +186,9 @@ def test_domains_in_files_get_names_and_the_target_is_no_source():
     assert (asked.name, asked.target) == ("My-cats", "My-cats")
     assert asked.sources == ("My-cats-2", "letters", "my-digits", "images-1999")
     assert asked.domain("My-cats-2") == "folder:old/My cats"
+    few = settings(replace(asked, size=30), NETWORKS[0], Grid(1, 2, 2, 1), 100)
+    assert few["domains"].keys() == {few["targets"][0], *few["sources"]}, "a name that nothing uses would be refused"
+    SweepSpec.model_validate(few)
     assert question("digits", []).sources == ("letters", "numerals", "shapes", "textures")
 
 

@@ -309,6 +309,7 @@ def test_the_best_trial_is_the_finished_one_with_the_lowest_fid(tmp_path: Path):
 def test_the_best_trial_of_several_cells_is_left_to_the_user(tmp_path: Path):
     store = open_store(str(tmp_path / "store"), create=True)
     trials = [config(gan=GAN, size=size) for size in (10, 20, 30, 40, 1000)]
+    trials[1] = config(gan=GAN, size=20, augmentation="flip")
     for fid, trial in enumerate(trials):
         add(store, trial, fid)
         add(store, trial.model_copy(update={"seed": 1}), fid + 0.5)
@@ -320,5 +321,6 @@ def test_the_best_trial_of_several_cells_is_left_to_the_user(tmp_path: Path):
     assert export(store, trials[0].key, "safetensors", tmp_path / "out").startswith("trial ")
     assert "10 images of scans (resnet, scratch)" in (tmp_path / "out" / "README.md").read_text()
     assert f"has 5; name the best trial of one: {trials[0].key} (scans, 10 images, 16 pixels: FID 0.00), " in message
+    assert "(scans, 20 images, 16 pixels, flip: FID 1.00), " in message
     assert message.endswith(", and 1 more")
     assert json.dumps(message).count("scans") == 4

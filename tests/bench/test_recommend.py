@@ -111,6 +111,8 @@ def test_below_three_targets_the_nearest_source_comes_first_and_nothing_is_predi
     assert "is the start from the nearest source (distance " in said
     assert "No gain can be predicted: the store has results on 1 target, and at least 3 are needed." in said
     assert "×" not in said
+    of_a_source = json.loads(call("--target", "numerals", "--store", str(tmp_path), "--json")[1])["recommendations"]
+    assert {row["source"] for row in of_a_source} == {"textures"}, "no trial starts from its target"
 
 
 def test_without_distances_and_targets_nothing_is_recommended(tmp_path: Path):
@@ -150,7 +152,9 @@ def test_the_command_repeats_the_sweeps_settings_so_its_source_is_reused(tmp_pat
     assert set(words[5::2]) == {"--set"}
     assert (spec.sources, spec.targets, spec.sizes) == (("numerals",), ("shapes",), (30,))
     assert spec.strategies == ("scratch", "finetune")
-    assert spec.conditional == (True,)
+    assert (spec.conditional, spec.augmentation) == ((True,), ("none",))
+    flipped = shlex.split(command(planned, "numerals", "finetune", "shapes", 30, 8, True, "my store", "flip"))
+    assert load_spec("quickstart", flipped[6::2]).augmentation == ("flip",)
     unlabelled = make_plan(spec.model_copy(update={"conditional": (False,)}))
     assert unlabelled.of_kind("pretrain")[0].key == plan.of_kind("pretrain")[0].key
 

@@ -92,3 +92,5 @@ def test_a_path_is_a_folder_or_an_archive_unless_a_domain_has_its_name(tmp_path:
         "digits", "letters[classes=2]", "letters+shapes", "tar:a*.tar", "cifar10",
     ]  # fmt: skip
     assert domain_text("photos/digits") == "folder:photos/digits"
+    with pytest.raises(UserError, match=r"'leters\[classes=2\]' is neither a folder here nor a domain; did you mean letters\?"):
+        domain_text("leters[classes=2]")

@@ -523,7 +523,8 @@ def test_in_a_cell_what_the_cell_is_anyway_is_not_said_and_the_rest_is():
     ("freeze-d[blocks=1.5]", "a whole number"), ("freeze-d[blocks=2,blocks=2]", "is given twice"),
     ("freeze-d[]", "is not of the form option=value"), ("freeze-d[blocks=2", "unknown strategy"),
     ("l2-sp[weight=nan]", "a number, 0 or more, got 'nan'"), ("l2-sp[weight=inf]", "got 'inf'"),
-    ("mine[share=1.01]", "0 to 1"), ("lora[rate=0]", "rate must be a number, above 0, got '0'"),
+    ("mine[share=1.01]", "0 to 1"), ("adam[share=2]", "above 0 and at most 1, got '2'"),
+    ("lora[rate=0]", "rate must be a number, above 0, got '0'"),
     ("scale-shift[rate=-1]", "above 0, got '-1'"), ("freeze-low[blocks=1]", "unknown option 'blocks'"),
     ("freeze-low[critic=0]", "1 or more, got '0'"), ("scratch[from=conditional]", "unknown option 'from'"),
 ])  # fmt: skip

@@ -146,6 +146,9 @@ def _value(where: str, text: str, option: Any, example: str) -> Any:
     if not inside or value != value or value == float("inf"):
         kind = "a whole number" if whole else "a number"
         limits = " to ".join(f"{limit:g}" for limit in (low, high) if limit is not None)
-        limits = f"{limits}{'' if high is not None else ' or more'}" if above is None else f"above {above:g}"
+        if above is not None:
+            limits = f"above {above:g}" + ("" if high is None else f" and at most {high:g}")
+        elif high is None:
+            limits += " or more"
         raise UserError(f"{where} must be {kind}, {limits}, got {text!r}")
     return value

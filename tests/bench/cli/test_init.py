@@ -81,3 +81,6 @@ def test_a_source_that_is_the_target_under_another_name_is_refused(tmp_path: Pat
     done = call("init", "--target", "photos", "--source", str(tmp_path / "photos"))
     assert "it is the target too" in str(done.exception)
     assert not Path("photos.yaml").exists()
+    Path("letters").mkdir()
+    done = call("init", "--target", "letters", "--source", "letters")
+    assert done.output.count("letters is the domain of this name; the folder letters here is folder:letters") == 1

@@ -73,7 +73,7 @@ MISTAKES = [
     ("init --target digits --minutes 0.5", "0.5 minutes are too short for a sweep that tells anything on this machine"),
     ("init --target digits --minutes 0", "0 minutes are too short"),
     ("init --target digits --hours inf", "--hours inf is no time; give a number, such as --hours 8"),
-    ("init --target digitz", "digitz': there is no such folder; check the path"),
+    ("init --target digitz", "'digitz' is neither a folder here nor a domain; did you mean digits?"),
     ("init --target empty", "empty' contains no images"),
     ("init --target f", "f' is a file; name the folder that contains the images"),
     ("init --target few", "few has 3 images, and each split needs 10: add images"),
