@@ -85,7 +85,10 @@ def _further(data: dict[str, Any], error: ValidationError, context: Mapping[str,
             problems = again.errors()
             together = [problem for problem in problems if problem["type"] == "value_error" and len(problem["loc"]) < 2]
             lines += explain(together, SweepSpec)
-            wrong |= {problem["loc"][:1] for problem in problems}  # a section that lacks something now is left out as a whole
+            # A section that lacks something now is left out as a whole. With a broken plug-in the required keys stay wrong.
+            if wrong >= (sections := {problem["loc"][:1] for problem in problems}):
+                break
+            wrong |= sections
         else:
             break
     return lines

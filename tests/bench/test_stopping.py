@@ -102,7 +102,7 @@ def test_scratch_never_stops_by_comparison_and_takes_no_place(value: float, rule
 def test_the_best_transfer_is_not_stopped_for_a_plateau_though_scratch_is_better():
     curves = [*cell(a=[2.0, 2.0], b=[3.0, 3.0]), Curve("s", "scratch", {50: 1.0, 100: 1.0})]
     verdicts = judge(curves, RUNGS, StoppingConfig(keep=1.0, plateau=1))
-    assert verdicts == {"a": GO, "b": Verdict(Action.STOP, 100, "plateau: no better fid for 1 rungs"), "s": GO}
+    assert verdicts == {"a": GO, "b": Verdict(Action.STOP, 100, "plateau: no better fid for 1 rung"), "s": GO}
 
 
 def test_scratch_neither_waits_nor_is_waited_for():
@@ -249,7 +249,7 @@ def test_collapse_can_be_turned_off():
 def test_a_trial_without_progress_stops_unless_it_is_the_best():
     rule = StoppingConfig(keep=1.0, plateau=1)
     verdicts = judge(cell(a=[1.0, 1.0], b=[2.0, 2.0], c=[3.0, 2.5], d=[3.0, math.nan]), RUNGS, rule)
-    stopped = Verdict(Action.STOP, 100, "plateau: no better fid for 1 rungs")
+    stopped = Verdict(Action.STOP, 100, "plateau: no better fid for 1 rung")
     assert verdicts == {"a": GO, "b": stopped, "c": GO, "d": stopped}
 
 
