@@ -34,10 +34,11 @@ def explain(problems: Collection[ErrorDetails], model: type[BaseModel]) -> list[
 
 def _lines(problem: ErrorDetails, model: type[BaseModel]) -> Iterator[str]:
     """Yield the lines of one of pydantic's errors; a check of the whole model may have found several problems."""
-    key = ".".join(str(part) for part in problem["loc"]) or "sweep"
     if problem["type"] == "extra_forbidden":
-        yield str(unknown_name("key", key, _keys(model, problem["loc"][:-1])))
+        yield str(unknown_name("key", ".".join(map(str, problem["loc"])), _keys(model, problem["loc"][:-1])))
         return
+    # The names of domains are keys of the user's, and may have line breaks.
+    key = ".".join(part if isinstance(part, str) and part.isprintable() else repr(part) for part in problem["loc"]) or "sweep"
     messages = _MESSAGES.get(problem["type"]) or problem["msg"].removeprefix("Value error, ").replace("Tuple", "List")
     for message in messages.splitlines():
         yield f"{key}: {message[:1].lower() + message[1:]}{_got(problem)}"

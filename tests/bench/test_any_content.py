@@ -170,6 +170,7 @@ def test_any_plan_is_read(path: tuple[str | int, ...], value: Any) -> None:
         "pretrain", "resources") for key in SweepSpec.model_fields[section].annotation.model_fields)]),  # type: ignore[union-attr]
     anything, max_size=3,
 ))  # fmt: skip
+@example({"domains": {"\n": None}})
 def test_any_value_in_a_sweep_file_is_accepted_or_refused_in_a_line_per_mistake(changes: dict[str, Any]) -> None:
     data: dict[str, Any] = {"name": "t", "targets": ["digits"], "sizes": [10], "strategies": ["scratch"]}
     for name, value in changes.items():
