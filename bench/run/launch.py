@@ -1,7 +1,7 @@
 """Runs plans, a search before its sweep and a confirmation after it, within one limit of hours; returns how they ended."""
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +44,23 @@ class Outcome:
     interrupted: bool
     over_limit: str | None
     by: int = signal.SIGINT
+
+
+@dataclass(frozen=True)
+class _Round:
+    """How one round of a run ended; another follows if other drivers trained trials that are not measured as the plan says.
+
+    Attributes:
+        failures: what could not be measured; None if a signal ended the round.
+        behind: whether the run cannot go on before such trials are measured (see `bench.driver.loop.Driver.behind`).
+        others_may_have_trained: whether there may be such trials.
+    """
+
+    ledger: Ledger
+    budget: Budget
+    failures: list[str] | None = None
+    behind: bool = False
+    others_may_have_trained: bool = False
 
 
 @dataclass
@@ -147,35 +164,44 @@ class Launcher:
             goes_on = first = True
             while goes_on:
                 tried |= {(each.trial.key, each.steps) for each in work}
-                goes_on, interrupted = False, True
-                with suppress(KeyboardInterrupt):
-                    failures += sweep.measure_anew(plan, work, self.store, self.console, self.cpus, self.address)
-                    interrupted = False
-                ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed, but=failed)
-                limit = self.limit / hours(1, plan.spec.resources)
-                budget = Budget(ledger, limit, lambda: estimates(plan, self.store, further=self.timings), spent=self.spent)
-                if not interrupted:
-                    if first and (line := budget.forecast()):
-                        self._tell(line)
-                    first = False
-                    was_open = ledger.is_open()
-                    try:
-                        with log_of(self.log, ledger, self.store, self._tell, lambda trial: describe(trial, {})) as listener:
-                            unmeasured, behind = sweep.run_sweep(
-                                plan, ledger, self.store, self.console, self.cpus, self.address, budget, listener,
-                                lambda: {each.trial.key for each in untried()},
-                            )  # fmt: skip
-                    except KeyboardInterrupt:
-                        failures, interrupted = [], True
-                    else:
-                        failed |= {key for key in ledger.ends if ledger.status[key] == "failed"}
-                        failures += unmeasured
-                        interrupted = bool(ledger.open_trials())
-                        work = untried() if behind or (was_open and not interrupted) else []
-                        goes_on = behind or bool(work)
-                self.spent = budget.spent
-        over_limit = budget.told() if interrupted and budget.refused is not None else None
-        return Outcome(ledger, failures, interrupted, over_limit, *signals[:1])
+                end = self._round(plan, work, failed, untried, first=first)
+                failures = [] if end.failures is None else failures + end.failures
+                failed |= {key for key in end.ledger.ends if end.ledger.status[key] == "failed"}
+                work = untried() if end.others_may_have_trained else []
+                goes_on, first = end.behind or bool(work), False
+        interrupted = end.failures is None or bool(end.ledger.open_trials())
+        over_limit = end.budget.told() if interrupted and end.budget.refused is not None else None
+        return Outcome(end.ledger, failures, interrupted, over_limit, *signals[:1])
+
+    def _round(
+        self, plan: Plan, work: list[Work], failed: Collection[str], untried: Callable[[], list[Work]], *, first: bool
+    ) -> "_Round":
+        """Measure `work` anew and run the open trials, but not those that have `failed`; the `first` one tells a forecast."""
+        measured: list[str] | None = None
+        unmeasured: list[str] | None = None
+        behind = False
+        with suppress(KeyboardInterrupt):
+            measured = sweep.measure_anew(plan, work, self.store, self.console, self.cpus, self.address)
+        ledger = Ledger.open(plan, self.store, retry_failed=self.retry_failed, but=failed)
+        limit = self.limit / hours(1, plan.spec.resources)
+        budget = Budget(ledger, limit, lambda: estimates(plan, self.store, further=self.timings), spent=self.spent)
+        if measured is None:
+            return _Round(ledger, budget)
+        if first and (line := budget.forecast()):
+            self._tell(line)
+        was_open = ledger.is_open()
+        with (
+            suppress(KeyboardInterrupt),
+            log_of(self.log, ledger, self.store, self._tell, lambda trial: describe(trial, {})) as listener,
+        ):
+            unmeasured, behind = sweep.run_sweep(
+                plan, ledger, self.store, self.console, self.cpus, self.address, budget, listener,
+                lambda: {each.trial.key for each in untried()},
+            )  # fmt: skip
+        self.spent = budget.spent
+        if unmeasured is None:
+            return _Round(ledger, budget)
+        return _Round(ledger, budget, measured + unmeasured, behind, behind or (was_open and not ledger.open_trials()))
 
     def _tell(self, line: str) -> None:
         self.console.print(line, soft_wrap=True, markup=False, highlight=False)
