@@ -39,11 +39,11 @@ def memory_monitor_known() -> Iterator[None]:
             exception = ray.exceptions.RayActorError(error_msg=str(exception))
         original(manager, tracked_actor_task, exception)
 
-    RayActorManager._actor_task_failed = failed
+    setattr(RayActorManager, original.__name__, failed)
     try:
         yield
     finally:
-        RayActorManager._actor_task_failed = original
+        setattr(RayActorManager, original.__name__, original)
 
 
 def full_machine(error: str) -> tuple[str, str, str] | None:

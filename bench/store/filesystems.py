@@ -198,11 +198,13 @@ def _client(uri: str, bucket: str, region: str) -> Any:
     parts = urlsplit(uri)
     options = dict(parse_qsl(parts.query))
     host, scheme = options.get("endpoint_override", ""), options.get("scheme", "https")
-    address = dict.fromkeys(("endpoint", "aws_endpoint_url_s3"), f"{scheme}://{host}") if host else {}
-    keys = {"access_key_id": unquote(parts.username or ""), "secret_access_key": unquote(parts.password or "")}
+    config: Any = {"region": region}
+    if host:
+        config |= dict.fromkeys(("endpoint", "aws_endpoint_url_s3"), f"{scheme}://{host}")
+    keys: Any = {"access_key_id": unquote(parts.username or ""), "secret_access_key": unquote(parts.password or "")}
     return S3Store(
         bucket,
-        config={**address, "region": region},
+        config=config,
         client_options={
             "allow_http": scheme == "http",
             "timeout": f"{PATIENCE:g}s",
@@ -210,7 +212,7 @@ def _client(uri: str, bucket: str, region: str) -> Any:
             "proxy_excludes": f"{host.rpartition(':')[0] or host},{_NEAR}",
         },
         retry_config={"max_retries": ATTEMPTS - 1},
-        credential_provider=(lambda: {**keys, "token": None, "expires_at": None}) if parts.username else None,
+        credential_provider=(lambda: keys | {"token": None, "expires_at": None}) if parts.username else None,
     )
 
 
