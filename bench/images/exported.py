@@ -1,4 +1,4 @@
-"""The texts beside an exported generator: a README, a script that draws images and, beside bare weights, the network's code."""
+"""The texts beside exported networks: a README, a script that draws images and, beside bare weights, the network's code."""
 
 from dataclasses import dataclass
 from string import Template
@@ -47,6 +47,16 @@ Trained on $trained_on; $step.
 - `images`: float32 (N, 3, $resolution, $resolution), RGB, in [-1, 1]$beyond; `(images + 1) * 127.5` is in [0, 255].
 - $batches
 - `pip install $packages`, then `python draw.py` draws 64 images into grid.png; transfergan is not needed.
+"""
+
+_README_NETWORKS = """\
+# The networks of transfergan's trial $key
+
+Trained on $trained_on; $step.
+
+- `networks.safetensors`: float32 tensors `generator.*` (its moving average, if it has one) and `critic.*`.
+- `$command` makes them a source, `import:NAME` under `sources` of a sweep file with the same `gan`.
+- DOMAIN is where these images are read from, e.g. folder:PATH.$classes
 """
 
 _BY_BATCH = (
@@ -232,6 +242,8 @@ _DCGAN = """\
 
 def texts(file_format: str, description: Description) -> dict[str, str]:
     """Return the texts beside a generator exported in a format, by file name."""
+    if file_format == "networks":
+        return {"README.md": _fill(_README_NETWORKS, _import_values(description))}
     gan, classes = description.trial.gan, description.classes
     packages, use = _USE[file_format]
     values: dict[str, object] = {
@@ -255,6 +267,20 @@ def texts(file_format: str, description: Description) -> dict[str, str]:
     files = {"README.md": _README, "draw.py": _DRAW_WITH_ONNX if file_format == "onnx" else _DRAW_WITH_TORCH}
     files |= {"generator.py": network} if file_format == "safetensors" else {}
     return {name: _fill(text, values) for name, text in files.items()}
+
+
+def _import_values(description: Description) -> dict[str, object]:
+    """Return the values of the README beside both networks, with the command that imports them."""
+    from bench.sweeps.loading import load_spec
+
+    trial, usual = description.trial, load_spec("quickstart", ()).gan.model_dump()
+    settings = [f"--set gan.{name}={value}" for name, value in trial.gan.model_dump().items() if value != usual[name]]
+    conditional = ["--conditional"] if description.classes else []
+    command = ["transfergan import networks.safetensors --domain DOMAIN --name NAME", *conditional, *settings]
+    return {
+        "key": description.key, "step": description.step, "trained_on": _training(trial), "command": " ".join(command),
+        "classes": _class_names(description),
+    }  # fmt: skip
 
 
 def _fill(text: str, values: dict[str, object]) -> str:

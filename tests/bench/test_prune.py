@@ -79,4 +79,4 @@ def test_the_weights_are_those_of_the_files(finished: Store):
 def test_the_verb_names_what_it_does_not_know(finished: Store):
     assert "unknown rung to keep 'first'" in str(call("store", "prune", "--keep", "first", "--store", finished.root).exception)
     done = call("store", "prune", "--keep", "best, last", "--store", finished.root)
-    assert "generators deleted" in done.stdout
+    assert "networks deleted" in done.stdout
