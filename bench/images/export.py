@@ -53,10 +53,11 @@ def export(store: Store, trial: str, file_format: str, out: Path) -> str:
     _check_images(generator, description)
     if file_format == NETWORKS:
         files = {"networks.safetensors": _networks(store, key, loaded, description)}
+        notes = {"README.md": _readme_of_networks(description)}
     else:
         name, pack = FORMATS[file_format]
-        files = {name: pack(generator, description)}
-    files |= {name: text.encode() for name, text in texts(file_format, description).items()}
+        files, notes = {name: pack(generator, description)}, texts(file_format, description)
+    files |= {name: text.encode() for name, text in notes.items()}
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
@@ -172,6 +173,26 @@ def _networks(store: Store, key: str, loaded: "Checkpoint", description: Descrip
         raise UserError(f"strategy {trial.strategy} adds layers ({added[0]!r}), and networks with these cannot be imported")
     tensors = {f"{part}.{name}": tensor.contiguous() for part in parts for name, tensor in parts[part].items()}
     return save(tensors, _metadata(description))
+
+
+def _readme_of_networks(description: Description) -> str:
+    from bench.sweeps.loading import load_spec
+
+    usual = load_spec("quickstart", ()).gan.model_dump()
+    settings = [
+        f"--set gan.{name}={value}" for name, value in description.trial.gan.model_dump().items() if value != usual[name]
+    ]
+    command = ["transfergan import networks.safetensors --domain DOMAIN --name NAME", *settings]
+    command += ["--conditional"] if description.classes else []
+    return f"""\
+# The networks of transfergan's trial {description.key}
+
+Trained on {description.training}; {description.step}.
+
+- `networks.safetensors`: float32 tensors `generator.*` (its moving average, if it has one) and `critic.*`.
+- `{" ".join(command)}` makes them a source, `import:NAME` under `sources` of a sweep file with the same `gan`.
+- DOMAIN is where these images are read from, e.g. folder:PATH.{description.class_names}
+"""
 
 
 def _metadata(description: Description) -> dict[str, str]:
