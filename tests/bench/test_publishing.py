@@ -11,7 +11,7 @@ import pytest
 
 from bench.driver.claims import Claims, LostClaimError
 from bench.store import Store, filesystems, open_store
-from bench.store.trial_files import checkpoint_path, generator_path, nearest_path, samples_path
+from bench.store.trial_files import checkpoint_path, critic_path, generator_path, nearest_path, samples_path
 from bench.worker.publishing import Publisher
 from tests.conftest import s3_uri
 from tests.support import tiny
@@ -20,12 +20,12 @@ from trainers.config.trial import TrialConfig
 from trainers.evaluation.evaluator import Measurement
 from trainers.trial.rung import Rung
 
-#: The looks at the claim when the last rung of a trial is published: before the generator, the measurements, the samples, the
-#: nearest images, the checkpoint and the outcome.
-LOOKS = 6
+#: The looks at the claim when the last rung of a trial is published: before the generator, the critic, the measurements, the
+#: samples, the nearest images, the checkpoint and the outcome.
+LOOKS = 7
 
 #: Those at which a process is suspended here; every request to the S3 server takes its time.
-SUSPENDED = {"local": range(LOOKS), "s3": (1, 4)}
+SUSPENDED = {"local": range(LOOKS), "s3": (2, 5)}
 
 PLAN = tiny.make()
 
@@ -42,14 +42,15 @@ def rung(trial: TrialConfig, author: int) -> Rung:
     return Rung(
         step=trial.training.steps, measurements=measured, view=trial.evaluation.view, checkpoint=b"checkpoint" + data,
         samples=b"samples" + data, images_seen=0, seconds=0.0, evaluation_seconds=None, images_per_second=None,
-        peak_memory_mib=0.0, nearest=b"nearest" + data, generator=b"generator" + data, finished=True,
+        peak_memory_mib=0.0, nearest=b"nearest" + data, generator=b"generator" + data, critic=b"critic" + data,
+        finished=True,
     )  # fmt: skip
 
 
 def authors(store: Store, trial: TrialConfig) -> set[str]:
     """Return who wrote what the store has of a trial: its files, its value and its outcome."""
     step, key = trial.training.steps, trial.key
-    files = [place(key, step) for place in (generator_path, samples_path, nearest_path, checkpoint_path)]
+    files = [place(key, step) for place in (generator_path, critic_path, samples_path, nearest_path, checkpoint_path)]
     found = {store.read_file(name).decode()[-1] for name in files}
     values, outcomes = store.read("measurements"), store.read("trials")
     (value,) = values[values["trial"] == key]["value"]
