@@ -126,6 +126,22 @@ def test_of_many_writers_one_creates_a_file(store: Store):
     assert store.files("folder=x", temporary=True) == {}
 
 
+def test_files_are_created_with_the_keys_of_the_address_and_without_the_proxy_of_the_environment(
+    s3_port: int, s3_keys: None, monkeypatch: pytest.MonkeyPatch
+):
+    """As pyarrow reads and writes all others."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", __file__)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    store = open_store(s3_uri(s3_port).replace("s3://", "s3://key:secret@"), create=True)
+    create = filesystems.creator(store.filesystem, store.uri)
+    assert create is not None
+    assert [create(store.path("file"), data) for data in (b"1", b"2")] == [True, False]
+    assert store.read_file("file") == b"1"
+
+
 @pytest.mark.parametrize("lacking", ["server", "library", "profile", "address", "another scheme"])
 def test_where_files_cannot_be_created_in_one_step_they_are_replaced_after_a_look_at_the_claim(
     s3_port: int, s3_keys: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, lacking: str
