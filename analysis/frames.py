@@ -7,7 +7,6 @@ that is unique among those loaded.
 
 import json
 import logging
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +15,12 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_scalar
 
+from analysis.cell_labels import label_cells
 from analysis.labels import label_domains
 from analysis.views import current, in_views, names_of_views
 from bench.store import SCHEMAS, Store
-from trainers.common.counts import counted
 from trainers.common.errors import unknown_name
 from trainers.config.settings import TRAIN
-from trainers.config.trial import TUNED
 
 _log = logging.getLogger("transfergan")
 
@@ -168,7 +166,30 @@ def load(store: Store, sweep: str | None = None) -> Frames:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a frame's rows as plain dicts, with None for missing values."""
-    return [{str(k): None if is_scalar(v) and pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
+    columns = [_plain_column(column) for _, column in frame.items()]
+    names = [str(name) for name in frame.columns]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _plain_column(column: "pd.Series[Any]") -> list[Any]:
+    """Return a column's values as plain types, with None for missing ones."""
+    values = column.tolist()
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iub":
+        return values
+    return [value if type(value) in _PLAIN else _plain(value) for value in values]
+
+
+#: Types of values that are never missing.
+_PLAIN = {str, int, bool}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a plain type, None if it is missing."""
+    if type(value) is float:
+        return value if value == value else None
+    if is_scalar(value):
+        return None if pd.isna(value) else value.item() if isinstance(value, np.generic) else value
+    return value
 
 
 def _is_whole(row: Mapping[str, Any]) -> bool:
@@ -251,52 +272,13 @@ def _held(curves: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
 def _set_labels(trials: pd.DataFrame, domains: Mapping[str, str]) -> None:
     for end in ("source", "target"):
         trials[f"{end}_label"] = pd.Series([domains.get(n) for n in trials[end]], index=trials.index, dtype="object")
-    labels = _label_cells(trials[trials["kind"] == "adapt"])
+    adapt = trials[trials["kind"] == "adapt"]
+    # Prefer a recorded trial of the cell: a planned one may lack its settings.
+    firsts = adapt.sort_values("config", na_position="last", kind="stable").drop_duplicates("cell")
+    labels = label_cells(records(firsts), many_resolutions=adapt["resolution"].nunique() > 1)
     for position, name in enumerate(("cell_label", "family")):
         values = [labels[cell][position] if cell in labels else None for cell in trials["cell"]]
         trials[name] = pd.Series(values, index=trials.index, dtype="object")
-
-
-def _label_cells(adapt: pd.DataFrame) -> dict[str, tuple[str, str]]:
-    """Return (label, family) per cell. A label contains only the settings in which cells differ."""
-    many_resolutions = adapt["resolution"].nunique() > 1
-    # Prefer a recorded trial of the cell: a planned one may lack its settings.
-    firsts = adapt.sort_values("config", na_position="last", kind="stable").drop_duplicates("cell")
-    families: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in records(firsts):
-        name = row["target_label"] + (", conditional" if row["conditional"] else "")
-        families[name + (f", {row['resolution']} px" if many_resolutions else "")].append(row)
-    labels: dict[str, tuple[str, str]] = {}
-    for family, rows in families.items():
-        settings = {row["cell"]: _settings(row) for row in rows}
-        names = sorted({name for values in settings.values() for name in values})
-        varying = [n for n in names if len({v[n] for v in settings.values() if n in v}) > 1]
-        for row in rows:
-            values = settings[row["cell"]]
-            full = ", ".join([family, *(f"{name.partition('.')[2]} {values[name]}" for name in varying if name in values)])
-            label = f"{full}, {counted(row['size'], 'image')}"
-            if label in {other for other, _ in labels.values()}:
-                full, label = f"{full} ({row['cell'][:6]})", f"{label} ({row['cell'][:6]})"
-            labels[row["cell"]] = (label, full)
-    return labels
-
-
-def _settings(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings of a trial's GAN and training, without its budget, as text by dotted name."""
-    if not row["config"]:
-        return {}
-    config = json.loads(row["config"])
-    settings = {
-        f"{part}.{name}": str(value)
-        for part in ("gan", "training")
-        for name, value in config.get(part, {}).items()
-        if name not in ("resolution", "steps") and not (config.get("tuned") and name in TUNED)
-    }
-    return {
-        **settings,
-        "trial.augmentation": config.get("augmentation", "none"),
-        "trial.strategies": "tuned" if config.get("tuned") else "not tuned",
-    }
 
 
 def _environments(environments: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """All statistics of one embedding, as used by the report's figures, tables and sentences."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -51,6 +52,13 @@ class Analysis:
     knobs: pd.DataFrame
     claims: pd.DataFrame
     """Every claim of the report, with the columns of `analysis.claims`."""
+
+    @cached_property
+    def fid_errors(self) -> dict[tuple[str, int], float]:
+        """Return the standard error of each FID, by trial and step; NaN where none is stored."""
+        rows = self.curves[self.curves["metric"] == "fid"]
+        errors = rows["standard_error"].astype(float).tolist()
+        return dict(zip(zip(rows["trial"].tolist(), rows["step"].tolist(), strict=True), errors, strict=True))
 
 
 def analyse(frames: Frames, embedding: str) -> Analysis:

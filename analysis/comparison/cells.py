@@ -11,6 +11,7 @@ is ranked below the methods without one, and is compared by ranks alone.
 Values are log2 of the metric, so a difference is the log2 of a ratio and means are geometric.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -215,9 +216,13 @@ def rank_test(first: Method, second: Method) -> float:
 
 
 def _cell(rows: pd.DataFrame) -> Cell | None:
+    columns = {name: rows[name].tolist() for name in rows.columns}  # of a few rows each, frames would take most of the time
+    groups: dict[tuple[str, bool, str], list[int]] = defaultdict(list)
+    for place, (strategy, source) in enumerate(zip(columns["strategy"], columns["source"], strict=True)):
+        groups[(strategy, True, "") if pd.isna(source) else (strategy, False, source)].append(place)
     methods, unusable = [], 0
-    for _, group in rows.groupby(_METHOD[:2], sort=True, dropna=False):
-        method, dropped = _method(group)
+    for _, places in sorted(groups.items()):
+        method, dropped = _method({name: [values[place] for place in places] for name, values in columns.items()})
         unusable += dropped
         methods += [method] if method is not None else []
     if not methods:
@@ -245,15 +250,16 @@ def _at(method: Method, step: int | None) -> Method:
     return replace(method, step=step, final=True)
 
 
-def _method(rows: pd.DataFrame) -> tuple[Method | None, int]:
-    """Return a method from its measurements, at its last step, and the number of unusable values."""
+def _method(rows: dict[str, list[Any]]) -> tuple[Method | None, int]:
+    """Return a method from the columns of its measurements, at its last step, and the number of unusable values."""
     table: dict[str, dict[int, float]] = {}
     draws: dict[tuple[str, int], Any] = {}
     going: list[str] = []
     unusable = 0
-    stored = rows["replicates"] if "replicates" in rows else [None] * len(rows)
-    trainings = dict(zip(rows["trial"], rows["parent"].where(rows["parent"].notna(), None), strict=True))
-    columns = (rows[name].tolist() for name in ("trial", "step", "value", "status", "lost", "cut"))
+    stored = rows.get("replicates", [None] * len(rows["trial"]))
+    parents = [None if pd.isna(parent) else parent for parent in rows["parent"]]
+    trainings = dict(zip(rows["trial"], parents, strict=True))
+    columns = (rows[name] for name in ("trial", "step", "value", "status", "lost", "cut"))
     for trial, step, value, status, lost, cut, replicates in zip(*columns, stored, strict=True):
         if lost or status not in COMPARABLE:
             continue
@@ -277,6 +283,5 @@ def _method(rows: pd.DataFrame) -> tuple[Method | None, int]:
         known = [] if any(values is None for values in replicates) else replicates
         values = np.array([table[trial][step] for trial in trials])
         by_step[step] = Seeds(trials, values, known, tuple(trainings[trial] for trial in trials))
-    first = rows.iloc[0]
-    names = {name: None if pd.isna(first[name]) else first[name] for name in _METHOD}
-    return Method(names, by_step, steps[-1], int(first["lost_seeds"])), unusable
+    names = {name: None if pd.isna(rows[name][0]) else rows[name][0] for name in _METHOD}
+    return Method(names, by_step, steps[-1], int(rows["lost_seeds"][0])), unusable

@@ -7,6 +7,7 @@ noncentral t distribution with fixed ones would promise 80 % where two seeds wit
 """
 
 import math
+from bisect import bisect_left
 from functools import lru_cache
 
 import numpy as np
@@ -64,12 +65,13 @@ def smallest_effect(sd_transfer: float, sd_scratch: float, seeds: int, compariso
     def lacks(effect: float) -> float:
         return GOAL - _power(effect, sd_transfer, sd_scratch, seeds, comparisons, transfers)
 
-    high = 1e-6
-    while lacks(high) > 0:
-        high *= 2
-        if seeds < 2 or high > _MOST:
-            return math.inf
-    return float(2 ** optimize.brentq(lacks, 0.0, high)) if high > 1e-6 else 1.0
+    least = 1e-6
+    doublings = range(1 + math.floor(math.log2(_MOST / least)))
+    # The power rises with the effect, so the first power of 2 that has enough is bisected.
+    enough = bisect_left(doublings, True, key=lambda doubled: lacks(least * 2**doubled) <= 0)
+    if enough == len(doublings):
+        return math.inf
+    return float(2 ** optimize.brentq(lacks, 0.0, least * 2**enough)) if enough else 1.0
 
 
 def _check_ratio(ratio: float) -> None:

@@ -42,8 +42,10 @@ class Seeds:
     @cached_property
     def logs(self) -> np.ndarray:
         """Mean of `values` of each unit, (U,)."""
-        of = self.trials if self.units == self.trials else self.trainings
-        return np.array([np.mean([v for v, name in zip(self.values, of, strict=True) if name == unit]) for unit in self.units])
+        if self.units == self.trials:
+            return self.values
+        named = list(zip(self.values, self.trainings, strict=True))
+        return np.array([np.mean([value for value, name in named if name == unit]) for unit in self.units])
 
 
 def pooled_variance(groups: Iterable[Seeds]) -> Spread:

@@ -5,6 +5,7 @@ many cells needs thousands of tails.
 """
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,21 @@ def _normal_tail(ranges: Array, means: int) -> Array:
     With z for the largest deviate and n = means - 1, it is the integral of
     means * phi(z) (Phi(z)^n - (Phi(z) - Phi(z - range))^n).
     """
-    deviates, weights = _on(_DEVIATES, -_FAR, _FAR + 6)
-    n, below = means - 1, special.ndtr(deviates)
+    deviates, below, density = _largest(means)
     share = np.clip(special.ndtr(deviates - ranges[:, None]) / below, 0.0, 1.0)
     with np.errstate(divide="ignore"):  # for a range of 0 the share is 1
-        missing = -np.expm1(n * np.log1p(-share))
-    density = means * np.exp(-(deviates**2) / 2) / math.sqrt(2 * math.pi) * below**n
-    tails: Array = missing @ (weights * density)
+        missing = -np.expm1((means - 1) * np.log1p(-share))
+    tails: Array = missing @ density
     return tails
+
+
+@cache
+def _largest(means: int) -> tuple[Array, Array, Array]:
+    """Return the nodes of the largest of `means` deviates, Phi at each, and its density there times the weight of the rule."""
+    deviates, weights = _on(_DEVIATES, -_FAR, _FAR + 6)
+    below = special.ndtr(deviates)
+    density = means * np.exp(-(deviates**2) / 2) / math.sqrt(2 * math.pi) * below ** (means - 1)
+    return deviates, below, weights * density
 
 
 def _on(rule: tuple[Array, Array], low: float, high: float) -> tuple[Array, Array]:

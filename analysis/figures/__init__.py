@@ -11,18 +11,21 @@ in the layout's `meta` does so for each annotation.
 Names of domains are untrusted text that plotly would interpret as HTML; `style.escape` escapes them.
 """
 
-from analysis.figures.fid_by_size import fid_by_size as fid_by_size
-from analysis.figures.gain_by_distance import gain_by_distance as gain_by_distance
-from analysis.figures.gain_intervals import gain_intervals as gain_intervals
-from analysis.figures.heat_maps import fid_by_class as fid_by_class
-from analysis.figures.heat_maps import heat_map as heat_map
+from analysis.figures import drawings
+from analysis.figures.drawing import as_plotly
 from analysis.figures.learning_curves import ENDS as ENDS
-from analysis.figures.learning_curves import learning_curves as learning_curves
 from analysis.figures.paper import PAPER as PAPER
-from analysis.figures.paper import gain_by_size as gain_by_size
-from analysis.figures.paper import paper_gain_by_distance as paper_gain_by_distance
-from analysis.figures.stopping import stopping_audit as stopping_audit
 from analysis.figures.style import NEUTRAL as NEUTRAL
 from analysis.figures.style import PALETTE as PALETTE
 from analysis.figures.style import Style as Style
 from analysis.figures.style import ratio as ratio
+
+fid_by_class = as_plotly(drawings.fid_by_class)
+fid_by_size = as_plotly(drawings.fid_by_size)
+gain_by_distance = as_plotly(drawings.gain_by_distance)
+gain_by_size = as_plotly(drawings.gain_by_size)
+gain_intervals = as_plotly(drawings.gain_intervals)
+heat_map = as_plotly(drawings.heat_map)
+learning_curves = as_plotly(drawings.learning_curves)
+paper_gain_by_distance = as_plotly(drawings.paper_gain_by_distance)
+stopping_audit = as_plotly(drawings.stopping_audit)

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import plotly.graph_objects as go
-
+from analysis.figures.drawing import Drawing
 from analysis.figures.style import escape
 
 #: Pixels between two names and of a letter, and the most letters of a name.
@@ -25,25 +24,26 @@ class End:
     """By what the page filters it; see `analysis.figures`."""
 
 
-def label_ends(figure: go.Figure, ends: Sequence[End], height: float) -> None:
+def label_ends(figure: Drawing, ends: Sequence[End], height: float) -> None:
     """Write the names of lines to the right of a plot about `height` pixels high whose y axis has a range.
 
     A name stands at the end of its line, or as near to it as the other names leave room, behind a dot of the line's colour.
     """
-    low, high = figure.layout.yaxis.range
-    log = figure.layout.yaxis.type == "log"
+    low, high = figure.layout["yaxis"]["range"]
+    log = figure.layout["yaxis"].get("type") == "log"
     placed = [(((math.log10(end.y) if log else end.y) - low) / (high - low), end) for end in ends]
     placed.sort(key=lambda pair: pair[0])
     places = spread([place for place, _ in placed], _GAP / height)
     names = [_short(end.name) for _, end in placed]
     for place, name, (_, end) in zip(places, names, placed, strict=True):
-        figure.add_annotation(
+        figure.annotate(
             text=f'<span style="color:{end.color}">●</span> {escape(name)}', xref="paper", yref="paper", x=1, y=place,
-            xanchor="left", yanchor="middle", xshift=2, showarrow=False, font_size=11.5,
+            xanchor="left", yanchor="middle", xshift=2, font={"size": 11.5},
         )  # fmt: skip
-    labels = [*((figure.layout.meta or {}).get("labels", ())), *(end.meta for _, end in placed)]
+    labels = [*figure.layout.get("meta", {}).get("labels", ()), *(end.meta for _, end in placed)]
     margin = 18 + math.ceil(_LETTER * max(map(len, names), default=0))
-    figure.update_layout(meta={"labels": labels}, margin_r=max(figure.layout.margin.r, margin))
+    figure.layout["meta"] = {"labels": labels}
+    figure.layout["margin"]["r"] = max(figure.layout["margin"]["r"], margin)
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:

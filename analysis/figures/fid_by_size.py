@@ -3,10 +3,10 @@
 import math
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis.comparison.cells import SCRATCH
 from analysis.figures.direct_labels import End, label_ends
+from analysis.figures.drawing import Drawing
 from analysis.figures.style import Style, about, blank, escape, log_ticks, short, spaced
 from trainers.common.counts import counted
 
@@ -15,7 +15,7 @@ _HEIGHT = 250
 
 def fid_by_size(
     rows: pd.DataFrame, style: Style, span: tuple[float, float] | None = None, saved: pd.DataFrame | None = None
-) -> go.Figure:
+) -> Drawing:
     """Draw FID at the full budget against the number of training images, one line per strategy.
 
     A data multiplier is drawn as a dotted line from a transfer to the size at which scratch has the same FID, ending in a tick,
@@ -39,8 +39,8 @@ def fid_by_size(
             f"{escape(strategy)}, {counted(size, 'image')}: {value:.4g}<br>{escape(note)}"
             for size, value, note in zip(line["size"], line["value"], line["note"], strict=True)
         ]
-        figure.add_scatter(
-            x=line["size"].tolist(), y=line["value"].tolist(), name=escape(strategy), mode="lines+markers",
+        figure.add(
+            "scatter", x=line["size"].tolist(), y=line["value"].tolist(), name=escape(strategy), mode="lines+markers",
             line={"color": style.color(strategy), "width": 4 if scratch else 2, "dash": style.dash(strategy)},
             marker={"size": 8, "symbol": "circle-open" if scratch else "circle", "color": style.color(strategy)},
             hovertext=notes, hoverinfo="text", meta={"strategy": strategy, "points": about(line)},
@@ -49,8 +49,8 @@ def fid_by_size(
     for row in () if saved is None else saved.to_dict("records"):
         color = style.color(row["strategy"])
         end = {"": "line-ns-open", "at least": "triangle-right", "at most": "triangle-left"}[row["bound"]]
-        figure.add_scatter(
-            x=[row["size"], row["equivalent"]], y=[row["value"]] * 2, mode="lines+markers",
+        figure.add(
+            "scatter", x=[row["size"], row["equivalent"]], y=[row["value"]] * 2, mode="lines+markers",
             line={"color": color, "width": 1.5, "dash": "2px,3px"},
             marker={"symbol": ["circle", end], "size": [1, 11], "color": color, "line": {"width": 2.5, "color": color}},
             hovertext=escape(row["words"]), hoverinfo="text",
@@ -59,13 +59,13 @@ def fid_by_size(
     low, high = span or (rows["value"].min(), rows["value"].max())
     ticks = spaced(sizes, [math.log10(size) for size in sizes])
     shown = [math.log10(sizes[0]) - 0.12, math.log10(sizes[-1]) + 0.12]
-    figure.update_xaxes(title_text="training images", type="log", range=shown)
-    figure.update_xaxes(tickvals=ticks, ticktext=[short(size) for size in ticks])
+    figure.name_axis("x", "training images")
+    figure.set_axis("x", type="log", range=shown, tickvals=ticks, ticktext=[short(size) for size in ticks])
     if low > 0 and high / low > 3:
-        figure.update_yaxes(type="log", **log_ticks(low, high))
+        figure.set_axis("y", type="log", **log_ticks(low, high))
     else:
         margin = 0.08 * (high - low or high or 1)
-        figure.update_yaxes(range=[max(0.0, low - margin), high + margin])
-    figure.update_yaxes(title_text="FID")
+        figure.set_axis("y", range=[max(0.0, low - margin), high + margin])
+    figure.name_axis("y", "FID")
     label_ends(figure, ends, _HEIGHT - 60)
     return figure

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis.figures.direct_labels import End, label_ends
+from analysis.figures.drawing import Drawing
 from analysis.figures.style import NEUTRAL, Style, about, blank, escape, ratio, ratio_ticks
 
 _HEIGHT = 300
 
 
-def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
+def gain_by_distance(points: pd.DataFrame, style: Style) -> Drawing:
     """Draw the gain against the distance between source and target, with a least-squares line per strategy.
 
     `points` has a row per (source, target, strategy): `distance`, `gain` (log2 ratio), `name` (the label, drawn once per
@@ -28,30 +28,34 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> go.Figure:
         if len(rows) > 2 and len(set(x)) > 1:
             slope, intercept = np.polyfit(x, y, 1)
             across = [float(x.min()), float(x.max())]
-            figure.add_scatter(
-                x=across, y=[slope * end + intercept for end in across], mode="lines", opacity=0.6, hoverinfo="skip",
+            figure.add(
+                "scatter", x=across, y=[slope * end + intercept for end in across], mode="lines", opacity=0.6, hoverinfo="skip",
                 line={"color": color, "width": 1.5, "dash": style.dash(strategy)}, showlegend=False, legendgroup=strategy,
                 meta={"strategy": strategy, "whole": about(rows)},
             )  # fmt: skip
         ends.append(End(strategy, color, float(y[-1]), {"strategy": strategy}))
-        for source, group in rows.groupby("source_label"):
+        names, labels, subjects = rows["name"].tolist(), rows["source_label"].tolist(), about(rows)
+        for source in sorted(set(labels)):
+            of_source = [place for place, label in enumerate(labels) if label == source]
             texts = [
-                f"{escape(strategy)}, {escape(name)}<br>distance {d:.4g}<br>FID from scratch / transfer: {ratio(g)}"
-                for name, d, g in zip(group["name"], group["distance"], group["gain"], strict=True)
+                f"{escape(strategy)}, {escape(names[place])}<br>distance {x[place]:.4g}<br>"
+                f"FID from scratch / transfer: {ratio(y[place])}"
+                for place in of_source
             ]
-            figure.add_scatter(
-                x=group["distance"].tolist(), y=group["gain"].tolist(), name=escape(strategy), mode="markers",
-                marker={"color": color, "symbol": style.symbol(str(source)), "size": 11}, hovertext=texts, hoverinfo="text",
-                legendgroup=strategy, showlegend=source == rows["source_label"].iloc[0],
-                meta={"strategy": strategy, "source": source, "points": about(group)},
+            figure.add(
+                "scatter", x=x[of_source].tolist(), y=y[of_source].tolist(), name=escape(strategy), mode="markers",
+                marker={"color": color, "symbol": style.symbol(source), "size": 11}, hovertext=texts, hoverinfo="text",
+                legendgroup=strategy, showlegend=source == labels[0],
+                meta={"strategy": strategy, "source": source, "points": [subjects[place] for place in of_source]},
             )  # fmt: skip
     _label_points(figure, points, pad, len(ends))
-    figure.update_xaxes(title_text="distance (FID of real images)", range=[low - pad, high + pad], nticks=6)
+    figure.name_axis("x", "distance (FID of real images)")
+    figure.set_axis("x", range=[low - pad, high + pad], nticks=6)
     bottom, top = _gains_shown(points)
     room = 0.18 * (top - bottom)
-    figure.update_yaxes(title_text="FID from scratch / transfer", range=[bottom - room, top + 1.6 * room])
-    figure.update_yaxes(**ratio_ticks(bottom - room, top + room))
-    figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1.5, "dash": "8px,4px"})
+    figure.name_axis("y", "FID from scratch / transfer")
+    figure.set_axis("y", range=[bottom - room, top + 1.6 * room], **ratio_ticks(bottom - room, top + room))
+    figure.add_level(0, line={"color": NEUTRAL, "width": 1.5, "dash": "8px,4px"})
     if len(ends) > 1:
         label_ends(figure, ends, _HEIGHT - 60)
     return figure
@@ -63,7 +67,7 @@ def _gains_shown(points: pd.DataFrame) -> tuple[float, float]:
     return (bottom, top) if top > bottom else (bottom, bottom + 1.0)
 
 
-def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float, lines: int) -> None:
+def _label_points(figure: Drawing, points: pd.DataFrame, pad: float, lines: int) -> None:
     """Write each name above its points, or below them if the place above is occupied; omit it if both are.
 
     Several lines are named to the right, which leaves less room.
@@ -73,24 +77,29 @@ def _label_points(figure: go.Figure, points: pd.DataFrame, pad: float, lines: in
     bottom, top = _gains_shown(points)
     tall = 0.11 * (top - bottom)
     left, right = points["distance"].min() - pad, points["distance"].max() + pad
-    spans = points.groupby("name").agg(x=("distance", "first"), low=("gain", "min"), high=("gain", "max"))
     filters = dict(zip(points["name"], about(points.drop(columns="size", errors="ignore")), strict=True))
+    names, distances, gains = (points[column].to_numpy() for column in ("name", "distance", "gain"))
     annotations, labels = [], []
     taken: list[tuple[float, float]] = []  # right end and height of each label
-    for name, span in spans.sort_values("x").iterrows():
-        x, width = span["x"], (0.22 if lines < 2 else 0.25) * pad * len(str(name))
+    every = sorted(set(names))
+    firsts = [distances[names == name][0] for name in every]
+    for index in np.argsort(firsts):
+        name, x = every[index], float(firsts[index])
+        of_name = gains[names == name]
+        span = {"high": float(of_name.max()), "low": float(of_name.min())}
+        width = (0.22 if lines < 2 else 0.25) * pad * len(str(name))
         anchor = "left" if x - width / 2 < left else "right" if x + width / 2 > right else "center"
         start = x - {"left": 0.0, "center": width / 2, "right": width}[anchor]
         if start < left or start + width > right:
             continue
         for side in ("high", "low"):
             middle = span[side] + (tall if side == "high" else -tall)
-            others = points[(points["name"] != name) & points["distance"].between(start - 0.2 * pad, start + width + 0.2 * pad)]
+            others = (names != name) & (distances >= start - 0.2 * pad) & (distances <= start + width + 0.2 * pad)
             free = all(start > end or abs(middle - height) > tall for end, height in taken)
-            if free and not ((others["gain"] - middle).abs() < tall).any():
+            if free and not (np.abs(gains[others] - middle) < tall).any():
                 taken.append((start + width + 0.2 * pad, middle))
                 place = {"x": x, "y": span[side], "xanchor": anchor, "yshift": 17 if side == "high" else -17}
                 annotations.append({"text": escape(str(name)), "showarrow": False, **place})
                 labels.append(filters[name])
                 break
-    figure.update_layout(annotations=annotations, meta={"labels": labels})
+    figure.layout |= {"annotations": annotations, "meta": {"labels": labels}}

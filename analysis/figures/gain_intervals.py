@@ -3,9 +3,9 @@
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis.claims import Outcome
+from analysis.figures.drawing import Drawing
 from analysis.figures.style import BETTER, NEUTRAL, WORSE, blank, escape, ratio_ticks
 from analysis.words import times
 
@@ -13,7 +13,7 @@ from analysis.words import times
 _ROW, _LETTERS = 46, 40
 
 
-def gain_intervals(rows: pd.DataFrame) -> go.Figure:
+def gain_intervals(rows: pd.DataFrame) -> Drawing:
     """Draw gains with their 95 % intervals, in the order of `rows`, each under its name.
 
     `rows` has `name`, `gain` (log2 ratio), `low` and `high` (NaN if unknown) and `outcome`. The colour says what is told apart
@@ -21,7 +21,7 @@ def gain_intervals(rows: pd.DataFrame) -> go.Figure:
     """
     figure = blank(height=_ROW * len(rows) + 76)
     limit = _limit(rows)
-    annotations = []
+    shapes = []
     for place, row in enumerate(rows.to_dict("records")):
         y, apart = -place, row["outcome"] == Outcome.APART
         color = NEUTRAL if not apart else BETTER if row["gain"] > 0 else WORSE
@@ -37,21 +37,21 @@ def gain_intervals(rows: pd.DataFrame) -> go.Figure:
             "symbol": "circle" if apart else "circle-open",
             "line": {"width": 2.5, "color": color},
         }
-        figure.add_scatter(**point, marker=marker, hovertext=words, hoverinfo="text", showlegend=False)
+        figure.add("scatter", **point, marker=marker, hovertext=words, hoverinfo="text", showlegend=False)
         name = row["name"] if len(row["name"]) <= _LETTERS else row["name"][: _LETTERS - 1] + "…"
         text = f"<b>{gain}</b>  {escape(name)}"
-        at = {"xref": "paper", "x": 0, "xanchor": "left", "y": y, "yshift": 19, "showarrow": False}
-        annotations.append({"text": text, **at})
+        at = {"xref": "paper", "x": 0, "xanchor": "left", "y": y, "yshift": 19}
+        figure.annotate(text=text, **at)
         # Scratch is a dashed line that leaves out the labels.
         dashed = {"color": NEUTRAL, "width": 1.5, "dash": "4px,3px"}
-        figure.add_shape(type="line", x0=0, x1=0, y0=y - 0.34, y1=y + 0.2, line=dashed, layer="below")
-    figure.update_layout(annotations=annotations, meta={"labels": [{}] * len(annotations)}, margin_b=50)
-    figure.update_yaxes(range=[0.45 - len(rows), 0.75], showticklabels=False, showgrid=False, ticks="")
-    figure.update_xaxes(
-        title_text="worse  ←  gain over scratch  →  better", range=[-limit, limit], showgrid=False, automargin=False
-    )
+        shapes.append({"type": "line", "x0": 0, "x1": 0, "y0": y - 0.34, "y1": y + 0.2, "line": dashed, "layer": "below"})
+    figure.layout |= {"shapes": shapes, "meta": {"labels": [{}] * len(rows)}}
+    figure.layout["margin"]["b"] = 50
+    figure.set_axis("y", range=[0.45 - len(rows), 0.75], showticklabels=False, showgrid=False, ticks="")
+    figure.name_axis("x", "worse  ←  gain over scratch  →  better")
     ticks = ratio_ticks(-limit, limit)["tickvals"]
-    figure.update_xaxes(tickvals=ticks, ticktext=[f"×{2**tick:.3g}" for tick in ticks])
+    factors = [f"×{2**tick:.3g}" for tick in ticks]
+    figure.set_axis("x", range=[-limit, limit], showgrid=False, automargin=False, tickvals=ticks, ticktext=factors)
     return figure
 
 
@@ -62,10 +62,11 @@ def _limit(rows: pd.DataFrame) -> float:
     return gains if pd.isna(ends) else min(max(gains, 1.1 * float(ends)), max(2.0, 2.5 * gains))
 
 
-def _add_interval(figure: go.Figure, low: float, high: float, y: int, limit: float, color: str) -> None:
+def _add_interval(figure: Drawing, low: float, high: float, y: int, limit: float, color: str) -> None:
     ends = [max(low, -limit), min(high, limit)]
     symbols = ["triangle-left" if low < -limit else "line-ns-open", "triangle-right" if high > limit else "line-ns-open"]
-    figure.add_scatter(
-        x=ends, y=[y, y], mode="lines+markers", hoverinfo="skip", showlegend=False, line={"color": color, "width": 3},
+    figure.add(
+        "scatter", x=ends, y=[y, y], mode="lines+markers", hoverinfo="skip", showlegend=False,
+        line={"color": color, "width": 3},
         marker={"symbol": symbols, "size": 10, "color": color, "line": {"width": 2.5, "color": color}}, cliponaxis=False,
     )  # fmt: skip

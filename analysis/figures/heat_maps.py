@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis.comparison.cells import SCRATCH
+from analysis.figures.drawing import Drawing
 from analysis.figures.style import about, blank, escape, method_name, ratio
 
 _DIVERGING = [[0.0, "#E08214"], [0.5, "#F2F2F2"], [1.0, "#4393C3"]]  # light enough for dark text
@@ -16,7 +16,7 @@ _DIVERGING = [[0.0, "#E08214"], [0.5, "#F2F2F2"], [1.0, "#4393C3"]]  # light eno
 _GAIN_ROW, _CLASS_ROW = 40, 44
 
 
-def heat_map(gains: pd.DataFrame, limit: float, *, cells: pd.DataFrame, sources: Sequence[str]) -> go.Figure:
+def heat_map(gains: pd.DataFrame, limit: float, *, cells: pd.DataFrame, sources: Sequence[str]) -> Drawing:
     """Draw the gain of one strategy: a row per cell (target and size), a column per source; orange is worse, blue better.
 
     Args:
@@ -44,18 +44,19 @@ def heat_map(gains: pd.DataFrame, limit: float, *, cells: pd.DataFrame, sources:
     return figure
 
 
-def _add_map(figure: go.Figure, gains: list[list[float | None]], limit: float, **options: Any) -> None:
+def _add_map(figure: Drawing, gains: list[list[float | None]], limit: float, **options: Any) -> None:
     """Add a heat map of gains, coloured up to `limit` either way."""
-    figure.add_heatmap(
-        x=list(range(len(gains[0]))), y=list(range(len(gains))), z=gains, texttemplate="%{text}", textfont_color="#15181C",
+    figure.add(
+        "heatmap", x=list(range(len(gains[0]))), y=list(range(len(gains))), z=gains, texttemplate="%{text}",
+        textfont={"color": "#15181C"},
         hoverinfo="text", colorscale=_DIVERGING, zmin=-limit, zmax=limit, xgap=2, ygap=2, showscale=False, **options,
     )  # fmt: skip
 
 
-def _label_axes(figure: go.Figure, columns: list[str], rows: list[str]) -> None:
+def _label_axes(figure: Drawing, columns: list[str], rows: list[str]) -> None:
     bare: dict[str, Any] = {"showgrid": False, "showline": False, "ticks": ""}
-    figure.update_xaxes(tickvals=list(range(len(columns))), ticktext=columns, side="top", **bare)
-    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=rows, autorange="reversed", **bare)
+    figure.set_axis("x", tickvals=list(range(len(columns))), ticktext=columns, side="top", **bare)
+    figure.set_axis("y", tickvals=list(range(len(rows))), ticktext=rows, autorange="reversed", **bare)
 
 
 def _cell_hover(row: dict[Any, Any]) -> str:
@@ -64,7 +65,7 @@ def _cell_hover(row: dict[Any, Any]) -> str:
     return f"{escape(row['source_label'])} to {escape(row['cell_label'])}<br>{gain}<br>at step {row['step']:,}{seeds}"
 
 
-def fid_by_class(rows: pd.DataFrame) -> go.Figure:
+def fid_by_class(rows: pd.DataFrame) -> Drawing:
     """Draw FID by class as numbers: a row per method, a column per class; blue where it is lower than scratch's.
 
     `rows` of one cell, in display order, have `strategy`, `source_label`, `class` and `value`.

@@ -1,13 +1,15 @@
 """Learning curves: a metric against the generator step."""
 
+from collections import defaultdict
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis.comparison.cells import SCRATCH
 from analysis.figures.direct_labels import End, label_ends
+from analysis.figures.drawing import Drawing
 from analysis.figures.style import NEUTRAL, Style, blank, log_ticks, method_name, rung_ticks
 
 _HEIGHT = 210
@@ -15,13 +17,17 @@ _HEIGHT = 210
 #: How many times as low as the curves real images may be to be drawn.
 _FAR = 3
 
+#: A measurement: the columns of `_POINT`.
+_Point = tuple[str, int, float, str]
+_POINT = ("trial", "step", "value", "status")
+
 #: Marks of curves that end before their budget, by status.
 ENDS = {"stopped": "x-thin-open", "diverged": "asterisk-open", "failed": "cross-thin-open", "unfinished": "triangle-right-open"}
 
 
 def learning_curves(
     curves: pd.DataFrame, style: Style, metric: str = "fid", floor: float | None = None, shared: pd.DataFrame | None = None
-) -> go.Figure:
+) -> Drawing:
     """Draw a metric against the generator step for trials of one cell.
 
     Rungs are equally spaced on the step axis: they are spaced geometrically, and a logarithmic axis has no step 0. Each method
@@ -36,27 +42,30 @@ def learning_curves(
     """
     figure = blank(height=_HEIGHT)
     rows, axes = (_finite(part, metric) for part in (curves, curves if shared is None else shared))
-    rungs = sorted(set(axes["step"]))
-    rows = rows.assign(rung=rows["step"].map(rungs.index))
+    rungs = sorted(set(axes["step"].tolist()))
     low, high = axes["value"].min(), axes["value"].max()
-    groups = rows.assign(source_label=rows["source_label"].fillna("")).groupby(["strategy", "source_label"])
-    methods = [(str(strategy), str(source) or None, group) for (strategy, source), group in groups]
+    # Lists, as a page has a thousand of these figures: groups of a frame would take most of the time.
+    names, sources = rows["strategy"].tolist(), rows["source_label"].fillna("").tolist()
+    methods: dict[tuple[bool, str, str], list[_Point]] = defaultdict(list)
+    for strategy, source, *point in zip(names, sources, *(rows[name].tolist() for name in _POINT), strict=True):
+        methods[strategy == SCRATCH, strategy, source].append(tuple(point))
     ends, traces = [], []
-    for strategy, source, group in sorted(methods, key=lambda method: method[0] == SCRATCH):  # drawn last, on top of the others
-        of_method, last = _method(group, rungs, style, strategy, source)
+    for (_, strategy, label), points in sorted(methods.items(), key=itemgetter(0)):  # scratch last, on top of the others
+        source = label or None
+        of_method, last = _method(points, rungs, style, strategy, source)
         traces += of_method
         ends.append(End(strategy, style.color(strategy), last, {"strategy": strategy, "source": source}))
-    figure.add_traces(traces)
+    figure.data = traces
     if floor is not None and 0 < low / _FAR < floor:
         low = min(low, floor)
-        figure.add_hline(y=floor, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
+        figure.add_level(floor, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
         ends.append(End("real images", NEUTRAL, floor))
     if low > 0 and high / low > 3:
-        figure.update_yaxes(type="log", **log_ticks(low, high))
+        figure.set_axis("y", type="log", **log_ticks(low, high))
     else:
         margin = 0.08 * (high - low or abs(high) or 1)
-        figure.update_yaxes(range=[low - margin, high + margin], nticks=5)
-    figure.update_xaxes(**rung_ticks(rungs))
+        figure.set_axis("y", range=[low - margin, high + margin], nticks=5)
+    figure.set_axis("x", **rung_ticks(rungs))
     label_ends(figure, ends, _HEIGHT - 40)
     return figure
 
@@ -67,18 +76,20 @@ def _finite(curves: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _method(
-    rows: pd.DataFrame, all_steps: list[int], style: Style, strategy: str, source: str | None
+    points: list[_Point], all_steps: list[int], style: Style, strategy: str, source: str | None
 ) -> tuple[list[dict[str, Any]], float]:
     """Return the traces of a method, and the last value of its mean."""
     color, scratch = style.color(strategy), strategy == SCRATCH
     name = method_name(strategy, source)
     base = {"type": "scatter", "legendgroup": strategy, "meta": {"strategy": strategy, "source": source}}
-    columns = {name: rows[name].tolist() for name in ("rung", "trial", "step", "value", "status")}
-    every, trials = sorted(set(columns["rung"])), sorted(set(columns["trial"]))
+    index = {step: rung for rung, step in enumerate(all_steps)}
+    every = sorted({index[step] for _, step, _, _ in points})
+    trials = sorted({trial for trial, *_ in points})
     place, column = {rung: i for i, rung in enumerate(every)}, {trial: i for i, trial in enumerate(trials)}
     values = np.full((len(every), len(trials)), np.nan)  # arrays, as a page has thousands of methods
     last: dict[str, tuple[int, int, float, str]] = {}
-    for rung, trial, step, value, status in zip(*columns.values(), strict=True):
+    for trial, step, value, status in points:
+        rung = index[step]
         values[place[rung], column[trial]] = value
         if trial not in last or step >= last[trial][0]:
             last[trial] = step, rung, value, status
@@ -102,13 +113,13 @@ def _method(
     texts = [f"{name}<br>step {s:,}: {v:.4g}{of_seeds}" for s, v in zip(steps, mean, strict=True)]
     line = {"color": color, "width": 3.5 if scratch else 2, "dash": style.dash(strategy)}
     marker: dict[str, Any] = {"symbol": "circle-open" if scratch else "circle", "size": 6, "color": color}
-    shown = {"name": name, "mode": "lines+markers", "line": line, "marker": marker}
+    shown: dict[str, Any] = {"name": name, "mode": "lines+markers", "line": line, "marker": marker}
     traces.append({"x": rungs, "y": mean, **shown, "hovertext": texts, "hoverinfo": "text", **base})
     for status, mark in ENDS.items():
         ends = [end for _, end in sorted(last.items()) if end[3] == status]
         if ends:
             texts = [f"{name}<br>{status} at step {step:,}: {value:.4g}" for step, _, value, _ in ends]
             marker = {"symbol": mark, "size": 10, "color": color, "line": {"width": 2, "color": color}}
-            points = {"x": [end[1] for end in ends], "y": [end[2] for end in ends], "mode": "markers", "marker": marker}
-            traces.append({**points, "hovertext": texts, "hoverinfo": "text", "showlegend": False, **base})
+            shown = {"x": [end[1] for end in ends], "y": [end[2] for end in ends], "mode": "markers", "marker": marker}
+            traces.append({**shown, "hovertext": texts, "hoverinfo": "text", "showlegend": False, **base})
     return traces, mean[-1]

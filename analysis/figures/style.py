@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis.comparison.cells import SCRATCH
+from analysis.figures.drawing import Drawing
 from analysis.words import multiple
 
 #: The colours of strategies: each has a contrast of 3 with white and with the dark page, and with red-green blindness they are
@@ -66,11 +66,11 @@ def ratio(gain: float) -> str:
     return multiple(2**gain)
 
 
-def blank(height: int) -> go.Figure:
+def blank(height: int) -> Drawing:
     """Return an empty figure `height` pixels high, as wide as its container."""
-    axis: dict[str, Any] = {"automargin": True, "ticks": "outside", "ticklen": 4, "title_standoff": 8, "zeroline": False}
-    return go.Figure(
-        layout={
+    axis: dict[str, Any] = {"automargin": True, "ticks": "outside", "ticklen": 4, "zeroline": False}
+    return Drawing(
+        {
             "template": {},
             "autosize": True,
             "height": height,
@@ -80,8 +80,8 @@ def blank(height: int) -> go.Figure:
             "hovermode": "closest",
             "dragmode": False,  # a drag scrolls the page, on a phone too
             "legend": {"orientation": "h", "yanchor": "top", "y": -0.25, "x": 0, "xanchor": "left"},
-            "xaxis": axis,
-            "yaxis": axis,
+            "xaxis": {**axis, "title": {"standoff": 8}},
+            "yaxis": {**axis, "title": {"standoff": 8}},
         }
     )
 

@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 from typing import Any, Literal
 
 import pandas as pd
-import plotly.graph_objects as go
 from markupsafe import Markup
 
 from analysis.figures import Style
+from analysis.figures.drawing import Drawing
 from analysis.frames import Frames
 from analysis.statistics import Analysis
 
@@ -117,8 +118,6 @@ class Row:
 
     cells: Sequence[Text | Bar]
     subject: Subject = field(default_factory=dict)
-    sort: Sequence[float | None] = ()
-    """What each cell is sorted by in a sortable table; None for its text. An empty text comes last."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +131,8 @@ class Table:
     note: Text = ""
     sortable: bool = False
     style: str = ""
+    total: int = 0
+    """The number of rows that the page's script draws in place of these, which are the first, if it does."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Panel:
 
     title: str
     caption: str
-    figure: Markup
+    figure: str
     min_width: int = 0
     """Pixels; a narrower screen scrolls the figure sideways."""
     subject: Subject = field(default_factory=dict)
@@ -148,12 +149,23 @@ class Panel:
     """Whether the paper's numbers are in it."""
 
     @classmethod
-    def of(cls, title: str, caption: str, figure: go.Figure, **fields: Any) -> "Panel":
+    def of(cls, title: str, caption: str, figure: Drawing, **fields: Any) -> "Panel":
         """Return a figure as a panel, with `min_width`, `subject` and `paper` as given."""
-        figure.update_layout(showlegend=False)  # the page has one key for all figures
-        # More than six digits of a position are invisible, and are a third of the bytes.
-        data = json.loads(figure.to_json(engine="json"), parse_float=lambda digits: float(f"{float(digits):.6g}"))
-        return cls(title, caption, in_script(data), **fields)
+        layout = {**figure.layout, "showlegend": False}  # the page has one key for all figures
+        data = _brief({"data": figure.data, "layout": layout})
+        return cls(title, caption, json.dumps(data, separators=(",", ":")), **fields)
+
+
+def _brief(data: Any) -> Any:
+    """Return data for JSON, with six digits of each number: more of a position are invisible, and a third of the bytes."""
+    match data:
+        case float():
+            return float(f"{data:.6g}") if isfinite(data) else None
+        case dict():
+            return {name: _brief(value) for name, value in data.items()}
+        case list() | tuple():
+            return [_brief(value) for value in data]
+    return data
 
 
 @dataclass(frozen=True)
@@ -191,9 +203,10 @@ class Images:
 
 @dataclass(frozen=True)
 class TrialView:
-    """The place where `trial.js` lays out the trial that is chosen, and the JSON that it reads; Markdown leaves it out."""
+    """The place where `trial.js` lays out the trial that is chosen, and the data that it reads; Markdown leaves it out."""
 
-    details: Markup
+    details: str
+    """See `packed`."""
 
 
 @dataclass(frozen=True)

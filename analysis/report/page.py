@@ -23,21 +23,26 @@ from analysis.report.content import panels, sample_grids, sections
 from analysis.report.content.first_screen import first_screen
 from analysis.report.content.trials import earlier_grids, grids, trial_rows
 from analysis.report.embedded_images import FORMS, Album
+from analysis.report.on_demand import OnDemand
 from analysis.report.sentences.finding import finding
 from analysis.statistics import analyse
 from bench.store import Store
 from trainers.common.errors import UserError
 from trainers.common.files import replacing
 
-#: Bytes of a page of up to about a thousand trials, and how many of them the sample grids of cells may take. The grids of
+#: Bytes of a page of up to about 10,000 trials, and how many of them the sample grids of cells may take. The grids of
 #: single trials take the rest, but at least the last number.
-_PAGE, _WALLS, _GRIDS = 15 * 10**6, 3 * 10**6, 10**6
+_PAGE, _WALLS, _GRIDS = 145 * 10**5, 3 * 10**6, 10**6
+
+#: Most grids of cells in a page, those of single trials, and those of their earlier rungs: each takes milliseconds to compress.
+MOST_GRIDS = 600
 
 #: Bytes that the grids of single trials before their last rung may take, if the page has them left.
 _RUNGS = 15 * 10**5
 
-#: Placeholder for the grids of single trials until the rest of the page has a size. Escaped text cannot contain it.
-_PLACE = Markup("<!-- grids -->")
+#: Placeholders for what is drawn on demand until all of it is known, and for the grids of single trials until the rest of the
+#: page has a size. Escaped text cannot contain them.
+_ON_DEMAND_PLACE, _GRIDS_PLACE = Markup("<!-- on demand -->"), Markup("<!-- grids -->")
 
 
 def write_report(store: Store, out: Path, sweep: str | None = None, replayed: pd.DataFrame | None = None) -> Path:
@@ -50,8 +55,9 @@ def write_report(store: Store, out: Path, sweep: str | None = None, replayed: pd
     """
     suffix = out.suffix.lower()
     program = pdf.browser() if suffix == ".pdf" else None  # first, since it fails without a browser
-    frames = load(store, sweep)
-    text = markdown.render(frames, replayed) if suffix == ".md" else render(frames, store, replayed)
+    with pd.option_context("mode.string_storage", "python"):  # in thousands of small tables Arrow's are slow
+        frames = load(store, sweep)
+        text = markdown.render(frames, replayed) if suffix == ".md" else render(frames, store, replayed)
     content = pdf.to_pdf(text, program) if program else text.encode()
     try:
         with replacing(out) as file:
@@ -65,18 +71,20 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
     """Return the page for `frames`, with sample grids from their store; `replayed` as in `Report`."""
     analyses = [analyse(frames, embedding) for embedding in frames.embeddings]
     walls = [sample_grids.walls(analysis, frames.trials) for analysis in analyses]
+    most = MOST_GRIDS // max(1, 2 * len(analyses))
     first = first_screen(analyses[0], frames.trials) if analyses else None
     pairs = [sample_grids.copies(analysis, frames.trials) for analysis in analyses]
-    wanted = [*(first.paths if first else ()), *(path for cells in (*walls, *pairs) for path in sample_grids.paths(cells))]
-    album = Album(store, wanted, _WALLS)
-    embedded = [sample_grids.embed(cells, album) for cells in walls]
+    shown_walls, shown_pairs = ([sample_grids.bounded(cells, most) for cells in kind] for kind in (walls, pairs))
+    wanted = [path for cells in (*shown_walls, *shown_pairs) for path in sample_grids.paths(cells)]
+    album = Album(store, [*(first.paths if first else ()), *wanted], _WALLS)
+    embedded = [sample_grids.embed(cells, album) for cells in shown_walls]
     samples = {
-        analysis.embedding: [*sample_grids.blocks(cells, left_out, album.compressed)]
-        for analysis, (cells, left_out) in zip(analyses, embedded, strict=True)
+        analysis.embedding: [*sample_grids.blocks(cells, left_out, album.compressed, len(cells_of) - len(bounded))]
+        for analysis, (cells, left_out), cells_of, bounded in zip(analyses, embedded, walls, shown_walls, strict=True)
     }
     copies = {
         analysis.embedding: [*sample_grids.blocks(sample_grids.with_copies(cells, album), 0, compressed=False)]
-        for analysis, cells in zip(analyses, pairs, strict=True)
+        for analysis, cells in zip(analyses, shown_pairs, strict=True)
     }
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     report = Report(frames, analyses, replayed, trial_rows(frames), samples, copies, f"transfergan {_version()}, {now}")
@@ -87,6 +95,8 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
     environment.filters["kind"] = lambda block: type(block).__name__
     environment.filters["text"] = _text
     environment.filters["of"] = _filtered_by(frames.trials)
+    on_demand = OnDemand(environment.filters["of"])
+    environment.filters |= {"figure": on_demand.figure, "rows": on_demand.rows}
     names, counts = sections.meta(report)
     page = environment.get_template("report.html.j2").render(
         title=finding(report),
@@ -98,20 +108,23 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
         first=list(first.embed(album).blocks()) if first else [],
         sections=list(sections.walk(report, page=True)),
         key_entries=panels.key(report.style, frames.trials),
-        grids=_PLACE,
+        grids=_GRIDS_PLACE,
+        on_demand=_ON_DEMAND_PLACE,
     )
+    page = page.replace(_ON_DEMAND_PLACE, on_demand.markup, 1)
     shown = {path for cells, _ in embedded for path in sample_grids.paths(cells)}
     room = _PAGE - len(page.encode())
-    trial_grids = grids(report.trials, store, shown, max(_GRIDS, room))
+    trial_grids = grids(report.trials, store, shown, max(_GRIDS, room), MOST_GRIDS)
     room -= len(in_script(trial_grids.images).encode())
     images = {**_of_rungs(store, report, shown, min(_RUNGS, room)), **trial_grids.images}
     markup = environment.get_template("grids.html.j2").render(grids=trial_grids, images=in_script(images))
-    return page.replace(_PLACE, markup, 1)
+    return page.replace(_GRIDS_PLACE, markup, 1)
 
 
 def _of_rungs(store: Store, report: Report, elsewhere: set[str], budget: int) -> dict[str, str]:
     """Return the grids of trials before their last rung, as many as fit into `budget` bytes; see `trials.grids`."""
     paths = [path for path in earlier_grids(report.frames, report.trials) if path not in elsewhere] if budget > 0 else []
+    paths = paths[:MOST_GRIDS]
     album = Album(store, paths, budget, FORMS[2:])
     return {path: uri for path in paths if (uri := album.uri(path))}
 

@@ -30,17 +30,14 @@ from analysis.comparison.cells import Cell, Method, cells, reference_variance
 from analysis.comparison.intervals import holm, pairs
 from analysis.comparison.reference_error import log_variance
 from analysis.comparison.seeds import Seeds, Spread, pooled_variance
+from analysis.transfer.crossings import crossing, draws, multiplier, non_increasing
 from trainers.common.counts import counted
-
-Bound = Literal["", "at least", "at most"]
 
 #: Why a data multiplier is not given.
 NO_TREND = "more images did not help scratch at this budget; train longer"
 UNTESTED = "with one seed of scratch per size it is unknown whether more images help"
 
-_DRAWS = 10_000
 _FARTHEST = 300.0  # log2, of a draw
-_SEED = 20180508  # fixed, so the same store gives the same page
 
 _NAMES = ["embedding", "target", "conditional", "resolution", "family", "target_label", "cell", "cell_label"]
 _METHOD = ["strategy", "source", "source_label", "size"]
@@ -97,7 +94,7 @@ def _multipliers(family: Sequence[Cell], step: int, tested: bool) -> list[dict[s
     means = np.array([of_size.mean() for of_size in logs.values()])
     transfers = [method for cell in family if cell.step == step for method in cell.transfers if method.is_whole]
     spreads = pooled_variance(seeds.values()), pooled_variance(method.seeds for method in transfers)
-    drawn_scratch, drawn = _draws(spreads, len(sizes), 1)
+    drawn_scratch, drawn = draws(spreads, len(sizes), 1)
     smooth = non_increasing(np.vstack([means, means + drawn_scratch / np.sqrt(counts)]), counts)
     missing = _no_trend(sizes, means, counts, spreads[0]) if tested else ""
     rows = []
@@ -111,7 +108,7 @@ def _multipliers(family: Sequence[Cell], step: int, tested: bool) -> list[dict[s
                 noise = drawn[:, 0] / np.sqrt(len(method.logs)) + np.sqrt(of_reference) * drawn[:, 1]
                 levels = method.mean + np.append(0, noise)
                 at, beyond = crossing(sizes, smooth, levels)
-                row |= _multiplier(at - size, beyond, (sizes[0] - size, sizes[-1] - size), row["methods"])
+                row |= multiplier(at - size, beyond, (sizes[0] - size, sizes[-1] - size), row["methods"])
                 own = logs[names["size"]]
                 p = _welch(float(own.mean()) - method.mean, spreads, (len(own), len(method.logs)), of_reference)
                 row |= {"equivalent": row["multiplier"] * names["size"], "p": float(np.maximum(p, row["p"]))}
@@ -156,6 +153,10 @@ def speed_up(curves: pd.DataFrame, table: Sequence[Cell] | None = None) -> pd.Da
         scratch = {step: seeds for step, seeds in cell.scratch.by_step.items() if cell.step is None or step <= cell.step}
         best = min(scratch, key=lambda step: float(scratch[step].logs.mean()))
         whole = [method for method in cell.transfers if method.is_whole]
+        spreads = {
+            step: pooled_variance(m.by_step[step] for m in whole if step in m.by_step)
+            for step in {step for method in whole for step in method.by_step}
+        }
         for method in _compared(cell):
             names = {**cell.names, **method.names}
             row = {name: names[name] for name in [*_NAMES, *_METHOD]} | {"methods": len(cell.transfers), **_unknown(method)}
@@ -163,7 +164,7 @@ def speed_up(curves: pd.DataFrame, table: Sequence[Cell] | None = None) -> pd.Da
             if not row["why"]:
                 of_step = {step: seeds.logs for step, seeds in method.by_step.items()}
                 of_reference = _reference_variance(scratch[best], method, best)
-                spread = {step: pooled_variance(m.by_step[step] for m in whole if step in m.by_step) for step in of_step}
+                spread = {step: spreads[step] for step in of_step}
                 row |= _faster(scratch[best], best, of_step, spread, row["methods"], of_reference)
                 p = _difference(scratch[best], of_step.get(best), spread.get(best), len(scratch), of_reference)
                 row["p"] = float(np.maximum(p, row["p"]))
@@ -181,16 +182,16 @@ def _faster(
     steps, means = np.array(list(of_step), float), np.array([logs.mean() for logs in of_step.values()])
     deviations = np.sqrt([spread[step][0] for step in of_step])
     shared = (1.0, min(freedom for _, freedom in spread.values()))
-    drawn_scratch, drawn = _draws((pooled_variance([scratch]), shared), 1, 1)
+    drawn_scratch, drawn = draws((pooled_variance([scratch]), shared), 1, 1)
     noise = drawn_scratch[:, 0] / np.sqrt(len(scratch.logs)) + np.sqrt(of_reference) * drawn[:, 1]
     level = scratch.logs.mean() + np.append(0, noise)
     seeds = min(len(logs) for logs in of_step.values())
     shifts = np.vstack([np.zeros_like(deviations), drawn[:, :1] * (deviations / np.sqrt(seeds))]) if len(drawn) else 0.0
     # With one degree of freedom a draw may be far beyond any FID.
     curves, levels = (np.exp2(np.clip(logs, -_FARTHEST, _FARTHEST)) for logs in (means + shifts, level))
-    at, beyond = crossing(steps, curves * np.ones((len(level), 1)), levels)
+    at, beyond = crossing(steps, np.broadcast_to(curves, (len(level), len(steps))), levels)
     # The speed-up falls as the step rises, so the bounds swap sides.
-    saved = _multiplier(np.log2(best / at), -beyond, (np.log2(best / steps[-1]), np.log2(best / steps[0])), methods)
+    saved = multiplier(np.log2(best / at), -beyond, (np.log2(best / steps[-1]), np.log2(best / steps[0])), methods)
     return {**saved, "step": float(at[0])}
 
 
@@ -250,81 +251,3 @@ def _with_outcomes(rows: Iterable[dict[str, Any]], columns: list[str]) -> pd.Dat
     table = pd.DataFrame(rows, columns=columns)
     corrected = holm(table["p"].astype(float))
     return table.assign(p=corrected, outcome=outcome(corrected))
-
-
-def crossing(x: np.ndarray, curves: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each piecewise linear curve (D, S) over increasing `x` (S,) first falls to its level (D,).
-
-    Positions (D,) are clipped to the ends of `x`. Sides (D,) are -1 if the crossing lies before the first position, 1 if after
-    the last, else 0.
-    """
-    slack = 1e-9 * (1 + np.abs(levels))  # tolerance for rounding
-    reached = curves <= (levels + slack)[:, None]
-    first = np.where(reached.any(axis=1), reached.argmax(axis=1), len(x))
-    right = np.clip(first, 1, len(x) - 1)
-    rows = np.arange(len(curves))
-    if len(x) == 1:
-        return np.full(len(curves), x[0]), np.where(first == 0, -1, 1)
-    above, below = curves[rows, right - 1], curves[rows, right]
-    fall = above - below
-    share = np.clip(np.divide(above - levels, fall, out=np.ones_like(fall), where=fall > 0), 0, 1)
-    at = x[right - 1] + share * (x[right] - x[right - 1])
-    # A curve that starts at the level reaches it at the first position, not before.
-    before = (first == 0) & (curves[:, 0] < levels - slack)
-    at = np.where(first == 0, x[0], np.where(first == len(x), x[-1], at))
-    return at, np.where(before, -1, np.where(first == len(x), 1, 0))
-
-
-def non_increasing(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the antitonic (non-increasing) weighted least-squares regression (D, S) of each row, with positive weights (S,).
-
-    The min-max formula of Robertson, Wright & Dykstra (1988, 1.4), vectorised over rows: 2,000 rows take 5 ms, against 170 ms
-    with `scipy.optimize.isotonic_regression` in a loop.
-    """
-    count = values.shape[1]
-    sums = np.cumsum(np.pad(values * weights, ((0, 0), (1, 0))), axis=1)
-    totals = np.cumsum(np.pad(weights, (1, 0)))
-    fitted = np.full(values.shape, np.inf)
-    for start in range(count):
-        greatest = np.full(len(values), -np.inf)
-        for end in range(count - 1, start - 1, -1):
-            mean = (sums[:, end + 1] - sums[:, start]) / (totals[end + 1] - totals[start])
-            greatest = np.maximum(greatest, mean)
-            fitted[:, end] = np.minimum(fitted[:, end], greatest)
-    return fitted
-
-
-def _draws(spreads: tuple[Spread, Spread], scratch: int, transfer: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return draws of one seed's deviation from the mean of scratch (D, scratch), and of a transfer (D, transfer).
-
-    The second has one more column, standard normal. D is 0 without degrees of freedom of both.
-    """
-    if min(freedom for _, freedom in spreads) < 1:
-        return np.empty((0, scratch)), np.empty((0, transfer + 1))
-    random = np.random.default_rng(_SEED)
-    drawn = []
-    for (variance, freedom), columns in zip(spreads, (scratch, transfer), strict=True):
-        scale = np.sqrt(variance * freedom / random.chisquare(freedom, _DRAWS))
-        drawn.append(scale[:, None] * random.standard_normal((_DRAWS, columns)))
-    return drawn[0], np.column_stack([drawn[1], random.standard_normal(_DRAWS)])
-
-
-def _multiplier(log2: np.ndarray, beyond: np.ndarray, ends: tuple[float, float], methods: int) -> dict[str, Any]:
-    """Return the multiplier, its bound, interval and p from log2 of its estimate (first) and draws (rest), censored at `ends`.
-
-    The interval is one of as many as there are `methods`, which hold together; `p`, that of a difference from 1, is of one.
-    """
-    bound: Bound = "at least" if beyond[0] > 0 else "at most" if beyond[0] < 0 else ""
-    low = high = p = np.nan
-    if len(log2) > 1:
-        draws, sides, tail = log2[1:], beyond[1:], LEVEL / 2 / methods
-        least = np.where(sides > 0, ends[1], np.where(sides < 0, -np.inf, draws))
-        most = np.where(sides > 0, np.inf, np.where(sides < 0, ends[0], draws))
-        low, high = _order_statistic(least, tail), _order_statistic(most, 1 - tail)
-        p = min(1.0, 2 * (min((least <= 0).sum(), (most >= 0).sum()) + 1) / (len(draws) + 1))
-    return {"multiplier": float(2 ** log2[0]), "bound": bound, "low": float(2**low), "high": float(2**high), "p": p}
-
-
-def _order_statistic(values: np.ndarray, share: float) -> float:
-    """Return a quantile without interpolation, as values may be infinite."""
-    return float(np.sort(values)[round(share * (len(values) - 1))])

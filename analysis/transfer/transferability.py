@@ -14,6 +14,7 @@ FIDs differ by an order of magnitude are comparable. (A relative reduction is bo
 All functions are pure functions of the frames of `analysis.frames`.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ At = Literal["first", "final", "matched"]
 _CELL_ORDER = ["target", "conditional", "family", "size", "cell"]
 _METHOD = ["cell", "embedding", "strategy", "source"]
 _CELL_COLUMNS = ["target", "size", "conditional", "resolution", "cell_label", "family", "target_label"]
+_AT = ["embedding", "trial", "step", "value"]
 _GAIN_COLUMNS = ["trial", *_METHOD, *_CELL_COLUMNS, "source_label", "parent", "seed", "status", "censored", "budget"]
 _MEASURED_COLUMNS = ["at", "step", "value", "scratch", "gain"]
 _RANK_COLUMNS = [*_METHOD, *_CELL_COLUMNS, "source_label", "step", "value", "low", "high", "seeds", "final", "lost", "budget"]
@@ -73,7 +75,9 @@ def transfer_gain(curves: pd.DataFrame, table: Iterable[Cell] | None = None) -> 
     rows = []
     usable = (curves["metric"] == "fid") & (curves["value"] > 0) & np.isfinite(curves["value"])
     trials = curves[comparable(curves) & usable]  # of a trial that diverged, up to its last usable value
-    values = {key: dict(zip(of["step"], of["value"], strict=True)) for key, of in trials.groupby(["embedding", "trial"])}
+    values: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    for embedding, trial, step, value in zip(*(trials[name].tolist() for name in _AT), strict=True):
+        values[embedding, trial][step] = value
     of_cell = dict(iter(trials.drop_duplicates(["embedding", "trial"]).groupby(["cell", "embedding"], sort=False)))
     for cell in cells(curves) if table is None else table:
         if cell.scratch is None:
@@ -92,7 +96,7 @@ def transfer_gain(curves: pd.DataFrame, table: Iterable[Cell] | None = None) -> 
             }
             for at, step in steps.items():
                 if step is not None and step in shared:
-                    value = float(of_trial[step])
+                    value = of_trial[step]
                     rows.append([*names, at, step, value, 2 ** scratch[step], scratch[step] - np.log2(value)])
     gains = pd.DataFrame(rows, columns=[*_GAIN_COLUMNS, *_MEASURED_COLUMNS])
     return gains.sort_values([*_CELL_ORDER, "strategy", "source", "seed"], kind="stable").reset_index(drop=True)

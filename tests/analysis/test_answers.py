@@ -121,10 +121,11 @@ def test_a_new_strategy_needs_no_change_here(tmp_path: Path) -> None:
 
 def headline(*trials: Trial) -> str:
     """Return the headline of the only cell with these trials."""
-    curves = make(trials).assign(target_label="a, b", cell_label="a, b, 16 px, 100 images", standard_error=0.1)
+    curves = make(trials).assign(target_label="a, b", cell_label="a, b, 16 px, 100 images")
     table = cells(curves)
     tests = t_tests(table)
-    analysis = SimpleNamespace(curves=curves, significance=tests)
+    errors = dict.fromkeys(zip(curves["trial"], curves["step"], strict=True), 0.1)
+    analysis = SimpleNamespace(curves=curves, significance=tests, fid_errors=errors)
     return _headline(cast("Analysis", analysis), table[0], records(named(table, tests))[0], len(tests))
 
 

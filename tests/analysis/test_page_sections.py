@@ -2,7 +2,9 @@
 
 import re
 
-from tests.support.pages import CLASSES, DESKTOP, OVERLAPS, PHONE, TABLET, Reports, See, check, drawn, unfold
+from playwright.sync_api import Page
+
+from tests.support.pages import CLASSES, DESKTOP, OVERLAPS, PHONE, TABLET, Reports, See, check, drawn, files, unfold
 
 
 def test_each_class_is_shown_if_there_are_classes(see: See, reports: Reports) -> None:
@@ -45,11 +47,21 @@ def test_savings_are_drawn_and_tabulated(see: See, reports: Reports) -> None:
     opened = see("savings", PHONE)
     check(opened, reports["savings"])
     page = opened.page
-    assert page.evaluate(OVERLAPS) == []
     assert page.locator("nav a[href='#savings']").count() == 1
     cells = page.locator("#curves .cell")
     assert [cells.nth(place).locator("details").count() for place in range(6)] == [0] + [1] * 5, "of many cells one is shown"
+    folded = page.locator("#curves .cell details .plot")
+    assert not folded.evaluate_all("plots => plots.some(plot => plot.data)"), "folded figures are not drawn yet"
+    later = page.locator("#ranking table[data-rows]").evaluate_all(
+        "tables => tables.map(table => table.tBodies[0].rows.length)"
+    )
+    assert later == [0, 0], "the tables of the last cells are drawn when they are unfolded"
     unfold(page)
+    assert page.evaluate(OVERLAPS) == []
+    ranking = page.locator("#ranking table")
+    assert [table.locator("tbody tr").count() for table in ranking.all()] == [13] * 6
+    looks = "tables => tables.map(table => [...table.rows[1].cells].map(cell => [cell.tagName, cell.className, cell.scope]))"
+    assert len({str(look) for look in ranking.evaluate_all(looks)}) == 1, "drawn as they are written"
     assert page.locator("#curves .panel").count() == 6 * 4
     rows = page.locator("table.savings tbody tr")
     assert rows.count() == 18, "six cells, three strategies with their best source each"
@@ -69,6 +81,7 @@ def test_savings_are_drawn_and_tabulated(see: See, reports: Reports) -> None:
     with page.expect_download() as download:
         page.locator("a[download='data-multiplier.csv']").click()
     assert download.value.suggested_filename == "data-multiplier.csv"
+    assert download.value.path().read_text() == files(reports["savings"].read_text(encoding="utf-8"))["data-multiplier.csv"]
     assert opened.complaints == []
 
 
@@ -82,6 +95,22 @@ SHOWN = """() => ({
   rows: [...document.querySelectorAll('table.savings tbody tr')].filter(row => !row.hidden).length,
   trials: [...document.querySelectorAll('table.sortable tbody tr')].filter(row => !row.hidden).length,
 })"""
+
+
+def check_the_table_of_trials(page: Page) -> None:
+    """Check that words and keys are found in it, and that its rows are drawn as far as it is scrolled."""
+    rows, find, status = page.locator("table.sortable tbody tr"), page.locator("#find"), page.locator(".find [role=status]")
+    find.fill("Faces finetune-d 2,000")
+    assert status.inner_text() == "8 of 160 rows"
+    assert all({"faces", "finetune-d", "2,000"} <= set(row.split("\t")) for row in rows.all_inner_texts())
+    find.fill(page.evaluate("store.trials[70].key"))
+    assert rows.count() == 1, "also by a whole key"
+    find.fill("")
+    assert (rows.count(), status.inner_text()) == (160, "160 rows")
+    page.evaluate("table.tBodies[0].replaceChildren(); drawMore(60)")  # as if there were thousands
+    assert status.inner_text() == "160 rows, of which the first 60 are drawn"
+    page.evaluate("table.closest('.scroll').scrollTo(0, 1e6)")
+    rows.nth(159).wait_for(state="attached")
 
 
 def test_targets_and_sizes_are_filtered_by_keyboard_everywhere_and_the_address_keeps_it(see: See, reports: Reports) -> None:
@@ -110,6 +139,7 @@ def test_targets_and_sizes_are_filtered_by_keyboard_everywhere_and_the_address_k
     assert whole["trials"] - shown["trials"] == 4 * 26, "pre-training stays"
     assert "hide" not in page.url
     assert page.evaluate(OVERLAPS) == []
+    check_the_table_of_trials(page)
 
     page.locator(".filters summary").focus()
     page.keyboard.press("Enter")

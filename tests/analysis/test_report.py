@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -14,6 +13,7 @@ from analysis.frames import load
 from analysis.report.page import write_report
 from analysis.statistics import analyse
 from bench.store import open_store
+from tests.support.pages import files, trials_of
 from tests.support.synthetic import build
 from trainers.common.errors import UserError
 
@@ -58,10 +58,14 @@ def test_the_table_of_very_many_trials_omits_those_that_have_not_started(
     store.write_sweep("quickstart", {**planned, "trials": later + planned["trials"]})
     started = len(planned["trials"])
     monkeypatch.setattr("analysis.report.content.trials.MOST_ROWS", started)
+    monkeypatch.setattr("analysis.report.content.trials.FIRST_ROWS", 5)
     page = write_report(store, tmp_path / "page.html").read_text(encoding="utf-8")
     assert f"These are {started} of {2 * started} trials: all are in the file trials.csv of the HTML page." in page
-    shown = re.findall(r'<td><a href="#trial=\w+"><code>(\w+)</code></a></td>', page)
-    assert sorted(shown) == sorted(row["key"][:10] for row in planned["trials"])
+    shown = trials_of(page)["trials"]["key"]
+    assert sorted(shown) == sorted(row["key"] for row in planned["trials"])
+    first = re.findall(r'<td><a href="#trial=\w+"><code>(\w+)</code></a></td>', page)
+    assert first == [key[:10] for key in shown[:5]], "readable without scripts"
+    assert f"These are the first 5 of {started} rows. The others need JavaScript" in page
 
 
 @pytest.mark.slow
@@ -93,13 +97,12 @@ def test_strategies_are_ranked_and_differences_within_noise_are_called_so(tmp_pa
 def test_csv_files_in_the_page_have_the_numbers_and_no_formulas(tmp_path: Path) -> None:
     store = build(tmp_path / "store", sources={"=cmd|'/c calc'!A1": 20.0, "near": 30.0, "far": 90.0}, images=False)
     page = write_report(store, tmp_path / "r.html").read_text(encoding="utf-8")
-    links = re.findall(r'<a download="([\w-]+\.csv)" href="data:text/csv;charset=utf-8,([^"]+)"', page)
-    files = {name: unquote(data) for name, data in links}
-    assert {"trials.csv", "gains.csv", "ranking.csv", "data-multiplier.csv", "speed-up.csv", "predictors.csv"} <= set(files)
+    saved = files(page)
+    assert {"trials.csv", "gains.csv", "ranking.csv", "data-multiplier.csv", "speed-up.csv", "predictors.csv"} <= set(saved)
     frames = load(store)
-    trials = pd.read_csv(io.StringIO(files["trials.csv"]))
+    trials = pd.read_csv(io.StringIO(saved["trials.csv"]))
     assert len(trials) == len(frames.trials)
     assert set(trials["source"].dropna()) == {"'=cmd|'/c calc'!A1", "near", "far"}
-    gains = pd.read_csv(io.StringIO(files["gains.csv"]))
+    gains = pd.read_csv(io.StringIO(saved["gains.csv"]))
     expected = analyse(frames, frames.embeddings[0]).gains["gain"].tolist()
     assert gains["gain"].tolist() == pytest.approx(expected, rel=1e-4)

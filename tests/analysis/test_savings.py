@@ -10,15 +10,8 @@ import pytest
 from scipy import optimize
 
 from analysis.claims import Outcome
-from analysis.transfer.savings import (
-    NO_TREND,
-    UNTESTED,
-    claims,
-    crossing,
-    data_multiplier,
-    non_increasing,
-    speed_up,
-)
+from analysis.transfer.crossings import crossing, non_increasing
+from analysis.transfer.savings import NO_TREND, UNTESTED, claims, data_multiplier, speed_up
 from tests.support.endurance import repeats
 
 Trial = tuple[str, str | None, int, int, str, dict[int, float]]

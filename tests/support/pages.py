@@ -1,5 +1,7 @@
 """Reports of all kinds of stores, and a visit to one in a real browser, offline."""
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ import pandas as pd
 from filelock import FileLock
 from playwright.sync_api import Browser, Page
 
+from analysis.report.packed import unpacked
 from analysis.report.page import write_report
 from bench.store import Store, open_store
 from tests.support.synthetic import build
@@ -146,6 +149,7 @@ def drawn(page: Page) -> None:
 def unfold(page: Page) -> None:
     """Open everything that is folded, and wait until the figures in it are drawn."""
     page.evaluate("for (const details of document.querySelectorAll('main details')) details.open = true")
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))")  # their events are behind
     drawn(page)
 
 
@@ -157,6 +161,20 @@ def check(opened: Visit, path: Path) -> None:
     assert width <= inner
 
 
+def files(page: str) -> dict[str, str]:
+    """Return the files that links of a page save, by name."""
+    links = re.findall(r'<a download="([\w-]+\.csv)\.gz" href="data:application/gzip;base64,([^"]+)"', page)
+    return {name: unpacked(data) for name, data in links}
+
+
+def trials_of(page: str) -> dict[str, Any]:
+    """Return the trials of a page, as columns; see `analysis.report.content.trials.view`."""
+    match = re.search(r'id="trials-packed">([^<]+)<', page)
+    assert match
+    columns: dict[str, Any] = json.loads(unpacked(match[1]))
+    return columns
+
+
 FIGURES = """() => [...document.querySelectorAll('.plot')].map(plot => ({
   title: plot.closest('figure').querySelector('h4').textContent,
   marks: plot.querySelectorAll('.scatterlayer path.point, .scatterlayer path.js-line, .heatmaplayer image').length,
@@ -164,8 +182,8 @@ FIGURES = """() => [...document.querySelectorAll('.plot')].map(plot => ({
   size: plot.querySelector('svg.main-svg').getBoundingClientRect().toJSON(),
 }))"""
 
-# Texts of a figure that overlap each other or its plotting area (only labels of points may), or are outside the figure.
-OVERLAPS = """() => [...document.querySelectorAll('.plot')].flatMap(plot => {
+# Texts of a drawn figure that overlap each other or its plotting area (only labels of points may), or are outside the figure.
+OVERLAPS = """() => [...document.querySelectorAll('.plot')].filter(plot => plot.data).flatMap(plot => {
   const texts = selector => [...plot.querySelectorAll(selector)]
     .map(e => ({ name: e.textContent, box: e.getBoundingClientRect() }));
   const over = ({ box: a }, { box: b }) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1

@@ -35,7 +35,7 @@ FLOORS = {
         ("bench.cli",),
     ),
     "analysis": (
-        ("analysis.words", "analysis.labels", "analysis.claims", "analysis.views"),
+        ("analysis.words", "analysis.labels", "analysis.cell_labels", "analysis.claims", "analysis.views"),
         ("analysis.frames",),
         ("analysis.comparison",),
         ("analysis.transfer",),

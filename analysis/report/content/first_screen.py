@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import figures
 from analysis.claims import Outcome
 from analysis.comparison.best import FRESH
 from analysis.comparison.cells import SCRATCH
+from analysis.figures import drawings
 from analysis.frames import records
 from analysis.report.blocks import Block, Figures, Group, Image, Images, Panel
 from analysis.report.embedded_images import Album, at_step
@@ -101,7 +101,7 @@ def _panel(title: str, caption: str, rows: list[dict[str, Any]]) -> Panel:
     table = pd.DataFrame(rows)[["name", "gain", "low", "high", "outcome"]]
     if table["low"].isna().all():
         caption = caption.removesuffix(_HOW) + "Gain is FID from scratch / FID of the start; too few seeds for intervals."
-    return Panel.of(title, caption, figures.gain_intervals(table))
+    return Panel.of(title, caption, drawings.gain_intervals(table))
 
 
 def _pictures(analysis: Analysis, named: Row, trials: pd.DataFrame) -> Iterator[Image]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import figures
 from analysis.comparison.cells import SCRATCH
-from analysis.figures import PALETTE, Style
+from analysis.figures import PALETTE, Style, drawings
 from analysis.frames import records
 from analysis.report.blocks import Block, Figures, Panel, Report, Subject, by_cell
 from analysis.report.content import paper_panels
@@ -25,6 +25,10 @@ _WIDE = 340
 #: Sources from which on their distances have an order to compare with that of the gains.
 _SOURCES = 3
 
+#: Columns of measurements that the learning curves need.
+_OF_CURVES = ["cell", "cell_label", "target", "target_label", "conditional", "family", "size", "resolution", "split"]
+_OF_CURVES += ["trial", "strategy", "source_label", "status", "metric", "step", "value"]
+
 #: Columns in which trials agree that are measured against the same real images.
 _SAME_REAL = ("target", "resolution", "split")
 
@@ -33,7 +37,9 @@ def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
     """Yield the figures of each cell, one per source; and others if the generator was also measured without its average."""
     references = records(analysis.references)
     floors = {tuple(row[name] for name in _SAME_REAL): row["fid_floor"] for row in references}
-    of_adapt = analysis.curves[(analysis.curves["kind"] == "adapt") & (analysis.curves["value"].abs() < math.inf)]
+    usable = (analysis.curves["kind"] == "adapt") & (analysis.curves["value"].abs() < math.inf)
+    usable &= analysis.curves["metric"].isin(["fid", "fid_raw"])
+    of_adapt = analysis.curves.loc[usable, _OF_CURVES]  # each figure copies all columns
     order = ["target", "conditional", "family", "size"]
     cells: list[tuple[str, Sequence[Block], Subject]] = []
     for _, cell in of_adapt.sort_values(order).groupby("cell", sort=False):
@@ -64,23 +70,23 @@ def _by_source(rows: pd.DataFrame, style: Style, metric: str, floor: float | Non
             title += f" ({number} of {len(parts)})" if len(parts) > 1 else ""
             status = drawn.drop_duplicates("trial")["status"].value_counts()
             caption = ", ".join(f"{count} {name}" for name, count in status.items())
-            figure = figures.learning_curves(both, style, metric, floor, rows)
+            figure = drawings.learning_curves(both, style, metric, floor, rows)
             yield Panel.of(title, caption, figure, subject={**_subject(rows), "source_label": source} if transfers else {})
 
 
 def fid_by_class(_: Report, analysis: Analysis) -> Iterator[Block]:
     """Yield a figure per conditional cell."""
-    panels = []
+    panels, splits = [], analysis.curves[["cell", "split"]].drop_duplicates()
     for cell, rows in analysis.by_class.groupby("cell", sort=False):
         samples = rows[rows["class"] != classes.MEAN]["samples"]
         seeds = rows["seeds"].max()
-        real = against(analysis.curves.loc[analysis.curves["cell"] == cell, "split"])
+        real = against(splits.loc[splits["cell"] == cell, "split"])
         caption = (
             f"FID at step {rows['step'].iloc[0]:,}{real}, from {span(samples)} generated images of a class"
             f"{f'; means over up to {seeds} seeds' if seeds > 1 else ''}. Each strategy with its best source."
         )
         width, title = 190 + 46 * rows["class"].nunique(), rows["cell_label"].iloc[0]
-        panels.append(Panel.of(title, caption, figures.fid_by_class(rows), min_width=width, subject=_subject(rows)))
+        panels.append(Panel.of(title, caption, drawings.fid_by_class(rows), min_width=width, subject=_subject(rows)))
     if panels:
         yield Figures(panels)
 
@@ -122,7 +128,7 @@ def fid_by_size(report: Report, analysis: Analysis) -> Iterator[Block]:
             del chosen["nearest source"], chosen["mean over sources"]
         for name, (data, how) in chosen.items():
             if len(data) and data["size"].nunique() > 1:
-                figure = figures.fid_by_size(
+                figure = drawings.fid_by_size(
                     pd.concat([data, scratch]).reindex(columns=[*by, "value", "note", "source_label"]),
                     style,
                     (shown.min(), shown.max()),
@@ -171,7 +177,7 @@ def heat_maps(report: Report, analysis: Analysis) -> Iterator[Block]:
             means = rows.groupby(["strategy", "source_label", "cell_label"], as_index=False).agg(
                 gain=("gain", "mean"), step=("step", "min"), seeds=("gain", "size")
             )
-            figure = figures.heat_map(means, limit, cells=cells, sources=sources)
+            figure = drawings.heat_map(means, limit, cells=cells, sources=sources)
             steps = f"step {rows['step'].min():,}"
             if rows["step"].nunique() > 1:
                 steps = f"steps {rows['step'].min():,} to {rows['step'].max():,}"
@@ -192,14 +198,14 @@ def gain_by_distance(report: Report, analysis: Analysis) -> Iterator[Block]:
             continue
         of_cell = correlations[(correlations["scope"] == "cell") & (correlations["cell"] == cell)]
         caption = f"At step {group['step'].min():,}. {_rank_words(of_cell)}"
-        figure = figures.gain_by_distance(group, report.style)
+        figure = drawings.gain_by_distance(group, report.style)
         title = group["cell_label"].iloc[0]
         panels.append(Panel.of(title, caption, figure, min_width=_WIDE, subject=_subject(group)))
     if rows["target"].nunique() > 1 and rows["source"].nunique() >= _SOURCES:
         pooled = rows.assign(name=rows["source_label"] + " → " + rows["target_label"])
         words = _rank_words(correlations[correlations["scope"] == "strategy"])
         caption = f"Distances to different targets are hardly comparable. {words}"
-        figure = figures.gain_by_distance(pooled, report.style)
+        figure = drawings.gain_by_distance(pooled, report.style)
         panels.append(Panel.of("All targets pooled", caption, figure, min_width=_WIDE))
     if panels:
         yield Figures([*panels, *paper_panels.gain_by_distance()], ("source", "paper"))
@@ -230,7 +236,7 @@ def stopping(replayed: pd.DataFrame) -> Figures:
         f"Keeping {half['keep']:g} of the methods at each rung would have saved {half['saved']:.0%} of the steps, with the "
         f"same winner in {half['same_winner']} of {half['cells']} cells{order}. Labels: the share kept."
     )
-    return Figures([Panel.of("Saved against unchanged", caption, figures.stopping_audit(replayed))])
+    return Figures([Panel.of("Saved against unchanged", caption, drawings.stopping_audit(replayed))])
 
 
 def key(style: Style, trials: pd.DataFrame) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis import figures
 from analysis.comparison.cells import SCRATCH
-from analysis.figures import Style
+from analysis.figures import Style, drawings
 from analysis.published.paper_frames import distances, source_target_curves
 from analysis.published.paper_tables import DISTANCE, SIZE, SOURCE_TARGET
 from analysis.report.blocks import Panel
@@ -38,7 +38,7 @@ def gain_by_size(analysis: Analysis, style: Style) -> list[Panel]:
                 f"{_CITED}, {SIZE.name}, {SIZE.provenance}: ImageNet to LSUN Bedrooms at 64 px, with "
                 "Inception's features. Their ratio is comparable with ours, their FIDs are not; no statistic here uses them."
             )
-            figure, subject = figures.gain_by_size(ours, theirs, style), {"target_label": str(rows["target_label"].iloc[0])}
+            figure, subject = drawings.gain_by_size(ours, theirs, style), {"target_label": str(rows["target_label"].iloc[0])}
             panels.append(Panel.of(f"{family}: gain", caption, figure, subject=subject, paper=True))
     return panels
 
@@ -50,7 +50,7 @@ def gain_by_distance() -> list[Panel]:
         f"{DISTANCE.name} ({DISTANCE.provenance}), fine-tuned at 64 px. Their distance is that of generated images in "
         "Inception's features, so it is not comparable with the axis of the other figures; no statistic here uses it."
     )
-    title, figure = f"The paper's own ({figures.PAPER})", figures.paper_gain_by_distance(_points())
+    title, figure = f"The paper's own ({figures.PAPER})", drawings.paper_gain_by_distance(_points())
     return [Panel.of(title, caption, figure, min_width=340, paper=True)]
 
 

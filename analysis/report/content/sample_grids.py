@@ -82,6 +82,17 @@ def with_copies(cells: Sequence[Wall], album: Album) -> list[Wall]:
     return [wall for wall in embed(cells, album)[0] if len(wall.rows[0][1]) == 2]
 
 
+def bounded(cells: Sequence[Wall], most: int) -> list[Wall]:
+    """Return the first walls, with at most `most` grids together, and at least one wall."""
+    kept: list[Wall] = []
+    for wall in cells:
+        most -= len(paths([wall]))
+        if kept and most < 0:
+            break
+        kept.append(wall)
+    return kept
+
+
 def paths(cells: Sequence[Wall]) -> list[str]:
     """Return the path of each grid, in order."""
     return [grid.path for wall in cells for _, grids in wall.rows for grid in grids if grid.path]
@@ -104,8 +115,8 @@ def embed(cells: Sequence[Wall], album: Album) -> tuple[list[Wall], int]:
     return embedded, left_out
 
 
-def blocks(embedded: Sequence[Wall], left_out: int, compressed: bool) -> Iterator[Block]:
-    """Yield the walls from `embed`, and how their grids differ from those of the store."""
+def blocks(embedded: Sequence[Wall], left_out: int, compressed: bool, others: int = 0) -> Iterator[Block]:
+    """Yield the walls from `embed`, how their grids differ from those of the store, and how many `others` there are."""
     cells: list[tuple[str, list[Block], Subject]] = []
     for wall in embedded:
         rows: list[Block] = []
@@ -118,6 +129,10 @@ def blocks(embedded: Sequence[Wall], left_out: int, compressed: bool) -> Iterato
     if embedded and left_out:
         lacking = counted(left_out, "grid is", "grids are")
         yield Paragraph(f"{lacking} not in this page: missing in the store, or omitted to limit its size.", "small")
+    if embedded and others:
+        first = f"These are the first {counted(len(embedded), 'cell')}, by target and number of images"
+        lacking = counted(others, "other cell is", "other cells are")
+        yield Paragraph(f"{first}. The grids of {lacking} not in this page, to limit its size; the store has them.", "small")
 
 
 def _heading(step: int, last: dict[str, int]) -> str:

@@ -1,7 +1,8 @@
 """The table of trials, and the details of each that the page lays out on demand: outcome, curves, samples, configuration.
 
-The details are one JSON object, kept small: parts that trials share (of their configs, environments) are in it once, and
-numbers have four digits.
+The page holds the trials as columns, compressed, and its script draws the rows that are looked at (templates/tables.js) and the
+details of the trial that is chosen (templates/trial.js). Parts that trials share (of their configs, environments) are in it
+once, and numbers have four digits.
 """
 
 import json
@@ -12,15 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.frames import STATUSES, Frames, records
-from analysis.report.blocks import Block, Column, Paragraph, Report, Row, Span, Table, Text, TrialView, in_script, numbers
+from analysis.report.blocks import Block, Column, Paragraph, Report, Row, Span, Table, Text, TrialView
 from analysis.report.embedded_images import FORMS, Album, at_step
+from analysis.report.packed import packed_json
 from analysis.words import start
 from bench.store import Store
 from trainers.common.counts import counted
 from trainers.config.metrics import label
 
-#: Most trials that the table shows; browsers lay out more of them slowly.
-MOST_ROWS = 2000
+#: Most trials of the page, and rows of their table that can be read without scripts.
+MOST_ROWS, FIRST_ROWS = 20_000, 50
 
 #: Why a trial has its status, if no error says so.
 _REASONS = {
@@ -33,11 +35,28 @@ _REASONS = {
 _IMPORTED = "It was imported: no step of it was run here."
 
 
+@dataclass(frozen=True)
+class TrialColumn:
+    """A column of the table of trials.
+
+    Attributes:
+        head: its heading.
+        holds: what its cells are: a key is a link to its trial, a number is aligned and sorted as one.
+        cells: the text of each row.
+        order: what rows are sorted by; by default their text, or its number. None comes last.
+    """
+
+    head: str
+    holds: str
+    cells: list[str]
+    order: list[float | None] | None = None
+
+
 def table(report: Report) -> Iterator[Block]:
-    """Yield the sortable table of trials."""
+    """Yield the sortable table of trials, with its first rows."""
     if not report.trials:
         return
-    planned, several = len(report.frames.trials), len(report.frames.embeddings) > 1
+    planned = len(report.frames.trials)
     text: tuple[str | Span, ...] = (
         Span("Press a heading to sort, a key to see a trial's details. ", "screen"),
         "FID and KID are those of the last step measured; values of stopped and finished trials are not comparable.",
@@ -48,29 +67,63 @@ def table(report: Report) -> Iterator[Block]:
             "page.",
         )
     yield Paragraph(text)
-    values = [f"{metric} {name}" if several else metric for name in report.frames.embeddings for metric in ("FID", "KID")]
-    errors = any(row["error"] for row in report.trials)
+    columns = table_columns(report.trials, report.frames.embeddings)
+    heads = [Column(column.head, "numbers" if column.holds == "number" else "text") for column in columns]
+    rows = [_row(columns, place, row) for place, row in enumerate(report.trials[:FIRST_ROWS])]
+    yield Table("Table of trials, scrolls", heads, rows, sortable=True, total=len(report.trials))
+
+
+def table_columns(rows: Sequence[dict[str, Any]], embeddings: Sequence[str]) -> list[TrialColumn]:
+    """Return the columns of the table for rows of `trial_rows`; several `embeddings` are named in the headings."""
+
+    def texts(name: str) -> list[str]:
+        return [row[name] or "" for row in rows]
+
+    def numbers(head: str, values: list[Any], form: str) -> TrialColumn:
+        cells = ["" if value is None else format(value, form) for value in values]
+        return TrialColumn(head, "number", cells, None if form in (",", "d") else [_short(value) for value in values])
+
+    def of(name: str) -> list[Any]:
+        return [row[name] for row in rows]
+
+    measured = [
+        numbers(f"{metric} {name}" if len(embeddings) > 1 else metric, [row["values"][place][which] for row in rows], form)
+        for place, name in enumerate(embeddings)
+        for which, (metric, form) in enumerate((("FID", ".1f"), ("KID", ".4f")))
+    ]
     columns = [
-        *(Column(head) for head in ("status", "kind", "strategy", "source", "target")),
-        *numbers("images", "step", "budget", *values, "seed"), Column("conditional"), *numbers("px", "seconds"),
-        Column("key"), *([Column("error")] if errors else []),
+        TrialColumn("status", "status", of("status"), [STATUSES.index(status) for status in of("status")]),
+        TrialColumn("kind", "text", texts("kind")), TrialColumn("strategy", "text", texts("strategy")),
+        TrialColumn("source", "text", texts("source_label")), TrialColumn("target", "text", texts("target_label")),
+        numbers("images", of("size"), ","), numbers("step", of("steps"), ","), numbers("budget", of("budget"), ","), *measured,
+        numbers("seed", of("seed"), "d"),
+        TrialColumn("conditional", "text", ["yes" if conditional else "no" for conditional in of("conditional")]),
+        numbers("px", of("resolution"), "d"), numbers("seconds", of("seconds"), ".0f"), TrialColumn("key", "key", of("key")),
     ]  # fmt: skip
-    yield Table("Table of trials, scrolls", columns, [_row(row, errors) for row in report.trials], sortable=True)
+    errors = texts("error")
+    return [*columns, *([TrialColumn("error", "error", errors)] if any(errors) else [])]
 
 
-def _row(row: dict[str, Any], errors: bool) -> Row:
-    cells: list[tuple[Text, float | None]] = [(Span(row["status"], "status"), STATUSES.index(row["status"]))]
-    cells += [(row[name] or "", None) for name in ("kind", "strategy", "source_label", "target_label")]
-    cells += [(f"{row[name]:,}", row[name]) for name in ("size", "steps", "budget")]
-    for fid, kid in row["values"]:
-        cells += [("" if fid is None else f"{fid:.1f}", fid), ("" if kid is None else f"{kid:.4f}", kid)]
-    cells += [(str(row["seed"]), row["seed"]), ("yes" if row["conditional"] else "no", None)]
-    seconds = row["seconds"]
-    cells += [(str(row["resolution"]), row["resolution"]), ("" if seconds is None else f"{seconds:.0f}", seconds)]
-    cells.append((Span(row["key"][:10], "code", f"#trial={row['key']}"), None))
-    if errors:
-        cells.append((Span(row["error"] or "", "error"), None))
-    return Row([text for text, _ in cells], row, [value for _, value in cells])
+def _short(value: float | None) -> float | None:
+    """Return a number with the digits that sorting needs."""
+    return None if value is None else float(f"{value:.7g}")
+
+
+def _row(columns: Sequence[TrialColumn], place: int, subject: dict[str, Any]) -> Row:
+    """Return a row as the page's script draws it."""
+    cells: list[Text] = []
+    for column in columns:
+        text = column.cells[place]
+        match column.holds:
+            case "key":
+                cells.append(Span(text[:10], "code", f"#trial={text}"))
+            case "status":
+                cells.append(Span(text, "status"))
+            case "error":
+                cells.append(Span(text, "error"))
+            case _:
+                cells.append(text)
+    return Row(cells, subject)
 
 
 def trial_rows(frames: Frames) -> list[dict[str, Any]]:
@@ -78,12 +131,9 @@ def trial_rows(frames: Frames) -> list[dict[str, Any]]:
 
     Trials that have not started are the first to be left out.
     """
-    curves = frames.curves[frames.curves["value"].abs() < math.inf]
-    last = (
-        curves[curves["metric"].isin(["fid", "kid"])]
-        .sort_values("step")
-        .drop_duplicates(["trial", "metric", "embedding"], keep="last")
-    )
+    curves = frames.curves[frames.curves["metric"].isin(["fid", "kid"])]
+    curves = curves.loc[curves["value"].abs() < math.inf, ["trial", "metric", "embedding", "step", "value"]]
+    last = curves.sort_values("step").drop_duplicates(["trial", "metric", "embedding"], keep="last")
     values = {(row["trial"], row["embedding"], row["metric"]): row["value"] for row in records(last)}
     trials = frames.trials.sort_values(
         ["kind", "target", "conditional", "size", "strategy", "source", "seed"], ascending=[False] + [True] * 6
@@ -106,62 +156,66 @@ def view(report: Report) -> Iterator[Block]:
     if len(report.frames.trials) > len(report.trials):
         text += f" The {counted(len(report.trials), 'trial')} of the table above can be chosen."
     yield Paragraph(text)
-    yield TrialView(in_script(details(report.frames, report.trials)))
+    shown = table_columns(report.trials, report.frames.embeddings)
+    columns = [{name: value for name, value in vars(column).items() if value is not None} for column in shown]
+    yield TrialView(packed_json({**details(report.frames, report.trials), "table": columns}))
 
 
 def details(frames: Frames, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the details of trials (`rows` of `Frames.trials`, in the order in which to list them), ready for JSON.
 
     Returns:
-        `trials`, each with its `key`; `values`, the parts of configs, which trials refer to by index; `environments`, by name;
-        `labels` of the metrics.
+        `trials`, by name of column a value for each, `key` among them; `curves`, see `_curves`; `config`, by name of a part its
+        index in `values` for each; `values`, the parts of configs; `environments`, by name; `labels` of the metrics.
     """
     values: dict[str, int] = {}
-    curves = _curves(frames, {row["key"] for row in rows})
-    trials = []
-    for row in rows:
-        config = {
-            name: values.setdefault(json.dumps(part), len(values)) for name, part in json.loads(row["config"] or "{}").items()
-        }
-        fields = {
-            "key": row["key"],
-            "name": _name(row),
-            "status": row["status"],
-            "why": row["error"]
-            or (_IMPORTED if row["status"] == "done" and row["steps"] == 0 else _REASONS.get(row["status"])),
-        }
-        fields |= {name: row[name] for name in ("steps", "budget", "cell", "parent", "sweep", "environment", "samples")}
-        fields |= {"real": row["real_samples"], "cost": _cost(row), "config": config, "curves": curves.get(row["key"], {})}
-        trials.append({name: value for name, value in fields.items() if value is not None})
+    config: dict[str, list[int | None]] = defaultdict(lambda: [None] * len(rows))
+    for place, row in enumerate(rows):
+        for name, part in json.loads(row["config"] or "{}").items():
+            config[name][place] = values.setdefault(json.dumps(part), len(values))
+    names = ("key", "status", "steps", "budget", "cell", "parent", "sweep", "environment", "samples")
+    trials: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in names}
+    trials |= {"name": [_name(row) for row in rows], "why": [_why(row) for row in rows], "cost": [_cost(row) for row in rows]}
+    trials["real"] = [row["real_samples"] for row in rows]
     environments = {
         row["environment"]: [list(pair) for pair in flatten(row["details"])] for row in records(frames.environments)
     }
-    labels = {name: label(name) for trial in curves.values() for curve in trial.values() for name in curve["metrics"]}
+    curves = _curves(frames, trials["key"])
+    labels = {name: label(name) for of_embedding in curves.values() for name in of_embedding["metrics"]}
     parts = [json.loads(text) for text in values]
-    return {"trials": trials, "values": parts, "environments": environments, "labels": labels}
+    shared = {"config": config, "values": parts, "environments": environments, "labels": labels}
+    return {"trials": trials, "curves": curves, **shared}
+
+
+def _why(row: dict[str, Any]) -> str | None:
+    """Return the reason of a trial's status."""
+    imported = row["status"] == "done" and row["steps"] == 0
+    return row["error"] or (_IMPORTED if imported else _REASONS.get(row["status"]))
 
 
 @dataclass(frozen=True)
 class Grids:
-    """The sample grids of single trials: data URIs by path, the number of trials without one, whether they are compressed."""
+    """The sample grids of single trials: data URIs by path, the numbers of trials with and without one, whether compressed."""
 
     images: dict[str, str]
+    shown: int
     left_out: int
     compressed: bool
 
 
-def grids(rows: Sequence[dict[str, Any]], store: Store, elsewhere: set[str], budget: int) -> Grids:
-    """Return the last grids of trials, and their real images.
+def grids(rows: Sequence[dict[str, Any]], store: Store, elsewhere: set[str], budget: int, most: int) -> Grids:
+    """Return the last grids of trials, at most `most`, and their real images.
 
     If not all fit into `budget` bytes, one seed of every method comes before a second seed of any. Grids at the paths
     `elsewhere` are in the page already.
     """
     real = {row["real_samples"]: None for row in rows if row["real_samples"]}
     samples = [row["samples"] for row in sorted(rows, key=lambda row: row["seed"]) if row["samples"]]
-    album = Album(store, [path for path in [*real, *samples] if path not in elsewhere], budget, FORMS[2:])
-    images = {path: uri for path in [*real, *samples] if (uri := album.uri(path))}
+    wanted = [path for path in [*real, *samples] if path not in elsewhere][:most]
+    album = Album(store, wanted, budget, FORMS[2:])
+    images = {path: uri for path in wanted if (uri := album.uri(path))}
     left_out = sum(path not in images and path not in elsewhere for path in samples)
-    return Grids(images, left_out, album.compressed and len(images) > 0)
+    return Grids(images, len(samples) - left_out, left_out, album.compressed and len(images) > 0)
 
 
 def earlier_grids(frames: Frames, rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -175,22 +229,36 @@ def earlier_grids(frames: Frames, rows: Sequence[dict[str, Any]]) -> list[str]:
     return paths
 
 
-def _curves(frames: Frames, keys: set[str]) -> dict[str, dict[str, Any]]:
-    """Return by trial and embedding the `steps`, and by metric the value at each (None if not finite), without classes."""
-    chosen = (
-        frames.curves["trial"].isin(keys) & ~frames.curves["metric"].str.contains("/", regex=False) & ~frames.curves["held"]
-    )
-    rows = frames.curves.loc[chosen, ["trial", "embedding", "metric", "step", "value"]]
-    values: dict[str, dict[str, dict[str, dict[int, float | None]]]] = defaultdict(dict)
+def _curves(frames: Frames, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the measurements of trials by embedding, without those of single classes.
+
+    Returns:
+        `steps`, the different lists of steps; `of`, the index in it of each trial, or None; `metrics`, by name the values of
+        each trial at its steps (None if not finite), or None.
+    """
+    place = {key: number for number, key in enumerate(keys)}
+    curves = frames.curves
+    chosen = ~curves["metric"].str.contains("/", regex=False) & ~curves["held"] & curves["trial"].isin(place)
+    rows = curves.loc[chosen, ["trial", "embedding", "metric", "step", "value"]]
+    values: dict[str, dict[str, dict[str, dict[int, float | None]]]] = defaultdict(lambda: defaultdict(dict))
     for trial, embedding, metric, step, value in zip(*(rows[name].tolist() for name in rows), strict=True):
-        finite = abs(value) < float("inf")  # NaN is not
-        values[trial].setdefault(embedding, {}).setdefault(metric, {})[step] = float(f"{value:.4g}") if finite else None
-    return {trial: {name: _by_step(metrics) for name, metrics in embeddings.items()} for trial, embeddings in values.items()}
+        finite = abs(value) < math.inf  # NaN is not
+        values[embedding][trial].setdefault(metric, {})[step] = float(f"{value:.4g}") if finite else None
+    return {embedding: _columns(of_trials, place) for embedding, of_trials in values.items()}
 
 
-def _by_step(metrics: dict[str, dict[int, float | None]]) -> dict[str, Any]:
-    steps = sorted({step for values in metrics.values() for step in values})
-    return {"steps": steps, "metrics": {name: [values.get(step) for step in steps] for name, values in metrics.items()}}
+def _columns(of_trials: dict[str, dict[str, dict[int, float | None]]], place: dict[str, int]) -> dict[str, Any]:
+    """Return the measurements in one embedding, by trial, metric and step, as columns."""
+    lists: dict[tuple[int, ...], int] = {}
+    of: list[int | None] = [None] * len(place)
+    metrics: dict[str, list[list[float | None] | None]] = {}
+    for trial, by_metric in of_trials.items():
+        steps = tuple(sorted({step for values in by_metric.values() for step in values}))
+        of[place[trial]] = lists.setdefault(steps, len(lists))
+        for name, values in by_metric.items():
+            column = metrics.setdefault(name, [None] * len(place))
+            column[place[trial]] = [values.get(step) for step in steps]
+    return {"steps": [list(steps) for steps in lists], "of": of, "metrics": metrics}
 
 
 def _name(row: dict[str, Any]) -> str:

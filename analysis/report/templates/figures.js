@@ -56,12 +56,12 @@ function partLayout(figure) {
 
 const figures = new Map(); // by plot: the whole figure, and the part that is drawn
 
+let written = []; // every figure, and the rows of folded tables, as JSON
+const read = unpackElement("on-demand").then((text) => { written = text?.split("\n") ?? []; });
+
 /** Hide a figure without visible parts; return whether it is visible. */
 function show(plot) {
-  if (!figures.has(plot)) {
-    figures.set(plot, { whole: JSON.parse(plot.querySelector("script").textContent) });
-    plot.textContent = "";
-  }
+  if (!figures.has(plot)) figures.set(plot, { whole: JSON.parse(written[plot.dataset.figure]) });
   const figure = figures.get(plot);
   figure.data = figure.whole.data.map(part);
   const panel = plot.closest(".panel");
@@ -80,11 +80,12 @@ let lastCall = 0; // an earlier call that is still drawing stops
 async function drawAll() {
   const call = ++lastCall;
   document.documentElement.dataset.drawn = "no";
+  await read;
   const distance = (plot) => {
     const box = plot.getBoundingClientRect();
     return box.bottom < 0 ? -box.bottom : Math.max(0, box.top);
   };
-  const visible = plots.filter((plot) => show(plot) && plot.clientWidth).sort((a, b) => distance(a) - distance(b)); // those on the screen come first, folded ones later
+  const visible = plots.filter((plot) => !plot.closest("details:not([open])") && show(plot) && plot.clientWidth).sort((a, b) => distance(a) - distance(b)); // those on the screen come first, folded ones later
   for (const plot of visible) {
     const figure = figures.get(plot);
     const state = JSON.stringify([figure.data.map((trace) => trace && [trace.x, trace.y, trace.z]), dark.matches, plot.clientWidth]);
@@ -99,6 +100,9 @@ async function drawAll() {
 
 dark.addEventListener("change", () => drawAll());
 for (const details of document.querySelectorAll("details:has(.plot)")) details.addEventListener("toggle", () => drawAll());
+for (const details of document.querySelectorAll("details:has(table[data-rows])")) details.addEventListener("toggle", () => {
+  if (details.open) read.then(() => drawTables(details));
+});
 
 // On paper the page has one width and light colours, nothing is folded, and figures not drawn yet are drawn immediately.
 let folded = [];
@@ -107,6 +111,7 @@ window.addEventListener("beforeprint", () => {
   document.documentElement.classList.add("printing");
   folded = [...document.querySelectorAll("details:not([open])")];
   for (const details of folded) details.open = true;
+  drawTables(document);
   for (const plot of plots.filter(show)) draw(plot, plot.clientWidth);
 });
 window.addEventListener("afterprint", () => {

@@ -21,12 +21,17 @@ function describe() {
   return [...(words.length ? [`only ${words.join(", ")}`] : []), ...paper].join(", ") || "everything is shown";
 }
 
+/** Hide what does not pass within an element, except panels, which also depend on their traces. */
+function hideIn(root) {
+  for (const element of root.querySelectorAll(kinds.map((kind) => `[data-${kind}]:not(.panel)`).join())) {
+    element.hidden = !passes(element.dataset);
+  }
+}
+
 function apply() {
   for (const choice of choices) choice.setAttribute("aria-pressed", String(!off[choice.dataset.kind].has(choice.dataset.name)));
-  const selector = kinds.map((kind) => `main [data-${kind}]`).join();
-  for (const element of document.querySelectorAll(selector)) {
-    if (!element.matches(".panel")) element.hidden = !passes(element.dataset); // a panel also depends on its traces
-  }
+  hideIn(document.getElementById("main"));
+  drawRows();
   filters.querySelector("[role=status]").textContent = describe();
   filters.querySelector(".reset").hidden = !filtered();
   return drawAll();
@@ -73,5 +78,4 @@ if (filters) {
     else if (filtered()) remember();
   });
   recall();
-  apply();
 }

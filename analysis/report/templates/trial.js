@@ -1,15 +1,6 @@
 // Shows the details of one trial, or of two side by side: those that the address names or that are chosen.
-const store = JSON.parse(document.getElementById("trial-details")?.textContent ?? "null");
+let store = null; // the trials as objects, and what they share
 const grids = JSON.parse(document.getElementById("grids")?.textContent ?? "{}");
-
-/** A new element with text or elements in it; strings become text, never HTML. */
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
 
 /** A part of a configuration as text. */
 function spell(value) {
@@ -184,7 +175,23 @@ function follow() {
 }
 
 const [chosen, besides] = ["pick", "beside"].map((id) => document.getElementById(id));
-if (store) {
+
+/** The trials as objects, from columns; see `details` of analysis/report/content/trials.py. */
+function fromColumns({ trials, curves, config, ...shared }) {
+  const part = (place) => (list) => [list[0], list[1][place]];
+  const present = ([, value]) => value != null;
+  const measured = (place) => Object.fromEntries(Object.entries(curves).filter(([, { of }]) => of[place] != null)
+    .map(([name, { steps, of, metrics }]) => [name, { steps: steps[of[place]],
+      metrics: Object.fromEntries(Object.entries(metrics).map(part(place)).filter(present)) }]));
+  const objects = trials.key.map((_, place) => ({
+    ...Object.fromEntries(Object.entries(trials).map(part(place)).filter(present)),
+    config: Object.fromEntries(Object.entries(config).map(part(place)).filter(present)),
+    get curves() { return measured(place); } }));
+  return { trials: objects, ...shared };
+}
+
+/** Let trials be chosen. */
+function begin() {
   for (const select of [chosen, besides]) {
     select.append(...store.trials.map((trial) => make("option", { value: trial.key }, `${trial.name} (${trial.status})`)));
     select.addEventListener("change", () => { // the focus stays, so that the arrow keys can go on to another one
@@ -200,3 +207,11 @@ if (store) {
   window.addEventListener("afterprint", redraw);
   follow();
 }
+
+unpackElement("trials-packed").then((text) => {
+  if (!text) return;
+  const { table: given, ...rest } = JSON.parse(text);
+  store = fromColumns(rest);
+  beginTable(given);
+  begin();
+}).finally(() => { if (filters) apply(); });
