@@ -19,6 +19,7 @@ from bench.cli.options import (
     SpecArgument,
     StoreOption,
     TimingsOption,
+    roughly,
 )
 from bench.sweeps.presets import preset_names, preset_text
 from trainers.common.counts import counted
@@ -261,12 +262,12 @@ def _print_totals(preview: "Preview") -> None:
     if preview.searching and preview.search:
         target = preview.search.held_out.spec.targets[0]
         typer.echo(f"tuning has still to run, on {target}; the adaptations use the settings that it finds")
-        tune = f" {counted(counts['tune'], 'trial')} to tune,"
+        tune = f" {counts['tune']:,} to tune,"
     adapt = counted(counts["adapt"], "adaptation")
     typer.echo(
-        f"{counted(counts['trials'], 'trial')}: {counts['pretrain']} to pre-train,{tune} {adapt} in "
+        f"{counted(counts['trials'], 'trial')}: {counts['pretrain']:,} to pre-train,{tune} {adapt} in "
         f"{counted(preview.cells, 'cell')} ({counted(counts['collapsed'], 'duplicate')} collapsed); "
-        f"{counts['done']} in the store already (*)"
+        f"{counts['done']:,} in the store already (*)"
         + (f"; {counts['train']} are trained and {preview.only_measured} only measured" if preview.only_measured else "")
     )
     if any(work.steps for work in preview.work):
@@ -280,8 +281,9 @@ def _print_totals(preview: "Preview") -> None:
 
 
 def _print_bill(bill: "Bill", unit: str, price: float | None) -> None:
-    scaled = "; scaled by the work of the networks, as these have not been measured" if bill.scaled else ""
-    typer.echo(f"on {bill.device or 'an unknown device'}, by the {counted(bill.measured, 'trial')} measured there{scaled}:")
+    typer.echo(f"on {bill.device or 'an unknown device'}, by the {counted(bill.measured, 'trial')} measured there:")
+    if bill.unlike:
+        typer.echo(f"  {roughly(bill.unlike)}")
     typer.echo(f"  in all {bill.at_most} {unit} at most, {bill.expected} expected")
     typer.echo(f"  left   {bill.left_at_most} at most, {bill.left_expected} expected")
     if price is not None:
