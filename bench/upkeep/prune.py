@@ -29,13 +29,13 @@ def weigh(store: Store) -> list[Weight]:
     return sorted((Weight(name, len(of), sum(of)) for name, of in sizes.items()), key=lambda weight: -weight.size)
 
 
-def prune(store: Store, keep: Collection[str]) -> Weight:
-    """Delete the generators of ended trials, except those at their best or last steps.
+def prune(store: Store, keep: Collection[str], *, dry_run: bool = False) -> Weight:
+    """Delete the generators of ended trials, except those at their best or last steps; nothing with `dry_run`.
 
     `keep` has one or both of `KEPT`; a trial without a finite FID keeps its last. Checkpoints stay, so trials can go on, but
     a rung without its generator cannot be measured in another way any more. Trials that have not ended keep all generators.
 
-    Safe to interrupt and to repeat. Returns what was deleted.
+    Safe to interrupt and to repeat. Returns what was deleted, or would be.
     """
     trials = store.read("trials")
     ended = set(trials.loc[trials["status"].isin(FINISHED), "key"])
@@ -48,6 +48,6 @@ def prune(store: Store, keep: Collection[str]) -> Weight:
         if "best" in keep and key in best:
             wanted.add(best[key][0])
         deleted += [path for step, path in steps.items() if step not in wanted]
-    for path in deleted:
+    for path in deleted if not dry_run else ():
         store.delete_file(path)
     return Weight("generators", len(deleted), sum(infos[path].size for path in deleted))

@@ -34,7 +34,10 @@ def finished(finished_once: Path, tmp_path: Path) -> Store:
 def test_only_the_rungs_to_keep_stay(finished: Store, keep: list[str], kept: set[int]):
     before = {name: info.size for name, info in finished.files("generators", below=True).items()}
     others = finished.files("checkpoints", below=True).keys()
+    looked_at = prune(finished, keep, dry_run=True)
+    assert finished.files("generators", below=True).keys() == before.keys()
     deleted = prune(finished, keep)
+    assert deleted == looked_at
     assert set(generators(finished, ADAPTED)) == kept
     after = finished.files("generators", below=True)
     assert (deleted.files, deleted.size) == (
@@ -78,5 +81,6 @@ def test_the_weights_are_those_of_the_files(finished: Store):
 
 def test_the_verb_names_what_it_does_not_know(finished: Store):
     assert "unknown rung to keep 'first'" in str(call("store", "prune", "--keep", "first", "--store", finished.root).exception)
-    done = call("store", "prune", "--keep", "best, last", "--store", finished.root)
-    assert "generators deleted" in done.stdout
+    command = ("store", "prune", "--keep", "best, last", "--store", finished.root)
+    assert "generators would be deleted, 0." in call(*command, "--dry-run").stdout
+    assert "generators deleted, 0." in call(*command).stdout
