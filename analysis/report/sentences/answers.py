@@ -208,7 +208,7 @@ def _saved(analysis: Analysis, best: Row) -> list[str]:
             continue
         if row["bound"] and row["multiplier"] == 1:
             continue  # at the end of the sizes that scratch was trained with, such a bound says nothing
-        images = f"{row['equivalent']:,.0f} images" + (" or more" if row["bound"] == "at least" else "")
+        images = counted(round(row["equivalent"]), "image") + (" or more" if row["bound"] == "at least" else "")
         images += " or fewer" if row["bound"] == "at most" else ""
         lines.append(
             f"As good as scratch with {images}: a data multiplier of {saved(row)}{_interval(row)}, at step {row['step']:,}, "
