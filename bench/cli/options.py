@@ -129,7 +129,9 @@ def write_report(store: "Store", out: Path | None = None, sweep: str | None = No
 
 def roughly(unlike: Sequence[str]) -> str:
     """Return the line on hours of trials that differ from all measured ones in these keys of the sweep file."""
-    return f"a rough estimate: no measured trial has this {' and '.join(unlike)}; the times of others are scaled by the work"
+    *first, last = unlike
+    keys = f"{', '.join(first)} and {last}" if first else last
+    return f"a rough estimate: no measured trial has this {keys}; the times of others are scaled by the work"
 
 
 def hours_limit(max_hours: float | None, max_cost: float | None, price: float | None) -> float:

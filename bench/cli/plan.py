@@ -220,7 +220,7 @@ def _print_detection(data: "dict[str, Any]", result: "Preview | None", price: fl
     typer.echo(f"  by the standard deviation of log2 FID between seeds: transfers {transfer}, scratch {scratch}")
     smallest, seeds = data["smallest_ratio"], data["present_seeds"]
     least = (
-        f"they tell one of {smallest:.3g}"
+        f"they tell a ratio of {smallest:.3g}"
         if smallest is not None and smallest <= LARGEST
         else f"they tell none below {LARGEST:g}"
     )
