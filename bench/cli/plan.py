@@ -22,7 +22,7 @@ from bench.cli.options import (
     roughly,
 )
 from bench.sweeps.presets import preset_names, preset_text
-from trainers.common.counts import counted
+from trainers.common.counts import are, counted
 from trainers.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def _print_totals(preview: "Preview") -> None:
         f"{counted(counts['trials'], 'trial')}: {counts['pretrain']:,} to pre-train,{tune} {adapt} in "
         f"{counted(preview.cells, 'cell')} ({counted(counts['collapsed'], 'duplicate')} collapsed); "
         f"{counts['done']:,} in the store already (*)"
-        + (f"; {counts['train']} are trained and {preview.only_measured} only measured" if preview.only_measured else "")
+        + (f"; {are(counts['train'])} trained and {preview.only_measured:,} only measured" if preview.only_measured else "")
     )
     if any(work.steps for work in preview.work):
         typer.echo(f"measured anew, without training: {extent(preview.plan, preview.work)}; the hours do not include it")

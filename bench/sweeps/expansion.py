@@ -54,7 +54,8 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
     notes += _repeated(spec, domains)
     if linked and len(spec.pretrain.seeds) > len(spec.seeds):
         unused = len(spec.pretrain.seeds) - len(spec.seeds)
-        notes.append(f"pretrain.seeds: the last {unused} are not used, as `seeds` are fewer and each starts from one training")
+        last = "the last is" if unused == 1 else f"the last {unused} are"
+        notes.append(f"pretrain.seeds: {last} not used, as `seeds` are fewer and each starts from one training")
 
     origins: dict[tuple[str, bool, int], TrialConfig] = {}
     pretrains: dict[str, TrialConfig] = {}

@@ -176,7 +176,7 @@ def test_nothing_is_transferred_to_itself():
 def test_trainings_that_no_seed_starts_from_are_not_planned_and_are_noted():
     plan = planned(seeds=[0, 1], pretrain={"seeds": [0, 1, 2]})
     assert {trial.seed for trial in plan.of_kind("pretrain")} == {0, 1}
-    assert plan.notes == ("pretrain.seeds: the last 1 are not used, as `seeds` are fewer and each starts from one training",)
+    assert plan.notes == ("pretrain.seeds: the last is not used, as `seeds` are fewer and each starts from one training",)
 
 
 def test_a_cell_is_what_shares_target_size_and_conditional():

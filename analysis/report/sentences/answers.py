@@ -20,7 +20,7 @@ from analysis.report.sentences.summary import by_question, caveats
 from analysis.statistics import Analysis
 from analysis.transfer import classes
 from analysis.words import LARGEST, Row, chance, method, number, saved, saved_interval, times
-from trainers.common.counts import counted
+from trainers.common.counts import are, counted
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _others(analysis: Analysis, cell: Any, best: Row) -> list[str]:
         others = "the only other start" if apart == 1 else f"all {apart} other starts"
         return [f"It is told apart from {others} {step}."]
     names = ", ".join(method(row) for row in close[:3]) + (f" and {len(close) - 3} more" if len(close) > 3 else "")
-    more = f"; {apart} of {len(transfers)} are told apart from it" if apart else ""
+    more = f"; of {len(transfers)}, {are(apart)} told apart from it" if apart else ""
     return [f"It is not told apart from {counted(len(close), 'other start')} {step}: {names}{more}."]
 
 
