@@ -80,7 +80,7 @@ def _short_knobs(label: str) -> str:
     if {"classes", "per_class"} <= set(knobs):
         knobs = {f"{knobs.pop('classes')}×{knobs.pop('per_class')}": "", **knobs}
     short = {"spread": "s", "shift": "shift "}
-    return " ".join([domain, *(f"{short.get(name, name)}{value}" for name, value in knobs.items())])
+    return " ".join([domain, *(f"{short.get(name, f'{name}=' if value else name)}{value}" for name, value in knobs.items())])
 
 
 #: Control characters and the marks of writing direction.

@@ -4,12 +4,14 @@ import signal
 import sys
 from typing import Annotated
 
-import typer
-from typer.exceptions import TyperException
+from bench.run.interrupts import answered, as_interrupts, untraced
 
-from bench.cli import cluster, console, domains, networks, options, plan, results, run, simulate, store
-from bench.run.interrupts import as_interrupts
-from trainers.common.errors import UserError, UserErrors
+with untraced():
+    import typer
+    from typer.exceptions import TyperException
+
+    from bench.cli import cluster, console, domains, networks, options, plan, results, run, simulate, store
+    from trainers.common.errors import UserError, UserErrors
 
 app = typer.Typer(
     name="transfergan",
@@ -44,10 +46,10 @@ def transfergan(
 def main() -> None:
     """Run the command line. An error of the user or of the system is one line on stderr, with exit status 2.
 
-    SIGTERM and SIGHUP end every verb as Ctrl-C does, with exit status 128 + the signal.
+    Ctrl-C is answered at once. SIGTERM and SIGHUP end every verb as Ctrl-C does, with exit status 128 + the signal.
     """
     console.escape_logs()
-    with as_interrupts() as signals:
+    with answered(), as_interrupts() as signals:
         try:
             _main()
         except SystemExit as end:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from bench.run.interrupts import answer_by
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
@@ -54,8 +56,14 @@ def escape_logs() -> None:
 
 
 def progress_console() -> "Console":
-    """Return a console on stderr that prints text as it is: names may contain what rich takes for markup."""
-    return _console(stderr=True)
+    """Return a console on stderr that prints text as it is: names may contain what rich takes for markup.
+
+    On a terminal it also prints the answer to a signal, as it may show a table that changes.
+    """
+    console = _console(stderr=True)
+    if console.is_terminal:
+        answer_by(console.print)
+    return console
 
 
 @contextmanager

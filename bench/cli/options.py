@@ -1,7 +1,7 @@
 """Options that verbs share, and how a store is opened, a limit is read and a verb is run from outside a cluster."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -125,6 +125,13 @@ def write_report(store: "Store", out: Path | None = None, sweep: str | None = No
     elif sweep == ALL and ALL not in store.read_sweeps():
         sweep = None
     return write_report(store, out or default_report(store), sweep, audit(store, sweep))
+
+
+def roughly(unlike: Sequence[str]) -> str:
+    """Return the line on hours of trials that differ from all measured ones in these keys of the sweep file."""
+    *first, last = unlike
+    keys = f"{', '.join(first)} and {last}" if first else last
+    return f"a rough estimate: no measured trial has this {keys}; the times of others are scaled by the work"
 
 
 def hours_limit(max_hours: float | None, max_cost: float | None, price: float | None) -> float:

@@ -19,9 +19,10 @@ from bench.cli.options import (
     SpecArgument,
     StoreOption,
     TimingsOption,
+    roughly,
 )
 from bench.sweeps.presets import preset_names, preset_text
-from trainers.common.counts import counted
+from trainers.common.counts import are, counted
 from trainers.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _print_detection(data: "dict[str, Any]", result: "Preview | None", price: fl
     typer.echo(f"  by the standard deviation of log2 FID between seeds: transfers {transfer}, scratch {scratch}")
     smallest, seeds = data["smallest_ratio"], data["present_seeds"]
     least = (
-        f"they tell one of {smallest:.3g}"
+        f"they tell a ratio of {smallest:.3g}"
         if smallest is not None and smallest <= LARGEST
         else f"they tell none below {LARGEST:g}"
     )
@@ -261,13 +262,13 @@ def _print_totals(preview: "Preview") -> None:
     if preview.searching and preview.search:
         target = preview.search.held_out.spec.targets[0]
         typer.echo(f"tuning has still to run, on {target}; the adaptations use the settings that it finds")
-        tune = f" {counted(counts['tune'], 'trial')} to tune,"
+        tune = f" {counts['tune']:,} to tune,"
     adapt = counted(counts["adapt"], "adaptation")
     typer.echo(
-        f"{counted(counts['trials'], 'trial')}: {counts['pretrain']} to pre-train,{tune} {adapt} in "
+        f"{counted(counts['trials'], 'trial')}: {counts['pretrain']:,} to pre-train,{tune} {adapt} in "
         f"{counted(preview.cells, 'cell')} ({counted(counts['collapsed'], 'duplicate')} collapsed); "
-        f"{counts['done']} in the store already (*)"
-        + (f"; {counts['train']} are trained and {preview.only_measured} only measured" if preview.only_measured else "")
+        f"{counts['done']:,} in the store already (*)"
+        + (f"; {are(counts['train'])} trained and {preview.only_measured:,} only measured" if preview.only_measured else "")
     )
     if any(work.steps for work in preview.work):
         typer.echo(f"measured anew, without training: {extent(preview.plan, preview.work)}; the hours do not include it")
@@ -280,8 +281,9 @@ def _print_totals(preview: "Preview") -> None:
 
 
 def _print_bill(bill: "Bill", unit: str, price: float | None) -> None:
-    scaled = "; scaled by the work of the networks, as these have not been measured" if bill.scaled else ""
-    typer.echo(f"on {bill.device or 'an unknown device'}, by the {counted(bill.measured, 'trial')} measured there{scaled}:")
+    typer.echo(f"on {bill.device or 'an unknown device'}, by the {counted(bill.measured, 'trial')} measured there:")
+    if bill.unlike:
+        typer.echo(f"  {roughly(bill.unlike)}")
     typer.echo(f"  in all {bill.at_most} {unit} at most, {bill.expected} expected")
     typer.echo(f"  left   {bill.left_at_most} at most, {bill.left_expected} expected")
     if price is not None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.console import print_table, progress_console
-from bench.cli.options import RUN, JsonOption, SetOption, SpecArgument, StoreOption, TimingsOption
+from bench.cli.options import RUN, JsonOption, SetOption, SpecArgument, StoreOption, TimingsOption, roughly
 from trainers.common.counts import counted
 from trainers.common.errors import UserError
 
@@ -34,7 +34,7 @@ def simulate(
     and stops no trial early.
     """
     from bench.costs.budget import unit
-    from bench.costs.estimate import estimates, rounded
+    from bench.costs.estimate import estimates, rounded, unlike
     from bench.costs.simulation import compare, savings, stopping_values
     from bench.costs.timings import timings_for
     from bench.run.preview import planned
@@ -71,8 +71,8 @@ def simulate(
         typer.echo("note: tuning is not simulated" + ("" if tuned else "; adaptations have the sweep's own settings"))
     if plan.spec.confirm:
         typer.echo("note: the confirmation is not simulated")
-    if any(estimate.scaled for estimate in seconds.values()):
-        typer.echo("note: these networks have not been measured; their times are scaled by the work of their steps")
+    if keys := unlike(seconds.values()):
+        typer.echo(f"note: {roughly(keys)}")
     typer.echo(
         f"{len(plan.grid):,} grid points, {counted(len(plan.trials), 'trial')} ({counted(plan.collapsed, 'duplicate')} "
         f"collapsed). In {hours}: naive {rounded(saved['naive'])}; each source once {rounded(saved['sources_once'])}; "

@@ -18,12 +18,18 @@ app = typer.Typer(
 )
 
 
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and change nothing.")]
+
+
 @app.command("list", epilog="Example: transfergan store list --store store")
 def list_(
     store: StoreOption = "store",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, with sizes in bytes and times in UTC.")] = False,
 ) -> None:
     """List the sweeps in a store: their trials by status, what they weigh, and when they were last written to.
+
+    A sweep has a plan for each version of its file that was run. It counts the trials of the newest, and those that former ones
+    have left; `newest plan` says how many trials of the newest have ended.
 
     Sweeps may share trials; each counts the files of all of its own. Files of trials that no sweep has planned or recorded, as
     a deleted plan leaves them, are counted in the last row. Changes nothing.
@@ -44,13 +50,14 @@ def list_(
             "plans": f"{of.plans:,}",
             "trials": f"{of.trials:,}",
             **{status: f"{of.statuses[status]:,}" if status in of.statuses else "" for status in statuses},
+            "newest plan": "" if of.planned is None else f"{of.ended:,} of {of.planned:,} ended",
             "files": f"{of.files:,}",
             "MiB": _mib(of.size),
             "last written": of.written.astimezone().strftime("%Y-%m-%d %H:%M") if of.written else "",
         }
         for of in held
     ]
-    print_table(rows, left=("sweep", "last written"))
+    print_table(rows, left=("sweep", "newest plan", "last written"))
 
 
 @app.command(epilog="Example: transfergan store check --store store --json")
@@ -116,10 +123,11 @@ def size(
     print_table([*rows, {"folder": "all", "files": f"{files:,}", "MiB": _mib(total)}], left=("folder",))
 
 
-@app.command(epilog="Example: transfergan store prune --keep best,last --store store")
+@app.command(epilog="Example: transfergan store prune --keep best,last --dry-run --store store")
 def prune(
     keep: Annotated[str, typer.Option(help="The rungs whose networks stay: best, last, or best,last.")],
     store: StoreOption = "store",
+    dry_run: DryRunOption = False,
 ) -> None:
     """Delete the networks of the other rungs of ended trials. Measurements, sample grids and checkpoints stay.
 
@@ -133,8 +141,8 @@ def prune(
     for name in kept:
         if name not in KEPT:
             raise unknown_name("rung to keep", name, KEPT)
-    deleted = delete(open_at(store), kept)
-    say(f"{counted(deleted.files, 'network')} deleted, {_mib(deleted.size)} MiB")
+    deleted = delete(open_at(store), kept, dry_run=dry_run)
+    say(f"{counted(deleted.files, 'network')} {'would be ' if dry_run else ''}deleted, {_mib(deleted.size)} MiB")
 
 
 @app.command(epilog="Example: transfergan store remove --sweep quickstart --dry-run --store store")
@@ -142,7 +150,7 @@ def remove(
     sweep: Annotated[str | None, typer.Option(metavar="NAME", help="The sweep, with the trials that no other one has.")] = None,
     trial: Annotated[str | None, typer.Option(metavar="KEY", help="Key of one trial, or its first characters.")] = None,
     store: StoreOption = "store",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and change nothing.")] = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Delete a sweep or a trial: rows, checkpoints, generators, sample grids, and a sweep's plans.
 

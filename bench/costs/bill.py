@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from bench.costs.budget import hours
-from bench.costs.estimate import Estimate, Interval, alike, estimate, together
+from bench.costs.estimate import Estimate, Interval, estimate, together, unlike
 from bench.costs.measured import Measured, devices, measured, on_device
+from bench.costs.work import alike
 from bench.driver.choice import BEST, comparable, transfers_and_scratch
 from bench.driver.ledger import ENDED, Ledger, held
 from bench.driver.stopping import Action, judge
@@ -36,7 +37,8 @@ class Bill:
     Attributes:
         device: None if the store does not record it.
         measured: the number of measured trials that the hours are estimated from.
-        scaled: whether some of the plan's trials are estimated in proportion to their work, as no trial like them was measured.
+        unlike: the keys of the sweep file in which trials of the plan differ from all measured ones, so that they are estimated
+            in proportion to the work.
         evaluation: the share of evaluation in the time of the measured trials that are like the plan's; None if unknown.
         at_most: all trials, to their budgets.
         expected: all trials, up to the rungs that the stopping rule is expected to allow; see `expected_shares`.
@@ -45,7 +47,7 @@ class Bill:
 
     device: str | None
     measured: int
-    scaled: bool
+    unlike: tuple[str, ...]
     evaluation: float | None
     at_most: Interval
     expected: Interval
@@ -148,7 +150,7 @@ def _bill(
     return Bill(
         device=device,
         measured=len(timings),
-        scaled=any(trial.scaled for trial in estimates.values()),
+        unlike=unlike(estimates.values()),
         evaluation=_evaluation_share(now.plan, timings),
         at_most=total(certain, begin, after.all),
         expected=total(from_start, begin, after.all),

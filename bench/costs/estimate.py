@@ -12,7 +12,6 @@ floating-point operations of a step, counted on the networks (`trainers.core.flo
 is an upper bound if larger networks use the device at least as efficiently, so the interval reaches from no difference to it.
 """
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -24,18 +23,14 @@ import numpy as np
 
 from bench.costs.fits import non_negative, t_quantile
 from bench.costs.measured import Measured, measured, on_device
+from bench.costs.work import alike, differences, network, pixels, work
 from bench.store import Store
 from bench.sweeps.plan import Plan
 from trainers.common.errors import UserError
-from trainers.config.embeddings import ANNOUNCED
-from trainers.config.settings import EvaluationConfig
 from trainers.config.trial import TrialConfig
 
 #: Measured trials from which on a strategy is fitted separately; steps of strategies that freeze parts take less time.
 ENOUGH = 3
-
-#: Settings of the training that do not change the duration of a step.
-_IRRELEVANT = {"steps", "generator_lr", "critic_lr", "betas"}
 
 
 def rounded(number: float) -> str:
@@ -70,14 +65,15 @@ class Estimate:
         rung_seconds: for each of the trial's rungs, from the one before it until its measurement.
         bounds: the 95 % interval of the mean of such trials, as factors; None if only one trial was measured.
         spread: standard deviation of the logarithm of a trial's seconds about that mean.
-        scaled: whether no like trial was measured, so that another one is used in proportion to the work.
+        unlike: the keys of the sweep file in which it differs from the measured trial that is used in proportion to the work;
+            empty if a like trial was measured.
     """
 
     setup_seconds: float
     rung_seconds: tuple[float, ...]
     bounds: tuple[float, float] | None = (1.0, 1.0)
     spread: float = 0.0
-    scaled: bool = False
+    unlike: tuple[str, ...] = ()
 
     def seconds(self, done: int | None = None, rungs: int | None = None) -> float:
         """Return the seconds from the end of rung number `done` (None: from the start) to that of `rungs` (None: the last)."""
@@ -105,9 +101,9 @@ def estimate(plan: Plan, timings: Sequence[Measured]) -> dict[str, Estimate]:
     try:
         return {key: fits.estimate(trial) for key, trial in plan.by_key.items()}
     except _Unknown as error:
-        device, network = "a GPU" if plan.spec.resources.gpus else "a CPU", _network(plan.spec.evaluation)
+        device, embedding = "a GPU" if plan.spec.resources.gpus else "a CPU", network(plan.spec.evaluation)
         raise UserError(
-            f"the duration of trials is unknown: the store has none on {device} in embedding {network!r}; "
+            f"the duration of trials is unknown: the store has none on {device} in embedding {embedding!r}; "
             "transfergan run SPEC --max-hours 0.1 measures the first"
         ) from error
 
@@ -197,17 +193,17 @@ class _Fits:
 
     def _scaled(self, trial: TrialConfig) -> Estimate:
         """Return the estimate of a trial from the fit with the nearest work. Raises _Unknown."""
-        network = _network(trial.evaluation)
+        embedding = network(trial.evaluation)
         others = [
             self._fit(kind, trial.strategy)
             for kind, by_strategy in self._timings.items()
-            if _network(next(iter(by_strategy.values()))[0].trial.evaluation) == network
+            if network(next(iter(by_strategy.values()))[0].trial.evaluation) == embedding
         ]
         if not others:
             raise _Unknown
-        ratios = [(_work(trial) / _work(fit.like), _pixels(trial) / _pixels(fit.like)) for fit in others]
+        ratios = [(work(trial) / work(fit.like), pixels(trial) / pixels(fit.like)) for fit in others]
         nearest = min(range(len(others)), key=lambda i: abs(math.log(ratios[i][0])))
-        return replace(self._by_fit(others[nearest], trial, *ratios[nearest]), scaled=True)
+        return replace(self._by_fit(others[nearest], trial, *ratios[nearest]), unlike=differences(trial, others[nearest].like))
 
     def _by_fit(self, fit: _Fit, trial: TrialConfig, training: float = 1, evaluation: float = 1) -> Estimate:
         """Return the estimate of a trial by a fit, with training and evaluation multiplied by these factors."""
@@ -247,37 +243,9 @@ class _Fits:
         return math.exp(-half), math.exp(half)
 
 
-def alike(trial: TrialConfig) -> str:
-    """Return an identifier that trials share whose steps and evaluations are the same work."""
-    return json.dumps(
-        [
-            trial.gan.canonical_json(),
-            trial.training.model_dump(mode="json", exclude=_IRRELEVANT),
-            [_network(trial.evaluation), trial.evaluation.samples, trial.evaluation.iw_steps],
-            len(trial.domain.classes) if trial.conditional else 0,
-            trial.augmentation,
-        ],
-        sort_keys=True,
-    )
-
-
-def _network(evaluation: EvaluationConfig) -> str:
-    """Return the embedding's kind, independent of the path of its weights; for a custom embedding also its file."""
-    name = evaluation.embedding.removeprefix(ANNOUNCED)
-    kind = name.partition(":")[0]
-    return name if kind == "custom" else kind
-
-
-def _work(trial: TrialConfig) -> int:
-    """Return the floating-point operations of a step."""
-    from trainers.core.flops import step_flops  # imports torch, which is slow
-
-    return step_flops(trial.gan, trial.training, len(trial.domain.classes) if trial.conditional else 0)
-
-
-def _pixels(trial: TrialConfig) -> int:
-    """Return the pixels of an evaluation."""
-    return trial.evaluation.samples * trial.gan.resolution**2
+def unlike(estimates: Iterable[Estimate]) -> tuple[str, ...]:
+    """Return the keys of the sweep file in which trials differ from the measured ones that they are estimated from."""
+    return tuple(sorted({key for estimate in estimates for key in estimate.unlike}))
 
 
 def together(parts: Iterable[tuple[Estimate, float]]) -> Interval:

@@ -8,7 +8,7 @@ import json
 import math
 from dataclasses import replace
 
-from bench.costs.estimate import alike
+from bench.costs.work import alike
 from bench.store import Store
 from bench.sweeps.plan import Plan
 from bench.sweeps.rows import trial_of

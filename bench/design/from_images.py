@@ -17,6 +17,7 @@ from bench.design.timing import gpu_count, timed
 from bench.images.domains import make_ready
 from bench.images.recommend import distances_to
 from bench.sweeps.expansion import check_measurable
+from trainers.common.counts import counted
 from trainers.common.errors import UserError
 from trainers.config.trial import TrialConfig
 from trainers.domains import Domain, get
@@ -218,8 +219,8 @@ def _needed(
 
 def _too_short(time: float, needed: float) -> UserError:
     return UserError(
-        f"{time / 60:g} minutes are too short for a sweep that tells anything on this machine: the smallest takes about "
-        f"{needed / 60:.1f}; set --minutes {math.ceil(needed / 60)} or more"
+        f"{counted(time / 60, 'minute is', 'minutes are')} too short for a sweep that tells anything on this machine: the "
+        f"smallest takes about {needed / 60:.1f}; set --minutes {math.ceil(needed / 60)} or more"
     )
 
 

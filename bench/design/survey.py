@@ -67,8 +67,8 @@ class Survey:
             )
         if self.duplicates:
             lines.append(
-                f"{self.duplicates:,} of the reference images have near-duplicates in the train split, so copies of training "
-                "images improve FID; remove them if you can"
+                f"{counted(self.duplicates, 'reference image has', 'reference images have')} near-duplicates in the train "
+                "split, so copies of training images improve FID; remove them if you can"
             )
         if self.skipped:
             lines.append(self.skipped)

@@ -54,6 +54,7 @@ def _continue(address: str, part: Path, progress: Callable[[int, int | None], No
     try:
         response = urlopen(Request(address, headers=headers), timeout=_TIMEOUT)  # noqa: S310 - an address of our own table
     except HTTPError as error:
+        error.close()  # its connection
         if done and error.code == _NOTHING_LEFT:
             return
         raise

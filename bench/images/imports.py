@@ -51,7 +51,7 @@ def as_trial(fitting: "Fitting", source: str, domain: Domain, spec: SweepSpec, *
         size=domain.count("train"),
         source=DomainRef(name=source, fingerprint=fitting.fingerprint, classes=classes),
         conditional=conditional,
-        gan=spec.gan,
+        gan=spec.gan.of_trial(conditional),
         training=spec.training.model_copy(update={"steps": 1}),  # none are taken
         evaluation=spec.evaluation,
     )

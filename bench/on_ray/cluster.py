@@ -14,8 +14,9 @@ from joblib import cpu_count  # type: ignore[import-untyped]
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # missing in its stubs
 
 from bench.on_ray.jobs import ACCESS
-from bench.on_ray.slots import MAX_WORKERS, Machines, alive, declared, slots_of
+from bench.on_ray.slots import MAX_WORKERS, Machines, alive, cpus_and_gpus, declared, slots_of
 from bench.sweeps.spec import ResourcesConfig
+from trainers.common.counts import counted
 from trainers.common.errors import UserError, first_line
 
 #: The folder of our packages.
@@ -89,11 +90,11 @@ def refuse_too_large(machines: Machines, needed: ResourcesConfig) -> None:
         wanted, most = getattr(needed, key), max((machine.get(kind, 0) for machine in candidates), default=0)
         if wanted > most:
             raise UserError(
-                f"resources.{key}: a trial asks for {wanted:g} {kind}s and the largest machine has {most:g}; "
+                f"resources.{key}: a trial asks for {counted(float(wanted), kind)} and the largest machine has {most:g}; "
                 f"set resources.{key} lower (--set resources.{key}=...)"
             )
     raise UserError(
-        f"resources: a trial asks for {needed.cpus} CPUs and {needed.gpus:g} GPUs on one machine, and no machine has both; "
+        f"resources: a trial asks for {cpus_and_gpus(needed.cpus, needed.gpus)} on one machine, and no machine has both; "
         "set resources.cpus or resources.gpus lower (--set resources.cpus=...)"
     )
 

@@ -9,6 +9,7 @@ from ray import tune
 from ray._private import state
 
 from bench.sweeps.spec import ResourcesConfig
+from trainers.common.counts import counted
 
 #: Custom resources of the head of a cluster that grows: the number of machines that may come, and the cores and GPUs of one.
 MAX_WORKERS, WORKER_CPUS, WORKER_GPUS = "max_workers", "worker_cpus", "worker_gpus"
@@ -70,12 +71,17 @@ def slots(machines: Machines, needed: ResourcesConfig) -> int:
 def waiting_for(machines: Machines, needed: ResourcesConfig) -> str:
     """Return in one line what trials wait for, and which machines there are."""
     machines = [machine for machine in machines if machine.get("CPU")]
-    up = ", ".join(sorted(f"{machine['CPU']:g} CPUs and {machine.get('GPU', 0):g} GPUs" for machine in machines)[:3]) or "none"
+    up = ", ".join(sorted(cpus_and_gpus(machine["CPU"], machine.get("GPU", 0)) for machine in machines)[:3]) or "none"
     more = f" and {len(machines) - 3} more" if len(machines) > 3 else ""
     return (
-        f"no trial runs: each waits for {needed.cpus:g} CPUs and {needed.gpus:g} GPUs that are free on one machine; "
+        f"no trial runs: each waits for {cpus_and_gpus(needed.cpus, needed.gpus)} that are free on one machine; "
         f"machines that are up: {up}{more}"
     )
+
+
+def cpus_and_gpus(cpus: float, gpus: float) -> str:
+    """Return the resources of a trial or a machine in words."""
+    return f"{counted(float(cpus), 'CPU')} and {counted(float(gpus), 'GPU')}"
 
 
 def declared(machines: Machines) -> dict[str, float] | None:

@@ -14,6 +14,7 @@ from bench.on_ray.trainable import UNWRITABLE, measure_on_ray
 from bench.store import StoreUnwritableError
 from bench.sweeps.spec import ResourcesConfig
 from bench.worker.watchdog import watched
+from trainers.common.counts import counted
 
 #: Texts in the errors of trials that ran out of memory: PyTorch's on a GPU and on a CPU, Python's, Ray's.
 OUT_OF_MEMORY = ("out of memory", "OutOfMemoryError", "can't allocate memory", "MemoryError", "memory running low")
@@ -128,5 +129,7 @@ def reason(error: str, stall_minutes: float, lines: int = 3, limit: int = 1000) 
     if any(words in error for words in OUT_OF_MEMORY):
         return f"out of memory; lower training.batch, or give a trial more (resources.cpus, resources.gpus)\n{end}"
     if any(words in error for words in GONE):
-        return f"{end}\nits process was killed, or ended itself after {stall_minutes:g} minutes without progress"
+        return (
+            f"{end}\nits process was killed, or ended itself after {counted(float(stall_minutes), 'minute')} without progress"
+        )
     return end

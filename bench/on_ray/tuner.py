@@ -109,9 +109,11 @@ class Events(Callback):
         moving = driver.ledger.count("measuring") or _any(trials, Trial.PENDING, Trial.RUNNING)
         refused = driver.limit.refused is not None and not moving
         if driver.unwritable or refused or driver.behind or self._has_ended(trials):
-            if self._interrupt_tune is not None:
+            if self._interrupt_tune is None:
+                signal.raise_signal(signal.SIGINT)
+            else:  # no signal, which would be answered as one of the user's
                 signal.signal(signal.SIGINT, self._interrupt_tune)
-            signal.raise_signal(signal.SIGINT)
+                self._interrupt_tune(signal.SIGINT, None)
         self._note_waiting(waits=not driver.ledger.count("running", "measuring") and _any(trials, Trial.PENDING))
 
     def _has_ended(self, trials: list[Any]) -> bool:

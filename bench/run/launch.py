@@ -114,7 +114,7 @@ class Launcher:
             what = (
                 "its tuning has"
                 if search is not None and result is None
-                else f"{left} of its {counted(len(plan.trials), 'trial')} have"
+                else f"{left} of its {counted(len(plan.trials), 'trial')} {'has' if left == 1 else 'have'}"
             )
             raise UserError(f"sweep {plan.spec.name}: {what} not ended; finish it with `transfergan run`")
         return self._confirm(plan, ledger, seeds)

@@ -11,6 +11,7 @@ from bench.sweeps.domain_names import called, useless_names
 from bench.sweeps.expansion import Imports, make_plan
 from bench.sweeps.loading import load_spec
 from bench.sweeps.plan import Plan
+from bench.sweeps.spec import SweepSpec
 from trainers.common.errors import Problems, within
 from trainers.config.sources import IMPORT, domains, renamed
 from trainers.domains import OWN, Domain, get
@@ -34,24 +35,33 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, console: Console
     """
     loaded = load_spec(spec, overrides or (), plan_only=plan_only)
     find = get_or_announced if plan_only else get
-    tuning = loaded.tuning
-    held_out = (tuning.target, *filter(None, [tuning.source])) if tuning else ()
+    places = _places(loaded)
     with within(spec), called(loaded.domains, find):
         problems = Problems()
         found: dict[str, Domain] = {}
-        for key, ends in {"sources": loaded.sources, "targets": loaded.targets, "tuning": held_out}.items():
-            for name in dict.fromkeys(name for end in ends for name in domains(end) if not name.startswith(IMPORT)):
-                with problems.collected(), within(key):
-                    found[name] = find(name)
-        used = [name for end in (*loaded.sources, *loaded.targets, *held_out) for name in domains(end)]
+        for place, end in places.items():
+            for name in domains(end):
+                with problems.collected(), within(place):
+                    if not name.startswith(IMPORT) and name not in found:
+                        found[name] = find(name)
+        used = [name for end in places.values() for name in domains(end)]
         problems.found += useless_names(loaded.domains, used, find)
         problems.check()
         own = [name for name in found if name.partition(":")[0] in OWN]
         for number, name in enumerate(own, 1):  # the number of images is only known once all files were decoded
             label = renamed(name, loaded.labels)
             make_ready(found[name], loaded.gan.resolution, console, label=label, place=(number, len(own)))
-        plan = make_plan(loaded, _imports((*loaded.sources, *held_out), store), find)
+        plan = make_plan(loaded, _imports(tuple(places.values()), store), find)
     return share_gpus(plan, open_store(store) if loaded.resources.auto and store_exists(store) else None)
+
+
+def _places(spec: SweepSpec) -> dict[str, str]:
+    """Return the sources, targets and held-out domains of a sweep by the key that names them, such as "targets.0"."""
+    lists = {"sources": spec.sources, "targets": spec.targets}
+    places = {f"{key}.{i}": end for key, ends in lists.items() for i, end in enumerate(ends)}
+    if (tuning := spec.tuning) is not None:
+        places |= {"tuning.target": tuning.target, **({} if tuning.source is None else {"tuning.source": tuning.source})}
+    return places
 
 
 def search_of(plan: Plan, store: str, *, plan_only: bool = False) -> Search | None:

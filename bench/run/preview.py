@@ -125,7 +125,7 @@ class Preview:
     def as_data(self, price: float | None = None) -> dict[str, Any]:
         """Return counts, what is measured anew and what cannot be, hours and, at a price per hour, costs as plain data."""
         estimates = [
-            {"device": bill.device, "measured": bill.measured, "scaled": bill.scaled, "evaluation": bill.evaluation}
+            {"device": bill.device, "measured": bill.measured, "scaled": bool(bill.unlike), "evaluation": bill.evaluation}
             | {"hours": bill.times(1), **({} if price is None else {"cost": bill.times(price)})}
             for bill in self.bills
         ]

@@ -145,7 +145,8 @@ class CellProgress:
         cell: its key; "" for the sources.
         label: in a few words.
         counts: number of its trials by status.
-        best: the lowest value so far, its step and its trial's key; None before the first, and for the sources.
+        best: the lowest value so far up to the budget of the plan, its step and its trial's key; None before the first, and for
+            the sources. Another plan may have taken the trial further.
     """
 
     cell: str
@@ -164,7 +165,12 @@ def cells_of(ledger: Ledger, only: Collection[str] | None = None) -> Iterator[Ce
             continue
         label = describe_cell(plan.by_key[keys[0]], plan.spec.labels) if cell else "sources"
         counts = Counter(ledger.status[key] for key in keys)
-        measured = [(value, step, key) for key in keys for step, value in ledger.values[key].items() if cell]
+        measured = [
+            (value, step, key)
+            for key in keys
+            for step, value in ledger.values[key].items()
+            if cell and step <= plan.by_key[key].training.steps
+        ]
         yield CellProgress(cell, label, counts, min(measured, default=None))
 
 

@@ -1,6 +1,6 @@
 """The state of each sweep in the store: its trials by status, cell by cell, and those that run now."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,16 +27,22 @@ class Progressing:
             of transfergan has planned it.
         claims: the trials that drivers have claimed, also the dead ones.
         runs: the live drivers that run this sweep.
+        continues: the key of the trial that it takes further (see `bench.run.continuation`); None for any other sweep.
+        of_sweep: the sweep whose trial that is, as far as it is known.
     """
 
     name: str
     ledger: Ledger | None
     claims: list[Claimed]
     runs: list[Sign]
+    continues: str | None = None
+    of_sweep: str | None = None
 
 
 def progressing(store: Store, sweep: str | None = None) -> Iterator[Progressing]:
-    """Yield each sweep in the store, or only `sweep`. Needs neither Ray nor the domains nor weights.
+    """Yield each sweep in the store, or only `sweep`; last those that take one trial further.
+
+    Needs neither Ray nor the domains nor weights.
 
     Raises:
         UserError: the store has no sweep of that name.
@@ -46,19 +52,27 @@ def progressing(store: Store, sweep: str | None = None) -> Iterator[Progressing]
         raise unknown_name("sweep", sweep, sweeps)
     drivers = signs(store)
     claims = claimed(store, drivers)
-    for name, planned in sweeps.items():
+    for name, planned in sorted(sweeps.items(), key=lambda item: bool(item[1].get("continues"))):
         if sweep not in (None, name):
             continue
+        continues = planned.get("continues")
         runs = [sign for sign in drivers.values() if sign.alive and sign.sweep == name]
         try:
             ledger = Ledger.open(recorded(planned), store)
         except ValidationError:
-            yield Progressing(name, None, [], runs)
+            yield Progressing(name, None, [], runs, continues)
             continue
         ledger.settle()
         own = [claim for claim in claims if ledger.status.get(claim.trial, "done") not in ENDED]
         _take_in(ledger, own)
-        yield Progressing(name, ledger, own, runs)
+        of_sweep = None if continues is None else _having(continues, sweeps)
+        yield Progressing(name, ledger, own, runs, continues, of_sweep)
+
+
+def _having(key: str, sweeps: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return the sweep that has planned a trial, and does not only take it further."""
+    others = ((name, planned) for name, planned in sweeps.items() if not planned.get("continues"))
+    return next((name for name, planned in others if any(row["key"] == key for row in planned["trials"])), None)
 
 
 def _take_in(ledger: Ledger, claims: Iterable[Claimed]) -> None:
@@ -88,7 +102,11 @@ def tables(of: Progressing) -> Iterator[Table]:
 
 
 def lines(of: Progressing) -> Iterator[str]:
-    """Yield a line for each live driver of a sweep, and one on stale claims."""
+    """Yield a line on the trial that a sweep takes further, one for each live driver, and one on stale claims."""
+    further = None if of.ledger is None else of.ledger.plan.by_key.get(of.continues or "")
+    if of.ledger is not None and further is not None:
+        what, steps = describe(further, of.ledger.plan.spec.labels), further.training.steps
+        yield f"{of.name} takes one trial of {of.of_sweep or 'a sweep'} further, to step {steps:,}: {what}"
     for sign in of.runs:
         process = "" if sign.process is None else f", process {sign.process}"
         yield f"{of.name} is run on {sign.host}{process}"
@@ -112,7 +130,7 @@ def as_data(of: Progressing) -> dict[str, Any]:
         for claim in of.claims
     ]
     runs = [{"host": sign.host, "process": sign.process, "seen": sign.seen.isoformat(timespec="seconds")} for sign in of.runs]
-    return {"sweep": of.name, **known, "now": now, "runs": runs}
+    return {"sweep": of.name, **known, "now": now, "runs": runs, "continues": of.continues}
 
 
 def _cell(of: CellProgress) -> dict[str, Any]:

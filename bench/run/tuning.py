@@ -21,6 +21,7 @@ from bench.driver.ledger import Ledger
 from bench.store import Store
 from bench.store.plans import read_all
 from bench.sweeps.expansion import Imports, make_plan
+from bench.sweeps.misfits import held_out
 from bench.sweeps.plan import Plan
 from bench.sweeps.spec import SweepSpec
 from trainers.common.counts import counted
@@ -72,10 +73,7 @@ class Search:
         plan = make_plan(held, imports, find)
         compared = {trial.domain.fingerprint for trial in sweep.of_kind("adapt")}
         if any(trial.domain.fingerprint in compared for trial in plan.of_kind("adapt")):
-            raise UserError(
-                f"tuning.target: {tuning.target!r} is one of the sweep's targets; name a domain that is held out, on which no "
-                "strategy is compared"
-            )
+            raise UserError(held_out(tuning.target))  # by another name than the sweep's
         evaluation = spec.evaluation
         identity = _digest(spec, plan, [evaluation.view, evaluation.first_rung, evaluation.rung_factor])
         named = held.model_copy(update={"name": f"{spec.name[:49]}-tuning-{identity[:6]}"})

@@ -86,22 +86,23 @@ def misnamed_domains(data: Mapping[str, Any], find: Callable[[str], Domain]) -> 
     names = {key: name for key, name in names.items() if isinstance(name, str)} if isinstance(names, dict) else {}
     problems, used, complete = Problems(), list[str](), True
     tuning = data.get("tuning") or {}
-    held_out = [tuning.get("target"), tuning.get("source")] if isinstance(tuning, dict) else [tuning]
-    for key, entries in {"sources": data.get("sources"), "targets": data.get("targets"), "tuning": held_out}.items():
-        for entry in entries if isinstance(entries, list) else ():
-            if entry is None:
-                continue
-            try:
-                ends = domains(renamed(read(entry), names))
-            except (UserError, TypeError):
-                complete = False
-                continue
-            used += ends
-            for name in ends:
-                with problems.collected(), within(key):
-                    if not name.startswith(IMPORT):
-                        find(name)
+    held_out = {f"tuning.{key}": tuning.get(key) for key in ("target", "source")} if isinstance(tuning, dict) else {"tuning": 0}
+    places = {key: entry for key, entry in held_out.items() if entry is not None}
+    for key in ("sources", "targets"):
+        entries = data.get(key)
         complete &= isinstance(entries, list | None)
+        places |= {f"{key}.{i}": entry for i, entry in enumerate(entries if isinstance(entries, list) else ())}
+    for place, entry in places.items():
+        try:
+            ends = domains(renamed(read(entry), names))
+        except (UserError, TypeError):
+            complete = False
+            continue
+        used += ends
+        for name in ends:
+            with problems.collected(), within(place):
+                if not name.startswith(IMPORT):
+                    find(name)
     return [*problems.found, *useless_names(names, used if complete else None, find)]
 
 

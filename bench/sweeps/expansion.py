@@ -10,6 +10,7 @@ from bench.sweeps.class_notes import FEWEST_REFERENCE
 from bench.sweeps.misfits import AXES
 from bench.sweeps.plan import Plan
 from bench.sweeps.spec import SweepSpec
+from trainers.common.counts import counted
 from trainers.common.errors import Problems, UserError, within
 from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
@@ -53,12 +54,14 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
     notes += _repeated(spec, domains)
     if linked and len(spec.pretrain.seeds) > len(spec.seeds):
         unused = len(spec.pretrain.seeds) - len(spec.seeds)
-        notes.append(f"pretrain.seeds: the last {unused} are not used, as `seeds` are fewer and each starts from one training")
+        last = "the last is" if unused == 1 else f"the last {unused} are"
+        notes.append(f"pretrain.seeds: {last} not used, as `seeds` are fewer and each starts from one training")
 
     origins: dict[tuple[str, bool, int], TrialConfig] = {}
     pretrains: dict[str, TrialConfig] = {}
     adapts: dict[str, TrialConfig] = {}
     refs = {name: _ref(domain) for name, domain in domains.items()}
+    gans = {conditional: spec.gan.of_trial(conditional) for conditional in (False, True)}
     ends = {source: set(sources.domains(source)) for source in spec.sources}
     grid: list[str] = []
     to_itself: dict[str, None] = {}
@@ -88,7 +91,7 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
                 conditional=conditional,
                 augmentation=augmentation,
                 seed=seed,
-                gan=spec.gan,
+                gan=gans[conditional],
                 training=spec.training,
                 evaluation=spec.evaluation,
             )
@@ -103,6 +106,8 @@ def make_plan(spec: SweepSpec, imports: Imports = MappingProxyType({}), find: Ca
         for name in to_itself
     ]
     trials = (*pretrains.values(), *adapts.values())
+    if spec.gan.of_trial(False) != spec.gan and not any(trial.conditional for trial in trials):
+        notes.append(f"gan.class_head: {spec.gan.class_head} changes nothing, as no trial is conditional")
     absent = [_label(name, domain, spec) for name, domain in domains.items() if is_announced(domain)]
     if spec.evaluation.embedding.startswith(ANNOUNCED):
         absent.append(f"the weights of {spec.evaluation.embedding.removeprefix(ANNOUNCED)}")
@@ -172,8 +177,9 @@ def _imported(spec: SweepSpec, name: str, imports: Imports, conditional: bool) -
         other = f"; it is {'un' if conditional else ''}conditional" if (name, not conditional) in imports else ""
         raise UserError(f"sources: the store has no {kind} source {name!r}{other}; see transfergan import --help")
     trial = imports[name, conditional]
+    theirs, ours = (gan.of_trial(conditional) for gan in (trial.gan, spec.gan))
     for key in GanConfig.model_fields:  # a dump leaves some out at their defaults
-        if (imported := getattr(trial.gan, key)) != (value := getattr(spec.gan, key)):
+        if (imported := getattr(theirs, key)) != (value := getattr(ours, key)):
             raise UserError(f"gan.{key}: source {name!r} was imported with {imported!r}, and the sweep has {value!r}")
     return trial
 
@@ -188,7 +194,7 @@ def _pretrain(spec: SweepSpec, domain: Domain, conditional: bool, before: TrialC
         parent=None if before is None else before.key,
         conditional=conditional,
         seed=seed,
-        gan=spec.gan,
+        gan=spec.gan.of_trial(conditional),
         training=spec.pretrain.training(spec.training),
         until=spec.pretrain.until,
         evaluation=spec.evaluation,
@@ -214,8 +220,8 @@ def check_measurable(domain: Domain, resolution: int, setting: str = "gan.resolu
         domain.check_resolution(resolution)
     if (count := domain.count("reference")) < FEWEST_REFERENCE:
         raise UserError(
-            f"domain {domain.name!r} has {count} reference images and needs {FEWEST_REFERENCE}; add images (in a small "
-            "collection one in two is a reference image)"
+            f"domain {domain.name!r} has {counted(count, 'reference image')} and needs {FEWEST_REFERENCE}; add images "
+            "(in a small collection one in two is a reference image)"
         )
 
 
@@ -242,11 +248,11 @@ def _notes(name: str, domain: Domain, spec: SweepSpec) -> Iterator[str]:
         yield f"{label}: {skipped}"
     count, reference = domain.count("train"), domain.count("reference")
     if reference < FEW_REFERENCE:
-        yield f"{label}: only {reference} reference images, so FID and KID are imprecise"
+        yield f"{label}: only {counted(reference, 'reference image')}, so FID and KID are imprecise"
     if name in spec.targets:
         for size in spec.sizes:
             if size > count:
-                yield f"{label}: size {size} exceeds its {count} training images; all of them are used"
+                yield f"{label}: size {size:,} exceeds its {counted(count, 'training image')}; all of them are used"
     if domain.classes and not is_announced(domain):
         if _needs_labels(name, spec):
             yield from class_notes.of_split(label, domain)

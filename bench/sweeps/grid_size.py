@@ -12,8 +12,9 @@ def check_grid(axes: Mapping[str, int]) -> None:
     points = math.prod(max(1, length) for length in axes.values())
     if points > MOST_POINTS:
         lengths = " x ".join(f"{length:,} {axis}" for axis, length in axes.items() if length > 1)
+        longest = max(axes, key=axes.__getitem__)
         raise ValueError(
-            f"the grid of {lengths} has {points:,} points, and at most {MOST_POINTS:,} are planned; shorten a list"
+            f"{longest}: the grid of {lengths} has {points:,} points, and at most {MOST_POINTS:,} are planned; shorten a list"
         )
 
 

@@ -43,7 +43,10 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
     except NOT_YAML as error:
         raise UserError(f"{where}: {why_not_yaml(error)}") from error
     if not isinstance(data, dict):
-        raise UserError(f"{where}: a sweep file is a mapping with keys such as name, sources, targets, sizes, strategies")
+        raise UserError(
+            f"{where}: a sweep file is a mapping with keys such as name, sources, targets, sizes, strategies; "
+            "`transfergan show quickstart` prints one"
+        )
     for override in overrides:
         apply_override(data, override)
     problems, spec = Problems(), None
@@ -70,7 +73,7 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
     return spec
 
 
-#: Values in place of required keys that are wrong or missing.
+#: Values in place of required keys, or of entries of their lists, that are wrong or missing.
 _REQUIRED = {"name": "sweep", "targets": ["digits"], "sizes": [1], "strategies": ["scratch"]}
 
 
@@ -80,7 +83,7 @@ def _further(data: dict[str, Any], error: ValidationError, context: Mapping[str,
     while () not in wrong:
         keys = [".".join(part for part in place if isinstance(part, str)) for place in wrong]
         try:
-            SweepSpec.model_validate({**_REQUIRED, **without(data, wrong)}, context={**context, "wrong": keys})
+            SweepSpec.model_validate({**_REQUIRED, **without(data, wrong, _REQUIRED)}, context={**context, "wrong": keys})
         except ValidationError as again:
             problems = again.errors()
             together = [problem for problem in problems if problem["type"] == "value_error" and len(problem["loc"]) < 2]
@@ -133,5 +136,5 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     for section in sections:
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
-            raise UserError(f"--set {key}: {section!r} is not a section")
+            raise UserError(f"--set {key}: {section!r} is not a section of keys; set it whole: --set '{section}=[...]'")
     data[last] = value

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from bench.sweeps.grid_size import check_grid, check_search
-from trainers.common.errors import Problems
+from trainers.common.errors import Problems, within
 from trainers.config.metrics import RAW, SELECTION
 from trainers.config.settings import check_crop, check_evaluations, check_penalty
 from trainers.config.strategies import get_strategy
@@ -37,11 +37,23 @@ def _checks(spec: Any) -> Iterator[tuple[Collection[str], Callable[[], object]]]
     yield ("gan.resolution", "training.crop"), lambda: check_crop(spec.gan, spec.training)
     yield ("pretrain",), lambda: check_evaluations(spec.pretrain.until, spec.pretrain.steps)
     for name in dict.fromkeys(spec.strategies):
-        yield ("gan",), lambda name=name: get_strategy(name).check(spec.gan)  # type: ignore[misc]
-        yield ("training",), lambda name=name: get_strategy(name).check_loss(spec.training)  # type: ignore[misc]
+        place = f"strategies.{spec.strategies.index(name)}"
+        yield ("gan",), _at(place, get_strategy(name).check, spec.gan)
+        yield ("training",), _at(place, get_strategy(name).check_loss, spec.training)
     yield ("stopping.metric", "evaluation.raw", "evaluation.selection"), lambda: chosen_by(spec)
     yield ("tuning", "strategies"), lambda: _check_search(spec)
+    yield ("tuning", "targets"), lambda: _check_held_out(spec)
     yield ("tuning", "training.steps", "training.images"), lambda: _check_budgets(spec)
+
+
+def _at(place: str, check: Callable[[Any], object], settings: Any) -> Callable[[], None]:
+    """Return a check of some settings whose error names the place of what does not fit them."""
+
+    def named() -> None:
+        with within(place):
+            check(settings)
+
+    return named
 
 
 def _overlap(key: str, other: str) -> bool:
@@ -52,7 +64,7 @@ def _overlap(key: str, other: str) -> bool:
 def chosen_by(spec: Any) -> str:
     """Return the metric by which trials stop: of images set apart for choices, if there are any. Raises ValueError."""
     metric, evaluation = str(spec.stopping.metric), spec.evaluation
-    what = f"stopping.metric {metric}"
+    what = f"stopping.metric: {metric}"
     if metric.endswith(RAW) and not evaluation.raw:
         raise ValueError(f"{what} is measured only on request: set evaluation.raw to true")
     if metric.endswith(SELECTION) and not evaluation.selection:
@@ -65,6 +77,19 @@ def chosen_by(spec: Any) -> str:
 def _check_search(spec: Any) -> None:
     if spec.tuning:
         check_search(spec.tuning.trials * len(spec.tuning.seeds) * len(spec.strategies))
+
+
+def _check_held_out(spec: Any) -> None:
+    if spec.tuning and spec.tuning.target in spec.targets:
+        raise ValueError(held_out(spec.tuning.target))
+
+
+def held_out(target: str) -> str:
+    """Return why a search for settings may not be on one of the sweep's targets."""
+    return (
+        f"tuning.target: {target!r} is one of the sweep's targets; name a domain that is held out, on which no strategy is "
+        "compared"
+    )
 
 
 def _check_budgets(spec: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from bench.sweeps.misfits import chosen_by, misfits
-from trainers.common.errors import Problems, unknown_name
+from trainers.common.errors import Problems, unknown_name, within
 from trainers.config import sources
 from trainers.config.augmentations import get_augmentation
 from trainers.config.base import Frozen, Number, PositiveInt, Seed, StrictBool, set_fields
@@ -62,7 +62,7 @@ class PretrainConfig(Frozen):
     @model_validator(mode="after")
     def _one_budget(self) -> "PretrainConfig":
         if self.images is not None and "steps" in self.model_fields_set:
-            raise ValueError("steps and images are both budgets; set one of them")
+            raise ValueError("images: this and steps are both budgets; set one of them")
         return self
 
     def training(self, sweep: TrainingConfig) -> TrainingConfig:
@@ -179,7 +179,7 @@ class ResourcesConfig(Frozen):
     @model_validator(mode="after")
     def _graphs_need_a_gpu(self) -> "ResourcesConfig":
         if self.graphs and not self.gpus:
-            raise ValueError("graphs needs a GPU, and trials have none; set resources.gpus, or leave graphs out")
+            raise ValueError("graphs: needs a GPU, and trials have none; set resources.gpus, or leave it out")
         return self
 
 
@@ -236,7 +236,8 @@ class SweepSpec(Frozen):
     @field_validator("evaluation")
     @classmethod
     def _known_embedding(cls, evaluation: EvaluationConfig, info: ValidationInfo) -> EvaluationConfig:
-        name = check_embedding(evaluation.embedding, announced="plan_only" in _context(info))
+        with within("embedding"):
+            name = check_embedding(evaluation.embedding, announced="plan_only" in _context(info))
         return evaluation.model_copy(update={"embedding": name})
 
     @field_validator("pretrain")
@@ -244,7 +245,8 @@ class SweepSpec(Frozen):
     def _known_embedding_of_until(cls, pretrain: PretrainConfig, info: ValidationInfo) -> PretrainConfig:
         if (until := pretrain.until) is None:
             return pretrain
-        name = check_embedding(until.embedding, announced="plan_only" in _context(info))
+        with within("until.embedding"):
+            name = check_embedding(until.embedding, announced="plan_only" in _context(info))
         return pretrain.model_copy(update={"until": until.model_copy(update={"embedding": name})})
 
     @model_validator(mode="after")

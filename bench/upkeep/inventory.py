@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.fs as pafs
 from pydantic import ValidationError
 
-from bench.driver.ledger import Ledger
+from bench.driver.ledger import ENDED, Ledger
 from bench.store import Store
 from bench.store.plans import read_former, sweep_of
 from bench.store.trial_files import owner_by_path, real_samples_path
@@ -23,8 +23,10 @@ class Holding:
     Attributes:
         sweep: its name; None for the files of trials that no sweep has planned or recorded.
         plans: number of its plans: the newest, and those that it has replaced; 0 if the store has lost it.
-        trials: number of the trials of its newest plan; without a plan, of those that it has recorded.
+        trials: number of the trials of its newest plan, and of those that only a former plan has and that have an outcome;
+            without a plan, of those that it has recorded.
         statuses: number of trials by status; a trial that has not ended is pending, whether it runs or not.
+        planned, ended: number of the trials of its newest plan, and of those of them that have ended; None without a plan.
         files: number of the files of its trials, their grids of real images, its plan, and its parts of the tables: what
             `store remove` deletes, unless another sweep has it too, as each counts what they share. References belong to none.
         size: bytes in these files.
@@ -35,6 +37,8 @@ class Holding:
     plans: int
     trials: int
     statuses: dict[str, int]
+    planned: int | None
+    ended: int | None
     files: int
     size: int
     written: datetime | None
@@ -44,8 +48,9 @@ def holdings(store: Store) -> list[Holding]:
     """Return what a store holds of each sweep, by name, and last of trials without one, if there are any."""
     plans, former = store.read_sweeps(), read_former(store)
     ran: dict[str, dict[str, str]] = {}
+    everywhere: dict[str, str] = {}
     for row in store.rows("trials").select(["sweep", "key", "status"]).to_pylist():
-        ran.setdefault(row["sweep"], {})[row["key"]] = row["status"]
+        ran.setdefault(row["sweep"], {})[row["key"]] = everywhere[row["key"]] = row["status"]
     rows = store.rows("measurements")
     measured: dict[str, set[str]] = {}
     for sweep, trial in zip(rows["sweep"].to_pylist(), rows["trial"].to_pylist(), strict=True):
@@ -64,14 +69,17 @@ def holdings(store: Store) -> list[Holding]:
         versions = [*([plans[name]] if name in plans else ()), *before]
         statuses = dict(ran.get(name, {}))
         keys = {*statuses, *measured.get(name, ()), *(row["key"] for plan in versions for row in plan["trials"])}
+        newest: dict[str, str] | None = None
         if name in plans:
             planned = [row["key"] for row in plans[name]["trials"]]
-            statuses = _statuses(plans[name], store) or {key: statuses.get(key, "pending") for key in planned}
+            newest = _statuses(plans[name], store) or {key: statuses.get(key, "pending") for key in planned}
+            of_former = {row["key"] for plan in before for row in plan["trials"]}
+            statuses = {key: everywhere[key] for key in of_former & everywhere.keys()} | statuses | newest
         owned |= keys
         grids = real_grids(row for plan in versions for row in plan["trials"]) & infos.keys()
         of_trials = (info for key in keys for info in by_owner.get(key, ()))
         files = [*by_sweep.get(name, ()), *of_trials, *(infos[grid] for grid in grids)]
-        found.append(_holding(name, len(versions), statuses, files))
+        found.append(_holding(name, len(versions), statuses, files, newest))
     orphans = by_owner.keys() - owned
     if orphans:
         files = [info for key in orphans for info in by_owner[key]]
@@ -111,8 +119,13 @@ def _statuses(planned: dict[str, object], store: Store) -> dict[str, str]:
     return dict(ledger.status)
 
 
-def _holding(name: str | None, plans: int, statuses: dict[str, str], files: Iterable[pafs.FileInfo]) -> Holding:
+def _holding(
+    name: str | None, plans: int, statuses: dict[str, str], files: Iterable[pafs.FileInfo], newest: dict[str, str] | None = None
+) -> Holding:
     infos = list(files)
     written = max((info.mtime for info in infos if info.mtime is not None), default=None)
     counts = dict(Counter(statuses.values()).most_common())
-    return Holding(name, plans, len(statuses), counts, len(infos), sum(info.size for info in infos), written)
+    planned = None if newest is None else len(newest)
+    ended = None if newest is None else sum(status in ENDED for status in newest.values())
+    size = sum(info.size for info in infos)
+    return Holding(name, plans, len(statuses), counts, planned, ended, len(infos), size, written)

@@ -29,13 +29,15 @@ def weigh(store: Store) -> list[Weight]:
     return sorted((Weight(name, len(of), sum(of)) for name, of in sizes.items()), key=lambda weight: -weight.size)
 
 
-def prune(store: Store, keep: Collection[str]) -> Weight:
+def prune(store: Store, keep: Collection[str], *, dry_run: bool = False) -> Weight:
     """Delete the generators of ended trials, except those at their best or last steps, and without "best" their critics.
+
+    With `dry_run` nothing is deleted.
 
     `keep` has one or both of `KEPT`; a trial without a finite FID keeps its last. Checkpoints stay, so trials can go on, but
     a rung without its generator cannot be measured in another way any more. Trials that have not ended keep all generators.
 
-    Safe to interrupt and to repeat. Returns what was deleted.
+    Safe to interrupt and to repeat. Returns what was deleted, or would be.
     """
     trials = store.read("trials")
     ended = set(trials.loc[trials["status"].isin(FINISHED), "key"])
@@ -51,6 +53,6 @@ def prune(store: Store, keep: Collection[str]) -> Weight:
     if "best" not in keep:
         infos |= (of_critics := store.files("critics", below=True))
         deleted += [path for key, steps in critics_by_trial(of_critics).items() if key in ended for path in steps.values()]
-    for path in deleted:
+    for path in deleted if not dry_run else ():
         store.delete_file(path)
     return Weight("generators and critics", len(deleted), sum(infos[path].size for path in deleted))

@@ -95,6 +95,7 @@ def test_an_empty_store(tmp_path: Path) -> None:
             ["numerals[per_class=10]", "letters -> numerals[per_class=10]"],
             ["numerals[per_class=10]", "letters → numerals[per_class=10]"],
         ),
+        (["numerals[per_class=10] -> textures"], ["numerals per_class=10 → textures"]),  # where it is too long as written
         (["letters[classes=4,per_class=100,spread=0.3]", "shapes[shift=0.5]"], ["letters 4×100 s0.3", "shapes[shift=0.5]"]),
         (["folder:/a/cats[classes=2]", "folder:/b/cats[classes=2]"], ["a/cats[classes=2]", "b/cats[classes=2]"]),
         (["folder:/", "folder:"], ["folder:/", "folder:"]),

@@ -210,5 +210,5 @@ def test_the_report_has_the_gain_of_each_rule_from_three_targets_on(tmp_path: Pa
     for chooser, about in CHOOSERS.items():  # all sources of this store have equal size
         assert (f'<th scope="row">{about}</th>' in more) == (chooser != "largest")
     assert "On 3 targets, each predicted from the others, the recommended start gains ×" in more
-    assert 'download="advice.csv"' in more
+    assert 'download="advice.csv.gz"' in more
     assert '<table class="advice">' not in few

@@ -106,7 +106,7 @@ def test_a_name_stands_for_its_domain_in_a_search_too(photos: str):
         ({"a": "letters", "b": "letters"}, "a and b are both 'letters'; leave one of them out"),
         ({"a": "lettres"}, "domains.a: unknown domain 'lettres'; did you mean letters"),
         (["a"], "domains: must be a mapping, such as {faces: 'folder:photos'}"),
-        ({"a": 1}, "domains.a: input should be a valid string"),
+        ({"a": 1}, "domains.a: must be a text"),
     ],
     ids=str,
 )
@@ -128,7 +128,7 @@ def test_all_mistakes_in_names_are_told_at_once_with_those_of_keys(photos: str):
         assert f"sweep.yaml: domains: a and b are both '{photos}'; leave one of them out" in error
         assert "sweep.yaml: domains.caps: nothing uses this name of 'letters'" in error
         assert "sweep.yaml: domains: 'digits' is a name of transfergan's own" in error
-        assert "sweep.yaml: sources: unknown domain 'lettres'" in error
+        assert "sweep.yaml: sources.2: unknown domain 'lettres'" in error
         assert len(error.splitlines()) == 4 + len(options) // 2
 
 
@@ -145,10 +145,11 @@ def test_a_domain_by_its_name_and_spelled_out_is_noted(photos: str):
 
 @pytest.mark.parametrize(("changes", "start"), [
     ({"domains": {"hills": "folder:none"}, "sources": ["hills"]},
-     "sources: domain 'hills' ('folder:{here}/none'): there is no such folder"),
+     "sources.0: domain 'hills' ('folder:{here}/none'): there is no such folder"),
     ({"gan": {"resolution": 8}, "conditional": [True], "sources": ["faces"], "domains": {"faces": "folder:plain"}},
      "conditional: domain 'faces' ('folder:{here}/plain') has no class labels"),
-    ({"sources": ["faces[classes=9]"], "domains": {"faces": "folder:photos"}}, "sources: domain 'faces[classes=9]' ('folder:"),
+    ({"sources": ["faces[classes=9]"], "domains": {"faces": "folder:photos"}},
+     "sources.0: domain 'faces[classes=9]' ('folder:"),
 ])  # fmt: skip
 def test_an_error_calls_a_domain_by_its_name(photos: str, changes: dict[str, Any], start: str):
     pictures(Path("plain"), 20)

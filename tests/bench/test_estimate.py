@@ -46,7 +46,7 @@ def test_the_interval_of_larger_networks_reaches_from_no_difference_to_the_ratio
     setup, each, evaluation, last = TRUTH
     ratio = step_flops(trial.gan, trial.training) / step_flops(plan.spec.gan, plan.spec.training)
     assert found.seconds() == pytest.approx(seconds(trial, 8, (setup, each * ratio, evaluation, last)))
-    assert found.scaled
+    assert found.unlike == ("gan.width",)
     assert found.bounds is not None
     assert found.bounds[0] * found.seconds() == pytest.approx(seconds(trial, 8))
     assert found.bounds[1] == pytest.approx(1)

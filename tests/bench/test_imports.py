@@ -157,9 +157,9 @@ def test_a_sweep_that_names_an_import_wrongly_is_refused(store: Store, changes: 
 
 def test_a_default_of_the_sweep_differs_too_from_what_was_imported(store: Store):
     ((name, trial),) = imported(store).items()
-    other = trial.model_copy(update={"gan": trial.gan.model_copy(update={"class_head": "projection"})})
+    other = trial.model_copy(update={"gan": trial.gan.model_copy(update={"mapping": 4})})
     spec = SweepSpec.model_validate({**tiny.SPEC, **tiny.SMALL, "sources": ["import:theirs"]})
-    with pytest.raises(UserError, match=r"gan.class_head: .* was imported with 'projection', and the sweep has 'ac-gan'"):
+    with pytest.raises(UserError, match=r"gan\.mapping: .* was imported with 4, and the sweep has 8"):
         make_plan(spec, {name: other})
 
 

@@ -3,11 +3,12 @@
 import signal
 import sys
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from bench.cli import main
-from bench.run.interrupts import as_interrupts
+from bench.run.interrupts import answer_by, answered, as_interrupts
 from tests.support import tiny
 
 
@@ -52,8 +53,25 @@ def test_an_ignored_signal_stays_ignored():
     assert came == []
 
 
+def test_a_signal_is_answered_before_the_main_thread_is_through_with_what_it_does():
+    answer, told, answered_meanwhile = Event(), list[str](), list[bool]()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: answered_meanwhile.append(answer.wait(60)))
+    try:
+        with answered():
+            answer_by(lambda line: (told.append(line), answer.set()))
+            signal.raise_signal(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (told, answered_meanwhile) == (["stopping ..."], [True])
+    assert signal.set_wakeup_fd(-1) == -1
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_every_verb_ends_as_on_ctrl_c(number: int, status: int, monkeypatch: pytest.MonkeyPatch):
+def test_every_verb_ends_as_on_ctrl_c(
+    number: int, status: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):  # fmt: skip
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(sys, "argv", ["transfergan", "domains"])
     monkeypatch.setattr("bench.images.domains.rows", lambda: signal.raise_signal(number))
@@ -63,6 +81,7 @@ def test_every_verb_ends_as_on_ctrl_c(number: int, status: int, monkeypatch: pyt
     finally:
         signal.signal(signal.SIGINT, handler)
     assert end.value.code == status
+    assert capfd.readouterr() == ("", "stopping ...\n")
 
 
 @pytest.mark.slow
@@ -80,5 +99,6 @@ def test_a_run_that_is_terminated_records_and_reports_what_it_has(tmp_path: Path
     assert run.returncode == 128 + signal.SIGHUP, output
     assert output.splitlines()[-1] == "interrupted: the same command goes on from here"
     assert "Traceback" not in output
+    assert output.splitlines().count("stopping ...") == 1
     assert (store / "report.html").exists()
     assert tiny.claimed(store) == []

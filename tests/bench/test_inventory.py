@@ -25,9 +25,15 @@ def test_each_sweep_is_listed_with_its_trials_its_weight_and_its_last_file(store
     copy(finished_once, store)
     later = tiny.make(name="later", seeds=[0, 1])  # two trials are those of the other sweep
     store.write_sweep("later", record(later))
+    edited = tiny.make(strategies=["scratch"], seeds=[1], sources=[])  # an edited file of the sweep that has ended
+    store.write_sweep("edited", record(PLAN))
+    store.write_sweep("edited", record(edited))
     store.append("measurements", "gone", [{"trial": "0" * 16, "step": 0, "metric": "fid", "view": "v", "version": "1"}])
     store.write_file(f"checkpoints/{'1' * 16}/00000004.safetensors", b"1234")
-    gone, both, small, orphans = holdings(store)
+    former, gone, both, small, orphans = holdings(store)
+    assert (former.plans, former.trials, former.statuses) == (2, 4, {"done": 3, "pending": 1})
+    assert (former.planned, former.ended) == (1, 0)
+    assert [(of.planned, of.ended) for of in (gone, both, small, orphans)] == [(None, None), (5, 3), (3, 3), (None, None)]
     assert (small.sweep, small.trials, small.statuses) == ("small", 3, {"done": 3})
     assert (both.sweep, both.trials, both.statuses) == ("later", 5, {"done": 3, "pending": 2})
     assert (gone.sweep, gone.trials, gone.statuses, gone.files) == ("gone", 0, {}, 1)
@@ -45,8 +51,8 @@ def test_the_verb_prints_a_row_for_each_and_the_same_as_json(finished: Store):
     finished.write_file(f"generators/{'1' * 16}/00000004.safetensors", b"1234")
     printed = call("store", "list", "--store", finished.root)
     lines = [line.split() for line in printed.stdout.splitlines()]
-    assert lines[0] == ["sweep", "plans", "trials", "done", "unknown", "files", "MiB", "last", "written"]
-    assert lines[1][:4] == ["small", "1", "3", "3"]
+    assert lines[0] == ["sweep", "plans", "trials", "done", "unknown", "newest", "plan", "files", "MiB", "last", "written"]
+    assert lines[1][:8] == ["small", "1", "3", "3", "3", "of", "3", "ended"]
     assert lines[2][:5] == ["(no", "sweep)", "0", "1", "1"]
     small, orphans = json.loads(call("store", "list", "--store", finished.root, "--json").stdout)
     assert (small["sweep"], orphans["sweep"], orphans["size"]) == ("small", None, 4)

@@ -176,7 +176,7 @@ def test_nothing_is_transferred_to_itself():
 def test_trainings_that_no_seed_starts_from_are_not_planned_and_are_noted():
     plan = planned(seeds=[0, 1], pretrain={"seeds": [0, 1, 2]})
     assert {trial.seed for trial in plan.of_kind("pretrain")} == {0, 1}
-    assert plan.notes == ("pretrain.seeds: the last 1 are not used, as `seeds` are fewer and each starts from one training",)
+    assert plan.notes == ("pretrain.seeds: the last is not used, as `seeds` are fewer and each starts from one training",)
 
 
 def test_a_cell_is_what_shares_target_size_and_conditional():
@@ -192,7 +192,7 @@ def test_a_cell_is_what_shares_target_size_and_conditional():
 def test_a_size_beyond_the_domain_is_the_whole_domain_and_is_noted():
     plan = planned(sizes=[500, 2000])
     assert {trial.size for trial in plan.of_kind("adapt")} == {500, 1000}
-    assert plan.notes == ("digits: size 2000 exceeds its 1000 training images; all of them are used",)
+    assert plan.notes == ("digits: size 2,000 exceeds its 1,000 training images; all of them are used",)
 
 
 def test_sources_that_no_strategy_starts_from_are_not_read():
@@ -222,6 +222,8 @@ def test_sources_that_no_strategy_starts_from_are_not_read():
     ({"sizes": [11]}, True, False, False),
     ({"targets": ["numerals"]}, True, False, False),
     ({"sources": ["textures"]}, False, True, False),
+    ({"gan": {"class_head": "projection"}}, True, True, True),
+    ({"gan": {"class_head": "projection"}, "conditional": [True]}, False, False, False),
 ], ids=str)  # fmt: skip
 def test_a_key_changes_with_what_matters_to_the_trial_and_with_nothing_else(
     change: dict[str, Any], pretrain: bool, scratch: bool, finetune: bool

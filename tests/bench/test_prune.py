@@ -36,7 +36,10 @@ def finished(finished_once: Path, tmp_path: Path) -> Store:
 def test_only_the_rungs_to_keep_stay(finished: Store, keep: list[str], kept: set[int]):
     before = {name: info.size for folder in NETWORKS for name, info in finished.files(folder, below=True).items()}
     others = finished.files("checkpoints", below=True).keys()
+    looked_at = prune(finished, keep, dry_run=True)
+    assert {name for folder in NETWORKS for name in finished.files(folder, below=True)} == before.keys()
     deleted = prune(finished, keep)
+    assert deleted == looked_at
     assert set(generators(finished, ADAPTED)) == kept
     assert bool(critics(finished, ADAPTED)) == ("best" in keep)
     after = [name for folder in NETWORKS for name in finished.files(folder, below=True)]
@@ -81,5 +84,6 @@ def test_the_weights_are_those_of_the_files(finished: Store):
 
 def test_the_verb_names_what_it_does_not_know(finished: Store):
     assert "unknown rung to keep 'first'" in str(call("store", "prune", "--keep", "first", "--store", finished.root).exception)
-    done = call("store", "prune", "--keep", "best, last", "--store", finished.root)
-    assert "networks deleted" in done.stdout
+    command = ("store", "prune", "--keep", "best, last", "--store", finished.root)
+    assert "networks would be deleted, 0." in call(*command, "--dry-run").stdout
+    assert "networks deleted, 0." in call(*command).stdout

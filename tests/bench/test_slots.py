@@ -51,7 +51,7 @@ def test_machines_that_may_come_have_as_many_slots_as_the_head_says_or_the_large
 @pytest.mark.parametrize(("machines", "cpus", "gpus", "said"), [
     ([{"CPU": 2.0}, {"CPU": 2.0}], 3, 0, r"resources\.cpus: a trial asks for 3 CPUs and the largest machine has 2; set reso"),
     ([EIGHT, EIGHT], 1, 16, r"resources\.gpus: a trial asks for 16 GPUs and the largest machine has 8; set resources\.gpus"),
-    ([{"CPU": 64.0}, {"CPU": 1.0, "GPU": 1.0}], 8, 1, "asks for 8 CPUs and 1 GPUs on one machine, and no machine has both"),
+    ([{"CPU": 64.0}, {"CPU": 1.0, "GPU": 1.0}], 8, 1, "asks for 8 CPUs and 1 GPU on one machine, and no machine has both"),
     ([DECLARES], 97, 0, "the largest machine has 96"),
 ])  # fmt: skip
 def test_a_trial_that_fits_on_no_single_machine_is_refused(machines: list[dict[str, float]], cpus: int, gpus: float, said: str):
@@ -66,7 +66,7 @@ def test_a_trial_waits_for_a_machine_that_may_come(machines: list[dict[str, floa
 
 def test_what_trials_wait_for_is_said_with_the_machines_that_are_up():
     needed = ResourcesConfig(cpus=4, gpus=1)
-    waits = "no trial runs: each waits for 4 CPUs and 1 GPUs that are free on one machine; machines that are up: "
+    waits = "no trial runs: each waits for 4 CPUs and 1 GPU that are free on one machine; machines that are up: "
     assert waiting_for([HEAD], needed) == f"{waits}none"
     assert waiting_for([HEAD, EIGHT], needed) == f"{waits}96 CPUs and 8 GPUs"
     assert waiting_for([{"CPU": 2.0}] * 5, needed).endswith(

@@ -158,7 +158,7 @@ def refused(name: str, *overrides: str) -> str:
     return message
 
 
-NOT_NUMBER, NOT_LIST, TOO_SHORT = "valid integer", "must be a list", "list should have at least 1 item"
+NOT_NUMBER, NOT_LIST, TOO_SHORT = "must be a whole number", "must be a list", "must have at least one entry"
 
 WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"target": ["digits"]}, "target", ("unknown key", "did you mean targets", "strategies")),
@@ -167,45 +167,45 @@ WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"training": {"steps": "many"}}, "training.steps", (NOT_NUMBER, "'many'")),
     ({"training": {"steps": "100"}}, "training.steps", (NOT_NUMBER, "'100'")),
     ({"training": {"steps": 0}}, "training.steps", ("greater than or equal to 1", "got 0")),
-    ({"training": {"steps": True}}, "training.steps", (NOT_NUMBER, "True")),
+    ({"training": {"steps": True}}, "training.steps", (NOT_NUMBER, "got true")),
     ({"training": {"betas": [0.5]}}, "training.betas.1", ("required",)),
     ({"training": {"generator_lr": float("nan")}}, "training.generator_lr", ("finite", "nan")),
     ({"training": {"critic_lr": float("inf")}}, "training.critic_lr", ("finite", "inf")),
     ({"training": {"critic_lr": -1e-4}}, "training.critic_lr", ("greater than 0", "-0.0001")),
-    ({"training": {"generator_lr": "fast"}}, "training.generator_lr", ("valid number", "'fast'")),
+    ({"training": {"generator_lr": "fast"}}, "training.generator_lr", ("must be a number", "'fast'")),
     ({"training": 3}, "training", ("must be a section of keys", "got 3")),
-    ({"conditional": ["yes"]}, "conditional.0", ("valid boolean", "'yes'")),
-    ({"conditional": [1]}, "conditional.0", ("valid boolean", "got 1")),
-    ({"conditional": True}, "conditional", (NOT_LIST, "True")),
+    ({"conditional": ["yes"]}, "conditional.0", ("must be true or false", "'yes'")),
+    ({"conditional": [1]}, "conditional.0", ("must be true or false", "got 1")),
+    ({"conditional": True}, "conditional", ("must be a list, such as [true]", "got true")),
     ({"conditional": []}, "conditional", (TOO_SHORT,)),
     ({"sizes": [10.5]}, "sizes.0", (NOT_NUMBER, "10.5")),
     ({"sizes": [50, 10.0]}, "sizes.1", (NOT_NUMBER, "10.0")),
     ({"sizes": [0]}, "sizes.0", ("greater than or equal to 1", "got 0")),
     ({"sizes": [10, -5]}, "sizes.1", ("greater than or equal to 1", "-5")),
     ({"sizes": []}, "sizes", (TOO_SHORT,)),
-    ({"sizes": 50}, "sizes", (NOT_LIST, "got 50")),
+    ({"sizes": 50}, "sizes", ("must be a list, such as [50]",)),
     ({"sizes": None}, "sizes", ("required",)),
     ({"targets": []}, "targets", (TOO_SHORT,)),
-    ({"targets": "digits"}, "targets", (NOT_LIST, "'digits'")),
-    ({"targets": [7]}, "targets.0", ("valid string", "got 7")),
+    ({"targets": "digits"}, "targets", ("must be a list, such as ['digits']",)),
+    ({"targets": [7]}, "targets.0", ("must be a text", "got 7")),
     ({"targets": None}, "targets", ("required",)),
     ({"name": None}, "name", ("required",)),
-    ({"name": "a/b"}, "name", ("pattern", "'a/b'")),
-    ({"name": "../up"}, "name", ("pattern", "'../up'")),
-    ({"name": ".hidden"}, "name", ("pattern", "'.hidden'")),
-    ({"name": "two words"}, "name", ("pattern", "'two words'")),
-    ({"name": "line\n"}, "name", ("pattern",)),
-    ({"name": ""}, "name", ("pattern", "''")),
-    ({"name": "n" * 65}, "name", ("pattern", "...")),
+    ({"name": "a/b"}, "name", ("must be 1 to 64 letters, digits", "'a/b'")),
+    ({"name": "../up"}, "name", ("must be 1 to 64 letters, digits", "'../up'")),
+    ({"name": ".hidden"}, "name", ("must be 1 to 64 letters, digits", "'.hidden'")),
+    ({"name": "two words"}, "name", ("must be 1 to 64 letters, digits", "'two words'")),
+    ({"name": "line\n"}, "name", ("must be 1 to 64 letters, digits",)),
+    ({"name": ""}, "name", ("must be 1 to 64 letters, digits", "''")),
+    ({"name": "n" * 65}, "name", ("must be 1 to 64 letters, digits", "...")),
     ({"strategies": []}, "strategies", (TOO_SHORT,)),
     ({"strategies": ["scratch", "finetun"]}, "strategies.1", ("'finetun'", "did you mean finetune or")),
     ({"seeds": []}, "seeds", (TOO_SHORT,)),
     ({"seeds": [-1]}, "seeds.0", ("greater than or equal to 0", "-1")),
     ({"seeds": [2**31]}, "seeds.0", ("less than", str(2**31))),
-    ({"gan": {"resolution": 24}}, "gan", ("resolution 24", "base 4", "8, 16, 32, 64")),
-    ({"gan": {"resolution": 4}}, "gan", ("resolution 4", "8, 16, 32, 64")),
-    ({"gan": {"resolution": 16, "base": 3}}, "gan", ("resolution 16", "base 3", "6, 12, 24, 48")),
-    ({"evaluation": {"embedding": "builtn"}}, "evaluation", ("unknown embedding 'builtn'", "did you mean builtin")),
+    ({"gan": {"resolution": 24}}, "gan.resolution", ("24", "base 4", "8, 16, 32, 64")),
+    ({"gan": {"resolution": 4}}, "gan.resolution", ("4 is not", "8, 16, 32, 64")),
+    ({"gan": {"resolution": 16, "base": 3}}, "gan.resolution", ("16 is not", "base 3", "6, 12, 24, 48")),
+    ({"evaluation": {"embedding": "builtn"}}, "evaluation.embedding", ("unknown embedding 'builtn'", "did you mean builtin")),
     ({"evaluation": {"rung_factor": 1}}, "evaluation.rung_factor", ("greater than or equal to 1.1",)),
     ({"evaluation": {"samples": 63}}, "evaluation.samples", ("greater than or equal to 64", "63")),
     ({"stopping": {"keep": 0}}, "stopping.keep", ("greater than 0", "got 0")),
@@ -214,33 +214,35 @@ WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"resources": {"gpus": -1}}, "resources.gpus", ("greater than or equal to 0", "-1")),
     ({"resources": {"cpus": 0}}, "resources.cpus", ("greater than or equal to 1", "got 0")),
     ({"resources": {"gpus": 1.5}}, "resources.gpus", ("a share of one GPU or a whole number of GPUs", "write 2")),
-    ({"resources": {"graphs": True}}, "resources", ("needs a GPU", "set resources.gpus")),
+    ({"resources": {"graphs": True}}, "resources.graphs", ("needs a GPU", "set resources.gpus")),
     ({7: 3}, "7", ("keys should be strings",)),
     ({"training": {"generator_lr": True}}, "training.generator_lr", ("must be a number, got true",)),
     ({"training": {"betas": [False, 0.9]}}, "training.betas.0", ("must be a number, got false",)),
     ({"pretrain": {"critic_lr": True}}, "pretrain.critic_lr", ("must be a number, got true",)),
     ({"evaluation": {"rung_factor": True}}, "evaluation.rung_factor", ("must be a number, got true",)),
     ({"stopping": {"keep": True}}, "stopping.keep", ("must be a number, got true",)),
-    ({"stopping": {"plateau": True}}, "stopping.plateau", (NOT_NUMBER, "True")),
+    ({"stopping": {"plateau": True}}, "stopping.plateau", (NOT_NUMBER, "got true")),
     ({"resources": {"gpus": True}}, "resources.gpus", ("must be a number, got true",)),
-    ({"resources": {"retries": True}}, "resources.retries", (NOT_NUMBER, "True")),
+    ({"resources": {"retries": True}}, "resources.retries", (NOT_NUMBER, "got true")),
     ({"gan": {"width": 10**9}}, "gan.width", ("less than or equal to 1024",)),
     ({"gan": {"resolution": 2**62}}, "gan.resolution", ("less than or equal to 4096",)),
     ({"gan": {"latent": 10**30}}, "gan.latent", ("less than or equal to",)),
     ({"training": {"steps": 2**63}}, "training.steps", ("less than or equal to 1000000000",)),
-    ({"training": {"images": 10**12, "batch": 2, "critic_steps": 1}}, "training", ("500,000,000,000 generator steps",)),
+    ({"training": {"images": 10**12, "batch": 2, "critic_steps": 1}}, "training.images", ("500,000,000,000 generator steps",)),
     ({"pretrain": {"steps": 2**63}}, "pretrain.steps", ("less than or equal to",)),
     ({"sizes": [10**30]}, "sizes.0", ("less than or equal to",)),
     ({"evaluation": {"samples": 10**12}}, "evaluation.samples", ("less than or equal to",)),
-    ({"pretrain": {"steps": 10**9, "until": {"every": 1}}}, "sweep",
-     ("1,000,000,000 times here, at most 10,000", "increase until.every")),
+    ({"pretrain": {"steps": 10**9, "until": {"every": 1}}}, "pretrain.until.every",
+     ("1,000,000,000 times here, and at most 10,000", "set it higher")),
     ({"resources": {"cpus": 10**18}}, "resources.cpus", ("less than or equal to",)),
     ({"confirm": {"seeds": 10**12}}, "confirm.seeds", ("less than or equal to",)),
     ({"tuning": {"target": "letters", "size": 10, "learning_rate": [1e-5, 1e-3], "trials": 10**12}}, "tuning.trials",
      ("less than or equal to 10000",)),
     ({"tuning": {"target": "letters", "size": 10, "learning_rate": [1e-5, 1e-3], "trials": 9_999, "seeds": [*range(99)]}},
-     "sweep", ("tuning.trials: the search has 989,901 trials", "at most 100,000")),
-    ({"sizes": [*range(1, 1001)], "seeds": [*range(1000)], "targets": ["digits"] * 1000}, "sweep",
+     "tuning.trials", ("the search has 989,901 trials", "at most 100,000")),
+    ({"tuning": {"target": "digits", "size": 10, "learning_rate": [1e-5, 1e-3]}, "targets": ["letters", "digits"]},
+     "tuning.target", ("'digits' is one of the sweep's targets",)),
+    ({"sizes": [*range(1, 1001)], "seeds": [*range(1000)], "targets": ["digits"] * 1000}, "targets",
      ("1,000 targets x 1,000 sizes x 1,000 seeds has 1,000,000,000 points, and at most 1,000,000",)),
 ]  # fmt: skip
 
@@ -261,7 +263,9 @@ def test_a_wrong_value_is_named_with_its_file_and_key(
 
 
 def test_a_list_with_wrong_entries_only_is_not_reported_as_too_short(tmp_path: Path):
-    assert refused(write(tmp_path, yaml.safe_dump({**LEAST, "sizes": [0]}))).endswith("equal to 1, got 0")
+    assert refused(write(tmp_path, yaml.safe_dump({**LEAST, "sizes": [0]}))).endswith(
+        "sizes.0: must be greater than or equal to 1, got 0"
+    )
 
 
 def problems(path: str) -> tuple[str, ...]:
@@ -287,7 +291,7 @@ stopping: {keep: 2, metric: fed}
     keys = (
         "sources.2", "sizes.0", "sizes.2", "strategies.0", "strategies.2", "augmentation.0", "stopping.keep", "stopping.metric",
         "unknown key 'trainig'", "domains: 'letters' is a name of", "domains: name 'two words' is not", "name: '2024'",
-        "sources: unknown domain 'leters'", "targets: unknown domain 'digitz'",
+        "sources.0: unknown domain 'leters'", "targets.1: unknown domain 'digitz'",
     )  # fmt: skip
     lines = problems(path)
     assert [line for line in lines if not line.startswith(f"{path}: ")] == []
@@ -303,8 +307,13 @@ def test_settings_that_do_not_fit_together_are_reported_at_once(tmp_path: Path):
         "tuning": {"target": "letters", "size": 10, "learning_rate": [1e-5, 1e-3], "steps": [20]},
     }  # fmt: skip
     lines = problems(write(tmp_path, yaml.safe_dump({**LEAST, **together})))
-    for words in ("a gradient penalty is taken per image", "blocks", "set evaluation.raw to true", "tuning.steps: 20 exceeds"):
-        assert sum(words in line and ": sweep: " in line for line in lines) == 1, words
+    for key in (
+        "gan.family: dcgan",
+        "strategies.1: strategy 'freeze-d",
+        "stopping.metric: fid_raw",
+        "tuning.steps: 20 exceeds",
+    ):
+        assert sum(f".yaml: {key}" in line for line in lines) == 1, key
     assert len(lines) == 4
     wrong = {**together, "name": 7, "sizes": [0, 50], "conditional": ["maybe"], "gan": {"family": "dcgan", "width": "four"}}
     wrong["tuning"] = {"size": "x", "steps": [400]}
@@ -313,6 +322,12 @@ def test_settings_that_do_not_fit_together_are_reported_at_once(tmp_path: Path):
         assert sum(words in line for line in lines) == 1, words
     assert not [line for line in lines if "blocks" in line], "what an option fits is unknown without the width"
     assert not [line for line in lines if "exceeds" in line], "so are the steps of a search that is wrong itself"
+    section = {"gan": {"resolution": 20, "mapping": 4, "width": 0}, "training": {"images": 9, "steps": 9, "penalty_every": 2}}
+    lines = problems(write(tmp_path, yaml.safe_dump({**LEAST, **section, "strategies": ["scrach", "lora[rank=999]"]})))
+    keys = ("gan.width", "gan.resolution", "gan.mapping", "training.images", "training.penalty_every", "strategies.0")
+    assert sorted(line.split(": ")[1] for line in lines) == sorted(keys), "what lora fits is unknown without the width"
+    lines = problems(write(tmp_path, yaml.safe_dump({**LEAST, "strategies": ["scrach", "lora[rank=999]"]})))
+    assert [line.split(": ")[1] for line in lines] == ["strategies.0", "strategies.1"], "entries keep their numbers"
 
 
 #: Eight lists of ten, each of the one before: a hundred million entries.
@@ -409,7 +424,7 @@ def test_an_unknown_preset_suggests_the_nearest(name: str):
     ("sizes=[1", ("--set sizes", "'[1'", "not YAML")),
     ("gan={width: 4, width: 8}", ("--set gan", "width: 8", "not YAML")),
     ("name=2024-13-45", ("--set name", "'2024-13-45'", "not YAML")),
-    ("training.steps=", ("preset quickstart: training.steps: ", "valid integer", "None")),
+    ("training.steps=", ("preset quickstart: training.steps: ", "must be a whole number", "got nothing")),
     ("training.step=3", ("preset quickstart: unknown key 'training.step'", "did you mean training.steps")),
     ("trainin.steps=3", ("preset quickstart: unknown key 'trainin'", "did you mean training")),
     ("sizes=50", ("preset quickstart: sizes: ", NOT_LIST, "got 50")),
@@ -432,19 +447,19 @@ def test_a_budget_may_be_given_in_images():
 
 
 @pytest.mark.parametrize(("overrides", "words"), [
-    (["training.images=1000"], "training: steps and images are both budgets; give one of them"),
-    (["pretrain.images=1000"], "pretrain: steps and images are both budgets; set one of them"),
-    (["training.loss=hinge", "training.gradient_penalty=1"], "gradient_penalty does not go with the hinge loss"),
+    (["training.images=1000"], "training.images: this and steps are both budgets; set one of them"),
+    (["pretrain.images=1000"], "pretrain.images: this and steps are both budgets; set one of them"),
+    (["training.loss=hinge", "training.gradient_penalty=1"], "training.gradient_penalty: does not go with the hinge loss"),
     (["gan.family=style"], "set training.loss to non-saturating, as its paper did, or to hinge"),
-    (["training.path_length=2"], "about the styles of gan.family style or style-bilinear, and resnet has none; leave it out"),
+    (["training.path_length=2"], "training.path_length: is about the styles of gan.family style or style-bilinear, and"),
     (["gan.family=dcgan"], "set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"),
-    (["gan.family=resent"], "gan.family: input should be 'resnet', 'sngan', 'dcgan', 'fast', 'style' or 'style-bilinear'"),
-    (["training.crop=8"], "training.crop 8 must be less than gan.resolution 8"),
+    (["gan.family=resent"], "gan.family: must be 'resnet', 'sngan', 'dcgan', 'fast', 'style' or 'style-bilinear'"),
+    (["training.crop=8"], "training.crop: 8 is not less than gan.resolution 8"),
     (["stopping.metric=fid_raw"], "set evaluation.raw to true"),
     (["stopping.metric=fid_selection"], "set evaluation.selection, e.g. 0.3"),
     (["stopping.metric=kid_raw", "evaluation={raw: true, selection: 0.3}"], "is not measured on the images of"),
-    (["evaluation.selection=0.6"], "evaluation.selection: input should be less than or equal to 0.5"),
-    (["training.precision=fp8"], "training.precision: input should be 'float32' or 'bf16'"),
+    (["evaluation.selection=0.6"], "evaluation.selection: must be less than or equal to 0.5"),
+    (["training.precision=fp8"], "training.precision: must be 'float32' or 'bf16'"),
     (["strategies=['finetune[from=labels]']"], "write e.g. finetune[from=unconditional]"),
     (["strategies=['scratch[from=conditional]']"], "unknown option 'from'. Known: lecam, rate"),
     (["strategies=['finetun[from=conditional]']"], "did you mean finetune"),

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +47,17 @@ def chunks(cache: Path) -> list[Path]:
 def test_images_are_resized_as_by_pillow(cache: Path, tmp_path: Path):
     """There are enough images for several processes; rows and labels are in the order of the names."""
     folder = write(tmp_path / "photos", files(decode_all.SINGLE_PROCESS + decode_all.CHUNK + 7))
-    seen = []
+    seen, deaf = list[tuple[int, int]](), set[bool]()
+
+    def look(done: int, total: int) -> None:
+        seen.append((done, total))
+        for child in active_children():
+            blocked = re.findall(r"^SigBlk:\s*(\w+)", Path(f"/proc/{child.pid}/status").read_text(), re.MULTILINE)
+            deaf.add(bool(int(blocked[0], 16) & 1 << signal.SIGINT - 1))
+
     domain = Folder(folder)
-    domain.prepare(16, lambda done, total: seen.append((done, total)))
+    domain.prepare(16, look)
+    assert deaf == {True}, "this process ends the others on Ctrl-C, which a terminal sends to all"
     data = loaded(domain)
     assert len(data["train"].images) + len(data["reference"].images) == decode_all.SINGLE_PROCESS + decode_all.CHUNK + 7
     classes = {

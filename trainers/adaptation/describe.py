@@ -106,8 +106,10 @@ def _distance(penalty: Penalty) -> str:
 
 
 def _values(option: Any) -> str:
-    """Return an option's default, and what a search of settings tries."""
-    search = option.metadata["search"]
+    """Return an option's default or the words that it takes, and what a search of settings tries."""
+    search, choices = option.metadata["search"], option.metadata["choices"]
+    if choices is not None:
+        return f" ({' or '.join(choices)})"
     joined = (" to " if isinstance(search, tuple) else ", ").join(f"{value:g}" for value in search or ())
     tried = f"; tuning tries {joined}" if joined else ""
     return "" if option.default is None else f" (default {option.default:g}{tried})"

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from trainers.common.errors import unknown_name
+from trainers.common.errors import Problems, unknown_name
 from trainers.config.base import Frozen, Number, PositiveInt, StrictBool, as_json, set_fields
 from trainers.config.embeddings import embedding_identity
 from trainers.config.metrics import metrics, plain_name, stopping_metrics
@@ -65,17 +65,24 @@ class GanConfig(Frozen):
     """`style` and `style-bilinear` only: share of the images in training that take their styles from two latents."""
 
     @model_validator(mode="after")
-    def _only_for_styles(self) -> "GanConfig":
-        if self.family not in STYLED and (set_ := sorted({"mapping", "mixing"} & self.model_fields_set)):
-            raise ValueError(f"{set_[0]} goes with family {' or '.join(STYLED)} alone, not with {self.family}; leave it out")
-        return self
-
-    @model_validator(mode="after")
-    def _resolution_fits(self) -> "GanConfig":
+    def _fits_together(self) -> "GanConfig":
+        problems = Problems()
+        for name in sorted({"mapping", "mixing"} & self.model_fields_set) if self.family not in STYLED else ():
+            problems.found.append(f"{name}: goes with family {' or '.join(STYLED)} alone, not with {self.family}; leave it out")
         if self.resolution <= self.base or math.log2(self.resolution / self.base) % 1:
             examples = ", ".join(str(self.base * 2**k) for k in range(1, 5))
-            raise ValueError(f"resolution {self.resolution} is not base {self.base} times a power of two ({examples}, ...)")
+            problems.found.append(
+                f"resolution: {self.resolution} is not base {self.base} times a power of two ({examples}, ...)"
+            )
+        problems.check()
         return self
+
+    def of_trial(self, conditional: bool) -> "GanConfig":
+        """Return the networks of a trial: `class_head` is about conditional ones alone, and has its default in others."""
+        default = "ac-gan"
+        if conditional or self.class_head == default:
+            return self
+        return self.model_copy(update={"class_head": default})
 
     @property
     def scales(self) -> int:
@@ -128,21 +135,24 @@ class TrainingConfig(Frozen):
     @model_validator(mode="after")
     def _make_canonical(self) -> "TrainingConfig":
         """Normalise equivalent settings, so that equal trials have equal keys."""
-        if self.images is not None:
-            if "steps" in self.model_fields_set:
-                raise ValueError("steps and images are both budgets; give one of them")
-            set_fields(self, steps=steps_of(self.images, self), images=None)
+        problems = Problems()
+        if self.images is not None and "steps" in self.model_fields_set:
+            problems.found.append("images: this and steps are both budgets; set one of them")
+        elif self.images is not None:
+            with problems.collected(ValueError):
+                set_fields(self, steps=steps_of(self.images, self), images=None)
         if self.loss == "hinge" and self.gradient_penalty:
             if "gradient_penalty" in self.model_fields_set:
-                raise ValueError("gradient_penalty does not go with the hinge loss, which has none; leave it out")
+                problems.found.append("gradient_penalty: does not go with the hinge loss, which has none; leave it out")
             set_fields(self, gradient_penalty=0.0)
         if self.penalty_every > 1 and not (self.loss == "non-saturating" and self.gradient_penalty):
-            raise ValueError(
-                f"penalty_every {self.penalty_every} is for the R1 penalty; set loss to non-saturating with a gradient_penalty "
-                "above 0, or leave it out"
+            problems.found.append(
+                f"penalty_every: {self.penalty_every} is for the R1 penalty; set loss to non-saturating with a "
+                "gradient_penalty above 0, or leave it out"
             )
         if "path_length_every" in self.model_fields_set and not self.path_length:
-            raise ValueError("path_length_every goes with a path_length above 0; leave it out")
+            problems.found.append("path_length_every: goes with a path_length above 0; leave it out")
+        problems.check()
         return self
 
 
@@ -196,7 +206,7 @@ def steps_of(images: int, training: TrainingConfig) -> int:
     steps = -(-images // (training.batch * training.critic_steps))
     if steps > MOST_STEPS:
         raise ValueError(
-            f"images {images:,} are {steps:,} generator steps, and at most {MOST_STEPS:,} are planned; set it lower"
+            f"images: {images:,} are {steps:,} generator steps, and at most {MOST_STEPS:,} are planned; set it lower"
         )
     return steps
 
@@ -205,17 +215,17 @@ def check_penalty(gan: GanConfig, training: TrainingConfig) -> None:
     """Raise ValueError if these networks cannot be trained with this loss, this gradient penalty or this regularisation."""
     if gan.family in ("dcgan", "fast") and training.gradient_penalty:
         raise ValueError(
-            f"gan.family {gan.family} has batch norm in its critic, which mixes images, and a gradient penalty is taken per "
+            f"gan.family: {gan.family} has batch norm in its critic, which mixes images, and a gradient penalty is taken per "
             "image; set training.loss to hinge, or to non-saturating with training.gradient_penalty 0"
         )
     if gan.family == "style" and training.loss == "wgan-gp":
         raise ValueError(
-            "gan.family style compares the images of a minibatch in its critic, and WGAN-GP's penalty is taken per "
+            "gan.family: style compares the images of a minibatch in its critic, and WGAN-GP's penalty is taken per "
             "image; set training.loss to non-saturating, as its paper did, or to hinge"
         )
     if gan.family not in STYLED and training.path_length:
         raise ValueError(
-            f"training.path_length is about the styles of gan.family {' or '.join(STYLED)}, and {gan.family} has none; "
+            f"training.path_length: is about the styles of gan.family {' or '.join(STYLED)}, and {gan.family} has none; "
             "leave it out"
         )
 
@@ -223,7 +233,7 @@ def check_penalty(gan: GanConfig, training: TrainingConfig) -> None:
 def check_crop(gan: GanConfig, training: TrainingConfig) -> None:
     """Raise ValueError if images may be shifted by their whole size."""
     if training.crop >= gan.resolution:
-        raise ValueError(f"training.crop {training.crop} must be less than gan.resolution {gan.resolution}")
+        raise ValueError(f"training.crop: {training.crop} is not less than gan.resolution {gan.resolution}; set it lower")
 
 
 def check_evaluations(until: Until | None, steps: int) -> None:
@@ -231,8 +241,8 @@ def check_evaluations(until: Until | None, steps: int) -> None:
     if until is not None and steps > until.every * MOST_EVALUATIONS:
         times = steps // until.every
         raise ValueError(
-            f"until evaluates a source every {until.every:,} steps: {times:,} times here, at most {MOST_EVALUATIONS:,}; "
-            "increase until.every"
+            f"pretrain.until.every: a source is evaluated every {until.every:,} steps, {times:,} times here, and at most "
+            f"{MOST_EVALUATIONS:,}; set it higher"
         )
 
 

@@ -15,6 +15,7 @@ from analysis.report.content import paper_panels
 from analysis.statistics import Analysis
 from analysis.transfer import classes, transferability
 from analysis.words import against, saved, signed, span
+from trainers.common.counts import counted
 
 #: Pixels of a figure on a phone (a wider one scrolls), and of a letter of its labels.
 _PHONE, _LETTER = 285, 6.6
@@ -234,7 +235,7 @@ def stopping(replayed: pd.DataFrame) -> Figures:
     order = "" if rho is None else f" and a rank correlation of the sources' order of {signed(rho)}"
     caption = (
         f"Keeping {half['keep']:g} of the methods at each rung would have saved {half['saved']:.0%} of the steps, with the "
-        f"same winner in {half['same_winner']} of {half['cells']} cells{order}. Labels: the share kept."
+        f"same winner in {half['same_winner']} of {counted(half['cells'], 'cell')}{order}. Labels: the share kept."
     )
     return Figures([Panel.of("Saved against unchanged", caption, drawings.stopping_audit(replayed))])
 

@@ -13,7 +13,7 @@ from analysis.frames import records
 from analysis.statistics import Analysis
 from analysis.transfer import classes
 from analysis.words import Row, chance, method, number, saved, saved_interval, times
-from trainers.common.counts import counted
+from trainers.common.counts import are, counted
 
 
 class Details:
@@ -77,7 +77,7 @@ def _others(analysis: Analysis, cell: Any, best: Row) -> list[str]:
         others = "the only other start" if apart == 1 else f"all {apart} other starts"
         return [f"It is told apart from {others} {step}."]
     names = ", ".join(method(row) for row in close[:3]) + (f" and {len(close) - 3} more" if len(close) > 3 else "")
-    more = f"; {apart} of {len(transfers)} are told apart from it" if apart else ""
+    more = f"; of {len(transfers)}, {are(apart)} told apart from it" if apart else ""
     return [f"It is not told apart from {counted(len(close), 'other start')} {step}: {names}{more}."]
 
 
@@ -90,7 +90,7 @@ def _saved(multipliers: Sequence[Row], speed_ups: Sequence[Row]) -> list[str]:
             continue
         if row["bound"] and row["multiplier"] == 1:
             continue  # at the end of the sizes that scratch was trained with, such a bound says nothing
-        images = f"{row['equivalent']:,.0f} images" + (" or more" if row["bound"] == "at least" else "")
+        images = counted(round(row["equivalent"]), "image") + (" or more" if row["bound"] == "at least" else "")
         images += " or fewer" if row["bound"] == "at most" else ""
         lines.append(
             f"As good as scratch with {images}: a data multiplier of {saved(row)}{_interval(row)}, at step {row['step']:,}, "

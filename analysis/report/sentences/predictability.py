@@ -11,7 +11,7 @@ from analysis.statistics import Analysis
 from analysis.transfer.savings import NO_TREND, UNTESTED
 from analysis.transfer.steps import gain_at
 from analysis.words import Row, chance, predictor, saved, saved_interval, signed, span, times
-from trainers.common.counts import counted
+from trainers.common.counts import are, counted
 
 _SHOWN = 3  # examples in a sentence, at most
 
@@ -112,7 +112,7 @@ def predictors(analysis: Analysis) -> list[str]:
         f"rank correlation {numbers}, {over}."
     ]
     if len(rows) > 1:
-        lines[0] += f" {len(apart) - 1} of the {counted(len(rows) - 1, 'other distance')} are told apart from chance too."
+        lines[0] += f" Of the {counted(len(rows) - 1, 'other distance')}, {are(len(apart) - 1)} told apart from chance too."
     if best["rho"] > 0 and best["regret"] is not None:
         lines.append(
             f"Starting from the nearest source by {predictor(best)} gives {times(best['regret'])} the FID of the source that "

@@ -11,7 +11,7 @@ from analysis.report.sentences import predictability
 from analysis.statistics import Analysis
 from analysis.transfer import quality
 from analysis.words import method, span
-from trainers.common.counts import counted
+from trainers.common.counts import are, counted
 from trainers.config.metrics import SELECTION
 
 #: Below this many samples the covariance of Inception's 2,048 features is rank-deficient.
@@ -63,8 +63,8 @@ def _significance(analysis: Analysis) -> list[str]:
     stopped = len(analysis.significance) - len(final)
     early = f" {counted(stopped, 'other')} ended before that step." if stopped else ""
     return [
-        f"Of {counted(len(final), 'transfer')} compared with scratch at {steps}, {better} {'is' if better == 1 else 'are'} "
-        f"told apart as better and {len(apart) - better} as worse; {len(tested) - len(apart)} are not told apart{untested} "
+        f"Of {counted(len(final), 'transfer')} compared with scratch at {steps}, {are(better)} "
+        f"told apart as better and {len(apart) - better} as worse; {are(len(tested) - len(apart))} not told apart{untested} "
         f"(Holm's correction at {LEVEL:.0%}).{early}"
     ]
 
@@ -76,11 +76,11 @@ def _strategies(analysis: Analysis) -> list[str]:
     if len(tested) == 0:
         return []
     apart = tested[tested["outcome"] == Outcome.APART]
-    lines = f"Of {counted(len(tested), 'comparison')} of a strategy with the first of its source, {len(apart)} "
-    lines += f"{'is' if len(apart) == 1 else 'are'} told apart as worse"
+    lines = f"Of {counted(len(tested), 'comparison')} of a strategy with the first of its source, "
+    lines += f"{are(len(apart))} told apart as worse"
     names = apart["strategy"].value_counts()
     listed = f": {', '.join(f'{name} ({count})' for name, count in names.items())}" if len(names) else ""
-    return [f"{lines}{listed}; {len(tested) - len(apart)} are not told apart."]
+    return [f"{lines}{listed}; {are(len(tested) - len(apart))} not told apart."]
 
 
 def caveats(analysis: Analysis, trials: pd.DataFrame) -> list[str]:

@@ -72,6 +72,7 @@ def test_strategies_prints_what_each_copies_freezes_trains_and_penalises():
     assert "  rate     10 times the generator's, 10 times the critic's\n" in said
     assert "  option   weight: weight of the squared distance (default 1; tuning tries 0.1 to 10)\n" in said
     assert "  option   blocks: critic blocks frozen, from the images on (default 1; tuning tries 1, 2, 3)\n" in said
+    assert "  option   from: whether the source has labels (conditional or unconditional)\n" in said
     rows = json.loads(
         call("strategies", "--json", "--set", "gan.resolution=16", "--set", "strategies=['freeze-d[blocks=2]']").stdout
     )

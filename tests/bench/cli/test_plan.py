@@ -9,11 +9,12 @@ import yaml
 
 from analysis.comparison.power import power, seeds_needed, smallest_effect
 from bench.costs.noise import SHIPPED
+from bench.run.continuation import continuation
 from bench.store import open_store
 from bench.sweeps.expansion import make_plan
 from bench.sweeps.loading import load_spec
 from bench.sweeps.presets import preset_names
-from bench.sweeps.rows import outcome_row
+from bench.sweeps.rows import outcome_row, record
 from bench.sweeps.spec import SweepSpec
 from tests.support.command_line import SPEC, call, process, sweep_store, tree
 from tests.support.images import pictures
@@ -158,6 +159,10 @@ def test_status_shows_each_cell_of_each_sweep(tmp_path: Path):
         for step in (50, 100, 200)
     ]
     store.append("measurements", "small", rows)
+    first = plan.of_kind("adapt")[0]
+    further = continuation(store, first.key, 400)
+    store.write_sweep(further.spec.name, {**record(further), "continues": first.key})
+    store.append("measurements", further.spec.name, [{**rows[0], "step": 400, "value": 1.0}])
     result = call("status", "--store", str(tmp_path / "store"))
     assert result.exit_code == 0
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
@@ -166,6 +171,11 @@ def test_status_shows_each_cell_of_each_sweep(tmp_path: Path):
     assert "sources 2" in lines
     assert "digits, 10 images 3 80 at step 200: scratch" in lines
     assert "digits, 20 images 3 83 at step 200: scratch" in lines
+    assert "digits, 10 images 1 1 at step 400: scratch" in lines[lines.index(f"{further.spec.name}: 0 of 1 trial ended") :]
+    what = "scratch digits, 10 images, seed 0"
+    assert lines[-1] == f"continue-{first.key} takes one trial of small further, to step 400: {what}"
+    listed = json.loads(call("status", "--store", str(tmp_path / "store"), "--json").stdout)
+    assert [each["continues"] for each in listed] == [None, None, first.key]
 
     alone = call("status", "--store", str(tmp_path / "store"), "--sweep", "wider").stdout
     assert "wider" in alone

@@ -3,15 +3,16 @@
 import hashlib
 import json
 import os
+import signal
 import threading
 import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -104,7 +105,8 @@ def _decode_chunks(job: _Job, starts: list[int]) -> Iterator[None]:
         return
     pool = ProcessPoolExecutor(cores - 1, get_context("spawn"), initializer=_set_up, initargs=(job,))
     try:
-        waiting = deque((start, pool.submit(_write_chunk_of_job, start)) for start in starts)
+        with _deaf_to_ctrl_c():
+            waiting = deque((start, pool.submit(_write_chunk_of_job, start)) for start in starts)
         while waiting:
             if waiting[-1][1].cancel():
                 _write_chunk(job, waiting.pop()[0])
@@ -120,6 +122,17 @@ def _decode_chunks(job: _Job, starts: list[int]) -> Iterator[None]:
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Let processes that start during the block not hear Ctrl-C, which a terminal sends to all: this one ends them."""
+    resource_tracker.ensure_running()  # its start would undo this
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _job: _Job | None = None
