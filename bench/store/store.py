@@ -219,23 +219,31 @@ class Store:
     ) -> dict[str, pa.Table]:
         """Return the rows of a table's parts by name: every row once or, during a compaction, several times.
 
-        `on_damage` is called with the name of each damaged part and the reason; by default such parts are set aside. `schema`
-        has the columns to read, by default all of the table.
+        Parts that others replace (see `parts.replaced`) are left out. `on_damage` is called with the name of each damaged part
+        and the reason; by default such parts are set aside. `schema` has the columns to read, by default all of the table.
         """
         rows: dict[str, pa.Table] = {}
         damaged: dict[str, str] = {}
+        replaced: set[str] = set()
 
         def read_part(name: str) -> None:
+            folder, _, file = name.rpartition("/")
             with suppress(FileNotFoundError):  # deleted since it was listed
                 try:
-                    rows[name] = parts.unpack(Path(name).name, self.read_file(name), schema or SCHEMAS[table])
+                    data = self.read_file(name)
+                    rows[name] = parts.unpack(file, data, schema or SCHEMAS[table])
+                    if parts.is_merged(file):
+                        replaced.update(f"{folder}/{former}" for former in parts.replaced(data))
                 except DamagedError as error:
                     damaged[name] = str(error)
 
         with ThreadPoolExecutor(READERS) as pool:
             listed, again = self.list_parts(table), True
             while again:
-                list(pool.map(read_part, [name for name in listed if name not in rows and name not in damaged]))
+                for merged in (True, False):  # these first: the parts that they replace need not be read
+                    named = [name for name in listed if parts.is_merged(Path(name).name) is merged]
+                    known = rows.keys() | damaged.keys() | replaced
+                    list(pool.map(read_part, [name for name in named if name not in known]))
                 # A compaction may have published a merged part and deleted others while the parts were listed or read. Their
                 # rows may then be unread. If no part has gone and no merged one has come since, all rows have been read.
                 before, listed = set(listed), self.list_parts(table)
