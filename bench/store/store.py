@@ -208,11 +208,15 @@ class Store:
 
     def list_parts(self, table: Table) -> list[str]:
         """Return the parts of a table, of all sweeps (sorted paths in the store)."""
+        return sorted(self.present_parts(table))
+
+    def present_parts(self, table: Table) -> set[str]:
+        """Return the same as `list_parts` as a set: a driver asks for it at each start of a trial."""
         if isinstance(self.filesystem, pafs.LocalFileSystem):
             # By name alone: pyarrow also asks for each file's size, and omits files that are deleted meanwhile.
             folders = [f"{table}/{path.name}" for path in Path(self.root).glob(f"{table}/*") if path.is_dir()]
-            return sorted(f"{folder}/{name}" for folder in folders for name in parts.in_folder(self.path(folder)))
-        return [name for name in self.files(table, below=True) if name.endswith(".parquet")]
+            return {f"{folder}/{name}" for folder in folders for name in parts.in_folder(self.path(folder))}
+        return {name for name in self.files(table, below=True) if name.endswith(".parquet")}
 
     def read_parts(
         self, table: Table, on_damage: Callable[[str, str], None] | None = None, schema: pa.Schema | None = None

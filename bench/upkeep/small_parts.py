@@ -33,10 +33,10 @@ MOST = 1000
 LARGE = 4 * 2**20
 
 #: How long parts live on after the publication of the one that replaces them, by the clocks of the store and of this machine.
-GRACE = timedelta(minutes=1)
+GRACE = timedelta(seconds=30)
 
 #: Seconds between two looks.
-PAUSE = 10.0
+PAUSE = 5.0
 
 
 @contextmanager
