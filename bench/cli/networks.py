@@ -38,11 +38,13 @@ class Reference(StrEnum):
 
 
 class Format(StrEnum):
-    """What the file of an exported generator is read with: torch, onnxruntime, or any program that reads tensors."""
+    """What the file of an exported generator is read with: torch, onnxruntime, any program that reads tensors; or, with the
+    critic, `transfergan import`."""
 
     torchscript = "torchscript"
     onnx = "onnx"
     safetensors = "safetensors"
+    networks = "networks"
 
 
 embeddings_app = typer.Typer(help="List embeddings, and fetch their weights.", invoke_without_command=True)
@@ -165,18 +167,24 @@ def generate(
 @app.command(rich_help_panel=DATA, epilog="Example: transfergan export --trial best --format onnx --out exported")
 def export(
     trial: TrialOption,
-    file_format: Annotated[Format, typer.Option("--format", help="Of the generator's file.")],
-    out: Annotated[Path, typer.Option(help="A new or empty folder for the generator, a README and a script.")],
+    file_format: Annotated[Format, typer.Option("--format", help="Of the file; networks: generator and critic, for import.")],
+    out: Annotated[Path, typer.Option(help="A new or empty folder for the file, a README and a script.")],
     store: StoreOption = "store",
 ) -> None:
     """Export a trial's generator, from the rung with the lowest FID, for programs that do without transfergan.
 
-    A README beside it says what it takes and returns, and draw.py draws a grid of images with it.
+    A README beside it says what it takes and returns, and draw.py draws a grid of images with it. With --format networks the
+    critic of that rung is exported too, and `transfergan import` makes both a source of other sweeps.
     """
     from bench.images.export import export as write
 
     source = write(open_at(store), trial, file_format, out)
-    typer.echo(f"the generator of {source}: {out}, for use without transfergan: see {out / 'README.md'}")
+    what = (
+        "the networks of {}: {}, to be imported"
+        if file_format is Format.networks
+        else "the generator of {}: {}, for use without transfergan"
+    )
+    typer.echo(f"{what.format(source, out)}: see {out / 'README.md'}")
 
 
 @app.command(

@@ -118,13 +118,13 @@ def size(
 
 @app.command(epilog="Example: transfergan store prune --keep best,last --store store")
 def prune(
-    keep: Annotated[str, typer.Option(help="The rungs whose generators stay: best, last, or best,last.")],
+    keep: Annotated[str, typer.Option(help="The rungs whose networks stay: best, last, or best,last.")],
     store: StoreOption = "store",
 ) -> None:
-    """Delete the generators of the other rungs of ended trials. Measurements, sample grids and checkpoints stay.
+    """Delete the networks of the other rungs of ended trials. Measurements, sample grids and checkpoints stay.
 
     A rung without its generator cannot be measured in another embedding any more. Best is the rung with the lowest FID, as for
-    `transfergan generate`. Safe to interrupt and to repeat.
+    `transfergan generate`; the critic of another rung is never kept. Safe to interrupt and to repeat.
     """
     from bench.upkeep.prune import KEPT
     from bench.upkeep.prune import prune as delete
@@ -134,7 +134,7 @@ def prune(
         if name not in KEPT:
             raise unknown_name("rung to keep", name, KEPT)
     deleted = delete(open_at(store), kept)
-    say(f"{counted(deleted.files, 'generator')} deleted, {_mib(deleted.size)} MiB")
+    say(f"{counted(deleted.files, 'network')} deleted, {_mib(deleted.size)} MiB")
 
 
 @app.command(epilog="Example: transfergan store remove --sweep quickstart --dry-run --store store")

@@ -30,7 +30,7 @@ class Networks:
 
     @property
     def steps(self) -> int:
-        """Generator steps with which a sweep is worth its time: the quickstart has 240 at 8 pixels; larger images take more."""
+        """Generator steps with which a sweep is worth its time: 240 at 8 pixels; larger images take more."""
         return 30 * self.resolution
 
 

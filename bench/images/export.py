@@ -1,4 +1,4 @@
-"""A trial's generator as files that draw images without transfergan."""
+"""A trial's generator as files that draw images without transfergan, and its networks as a file that can be imported."""
 
 import io
 import json
@@ -12,7 +12,8 @@ from bench.images.exported import WRITTEN, Description, texts
 from bench.images.generate import matching_key, read_generator
 from bench.store import Store
 from bench.store.plans import given_names
-from trainers.common.errors import UserError, first_line
+from bench.store.trial_files import check_checkpoint, critics
+from trainers.common.errors import DamagedError, UserError, first_line
 from trainers.config.sources import renamed
 from trainers.config.trial import DomainRef
 
@@ -24,16 +25,17 @@ if TYPE_CHECKING:
 
 
 def export(store: Store, trial: str, file_format: str, out: Path) -> str:
-    """Write a trial's generator at its best rung into a new folder, with a README and a script; return what it is of.
+    """Write a trial's networks at its best rung into a new folder, with a README; return what they are of.
 
     Args:
         trial: as `matching_key` takes it.
-        file_format: one of `FORMATS`.
+        file_format: one of `FORMATS`, for the generator with a script that draws images; or `NETWORKS`, for the generator and
+            the critic as `trainers.trial.imports.read` reads them.
         out: the folder; it is created if it is missing, and must be empty.
 
     Raises:
         UserError: `out` is not empty or cannot be written, a package is missing, `trial` matches no trial or several, it has
-            no generator or diverged. Nothing has been written then, unless `out` cannot be.
+            no such networks or diverged. Nothing has been written then, unless `out` cannot be.
     """
     _check_folder(out)
     if file_format == "onnx" and (missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]):
@@ -49,9 +51,13 @@ def export(store: Store, trial: str, file_format: str, out: Path) -> str:
             "--format torchscript or onnx"
         )
     _check_images(generator, description)
-    name, pack = FORMATS[file_format]
-    files = {name: pack(generator, description)}
-    files |= {name: text.encode() for name, text in texts(file_format, description).items()}
+    if file_format == NETWORKS:
+        files = {"networks.safetensors": _networks(store, key, loaded, description)}
+        notes = {"README.md": _readme_of_networks(description)}
+    else:
+        name, pack = FORMATS[file_format]
+        files, notes = {name: pack(generator, description)}, texts(file_format, description)
+    files |= {name: text.encode() for name, text in notes.items()}
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
@@ -144,11 +150,59 @@ def _safetensors(generator: "Generator", description: Description) -> bytes:
     return save(tensors, _metadata(description))
 
 
+def _networks(store: Store, key: str, loaded: "Checkpoint", description: Description) -> bytes:
+    from safetensors.torch import save
+
+    from trainers.networks import make_critic, make_generator
+    from trainers.trial import checkpoints
+
+    path = critics(store, key).get(loaded.step)
+    if path is None:
+        raise UserError(
+            f"trial {key} has no critic at its best rung, {description.step}: it was pruned, or another evaluation chose the "
+            "rung; `transfergan continue` trains the trial on"
+        )
+    try:
+        check_checkpoint(store, path, data := store.read_file(path))
+    except DamagedError as error:
+        raise UserError(f"{path} in store {store.uri!r} is not used: {error}") from error
+    parts = {"generator": loaded.network("generator"), "critic": checkpoints.load(data, path).network("critic")}
+    trial, classes = loaded.trial, len(loaded.classes)
+    plain = {"generator": make_generator(trial.gan, classes), "critic": make_critic(trial.gan, classes)}
+    if added := sorted(name for part in parts for name in parts[part].keys() - plain[part].state_dict().keys()):
+        raise UserError(f"strategy {trial.strategy} adds layers ({added[0]!r}), and networks with these cannot be imported")
+    tensors = {f"{part}.{name}": tensor.contiguous() for part in parts for name, tensor in parts[part].items()}
+    return save(tensors, _metadata(description))
+
+
+def _readme_of_networks(description: Description) -> str:
+    from bench.sweeps.loading import load_spec
+
+    usual = load_spec("quickstart", ()).gan.model_dump()
+    settings = [
+        f"--set gan.{name}={value}" for name, value in description.trial.gan.model_dump().items() if value != usual[name]
+    ]
+    command = ["transfergan import networks.safetensors --domain DOMAIN --name NAME", *settings]
+    command += ["--conditional"] if description.classes else []
+    return f"""\
+# The networks of transfergan's trial {description.key}
+
+Trained on {description.training}; {description.step}.
+
+- `networks.safetensors`: float32 tensors `generator.*` (its moving average, if it has one) and `critic.*`.
+- `{" ".join(command)}` makes them a source, `import:NAME` under `sources` of a sweep file with the same `gan`.
+- DOMAIN is where these images are read from, e.g. folder:PATH.{description.class_names}
+"""
+
+
 def _metadata(description: Description) -> dict[str, str]:
     gan = description.trial.gan
     settings = {name: str(value) for name, value in gan.model_dump().items()}
     return {**settings, "classes": json.dumps(description.classes), "trial": description.key, "step": description.step}
 
+
+#: The format of both networks, for `transfergan import`.
+NETWORKS = "networks"
 
 #: The name of the exported file, and what makes its bytes, by format.
 FORMATS: dict[str, tuple[str, Callable[["Generator", Description], bytes]]] = {

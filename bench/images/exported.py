@@ -26,6 +26,26 @@ class Description:
     classes: tuple[str, ...]
     trained: tuple[int, ...]
 
+    @property
+    def training(self) -> str:
+        """What the networks were trained on, and how."""
+        trial = self.trial
+        images = f"{counted(trial.size, 'image')} of {trial.domain.name}"
+        if trial.kind == "pretrain":
+            return f"{images} ({trial.gan.family})"
+        source = "" if trial.source is None else f" from {trial.source.name}"
+        return f"{images} ({trial.gan.family}, {trial.strategy}{source})"
+
+    @property
+    def class_names(self) -> str:
+        """A line of a README with the classes by index; empty for an unconditional generator."""
+        if not self.classes:
+            return ""
+        lacking = [str(index) for index in range(len(self.classes)) if index not in self.trained]
+        without = f" Without training images, and so of no use: {', '.join(lacking)}." if lacking else ""
+        names = ", ".join(f"{index} {name}" for index, name in enumerate(self.classes))
+        return f"\n- `classes`: int64 (N,): {names}.{without}"
+
 
 #: By format: the packages that the script needs, and how a program loads and calls the generator.
 _USE = {
@@ -235,7 +255,7 @@ def texts(file_format: str, description: Description) -> dict[str, str]:
     gan, classes = description.trial.gan, description.classes
     packages, use = _USE[file_format]
     values: dict[str, object] = {
-        "key": description.key, "step": description.step, "trained_on": _training(description.trial), "packages": packages,
+        "key": description.key, "step": description.step, "trained_on": description.training, "packages": packages,
         "latent": gan.latent, "resolution": gan.resolution, "base": gan.base, "depth": gan.depth, "side": 8 * gan.resolution,
         "seed": derive_seed("latents", 0), "blocks": gan.scales * (gan.depth if gan.family in ("resnet", "sngan") else 1),
         "mapping": gan.mapping, "beyond": " but for few pixels, to be clamped" if gan.family in STYLED else "",
@@ -244,7 +264,7 @@ def texts(file_format: str, description: Description) -> dict[str, str]:
         "and_classes": f", and classes int64 (N,) from 0 to {len(classes) - 1}," if classes else "",
         "mixed": ", with the classes mixed as in your data" if classes else "",
         "what": "64 images, the classes in turn," if classes else "64 images",
-        "classes": _class_names(description), "make_classes": _classes_in_turn(file_format, description),
+        "classes": description.class_names, "make_classes": _classes_in_turn(file_format, description),
         "import_draw": "\nfrom generator import draw" if file_format == "safetensors" else "",
         "load_draw": 'draw = torch.jit.load(here / "generator.pt")' if file_format == "torchscript" else "",
     }  # fmt: skip
@@ -261,24 +281,6 @@ def _fill(text: str, values: dict[str, object]) -> str:
     """Return a text with values for its names; lines that only name an empty value go."""
     lines = text.splitlines(keepends=True)
     return Template("".join(line for line in lines if values.get(line.strip().removeprefix("$"), line))).substitute(values)
-
-
-def _training(trial: TrialConfig) -> str:
-    images = f"{counted(trial.size, 'image')} of {trial.domain.name}"
-    if trial.kind == "pretrain":
-        return f"{images} ({trial.gan.family})"
-    source = "" if trial.source is None else f" from {trial.source.name}"
-    return f"{images} ({trial.gan.family}, {trial.strategy}{source})"
-
-
-def _class_names(description: Description) -> str:
-    classes = description.classes
-    if not classes:
-        return ""
-    lacking = [str(index) for index in range(len(classes)) if index not in description.trained]
-    without = f" Without training images, and so of no use: {', '.join(lacking)}." if lacking else ""
-    names = ", ".join(f"{index} {name}" for index, name in enumerate(classes))
-    return f"\n- `classes`: int64 (N,): {names}.{without}"
 
 
 def _classes_in_turn(file_format: str, description: Description) -> str:

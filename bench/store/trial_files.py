@@ -1,4 +1,4 @@
-"""Paths of a trial's checkpoints, generators and sample grids in the store, and its last checkpoint.
+"""Paths of a trial's checkpoints, generators, critics and sample grids in the store, and its last checkpoint.
 
 A checkpoint names its trial. One that lies under the path of another trial is not read: training would continue or start from
 other networks than the plan says.
@@ -15,8 +15,7 @@ from trainers.common import sealed_tensors
 from trainers.common.errors import DamagedError, UserError
 from trainers.config.trial import TrialConfig
 
-_CHECKPOINT = re.compile(r"checkpoints/(?P<key>[^/]+)/(?P<step>\d{1,18})\.safetensors", re.ASCII)
-_GENERATOR = re.compile(r"generators/(?P<key>[^/]+)/(?P<step>\d{1,18})\.safetensors", re.ASCII)
+_NETWORKS = re.compile(r"(?P<folder>checkpoints|generators|critics)/(?P<key>[^/]+)/(?P<step>\d{1,18})\.safetensors", re.ASCII)
 _SAMPLES = re.compile(r"samples/(?P<key>[0-9a-f]{16})-\d+(-nearest)?\.png")
 
 
@@ -27,10 +26,7 @@ def checkpoint_path(key: str, step: int) -> str:
 
 def checkpoints_by_trial(names: Iterable[str]) -> dict[str, dict[int, str]]:
     """Return the checkpoints among paths in the store, by trial key and step."""
-    checkpoints: dict[str, dict[int, str]] = {}
-    for match in filter(None, map(_CHECKPOINT.fullmatch, names)):
-        checkpoints.setdefault(match["key"], {})[int(match["step"])] = match[0]
-    return checkpoints
+    return _by_trial("checkpoints", names)
 
 
 def checkpoint_paths(store: Store, key: str) -> list[str]:
@@ -63,10 +59,7 @@ def generator_path(key: str, step: int) -> str:
 
 def generators_by_trial(names: Iterable[str]) -> dict[str, dict[int, str]]:
     """Return the generators among paths in the store, by trial key and step, ascending."""
-    by_trial: dict[str, dict[int, str]] = {}
-    for match in sorted(filter(None, map(_GENERATOR.fullmatch, names)), key=lambda match: int(match["step"])):
-        by_trial.setdefault(match["key"], {})[int(match["step"])] = match[0]
-    return by_trial
+    return _by_trial("generators", names)
 
 
 def generators(store: Store, key: str) -> dict[int, str]:
@@ -74,8 +67,31 @@ def generators(store: Store, key: str) -> dict[int, str]:
     return generators_by_trial(store.list_files(f"generators/{key}")).get(key, {})
 
 
+def critic_path(key: str, step: int) -> str:
+    """Return the path of a trial's critic at a step; that of the best rung so far is kept."""
+    return f"critics/{key}/{step:08d}.safetensors"
+
+
+def critics_by_trial(names: Iterable[str]) -> dict[str, dict[int, str]]:
+    """Return the critics among paths in the store, by trial key and step, ascending."""
+    return _by_trial("critics", names)
+
+
+def critics(store: Store, key: str) -> dict[int, str]:
+    """Return the paths of a trial's critics in the store by step, ascending; usually there is one."""
+    return critics_by_trial(store.list_files(f"critics/{key}")).get(key, {})
+
+
+def _by_trial(folder: str, names: Iterable[str]) -> dict[str, dict[int, str]]:
+    by_trial: dict[str, dict[int, str]] = {}
+    for match in sorted(filter(None, map(_NETWORKS.fullmatch, names)), key=lambda match: int(match["step"])):
+        if match["folder"] == folder:
+            by_trial.setdefault(match["key"], {})[int(match["step"])] = match[0]
+    return by_trial
+
+
 def check_checkpoint(store: Store, name: str, data: bytes) -> None:
-    """Check the bytes of a checkpoint or a generator, given its path in the store, and that they are of the path's trial.
+    """Check the bytes of a checkpoint, a generator or a critic, given its path, and that they are of the path's trial.
 
     A trial of another version of transfergan, or with an embedding that is not on this machine, cannot be compared.
 
@@ -86,7 +102,7 @@ def check_checkpoint(store: Store, name: str, data: bytes) -> None:
     config = sealed_tensors.metadata(data).get("trial")
     if config is None:
         raise DamagedError("it is no checkpoint: it names no trial")
-    match = _CHECKPOINT.fullmatch(name) or _GENERATOR.fullmatch(name)
+    match = _NETWORKS.fullmatch(name)
     owner = _key(config)
     if match is None or owner in (None, match["key"]) or config in _configurations(store, match["key"]):
         return
@@ -94,8 +110,8 @@ def check_checkpoint(store: Store, name: str, data: bytes) -> None:
 
 
 def owner_by_path(name: str) -> str | None:
-    """Return the key of the trial that a path of a checkpoint, a generator or a sample grid names; None for another path."""
-    match = _CHECKPOINT.fullmatch(name) or _GENERATOR.fullmatch(name) or _SAMPLES.fullmatch(name)
+    """Return the key of the trial that a path of a checkpoint, a network or a sample grid names; None for another path."""
+    match = _NETWORKS.fullmatch(name) or _SAMPLES.fullmatch(name)
     return None if match is None else match["key"]
 
 

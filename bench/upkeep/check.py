@@ -263,6 +263,7 @@ def _check_reference(store: Store, name: str, data: bytes) -> None:
 CHECKS: dict[str, Callable[[Store, str, bytes], None]] = {
     "checkpoints": check_checkpoint,
     "generators": check_checkpoint,
+    "critics": check_checkpoint,
     "samples": _check_image,
     "references": _check_reference,
 }

@@ -1,4 +1,4 @@
-"""What a store weighs, and the deletion of generators that are no longer wanted."""
+"""What a store weighs, and the deletion of networks that are no longer wanted."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.images.generate import best_rungs
 from bench.store import FINISHED, Store
-from bench.store.trial_files import generators_by_trial
+from bench.store.trial_files import critics_by_trial, generators_by_trial
 
 #: Rungs whose generators can be kept.
 KEPT = ("best", "last")
@@ -30,7 +30,7 @@ def weigh(store: Store) -> list[Weight]:
 
 
 def prune(store: Store, keep: Collection[str]) -> Weight:
-    """Delete the generators of ended trials, except those at their best or last steps.
+    """Delete the generators of ended trials, except those at their best or last steps, and without "best" their critics.
 
     `keep` has one or both of `KEPT`; a trial without a finite FID keeps its last. Checkpoints stay, so trials can go on, but
     a rung without its generator cannot be measured in another way any more. Trials that have not ended keep all generators.
@@ -48,6 +48,9 @@ def prune(store: Store, keep: Collection[str]) -> Weight:
         if "best" in keep and key in best:
             wanted.add(best[key][0])
         deleted += [path for step, path in steps.items() if step not in wanted]
+    if "best" not in keep:
+        infos |= (of_critics := store.files("critics", below=True))
+        deleted += [path for key, steps in critics_by_trial(of_critics).items() if key in ended for path in steps.values()]
     for path in deleted:
         store.delete_file(path)
-    return Weight("generators", len(deleted), sum(infos[path].size for path in deleted))
+    return Weight("generators and critics", len(deleted), sum(infos[path].size for path in deleted))

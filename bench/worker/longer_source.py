@@ -4,14 +4,22 @@ A source's end is part of its key, since other trials start from there, so a lon
 results that it shares with the shorter one under its own key, as if it had been trained from the start.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
 from bench.driver.claims import ensure_held
 from bench.store import Store
-from bench.store.trial_files import check_checkpoint, generator_path, generators, nearest_path, samples_path
+from bench.store.trial_files import (
+    check_checkpoint,
+    critic_path,
+    critics,
+    generator_path,
+    generators,
+    nearest_path,
+    samples_path,
+)
 from bench.worker.publishing import Publisher, read_checkpoint
 from trainers.common.errors import DamagedError
 from trainers.config.metrics import metrics, plain_name
@@ -34,13 +42,15 @@ def begin(publisher: Publisher) -> None:
     if shorter is None:
         return
     shared = [step for step in (0, *trial.rungs) if step <= shorter.step]
-    rows, stored = _rows(store, shorter.trial.key, shared), _whole_generators(store, shorter.trial.key, shared)
+    rows, stored = _rows(store, shorter.trial.key, shared), _whole(store, generators(store, shorter.trial.key), shared)
     if {row["step"] for row in rows} != {*shared} or shared[-1] not in stored:
         return
     ensure_held(store, publisher.claim)
     for step, generator in stored.items():
         data = checkpoints.repack(generator, trial, generator.report, checkpoints.GENERATOR)
         store.write_file(generator_path(trial.key, step), data)
+    for step, critic in _whole(store, critics(store, shorter.trial.key), shared).items():
+        store.write_file(critic_path(trial.key, step), checkpoints.repack(critic, trial, critic.report, checkpoints.CRITIC))
     store.append("measurements", publisher.sweep, [{**row, "trial": trial.key} for row in rows])
     for step in shared:
         for path in (samples_path, nearest_path):
@@ -88,12 +98,12 @@ def _rows(store: Store, key: str, steps: Collection[int]) -> list[dict[str, Any]
     return [row for row in rows if row["step"] in steps and is_of_any_rung(row["metric"])]
 
 
-def _whole_generators(store: Store, key: str, steps: Collection[int]) -> "dict[int, Checkpoint]":
-    """Return the undamaged generators of a source at some steps."""
+def _whole(store: Store, paths: Mapping[int, str], steps: Collection[int]) -> "dict[int, Checkpoint]":
+    """Return the undamaged networks, given their paths by step, at some steps."""
     from trainers.trial import checkpoints
 
     whole = {}
-    for step, path in generators(store, key).items():
+    for step, path in paths.items():
         if step in steps:
             try:
                 check_checkpoint(store, path, data := store.read_file(path))

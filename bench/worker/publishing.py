@@ -1,10 +1,11 @@
 """Publishes the results of one trial in the store: what its process trains, and what is measured of it.
 
-At every rung the generator is published first, so that what has been measured can be measured in another way; then the
-measurements, the samples, the checkpoint, and the outcome if the trial has ended. Where drivers share a store, the claim on the
-trial is looked up before each publication; without it nothing more is published.
+At every rung the generator is published first, so that what has been measured can be measured in another way, with the critic
+if the rung is the best so far; then the measurements, the samples, the checkpoint, and the outcome if the trial has ended.
+Where drivers share a store, the claim on the trial is looked up before each publication; without it nothing more is published.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 from bench.driver.claims import ensure_held
 from bench.store import Store
 from bench.store.trial_files import (
+    check_checkpoint,
     checkpoint_path,
     checkpoint_paths,
+    critic_path,
+    critics,
     generator_path,
     last_checkpoint,
     nearest_path,
@@ -21,7 +25,8 @@ from bench.store.trial_files import (
     samples_path,
 )
 from bench.sweeps.rows import measurement_rows, outcome_row
-from trainers.common.errors import UserError
+from trainers.common.errors import DamagedError, UserError
+from trainers.config.metrics import SELECTION
 from trainers.config.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -49,6 +54,7 @@ class Publisher:
 
     def __post_init__(self) -> None:
         self.last = read_checkpoint(self.store, self.trial.key)
+        self._lowest: float | None = None  # the FID of the critic that is kept
         self._samples = samples_path(self.trial.key, 0 if self.last is None else max(0, int(self.last.report["steps"])))
 
     @classmethod
@@ -92,6 +98,8 @@ class Publisher:
         ensure_held(self.store, self.claim)
         if rung.generator is not None:
             self.store.write_file(generator_path(key, rung.step), rung.generator)
+        if rung.critic is not None:
+            self._keep_best(rung.step, rung.critic, rung.report)
         if rung.measurements:
             self.store.append("measurements", self.sweep, measurement_rows(self.trial, rung))
         if rung.samples is not None:
@@ -105,6 +113,17 @@ class Publisher:
         if status != "running":
             self._end(status, rung.step, rung.report, rung.diverged)
         return self._report(status, rung.report, rung.diverged)
+
+    def _keep_best(self, step: int, critic: bytes, report: Mapping[str, Any]) -> None:
+        """Publish the critic of a rung if its FID is the lowest so far, and delete the others."""
+        kept = critics(self.store, self.trial.key)
+        if self._lowest is None:
+            self._lowest = min((_fid(_report_of(self.store, path)) for path in kept.values()), default=math.inf)
+        if _fid(report) < self._lowest:
+            self._lowest = _fid(report)
+            self.store.write_file(critic_path(self.trial.key, step), critic)
+            for path in (path for at, path in kept.items() if at != step):
+                self.store.delete_file(path)
 
     def _report(self, status: str, report: Mapping[str, Any], error: str | None = None) -> dict[str, Any]:
         return {"status": status, "error": error, "environment": self.environment, **report}
@@ -127,6 +146,23 @@ class Publisher:
     def _is_recorded(self) -> bool:
         trials = self.store.read("trials")
         return bool(((trials["key"] == self.trial.key) & (trials["status"] == "done")).any())
+
+
+def _fid(report: Mapping[str, Any]) -> float:
+    """Return the FID that rungs are chosen by, from the report of one; infinite if it has none."""
+    value = report.get("fid" + SELECTION, report.get("fid"))
+    return value if value is not None and math.isfinite(value) else math.inf
+
+
+def _report_of(store: Store, path: str) -> dict[str, Any]:
+    """Return the report of a critic in the store, without values if it is damaged; it is replaced then."""
+    from trainers.trial import checkpoints
+
+    try:
+        check_checkpoint(store, path, data := store.read_file(path))
+        return checkpoints.load(data, path).report
+    except (DamagedError, UserError):
+        return {}
 
 
 def read_checkpoint(store: Store, key: str) -> "Checkpoint | None":

@@ -10,13 +10,15 @@ from bench.images.drawing import Drawing
 from bench.images.generate import write_images
 from bench.run import measuring
 from bench.store import Store, open_store
-from bench.store.trial_files import generators
+from bench.store.trial_files import critics, generators
 from bench.upkeep.prune import prune, weigh
 from tests.support import tiny
 from tests.support.command_line import call
 
 PLAN = tiny.make()
 SOURCE, SCRATCH, ADAPTED = PLAN.by_key
+
+NETWORKS = ("generators", "critics")
 
 
 @pytest.fixture
@@ -32,14 +34,15 @@ def finished(finished_once: Path, tmp_path: Path) -> Store:
 
 @pytest.mark.parametrize(("keep", "kept"), [(["best"], {2}), (["last"], {8}), (["best", "last"], {2, 8})])
 def test_only_the_rungs_to_keep_stay(finished: Store, keep: list[str], kept: set[int]):
-    before = {name: info.size for name, info in finished.files("generators", below=True).items()}
+    before = {name: info.size for folder in NETWORKS for name, info in finished.files(folder, below=True).items()}
     others = finished.files("checkpoints", below=True).keys()
     deleted = prune(finished, keep)
     assert set(generators(finished, ADAPTED)) == kept
-    after = finished.files("generators", below=True)
+    assert bool(critics(finished, ADAPTED)) == ("best" in keep)
+    after = [name for folder in NETWORKS for name in finished.files(folder, below=True)]
     assert (deleted.files, deleted.size) == (
         len(before) - len(after),
-        sum(before[name] for name in before.keys() - after.keys()),
+        sum(before[name] for name in before.keys() - set(after)),
     )
     assert finished.files("checkpoints", below=True).keys() == others
     assert prune(finished, keep).files == 0
@@ -79,4 +82,4 @@ def test_the_weights_are_those_of_the_files(finished: Store):
 def test_the_verb_names_what_it_does_not_know(finished: Store):
     assert "unknown rung to keep 'first'" in str(call("store", "prune", "--keep", "first", "--store", finished.root).exception)
     done = call("store", "prune", "--keep", "best, last", "--store", finished.root)
-    assert "generators deleted" in done.stdout
+    assert "networks deleted" in done.stdout

@@ -37,8 +37,8 @@ def test_the_quickstart_is_a_preset():
     spec = load_spec("quickstart")
     assert spec.name == "quickstart"
     assert spec.targets == ("digits",)
-    assert spec.sizes == (20, 500)
-    assert spec.evaluation.rungs(spec.training.steps) == (60, 120, 240)
+    assert spec.sizes == (10, 40)
+    assert spec.evaluation.rungs(spec.training.steps) == (60, 120, 240, 480)
     assert len(spec.seeds) == len(spec.pretrain.seeds) == 2
 
 

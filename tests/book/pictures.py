@@ -9,6 +9,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from analysis.report.page import write_report
+from bench.images.drawing import Drawing
 from bench.images.generate import write_images
 from bench.store import open_store
 from tests.conftest import CHROMIUM, FLAGS
@@ -40,7 +41,7 @@ def main() -> None:
         browser.close()
         with Image.open(io.BytesIO(shot)) as picture:
             picture.convert("RGB").quantize(128).save(FOLDER / "page.png", optimize=True)
-        write_images(store, arguments.trial, SAMPLES, 0, folder / "samples")
+        write_images(store, arguments.trial, Drawing(SAMPLES), folder / "samples")
         with Image.open(folder / "samples-sheet.png") as sheet:
             size = sheet.width * ENLARGED, sheet.height * ENLARGED
             sheet.resize(size, Image.Resampling.NEAREST).quantize(64).save(FOLDER / "samples.png", optimize=True)

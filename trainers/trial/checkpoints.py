@@ -1,7 +1,7 @@
 """Checkpoints: safetensors files with the whole state of a training run.
 
 A checkpoint has ``generator.*`` and ``critic.*``, with updates of convolutions merged into the weights, and ``average.*`` if
-training keeps a moving average of the generator; the one of a rung's generator lacks ``critic.*``. A resumable one also has
+training keeps a moving average of the generator; a rung's generator and its critic are also saved alone. A resumable one has
 ``optimizer.NETWORK.PARAMETER.MOMENT``, ``random`` and, if the trial has them, those updates (``unmerged.NETWORK.*``), anchors
 (``anchor.*``, ``importance.*``), the running means of LeCam (``lecam.*``), the frozen source of CDC (``correspondence.*``),
 the state of an augmentation (``augmentation.*``) and that of the regularised path lengths (``path_length``). One of a
@@ -35,9 +35,10 @@ from trainers.networks import Generator, make_generator
 
 FORMAT = "transfergan/1"
 
-#: How the names of the tensors begin that a generator's checkpoint has, and those that the checkpoint of a finished trial has.
+#: How the names of the tensors begin that a checkpoint of a generator alone has, of a critic alone, and of a finished trial.
 GENERATOR = ("class_counts", "generator.", "average.")
-NETWORKS = (*GENERATOR, "critic.")
+CRITIC = ("critic.",)
+NETWORKS = (*GENERATOR, *CRITIC)
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,12 @@ def save_generator(
     for name, network in _saved_networks(gan).items():
         if name != "critic":
             tensors |= {f"{name}.{key}": value for key, value in merged_state(network).items()}
+    return pack(tensors, trial, gan.step, matches, report)
+
+
+def save_critic(gan: Gan, trial: TrialConfig, matches: dict[str, Match], report: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a checkpoint with the critic alone."""
+    tensors = {f"critic.{key}": value for key, value in merged_state(gan.critic).items()}
     return pack(tensors, trial, gan.step, matches, report)
 
 

@@ -51,6 +51,7 @@ class Rung:
         view: how they were measured (see `EvaluationConfig.view`).
         checkpoint: safetensors bytes, from which the trial continues or, after its end, others start.
         generator: safetensors bytes of a checkpoint with the generator alone, to draw images from.
+        critic: safetensors bytes of one with the critic alone; training elsewhere starts from both.
         samples: PNG bytes of a grid of generated images.
         nearest: PNG bytes of the training images that those of `samples` are nearest to, place by place; None at step 0, and if
             there are too many training images to compare with.
@@ -77,6 +78,7 @@ class Rung:
     peak_memory_mib: float
     nearest: bytes | None = None
     generator: bytes | None = None
+    critic: bytes | None = None
     diverged: str | None = None
     finished: bool = False
     plateau: Mapping[str, float | None] = field(default_factory=dict)
@@ -148,7 +150,8 @@ def measured(
     ended = finished and _is_final(trial, gan.step)
     checkpoint = checkpoints.save(gan, trial, matches, rung.report, resumable=not ended, class_counts=evaluate.class_counts)
     generator = checkpoints.save_generator(gan, trial, matches, rung.report, evaluate.class_counts)
-    return replace(rung, checkpoint=checkpoint, generator=generator)
+    critic = checkpoints.save_critic(gan, trial, matches, rung.report)
+    return replace(rung, checkpoint=checkpoint, generator=generator, critic=critic)
 
 
 def measure_reached(trial: TrialConfig, checkpoint: Checkpoint, references: References, device: str = "cpu") -> Rung:
@@ -178,6 +181,7 @@ def measure_reached(trial: TrialConfig, checkpoint: Checkpoint, references: Refe
         rung,
         checkpoint=checkpoints.repack(checkpoint, trial, rung.report, checkpoints.NETWORKS if ended else ("",)),
         generator=checkpoints.repack(checkpoint, trial, rung.report, checkpoints.GENERATOR),
+        critic=checkpoints.repack(checkpoint, trial, rung.report, checkpoints.CRITIC),
     )
 
 
@@ -202,7 +206,7 @@ def _rung(
     plateau: Plateau | None = None, *, measurements: tuple[Measurement, ...] = (), grids: _Grids = (None, None),
     diverged: str | None = None, finished: bool,
 ) -> Rung:  # fmt: skip
-    """Return a rung that is reached now, without its checkpoint and generator."""
+    """Return a rung that is reached now, without its checkpoint and networks."""
     return Rung(
         step=step,
         measurements=measurements,

@@ -17,11 +17,14 @@ from trainers.trial.rung import Rung
 #: The goal: the critic alone is behind at the last rung at most by this share of the first rung's FID.
 LEFT = 0.5
 
-_SETTINGS = ("sources=[numerals]", "sizes=[500]", "strategies=[finetune-g,finetune-d]", "stopping.rule=none")
+_SETTINGS = (
+    "sources=[numerals]", "sizes=[500]", "strategies=[finetune-g,finetune-d]", "stopping.rule=none", "training.steps=240",
+    "training.generator_lr=0.002", "training.critic_lr=0.002",
+)  # fmt: skip
 
 
 def study(quick: bool) -> Iterator[Row]:
-    """Yield FID with the critic alone transferred less FID with the generator alone, in the quickstart's largest cell."""
+    """Yield FID with the critic alone transferred less FID with the generator alone, with 500 images."""
     seeds = "[0]" if quick else "[0, 1, 2]"
     plan = make_plan(load_spec("quickstart", [*_SETTINGS, f"seeds={seeds}", f"pretrain.seeds={seeds}"]), find=get)
     sources = {trial.key: _end(trial) for trial in plan.of_kind("pretrain")}
