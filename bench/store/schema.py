@@ -134,9 +134,7 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
     ones that of the largest budget, then "done"; the time only decides between those that are equal in all. `rows` has the
     columns of the key, `recorded_at`, for trials `steps`, `budget` and `status`, and possibly more.
     """
-    recorded = columns.numbers(rows["recorded_at"].cast(pa.int64()))
-    if (np.diff(recorded) < 0).any():
-        rows = columns.taken(rows, np.argsort(recorded, kind="stable"))
+    rows = _by_time(rows)
     codes = _coded_keys(rows, table)
     order = np.arange(len(rows))
     if table == "trials":
@@ -146,10 +144,17 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
 
 
 def without_copies(rows: pa.Table, table: Table) -> pa.Table:
-    """Return the rows without those of which there is a copy, which has the same key and the same `recorded_at`."""
+    """Return the rows in the order of recording, without copies of others, which have the same key and `recorded_at`."""
+    rows = _by_time(rows)
     times = columns.numbered(columns.numbers(rows["recorded_at"].cast(pa.int64())))
     codes = columns.numbered(_coded_keys(rows, table) * (times.max(initial=-1) + 1) + times)
     return _last(rows, codes, np.arange(len(rows)))
+
+
+def _by_time(rows: pa.Table) -> pa.Table:
+    """Return the rows in the order of recording; rows of the same time keep theirs."""
+    recorded = columns.numbers(rows["recorded_at"].cast(pa.int64()))
+    return columns.taken(rows, np.argsort(recorded, kind="stable")) if (np.diff(recorded) < 0).any() else rows
 
 
 def _coded_keys(rows: pa.Table, table: Table) -> columns.Indices:

@@ -198,7 +198,7 @@ class Store:
         schema = read.append(pa.field("sweep", pa.string()))
         with_sweep = [
             rows.append_column(schema.field("sweep"), columns.repeated(name.split("/")[1].removeprefix("sweep="), len(rows)))
-            for name, rows in sorted(self.read_parts(table, on_damage, read).items())
+            for name, rows in sorted(self.read_parts(table, on_damage, read).items(), key=_began)
         ]
         rows = pa.concat_tables([columns.empty(schema), *with_sweep])
         kept = columns.kept(rows, content.usable(rows, table))
@@ -311,6 +311,12 @@ class Store:
 def plan_path(name: str) -> str:
     """Return the path in the store of a sweep's newest plan."""
     return f"sweeps/{name}.json"
+
+
+def _began(part: tuple[str, pa.Table]) -> tuple[int, str]:
+    """Return when the first row of a part was recorded, and its name: merged parts in this order need not be sorted by time."""
+    name, rows = part
+    return next(iter(rows["recorded_at"].slice(0, 1).cast(pa.int64()).to_pylist()), 0), name
 
 
 @cache
