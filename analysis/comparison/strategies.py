@@ -82,15 +82,20 @@ def _compared(groups: Sequence[tuple[Cell, Mapping[str, Any], Sequence[Method]]]
             }
             row |= dict.fromkeys(("behind", "low", "high", "p"), np.nan)
             if rank > 1 and first.final and method.final:
-                row |= _comparison(cell.difference(method, first), count, len(groups))
+                row |= tukey(cell.difference(method, first), count, len(groups))
             rows.append(row)
     table = pd.DataFrame(rows, columns=_COLUMNS)
     table["outcome"] = outcome(table["p"].astype(float))
     return table
 
 
-def _comparison(difference: Difference, methods: int, groups: int) -> dict[str, float]:
-    """Return `behind` with its interval and corrected p-value, of one of `methods` with the first in one of `groups`."""
+def tukey(difference: Difference, methods: int, groups: int) -> dict[str, float]:
+    """Return the comparison of one of `methods` with the first, or of any two of them, in one of `groups`.
+
+    Returns:
+        "behind", the difference, with its interval "low" to "high" and its p-value "p", both corrected for all pairs of the
+        methods and for the groups; what is unknown is left out.
+    """
     if np.isfinite(difference.rank_p):
         pairs = methods * (methods - 1) // 2
         return {"p": min(1.0, difference.rank_p * pairs * groups)}

@@ -7,9 +7,13 @@ changes by the clock of the observer, so clocks may differ and jump; on the obse
 If an observer has not looked for half a lease, e.g. because the store did not answer, a driver has two more beats, once.
 
 A driver that is suspended longer than its lease loses its claims without notice. Therefore the claim is looked up again before
-each result of a trial is published (`ensure_held`), and a trial whose claim is lost is let go of. The moment between this look
-and the publication is not protected; a result that falls into it equals that of the next holder, because equal trials measure
-the same values, and equal rows read as one.
+each result of a trial is published (`holding`), and a trial whose claim is lost is let go of. A process may still be suspended
+between this look and the publication. What it publishes afterwards replaces nothing that the next holder has published: of two
+rows the one of the later look counts, and a file is created, not replaced, where the filesystem can do this in one step (see
+`bench.store.filesystems.creator`). Elsewhere it may replace a file by one of the same step of the same trial.
+
+The claims themselves are not created that way. It would need one name for all drivers, so a driver that goes on after it was
+suspended would release the claim of its successor: neither disks nor most servers delete on a condition.
 """
 
 import json
@@ -20,12 +24,12 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.store import Store, StoreUnwritableError
-from trainers.common.errors import first_line
+from bench.store import Held, Store, StoreUnwritableError
 
 #: Seconds between two heartbeats of a driver.
 BEAT = 10.0
@@ -38,18 +42,18 @@ class LostClaimError(RuntimeError):
     """The claim on a trial is gone: another driver may run the trial, and this one may publish no more results of it."""
 
 
-def ensure_held(store: Store, claim: str | None) -> None:
-    """Raise LostClaimError unless a claim, by its path in the store, exists; None for a trial that needs no claim.
+def holding(store: Store, claim: str | None) -> Held | None:
+    """Return what raises LostClaimError unless a claim, by its path in the store, exists; None for a trial that needs no claim.
 
-    Raises StoreUnwritableError if the store cannot be reached.
+    It is for `Store.write_file`, which repeats it with the write while the server does not answer.
     """
-    try:
-        exists = claim is None or store.has_file(claim)
-    except OSError as error:
-        message = f"store {store.uri!r} cannot be reached: {first_line(error)}; run the same command again once it can"
-        raise StoreUnwritableError(message) from error
-    if not exists:
-        raise LostClaimError(f"the claim {claim} is gone, so another driver may run this trial")
+    at_once = replace(store, patience=0.0)
+
+    def ensure() -> None:
+        if not at_once.has_file(str(claim)):
+            raise LostClaimError(f"the claim {claim} is gone, so another driver may run this trial")
+
+    return None if claim is None else ensure
 
 
 class Claims:

@@ -237,8 +237,9 @@ class Ledger:
         self._refresh(key)
 
     def take_in(
-        self, results: Results, keys: Iterable[str], freed: Iterable[str], last_checkpoint: Callable[[str], int]
-    ) -> set[str]:
+        self, results: Results, keys: Iterable[str], freed: Iterable[str], last_checkpoint: Callable[[str], int],
+        is_behind: Callable[[str], bool],
+    ) -> set[str]:  # fmt: skip
         """Take in the recorded results of trials that this driver does not run; return those of `keys` that it runs.
 
         Args:
@@ -246,13 +247,14 @@ class Ledger:
             keys: the trials with new results.
             freed: trials that ran elsewhere and are claimed by no driver any more; they are pending, if they have not ended.
             last_checkpoint: returns the step of a trial's last checkpoint; later results of a reopened trial do not count.
+            is_behind: returns whether only other evaluations have measured a trial at a rung, and this one can measure it.
         """
         for key in freed:
             self._set(key, "pending")
         running, cells = set(), set()
         for key in keys:
             if self.status[key] in ("pending", "elsewhere"):
-                self._take_in_one(key, results, last_checkpoint(key) if key in self._reopened else None)
+                self._take_in_one(key, results, last_checkpoint(key) if key in self._reopened else None, is_behind)
                 self._refresh(key)
                 cells.add(self.plan.by_key[key].cell)
             elif self.status[key] not in ENDED:
@@ -264,7 +266,7 @@ class Ledger:
             self._judge(cell)
         return running
 
-    def _take_in_one(self, key: str, results: Results, until: int | None) -> None:
+    def _take_in_one(self, key: str, results: Results, until: int | None, is_behind: Callable[[str], bool]) -> None:
         end = results.ends.get(key)
         if until is None:
             self.fill(key, results)
@@ -278,6 +280,9 @@ class Ledger:
         if ended in ("stopped", "blocked"):
             if not went_on(end.steps, self.values[key]):
                 self._recorded[key] = ended
+        elif ended in _LOST and is_behind(key):  # its cell is judged by what it was before it was lost, too
+            self._set(key, "pending")
+            self.defer(key)
         elif ended is not None:
             if end.error is not None:
                 self.reasons[key] = end.error

@@ -83,7 +83,8 @@ class Sharing:
     def catch_up(self, freed: Iterable[str] = ()) -> None:
         """Take the new results in the store into the ledger; trials in `freed` run elsewhere no more."""
         self._new |= self._results.update()
-        self._new = self._ledger.take_in(self._results, self._new, freed, partial(checkpoint_step, self._store))
+        last_checkpoint = partial(checkpoint_step, self._store)
+        self._new = self._ledger.take_in(self._results, self._new, freed, last_checkpoint, self.is_behind)
 
     def fill(self, key: str) -> None:
         """Take the values of one trial from the store into the ledger."""

@@ -1,9 +1,17 @@
-"""Whether the machine of a trial is gone, by what Ray writes of the trial's process and knows of its node."""
+"""Whether a trial's machine is gone or its memory was full, by what Ray writes of the trial's process and knows of its node.
+
+Ray's memory monitor ends the newest processes of a machine whose memory is nearly full. Ray Tune 2.60 does not know its error,
+and would end the whole run with it.
+"""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray._private import state
+from ray.air.execution._internal import RayActorManager
 
 #: The beginning of Ray's error for a process that ended or does not answer. An exception raised in it begins otherwise.
 _GONE = re.compile(
@@ -13,6 +21,38 @@ _GONE = re.compile(
 
 #: The process's id in the first of these errors.
 _ID = re.compile(r"^\s*actor_id: ([0-9a-f]+)$", re.MULTILINE)
+
+#: The monitor's words.
+_MONITOR = re.compile(
+    r"killed due to the node running low on memory\. "
+    r"Memory on the node \(IP: ([^,]+), ID: \w+\) was ([\d.]+)GB used / ([\d.]+)GB limit"
+)
+
+
+@contextmanager
+def memory_monitor_known() -> Iterator[None]:
+    """Let Ray Tune take a process that the memory monitor has ended for one that has died, in the block."""
+    original = RayActorManager._actor_task_failed
+
+    def failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, ray.exceptions.OutOfMemoryError):
+            exception = ray.exceptions.RayActorError(error_msg=str(exception))
+        original(manager, tracked_actor_task, exception)
+
+    setattr(RayActorManager, original.__name__, failed)
+    try:
+        yield
+    finally:
+        setattr(RayActorManager, original.__name__, original)
+
+
+def full_machine(error: str) -> tuple[str, str, str] | None:
+    """Return the address of the machine whose memory was full when Ray ended a process there, and the used GB and all it has.
+
+    None if that is not what an error's text says.
+    """
+    match = _MONITOR.search(error)
+    return None if match is None else (match[1], match[2], match[3])
 
 
 def lost_machine(error: str) -> str | None:

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ray
+from ray import tune
 from ray._private import state
 
 from bench.sweeps.spec import ResourcesConfig
@@ -18,6 +20,29 @@ Machines = Sequence[Mapping[str, float]]
 def bundle(needed: ResourcesConfig) -> dict[str, float]:
     """Return what Ray reserves for a trial."""
     return {"CPU": needed.cpus, **({"GPU": needed.gpus} if needed.gpus else {})}
+
+
+class Rooms:
+    """How many slots of one machine each trial takes: one, and twice as many each time that the machine's memory was full.
+
+    Fewer processes then run beside it. It uses the CPU cores of one slot, because the last bits of its results depend on them.
+    """
+
+    def __init__(self, needed: ResourcesConfig) -> None:
+        self._needed = needed
+        self._slots: dict[str, int] = {}
+
+    def __getitem__(self, key: str) -> int:
+        return self._slots.get(key, 1)
+
+    def widen(self, key: str) -> None:
+        """Let the next attempt of a trial take twice as many slots, at most those of the largest machine that is up."""
+        largest = max((slots_of(machine, self._needed) for machine in alive()), default=1)
+        self._slots[key] = max(1, min(2 * self[key], largest))
+
+    def reserve(self, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        """Return what Ray reserves for a trial, given the argument of its function, whose "room" is its number of slots."""
+        return tune.PlacementGroupFactory([bundle(self._needed)] * config["room"], strategy="STRICT_PACK")
 
 
 def alive() -> Machines:

@@ -9,6 +9,7 @@ import ray
 
 from bench.driver.loop import Driver
 from bench.driver.retries import Retries
+from bench.on_ray.losses import full_machine
 from bench.on_ray.trainable import UNWRITABLE, measure_on_ray
 from bench.store import StoreUnwritableError
 from bench.sweeps.spec import ResourcesConfig
@@ -29,8 +30,9 @@ def map_tasks(
 ) -> Iterator[tuple[int, str | None]]:
     """Call `function(*arguments)` for each tuple of arguments, as Ray tasks that take `gpus` GPUs.
 
-    A task whose process is lost, or has no heartbeat for `resources.stall_minutes`, is retried up to `resources.retries` times.
-    If its machine is lost, it runs again and no retry is counted (see `bench.driver.retries`).
+    A task whose process is lost, is ended by Ray's memory monitor, or has no heartbeat for `resources.stall_minutes`, is
+    retried up to `resources.retries` times. If its machine is lost, it runs again and no retry is counted (see
+    `bench.driver.retries`).
 
     Yields:
         the position of the arguments of a call that has ended, and why it failed or None; in the order of the ends.
@@ -53,7 +55,7 @@ def map_tasks(
             error = reason(str(failure), resources.stall_minutes).splitlines()[-1]
             if isinstance(failure, ray.exceptions.NodeDiedError):
                 again = retries.lose(str(i), 0, time.monotonic() - since)
-            elif isinstance(failure, ray.exceptions.WorkerCrashedError):
+            elif isinstance(failure, ray.exceptions.WorkerCrashedError | ray.exceptions.OutOfMemoryError):
                 again = retries.wait(str(i), 0)
         if again is None:
             yield i, error
@@ -112,10 +114,17 @@ class Evaluations:
 def reason(error: str, stall_minutes: float, lines: int = 3, limit: int = 1000) -> str:
     """Return why a trial failed: the last lines of its error's text, with an explanation of known errors.
 
-    Ray wraps the traceback of another process, so the last lines are the error itself.
+    Ray wraps the traceback of another process, so the last lines are the error itself. Those of its memory monitor are a page
+    on how to switch it off.
     """
     stripped = [line.strip() for line in error.splitlines() if line.strip()]
     end = "\n".join(stripped[-lines:])[-limit:] or "its process ended without an error message"
+    if full := full_machine(error):
+        machine, used, of_all = full
+        return (
+            f"out of memory: Ray ended its process when {used} of the {of_all} GB of machine {machine} were in use; let fewer "
+            "trials run at a time (larger resources.cpus or resources.gpus), lower training.batch, or end other programs there"
+        )
     if any(words in error for words in OUT_OF_MEMORY):
         return f"out of memory; lower training.batch, or give a trial more (resources.cpus, resources.gpus)\n{end}"
     if any(words in error for words in GONE):

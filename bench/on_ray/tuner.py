@@ -24,11 +24,11 @@ from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from bench.driver.loop import Driver
-from bench.on_ray.losses import lost_machine
+from bench.on_ray.losses import full_machine, lost_machine, memory_monitor_known
 from bench.on_ray.notice import given
 from bench.on_ray.scheduler import CellHalving
 from bench.on_ray.searcher import PlanSearcher
-from bench.on_ray.slots import alive, bundle, slots, waiting_for
+from bench.on_ray.slots import Rooms, alive, slots, waiting_for
 from bench.on_ray.tasks import Evaluations, reason
 from bench.on_ray.trainable import LEFT, train_on_ray
 from bench.worker.trial import task
@@ -46,9 +46,11 @@ class Events(Callback):
     Ray's own retries are not used: a process that dies while it receives its next trial would end that trial for good.
     """
 
-    def __init__(self, driver: Driver, evaluations: Evaluations, give_notice: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, driver: Driver, evaluations: Evaluations, rooms: Rooms, give_notice: Callable[[], None] = lambda: None
+    ) -> None:
         """`give_notice` asks all running trials to leave at their next checkpoints."""
-        self._driver, self._evaluations, self._give_notice = driver, evaluations, give_notice
+        self._driver, self._evaluations, self._rooms, self._give_notice = driver, evaluations, rooms, give_notice
         self._since: dict[str, float] = {}  # the time of a trial's last rung or start
         self._left: dict[str, str] = {}  # why a trial that has reported so is leaving
         self._interrupted_at: float | None = None
@@ -88,6 +90,8 @@ class Events(Callback):
             self._driver.leave(key, self._left.pop(key))
             return
         lost = lost_machine(error)
+        if full_machine(error):
+            self._rooms.widen(key)
         if lost is None:
             self._driver.fail(key, reason(error, self._driver.ledger.plan.spec.resources.stall_minutes))
         else:
@@ -158,13 +162,15 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(driver.limit.slots)
     folder = tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True)
 
+    rooms = Rooms(resources)
+
     def config_of(key: str) -> dict[str, Any]:
-        return task(plan, store, key, driver.claim(key))
+        return {**task(plan, store, key, driver.claim(key)), "room": rooms[key]}
 
     evaluations = Evaluations(driver, config_of)
-    with given() as give_notice, driver.sharing(), evaluations, folder as scratch:
+    with memory_monitor_known(), given() as give_notice, driver.sharing(), evaluations, folder as scratch:
         tune.Tuner(
-            tune.with_resources(trainable, tune.PlacementGroupFactory([bundle(resources)])),
+            tune.with_resources(trainable, rooms.reserve),
             tune_config=TuneConfig(
                 search_alg=PlanSearcher(driver, config_of),
                 scheduler=CellHalving(driver),
@@ -174,7 +180,7 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
             run_config=RunConfig(
                 name=f"{plan.spec.name}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                callbacks=[Events(driver, evaluations, give_notice), NoProgress()],
+                callbacks=[Events(driver, evaluations, rooms, give_notice), NoProgress()],
                 verbose=0,
             ),
         ).fit()

@@ -1,5 +1,8 @@
 """Filesystems by URI with requests that are repeated while a server does not answer, and files that are published whole.
 
+pyarrow reads and writes. Only a file that must not replace another one is written to S3 by obstore, if that is installed:
+pyarrow has no conditional writes. It is given the address and the credentials that pyarrow has, and asks no proxy, as pyarrow.
+
 A store may come from elsewhere, so a name in it may not lead to a file outside it: neither by its text nor by a link.
 """
 
@@ -8,14 +11,15 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow.fs as pafs
 
 from trainers.common.errors import first_line
-from trainers.common.files import replacing
+from trainers.common.files import create, replacing
 from trainers.common.heartbeat import beat
 
 #: Attempts of a request by the client itself, with a wait that doubles each time: a busy server may refuse one in a hundred.
@@ -39,6 +43,15 @@ _log = logging.getLogger("transfergan")
 _silent: set[str] = set()
 
 T = TypeVar("T")
+
+#: Raises an error if the writer of a file may publish no more.
+Held = Callable[[], None]
+
+#: Stores whose conditional writes have failed in this process.
+_unconditional: set[str] = set()
+
+#: Hosts that give credentials to machines and containers; with that of the store, those that no proxy stands before.
+_NEAR = "169.254.169.254,169.254.170.2,169.254.170.23,localhost,amazonaws.com"
 
 #: Query parameters of an S3 URI that can be passed on.
 _OPTIONS = {"region", "scheme", "endpoint_override"}
@@ -121,14 +134,99 @@ def read(filesystem: pafs.FileSystem, path: str, size: int | None = None) -> byt
     return data
 
 
-def write(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
-    """Publish a file whole: a reader sees either the previous state or the complete file. Raises OSError."""
+def write(filesystem: pafs.FileSystem, path: str, data: bytes, uri: str = "", held: Held | None = None) -> None:
+    """Publish a file whole: a reader sees either the previous state or the complete file. Raises OSError.
+
+    `held` is called at first, and again before a file of that name is replaced. So what another writer publishes after the
+    first call is replaced only with leave of the second one, where a file is created in one step (see `creator`, which `uri` is
+    for).
+    """
+    if held is not None:
+        held()
+        create_new = creator(filesystem, uri)
+        if create_new is not None:
+            if create_new(path, data):
+                return
+            held()
     if isinstance(filesystem, pafs.LocalFileSystem):
         with replacing(Path(path)) as file:
             file.write(data)
     else:
         with filesystem.open_output_stream(path) as stream:  # object stores publish on close
             stream.write(data)
+
+
+def creator(filesystem: pafs.FileSystem, uri: str) -> Callable[[str, bytes], bool] | None:
+    """Return a function that publishes a file, given its path and bytes, unless there is one of its name.
+
+    It looks and publishes in one step, and returns False if it may not have published. None where this cannot be done: on
+    Google Cloud Storage, without obstore, with credentials that obstore does not find, and once a server has refused it. A
+    server that does not know ``If-None-Match`` replaces the file.
+    """
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        return lambda path, data: create(Path(path), data)
+    if not isinstance(filesystem, pafs.S3FileSystem) or uri in _unconditional:
+        return None
+    try:
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, BaseError
+    except ImportError:
+        return None
+    if not _is_shared(uri):
+        return None
+
+    def put(path: str, data: bytes) -> bool:
+        bucket, _, name = path.partition("/")
+        try:
+            obstore.put(_client(uri, bucket, filesystem.region), name, data, mode="create")
+        except AlreadyExistsError:
+            return False
+        except (BaseError, ValueError, OSError) as error:
+            _unconditional.add(uri)
+            _log.info("store %r: no conditional writes, %s", uri, first_line(error))
+            return False
+        return True
+
+    return put
+
+
+@cache
+def _client(uri: str, bucket: str, region: str) -> Any:
+    """Return obstore's client for a bucket of an S3 URI, with what `connect` gives pyarrow."""
+    from obstore.store import S3Store
+
+    parts = urlsplit(uri)
+    options = dict(parse_qsl(parts.query))
+    host, scheme = options.get("endpoint_override", ""), options.get("scheme", "https")
+    config: Any = {"region": region}
+    if host:
+        config |= dict.fromkeys(("endpoint", "aws_endpoint_url_s3"), f"{scheme}://{host}")
+    keys: Any = {"access_key_id": unquote(parts.username or ""), "secret_access_key": unquote(parts.password or "")}
+    return S3Store(
+        bucket,
+        config=config,
+        client_options={
+            "allow_http": scheme == "http",
+            "timeout": f"{PATIENCE:g}s",
+            "proxy_url": "http://127.0.0.1:9",  # in place of that of the environment, which pyarrow does not use either
+            "proxy_excludes": f"{host.rpartition(':')[0] or host},{_NEAR}",
+        },
+        retry_config={"max_retries": ATTEMPTS - 1},
+        credential_provider=(lambda: keys | {"token": None, "expires_at": None}) if parts.username else None,
+    )
+
+
+def _is_shared(uri: str) -> bool:
+    """Return whether obstore finds the same server and credentials as pyarrow; it reads no files with AWS profiles."""
+    parts = urlsplit(uri)
+    options = dict(parse_qsl(parts.query))
+    servers = {"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"}.isdisjoint(os.environ) or "endpoint_override" in options
+    if not _OPTIONS.issuperset(options) or not servers:
+        return False
+    if parts.username or "AWS_ACCESS_KEY_ID" in os.environ:
+        return True
+    files = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
+    return not any(Path(os.environ.get(name, usual)).expanduser().exists() for name, usual in files.items())
 
 
 def is_outside(filesystem: pafs.FileSystem, root: str, name: str) -> bool:

@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from bench.store import columns, content, parts
-from bench.store.filesystems import T, is_outside, links_out, list_files, patiently, read, write
+from bench.store.filesystems import Held, T, is_outside, links_out, list_files, patiently, read, write
 from bench.store.schema import SCHEMAS, Table, newest, small
 from trainers.common.errors import DamagedError, UserError, first_line
 from trainers.common.files import is_temporary
@@ -90,11 +90,14 @@ class Store:
 
     # -- files ------------------------------------------------------------------------------------------------------
 
-    def write_file(self, name: str, data: bytes) -> None:
-        """Publish a file whole: a reader sees either the previous state or the complete file. Raises StoreUnwritableError."""
+    def write_file(self, name: str, data: bytes, held: Held | None = None) -> None:
+        """Publish a file whole: a reader sees either the previous state or the complete file. Raises StoreUnwritableError.
+
+        `held` raises an error if the caller may publish no more (see `filesystems.write`); it is called at each attempt.
+        """
         path = self.path(name)
         try:
-            self._ask(lambda: write(self.filesystem, path, data))
+            self._ask(lambda: write(self.filesystem, path, data, self.uri, held))
         except OSError as error:
             if isinstance(self.filesystem, pafs.LocalFileSystem) and error.errno not in _NO_ROOM:
                 raise
@@ -162,19 +165,22 @@ class Store:
 
     # -- tables -----------------------------------------------------------------------------------------------------
 
-    def append(self, table: Table, sweep: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Publish rows as one new part. Missing columns become null, unknown ones are an error; `recorded_at` is set here."""
+    def append(self, table: Table, sweep: str, rows: Iterable[Mapping[str, Any]], held: Held | None = None) -> None:
+        """Publish rows as one new part. Missing columns become null, unknown ones are an error; `recorded_at` is set here.
+
+        `held` is that of `write_file`. The rows have the time before it is called, so those of a later holder are newer.
+        """
         schema = SCHEMAS[table]
         now = datetime.now(UTC)
         dated = [{**row, "recorded_at": now} for row in rows]
         unknown = {name for row in dated for name in row} - set(schema.names)
         assert not unknown, f"columns {sorted(unknown)} are not in table {table}"
-        self.append_part(table, sweep, pa.Table.from_pylist(dated, schema=schema))
+        self.append_part(table, sweep, pa.Table.from_pylist(dated, schema=schema), held)
 
-    def append_part(self, table: Table, sweep: str, rows: pa.Table) -> None:
+    def append_part(self, table: Table, sweep: str, rows: pa.Table, held: Held | None = None) -> None:
         """Publish rows that have the table's schema as one new part, with the `recorded_at` that they have."""
         name, data = parts.pack(rows)
-        self.write_file(f"{table}/sweep={sweep}/{name}", data)
+        self.write_file(f"{table}/sweep={sweep}/{name}", data, held)
 
     def read(self, table: Table, *, large: bool = False) -> "pd.DataFrame":
         """Return a table over all sweeps, one row per key (the one recorded last), with its `sweep` column.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
-from bench.driver.claims import ensure_held
 from bench.store import Store
 from bench.store.trial_files import (
     check_checkpoint,
@@ -45,17 +44,18 @@ def begin(publisher: Publisher) -> None:
     rows, stored = _rows(store, shorter.trial.key, shared), _whole(store, generators(store, shorter.trial.key), shared)
     if {row["step"] for row in rows} != {*shared} or shared[-1] not in stored:
         return
-    ensure_held(store, publisher.claim)
+    held = publisher.held
     for step, generator in stored.items():
         data = checkpoints.repack(generator, trial, generator.report, checkpoints.GENERATOR)
-        store.write_file(generator_path(trial.key, step), data)
+        store.write_file(generator_path(trial.key, step), data, held)
     for step, critic in _whole(store, critics(store, shorter.trial.key), shared).items():
-        store.write_file(critic_path(trial.key, step), checkpoints.repack(critic, trial, critic.report, checkpoints.CRITIC))
-    store.append("measurements", publisher.sweep, [{**row, "trial": trial.key} for row in rows])
+        data = checkpoints.repack(critic, trial, critic.report, checkpoints.CRITIC)
+        store.write_file(critic_path(trial.key, step), data, held)
+    store.append("measurements", publisher.sweep, [{**row, "trial": trial.key} for row in rows], held)
     for step in shared:
         for path in (samples_path, nearest_path):
             if store.has_file(grid := path(shorter.trial.key, step)):
-                store.write_file(path(trial.key, step), store.read_file(grid))
+                store.write_file(path(trial.key, step), store.read_file(grid), held)
     # As a checkpoint between two rungs has it, if the shorter one did not end at a rung of this one.
     times = {name: shorter.report.get(name) for name in ("seconds", "evaluation_seconds")}
     report = {**stored[shared[-1]].report, **times}

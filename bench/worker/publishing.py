@@ -2,7 +2,8 @@
 
 At every rung the generator is published first, so that what has been measured can be measured in another way, with the critic
 if the rung is the best so far; then the measurements, the samples, the checkpoint, and the outcome if the trial has ended.
-Where drivers share a store, the claim on the trial is looked up before each publication; without it nothing more is published.
+Where drivers share a store, the claim on the trial is looked up before each of these files; without it nothing more is
+published.
 """
 
 import math
@@ -10,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.driver.claims import ensure_held
-from bench.store import Store
+from bench.driver.claims import holding
+from bench.store import Held, Store
 from bench.store.trial_files import (
     check_checkpoint,
     checkpoint_path,
@@ -43,6 +44,7 @@ class Publisher:
         claim: the path in the store of the claim under which they are published; None if none is needed.
         environment: hash of the machine and software that the trial is trained on.
         last: the trial's last checkpoint when this was made; None without one.
+        held: raises LostClaimError once the claim is lost; None if none is needed.
     """
 
     store: Store
@@ -51,8 +53,10 @@ class Publisher:
     claim: str | None
     environment: str
     last: "Checkpoint | None" = field(init=False)
+    held: Held | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.held = holding(self.store, self.claim)
         self.last = read_checkpoint(self.store, self.trial.key)
         self._lowest: float | None = None  # the FID of the critic that is kept
         self._samples = samples_path(self.trial.key, 0 if self.last is None else max(0, int(self.last.report["steps"])))
@@ -86,8 +90,7 @@ class Publisher:
     def save(self, step: int, checkpoint: bytes) -> None:
         """Publish a checkpoint, and delete older ones."""
         name = checkpoint_path(self.trial.key, step)
-        ensure_held(self.store, self.claim)
-        self.store.write_file(name, checkpoint)
+        self.store.write_file(name, checkpoint, self.held)
         for older in checkpoint_paths(self.store, self.trial.key):
             if older < name:
                 self.store.delete_file(older)
@@ -95,18 +98,17 @@ class Publisher:
     def publish(self, rung: "Rung") -> dict[str, Any]:
         """Publish a rung, with the outcome if the trial has ended there; return its report for the driver."""
         key = self.trial.key
-        ensure_held(self.store, self.claim)
         if rung.generator is not None:
-            self.store.write_file(generator_path(key, rung.step), rung.generator)
+            self.store.write_file(generator_path(key, rung.step), rung.generator, self.held)
         if rung.critic is not None:
             self._keep_best(rung.step, rung.critic, rung.report)
         if rung.measurements:
-            self.store.append("measurements", self.sweep, measurement_rows(self.trial, rung))
+            self.store.append("measurements", self.sweep, measurement_rows(self.trial, rung), self.held)
         if rung.samples is not None:
             self._samples = samples_path(key, rung.step)
-            self.store.write_file(self._samples, rung.samples)
+            self.store.write_file(self._samples, rung.samples, self.held)
         if rung.nearest is not None:
-            self.store.write_file(nearest_path(key, rung.step), rung.nearest)
+            self.store.write_file(nearest_path(key, rung.step), rung.nearest, self.held)
         if rung.checkpoint is not None:
             self.save(rung.step, rung.checkpoint)
         status = "diverged" if rung.diverged else "done" if rung.finished else "running"
@@ -121,7 +123,7 @@ class Publisher:
             self._lowest = min((_fid(_report_of(self.store, path)) for path in kept.values()), default=math.inf)
         if _fid(report) < self._lowest:
             self._lowest = _fid(report)
-            self.store.write_file(critic_path(self.trial.key, step), critic)
+            self.store.write_file(critic_path(self.trial.key, step), critic, self.held)
             for path in (path for at, path in kept.items() if at != step):
                 self.store.delete_file(path)
 
@@ -140,8 +142,7 @@ class Publisher:
             real_samples=real,
             error=error,
         )
-        ensure_held(self.store, self.claim)
-        self.store.append("trials", self.sweep, [row])
+        self.store.append("trials", self.sweep, [row], self.held)
 
     def _is_recorded(self) -> bool:
         trials = self.store.read("trials")

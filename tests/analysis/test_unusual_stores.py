@@ -74,7 +74,9 @@ def test_the_report_is_written(frames: Frames, change: Change) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["only scratch", "scratch with options", "ties"])
 def test_the_page_is_written(frames: Frames, name: str, tmp_path: Path) -> None:
-    changed = replace(frames, curves=CHANGES[name](frames.curves))
+    curves = CHANGES[name](frames.curves)
+    strategies = frames.trials["key"].map(dict(zip(curves["trial"], curves["strategy"], strict=True)))
+    changed = replace(frames, curves=curves, trials=frames.trials.assign(strategy=strategies.fillna(frames.trials["strategy"])))
     page = render(changed, open_store(str(tmp_path), create=True))
     assert ('class="first"' in page) == (name != "only scratch"), "without a start there is nothing to compare"
     assert "nan" not in re.sub("<script.*?</script>", "", page, flags=re.DOTALL).lower().split()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bench.driver.ledger import ENDED, Ledger
 from bench.driver.loop import Driver
+from bench.driver.results import Results
 from bench.driver.stopping import GO, Action, Verdict
 from bench.store import Store, open_store
 from bench.store.trial_files import checkpoint_path, real_samples_path, samples_path
@@ -276,6 +277,30 @@ def test_a_failed_source_stays_failed_until_a_retry_which_unblocks_its_children(
     assert retried.last_rung(LETTERS) == 2  # its checkpoint counts still
     retried.end(LETTERS, "done")
     assert FROM_LETTERS in retried.ready()
+
+
+def test_a_cell_waits_for_the_values_of_a_trial_that_diverged_before_this_evaluation_measured_it(store: Store):
+    ledger = fresh(THREE)
+    for key, trial in THREE.by_key.items():
+        if trial.kind == "pretrain":
+            ledger.end(key, "done")
+    for key, value in zip(ledger.ready()[1:], (2.0, 3.0), strict=True):
+        ledger.pause(key)
+        ledger.reach(key, 2, value)
+    results = Results(THREE, store)
+    finish(store, FROM_TEXTURES, "diverged", THREE, steps=4)
+
+    def look(*, is_behind: bool) -> set[str]:
+        ledger.take_in(results, results.update(), (), lambda key: 0, lambda key: is_behind)
+        return {ledger.verdict(key).action.value for key in (FROM_LETTERS, FROM_SHAPES)}
+
+    # Another evaluation has measured it at step 2, and this one can: at this rung it may be the best.
+    assert look(is_behind=True) == {"wait"}
+    assert FROM_TEXTURES in ledger.deferred
+    assert not ledger.is_ready(FROM_TEXTURES)
+    measure(store, FROM_TEXTURES, 2, 1.0)
+    assert look(is_behind=False) == {"go", "stop"}
+    assert ledger.status[FROM_TEXTURES] == "diverged"
 
 
 def test_a_retry_does_not_repeat_diverged_trials(store: Store):

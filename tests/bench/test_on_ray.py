@@ -9,22 +9,26 @@ from numbers import Number
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 import pytest
 import torch
 from ray import tune
+from ray.air.execution._internal import RayActorManager, TrackedActor
+from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
+from ray.exceptions import OutOfMemoryError, RayError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.utils.util import flatten_dict
 
 from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
-from bench.on_ray import tuner
+from bench.on_ray import slots, tuner
 from bench.on_ray.cluster import cluster
-from bench.on_ray.losses import lost_machine
+from bench.on_ray.losses import lost_machine, memory_monitor_known
 from bench.on_ray.scheduler import CellHalving
+from bench.on_ray.slots import Rooms
 from bench.on_ray.tasks import map_tasks, reason
 from bench.on_ray.trainable import UNWRITABLE, received, report
 from bench.on_ray.tuner import run_trials
@@ -51,6 +55,68 @@ def test_lack_of_memory_is_distinguished_from_a_bug(error: str):
     first, *rest = reason(error, 60).splitlines()
     assert first.startswith("out of memory; lower training.batch")
     assert rest[-1] == error.splitlines()[-1][:1000]
+
+
+#: What Ray 2.60 said of a trial's process that its memory monitor had ended, without a page of figures and advice.
+MONITOR = """Failure # 1 (occurred at 2026-11-29_19-05-27)
+2 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 192.0.2.2, ID: \
+729bcc2aa398fd38d0d0e0af24e461b7940eb9a9bd50bf3234782349) was 22.49GB used / 23.54GB limit (0.955396)
+OOM kill reason: Memory usage 24148446438B exceeded threshold of 24012676915B (95.0% of 25276502016B limit)
+Top 10 memory users: PID	MEM(GB)	COMMAND
+2532	0.07	ray::IDLE
+Refer to the documentation on how to address the out of memory issue: https://docs.ray.io. To disable worker killing, set the \
+environment variable `RAY_memory_monitor_refresh_ms` to zero. """
+
+
+def test_a_process_that_rays_memory_monitor_has_ended_is_a_failure_explained_in_one_line():
+    assert lost_machine(MONITOR) is None
+    (line,) = reason(MONITOR, 60).splitlines()
+    assert line.startswith("out of memory: Ray ended its process when 22.49 of the 23.54 GB of machine 192.0.2.2 were in use; ")
+    assert "resources.cpus" in line
+    assert "RAY_" not in line
+
+
+def test_a_process_that_the_monitor_has_ended_fails_alone_and_does_not_end_the_run():
+    """Tune raises an error that it does not know. The first check fails once it knows this one."""
+    manager = RayActorManager(resource_manager=cast(Any, SimpleNamespace(free_resources=lambda acquired_resource: None)))
+    told: list[str] = []
+    actor = TrackedActor(1, on_error=lambda actor, error: told.append(f"actor: {error}"))
+    call = TrackedActorTask(actor, on_error=lambda actor, error: told.append(f"call: {error}"))
+    manager._live_actors_to_ray_actors_resources[actor] = (None, None)
+
+    def fail(error: RayError) -> None:
+        manager._actor_task_failed(tracked_actor_task=call, exception=error)
+
+    with pytest.raises(RuntimeError, match="unexpected exception"):
+        fail(OutOfMemoryError(MONITOR))
+    with memory_monitor_known():
+        fail(OutOfMemoryError(MONITOR))
+        with pytest.raises(RuntimeError, match="unexpected exception: other"):
+            fail(RayError("other"))
+    assert told == [f"actor: {MONITOR}", f"call: {MONITOR}"]
+    assert manager.is_actor_failed(actor)
+
+
+def test_a_trial_that_lacked_memory_takes_twice_the_room_for_its_next_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its neighbours on a machine are then fewer; it never takes more than a machine."""
+    store = open_store(str(tmp_path / "store"), create=True)
+    plan = tiny.make(resources={"cpus": 2, "retries": 9})
+    driver, rooms = Driver(Ledger.open(plan, store), store), Rooms(plan.spec.resources)
+    monkeypatch.setattr(slots, "alive", lambda: [{"CPU": 4.0}, {"CPU": 13.0}])
+    key, other = plan.trials[0].key, plan.trials[1].key
+    events = tuner.Events(driver, cast(Any, None), rooms)
+    trial = SimpleNamespace(config={"key": key}, error_file=str(tmp_path / "error.txt"))
+
+    def fail(error: str) -> int:
+        (tmp_path / "error.txt").write_text(error)
+        driver.start(key)
+        events.on_trial_error(0, [], trial)
+        return rooms[key]
+
+    assert [fail("NameError"), fail(MONITOR), fail(MONITOR), fail("NameError"), fail(MONITOR)] == [1, 2, 4, 4, 6]
+    assert rooms[other] == 1
+    room = rooms.reserve({"room": 2})
+    assert (room.bundles, room.strategy) == ([{"CPU": 2.0}] * 2, "STRICT_PACK")
 
 
 def test_a_bug_is_reported_by_the_end_of_its_traceback():

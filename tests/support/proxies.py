@@ -15,11 +15,15 @@ _HOPS = {"content-length", "connection", "transfer-encoding", "expect"}
 
 
 class Refusals:
-    """The number of requests, of those that were refused, and the share of the next ones to refuse, from 0 to 1."""
+    """The number of requests, of those that were refused, and the share of the next ones to refuse, from 0 to 1.
+
+    Without `conditions`, requests that are to create a file only if there is none are refused as a server does that cannot.
+    """
 
     requests = 0
     refused = 0
     share: float
+    conditions = True
 
 
 @contextmanager
@@ -46,9 +50,11 @@ def refusing(port: int, share: float, seed: int, listening: socket.socket | None
             with lock:
                 counts.requests += 1
                 status = dice.choice((500, 503)) if dice.random() < counts.share else 0
+                if not counts.conditions and "If-None-Match" in self.headers:
+                    status = 501
                 counts.refused += bool(status)
             if status:
-                code = {500: b"InternalError", 503: b"SlowDown"}[status]
+                code = {500: b"InternalError", 501: b"NotImplemented", 503: b"SlowDown"}[status]
                 self.reply(status, {"Content-Type": "application/xml"}, _REFUSAL % code)
                 return
             server = http.client.HTTPConnection("127.0.0.1", port, timeout=30)

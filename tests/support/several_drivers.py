@@ -1,8 +1,9 @@
 """Simulations of several drivers that share a store, in one process: their steps are interleaved by a seeded generator.
 
 The drivers, their claims and the store are the real ones. Only the training is not: a trial's values come from a hash. They are
-published in the order of `bench.worker.trial.train`, with a possible change of turn between any two publications, and between
-the look at a claim and the publication. The clock is that of the simulation, so a lease ends without waiting.
+published in the order of `bench.worker.trial.train`, with a possible change of turn between any two publications. A process may
+also be suspended between its look at a claim and the publication, until others hold its trials; what it publishes then may not
+change what they have published. The clock is that of the simulation, so a lease ends without waiting.
 """
 
 import hashlib
@@ -15,15 +16,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 from bench.driver import claims
-from bench.driver.claims import LostClaimError, ensure_held
+from bench.driver.claims import LostClaimError, holding
 from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
 from bench.run.measuring import Work, lacking
-from bench.store import Store, open_store
+from bench.store import Held, Store, open_store
 from bench.store.trial_files import checkpoint_path, checkpoint_paths, generator_path
 from bench.sweeps.expansion import make_plan
 from bench.sweeps.plan import Plan
@@ -33,7 +34,7 @@ from bench.upkeep.check import check
 from trainers.config.trial import TrialConfig
 
 #: What a run may suffer: at most one of each.
-TROUBLES = ("freeze", "kill", "quit", "claims", "crash", "heartbeat")
+TROUBLES = ("freeze", "kill", "quit", "claims", "crash", "heartbeat", "suspend")
 
 #: Turns after which a run counts as endless.
 TURNS = 1_500
@@ -83,31 +84,82 @@ class Fates:
         return int.from_bytes(hashlib.sha256(repr((self.seed, *what)).encode()).digest()[:8]) / 2**64
 
 
-def measure(store: Store, sweep: str, trial: TrialConfig, steps: Sequence[int], fates: Fates) -> None:
+def measure(
+    store: Store, sweep: str, trial: TrialConfig, steps: Sequence[int], fates: Fates, author: int = 0, held: Held | None = None
+) -> None:
     """Publish the stopping metric of a trial at some steps, as its evaluation measures it."""
     row = {"trial": trial.key, "metric": "fid", "embedding": "builtin", "view": trial.evaluation.view, "version": "1"}
-    store.append("measurements", sweep, [{**row, "step": at, "value": fates.value(trial.key, at)} for at in steps])
+    row |= {"seconds": author}
+    store.append("measurements", sweep, [{**row, "step": at, "value": fates.value(trial.key, at)} for at in steps], held)
 
 
-def work(plan: Plan, store: Store, key: str, claim: str | None, fates: Fates) -> Iterator[dict[str, Any] | None]:
-    """Run one trial as `bench.worker.trial.train` does; yields its reports, and None between two publications."""
+@dataclass
+class Publication:
+    """One file of a trial that its process publishes, and what is wrong if it was suspended meanwhile.
+
+    `pause` suspends the process, or does nothing; `seen` returns what the store has of the same file or row.
+    """
+
+    store: Store
+    claim: str | None
+    pause: Callable[[], None]
+    wrong: list[str]
+    seen: Callable[[], object]
+
+    def by(self, write: Callable[[Held | None], None]) -> None:
+        """Publish; raises LostClaimError."""
+        look, found = holding(self.store, self.claim), []
+
+        def held() -> None:
+            assert look is not None
+            look()
+            self.pause()
+            if not self.store.has_file(str(self.claim)):
+                found.append(self.seen())
+
+        write(None if look is None else held)
+        if found and found[-1] is not None and self.seen() != found[-1]:
+            self.wrong.append(f"without {self.claim}, {found[-1]} became {self.seen()}")
+
+
+def work(
+    plan: Plan, store: Store, key: str, claim: str | None, fates: Fates, author: int = 0,
+    pause: Callable[[], None] = lambda: None, wrong: list[str] | None = None,
+) -> Iterator[dict[str, Any] | None]:  # fmt: skip
+    """Run one trial as `bench.worker.trial.train` does; yields its reports, and None between two publications.
+
+    The files and rows say who is their `author`; what is `wrong` with them is added there.
+    """
     trial, sweep = plan.by_key[key], plan.spec.name
+    publication = partial(Publication, store, claim, pause, [] if wrong is None else wrong)
 
-    def publish(write: Callable[[], None]) -> Iterator[None]:
-        ensure_held(store, claim)
-        yield None  # a driver may be suspended here, so the claim may be lost before the write
-        write()
-        yield None
+    def bytes_of(name: str) -> object:
+        return store.read_file(name) if store.has_file(name) else None
+
+    def newest(table: Literal["trials", "measurements"], **wanted: object) -> object:
+        rows = [row for row in store.rows(table).to_pylist() if all(row[name] == value for name, value in wanted.items())]
+        return (rows[0]["seconds"], rows[0]["steps" if table == "trials" else "step"]) if rows else None
 
     def end(status: str, step: int) -> Iterator[None]:
         row = outcome_row(trial, status, "machine", steps=step)
-        yield from publish(lambda: store.append("trials", sweep, [row]))
+        publication(lambda: newest("trials", key=key)).by(lambda held: store.append("trials", sweep, [row], held))
+        yield None
 
-    def save(step: int) -> None:
-        store.write_file(checkpoint_path(key, step), trial.evaluation.view.encode())
+    def file(name: str, data: bytes) -> Iterator[None]:
+        publication(lambda: bytes_of(name)).by(lambda held: store.write_file(name, data, held))
+        yield None
+
+    def values(steps: Sequence[int]) -> Iterator[None]:
+        seen = partial(newest, "measurements", trial=key, step=steps[-1], view=trial.evaluation.view)
+        publication(seen).by(lambda held: measure(store, sweep, trial, steps, fates, author, held))
+        yield None
+
+    def save(step: int) -> Iterator[None]:
+        yield from file(checkpoint_path(key, step), f"{trial.evaluation.view} {author}".encode())
         for older in checkpoint_paths(store, key):
             if older < checkpoint_path(key, step):
                 store.delete_file(older)
+        yield None
 
     def report(status: str, step: int, view: str = trial.evaluation.view) -> dict[str, Any]:
         shared = {"status": status, "steps": step, "view": view, "environment": "machine"}
@@ -118,7 +170,7 @@ def work(plan: Plan, store: Store, key: str, claim: str | None, fates: Fates) ->
         status = "done" if last == trial.training.steps else "running"
         if status == "done":
             yield from end(status, last)
-        yield report(status, last, store.read_file(checkpoint_path(key, last)).decode())
+        yield report(status, last, store.read_file(checkpoint_path(key, last)).decode().partition(" ")[0])
         if status == "done":
             return
     for step in (rung for rung in trial.rungs if rung > last):
@@ -129,9 +181,9 @@ def work(plan: Plan, store: Store, key: str, claim: str | None, fates: Fates) ->
             return
         steps = [0, step] if step == trial.rungs[0] else [step]
         for at in steps:
-            yield from publish(partial(store.write_file, generator_path(key, at), b""))
-        yield from publish(partial(measure, store, sweep, trial, steps, fates))
-        yield from publish(partial(save, step))
+            yield from file(generator_path(key, at), str(author).encode())
+        yield from values(steps)
+        yield from save(step)
         status = "done" if step == trial.training.steps else "running"
         if status == "done":
             yield from end(status, step)
@@ -141,8 +193,12 @@ def work(plan: Plan, store: Store, key: str, claim: str | None, fates: Fates) ->
 class Machine:
     """A driver and the trials that run on its slots."""
 
-    def __init__(self, plan: Plan, store: Store, fates: Fates, clock: Any, slots: int) -> None:
+    def __init__(self, plan: Plan, store: Store, fates: Fates, clock: Any, slots: int, number: int) -> None:
         self.plan, self._store, self._fates, self._clock, self.slots = plan, store, fates, clock, slots
+        self._number = number
+        self.suspended = False
+        self.suspend: Callable[[], None] | None = None  # at the next look at a claim
+        self.wrong: list[str] = []
         self.measure_anew()
         self.driver = self._opened()
         self.workers: dict[str, Iterator[dict[str, Any] | None]] = {}
@@ -192,7 +248,8 @@ class Machine:
             key = self.driver.take()
             if key is not None:
                 self.driver.start(key)
-                self.workers[key] = work(self.plan, self._store, key, self.driver.claim(key), self._fates)
+                of_machine = self._number, self._pause, self.wrong
+                self.workers[key] = work(self.plan, self._store, key, self.driver.claim(key), self._fates, *of_machine)
             return
         key = dice.choice(sorted(self.workers))
         try:
@@ -203,6 +260,14 @@ class Machine:
             return
         if report is not None and self.driver.rung(key, report) != "running":
             del self.workers[key]
+
+    def _pause(self) -> None:
+        """Suspend this machine between a look at a claim and the publication, if it is time."""
+        if self.suspend is not None:
+            suspend, self.suspend = self.suspend, None
+            self.frozen = self.suspended = True
+            suspend()
+            self.frozen = self.suspended = False
 
     def crash(self, dice: random.Random) -> None:
         """Lose a worker, if one runs."""
@@ -231,58 +296,72 @@ def run(folder: Path, seed: int, plans: tuple[Plan, ...], troubles: tuple[str, .
                 machine.claims._beat()
                 machine.beaten = now[0]
 
+    def suspended() -> None:
+        for _ in range(dice.randint(70, 150)):
+            tick()
+
+    def tick() -> None:
+        """Let a second pass, in which one driver has its turn."""
+        nonlocal turn
+        turn += 1
+        now[0] += 1.0
+        for machine, at in zip(machines, late, strict=True):
+            if at == turn:
+                machine.join()
+                joined.append(machine)
+        beat()
+        if turn in thaws:
+            thaws.pop(turn).frozen = False
+        at_work = [machine for machine in joined if machine not in gone and not machine.suspended]
+        if not at_work:
+            return
+        trouble, victim = moments.get(turn), dice.choice(at_work)
+        if trouble == "freeze":
+            victim.frozen, thaws[turn + dice.randint(70, 150)] = True, victim
+        elif trouble == "suspend":
+            victim.suspend = suspended
+        elif trouble == "kill" and victim is not machines[0]:
+            killed.append(victim)
+            gone.append(victim)
+        elif trouble == "quit" and victim is not machines[0]:
+            gone.append(victim)
+            victim.shares.close()
+        elif trouble == "claims":
+            for name in store.list_files("claims"):
+                store.delete_file(name)
+        elif trouble == "heartbeat":
+            for name in store.list_files("drivers"):
+                store.delete_file(name)
+        elif trouble == "crash":
+            victim.crash(dice)
+        for machine in at_work:
+            over = machine not in gone and not machine.frozen and not machine.workers and machine.driver.over
+            if over and machine.leave():
+                gone.append(machine)
+        at_work = [machine for machine in joined if machine not in gone and not machine.frozen]
+        if at_work:
+            dice.choice(at_work).turn(dice)
+
     with patch.object(time, "monotonic", clock):
-        machines = [Machine(plan, store, Fates(seed), clock, dice.randint(1, 3)) for plan in plans]
+        machines = [Machine(plan, store, Fates(seed), clock, dice.randint(1, 3), i) for i, plan in enumerate(plans, 1)]
         moments = {dice.randint(1, 120): trouble for trouble in troubles}
         late = [0, *(dice.choice([0, dice.randint(0, 60)]) for _ in machines[1:])]
         gone: list[Machine] = []
         killed: list[Machine] = []
         joined: list[Machine] = []
         thaws: dict[int, Machine] = {}
-        for turn in range(TURNS):
-            now[0] += 1.0
-            for machine, at in zip(machines, late, strict=True):
-                if at == turn:
-                    machine.join()
-                    joined.append(machine)
-            beat()
-            if turn in thaws:
-                thaws.pop(turn).frozen = False
-            at_work = [machine for machine in joined if machine not in gone]
-            trouble, victim = moments.get(turn), dice.choice(at_work)
-            if trouble == "freeze":
-                victim.frozen, thaws[turn + dice.randint(70, 150)] = True, victim
-            elif trouble == "kill" and victim is not machines[0]:
-                killed.append(victim)
-                gone.append(victim)
-            elif trouble == "quit" and victim is not machines[0]:
-                gone.append(victim)
-                victim.shares.close()
-            elif trouble == "claims":
-                for name in store.list_files("claims"):
-                    store.delete_file(name)
-            elif trouble == "heartbeat":
-                for name in store.list_files("drivers"):
-                    store.delete_file(name)
-            elif trouble == "crash":
-                victim.crash(dice)
-            for machine in at_work:
-                over = machine not in gone and not machine.frozen and not machine.workers and machine.driver.over
-                if over and machine.leave():
-                    gone.append(machine)
-            at_work = [machine for machine in joined if machine not in gone and not machine.frozen]
-            if at_work:
-                dice.choice(at_work).turn(dice)
-            elif len(gone) == len(machines):
-                break
-        else:
-            return outcomes(store), [f"endless: {dict(Counter(machines[0].driver.ledger.status.values()))}"]
+        turn = -1
+        while len(gone) < len(machines):
+            if turn > TURNS:
+                return outcomes(store), [f"endless: {dict(Counter(machines[0].driver.ledger.status.values()))}"]
+            tick()
     if troubles:  # the same command finishes what a killed driver, or one that left, has not begun
         left = [machine for machine in machines if machine.driver.ledger.is_open() or machine.lacking()]
         for plan in {machine.plan.spec.name: machine.plan for machine in left}.values():
             if plan is not plans[0]:
                 run(folder, seed, (plan,), ())
     wrong = [str(fault) for fault in check(store) if fault.kind == "outcome"]
+    wrong += [line for machine in machines for line in machine.wrong]
     living = [machine.claims._driver for machine in machines if machine not in killed]
     wrong += [f"a claim remains: {name}" for name in store.list_files("claims") if name.partition(".")[2] in living]
     return outcomes(store), wrong

@@ -1,10 +1,11 @@
-"""Files that are replaced as a whole."""
+"""Files that are replaced or created as a whole."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from trainers.common.files import is_temporary, replacing
+from trainers.common.files import create, is_temporary, replacing
 
 
 def test_two_writers_of_one_file_do_not_share_a_temporary_file(tmp_path: Path):
@@ -38,3 +39,27 @@ def test_a_writer_that_fails_changes_nothing(tmp_path: Path):
 )
 def test_other_hidden_files_are_not_temporary(name: str):
     assert not is_temporary(name)
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_file_is_created_once_and_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool):
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "this disk has no hard links")
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    path = tmp_path / "folder" / "file"
+    assert create(path, b"first")
+    assert not create(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_disk_that_is_full_creates_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    with pytest.raises(OSError, match="no space left"):
+        create(tmp_path / "file", b"")
+    assert list(tmp_path.iterdir()) == []

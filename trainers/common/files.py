@@ -1,5 +1,6 @@
-"""Files that appear complete or not at all: written under a temporary name, then renamed."""
+"""Files that appear complete or not at all: written under a temporary name, then renamed or linked to."""
 
+import errno
 import io
 import json
 import os
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
+
+#: Errors of a disk that has no hard links.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 def absolute(path: str | Path) -> Path:
@@ -29,18 +33,46 @@ def replacing(path: Path) -> Iterator[io.BufferedWriter]:
     Raises:
         OSError: the file cannot be written, for example because the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
+    with _temporary(path) as temporary:
         with temporary.open("wb") as file:
             yield file
         temporary.replace(path)
+
+
+def create(path: Path, data: bytes) -> bool:
+    """Write a file as `replacing` does, unless there is one of its name; return whether it was written.
+
+    The look and the writing are one step, so that of several writers one creates the file; two steps on a disk that has no hard
+    links. Raises OSError as `replacing`.
+    """
+    with _temporary(path) as temporary:
+        temporary.write_bytes(data)
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if path.exists():
+                return False
+            temporary.replace(path)
+        return True
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside a file, in a folder that exists; what has that name at the end of the block is deleted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def is_temporary(name: str) -> bool:
-    """Return whether a file's name is one under which `replacing` writes; a killed writer leaves such a file."""
+    """Return whether a file's name is one under which `replacing` and `create` write; a killed writer leaves such a file."""
     return bool(_TEMPORARY.fullmatch(name))
 
 

@@ -28,7 +28,8 @@ def gain_by_size(analysis: Analysis, style: Style) -> list[Panel]:
     panels = []
     for family, rows in full.groupby("family", sort=False):
         scratch = rows[rows["strategy"] == SCRATCH][["size", "value"]].rename(columns={"value": "scratch"})
-        best = rows[rows["strategy"] != SCRATCH].sort_values("value").drop_duplicates(["size", "strategy"])
+        best = rows[rows["source"].notna()].sort_values("value")  # scratch with options has no source either
+        best = best.drop_duplicates(["size", "strategy"])
         ours = best.merge(scratch, on="size")
         ours = ours.assign(gain=np.log2(ours["scratch"] / ours["value"]))
         if ours["size"].nunique() > 1:
