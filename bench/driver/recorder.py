@@ -6,7 +6,7 @@ A trial's own process records the other outcomes (see `bench.worker.trial`).
 from collections.abc import Mapping
 from typing import Any
 
-from bench.driver.ledger import Ledger
+from bench.driver.ledger import ENDED, Ledger
 from bench.store import Store
 from bench.store.environments import record_environment
 from bench.store.trial_files import checkpoint_paths, real_samples_path, samples_path
@@ -22,8 +22,11 @@ class Recorder:
         self._reports: dict[str, Mapping[str, Any]] = {}
 
     def keep(self, key: str, report: Mapping[str, Any]) -> None:
-        """Keep a trial's report of a rung, for its outcome."""
-        self._reports[key] = report
+        """Keep a trial's report of a rung, for its outcome; forget it if the trial has ended, because that is recorded."""
+        if self._ledger.status[key] in ENDED:
+            self._reports.pop(key, None)
+        else:
+            self._reports[key] = report
 
     def write(self, key: str) -> None:
         """Write a trial's outcome. Raises StoreUnwritableError."""
@@ -43,3 +46,4 @@ class Recorder:
             rule=ledger.plan.spec.stopping.canonical_json() if ledger.status[key] == "stopped" else None,
         )
         store.append("trials", sweep, [row])
+        self._reports.pop(key, None)

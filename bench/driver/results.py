@@ -108,7 +108,7 @@ class Results:
         tables = [columns.empty(schema)]
         before, again = self._listed[table], True
         while again:
-            listed = set(self._store.list_parts(table))
+            listed = self._store.present_parts(table)
             new = sorted(listed - before)
             if len(new) > READERS:
                 with ThreadPoolExecutor(READERS) as pool:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from bench.driver.claims import Claims
-from bench.driver.ledger import Ledger
+from bench.driver.ledger import ENDED, Ledger
 from bench.driver.results import Results
 from bench.store import Store
 from bench.store.trial_files import checkpoint_step
@@ -32,6 +32,8 @@ class Activity:
     def told(self, held: Iterable[str]) -> dict[str, Any]:
         """Return what the heartbeat says, as plain data; `held` are the claimed trials. Called by the heartbeat's thread."""
         trials = {}
+        for key in [key for key in list(self._since) if self._ledger.status[key] in ENDED]:
+            del self._since[key]
         for key in held:
             status, last = self._ledger.status[key], self._since.get(key)
             if last is None or last[0] != status:

@@ -13,6 +13,9 @@ from bench.store import StoreUnwritableError
 #: Ray's decision for a trial's status after a report; it stops a trial of any other status.
 DECISIONS = {"running": TrialScheduler.CONTINUE, "paused": TrialScheduler.PAUSE, "measuring": TrialScheduler.PAUSE}
 
+#: The sets of Ray's controller that keep trials after their end, besides those that it lets a scheduler ask for.
+KEPT_BY_RAY = ("_stopped_trials", "_failed_trials", "_trials_to_cache")
+
 
 class CellHalving(FIFOScheduler):
     """Reports every rung to the driver and carries out its answers.
@@ -27,6 +30,7 @@ class CellHalving(FIFOScheduler):
         self._seen = 0  # number of the ledger's ends that were looked at
         self._let_go = 0  # number of the trials let go of that were looked at
         self._stopping: list[Trial] = []
+        self._leaving: dict[Trial, None] = {}  # those of which Ray has said that they end, in this order
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Remember Ray's trial by our key; of a trial that is retried the last one."""
@@ -45,15 +49,29 @@ class CellHalving(FIFOScheduler):
             return str(TrialScheduler.CONTINUE)  # up to the exception that follows, see `Events.on_trial_error`
         return str(DECISIONS.get(self._driver.rung(key, received(result)), TrialScheduler.STOP))
 
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Note that a trial ends, see `_forget_ended`."""
+        self._leaving[trial] = None
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """Note that a trial ends that was waiting."""
+        self._leaving[trial] = None
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Note that a trial has failed; it ends, unless Ray starts it again."""
+        self._leaving[trial] = None
+
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return a promoted trial if there is one, because its cell is nearest to its end, else a queued one."""
         self._driver.look()
         self._end_stopped(tune_controller)
+        self._forget_ended(tune_controller)
         ledger = self._driver.ledger
         promoted = ledger.next_promoted()
         # Ray may still be busy pausing it.
-        if promoted is not None and self._trials[promoted].status == Trial.PAUSED and self._driver.promote(promoted):
-            return self._trials[promoted]
+        paused = promoted and self._trials.get(promoted)
+        if promoted and paused and paused.status == Trial.PAUSED and self._driver.promote(promoted):
+            return paused
         if self._driver.interrupted:
             return None
         queued = (self._trials.get(key) for key in ledger.having("queued"))
@@ -80,6 +98,21 @@ class CellHalving(FIFOScheduler):
             if trial.status == Trial.PAUSED:
                 tune_controller.stop_trial(trial)
         self._stopping = [trial for trial in self._stopping if trial.status not in (Trial.TERMINATED, Trial.ERROR)]
+
+    def _forget_ended(self, tune_controller: Any) -> None:
+        """Remove the trials that have ended from what Ray keeps as long as the run lasts: some 20 KiB for each of them.
+
+        The last one stays, because Ray takes the first of its list for an example when it warns that none can start.
+        """
+        ended = [trial for trial in self._leaving if trial.status in (Trial.TERMINATED, Trial.ERROR)]
+        for trial in ended[:-1]:
+            del self._leaving[trial]
+            if self._trials.get(trial.config["key"]) is trial:  # else a retry has taken its place
+                del self._trials[trial.config["key"]]
+            tune_controller.get_trials().remove(trial)
+            tune_controller.get_live_trials().discard(trial)
+            for name in KEPT_BY_RAY:
+                getattr(tune_controller, name, set()).discard(trial)
 
     def _note_stopped(self) -> None:
         ledger, let_go = self._driver.ledger, self._driver.let_go

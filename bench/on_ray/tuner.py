@@ -21,6 +21,7 @@ from ray import tune
 from ray._private import state
 from ray.tune import Callback, RunConfig, TuneConfig
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from bench.driver.loop import Driver
 from bench.on_ray.losses import full_machine, lost_machine, memory_monitor_known
@@ -139,6 +140,16 @@ class Events(Callback):
             self._driver.notice(None, waiting_for(alive(), self._driver.ledger.plan.spec.resources))
 
 
+class NoProgress(TrialProgressCallback):
+    """Prints nothing. Unless Tune is given one of this type it adds one, which keeps every trial as long as the run lasts."""
+
+    def log_result(self, *arguments: Any, **options: Any) -> None:
+        """Do nothing."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Do nothing."""
+
+
 def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = train_on_ray) -> None:
     """Run a driver's open trials to their ends, until SIGINT, or as far as its limit allows; Ray must be up.
 
@@ -171,7 +182,7 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
             run_config=RunConfig(
                 name=f"{plan.spec.name}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                callbacks=[Events(driver, evaluations, rooms, give_notice)],
+                callbacks=[Events(driver, evaluations, rooms, give_notice), NoProgress()],
                 verbose=0,
             ),
         ).fit()

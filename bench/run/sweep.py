@@ -20,6 +20,7 @@ from bench.run.progress import Progress
 from bench.store import Store
 from bench.sweeps.plan import Plan
 from bench.sweeps.spec import ResourcesConfig
+from bench.upkeep import small_parts
 from bench.upkeep.repair import reopen
 from bench.worker import distances, responses
 from trainers.common.errors import UserError
@@ -73,7 +74,8 @@ def run_sweep(
     if not (ledger.open_trials() or _unmeasured(plan, ledger, store)):
         return [], False
     prepare_domains(plan, console)
-    with _runner(plan.spec.resources, cpus, address) as (run_trials, map_calls):
+    runner = _runner(plan.spec.resources, cpus, address)
+    with small_parts.merging(store, plan.spec.name), runner as (run_trials, map_calls):
         if ledger.open_trials():
             damaged = set(store.list_files("damaged"))
             with progress:

@@ -1,12 +1,15 @@
 """Parts: the Parquet files of the tables. A part's name contains the hash of its bytes, so damage is detected.
 
 Parts of older stores have random names; for these only an incomplete or invalid Parquet file is detected.
+
+A merged part may name others whose rows it has all of, which may be deleted at any time (see `bench.upkeep.small_parts`).
 """
 
 import hashlib
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,22 +19,25 @@ from trainers.common.errors import DamagedError, first_line
 #: Bytes of the hash in a part's name.
 _DIGEST = 20
 
+#: The entry of a part's metadata with the names of the parts that it replaces, one per line.
+_REPLACED = b"transfergan.replaces"
+
 _NAME = re.compile(r"(part|merged)-(?P<digest>[0-9a-f]{40})\.parquet")
 
 
 def in_folder(folder: str) -> list[str]:
     """Return the names of the parts in a local folder; several times faster than `glob`, for drivers list them often."""
     try:
-        with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if entry.name.endswith(".parquet") and not entry.name.startswith(".")]
+        return [name for name in os.listdir(folder) if name.endswith(".parquet") and name[0] != "."]  # noqa: PTH208 - see above
     except FileNotFoundError:
         return []
 
 
-def pack(rows: pa.Table, *, merged: bool = False) -> tuple[str, bytes]:
-    """Return a part's file name and bytes; `merged` marks a part that replaces others."""
+def pack(rows: pa.Table, *, merged: bool = False, replaced: Iterable[str] = ()) -> tuple[str, bytes]:
+    """Return a part's file name and bytes; `merged` marks a part that replaces others, which `replaced` names."""
     sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink)
+    names = "\n".join(replaced).encode()
+    pq.write_table(rows.replace_schema_metadata({_REPLACED: names} if names else None), sink)
     data = sink.getvalue().to_pybytes()
     return f"{'merged' if merged else 'part'}-{_digest(data)}.parquet", data
 
@@ -39,6 +45,17 @@ def pack(rows: pa.Table, *, merged: bool = False) -> tuple[str, bytes]:
 def is_merged(name: str) -> bool:
     """Return whether a part, given by its file name, replaces others."""
     return name.startswith("merged-")
+
+
+def is_hashed(name: str) -> bool:
+    """Return whether a part's file name contains the hash of its bytes, so that no other rows come to have its name."""
+    return _NAME.fullmatch(name) is not None
+
+
+def replaced(data: bytes) -> set[str]:
+    """Return the file names of the parts, in the same folder, that an undamaged part replaces."""
+    names = (pq.read_schema(pa.BufferReader(data)).metadata or {}).get(_REPLACED, b"").decode(errors="replace")
+    return set(filter(is_hashed, names.splitlines()))
 
 
 def unpack(name: str, data: bytes, schema: pa.Schema) -> pa.Table:

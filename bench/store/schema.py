@@ -134,18 +134,40 @@ def newest(rows: pa.Table, table: Table) -> pa.Table:
     ones that of the largest budget, then "done"; the time only decides between those that are equal in all. `rows` has the
     columns of the key, `recorded_at`, for trials `steps`, `budget` and `status`, and possibly more.
     """
-    recorded = columns.numbers(rows["recorded_at"].cast(pa.int64()))
-    if (np.diff(recorded) < 0).any():
-        rows = columns.taken(rows, np.argsort(recorded, kind="stable"))
-    # One number per key; strings are compared only once, when each column's dictionary is built.
-    codes = np.zeros(len(rows), np.int64)
-    for name in KEYS[table]:
-        of_column, values = columns.coded(rows[name])
-        codes = columns.numbered(codes * len(values) + of_column)  # from 0, so that the next product cannot overflow
+    rows = _by_time(rows)
+    codes = _coded_keys(rows, table)
     order = np.arange(len(rows))
     if table == "trials":
         done = columns.where(rows["status"], lambda status: status == "done")
         order = np.lexsort((order, done, columns.numbers(rows["budget"]), columns.numbers(rows["steps"])))
+    return _last(rows, codes, order)
+
+
+def without_copies(rows: pa.Table, table: Table) -> pa.Table:
+    """Return the rows in the order of recording, without copies of others, which have the same key and `recorded_at`."""
+    rows = _by_time(rows)
+    times = columns.numbered(columns.numbers(rows["recorded_at"].cast(pa.int64())))
+    codes = columns.numbered(_coded_keys(rows, table) * (times.max(initial=-1) + 1) + times)
+    return _last(rows, codes, np.arange(len(rows)))
+
+
+def _by_time(rows: pa.Table) -> pa.Table:
+    """Return the rows in the order of recording; rows of the same time keep theirs."""
+    recorded = columns.numbers(rows["recorded_at"].cast(pa.int64()))
+    return columns.taken(rows, np.argsort(recorded, kind="stable")) if (np.diff(recorded) < 0).any() else rows
+
+
+def _coded_keys(rows: pa.Table, table: Table) -> columns.Indices:
+    """Return a number per key; strings are compared only once, when each column's dictionary is built."""
+    codes = np.zeros(len(rows), np.int64)
+    for name in KEYS[table]:
+        of_column, values = columns.coded(rows[name])
+        codes = columns.numbered(codes * len(values) + of_column)  # from 0, so that the next product cannot overflow
+    return codes
+
+
+def _last(rows: pa.Table, codes: columns.Indices, order: columns.Indices) -> pa.Table:
+    """Return of the rows with equal codes, numbers from 0 without gaps, the one that comes last in an order."""
     last = np.empty(codes.max(initial=-1) + 1, np.int64)
     last[codes[order]] = order  # of several rows with one key the last assignment counts
     if len(last) == len(rows):

@@ -204,7 +204,7 @@ class Store:
         schema = read.append(pa.field("sweep", pa.string()))
         with_sweep = [
             rows.append_column(schema.field("sweep"), columns.repeated(name.split("/")[1].removeprefix("sweep="), len(rows)))
-            for name, rows in sorted(self.read_parts(table, on_damage, read).items())
+            for name, rows in sorted(self.read_parts(table, on_damage, read).items(), key=_began)
         ]
         rows = pa.concat_tables([columns.empty(schema), *with_sweep])
         kept = columns.kept(rows, content.usable(rows, table))
@@ -214,34 +214,46 @@ class Store:
 
     def list_parts(self, table: Table) -> list[str]:
         """Return the parts of a table, of all sweeps (sorted paths in the store)."""
+        return sorted(self.present_parts(table))
+
+    def present_parts(self, table: Table) -> set[str]:
+        """Return the same as `list_parts` as a set: a driver asks for it at each start of a trial."""
         if isinstance(self.filesystem, pafs.LocalFileSystem):
             # By name alone: pyarrow also asks for each file's size, and omits files that are deleted meanwhile.
             folders = [f"{table}/{path.name}" for path in Path(self.root).glob(f"{table}/*") if path.is_dir()]
-            return sorted(f"{folder}/{name}" for folder in folders for name in parts.in_folder(self.path(folder)))
-        return [name for name in self.files(table, below=True) if name.endswith(".parquet")]
+            return {f"{folder}/{name}" for folder in folders for name in parts.in_folder(self.path(folder))}
+        return {name for name in self.files(table, below=True) if name.endswith(".parquet")}
 
     def read_parts(
         self, table: Table, on_damage: Callable[[str, str], None] | None = None, schema: pa.Schema | None = None
     ) -> dict[str, pa.Table]:
         """Return the rows of a table's parts by name: every row once or, during a compaction, several times.
 
-        `on_damage` is called with the name of each damaged part and the reason; by default such parts are set aside. `schema`
-        has the columns to read, by default all of the table.
+        Parts that others replace (see `parts.replaced`) are left out. `on_damage` is called with the name of each damaged part
+        and the reason; by default such parts are set aside. `schema` has the columns to read, by default all of the table.
         """
         rows: dict[str, pa.Table] = {}
         damaged: dict[str, str] = {}
+        replaced: set[str] = set()
 
         def read_part(name: str) -> None:
+            folder, _, file = name.rpartition("/")
             with suppress(FileNotFoundError):  # deleted since it was listed
                 try:
-                    rows[name] = parts.unpack(Path(name).name, self.read_file(name), schema or SCHEMAS[table])
+                    data = self.read_file(name)
+                    rows[name] = parts.unpack(file, data, schema or SCHEMAS[table])
+                    if parts.is_merged(file):
+                        replaced.update(f"{folder}/{former}" for former in parts.replaced(data))
                 except DamagedError as error:
                     damaged[name] = str(error)
 
         with ThreadPoolExecutor(READERS) as pool:
             listed, again = self.list_parts(table), True
             while again:
-                list(pool.map(read_part, [name for name in listed if name not in rows and name not in damaged]))
+                for merged in (True, False):  # these first: the parts that they replace need not be read
+                    named = [name for name in listed if parts.is_merged(Path(name).name) is merged]
+                    known = rows.keys() | damaged.keys() | replaced
+                    list(pool.map(read_part, [name for name in named if name not in known]))
                 # A compaction may have published a merged part and deleted others while the parts were listed or read. Their
                 # rows may then be unread. If no part has gone and no merged one has come since, all rows have been read.
                 before, listed = set(listed), self.list_parts(table)
@@ -305,6 +317,12 @@ class Store:
 def plan_path(name: str) -> str:
     """Return the path in the store of a sweep's newest plan."""
     return f"sweeps/{name}.json"
+
+
+def _began(part: tuple[str, pa.Table]) -> tuple[int, str]:
+    """Return when the first row of a part was recorded, and its name: merged parts in this order need not be sorted by time."""
+    name, rows = part
+    return next(iter(rows["recorded_at"].slice(0, 1).cast(pa.int64()).to_pylist()), 0), name
 
 
 @cache

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from bench.store import Store, parts
 from bench.store.schema import SCHEMAS, Table, newest
+from bench.upkeep.small_parts import SmallParts
 
 _log = logging.getLogger("transfergan")
 
@@ -41,6 +42,8 @@ def compact(store: Store) -> list[Compaction]:
     """
     compactions = []
     for table in SCHEMAS:
+        for sweep in {name.split("/")[1].removeprefix("sweep=") for name in store.list_parts(table)}:
+            SmallParts(store, table, sweep).delete_replaced(None)
         rows_by_part = store.read_parts(table)
         for folder, names in groupby(sorted(rows_by_part), key=lambda name: name.rpartition("/")[0]):
             merging = [name for name in names if not _has_other_columns(store, name, table)]

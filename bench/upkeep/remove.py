@@ -7,7 +7,7 @@ moment; the same command goes on with an interrupted removal.
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def _delete_rows(store: Store, table: Table, removal: Removal) -> None:
     if table == "environments":
         rows = store.read_rows("trials").select(["environment", "sweep"]).to_pylist()
         used = {row["environment"]: row["sweep"] for row in rows}
-    for name in store.list_parts(table):
+    for name in _parts_as_they_come(store, table):
         sweep = name.split("/")[1].removeprefix("sweep=")
         moves = sweep == removal.sweep
         if not moves and table not in _TRIAL:
@@ -124,6 +124,14 @@ def _delete_rows(store: Store, table: Table, removal: Removal) -> None:
         for home in sorted({home for home in homes if home is not None}):
             store.append_part(table, home, whole.filter(pa.array([each == home for each in homes], pa.bool_())))
         store.delete_file(name)
+
+
+def _parts_as_they_come(store: Store, table: Table) -> Iterator[str]:
+    """Yield the parts of a table, also those that are published meanwhile, because a driver may merge some."""
+    seen: set[str] = set()
+    while new := set(store.list_parts(table)) - seen:
+        yield from sorted(new)
+        seen |= new
 
 
 def _home(row: dict[str, Any], table: Table, sweep: str, removal: Removal, used: dict[str, str]) -> str | None:

@@ -3,7 +3,8 @@
 import os
 import threading
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +13,10 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.store import Store, open_store
+from bench.upkeep import small_parts
 from bench.upkeep.check import check
 from bench.upkeep.compact import ABANDONED, compact
+from bench.upkeep.small_parts import SmallParts
 from tests.bench.test_store import measurement
 
 
@@ -73,14 +76,17 @@ def test_old_temporary_files_of_writers_are_deleted_and_nothing_else(tmp_path: P
 
 
 @pytest.mark.slow
-def test_concurrent_readers_and_a_writer_miss_no_rows(store: Store):
-    """A read contains all rows that were written before it began."""
+def test_concurrent_readers_and_a_writer_miss_no_rows(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """A read contains all rows that were written before it began, also while a driver merges small parts."""
+    monkeypatch.setattr(small_parts, "MANY", 3)
+    monkeypatch.setattr(small_parts, "MANY_MERGED", 2)
+    monkeypatch.setattr(small_parts, "GRACE", timedelta(seconds=0.1))
     written, done, errors = [0], threading.Event(), []
 
-    def compact_endlessly() -> None:
+    def repeat(action: Callable[[], object]) -> None:
         try:
             while not done.is_set():
-                compact(store)
+                action()
         except BaseException as error:
             errors.append(error)
 
@@ -89,7 +95,9 @@ def test_concurrent_readers_and_a_writer_miss_no_rows(store: Store):
             store.append("measurements", "a", [measurement(step=written[0])])
             written[0] += 1
 
-    threads = [threading.Thread(target=target) for target in (compact_endlessly, compact_endlessly, write)]
+    merging = SmallParts(store, "measurements", "a")
+    actions = (lambda: compact(store), lambda: compact(store), merging.look)
+    threads = [threading.Thread(target=repeat, args=(action,)) for action in actions] + [threading.Thread(target=write)]
     for thread in threads:
         thread.start()
     end, reads = time.monotonic() + 1.5, 0

@@ -1,5 +1,6 @@
 """Explanations of real errors, failed and hanging tasks, and what the driver learns of an unwritable store."""
 
+import gc
 import math
 import os
 import socket
@@ -9,6 +10,7 @@ from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 from typing import Any, cast
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -32,6 +34,7 @@ from bench.on_ray.trainable import UNWRITABLE, received, report
 from bench.on_ray.tuner import run_trials
 from bench.store import Store, StoreUnwritableError, open_store
 from bench.sweeps.spec import ResourcesConfig
+from tests.benchmarks.overhead.trivial import trivial_on_ray, trivial_plan
 from tests.support import tiny
 from trainers.common.errors import UserError
 
@@ -186,6 +189,44 @@ def ray_here() -> Iterator[None]:
     """Ray on this machine, with room for two tasks."""
     with cluster(ResourcesConfig(), cpus=2):
         yield
+
+
+@pytest.mark.slow
+def test_ray_keeps_no_trial_that_has_ended(ray_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Done, failed and retried, or stopped while they wait for their cell."""
+    alive: WeakSet[Trial] = WeakSet()
+    kept: dict[int, int] = {}
+    add, choose = CellHalving.on_trial_add, CellHalving.choose_trial_to_run
+
+    def added(scheduler: CellHalving, controller: Any, trial: Trial) -> None:
+        alive.add(trial)
+        add(scheduler, controller, trial)
+
+    def chosen(scheduler: CellHalving, controller: Any) -> Trial | None:
+        trial = choose(scheduler, controller)
+        if (ends := len(driver.ledger.ends)) % 8 == 0 and ends not in kept:
+            gc.collect()
+            kept[ends] = sum(each.status in (Trial.TERMINATED, Trial.ERROR) for each in alive)
+        return trial
+
+    def fails_once(config: Mapping[str, Any]) -> None:
+        marker = tmp_path / config["key"]
+        if config["key"] in failing and not marker.exists():
+            marker.touch()
+            raise ValueError("once")
+        trivial_on_ray(config)
+
+    monkeypatch.setattr(CellHalving, "on_trial_add", added)
+    monkeypatch.setattr(CellHalving, "choose_trial_to_run", chosen)
+    plan = trivial_plan(24, steps=4, rule="halving")
+    failing = {plan.trials[5].key}
+    store = open_store(str(tmp_path / "store"), create=True)
+    driver = Driver(Ledger.open(plan, store), store, back_off=0.0)
+    run_trials(driver, fails_once)
+    assert driver.ledger.count("done", "stopped") == len(plan.trials)
+    assert driver.ledger.count("stopped")
+    assert len(kept) > 1
+    assert max(kept.values()) <= 8, kept
 
 
 @pytest.mark.slow

@@ -1,29 +1,33 @@
-"""Speed of the harness: ``python -m tests.benchmarks.harness --read``, ``--overhead``, ``--plan`` or ``--simulate``.
+"""Speed of the harness: ``python -m tests.benchmarks.harness --read``, ``--plan`` or ``--simulate``.
 
-``--read`` reads a store as written and after compaction. ``--overhead`` runs a sweep of trials that take no time, and a plain
-grid search of Ray Tune. ``--plan`` plans a large sweep. ``--simulate`` runs small sweeps and simulates them, to compare the
-makespans. Compared tasks alternate, so that other load on the machine affects all of them alike; the median over the rounds is
-reported.
+``--read`` reads a store as written, as a driver merges it, and after compaction. ``--plan`` plans a large sweep. ``--simulate``
+runs small sweeps and simulates them, to compare the makespans. Compared tasks alternate, so that other load on the machine
+affects all of them alike; the median over the rounds is reported.
 """
 
 import hashlib
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from bench.store import Store, open_store
 from bench.upkeep.compact import compact
+from bench.upkeep.small_parts import MANY, SmallParts
 from tests.benchmarks.command import make_parser, positive, show
 
 #: Steps at which a trial is measured, and metrics at each step.
 STEPS, METRICS = 5, 20
 
 
-def write(store: Store, rows: int, per_part: int) -> None:
-    """Append measurements to a store, `per_part` rows to a part, of trials with `STEPS` times `METRICS` rows each."""
+def write(store: Store, rows: int, per_part: int, written: Callable[[], None] = lambda: None) -> None:
+    """Append measurements to a store, `per_part` rows to a part, of trials with `STEPS` times `METRICS` rows each.
+
+    `written` is called after each part.
+    """
     pending = []
     for number in range(rows):
         trial, row = divmod(number, STEPS * METRICS)
@@ -46,17 +50,29 @@ def write(store: Store, rows: int, per_part: int) -> None:
         if len(pending) == per_part or number == rows - 1:
             store.append("measurements", "benchmark", pending)
             pending = []
+            written()
 
 
 def read(rows: int, per_part: int, rounds: int) -> Iterator[dict[str, Any]]:
     """Yield one row per store: the median seconds to read its measurements into a data frame.
 
-    A first round, which is not counted, warms up.
+    One is as trials write it, one is merged as by the driver of a sweep while it is written, one is compacted. A first round,
+    which is not counted, warms up.
     """
     with tempfile.TemporaryDirectory(prefix="transfergan-") as folder:
-        stores = {name: open_store(str(Path(folder) / name), create=True) for name in ("as written", "compacted")}
-        for store in stores.values():
-            write(store, rows, per_part)
+        stores = {
+            name: open_store(str(Path(folder) / name), create=True) for name in ("as written", "by a driver", "compacted")
+        }
+        small = SmallParts(stores["by a driver"], "measurements", "benchmark")
+        written = count(1)
+
+        def look() -> None:
+            if not next(written) % MANY:
+                small.look()
+                small.delete_replaced(None)
+
+        for name, store in stores.items():
+            write(store, rows, per_part, look if name == "by a driver" else lambda: None)
         compact(stores["compacted"])
         seconds: dict[str, list[float]] = {name: [] for name in stores}
         for turn in range(rounds + 1):
@@ -73,25 +89,37 @@ def read(rows: int, per_part: int, rounds: int) -> Iterator[dict[str, Any]]:
             yield {"store": name, "rows": rows, "parts": parts, "seconds": median, "times_as_written": slow / median}
 
 
+def planning(trials: int, rounds: int) -> dict[str, Any]:
+    """Return the number of trials in a plan of about `trials`, and the median seconds to make it."""
+    from tests.benchmarks.overhead.trivial import trivial_plan  # importing Ray takes seconds
+
+    seconds = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        plan = trivial_plan(trials)
+        assert len(plan.by_key) == sum(map(len, plan.cells.values())) + len(plan.of_kind("pretrain"))
+        seconds.append(time.perf_counter() - began)
+    return {"trials": len(plan.trials), "seconds": statistics.median(seconds)}
+
+
 def main() -> None:
     """Run one of the benchmarks and print a row per measurement."""
     parser = make_parser(
         "harness",
-        "Measure the time to read a store, to plan a sweep, or to run trials that take no time.",
-        "--overhead --trials 100 1000 10000 --rounds 3 --json",
+        "Measure the time to read a store or to plan a sweep, or the accuracy of simulated makespans.",
+        "--read --rounds 3 --json",
         rounds=5,
     )
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--read", action="store_true", help="read a store as written and after compaction")
-    task.add_argument("--overhead", action="store_true", help="run a sweep of trivial trials, and a plain grid search")
+    task.add_argument("--read", action="store_true", help="read a store as written, as a driver merges it, and compacted")
     task.add_argument("--plan", action="store_true", help="plan a large sweep")
     task.add_argument("--simulate", action="store_true", help="run small sweeps, and simulate them")
     parser.add_argument("--rows", type=positive, default=1_000_000, help="--read: measurements in the store (%(default)s)")
     parser.add_argument("--per-part", type=positive, default=200, help="--read: rows per part; at a rung ~20 (%(default)s)")
-    parser.add_argument("--trials", type=positive, nargs="+", help="number of trials (--overhead: 100 1000, --plan: 100000)")
+    parser.add_argument("--trials", type=positive, nargs="+", help="--plan: numbers of trials (100000)")
     arguments = parser.parse_args()
     if arguments.read:
-        text = "{store:10}  {rows:,} rows in {parts:,} parts: {seconds:.3f} s  {times_as_written:.1f}x"
+        text = "{store:11}  {rows:,} rows in {parts:,} parts: {seconds:.3f} s  {times_as_written:.1f}x"
         rows = read(arguments.rows, arguments.per_part, arguments.rounds)
     elif arguments.simulate:
         from tests.benchmarks.simulation import validate
@@ -99,15 +127,8 @@ def main() -> None:
         text = "{sweep:14} {trials} trials on {slots}: {real:.1f} s, simulated {simulated:.1f} s: {ratio:.3f}x"
         rows = validate()
     else:
-        from tests.benchmarks.overhead import overhead, planning  # importing Ray takes seconds
-
-        if arguments.plan:
-            text = "{trials:,} trials planned in {seconds:.2f} s"
-            rows = (planning(trials, arguments.rounds) for trials in arguments.trials or [100_000])
-        else:
-            text = "{trials:6,} trials: {harness_ms:.1f} ms each, plain {plain_ms:.1f} ms: {times_plain:.2f}x; "
-            text += "growth {growth:.2f}x"
-            rows = overhead(arguments.trials or [100, 1000], arguments.rounds)
+        text = "{trials:,} trials planned in {seconds:.2f} s"
+        rows = (planning(trials, arguments.rounds) for trials in arguments.trials or [100_000])
     show(((row, text.format(**row)) for row in rows), arguments.json)
 
 

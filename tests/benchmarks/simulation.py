@@ -23,7 +23,7 @@ from bench.store import Store, open_store
 from bench.sweeps.expansion import make_plan
 from bench.sweeps.plan import Plan
 from bench.sweeps.spec import ResourcesConfig, SweepSpec
-from tests.benchmarks.overhead import per_trial, run_timed, trivial_on_ray, trivial_plan
+from tests.benchmarks.overhead.trivial import per_trial, run_timed, trivial_on_ray, trivial_plan
 
 #: Trivial trials that measure the overhead of the harness, and the steps of those with many rungs.
 TRIALS, STEPS = 24, 32

@@ -11,7 +11,7 @@ from ray._raylet import Config
 from bench.on_ray.cluster import cluster
 from bench.store import open_store
 from bench.upkeep.compact import compact
-from tests.benchmarks import overhead
+from tests.benchmarks.overhead.trivial import run_timed, trivial_on_ray, trivial_plan
 
 #: Makes processes that have everything imported.
 SERVER = multiprocessing.get_context("forkserver")
@@ -42,6 +42,6 @@ def drives(uri: str, address: str, trials: int, authentication: str | None) -> N
     if authentication is not None:
         os.environ["RAY_AUTH_MODE"] = authentication
         Config.initialize("")  # it has been read already
-    plan = overhead.trivial_plan(trials, steps=4, rule="halving")
+    plan = trivial_plan(trials, steps=4, rule="halving")
     with cluster(plan.spec.resources, address=address):
-        overhead.run_timed(plan, open_store(uri, create=True), overhead.trivial_on_ray)
+        run_timed(plan, open_store(uri, create=True), trivial_on_ray)

@@ -17,10 +17,13 @@ import tests.benchmarks.truth.__main__ as truth
 from bench.costs.timings import read_timings
 from bench.on_ray import cluster as on_ray
 from bench.sweeps.spec import ResourcesConfig
-from tests.benchmarks import harness, held_out, metrics, overhead, packing, simulation, style_step, training, verbs
+from bench.upkeep.small_parts import MANY
+from tests.benchmarks import harness, held_out, metrics, packing, simulation, style_step, training, verbs
 from tests.benchmarks import report as report_benchmark
 from tests.benchmarks.gpu.pieces import PIECES, SMALL
 from tests.benchmarks.held_out_trials import jobs, train_all
+from tests.benchmarks.overhead import checkpoints, sweeps
+from tests.benchmarks.overhead.trivial import CELL, trivial_plan
 from tests.benchmarks.training import measure, quality
 from tests.support import tiny
 from tests.support.command_line import call
@@ -172,12 +175,12 @@ def test_the_metrics_of_all_libraries_are_timed_and_agree():
 
 
 def test_a_compacted_store_is_read_faster():
-    written, compacted = harness.read(rows=2000, per_part=20, rounds=3)
-    assert (written["parts"], compacted["parts"]) == (100, 1)
-    assert written["rows"] == compacted["rows"] == 2000
+    written, merged, compacted = harness.read(rows=2000, per_part=20, rounds=3)
+    assert (written["parts"], merged["parts"], compacted["parts"]) == (100, 1 + 100 - MANY, 1)
+    assert written["rows"] == merged["rows"] == compacted["rows"] == 2000
     assert written["times_as_written"] == 1
     assert compacted["times_as_written"] > 1
-    json.dumps([written, compacted])
+    json.dumps([written, merged, compacted])
 
 
 @pytest.fixture
@@ -187,25 +190,35 @@ def joined(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     def join(needed: ResourcesConfig, cpus: int | None = None) -> AbstractContextManager[None]:
         return on_ray.cluster(needed, address=cluster.address)
 
-    for benchmark in (overhead, simulation):
-        monkeypatch.setattr(benchmark, "cluster", join)
+    monkeypatch.setattr(simulation, "cluster", join)
 
 
 @pytest.mark.endurance(only=True)
-def test_a_sweep_of_trivial_trials_is_compared_with_a_plain_grid_search(joined: None):
-    (row,) = overhead.overhead([24], rounds=1)
-    assert row["trials"] == 24
-    assert row["times_plain"] == pytest.approx(row["harness_ms"] / row["plain_ms"])
-    assert row["growth"] == 1
-    assert min(row.values()) > 0
+def test_a_sweep_of_trivial_trials_is_compared_with_a_plain_search(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sweeps, "PER_ROW", 16)
+    *rows, whole = sweeps.measure(24, 1, cluster.address)
+    assert [(row["from"], row["to"]) for row in (*rows, whole)] == [(0, 16), (16, 24), (0, 24)]
+    for row in (*rows, whole):
+        assert row["times_plain"] == pytest.approx(row["harness_ms"] / row["plain_ms"])
+        assert row["plain_ms"] > 0
+        json.dumps(row)
+    assert rows[0]["growth"] == 1
+    assert whole["growth"] == rows[1]["growth"] == pytest.approx(rows[1]["harness_ms"] / rows[0]["harness_ms"])
+    assert whole["harness_mib"] == pytest.approx(sum(row["harness_mib"] for row in rows))
+
+
+def test_training_is_compared_with_and_without_checkpoints():
+    row = checkpoints.measure(rounds=1, steps=4, every=1e-9)
+    assert row["step_ms"] > 0
+    assert row["share"] == pytest.approx(row["checkpoint_ms"] / 1000 / row["every_s"])
     json.dumps(row)
 
 
 def test_a_large_plan_has_the_requested_trials_in_full_cells():
-    row = overhead.planning(6_000, rounds=1)
+    row = harness.planning(6_000, rounds=1)
     assert 6_000 < row["trials"] < 6_100
-    plan = overhead.trivial_plan(6_000)
-    assert set(map(len, plan.cells.values())) == {overhead.CELL}
+    plan = trivial_plan(6_000)
+    assert set(map(len, plan.cells.values())) == {CELL}
 
 
 @pytest.mark.endurance(only=True)

@@ -126,6 +126,10 @@ class TrialConfig(Frozen):
                 del data[name]
         return data
 
+    def canonical_json(self) -> str:
+        """Return the configuration as canonical JSON; not kept, unlike that of the parts, which many trials share."""
+        return as_json(self._data())
+
     def _identity(self) -> dict[str, str]:
         """The parts that the key is a hash of, as canonical JSON by name; configurations that trials share cache theirs."""
         return {

@@ -20,7 +20,7 @@ from bench.store import Store, open_store
 from bench.sweeps.spec import ResourcesConfig
 from bench.upkeep.check import check
 from bench.worker.trial import train
-from tests.benchmarks.overhead import trivial_plan, trivial_run
+from tests.benchmarks.overhead.trivial import trivial_plan, trivial_run
 from tests.conftest import QUIET
 from tests.support import tiny
 from tests.support.endurance import repeats
