@@ -224,7 +224,7 @@ def replay(
         problems = Problems()
         for message in explain(error.errors(), Settings):
             key = message.partition(":")[0].removeprefix("stopping.")
-            problems.found.append(f"--{message.removeprefix('stopping.')}" if key in given else f"--set: {message}")
+            problems.lines.append(f"--{message.removeprefix('stopping.')}" if key in given else f"--set: {message}")
         problems.check()
         raise
     replays, left_out = apply(open_at(store), sweep, rule)

@@ -45,7 +45,7 @@ def plan_of(spec: str, overrides: list[str] | None, store: str, console: Console
                     if not name.startswith(IMPORT) and name not in found:
                         found[name] = find(name)
         used = [name for end in places.values() for name in domains(end)]
-        problems.found += useless_names(loaded.domains, used, find)
+        problems.lines += useless_names(loaded.domains, used, find)
         problems.check()
         own = [name for name in found if name.partition(":")[0] in OWN]
         for number, name in enumerate(own, 1):  # the number of images is only known once all files were decoded

@@ -103,7 +103,7 @@ def misnamed_domains(data: Mapping[str, Any], find: Callable[[str], Domain]) -> 
             with problems.collected(), within(place):
                 if not name.startswith(IMPORT):
                     find(name)
-    return [*problems.found, *useless_names(names, used if complete else None, find)]
+    return [*problems.lines, *useless_names(names, used if complete else None, find)]
 
 
 def useless_names(names: Mapping[str, str], used: Collection[str] | None, find: Callable[[str], Domain]) -> list[str]:

@@ -55,19 +55,19 @@ def load_spec(name: str, overrides: Iterable[str] = (), *, plan_only: bool = Fal
         try:
             spec = SweepSpec.model_validate(data, context=context)
         except ValidationError as error:
-            problems.found += [*explain(error.errors(), SweepSpec), *_further(data, error, context)]
+            problems.lines += [*explain(error.errors(), SweepSpec), *_further(data, error, context)]
         names = data.get("domains") or {}
         if isinstance(names, dict) and all(isinstance(text, str) for entry in names.items() for text in entry):
             with problems.collected(), within("domains"):
                 check_names(names)
         called = data.get("name")
         if isinstance(called, str) and _NUMERIC.fullmatch(called):  # not in the model, so that old stores' plans can be read
-            problems.found.append(
+            problems.lines.append(
                 f"name: {called!r} looks like a number or a date, and programs that read the store's folders take it for one; "
                 f"add a letter, e.g. sweep-{called}"
             )
-        if problems.found:
-            problems.found += misnamed_domains(data, get_or_announced if plan_only else get)
+        if problems.lines:
+            problems.lines += misnamed_domains(data, get_or_announced if plan_only else get)
         problems.check()
     assert spec is not None
     return spec

@@ -26,7 +26,7 @@ def misfits(spec: Any, wrong: Collection[str] = ()) -> list[str]:
         if not any(_overlap(key, other) for key in keys for other in wrong):
             with problems.collected(ValueError):
                 check()
-    return problems.found
+    return problems.lines
 
 
 def _checks(spec: Any) -> Iterator[tuple[Collection[str], Callable[[], object]]]:

@@ -255,7 +255,7 @@ class SweepSpec(Frozen):
             steps = steps_of(self.pretrain.images, self.pretrain.training(self.training))
             set_fields(self, pretrain=self.pretrain.model_copy(update={"steps": steps, "images": None}))
         problems, wrong = Problems(), _context(info).get("wrong", ())
-        problems.found = misfits(self, wrong)
+        problems.lines = misfits(self, wrong)
         problems.check()
         if not wrong:
             set_fields(self, stopping=self.stopping.model_copy(update={"metric": chosen_by(self)}))

@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -12,6 +11,7 @@ import yaml
 from analysis.frames import load
 from analysis.report.blocks import Report
 from analysis.report.content import csv_files
+from analysis.report.packed import unpacked
 from bench.store import open_store
 from bench.sweeps.expansion import make_plan
 from bench.sweeps.plan import Plan
@@ -169,7 +169,7 @@ def test_preparing_counts_the_domains_by_their_names_and_the_files_have_the_name
     store.write_sweep("small", record(planned(**plan)))
     _, bullets = csv_files.links(Report(load(store), [], trials=[{}]))
     ((file, _),) = bullets.items  # type: ignore[attr-defined]
-    assert {"faces", "hills"} <= set(re.split(r"[,\n]", unquote(file.href)))
+    assert {"faces", "hills"} <= set(re.split(r"[,\n]", unpacked(file.href.partition(",")[2])))
     assert "folder:" not in file.href
 
 

@@ -68,6 +68,6 @@ def test_the_critics_loss_is_hinge_and_the_errors_of_both_reconstructions():
 
 
 def test_a_gradient_penalty_is_refused():
-    with pytest.raises(ValueError, match="family fast has batch norm in its critic"):
+    with pytest.raises(ValueError, match="family: fast has batch norm in its critic"):
         check_penalty(FAST, TrainingConfig())
     check_penalty(FAST, TrainingConfig(loss="hinge"))

@@ -210,14 +210,14 @@ def test_settings_of_styles_are_left_out_of_the_keys_of_others_and_refused_with_
     assert GanConfig.model_validate_json(STYLE.canonical_json()) == STYLE
     assert STYLE.model_dump()["mapping"] == 2
     for data, message in (
-        ({"mapping": 2}, "mapping goes with family style or style-bilinear alone, not with resnet; leave it out"),
-        ({"family": "dcgan", "mixing": 0.5}, "mixing goes with family style or style-bilinear alone, not with dcgan"),
+        ({"mapping": 2}, "mapping: goes with family style or style-bilinear alone, not with resnet; leave it out"),
+        ({"family": "dcgan", "mixing": 0.5}, "mixing: goes with family style or style-bilinear alone, not with dcgan"),
     ):
         with pytest.raises(ValidationError, match=message):
             GanConfig.model_validate(data)
     for data, message in (
-        ({"penalty_every": 16}, "penalty_every 16 is for the R1 penalty; set loss to non-saturating"),
-        ({"loss": "non-saturating", "path_length_every": 4}, "path_length_every goes with a path_length above 0"),
+        ({"penalty_every": 16}, "penalty_every: 16 is for the R1 penalty; set loss to non-saturating"),
+        ({"loss": "non-saturating", "path_length_every": 4}, "path_length_every: goes with a path_length above 0"),
     ):
         with pytest.raises(ValidationError, match=message):
             TrainingConfig.model_validate(data)
@@ -227,7 +227,7 @@ def test_settings_of_styles_are_left_out_of_the_keys_of_others_and_refused_with_
     check_penalty(STYLE, lengths)
     with pytest.raises(
         ValueError,
-        match=r"path_length is about the styles of gan\.family style or style-bilinear, and sngan has none; leave it",
+        match=r"path_length: is about the styles of gan\.family style or style-bilinear, and sngan has none; leave it",
     ):
         check_penalty(GanConfig(family="sngan"), lengths)
 

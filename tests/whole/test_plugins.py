@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.pages import trials_of
 from tests.support.plugins import install, install_example
 from trainers.common.errors import UserError
 from trainers.config import embeddings, metrics, plugins, strategies
@@ -84,7 +85,7 @@ def test_a_sweep_with_a_plug_in_of_each_kind(tmp_path: Path):
         assert f"did you mean {NAMES[key]}" in message, key
     page = (tmp_path / "page.html").read_text()
     assert "mean shift ↓" in page
-    assert '"mean_shift":"mean shift"' in page
+    assert '"mean_shift": "mean shift"' in json.dumps(trials_of(page))
 
 
 # -- mistakes -----------------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Problems:
     """Mistakes that are collected, so that all of them are reported at once."""
 
     def __init__(self) -> None:
-        self.found: list[str] = []
+        self.lines: list[str] = []
 
     @contextmanager
     def collected(self, kind: type[ValueError] = UserError) -> Iterator[None]:
@@ -48,17 +48,17 @@ class Problems:
         try:
             yield
         except UserErrors as errors:
-            self.found += errors.problems
+            self.lines += errors.problems
         except kind as error:
-            self.found.append(str(error))
+            self.lines.append(str(error))
 
     def check(self) -> None:
         """Raise UserError if any mistake was found; each is named once."""
-        found = list(dict.fromkeys(self.found))
-        if len(found) > 1:
-            raise UserErrors(found)
-        if found:
-            raise UserError(found[0])
+        lines = list(dict.fromkeys(self.lines))
+        if len(lines) > 1:
+            raise UserErrors(lines)
+        if lines:
+            raise UserError(lines[0])
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -68,10 +68,10 @@ class GanConfig(Frozen):
     def _fits_together(self) -> "GanConfig":
         problems = Problems()
         for name in sorted({"mapping", "mixing"} & self.model_fields_set) if self.family not in STYLED else ():
-            problems.found.append(f"{name}: goes with family {' or '.join(STYLED)} alone, not with {self.family}; leave it out")
+            problems.lines.append(f"{name}: goes with family {' or '.join(STYLED)} alone, not with {self.family}; leave it out")
         if self.resolution <= self.base or math.log2(self.resolution / self.base) % 1:
             examples = ", ".join(str(self.base * 2**k) for k in range(1, 5))
-            problems.found.append(
+            problems.lines.append(
                 f"resolution: {self.resolution} is not base {self.base} times a power of two ({examples}, ...)"
             )
         problems.check()
@@ -137,21 +137,21 @@ class TrainingConfig(Frozen):
         """Normalise equivalent settings, so that equal trials have equal keys."""
         problems = Problems()
         if self.images is not None and "steps" in self.model_fields_set:
-            problems.found.append("images: this and steps are both budgets; set one of them")
+            problems.lines.append("images: this and steps are both budgets; set one of them")
         elif self.images is not None:
             with problems.collected(ValueError):
                 set_fields(self, steps=steps_of(self.images, self), images=None)
         if self.loss == "hinge" and self.gradient_penalty:
             if "gradient_penalty" in self.model_fields_set:
-                problems.found.append("gradient_penalty: does not go with the hinge loss, which has none; leave it out")
+                problems.lines.append("gradient_penalty: does not go with the hinge loss, which has none; leave it out")
             set_fields(self, gradient_penalty=0.0)
         if self.penalty_every > 1 and not (self.loss == "non-saturating" and self.gradient_penalty):
-            problems.found.append(
+            problems.lines.append(
                 f"penalty_every: {self.penalty_every} is for the R1 penalty; set loss to non-saturating with a "
                 "gradient_penalty above 0, or leave it out"
             )
         if "path_length_every" in self.model_fields_set and not self.path_length:
-            problems.found.append("path_length_every: goes with a path_length above 0; leave it out")
+            problems.lines.append("path_length_every: goes with a path_length above 0; leave it out")
         problems.check()
         return self
 
