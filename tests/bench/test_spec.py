@@ -38,7 +38,7 @@ def test_the_quickstart_is_a_preset():
     assert spec.name == "quickstart"
     assert spec.targets == ("digits",)
     assert spec.sizes == (10, 40)
-    assert spec.evaluation.rungs(spec.training.steps) == (60, 120, 240, 480)
+    assert spec.evaluation.rungs(spec.training.steps) == (60, 120, 240, 400)
     assert len(spec.seeds) == len(spec.pretrain.seeds) == 2
 
 
