@@ -53,7 +53,7 @@ def export(store: Store, trial: str, file_format: str, out: Path) -> str:
     _check_images(generator, description)
     if file_format == NETWORKS:
         files = {"networks.safetensors": _networks(store, key, loaded, description)}
-        notes = {"README.md": _readme_of_networks(description)}
+        notes = {"README.md": readme_of_networks(description)}
     else:
         name, pack = FORMATS[file_format]
         files, notes = {name: pack(generator, description)}, texts(file_format, description)
@@ -159,8 +159,8 @@ def _networks(store: Store, key: str, loaded: "Checkpoint", description: Descrip
     path = critics(store, key).get(loaded.step)
     if path is None:
         raise UserError(
-            f"trial {key} has no critic at its best rung, {description.step}: it was pruned, or another evaluation chose the "
-            "rung; `transfergan continue` trains the trial on"
+            f"trial {key} has no critic at its best rung, {description.step}: it was pruned, another evaluation chose it, "
+            "or an older version trained it; `transfergan continue` keeps a critic once a later rung has a lower FID"
         )
     try:
         check_checkpoint(store, path, data := store.read_file(path))
@@ -175,14 +175,15 @@ def _networks(store: Store, key: str, loaded: "Checkpoint", description: Descrip
     return save(tensors, _metadata(description))
 
 
-def _readme_of_networks(description: Description) -> str:
+def readme_of_networks(description: Description) -> str:
+    """Return the README beside both networks, with the command that imports them."""
     from bench.sweeps.loading import load_spec
 
-    usual = load_spec("quickstart", ()).gan.model_dump()
-    settings = [
-        f"--set gan.{name}={value}" for name, value in description.trial.gan.model_dump().items() if value != usual[name]
-    ]
-    command = ["transfergan import networks.safetensors --domain DOMAIN --name NAME", *settings]
+    # What is not in the dump has its default, in the quickstart too.
+    gan, loss, usual = description.trial.gan, description.trial.training.loss, load_spec("quickstart", ())
+    settings = [f"--set gan.{name}={value}" for name, value in gan.model_dump().items() if value != getattr(usual.gan, name)]
+    settings += [f"--set training.loss={loss}"] if loss != usual.training.loss else []
+    command = ["transfergan import networks.safetensors --domain DOMAIN --name NAME --store STORE", *settings]
     command += ["--conditional"] if description.classes else []
     return f"""\
 # The networks of transfergan's trial {description.key}

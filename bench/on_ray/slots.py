@@ -34,12 +34,15 @@ class Rooms:
         self._slots: dict[str, int] = {}
 
     def __getitem__(self, key: str) -> int:
-        return self._slots.get(key, 1)
+        """Return the slots of the next attempt of a trial, at most those of the largest machine that is up."""
+        if key not in self._slots:
+            return 1
+        largest = max((slots_of(machine, self._needed) for machine in alive()), default=1)
+        return max(1, min(self._slots[key], largest))
 
     def widen(self, key: str) -> None:
-        """Let the next attempt of a trial take twice as many slots, at most those of the largest machine that is up."""
-        largest = max((slots_of(machine, self._needed) for machine in alive()), default=1)
-        self._slots[key] = max(1, min(2 * self[key], largest))
+        """Let the next attempt of a trial take twice as many slots."""
+        self._slots[key] = 2 * self[key]
 
     def reserve(self, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         """Return what Ray reserves for a trial, given the argument of its function, whose "room" is its number of slots."""

@@ -3,18 +3,23 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from bench.images.export import readme_of_networks
+from bench.images.exported import Description
 from bench.images.generate import best_rungs
 from bench.store import Store
 from bench.store.trial_files import critics, generators, last_checkpoint
+from bench.sweeps.loading import load_spec
 from bench.upkeep.check import check
 from bench.worker.publishing import Publisher
 from tests.support import tiny
 from tests.support.command_line import call
+from trainers.config.settings import GanConfig
 from trainers.evaluation.evaluator import Measurement
 from trainers.trial import checkpoints
 from trainers.trial.run import run
@@ -88,8 +93,9 @@ def test_the_networks_of_the_best_rung_become_a_source(finished: Store, tmp_path
 
     (command,) = (line for line in (tmp_path / "n/README.md").read_text().splitlines() if "transfergan import" in line)
     words = command.split("`")[1].replace("DOMAIN", PLAN.by_key[ADAPTED].domain.name).replace("NAME", "winner").split()[1:]
+    words[words.index("STORE")] = finished.root
     words = [str(tmp_path / "n" / word) if word == "networks.safetensors" else word for word in words]
-    done = call(*words, "--store", finished.root, "--set", "evaluation.samples=64")
+    done = call(*words, "--set", "evaluation.samples=64")
     assert done.exit_code == 0, done.output
     assert "import:winner: trial" in done.stdout
     key = done.stdout.split("import:winner: trial ")[1].split(",")[0]
@@ -98,6 +104,24 @@ def test_the_networks_of_the_best_rung_become_a_source(finished: Store, tmp_path
     source = checkpoints.load(named[1], named[0])
     assert all(torch.equal(source.tensors[name], tensor) for name, tensor in tensors.items())
     assert check(finished) == []
+
+
+@pytest.mark.parametrize(("gan", "setting"), [
+    ({"class_head": "projection"}, "gan.class_head=projection"),
+    ({"family": "style", "mapping": 2}, "gan.mapping=2"),
+    ({}, "gan.width=4"),
+])  # fmt: skip
+def test_the_command_to_import_has_the_settings_that_differ_from_the_presets(gan: dict[str, Any], setting: str):
+    trial = PLAN.by_key[ADAPTED]
+    changed = GanConfig.model_validate({**trial.gan.model_dump(), **gan})
+    training = trial.training.model_copy(update={"loss": "hinge"})
+    described = trial.model_copy(update={"gan": changed, "training": training})
+    text = readme_of_networks(Description("k", "step 2", described, (), ()))
+    (command,) = (line for line in text.splitlines() if "transfergan import" in line)
+    words = command.split("`")[1].split()
+    given = [word for flag, word in zip(words, words[1:], strict=False) if flag == "--set"]
+    assert setting in given
+    assert load_spec("quickstart", given).gan == changed
 
 
 def test_a_pruned_critic_is_missed_in_one_line(finished: Store, tmp_path: Path):

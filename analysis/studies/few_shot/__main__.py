@@ -14,6 +14,7 @@ from analysis.studies.few_shot.ranking import View, compared, pairs, views
 from analysis.studies.few_shot.results import Results, from_store, kept
 from analysis.words import predictor
 from bench.store import open_store
+from trainers.common.counts import are
 
 _EPILOG = """\
 Examples:
@@ -65,7 +66,7 @@ def _ranking(view: View, scratch: str = SCRATCH) -> Iterator[str]:
     every = pairs(view)
     apart = int((every["outcome"] == "told apart").sum())
     yield ""
-    yield f"Of {len(every)} pairs of methods, {apart} are told apart."
+    yield f"Of {len(every)} pairs of methods, {are(apart)} told apart."
 
 
 def _parts(family: list[View]) -> Iterator[str]:
@@ -87,7 +88,7 @@ def _parts(family: list[View]) -> Iterator[str]:
         of_first = every[every["first"] == first]
         left = int((of_first["outcome"] != "told apart").sum())
         others = f"not told apart from {left} of {len(of_first)} others"
-        yield f"- {view.name}: `{first}` is first, {others}; of {len(every)} pairs {apart} are told apart."
+        yield f"- {view.name}: `{first}` is first, {others}; of {len(every)} pairs {are(apart)} told apart."
 
 
 def _predictors(results: Results) -> Iterator[str]:
