@@ -286,6 +286,7 @@ class Ledger:
         elif ended is not None:
             if end.error is not None:
                 self.reasons[key] = end.error
+            self.deferred.discard(key)
             self._set(key, ended)
 
     def fill(self, key: str, results: Results) -> None:

@@ -301,6 +301,7 @@ def test_a_cell_waits_for_the_values_of_a_trial_that_diverged_before_this_evalua
     measure(store, FROM_TEXTURES, 2, 1.0)
     assert look(is_behind=False) == {"go", "stop"}
     assert ledger.status[FROM_TEXTURES] == "diverged"
+    assert ledger.deferred == set()
 
 
 def test_a_retry_does_not_repeat_diverged_trials(store: Store):

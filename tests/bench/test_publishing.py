@@ -51,11 +51,11 @@ def authors(store: Store, trial: TrialConfig) -> set[str]:
     """Return who wrote what the store has of a trial: its files, its value and its outcome."""
     step, key = trial.training.steps, trial.key
     files = [place(key, step) for place in (generator_path, critic_path, samples_path, nearest_path, checkpoint_path)]
-    found = {store.read_file(name).decode()[-1] for name in files}
+    writers = {store.read_file(name).decode()[-1] for name in files}
     values, outcomes = store.read("measurements"), store.read("trials")
     (value,) = values[values["trial"] == key]["value"]
     (environment,) = outcomes[outcomes["key"] == key]["environment"]
-    return found | {str(int(value)), environment}
+    return writers | {str(int(value)), environment}
 
 
 def interrupt(publisher: Publisher, look: int, other: Callable[[], None]) -> None:
@@ -71,43 +71,47 @@ def interrupt(publisher: Publisher, look: int, other: Callable[[], None]) -> Non
     publisher.held = and_wait
 
 
-def test_what_the_successor_has_published_stands_whenever_its_predecessor_was_suspended(store: Store, looks: Iterator[int]):
+def successions(store: Store, looks: Iterator[int]) -> Iterator[tuple[int, Publisher, Publisher, Callable[[], None]]]:
+    """Yield for each look at a claim its number, the publishers of two drivers, and what hands the trial over to the second."""
     with Claims(store) as one, Claims(store) as two:
         for look, trial in zip(looks, PLAN.trials, strict=False):
             first, second = (Publisher(store, trial, "tiny", of.path(trial.key), name) for of, name in ((one, "1"), (two, "2")))
             assert one.take(trial.key)
 
-            def take_over(first: Publisher = first, second: Publisher = second) -> None:
+            def take_over(first: Publisher = first) -> None:
                 store.delete_file(str(first.claim))
-                assert two.take(second.trial.key)
-                second.publish(rung(second.trial, 2))
+                assert two.take(first.trial.key)
 
-            interrupt(first, look, take_over)
-            if look < LOOKS - 1:
-                with pytest.raises(LostClaimError):
-                    first.publish(rung(trial, 1))
-            else:
+            yield look, first, second, take_over
+
+
+def test_what_the_successor_has_published_stands_whenever_its_predecessor_was_suspended(store: Store, looks: Iterator[int]):
+    for look, first, second, take_over in successions(store, looks):
+        trial = first.trial
+
+        def take_over_and_publish(take_over: Callable[[], None] = take_over, second: Publisher = second) -> None:
+            take_over()
+            second.publish(rung(second.trial, 2))
+
+        interrupt(first, look, take_over_and_publish)
+        if look < LOOKS - 1:
+            with pytest.raises(LostClaimError):
                 first.publish(rung(trial, 1))
-            assert authors(store, trial) == {"2"}
+        else:
+            first.publish(rung(trial, 1))
+        assert authors(store, trial) == {"2"}
 
 
 def test_the_successor_replaces_what_its_predecessor_published_too_late(store: Store, looks: Iterator[int]):
-    with Claims(store) as one, Claims(store) as two:
-        for look, trial in zip(looks, PLAN.trials, strict=False):
-            first, second = (Publisher(store, trial, "tiny", of.path(trial.key), name) for of, name in ((one, "1"), (two, "2")))
-            assert one.take(trial.key)
-
-            def take_over(first: Publisher = first, second: Publisher = second) -> None:
-                store.delete_file(str(first.claim))
-                assert two.take(second.trial.key)
-
-            interrupt(first, look, take_over)
-            try:
-                first.publish(rung(trial, 1))
-            except LostClaimError:
-                assert look < LOOKS - 1
-            second.publish(rung(trial, 2))
-            assert authors(store, trial) == {"2"}
+    for look, first, second, take_over in successions(store, looks):
+        trial = first.trial
+        interrupt(first, look, take_over)
+        try:
+            first.publish(rung(trial, 1))
+        except LostClaimError:
+            assert look < LOOKS - 1
+        second.publish(rung(trial, 2))
+        assert authors(store, trial) == {"2"}
 
 
 def test_of_many_writers_one_creates_a_file(store: Store):
