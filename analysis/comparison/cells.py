@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from analysis.comparison.reference_error import log_variance
 from analysis.comparison.seeds import Seeds, Spread, blocked_variance, pooled_variance
@@ -107,11 +107,11 @@ class Difference:
         """The uncorrected two-sided p-value, by Welch's t-test or by ranks; NaN if not testable."""
         if np.isfinite(self.rank_p) or not self.error > 0:
             return self.rank_p
-        return float(2 * stats.t.sf(abs(self.value) / self.error, self.freedom))
+        return float(2 * special.stdtr(self.freedom, -abs(self.value) / self.error))
 
     def margin(self, level: float) -> float:
         """Return half the width of the interval with an error probability `level`; NaN if unknown."""
-        return float(stats.t.ppf(1 - level / 2, self.freedom) * self.error) if np.isfinite(self.error) else np.nan
+        return float(special.stdtrit(self.freedom, 1 - level / 2) * self.error) if np.isfinite(self.error) else np.nan
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Learning curves: a metric against the generator step."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -17,17 +18,15 @@ _HEIGHT = 210
 #: How many times as low as the curves real images may be to be drawn.
 _FAR = 3
 
-#: A measurement: the columns of `_POINT`.
-_Point = tuple[str, int, float, str]
-_POINT = ("trial", "step", "value", "status")
+#: A measurement of a trial: the columns of `_POINT`, with "" for no source.
+Point = tuple[str, str, str, int, float, str]
+_POINT = ("strategy", "source_label", "trial", "step", "value", "status")
 
 #: Marks of curves that end before their budget, by status.
 ENDS = {"stopped": "x-thin-open", "diverged": "asterisk-open", "failed": "cross-thin-open", "unfinished": "triangle-right-open"}
 
 
-def learning_curves(
-    curves: pd.DataFrame, style: Style, metric: str = "fid", floor: float | None = None, shared: pd.DataFrame | None = None
-) -> Drawing:
+def learning_curves(curves: pd.DataFrame, style: Style, metric: str = "fid", floor: float | None = None) -> Drawing:
     """Draw a metric against the generator step for trials of one cell.
 
     Rungs are equally spaced on the step axis: they are spaced geometrically, and a logarithmic axis has no step 0. Each method
@@ -36,23 +35,32 @@ def learning_curves(
     of a trial that ended before its budget. Positive values that span more than a factor of three get a logarithmic axis. A
     dotted line marks `floor`, the value of real images, unless it is so far below the curves that it would press them together.
     All curves have one embedding.
+    """
+    points = points_of(curves[curves["metric"] == metric])
+    return of_points(points, points, style, floor)
 
-    Args:
-        shared: the curves that decide the axes, of all figures side by side; by default `curves`.
+
+def points_of(curves: pd.DataFrame) -> list[Point]:
+    """Return the measurements of curves that are finite."""
+    finite = curves[np.isfinite(curves["value"])].assign(source_label=lambda rows: rows["source_label"].fillna(""))
+    return list(zip(*(finite[name].tolist() for name in _POINT), strict=True))
+
+
+def of_points(points: Sequence[Point], shared: Sequence[Point], style: Style, floor: float | None) -> Drawing:
+    """Draw measurements as `learning_curves` does, with axes for those that all figures side by side have.
+
+    These are lists, as a page has a thousand of these figures, and frames of a few rows would take most of the time.
     """
     figure = blank(height=_HEIGHT)
-    rows, axes = (_finite(part, metric) for part in (curves, curves if shared is None else shared))
-    rungs = sorted(set(axes["step"].tolist()))
-    low, high = axes["value"].min(), axes["value"].max()
-    # Lists, as a page has a thousand of these figures: groups of a frame would take most of the time.
-    names, sources = rows["strategy"].tolist(), rows["source_label"].fillna("").tolist()
-    methods: dict[tuple[bool, str, str], list[_Point]] = defaultdict(list)
-    for strategy, source, *point in zip(names, sources, *(rows[name].tolist() for name in _POINT), strict=True):
-        methods[strategy == SCRATCH, strategy, source].append(tuple(point))
+    rungs = sorted({step for _, _, _, step, _, _ in shared})
+    low, high = (end(value for *_, value, _ in shared) for end in (min, max))
+    methods: dict[tuple[bool, str, str], list[Point]] = defaultdict(list)
+    for point in points:
+        methods[point[0] == SCRATCH, point[0], point[1]].append(point)
     ends, traces = [], []
-    for (_, strategy, label), points in sorted(methods.items(), key=itemgetter(0)):  # scratch last, on top of the others
+    for (_, strategy, label), of_one in sorted(methods.items(), key=itemgetter(0)):  # scratch last, on top of the others
         source = label or None
-        of_method, last = _method(points, rungs, style, strategy, source)
+        of_method, last = _method(of_one, rungs, style, strategy, source)
         traces += of_method
         ends.append(End(strategy, style.color(strategy), last, {"strategy": strategy, "source": source}))
     figure.data = traces
@@ -70,25 +78,20 @@ def learning_curves(
     return figure
 
 
-def _finite(curves: pd.DataFrame, metric: str) -> pd.DataFrame:
-    finite: pd.DataFrame = curves[(curves["metric"] == metric) & np.isfinite(curves["value"])]
-    return finite
-
-
 def _method(
-    points: list[_Point], all_steps: list[int], style: Style, strategy: str, source: str | None
+    points: list[Point], all_steps: list[int], style: Style, strategy: str, source: str | None
 ) -> tuple[list[dict[str, Any]], float]:
     """Return the traces of a method, and the last value of its mean."""
     color, scratch = style.color(strategy), strategy == SCRATCH
     name = method_name(strategy, source)
     base = {"type": "scatter", "legendgroup": strategy, "meta": {"strategy": strategy, "source": source}}
     index = {step: rung for rung, step in enumerate(all_steps)}
-    every = sorted({index[step] for _, step, _, _ in points})
-    trials = sorted({trial for trial, *_ in points})
+    every = sorted({index[step] for _, _, _, step, _, _ in points})
+    trials = sorted({trial for _, _, trial, _, _, _ in points})
     place, column = {rung: i for i, rung in enumerate(every)}, {trial: i for i, trial in enumerate(trials)}
     values = np.full((len(every), len(trials)), np.nan)  # arrays, as a page has thousands of methods
     last: dict[str, tuple[int, int, float, str]] = {}
-    for trial, step, value, status in points:
+    for _, _, trial, step, value, status in points:
         rung = index[step]
         values[place[rung], column[trial]] = value
         if trial not in last or step >= last[trial][0]:

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from analysis.claims import COLUMNS, LEVEL, outcome
 from analysis.comparison.cells import Cell, Method, cells, reference_variance
@@ -96,6 +96,7 @@ def _multipliers(family: Sequence[Cell], step: int, tested: bool) -> list[dict[s
     spreads = pooled_variance(seeds.values()), pooled_variance(method.seeds for method in transfers)
     drawn_scratch, drawn = draws(spreads, len(sizes), 1)
     smooth = non_increasing(np.vstack([means, means + drawn_scratch / np.sqrt(counts)]), counts)
+    smooth = np.ascontiguousarray(smooth.T)
     missing = _no_trend(sizes, means, counts, spreads[0]) if tested else ""
     rows = []
     for cell in [cell for cell in family if cell.step == step and cell.names["size"] in logs]:
@@ -124,7 +125,7 @@ def _no_trend(sizes: np.ndarray, means: np.ndarray, counts: np.ndarray, spread: 
     centred = sizes - np.average(sizes, weights=counts)
     information = float((counts * centred**2).sum())
     slope, error = float((counts * centred * means).sum()) / information, float(np.sqrt(variance / information))
-    p = float(stats.t.cdf(slope / error, freedom)) if error else float(slope >= 0)
+    p = float(special.stdtr(freedom, slope / error)) if error else float(slope >= 0)
     return "" if p < LEVEL else NO_TREND
 
 
@@ -180,16 +181,16 @@ def _faster(
     `of_reference` is the variance of their difference over draws of the reference images.
     """
     steps, means = np.array(list(of_step), float), np.array([logs.mean() for logs in of_step.values()])
-    deviations = np.sqrt([spread[step][0] for step in of_step])
     shared = (1.0, min(freedom for _, freedom in spread.values()))
     drawn_scratch, drawn = draws((pooled_variance([scratch]), shared), 1, 1)
     noise = drawn_scratch[:, 0] / np.sqrt(len(scratch.logs)) + np.sqrt(of_reference) * drawn[:, 1]
     level = scratch.logs.mean() + np.append(0, noise)
     seeds = min(len(logs) for logs in of_step.values())
-    shifts = np.vstack([np.zeros_like(deviations), drawn[:, :1] * (deviations / np.sqrt(seeds))]) if len(drawn) else 0.0
+    deviations = np.sqrt([spread[step][0] if len(drawn) else 0.0 for step in of_step]) / np.sqrt(seeds)
+    shifts = np.outer(deviations, np.append(0, drawn[:, 0]))
     # With one degree of freedom a draw may be far beyond any FID.
-    curves, levels = (np.exp2(np.clip(logs, -_FARTHEST, _FARTHEST)) for logs in (means + shifts, level))
-    at, beyond = crossing(steps, np.broadcast_to(curves, (len(level), len(steps))), levels)
+    curves, levels = (np.exp2(np.clip(logs, -_FARTHEST, _FARTHEST)) for logs in (means[:, None] + shifts, level))
+    at, beyond = crossing(steps, curves, levels)
     # The speed-up falls as the step rises, so the bounds swap sides.
     saved = multiplier(np.log2(best / at), -beyond, (np.log2(best / steps[-1]), np.log2(best / steps[0])), methods)
     return {**saved, "step": float(at[0])}
@@ -218,7 +219,7 @@ def _welch(difference: float, spreads: tuple[Spread, Spread], counts: tuple[int,
     if not freedoms.all() or not parts.sum() > 0:
         return np.nan
     total = parts.sum() + known
-    return float(2 * stats.t.sf(abs(difference) / np.sqrt(total), total**2 / (parts**2 / freedoms).sum()))
+    return float(2 * special.stdtr(total**2 / (parts**2 / freedoms).sum(), -abs(difference) / np.sqrt(total)))
 
 
 def claims(table: pd.DataFrame, kind: Literal["multiplier", "speed_up"]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pytest
 
 from analysis import figures
 from analysis.figures.direct_labels import spread
+from analysis.figures.learning_curves import points_of
 from analysis.frames import Frames, load
 from analysis.report.content import panels, paper_panels
 from analysis.transfer.transferability import transfer_gain
@@ -145,7 +146,8 @@ def test_a_source_with_more_strategies_than_colours_has_several_figures(frames: 
     one = rows[(rows["strategy"] == "finetune") & (rows["source"] == "letters")]
     many = [one.assign(strategy=f"s{number}", trial=f"t{number}") for number in range(7)]
     both = pd.concat([*many, rows[rows["strategy"] == "scratch"]])
-    drawn = [*panels._by_source(both, figures.Style.of(both), "fid", None)]
+    points = points_of(both[both["metric"] == "fid"])
+    drawn = [*panels._by_source(points, figures.Style.of(both), None, {})]
     assert [panel.title for panel in drawn] == ["from letters (1 of 2)", "from letters (2 of 2)"]
     for panel, number in zip(drawn, (3, 4), strict=True):
         lines = [trace for trace in json.loads(panel.figure)["data"] if trace["mode"] == "lines+markers"]

@@ -175,7 +175,7 @@ def test_scratchs_best_need_not_be_its_last():
 def test_crossing_of_several_curves():
     x = np.array([0.0, 1.0, 3.0])
     curves = np.array([[4.0, 2.0, 0.0], [4.0, 2.0, 0.0], [4.0, 2.0, 0.0], [4.0, 4.0, 4.0], [2.0, 3.0, 1.0]])
-    at, beyond = crossing(x, curves, np.array([1.0, 5.0, -1.0, 4.0, 1.5]))
+    at, beyond = crossing(x, curves.T, np.array([1.0, 5.0, -1.0, 4.0, 1.5]))
     assert at.tolist() == pytest.approx([2.0, 0.0, 3.0, 0.0, 2.5])
     assert beyond.tolist() == [0, -1, 1, 0, 0]
 

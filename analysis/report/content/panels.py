@@ -1,6 +1,7 @@
 """The figures of the page: each function yields those of a section, with titles, captions and data."""
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 from analysis import figures
 from analysis.comparison.cells import SCRATCH
 from analysis.figures import PALETTE, Style, drawings
+from analysis.figures.learning_curves import Point, points_of
 from analysis.frames import records
 from analysis.report.blocks import Block, Figures, Panel, Report, Subject, by_cell
 from analysis.report.content import paper_panels
@@ -30,6 +32,9 @@ _SOURCES = 3
 _OF_CURVES = ["cell", "cell_label", "target", "target_label", "conditional", "family", "size", "resolution", "split"]
 _OF_CURVES += ["trial", "strategy", "source_label", "status", "metric", "step", "value"]
 
+#: What is drawn against the step, and how its title goes on.
+_RAW = {"fid": "", "fid_raw": " of the generator without its moving average"}
+
 #: Columns in which trials agree that are measured against the same real images.
 _SAME_REAL = ("target", "resolution", "split")
 
@@ -39,40 +44,46 @@ def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
     references = records(analysis.references)
     floors = {tuple(row[name] for name in _SAME_REAL): row["fid_floor"] for row in references}
     usable = (analysis.curves["kind"] == "adapt") & (analysis.curves["value"].abs() < math.inf)
-    usable &= analysis.curves["metric"].isin(["fid", "fid_raw"])
+    usable &= analysis.curves["metric"].isin(_RAW)
     of_adapt = analysis.curves.loc[usable, _OF_CURVES]  # each figure copies all columns
-    order = ["target", "conditional", "family", "size"]
     cells: list[tuple[str, Sequence[Block], Subject]] = []
-    for _, cell in of_adapt.sort_values(order).groupby("cell", sort=False):
-        for metric, of_what in (("fid", ""), ("fid_raw", " of the generator without its moving average")):
-            rows = cell[cell["metric"] == metric]
-            if rows["step"].nunique() > 1:
-                floor = floors.get(tuple(rows[name].iloc[0] for name in _SAME_REAL))
-                title = f"{rows['cell_label'].iloc[0]}: FID by generator step{of_what}{against(rows['split'])}"
-                panels = [*_by_source(rows, report.style, metric, floor)]
+    for _, cell in of_adapt.sort_values(["target", "conditional", "family", "size"]).groupby("cell", sort=False):
+        first, measured = records(cell.iloc[:1])[0], cell["metric"].tolist()
+        points = [*zip(measured, points_of(cell), strict=True)]
+        floor = floors.get(tuple(first[name] for name in _SAME_REAL))
+        subject = {"target_label": first["target_label"], "size": first["size"]}
+        for metric, of_what in _RAW.items():
+            of_metric = [point for name, point in points if name == metric]
+            if len({step for _, _, _, step, _, _ in of_metric}) > 1:
+                split = against(cell["split"][cell["metric"] == metric])
+                title = f"{first['cell_label']}: FID by generator step{of_what}{split}"
+                panels = [*_by_source(of_metric, report.style, floor, subject)]
                 marks = () if cells else _ends(report.frames.trials)
-                subject = {"cell_label": str(rows["cell_label"].iloc[0])}
-                cells.append((title, [Figures(panels, marks=marks, small=True)], subject))
+                cells.append((title, [Figures(panels, marks=marks, small=True)], {"cell_label": first["cell_label"]}))
     yield from by_cell("cell", cells)
 
 
-def _by_source(rows: pd.DataFrame, style: Style, metric: str, floor: float | None) -> Iterator[Panel]:
+def _by_source(points: Sequence[Point], style: Style, floor: float | None, subject: Subject) -> Iterator[Panel]:
     """Yield a figure per source of a cell, with scratch; several of a source with more strategies than there are colours."""
-    scratch = rows[rows["strategy"] == SCRATCH]
-    transfers = list(rows[rows["strategy"] != SCRATCH].groupby("source_label"))
-    for source, of_source in transfers or [("scratch", scratch)]:
-        names = [name for name in style.strategies if name in set(of_source["strategy"])]
+    scratch, transfers = [], defaultdict(list)
+    for point in points:
+        if point[0] == SCRATCH:
+            scratch.append(point)
+        elif point[1]:  # scratch with options has no source
+            transfers[point[1]].append(point)
+    for source, of_source in sorted(transfers.items()) or [("scratch", scratch)]:
+        own = {strategy for strategy, *_ in of_source}
+        names = [name for name in style.strategies if name in own]
         several = -(-len(names) // len(PALETTE))  # of nearly equal sizes
-        parts = [names[part * len(names) // several : (part + 1) * len(names) // several] for part in range(several)]
+        parts = [{*names[part * len(names) // several : (part + 1) * len(names) // several]} for part in range(several)]
         for number, part in enumerate(parts, start=1):
-            drawn = of_source[of_source["strategy"].isin(part)]
-            both = pd.concat([drawn, scratch]) if transfers else drawn
-            title = f"from {source}" if transfers else str(source)
+            drawn = [point for point in of_source if point[0] in part]
+            title = f"from {source}" if transfers else source
             title += f" ({number} of {len(parts)})" if len(parts) > 1 else ""
-            status = drawn.drop_duplicates("trial")["status"].value_counts()
-            caption = ", ".join(f"{count} {name}" for name, count in status.items())
-            figure = drawings.learning_curves(both, style, metric, floor, rows)
-            yield Panel.of(title, caption, figure, subject={**_subject(rows), "source_label": source} if transfers else {})
+            statuses = Counter({trial: status for _, _, trial, _, _, status in drawn}.values())
+            caption = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
+            figure = drawings.of_points([*drawn, *scratch] if transfers else drawn, points, style, floor)
+            yield Panel.of(title, caption, figure, subject={**subject, "source_label": source} if transfers else {})
 
 
 def fid_by_class(_: Report, analysis: Analysis) -> Iterator[Block]:
