@@ -15,10 +15,12 @@ from trainers.config.metrics import metrics, plain_name
 def current(measurements: pd.DataFrame) -> pd.DataFrame:
     """Return the measurements by the present definitions of the metrics."""
     known = metrics()
-    versions = measurements["version"].astype(str).str.split("/").str[0]
+    parts = {version: str(version).split("/")[0] for version in measurements["version"].unique()}
+    versions = measurements["version"].map(parts)
     by_name = {name: known[plain].version for name in measurements["metric"].unique() if (plain := plain_name(name)) in known}
     wanted = measurements["metric"].map(by_name).astype(object)
-    return measurements[(versions == wanted) | wanted.isna()].copy()
+    present = (versions == wanted) | wanted.isna()
+    return measurements if present.all() else measurements[present]
 
 
 def names_of_views(measurements: pd.DataFrame) -> dict[str, str]:

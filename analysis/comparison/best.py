@@ -44,7 +44,7 @@ def named(cells: Sequence[Cell], tests: pd.DataFrame, basis: str = CHOSEN) -> pd
         if best is None or cell.scratch is None or not cell.scratch.final:
             continue
         row = by_method[cell.names["cell"], best.names["strategy"], best.names["source"]]
-        row = {**cell.names, **row, "value": 2 ** float(best.logs.mean()), "scratch": 2 ** float(cell.scratch.logs.mean())}
+        row = {**cell.names, **row, "value": 2**best.mean, "scratch": 2**cell.scratch.mean}
         row |= {"scratch_seeds": len(cell.scratch.logs), "basis": basis, "provisional": best.step < cell.names["budget"]}
         row["smallest"] = _smallest(cell, cell.scratch, best, len(tests))
         rows.append(row)

@@ -83,7 +83,7 @@ class Method:
     @property
     def mean(self) -> float:
         """The mean of `logs`."""
-        return float(self.logs.mean())
+        return self.seeds.mean
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Cell:
         if not steps or self.scratch is None:
             return None
         step = max(steps)
-        return step, float(self.scratch.by_step[step].logs.mean() - method.by_step[step].logs.mean())
+        return step, self.scratch.by_step[step].mean - method.by_step[step].mean
 
 
 def cells(curves: pd.DataFrame, metric: str = "fid") -> list[Cell]:

@@ -47,6 +47,11 @@ class Seeds:
         named = list(zip(self.values, self.trainings, strict=True))
         return np.array([np.mean([value for value, name in named if name == unit]) for unit in self.units])
 
+    @cached_property
+    def mean(self) -> float:
+        """Mean of `logs`."""
+        return float(self.logs.mean())
+
 
 def pooled_variance(groups: Iterable[Seeds]) -> Spread:
     """Return the variance between units within each group, pooled over the groups, and its degrees of freedom.
@@ -56,7 +61,7 @@ def pooled_variance(groups: Iterable[Seeds]) -> Spread:
     (1946) their degrees of freedom are divided by ``1 + (number of groups - 1) * correlation**2``.
     """
     groups = list(groups)
-    residuals = [group.logs - group.logs.mean() for group in groups]
+    residuals = [group.logs - group.mean for group in groups]
     freedom = sum(len(values) - 1 for values in residuals)
     if not freedom:
         return np.nan, 0

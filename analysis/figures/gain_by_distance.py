@@ -19,34 +19,35 @@ def gain_by_distance(points: pd.DataFrame, style: Style) -> Drawing:
     figure, ends = blank(height=_HEIGHT), []
     low, high = points["distance"].min(), points["distance"].max()
     pad = 0.16 * ((high - low) or high or 1.0)
+    strategies, distances = points["strategy"].to_numpy(object), points["distance"].to_numpy(float)
+    gains, names, labels, subjects = points["gain"].to_numpy(float), [*points["name"]], [*points["source_label"]], about(points)
     for strategy in style.strategies:
-        rows = points[points["strategy"] == strategy].sort_values("distance")
+        rows = np.flatnonzero(strategies == strategy)
         if len(rows) == 0:
             continue
-        color = style.color(strategy)
-        x, y = rows["distance"].to_numpy(float), rows["gain"].to_numpy(float)
+        rows = rows[distances[rows].argsort()]
+        color, x, y = style.color(strategy), distances[rows], gains[rows]
         if len(rows) > 2 and len(set(x)) > 1:
             slope, intercept = np.polyfit(x, y, 1)
             across = [float(x.min()), float(x.max())]
             figure.add(
                 "scatter", x=across, y=[slope * end + intercept for end in across], mode="lines", opacity=0.6, hoverinfo="skip",
                 line={"color": color, "width": 1.5, "dash": style.dash(strategy)}, showlegend=False, legendgroup=strategy,
-                meta={"strategy": strategy, "whole": about(rows)},
+                meta={"strategy": strategy, "whole": [subjects[row] for row in rows]},
             )  # fmt: skip
         ends.append(End(strategy, color, float(y[-1]), {"strategy": strategy}))
-        names, labels, subjects = rows["name"].tolist(), rows["source_label"].tolist(), about(rows)
-        for source in sorted(set(labels)):
-            of_source = [place for place, label in enumerate(labels) if label == source]
+        for source in sorted({labels[row] for row in rows}):
+            of_source = [row for row in rows if labels[row] == source]
             texts = [
-                f"{escape(strategy)}, {escape(names[place])}<br>distance {x[place]:.4g}<br>"
-                f"FID from scratch / transfer: {ratio(y[place])}"
-                for place in of_source
+                f"{escape(strategy)}, {escape(names[row])}<br>distance {distances[row]:.4g}<br>"
+                f"FID from scratch / transfer: {ratio(gains[row])}"
+                for row in of_source
             ]
             figure.add(
-                "scatter", x=x[of_source].tolist(), y=y[of_source].tolist(), name=escape(strategy), mode="markers",
+                "scatter", x=distances[of_source].tolist(), y=gains[of_source].tolist(), name=escape(strategy), mode="markers",
                 marker={"color": color, "symbol": style.symbol(source), "size": 11}, hovertext=texts, hoverinfo="text",
-                legendgroup=strategy, showlegend=source == labels[0],
-                meta={"strategy": strategy, "source": source, "points": [subjects[place] for place in of_source]},
+                legendgroup=strategy, showlegend=source == labels[rows[0]],
+                meta={"strategy": strategy, "source": source, "points": [subjects[row] for row in of_source]},
             )  # fmt: skip
     _label_points(figure, points, pad, len(ends))
     figure.name_axis("x", "distance (FID of real images)")

@@ -162,9 +162,9 @@ def _brief(data: Any) -> Any:
         case float():
             return float(f"{data:.6g}") if isfinite(data) else None
         case dict():
-            return {name: _brief(value) for name, value in data.items()}
+            return {name: value if type(value) is str else _brief(value) for name, value in data.items()}
         case list() | tuple():
-            return [_brief(value) for value in data]
+            return [value if type(value) in (str, int) else _brief(value) for value in data]
     return data
 
 

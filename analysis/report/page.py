@@ -5,9 +5,12 @@ from the store is escaped: `_text` and Jinja2 escape text, `blocks.in_script` JS
 The page of an empty or failed sweep says so in words; there are no empty figures.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +58,7 @@ def write_report(store: Store, out: Path, sweep: str | None = None, replayed: pd
     """
     suffix = out.suffix.lower()
     program = pdf.browser() if suffix == ".pdf" else None  # first, since it fails without a browser
-    with pd.option_context("mode.string_storage", "python"):  # in thousands of small tables Arrow's are slow
+    with pd.option_context("mode.string_storage", "python"), _uncollected():  # in thousands of small tables Arrow's are slow
         frames = load(store, sweep)
         text = markdown.render(frames, replayed) if suffix == ".md" else render(frames, store, replayed)
     content = pdf.to_pdf(text, program) if program else text.encode()
@@ -65,6 +68,18 @@ def write_report(store: Store, out: Path, sweep: str | None = None, replayed: pd
     except OSError as error:
         raise UserError(f"report {str(out)!r} cannot be written: {error.strerror or error}; name a file with --out") from error
     return out
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let Python look for no cycles: what a report is made of lives to its end, and would be looked through time and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -> str:
@@ -123,8 +138,8 @@ def render(frames: Frames, store: Store, replayed: pd.DataFrame | None = None) -
 
 def _of_rungs(store: Store, report: Report, elsewhere: set[str], budget: int) -> dict[str, str]:
     """Return the grids of trials before their last rung, as many as fit into `budget` bytes; see `trials.grids`."""
-    paths = [path for path in earlier_grids(report.frames, report.trials) if path not in elsewhere] if budget > 0 else []
-    paths = paths[:MOST_GRIDS]
+    wanted = (path for path in earlier_grids(report.frames, report.trials) if path not in elsewhere)
+    paths = [*islice(wanted, MOST_GRIDS if budget > 0 else 0)]
     album = Album(store, paths, budget, FORMS[2:])
     return {path: uri for path in paths if (uri := album.uri(path))}
 

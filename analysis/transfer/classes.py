@@ -32,7 +32,7 @@ def class_fid(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
         One row per cell, method and class, in the order of `ranked` and then by class, with the mean over classes (`class` is
         ``mean``) first: `step`, `value` (mean over `seeds`), `samples` (generated images per seed behind the value).
     """
-    of_classes = curves["metric"].str.startswith(PREFIX) | (curves["metric"] == "intra_fid")
+    of_classes = _of_class(curves["metric"]) | (curves["metric"] == "intra_fid")
     rows = tf.of_best_sources(curves[of_classes & tf.comparable(curves)], ranked, ["cell", "strategy", "source"])
     rows["class"] = rows["metric"].str.removeprefix(PREFIX).where(rows["metric"] != "intra_fid", MEAN)
     tables = [pd.DataFrame(columns=_COLUMNS)]
@@ -48,9 +48,14 @@ def class_fid(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)[_COLUMNS]
 
 
+def _of_class(metrics: "pd.Series[str]") -> "pd.Series[bool]":
+    """Return which metrics are those of a class."""
+    return metrics.isin([name for name in metrics.unique() if name.startswith(PREFIX)])
+
+
 def unmeasured(trials: pd.DataFrame, curves: pd.DataFrame) -> list[tuple[str, int, int]]:
     """Return each conditional cell with classes that no trial measures: its label, the measured classes, and all classes."""
-    of_classes = curves[curves["metric"].str.startswith(PREFIX)]
+    of_classes = curves[_of_class(curves["metric"])]
     counts = of_classes.groupby("cell")["metric"].nunique()
     firsts = trials[trials["cell"].isin(counts.index) & trials["config"].notna()].drop_duplicates("cell")
     rows = []

@@ -152,7 +152,7 @@ def speed_up(curves: pd.DataFrame, table: Sequence[Cell] | None = None) -> pd.Da
         if cell.scratch is None or cell.scratch.lost:
             continue
         scratch = {step: seeds for step, seeds in cell.scratch.by_step.items() if cell.step is None or step <= cell.step}
-        best = min(scratch, key=lambda step: float(scratch[step].logs.mean()))
+        best = min(scratch, key=lambda step: scratch[step].mean)
         whole = [method for method in cell.transfers if method.is_whole]
         spreads = {
             step: pooled_variance(m.by_step[step] for m in whole if step in m.by_step)
@@ -161,32 +161,30 @@ def speed_up(curves: pd.DataFrame, table: Sequence[Cell] | None = None) -> pd.Da
         for method in _compared(cell):
             names = {**cell.names, **method.names}
             row = {name: names[name] for name in [*_NAMES, *_METHOD]} | {"methods": len(cell.transfers), **_unknown(method)}
-            row |= {"scratch_step": best, "value": float(2 ** scratch[best].logs.mean())}
+            row |= {"scratch_step": best, "value": 2 ** scratch[best].mean}
             if not row["why"]:
-                of_step = {step: seeds.logs for step, seeds in method.by_step.items()}
                 of_reference = _reference_variance(scratch[best], method, best)
-                spread = {step: spreads[step] for step in of_step}
-                row |= _faster(scratch[best], best, of_step, spread, row["methods"], of_reference)
-                p = _difference(scratch[best], of_step.get(best), spread.get(best), len(scratch), of_reference)
+                row |= _faster(scratch[best], best, method.by_step, spreads, row["methods"], of_reference)
+                p = _difference(scratch[best], method.by_step.get(best), spreads.get(best), len(scratch), of_reference)
                 row["p"] = float(np.maximum(p, row["p"]))
             rows.append(row)
     return _with_outcomes(rows, _STEP_COLUMNS)
 
 
 def _faster(
-    scratch: Seeds, best: int, of_step: dict[int, np.ndarray], spread: dict[int, Spread], methods: int, of_reference: float
+    scratch: Seeds, best: int, by_step: dict[int, Seeds], spreads: dict[int, Spread], methods: int, of_reference: float
 ) -> dict[str, Any]:
     """Return the speed-up of a transfer over scratch's seeds at its best step, with its interval.
 
     `of_reference` is the variance of their difference over draws of the reference images.
     """
-    steps, means = np.array(list(of_step), float), np.array([logs.mean() for logs in of_step.values()])
-    shared = (1.0, min(freedom for _, freedom in spread.values()))
+    steps, means = np.array(list(by_step), float), np.array([seeds.mean for seeds in by_step.values()])
+    shared = (1.0, min(spreads[step][1] for step in by_step))
     drawn_scratch, drawn = draws((pooled_variance([scratch]), shared), 1, 1)
     noise = drawn_scratch[:, 0] / np.sqrt(len(scratch.logs)) + np.sqrt(of_reference) * drawn[:, 1]
-    level = scratch.logs.mean() + np.append(0, noise)
-    seeds = min(len(logs) for logs in of_step.values())
-    deviations = np.sqrt([spread[step][0] if len(drawn) else 0.0 for step in of_step]) / np.sqrt(seeds)
+    level = scratch.mean + np.append(0, noise)
+    fewest = min(len(seeds.logs) for seeds in by_step.values())
+    deviations = np.sqrt([spreads[step][0] if len(drawn) else 0.0 for step in by_step]) / np.sqrt(fewest)
     shifts = np.outer(deviations, np.append(0, drawn[:, 0]))
     # With one degree of freedom a draw may be far beyond any FID.
     curves, levels = (np.exp2(np.clip(logs, -_FARTHEST, _FARTHEST)) for logs in (means[:, None] + shifts, level))
@@ -203,12 +201,12 @@ def _reference_variance(scratch: Seeds, method: Method, step: int) -> float:
     return variance if np.isfinite(variance) else 0.0
 
 
-def _difference(scratch: Seeds, logs: np.ndarray | None, spread: Spread | None, steps: int, of_reference: float) -> float:
+def _difference(scratch: Seeds, seeds: Seeds | None, spread: Spread | None, steps: int, of_reference: float) -> float:
     """Return the p-value of Welch's t-test at scratch's best of `steps` steps; NaN if unknown."""
-    if logs is None or spread is None:
+    if seeds is None or spread is None:
         return np.nan
-    difference = float(logs.mean() - scratch.logs.mean())
-    p = _welch(difference, (pooled_variance([scratch]), spread), (len(scratch.logs), len(logs)), of_reference)
+    difference = seeds.mean - scratch.mean
+    p = _welch(difference, (pooled_variance([scratch]), spread), (len(scratch.logs), len(seeds.logs)), of_reference)
     return min(1.0, p * steps) if difference > 0 else p
 
 

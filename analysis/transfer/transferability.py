@@ -23,6 +23,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.comparison.cells import COMPARABLE, Cell, cells
+from analysis.frames import grouped, records
 
 Via = Literal["real", "generator"]
 At = Literal["first", "final", "matched"]
@@ -78,26 +79,25 @@ def transfer_gain(curves: pd.DataFrame, table: Iterable[Cell] | None = None) -> 
     values: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for embedding, trial, step, value in zip(*(trials[name].tolist() for name in _AT), strict=True):
         values[embedding, trial][step] = value
-    of_cell = dict(iter(trials.drop_duplicates(["embedding", "trial"]).groupby(["cell", "embedding"], sort=False)))
+    transfers = trials[trials["source"].notna()].drop_duplicates(["embedding", "trial"])[_GAIN_COLUMNS]
+    of_cell = grouped(records(transfers), ["cell", "embedding"])
     for cell in cells(curves) if table is None else table:
         if cell.scratch is None:
             continue
-        scratch = {step: float(seeds.logs.mean()) for step, seeds in cell.scratch.by_step.items()}
+        scratch = {step: seeds.mean for step, seeds in cell.scratch.by_step.items()}
         final = {trial for method in cell.transfers if method.is_whole for trial in method.by_step[method.step].trials}
-        transfers = of_cell[cell.names["cell"], cell.names["embedding"]]
-        transfers = transfers[transfers["source"].notna()]
-        for names in transfers[_GAIN_COLUMNS].to_numpy(object):
-            of_trial = values[cell.names["embedding"], names[0]]
+        for names in of_cell.get((cell.names["cell"], cell.names["embedding"]), ()):
+            of_trial = values[cell.names["embedding"], names["trial"]]
             shared = sorted(set(of_trial) & set(scratch))
             steps: dict[str, int | None] = {
                 "first": min(scratch),
-                "final": cell.step if names[0] in final else None,
+                "final": cell.step if names["trial"] in final else None,
                 "matched": max(shared, default=None),
             }
             for at, step in steps.items():
                 if step is not None and step in shared:
                     value = of_trial[step]
-                    rows.append([*names, at, step, value, 2 ** scratch[step], scratch[step] - np.log2(value)])
+                    rows.append([*names.values(), at, step, value, 2 ** scratch[step], scratch[step] - np.log2(value)])
     gains = pd.DataFrame(rows, columns=[*_GAIN_COLUMNS, *_MEASURED_COLUMNS])
     return gains.sort_values([*_CELL_ORDER, "strategy", "source", "seed"], kind="stable").reset_index(drop=True)
 
@@ -114,7 +114,7 @@ def ranking(table: Iterable[Cell]) -> pd.DataFrame:
     for cell in table:
         for method in cell.methods:
             seeds = method.by_step[method.step]
-            low, mean, high = 2 ** np.array([seeds.values.min(), seeds.logs.mean(), seeds.values.max()])
+            low, mean, high = 2 ** np.array([seeds.values.min(), seeds.mean, seeds.values.max()])
             numbers = {"step": method.step, "value": float(mean), "low": float(low), "high": float(high)}
             numbers |= {"seeds": len(seeds.trials), "final": method.final, "lost": method.lost}
             rows.append({**cell.names, **method.names, **numbers, "trial": seeds.trials[int(seeds.values.argmin())]})
@@ -160,8 +160,8 @@ def nearest_source(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
     ends = {tuple(row[name] for name in on): (row["low"], row["high"]) for row in real.to_dict("records")}
     nearest = []
     transfers = rows[rows["source"].notna()].sort_values("distance", kind="stable")
-    for _, cell in transfers.groupby(["cell", "embedding"], sort=False):
-        first, *others = cell.drop_duplicates("source").to_dict("records")
+    transfers = transfers.drop_duplicates(["cell", "embedding", "source"])
+    for first, *others in grouped(records(transfers), ["cell", "embedding"]).values():
         high = ends[tuple(first[name] for name in on)][1]
         ties = [row["source_label"] for row in others if not ends[tuple(row[name] for name in on)][0] > high]
         names = {name: first[name] for name in _NEAREST_COLUMNS[:5]}
@@ -180,7 +180,7 @@ def distance_correlation(rows: pd.DataFrame) -> pd.DataFrame:
         Rows by `scope`: ``cell`` (one target, size, strategy), ``strategy`` (pooled over cells), ``all`` (pooled over
         both), with `n` (points), `pairs` (distinct source and target), `rho` (None where n < 3 or all values are equal).
     """
-    means = points(rows)
+    means = records(points(rows))
     result = []
     scopes: list[tuple[str, list[str]]] = [
         ("cell", ["embedding", "cell", "cell_label", "target", "size", "strategy"]),
@@ -188,10 +188,9 @@ def distance_correlation(rows: pd.DataFrame) -> pd.DataFrame:
         ("all", ["embedding"]),
     ]
     for scope, by in scopes:
-        for names, group in means.groupby(by, sort=False):
-            keys = names if isinstance(names, tuple) else (names,)
-            n, pairs = len(group), len(group.drop_duplicates(["source", "target"]))
-            rho = spearman(group["distance"], group["gain"])
+        for keys, group in grouped(means, by).items():
+            n, pairs = len(group), len({(row["source"], row["target"]) for row in group})
+            rho = spearman([row["distance"] for row in group], [row["gain"] for row in group])
             result.append({"scope": scope, **dict(zip(by, keys, strict=True)), "n": n, "pairs": pairs, "rho": rho})
     columns = ["scope", *scopes[0][1], "n", "pairs", "rho"]
     return pd.DataFrame({name: pd.Series([row.get(name) for row in result], dtype="object") for name in columns})
@@ -219,8 +218,9 @@ def coverage(trials: pd.DataFrame, statuses: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cell_label", "planned", *statuses])
 
 
-def spearman(x: "pd.Series[float]", y: "pd.Series[float]") -> float | None:
+def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
     """Return Spearman's rank correlation; None with fewer than three points or if either variable is constant."""
-    if len(x) < 3 or x.nunique() < 2 or y.nunique() < 2:
+    if len(x) < 3 or len({*x}) < 2 or len({*y}) < 2:
         return None
-    return float(stats.spearmanr(x.astype(float), y.astype(float)).statistic)
+    # `scipy.stats.spearmanr` spends most of its time on a p-value.
+    return float(np.corrcoef([stats.rankdata(x), stats.rankdata(y)])[1, 0])

@@ -50,7 +50,7 @@ def test_if_not_all_grids_fit_each_method_has_one_before_any_has_two(tmp_path: P
     assert "samples/real-32.png" in part.images, "all trials share it"
     few = grids(rows, store, set(), 10**7, 8)
     assert (len(few.images), few.shown, few.left_out) == (8, 7, 32), "one is of real images"
-    earlier = earlier_grids(load(store), rows)
+    earlier = [*earlier_grids(load(store), rows)]
     done = [row for row in adapt if row["samples"]]
     assert {path for row in done for path in (f"samples/{row['key']}-{step:08d}.png" for step in (0, 50, 100))} == set(earlier)
     assert len(Album(store, earlier, 10**5).uri(earlier[1]) or "") > 1000, "the rungs of the first seeds come first"

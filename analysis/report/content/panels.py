@@ -112,7 +112,7 @@ def fid_by_size(report: Report, analysis: Analysis) -> Iterator[Block]:
     ranked = analysis.ranked.merge(
         analysis.nearest[["cell", "source"]].rename(columns={"source": "nearest"}), on="cell", how="left"
     )
-    panels = []
+    saved_by, panels = _saved(analysis, ranked), []
     for family, rows in ranked.groupby("family", sort=False):
         full = rows[rows["step"] >= rows["budget"]]
         scratch = full[full["strategy"] == SCRATCH].assign(note="no source")
@@ -144,7 +144,7 @@ def fid_by_size(report: Report, analysis: Analysis) -> Iterator[Block]:
                     pd.concat([data, scratch]).reindex(columns=[*by, "value", "note", "source_label"]),
                     style,
                     (shown.min(), shown.max()),
-                    _saved(analysis, data) if "source" in data else None,
+                    saved_by.loc[data.index[data.index.isin(saved_by.index)]] if "source" in data else None,
                 )
                 missing = len(tried) - len(data)
                 rest = f" {missing} of {len(tried)} points are missing: not all of their trials ran so long." if missing else ""
@@ -157,12 +157,15 @@ def fid_by_size(report: Report, analysis: Analysis) -> Iterator[Block]:
 
 
 def _saved(analysis: Analysis, methods: pd.DataFrame) -> pd.DataFrame:
-    """Return the data multipliers of methods (rows of the ranking) that were measured at the step of their values."""
+    """Return the data multipliers of methods (rows of the ranking) that were measured at the step of their values.
+
+    The rows have the index of their methods.
+    """
     on = ["family", "size", "strategy", "source", "step"]
     columns = [*on, "equivalent", "multiplier", "bound", "low", "high"]
     given = analysis.multipliers[analysis.multipliers["why"] == ""]
-    rows = methods[[*on, "source_label", "value"]].merge(given[columns], on=on)
-    rows = rows[rows["equivalent"] != rows["size"]].reset_index(drop=True)  # a line of no length
+    rows = methods[[*on, "source_label", "value"]].reset_index().merge(given[columns], on=on).set_index("index")
+    rows = rows[rows["equivalent"] != rows["size"]]  # a line of no length
     words = [
         f"{row['strategy']}, {row['size']:,} images: as good as scratch with {row['equivalent']:,.0f}, {saved(row)}"
         for row in records(rows)

@@ -5,7 +5,7 @@ from typing import Any
 
 from analysis.claims import Outcome
 from analysis.comparison.embeddings import agreement
-from analysis.frames import records
+from analysis.frames import grouped, records
 from analysis.report.blocks import (
     Block,
     Column,
@@ -206,15 +206,16 @@ def stopping(report: Report) -> Iterator[Block]:
 def quality_tables(_: Report, analysis: Analysis) -> Iterator[Block]:
     """Yield a table per cell of every metric: scratch, and each strategy with its best source."""
     cells: list[tuple[str, Sequence[Block], Subject]] = []
-    for _cell, group in analysis.quality.groupby("cell", sort=False):
-        names = [name for name in metrics() if name in set(group["metric"])]
+    for group in grouped(records(analysis.quality), ["cell"]).values():
+        measured = {row["metric"] for row in group}
+        names = [name for name in metrics() if name in measured]
         rows = []
-        for _method, of_method in group.groupby(["strategy", "source"], sort=False, dropna=False):
-            values = {row["metric"]: _with_error(row["value"], row["error"]) for row in records(of_method)}
-            first = records(of_method)[0]
+        for of_method in grouped(group, ["strategy", "source"]).values():
+            values = {row["metric"]: _with_error(row["value"], row["error"]) for row in of_method}
+            first = of_method[0]
             texts = [start(first), f"{first['step']:,}", str(first["seeds"]), *(values.get(name, "") for name in names)]
             rows.append(Row(texts, first))
-        label = str(group["cell_label"].iloc[0])
+        label = group[0]["cell_label"]
         columns = [Column("Method"), *numbers("step", "seeds", *(metrics()[name].heading for name in names))]
         cells.append((label, [Table(f"Metrics, {label}", columns, rows, style="quality")], {"cell_label": label}))
     yield from by_cell("table", cells)

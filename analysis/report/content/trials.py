@@ -10,7 +10,10 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from analysis.frames import STATUSES, Frames, records
 from analysis.report.blocks import Block, Column, Paragraph, Report, Row, Span, Table, Text, TrialView
@@ -193,6 +196,10 @@ def _why(row: dict[str, Any]) -> str | None:
     return row["error"] or (_IMPORTED if imported else _REASONS.get(row["status"]))
 
 
+#: Steps, and a metric's values there.
+_Curve = tuple[tuple[int, ...], list[float | None]]
+
+
 @dataclass(frozen=True)
 class Grids:
     """The sample grids of single trials: data URIs by path, the numbers of trials with and without one, whether compressed."""
@@ -218,15 +225,13 @@ def grids(rows: Sequence[dict[str, Any]], store: Store, elsewhere: set[str], bud
     return Grids(images, len(samples) - left_out, left_out, album.compressed and len(images) > 0)
 
 
-def earlier_grids(frames: Frames, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return where the store may have the grids of trials at the rungs before their last, one seed of every method first."""
+def earlier_grids(frames: Frames, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield where the store may have the grids of trials at the rungs before their last, one seed of every method first."""
     steps = frames.curves.groupby("trial")["step"].unique()
-    paths = []
     for row in sorted(rows, key=lambda row: row["seed"]):
         if row["samples"] and row["key"] in steps.index:
             at = (at_step(row["samples"], row["steps"], step) for step in sorted(steps[row["key"]]) if step < row["steps"])
-            paths += [path for path in at if path]
-    return paths
+            yield from (path for path in at if path)
 
 
 def _curves(frames: Frames, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -240,24 +245,30 @@ def _curves(frames: Frames, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     curves = frames.curves
     chosen = ~curves["metric"].str.contains("/", regex=False) & ~curves["held"] & curves["trial"].isin(place)
     rows = curves.loc[chosen, ["trial", "embedding", "metric", "step", "value"]]
-    values: dict[str, dict[str, dict[str, dict[int, float | None]]]] = defaultdict(lambda: defaultdict(dict))
-    for trial, embedding, metric, step, value in zip(*(rows[name].tolist() for name in rows), strict=True):
-        finite = abs(value) < math.inf  # NaN is not
-        values[embedding][trial].setdefault(metric, {})[step] = float(f"{value:.4g}") if finite else None
-    return {embedding: _columns(of_trials, place) for embedding, of_trials in values.items()}
+    names = rows[["trial", "embedding", "metric"]]
+    begins = (names != names.shift()).any(axis=1).to_numpy()  # the rows of a trial's metric follow each other
+    steps, values = rows["step"].tolist(), rows["value"].tolist()
+    curves_of: dict[str, dict[str, dict[str, _Curve]]] = defaultdict(lambda: defaultdict(dict))
+    bounds = pairwise([*np.flatnonzero(begins).tolist(), len(rows)])
+    for (trial, embedding, metric), (first, end) in zip(names[begins].to_numpy().tolist(), bounds, strict=True):
+        # NaN is not below infinity either.
+        brief = [float(f"{value:.4g}") if abs(value) < math.inf else None for value in values[first:end]]
+        curves_of[embedding][trial][metric] = tuple(steps[first:end]), brief
+    return {embedding: _columns(of_trials, place) for embedding, of_trials in curves_of.items()}
 
 
-def _columns(of_trials: dict[str, dict[str, dict[int, float | None]]], place: dict[str, int]) -> dict[str, Any]:
-    """Return the measurements in one embedding, by trial, metric and step, as columns."""
+def _columns(of_trials: dict[str, dict[str, _Curve]], place: dict[str, int]) -> dict[str, Any]:
+    """Return the curves in one embedding, by trial and metric, as columns."""
     lists: dict[tuple[int, ...], int] = {}
     of: list[int | None] = [None] * len(place)
     metrics: dict[str, list[list[float | None] | None]] = {}
     for trial, by_metric in of_trials.items():
-        steps = tuple(sorted({step for values in by_metric.values() for step in values}))
+        steps = tuple(sorted(set().union(*(own for own, _ in by_metric.values()))))
         of[place[trial]] = lists.setdefault(steps, len(lists))
-        for name, values in by_metric.items():
+        for name, (own, values) in by_metric.items():
+            at = dict(zip(own, values, strict=True))
             column = metrics.setdefault(name, [None] * len(place))
-            column[place[trial]] = [values.get(step) for step in steps]
+            column[place[trial]] = values if own == steps else [at.get(step) for step in steps]
     return {"steps": [list(steps) for steps in lists], "of": of, "metrics": metrics}
 
 
