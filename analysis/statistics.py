@@ -63,8 +63,10 @@ class Analysis:
 
 def analyse(frames: Frames, embedding: str) -> Analysis:
     """Compute every statistic in one embedding."""
-    measured = _where(frames.curves, frames.curves["embedding"] == embedding)
-    curves, fresh = _where(measured, ~measured["confirmation"]), measured[measured["confirmation"]]
+    only = frames.embeddings == [embedding]
+    measured = frames.curves if only else frames.curves[frames.curves["embedding"] == embedding]
+    confirming = measured["confirmation"]
+    curves, fresh = measured[~confirming] if confirming.any() else measured, measured[confirming]
     table = cells(curves)
     gains = trained.with_own_fid(tf.with_distance(tf.transfer_gain(curves, table), frames.distances, keep=True), curves)
     real = gains[gains["distance"].notna()]
@@ -110,11 +112,6 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
         knobs=of_knobs,
         claims=pd.concat([table for table in claims if len(table)] or claims[:1], ignore_index=True)[COLUMNS],
     )
-
-
-def _where(rows: pd.DataFrame, mask: "pd.Series[bool]") -> pd.DataFrame:
-    """Return the rows where a mask is true; without a copy, which may take hundreds of MiB, if these are all."""
-    return rows if mask.all() else rows[mask]
 
 
 def _named(table: list[Cell], tests: pd.DataFrame, fresh: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ def learning_curves(curves: pd.DataFrame, style: Style, metric: str = "fid", flo
     All curves have one embedding.
     """
     points = points_of(curves[curves["metric"] == metric])
-    return of_points(points, points, style, floor)
+    return of_points(points, Axes.of(points), style, floor)
 
 
 def points_of(curves: pd.DataFrame) -> list[Point]:
@@ -46,14 +46,27 @@ def points_of(curves: pd.DataFrame) -> list[Point]:
     return list(zip(*(finite[name].tolist() for name in _POINT), strict=True))
 
 
-def of_points(points: Sequence[Point], shared: Sequence[Point], style: Style, floor: float | None) -> Drawing:
-    """Draw measurements as `learning_curves` does, with axes for those that all figures side by side have.
+class Axes(NamedTuple):
+    """What axes span."""
+
+    rungs: list[int]
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, points: Sequence[Point]) -> "Axes":
+        """Return the axes of measurements, of which there is one at least."""
+        _, _, _, steps, values, _ = zip(*points, strict=True)
+        return cls(sorted(set(steps)), min(values), max(values))
+
+
+def of_points(points: Sequence[Point], axes: Axes, style: Style, floor: float | None) -> Drawing:
+    """Draw measurements as `learning_curves` does, with the axes that all figures side by side have.
 
     These are lists, as a page has a thousand of these figures, and frames of a few rows would take most of the time.
     """
     figure = blank(height=_HEIGHT)
-    rungs = sorted({step for _, _, _, step, _, _ in shared})
-    low, high = (end(value for *_, value, _ in shared) for end in (min, max))
+    rungs, low, high = axes
     methods: dict[tuple[bool, str, str], list[Point]] = defaultdict(list)
     for point in points:
         methods[point[0] == SCRATCH, point[0], point[1]].append(point)

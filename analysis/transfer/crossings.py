@@ -99,7 +99,7 @@ def multiplier(log2: np.ndarray, beyond: np.ndarray, ends: tuple[float, float], 
         least = np.where(sides > 0, ends[1], np.where(sides < 0, -np.inf, drawn))
         most = np.where(sides > 0, np.inf, np.where(sides < 0, ends[0], drawn))
         low, high = _order_statistic(least, tail), _order_statistic(most, 1 - tail)
-        p = min(1.0, 2 * (min((least <= 0).sum(), (most >= 0).sum()) + 1) / (len(drawn) + 1))
+        p = min(1.0, 2 * (min(np.count_nonzero(least <= 0), np.count_nonzero(most >= 0)) + 1) / (len(drawn) + 1))
     return {"multiplier": float(2 ** log2[0]), "bound": bound, "low": float(2**low), "high": float(2**high), "p": p}
 
 

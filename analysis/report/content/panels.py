@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import figures
 from analysis.comparison.cells import SCRATCH
 from analysis.figures import PALETTE, Style, drawings
-from analysis.figures.learning_curves import Point, points_of
+from analysis.figures.learning_curves import Axes, Point, points_of
 from analysis.frames import records
 from analysis.report.blocks import Block, Figures, Panel, Report, Subject, by_cell
 from analysis.report.content import paper_panels
@@ -65,7 +65,7 @@ def learning_curves(report: Report, analysis: Analysis) -> Iterator[Block]:
 
 def _by_source(points: Sequence[Point], style: Style, floor: float | None, subject: Subject) -> Iterator[Panel]:
     """Yield a figure per source of a cell, with scratch; several of a source with more strategies than there are colours."""
-    scratch, transfers = [], defaultdict(list)
+    axes, scratch, transfers = Axes.of(points), [], defaultdict(list)
     for point in points:
         if point[0] == SCRATCH:
             scratch.append(point)
@@ -82,7 +82,7 @@ def _by_source(points: Sequence[Point], style: Style, floor: float | None, subje
             title += f" ({number} of {len(parts)})" if len(parts) > 1 else ""
             statuses = Counter({trial: status for _, _, trial, _, _, status in drawn}.values())
             caption = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
-            figure = drawings.of_points([*drawn, *scratch] if transfers else drawn, points, style, floor)
+            figure = drawings.of_points([*drawn, *scratch] if transfers else drawn, axes, style, floor)
             yield Panel.of(title, caption, figure, subject={**subject, "source_label": source} if transfers else {})
 
 

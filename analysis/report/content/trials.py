@@ -266,9 +266,8 @@ def _columns(of_trials: dict[str, dict[str, _Curve]], place: dict[str, int]) -> 
         steps = tuple(sorted(set().union(*(own for own, _ in by_metric.values()))))
         of[place[trial]] = lists.setdefault(steps, len(lists))
         for name, (own, values) in by_metric.items():
-            at = dict(zip(own, values, strict=True))
             column = metrics.setdefault(name, [None] * len(place))
-            column[place[trial]] = values if own == steps else [at.get(step) for step in steps]
+            column[place[trial]] = values if own == steps else [*map(dict(zip(own, values, strict=True)).get, steps)]
     return {"steps": [list(steps) for steps in lists], "of": of, "metrics": metrics}
 
 
