@@ -74,7 +74,7 @@ def analyse(frames: Frames, embedding: str) -> Analysis:
     tests = significance.t_tests(table)
     named = _named(table, tests, fresh)
     order = strategies.best_against_others(table)
-    distances = {(row["cell"], row["source"]): row["distance"] for row in real.to_dict("records")}
+    distances = dict(zip(zip(real["cell"], real["source"], strict=True), real["distance"].tolist(), strict=True))
     by_source = strategies.strategy_ranking(table, distances)
     multipliers, speed_ups = savings.data_multiplier(curves, table), savings.speed_up(curves, table)
     by_kind = predictors.compare_predictors(gains, frames.distances)

@@ -33,7 +33,8 @@ from trainers.config.metrics import metrics
 def ranking(_: Report, analysis: Analysis) -> Iterator[Block]:
     """Yield a table per cell, folded if there are several: its methods, best first, with their gains."""
     gains = {(row["cell"], row["strategy"], row["source"]): row for row in records(analysis.significance)}
-    distances = {(row["cell"], row["source"]): row["distance"] for row in records(analysis.gains)}
+    tried = records(analysis.gains[["cell", "source", "distance"]])
+    distances = {(row["cell"], row["source"]): row["distance"] for row in tried}
     columns = [
         *numbers(""), Column("strategy"), Column("source"),
         *numbers("distance", "FID", "over seeds", "seeds", "lost", "step", "gain", INTERVAL, P), Column("against scratch"),

@@ -227,10 +227,11 @@ def grids(rows: Sequence[dict[str, Any]], store: Store, elsewhere: set[str], bud
 
 def earlier_grids(frames: Frames, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield where the store may have the grids of trials at the rungs before their last, one seed of every method first."""
-    steps = frames.curves.groupby("trial")["step"].unique()
+    trials, steps = frames.curves["trial"].to_numpy(object), frames.curves["step"].to_numpy()
     for row in sorted(rows, key=lambda row: row["seed"]):
-        if row["samples"] and row["key"] in steps.index:
-            at = (at_step(row["samples"], row["steps"], step) for step in sorted(steps[row["key"]]) if step < row["steps"])
+        if row["samples"]:
+            own = slice(*(trials.searchsorted(row["key"], side) for side in ("left", "right")))
+            at = (at_step(row["samples"], row["steps"], step) for step in np.unique(steps[own]) if step < row["steps"])
             yield from (path for path in at if path)
 
 

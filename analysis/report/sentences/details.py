@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.claims import Outcome
 from analysis.comparison.cells import SCRATCH, Cell, Method
-from analysis.frames import records
+from analysis.frames import grouped, records
 from analysis.statistics import Analysis
 from analysis.transfer import classes
 from analysis.words import Row, chance, method, number, saved, saved_interval, times
@@ -27,6 +27,7 @@ class Details:
         self._references = records(analysis.references)
         kid = analysis.curves[analysis.curves["metric"] == "kid"]
         self._kid = dict(zip(zip(kid["trial"], kid["step"], strict=True), kid["value"], strict=True))
+        self._order = grouped(records(analysis.order), ["cell"])
         self._multipliers, self._speed_ups = _by_method(analysis.multipliers), _by_method(analysis.speed_ups)
 
     def of(self, cell: Cell, named: Row | None) -> list[str]:
@@ -46,7 +47,7 @@ class Details:
     def _of_named(self, key: str, named: Row) -> list[str]:
         which = (key, named["strategy"], named["source"])
         factors = _saved(self._multipliers.get(which, ()), self._speed_ups.get(which, ()))
-        return [*_others(self._analysis, key, named), *factors, *_nearest(self._analysis, key, named)]
+        return [*_others(self._order.get((key,), ()), named), *factors, *_nearest(self._analysis, key, named)]
 
 
 def _by_method(table: pd.DataFrame) -> Mapping[tuple[str, str, str | None], list[Row]]:
@@ -62,9 +63,8 @@ def is_of(method_: Method, row: Row) -> bool:
     return bool(method_.names["strategy"] == row["strategy"] and method_.names["source"] == row["source"])
 
 
-def _others(analysis: Analysis, cell: Any, best: Row) -> list[str]:
-    """Return which other methods the first method of a cell is told apart from."""
-    rows = records(analysis.order[analysis.order["cell"] == cell])
+def _others(rows: Sequence[Row], best: Row) -> list[str]:
+    """Return which other methods the first method of a cell is told apart from, by the cell's rows of `Analysis.order`."""
     transfers = [row for row in rows if row["method"][0] != SCRATCH]
     if not transfers or rows[0]["first"] != (best["strategy"], best["source"]):
         return []
