@@ -16,6 +16,9 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 #: Nodes and weights on [-1, 1] for the normal deviate and for the scale.
 _DEVIATES, _SCALES = np.polynomial.legendre.leggauss(120), np.polynomial.legendre.leggauss(160)
 
+#: Nodes with a smaller share of the largest weight are not evaluated where what they weigh is no larger than at that one.
+_NOTHING = 1e-25
+
 #: Beyond this many standard deviations a normal distribution has nothing that counts, nor the range of normal deviates.
 _FAR, _WIDEST = 9.0, 18.0
 
@@ -36,8 +39,11 @@ def upper_tail(statistic: float, means: int, freedom: float) -> float:
     end = min(high, _WIDEST / statistic)
     scales, weights = _on(_SCALES, low if low < end else 0.0, end)
     log_density = math.log(2) + freedom / 2 * math.log(freedom / 2) - math.lgamma(freedom / 2)
-    density = np.exp(log_density + (freedom - 1) * np.log(scales) - freedom / 2 * scales**2)
-    return min(1.0, float(np.sum(weights * density * _normal_tail(statistic * scales, means))))
+    weights = weights * np.exp(log_density + (freedom - 1) * np.log(scales) - freedom / 2 * scales**2)
+    # The tail falls with the scale.
+    tails, count = np.zeros(len(scales)), len(scales) - _negligible(weights[::-1])
+    tails[:count] = _normal_tail(statistic * scales[:count], means)
+    return min(1.0, float(np.sum(weights * tails)))
 
 
 def _normal_tail(ranges: Array, means: int) -> Array:
@@ -54,13 +60,20 @@ def _normal_tail(ranges: Array, means: int) -> Array:
     return tails
 
 
+def _negligible(weights: Array) -> int:
+    """Return how many weights at the beginning, before the largest, are negligible."""
+    return int(np.argmax(weights >= _NOTHING * weights.max()))
+
+
 @cache
 def _largest(means: int) -> tuple[Array, Array, Array]:
     """Return the nodes of the largest of `means` deviates, Phi at each, and its density there times the weight of the rule."""
     deviates, weights = _on(_DEVIATES, -_FAR, _FAR + 6)
     below = special.ndtr(deviates)
-    density = means * np.exp(-(deviates**2) / 2) / math.sqrt(2 * math.pi) * below ** (means - 1)
-    return deviates, below, weights * density
+    weights = weights * (means * np.exp(-(deviates**2) / 2) / math.sqrt(2 * math.pi) * below ** (means - 1))
+    # The share that is missing rises with the deviate.
+    counting = slice(_negligible(weights), None)
+    return deviates[counting], below[counting], weights[counting]
 
 
 def _on(rule: tuple[Array, Array], low: float, high: float) -> tuple[Array, Array]:

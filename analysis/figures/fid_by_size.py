@@ -8,6 +8,7 @@ from analysis.comparison.cells import SCRATCH
 from analysis.figures.direct_labels import End, label_ends
 from analysis.figures.drawing import Drawing
 from analysis.figures.style import Style, about, blank, escape, log_ticks, short, spaced
+from analysis.frames import grouped, records
 from trainers.common.counts import counted
 
 _HEIGHT = 250
@@ -30,22 +31,25 @@ def fid_by_size(
     figure = blank(height=_HEIGHT)
     ends = []
     sizes = sorted(set(rows["size"]))
+    ordered = rows.sort_values("size", kind="stable")
+    points = zip(records(ordered), about(ordered), strict=True)
+    lines = grouped(({**row, "about": subject} for row, subject in points), ["strategy"])
     for strategy in [*[s for s in style.strategies if s != SCRATCH], SCRATCH]:
-        line = rows[rows["strategy"] == strategy].sort_values("size")
-        if len(line) == 0:
+        line = lines.get((strategy,))
+        if line is None:
             continue
         scratch = strategy == SCRATCH
         notes = [
-            f"{escape(strategy)}, {counted(size, 'image')}: {value:.4g}<br>{escape(note)}"
-            for size, value, note in zip(line["size"], line["value"], line["note"], strict=True)
+            f"{escape(strategy)}, {counted(row['size'], 'image')}: {row['value']:.4g}<br>{escape(row['note'])}" for row in line
         ]
+        x, y, subjects = ([row[name] for row in line] for name in ("size", "value", "about"))
         figure.add(
-            "scatter", x=line["size"].tolist(), y=line["value"].tolist(), name=escape(strategy), mode="lines+markers",
+            "scatter", x=x, y=y, name=escape(strategy), mode="lines+markers",
             line={"color": style.color(strategy), "width": 4 if scratch else 2, "dash": style.dash(strategy)},
             marker={"size": 8, "symbol": "circle-open" if scratch else "circle", "color": style.color(strategy)},
-            hovertext=notes, hoverinfo="text", meta={"strategy": strategy, "points": about(line)},
+            hovertext=notes, hoverinfo="text", meta={"strategy": strategy, "points": subjects},
         )  # fmt: skip
-        ends.append(End(strategy, style.color(strategy), float(line["value"].iloc[-1]), {"strategy": strategy}))
+        ends.append(End(strategy, style.color(strategy), y[-1], {"strategy": strategy}))
     for row in () if saved is None else saved.to_dict("records"):
         color = style.color(row["strategy"])
         end = {"": "line-ns-open", "at least": "triangle-right", "at most": "triangle-left"}[row["bound"]]

@@ -1,7 +1,7 @@
 """Speed of the metrics compared with clean-fid and torch-fidelity: ``python -m tests.benchmarks.metrics``.
 
-The libraries alternate, so that other load on the machine affects all of them alike; the median over the rounds of the processor
-time, of all threads together, is reported.
+The libraries alternate, so that other load on the machine affects all of them alike; the median over the rounds is reported, in
+processor time of all threads together.
 Features resemble Inception's: float32, 2,048 dimensions, 5,000 samples of real and of generated images.
 
 Tasks:

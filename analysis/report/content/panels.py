@@ -112,19 +112,20 @@ def fid_by_size(report: Report, analysis: Analysis) -> Iterator[Block]:
     ranked = analysis.ranked.merge(
         analysis.nearest[["cell", "source"]].rename(columns={"source": "nearest"}), on="cell", how="left"
     )
-    saved_by, panels = _saved(analysis, ranked), []
+    saved_by, panels, by = _saved(analysis, ranked), [], ["size", "strategy"]
+    tried: dict[Any, dict[tuple[int, str], set[str]]] = defaultdict(lambda: defaultdict(set))
+    for name, size, strategy, source in trials.loc[trials["source"].notna(), ["family", *by, "source"]].to_numpy(object):
+        tried[name][size, strategy].add(source)
     for family, rows in ranked.groupby("family", sort=False):
         full = rows[rows["step"] >= rows["budget"]]
         scratch = full[full["strategy"] == SCRATCH].assign(note="no source")
         transfers = full[full["source"].notna()]  # scratch with options is neither
-        by = ["size", "strategy"]
         best = transfers.sort_values("value").drop_duplicates(by)
         near = transfers[transfers["source"] == transfers["nearest"]]
-        tried = trials[(trials["family"] == family) & trials["source"].notna()].groupby(by)["source"].nunique()
         counts = transfers.groupby(by)["source"].nunique()
         means = transfers.groupby(by, as_index=False)["value"].mean()
         whole = [
-            counts[size, strategy] == tried[size, strategy]
+            counts[size, strategy] == len(tried[family][size, strategy])
             for size, strategy in zip(means["size"], means["strategy"], strict=True)
         ]
         chosen = {
@@ -146,8 +147,9 @@ def fid_by_size(report: Report, analysis: Analysis) -> Iterator[Block]:
                     (shown.min(), shown.max()),
                     saved_by.loc[data.index[data.index.isin(saved_by.index)]] if "source" in data else None,
                 )
-                missing = len(tried) - len(data)
-                rest = f" {missing} of {len(tried)} points are missing: not all of their trials ran so long." if missing else ""
+                every = len(tried[family])
+                missing = every - len(data)
+                rest = f" {missing} of {every} points are missing: not all of their trials ran so long." if missing else ""
                 caption = f"FID at the full budget; source {how}.{rest}"
                 subject = {"target_label": str(rows["target_label"].iloc[0])}
                 panels.append(Panel.of(f"{family}: {name}", caption, figure, subject=subject))
