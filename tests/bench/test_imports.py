@@ -211,10 +211,9 @@ def test_a_tensor_of_our_shape_and_a_type_that_weights_do_not_have_is_named_with
     shape = tuple(tensors["generator.output.bias"].shape)
     with pytest.raises(UserError) as refused:
         fit(tensors | {"generator.output.bias": torch.zeros(shape, dtype=kind)}, {}, GAN, 0).check("it")
-    name = str(kind).removeprefix("torch.")
-    assert (
-        f"1 tensors without a counterpart of the same shape and of floating-point numbers, the first is mismatched 'generator.output.bias': ours {shape}, theirs {shape} of {name};"
-        in str(refused.value)
+    line = f"mismatched 'generator.output.bias': ours {shape}, theirs {shape} of {str(kind).removeprefix('torch.')};"
+    assert f"1 tensors without a counterpart of the same shape and of floating-point numbers, the first is {line}" in str(
+        refused.value
     )
 
 

@@ -58,8 +58,8 @@ class Fitting:
             first = next(line for line in self.lines if repr(unmatched[0]) in line)
             raise UserError(
                 f"checkpoint {where!r} does not fit: {len(unmatched)} tensors without a counterpart of the same shape and of "
-                f"floating-point numbers, the first is {' '.join(first.split())}; map its names with --map, or name a sweep with "
-                "its `gan` with --for"
+                f"floating-point numbers, the first is {' '.join(first.split())}; map its names with --map, or name a sweep "
+                "with its `gan` with --for"
             )
         invalid = [key for key, tensor in self.tensors.items() if not tensor.isfinite().all()]
         if invalid:
