@@ -347,12 +347,16 @@ def test_an_evaluation_that_lacked_memory_takes_twice_the_room_and_never_waits_f
     driver.rung(key, {"status": "reached", "steps": 2, "environment": ""})
     taken: list[list[int]] = []
     with Evaluations(driver, lambda key: {}) as evaluations:
-        while driver.ledger.count("measuring"):
+
+        def ended() -> bool:
             evaluations.look()
             if evaluations.slots not in taken[-1:]:
                 taken.append(evaluations.slots)
             if evaluations.slots == [4]:
                 cores[0] = 2.0
+            return not driver.ledger.count("measuring")
+
+        tiny.wait_for(ended, 60)
     assert taken == [[1], [2], [4], [2], []]
     assert said == [
         "no machine has the 4 slots that it waits for, so it takes 2; goes on elsewhere from step 0, not counted as a retry"
