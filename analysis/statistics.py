@@ -56,7 +56,7 @@ class Analysis:
     @cached_property
     def fid_errors(self) -> dict[tuple[str, int], float]:
         """Return the standard error of each FID, by trial and step; NaN where none is stored."""
-        rows = self.curves[self.curves["metric"] == "fid"]
+        rows = self.curves.loc[self.curves["metric"] == "fid", ["trial", "step", "standard_error"]]
         errors = rows["standard_error"].astype(float).tolist()
         return dict(zip(zip(rows["trial"].tolist(), rows["step"].tolist(), strict=True), errors, strict=True))
 

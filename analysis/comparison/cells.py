@@ -187,8 +187,8 @@ def cells(curves: pd.DataFrame, metric: str = "fid") -> list[Cell]:
 
     `curves` are those of `analysis.frames`; a cell is one of each embedding.
     """
-    adapt = curves[(curves["kind"] == "adapt") & (curves["metric"] == metric) & (curves["step"] > 0)]
-    adapt = adapt[[name for name in adapt.columns if name in _READ]]  # each group copies all columns
+    wanted = (curves["kind"] == "adapt") & (curves["metric"] == metric) & (curves["step"] > 0)
+    adapt = curves.loc[wanted, [name for name in curves.columns if name in _READ]]  # each group copies all columns
     adapt = adapt.sort_values(_ORDER, kind="stable")
     return [cell for _, rows in adapt.groupby(["cell", "embedding"], sort=False) if (cell := _cell(rows)) is not None]
 

@@ -14,7 +14,8 @@ _WARNINGS = (
     ("diversity", 0.5, -1, "have less than half of the real images' diversity"),
 )
 
-_COLUMNS = ["cell", "cell_label", "strategy", "source", "source_label", "step", "metric", "value", "error", "seeds"]
+_BY = ["cell", "cell_label", "strategy", "source", "source_label", "step", "metric"]
+_COLUMNS = [*_BY, "value", "error", "seeds"]
 
 
 def metrics_of_best(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
@@ -26,13 +27,13 @@ def metrics_of_best(curves: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
         One row per cell, method and metric, in the order of `ranked` and of `metrics()`: `step`; `value`, the mean over
         `seeds`; `error`, 1.96 standard errors of `value` from the sampling of images (NaN if unknown).
     """
-    rows = curves[curves["metric"].isin(list(metrics())) & (curves["kind"] == "adapt")]
-    rows = of_best_sources(rows[np.isfinite(rows["value"].astype(float))], ranked, ["cell", "strategy", "source", "step"])
+    wanted = curves["metric"].isin(list(metrics())) & (curves["kind"] == "adapt") & np.isfinite(curves["value"].astype(float))
+    rows = curves.loc[wanted, [*_BY, "trial", "value", "standard_error"]]
+    rows = of_best_sources(rows, ranked, ["cell", "strategy", "source", "step"])
     if len(rows) == 0:
         return pd.DataFrame(columns=_COLUMNS)
     rows = rows.assign(squares=np.square(rows["standard_error"].astype(float)))
-    by = ["place", "cell", "cell_label", "strategy", "source", "source_label", "step", "metric"]
-    means = rows.groupby(by, dropna=False, as_index=False).agg(
+    means = rows.groupby(["place", *_BY], dropna=False, as_index=False).agg(
         value=("value", "mean"), squares=("squares", lambda squares: squares.sum(skipna=False)), seeds=("trial", "nunique")
     )
     means["error"] = 1.96 * np.sqrt(means["squares"].astype(float)) / means["seeds"]

@@ -75,7 +75,8 @@ def transfer_gain(curves: pd.DataFrame, table: Iterable[Cell] | None = None) -> 
     """
     rows = []
     usable = (curves["metric"] == "fid") & (curves["value"] > 0) & np.isfinite(curves["value"])
-    trials = curves[comparable(curves) & usable]  # of a trial that diverged, up to its last usable value
+    needed = list(dict.fromkeys([*_AT, *_GAIN_COLUMNS]))
+    trials = curves.loc[comparable(curves) & usable, needed]  # of a trial that diverged, up to its last usable value
     values: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for embedding, trial, step, value in zip(*(trials[name].tolist() for name in _AT), strict=True):
         values[embedding, trial][step] = value

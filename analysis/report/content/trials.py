@@ -134,8 +134,8 @@ def trial_rows(frames: Frames) -> list[dict[str, Any]]:
 
     Trials that have not started are the first to be left out.
     """
-    curves = frames.curves[frames.curves["metric"].isin(["fid", "kid"])]
-    curves = curves.loc[curves["value"].abs() < math.inf, ["trial", "metric", "embedding", "step", "value"]]
+    wanted = frames.curves["metric"].isin(["fid", "kid"]) & (frames.curves["value"].abs() < math.inf)
+    curves = frames.curves.loc[wanted, ["trial", "metric", "embedding", "step", "value"]]
     last = curves.sort_values("step").drop_duplicates(["trial", "metric", "embedding"], keep="last")
     values = {(row["trial"], row["embedding"], row["metric"]): row["value"] for row in records(last)}
     trials = frames.trials.sort_values(

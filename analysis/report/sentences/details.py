@@ -25,7 +25,7 @@ class Details:
         self._trials, self._none = dict(iter(trials.groupby("cell"))), trials[:0]
         self._splits = dict(analysis.curves.drop_duplicates("cell")[["cell", "split"]].to_numpy(object))
         self._references = records(analysis.references)
-        kid = analysis.curves[analysis.curves["metric"] == "kid"]
+        kid = analysis.curves.loc[analysis.curves["metric"] == "kid", ["trial", "step", "value"]]
         self._kid = dict(zip(zip(kid["trial"], kid["step"], strict=True), kid["value"], strict=True))
         self._order = grouped(records(analysis.order), ["cell"])
         self._multipliers, self._speed_ups = _by_method(analysis.multipliers), _by_method(analysis.speed_ups)
