@@ -2,8 +2,8 @@
 
 Each figure is measured by the command that stands beside it, one after another, so the machine should do nothing else. Figures
 are medians over the rounds, and ratios to peers are of the same run; those of the driver are of one round, and FID after equal
-steps is the mean over five seeds. Exits 1, naming each figure that misses its goal. With five rounds it takes some twenty
-minutes.
+steps is the mean over five seeds. Exits 1, naming each figure that misses its goal. With five rounds it takes about a quarter
+of an hour.
 """
 
 import sys

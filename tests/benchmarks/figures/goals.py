@@ -102,7 +102,7 @@ GROUPS: dict[str, Group] = {
         _peer("frechet", "torch-fidelity", "Frechet distance: torch-fidelity's time over ours", 2.6, 4.0),
         _peer("frechet", "clean-fid", "Frechet distance: clean-fid's time over ours", 9.3, None),
         _peer("all", "torch-fidelity", "FID, KID and PRDC: torch-fidelity's time over ours", 2.6, 4.0),
-        Figure("FID, KID and PRDC: MiB", "peak_mib", {"task": "all", "contestant": "ours"}, most=1024.0),
+        Figure("FID, KID and PRDC: growth of memory, MiB", "peak_mib", {"task": "all", "contestant": "ours"}, most=1024.0),
     )),
     "read": Group("harness --read --rounds {rounds}", (
         _reading("compacted", 0.3), _reading("by a driver", 0.3), _reading("as written", None),

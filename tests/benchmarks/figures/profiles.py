@@ -56,7 +56,8 @@ def plan(trials: int = 20_000) -> str:
     from tests.support.command_line import call
 
     with tempfile.TemporaryDirectory(prefix="transfergan-") as folder:
-        call(*large_sweep(Path(folder), 1))  # imports at first use do not count
+        small = call(*large_sweep(Path(folder), 1))  # imports at first use do not count
+        assert small.exit_code == 0, small.output
         return _calls(lambda: call(*large_sweep(Path(folder), trials)))
 
 

@@ -39,7 +39,7 @@ class Row:
     def text(self) -> str:
         """The row of the printed table."""
         before, now, least, most = (
-            f"{x:.3g}" if x is not None else "-" for x in (self.before, self.now, self.least, self.most)
+            f"{x:.4g}" if x is not None else "-" for x in (self.before, self.now, self.least, self.most)
         )
         goal = "no goal" if least == most == "-" else f"at least {least}" if most == "-" else f"at most {most}"
         goal = f"{least} to {most}" if "-" not in (least, most) else goal
