@@ -6,7 +6,10 @@ affects all of them alike; the median over the rounds is reported.
 """
 
 import hashlib
+import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -89,8 +92,30 @@ def read(rows: int, per_part: int, rounds: int) -> Iterator[dict[str, Any]]:
             yield {"store": name, "rows": rows, "parts": parts, "seconds": median, "times_as_written": slow / median}
 
 
+#: The verb, which tells at its end what it took: seconds of the processor and the peak of its memory, MiB.
+_VERB = """
+import atexit, sys, time
+from bench.cli import main
+from tests.benchmarks.command import peak_mib
+atexit.register(lambda: print(time.process_time(), peak_mib(), file=sys.stderr))
+main()
+"""
+
+
+def large_sweep(folder: Path, trials: int) -> list[str]:
+    """Write a sweep of about `trials` trials into a folder; return the command that plans it."""
+    from tests.benchmarks.overhead.trivial import trivial_spec  # importing Ray takes seconds
+
+    file = folder / "large.yaml"
+    file.write_text(json.dumps(trivial_spec(trials)))
+    return ["plan", str(file), "--store", str(folder / "none")]
+
+
 def planning(trials: int, rounds: int) -> dict[str, Any]:
-    """Return the number of trials in a plan of about `trials`, and the median seconds to make it."""
+    """Return the number of trials in a plan of about `trials`, the median seconds to make it, and what the verb `plan` takes.
+
+    "cpu_seconds" and "peak_mib" are of a new process that plans, estimates and prints the sweep, medians too.
+    """
     from tests.benchmarks.overhead.trivial import trivial_plan  # importing Ray takes seconds
 
     seconds = []
@@ -99,7 +124,12 @@ def planning(trials: int, rounds: int) -> dict[str, Any]:
         plan = trivial_plan(trials)
         assert len(plan.by_key) == sum(map(len, plan.cells.values())) + len(plan.of_kind("pretrain"))
         seconds.append(time.perf_counter() - began)
-    return {"trials": len(plan.trials), "seconds": statistics.median(seconds)}
+    with tempfile.TemporaryDirectory(prefix="transfergan-") as folder:
+        command = [sys.executable, "-c", _VERB, *large_sweep(Path(folder), trials)]
+        runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(rounds)]
+    costs = zip(*(map(float, run.stderr.splitlines()[-1].split()) for run in runs), strict=True)
+    cpu, peak = map(statistics.median, costs)
+    return {"trials": len(plan.trials), "seconds": statistics.median(seconds), "cpu_seconds": cpu, "peak_mib": peak}
 
 
 def main() -> None:
@@ -127,7 +157,7 @@ def main() -> None:
         text = "{sweep:14} {trials} trials on {slots}: {real:.1f} s, simulated {simulated:.1f} s: {ratio:.3f}x"
         rows = validate()
     else:
-        text = "{trials:,} trials planned in {seconds:.2f} s"
+        text = "{trials:,} trials planned in {seconds:.2f} s; the verb takes {cpu_seconds:.2f} s of a core, {peak_mib:.0f} MiB"
         rows = (planning(trials, arguments.rounds) for trials in arguments.trials or [100_000])
     show(((row, text.format(**row)) for row in rows), arguments.json)
 

@@ -15,13 +15,11 @@ Tasks:
 """
 
 import multiprocessing
-import resource
 import statistics
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -31,7 +29,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from tests.benchmarks.command import make_parser, positive, show
+from tests.benchmarks.command import make_parser, peak_mib, positive, show
 from trainers.config.settings import EvaluationConfig, GanConfig, TrainingConfig
 from trainers.config.trial import DomainRef, TrialConfig
 from trainers.core.gan import Gan
@@ -148,8 +146,15 @@ def make_features(samples: int, dimensions: int) -> Features:
     return {name: inception_like(samples, seed)[:, :dimensions].copy() for seed, name in enumerate(("real", "fake"))}
 
 
-def measure(features: Features, rounds: int) -> Iterator[dict[str, Any]]:
-    """Yield one row per task and library; `times` is its speed divided by that of the fastest other library."""
+#: The tasks of features, in the order of measurement.
+TASKS = ("frechet", *OF_FEATURES)
+
+
+def measure(features: Features, rounds: int, chosen: Collection[str] = TASKS) -> Iterator[dict[str, Any]]:
+    """Yield one row per task and library.
+
+    `times` is its speed divided by that of the fastest other library, `times_ours` its time divided by ours.
+    """
     a, b = (fid_statistics(features[name]) for name in ("real", "fake"))
     distances = {name: function(a, b) for name, function in FRECHET.items()}  # also warms up
     tasks: dict[str, dict[str, Callable[[], object]]] = {
@@ -157,7 +162,7 @@ def measure(features: Features, rounds: int) -> Iterator[dict[str, Any]]:
     }
     for task, functions in OF_FEATURES.items():
         tasks[task] = {name: partial(function, features) for name, function in functions.items()}
-    for task, calls in tasks.items():
+    for task, calls in ((task, tasks[task]) for task in TASKS if task in chosen):
         seconds: dict[str, list[float]] = {name: [] for name in calls}
         for _ in range(rounds):
             for name, call in calls.items():
@@ -168,6 +173,7 @@ def measure(features: Features, rounds: int) -> Iterator[dict[str, Any]]:
         for name, median in medians.items():
             row = {"task": task, "contestant": name, "threads": torch.get_num_threads(), "seconds": median}
             row["times"] = min(other for key, other in medians.items() if key != name) / median
+            row["times_ours"] = median / medians["ours"]
             if task == "frechet":
                 row["relative_difference"] = abs(distances[name] / distances["ours"] - 1)
             yield row
@@ -218,16 +224,9 @@ def _growth_here(task: str, contestant: str, folder: Path) -> float:
     features = {path.stem: np.load(path) for path in folder.iterdir()}
     few = {name: array[:64, :64] for name, array in features.items()}
     OF_FEATURES[task][contestant](few)  # imports at first use do not count
-    before = _peak_mib()
+    before = peak_mib()
     OF_FEATURES[task][contestant](features)
-    return _peak_mib() - before
-
-
-def _peak_mib() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():  # on Linux ru_maxrss of a new process starts at the peak of its parent
-        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return peak_mib() - before
 
 
 def main() -> None:
@@ -236,16 +235,18 @@ def main() -> None:
         "metrics", "Measure the metrics, compared with clean-fid and torch-fidelity.", "--rounds 5 --json", rounds=3
     )
     parser.add_argument("--threads", type=positive, default=1, help="threads for each library (%(default)s)")
+    tasks = (*TASKS, "rung")
+    parser.add_argument("--tasks", nargs="+", choices=tasks, default=tasks, metavar="TASK", help=f"some of {', '.join(tasks)}")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with threadpool_limits(arguments.threads):
-        show(_rows(arguments.rounds), arguments.json)
+        show(_rows(arguments.rounds, arguments.tasks), arguments.json)
 
 
-def _rows(rounds: int) -> Iterator[tuple[dict[str, Any], str]]:
+def _rows(rounds: int, chosen: Collection[str]) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield each row and its text."""
     features = make_features(SAMPLES, DIMENSIONS)
-    for row in measure(features, rounds):
+    for row in measure(features, rounds, chosen):
         if row["task"] in OF_FEATURES:
             row["peak_mib"] = growth(row["task"], row["contestant"], features)
             detail = f"grows by {row['peak_mib']:.0f} MiB"
@@ -255,6 +256,8 @@ def _rows(rounds: int) -> Iterator[tuple[dict[str, Any], str]]:
         if (row["task"], row["contestant"]) == ("whole", "ours"):
             text += f"\n         our FID, KID and PRDC are {row['times']:.2f}x as fast as torch-fidelity's KID and PRC"
         yield row, text
+    if "rung" not in chosen:
+        return
     row = rung(rounds)
     yield row, f"rung     ours            {row['seconds']:7.2f} s  {row['share']:.1%} of the {RUNG} training steps before it"
 

@@ -1,8 +1,9 @@
 """Speed of a training step compared with a plain textbook step: ``python -m tests.benchmarks.training``.
 
 The modes alternate, so that other load on the machine affects all of them alike; the median over the rounds is reported. On
-the CPU each uses one thread, like a trial with one CPU. ``--quality`` instead trains each mode for equally many steps from
-several seeds and compares FID; ``--packed`` measures the throughput of several simultaneous trials.
+the CPU each uses one thread, like a trial with one CPU, and seconds are of the processor. ``--style`` measures the style-based
+family instead; ``--quality`` trains each mode for equally many steps from several seeds and compares FID; ``--packed`` measures
+the throughput of several simultaneous trials.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def measure(size: tuple[int, int, int, int, int], device: str, rounds: int) -> l
     modes = contestants(resolution, width, batch, critic_steps, device)
     with FlopCounter() as counter:  # type: ignore[no-untyped-call]  # torch's base class is untyped
         modes["plain"](1)
-    flops = counter.total
+    flops, clock = counter.total, _clock(device)
     seconds: dict[str, list[float]] = {mode: [] for mode in modes}
     peaks = dict.fromkeys(modes, 0.0)
     products = []
@@ -87,12 +88,12 @@ def measure(size: tuple[int, int, int, int, int], device: str, rounds: int) -> l
         for mode, train in modes.items():
             if device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
-            began = time.perf_counter()
+            began = clock()
             train(steps)
             if device == "cuda":
                 torch.cuda.synchronize()
             if turn:
-                seconds[mode].append((time.perf_counter() - began) / steps)
+                seconds[mode].append((clock() - began) / steps)
             peaks[mode] = max(peaks[mode], peak_memory_mib(torch.device(device)))
     medians = {mode: statistics.median(times) for mode, times in seconds.items()}
     matmul = 2 * MATRIX[device] ** 3 / statistics.median(products[1:])
@@ -116,7 +117,10 @@ def measure(size: tuple[int, int, int, int, int], device: str, rounds: int) -> l
 
 
 def quality(seeds: int, steps: int, device: str) -> Iterator[dict[str, Any]]:
-    """Yield one row per mode: the FID (`builtin` embedding) after training on digits at the quickstart's size, over seeds."""
+    """Yield one row per mode: the FID (`builtin` embedding) after training on digits at the quickstart's size, over seeds.
+
+    Each row also has the FID of the plain step, which is the first, over the same seeds.
+    """
     from tests.support.reference import PlainGan, carry_over
     from trainers.domains import get
     from trainers.evaluation.embeddings.loading import load_embedding
@@ -144,24 +148,26 @@ def quality(seeds: int, steps: int, device: str) -> Iterator[dict[str, Any]]:
             else:
                 gan.train(images, None, steps)
             values.append(fid(real, fid_statistics(embed(sample(gan.generator, config.latent, 1000, 0)))))
-        yield {
-            "mode": mode,
-            "steps": steps,
-            "seeds": seeds,
-            "fid_mean": statistics.mean(values),
-            "fid_low": min(values),
-            "fid_high": max(values),
-        }
+        figures = {"mean": statistics.mean(values), "low": min(values), "high": max(values)}
+        if mode == "plain":
+            of_plain = {f"plain_{name}": value for name, value in figures.items()}
+        row = {"mode": mode, "steps": steps, "seeds": seeds, **{f"fid_{name}": value for name, value in figures.items()}}
+        yield {**row, **of_plain, "times_plain": figures["mean"] / of_plain["plain_mean"]}
+
+
+def _clock(device: str) -> Callable[[], float]:
+    """Return the clock of the processor on the CPU: other load on the machine changes it least."""
+    return time.perf_counter if device == "cuda" else time.process_time
 
 
 def _matmul_seconds(device: str) -> float:
     """Return the seconds that a product of two square float32 matrices takes."""
-    a = torch.ones(MATRIX[device], MATRIX[device], device=device)
-    began = time.perf_counter()
+    a, clock = torch.ones(MATRIX[device], MATRIX[device], device=device), _clock(device)
+    began = clock()
     a @ a
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def _rows(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:
@@ -169,7 +175,10 @@ def _rows(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]
     if arguments.quality:
         for row in quality(arguments.seeds, arguments.steps, arguments.device):
             spread = f"{row['fid_low']:.2f} to {row['fid_high']:.2f} over {row['seeds']} seeds"
-            yield row, f"{row['mode']:14} FID {row['fid_mean']:.2f} after {row['steps']} steps, {spread}"
+            text = f"{row['mode']:14} FID {row['fid_mean']:.2f} after {row['steps']} steps, {spread}"
+            yield row, text + f"  {row['times_plain']:.2f}x plain"
+    elif arguments.style:
+        yield from _style_rows(arguments)
     elif arguments.packed:
         size, rows = SIZES[arguments.device][-1], []
         for row in packing.measure(PACKED, size, arguments.steps, arguments.device, arguments.seconds):
@@ -192,7 +201,6 @@ def _rows(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]
                     f"{row['model_gflops_per_s']:.0f} GFLOP/s ({row['matmul_share']:.0%} of matmul)  "
                     f"peak {row['peak_mib']:.0f} MiB",
                 )
-        yield from _style_rows(arguments)
 
 
 def _style_rows(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:
@@ -215,6 +223,7 @@ def main() -> None:
     )
     task = parser.add_mutually_exclusive_group()
     task.add_argument("--quality", action="store_true", help="compare FID after equally many steps instead of speed")
+    task.add_argument("--style", action="store_true", help="measure steps of the style-based family")
     task.add_argument("--packed", action="store_true", help=f"measure trials per hour for {PACKED} simultaneous trials")
     parser.add_argument("--seeds", type=positive, default=5, help="--quality: number of seeds (%(default)s)")
     parser.add_argument("--steps", type=positive, default=200, help="--quality, --packed: generator steps (%(default)s)")

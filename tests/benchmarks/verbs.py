@@ -24,27 +24,32 @@ PEER = ("-c", "import typer, pydantic")
 def measure(rounds: int) -> Iterator[dict[str, Any]]:
     """Yield one row per command: its median seconds of the processor, and how many times the peer's they are."""
     with tempfile.TemporaryDirectory(prefix="transfergan-") as folder:
-        spec, store = tiny.write_spec(Path(folder), **tiny.SMALL), f"{folder}/store"
-        tiny.run_here(tiny.make(), open_store(store, create=True))
-        verbs: dict[str, Sequence[str]] = {
-            "--version": (),
-            "--help": (),
-            "domains": (),
-            "plan": (spec, "--store", store),
-            "status": ("--store", store),
-            "store list": ("--store", store),
-        }
-        commands = {verb: ("-m", "bench.cli", *verb.split(), *options) for verb, options in verbs.items()}
+        commands = small_commands(Path(folder))
         seconds: dict[str, list[float]] = {name: [] for name in ("peer", *commands)}
         for _ in range(rounds):
             for name, command in (("peer", PEER), *commands.items()):
-                seconds[name].append(_seconds(command))
+                seconds[name].append(cpu_seconds(command))
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     for name, median in medians.items():
         yield {"command": name, "cpu_seconds": median, "times_peer": median / medians["peer"]}
 
 
-def _seconds(arguments: Sequence[str]) -> float:
+def small_commands(folder: Path) -> dict[str, Sequence[str]]:
+    """Make a small store in a folder; return the arguments of Python for each verb."""
+    spec, store = str(tiny.write_spec(folder, **tiny.SMALL)), str(folder / "store")
+    tiny.run_here(tiny.make(), open_store(store, create=True))
+    verbs: dict[str, Sequence[str]] = {
+        "--version": (),
+        "--help": (),
+        "domains": (),
+        "plan": (spec, "--store", store),
+        "status": ("--store", store),
+        "store list": ("--store", store),
+    }
+    return {verb: ("-m", "bench.cli", *verb.split(), *options) for verb, options in verbs.items()}
+
+
+def cpu_seconds(arguments: Sequence[str]) -> float:
     """Return the seconds of the processor that a Python process takes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,9 @@ from bench.sweeps.spec import ResourcesConfig
 from bench.upkeep.small_parts import MANY
 from tests.benchmarks import harness, held_out, metrics, packing, simulation, style_step, training, verbs
 from tests.benchmarks import report as report_benchmark
+from tests.benchmarks.figures import __main__ as table_of_figures
+from tests.benchmarks.figures.goals import GROUPS
+from tests.benchmarks.figures.table import Row, judged
 from tests.benchmarks.gpu.pieces import PIECES, SMALL
 from tests.benchmarks.held_out_trials import jobs, train_all
 from tests.benchmarks.overhead import checkpoints, sweeps
@@ -36,6 +41,16 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def figures(group: str, rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return the figures that the table of all figures takes from a benchmark's rows; each must be there."""
+    table = list(judged(GROUPS[group], 1, list(rows)))
+    assert [row.name for row in table if row.now is None] == []
+    for figure, row in zip(GROUPS[group].figures, table, strict=True):
+        named = ("before", "least", "most", "ratio")
+        assert all(getattr(row, name) is not None for name in named if getattr(figure, name) is not None)
+    return table
+
+
 def test_every_mode_is_measured_at_the_requested_size():
     rows = measure((8, 4, 4, 1, 1), "cpu", rounds=2)
     assert [row["mode"] for row in rows] == ["plain", "float32", "bf16"]
@@ -49,6 +64,7 @@ def test_every_mode_is_measured_at_the_requested_size():
         )
         assert row["matmul_share"] > 0
         json.dumps(row)
+    figures("step", [{**row, "resolution": resolution} for resolution in (16, 32) for row in rows])
 
 
 def test_a_style_step_is_measured_beside_a_plain_one_and_with_its_memory():
@@ -75,6 +91,7 @@ def test_quality_is_compared_from_the_same_start():
         assert row["fid_low"] == row["fid_mean"] == row["fid_high"]
         assert row["fid_mean"] == pytest.approx(rows[0]["fid_mean"], rel=0.2)
     assert rows[1]["fid_mean"] == pytest.approx(rows[2]["fid_mean"], rel=0.02)
+    assert [row.before for row in figures("fid", rows)] == [rows[0]["fid_mean"]] * 2
 
 
 @pytest.mark.endurance(only=True)
@@ -133,7 +150,7 @@ def test_the_training_benchmark_needs_no_ray():
 
 @pytest.mark.parametrize(("module", "wrong"), [
     (training, ["--rounds", "0"]), (training, ["--quality", "--packed"]), (harness, ["--per-part", "0", "--read"]),
-    (science, ["--fast"]), (truth, ["--fast"]),
+    (science, ["--fast"]), (truth, ["--fast"]), (table_of_figures, ["--only", "nothing"]),
 ])  # fmt: skip
 def test_a_command_reports_a_mistake(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: ModuleType, wrong: list[str]
@@ -159,6 +176,7 @@ def test_verbs_are_timed_beside_their_libraries():
     assert [row["command"] for row in rows] == ["peer", "--version", "--help", "domains", "plan", "status", "store list"]
     assert rows[0]["times_peer"] == 1
     assert all(row["cpu_seconds"] > 0 for row in rows)
+    figures("verbs", rows)
 
 
 def test_the_metrics_of_all_libraries_are_timed_and_agree():
@@ -167,11 +185,14 @@ def test_the_metrics_of_all_libraries_are_timed_and_agree():
         *((task, name) for task in ("frechet", "few") for name in ("ours", "clean-fid", "torch-fidelity")),
         *((task, name) for task in ("pairs", "all", "whole") for name in ("ours", "torch-fidelity")),
     ]
+    ours = {row["task"]: row["seconds"] for row in rows if row["contestant"] == "ours"}
     for row in rows:
         others = [other["seconds"] for other in rows if other["task"] == row["task"] and other is not row]
         assert row["times"] == pytest.approx(min(others) / row["seconds"])
+        assert row["times_ours"] == pytest.approx(row["seconds"] / ours[row["task"]])
         assert row.get("relative_difference", 0) < 1e-6
         json.dumps(row)
+    figures("metrics", [{**row, "peak_mib": 1.0} for row in rows])
 
 
 def test_a_compacted_store_is_read_faster():
@@ -181,6 +202,7 @@ def test_a_compacted_store_is_read_faster():
     assert written["times_as_written"] == 1
     assert compacted["times_as_written"] > 1
     json.dumps([written, merged, compacted])
+    figures("read", [written, merged, compacted])
 
 
 @pytest.fixture
@@ -205,6 +227,7 @@ def test_a_sweep_of_trivial_trials_is_compared_with_a_plain_search(cluster: Clus
     assert rows[0]["growth"] == 1
     assert whole["growth"] == rows[1]["growth"] == pytest.approx(rows[1]["harness_ms"] / rows[0]["harness_ms"])
     assert whole["harness_mib"] == pytest.approx(sum(row["harness_mib"] for row in rows))
+    figures("driver", [*rows, whole])
 
 
 def test_training_is_compared_with_and_without_checkpoints():
@@ -217,6 +240,9 @@ def test_training_is_compared_with_and_without_checkpoints():
 def test_a_large_plan_has_the_requested_trials_in_full_cells():
     row = harness.planning(6_000, rounds=1)
     assert 6_000 < row["trials"] < 6_100
+    assert row["cpu_seconds"] > 0
+    assert row["peak_mib"] > 10
+    figures("plan", [row])
     plan = trivial_plan(6_000)
     assert set(map(len, plan.cells.values())) == {CELL}
 
@@ -260,6 +286,7 @@ def test_a_report_is_measured_in_a_new_process(monkeypatch: pytest.MonkeyPatch, 
     assert row["seconds"] > 0
     assert 50 < row["peak_mib"] < 2048
     assert 3 < row["page_mb"] < 15
+    figures("page", [row])
 
 
 def test_reports_of_no_trials_are_a_mistake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

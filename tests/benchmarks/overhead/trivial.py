@@ -29,9 +29,14 @@ TARGETS, SIZES = ("digits", "numerals", "textures", "letters", "shapes"), 900
 
 def trivial_plan(trials: int, steps: int = 1, rule: str = "none") -> Plan:
     """Return a plan of about `trials` adapt trials of `steps` steps, in cells of `CELL`, and of two sources."""
+    return make_plan(SweepSpec.model_validate(trivial_spec(trials, steps, rule)))
+
+
+def trivial_spec(trials: int, steps: int = 1, rule: str = "none") -> dict[str, Any]:
+    """Return the sweep file of `trivial_plan`."""
     cells = -(-trials // CELL)
     targets = -(-cells // SIZES)
-    spec = {
+    return {
         "name": "overhead",
         "sources": ["letters", "shapes"],
         "targets": TARGETS[:targets],
@@ -44,7 +49,6 @@ def trivial_plan(trials: int, steps: int = 1, rule: str = "none") -> Plan:
         "evaluation": {"first_rung": 1},
         "stopping": {"rule": rule},
     }
-    return make_plan(SweepSpec.model_validate(spec))
 
 
 def trivial_run(trial: Any, *, resume: Any = None, **others: Any) -> Iterator[Any]:

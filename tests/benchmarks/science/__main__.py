@@ -4,10 +4,10 @@ Exits 1, naming each row that misses its goal.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 
+from tests.benchmarks.command import judge
 from tests.benchmarks.science import ada, averages, independence, networks, presets, subsets
 from tests.benchmarks.science.anchors import anchors
 from tests.benchmarks.science.rates import rates
@@ -28,14 +28,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer seeds and steps, as in the tests")
     parser.add_argument("--json", action="store_true", help="print one JSON object per row")
     arguments = parser.parse_args()
-    missed = []
-    for row in (row for study in STUDIES for row in study(arguments.quick)):
-        print(json.dumps(row.as_data()) if arguments.json else row.text, flush=True)
-        if not row.holds:
-            missed.append(row.name)
-    for name in missed:
-        print(f"misses its goal: {name}", file=sys.stderr)
-    sys.exit(1 if missed else 0)
+    sys.exit(judge((row for study in STUDIES for row in study(arguments.quick)), arguments.json))
 
 
 if __name__ == "__main__":
