@@ -117,7 +117,7 @@ def write_report(store: "Store", out: Path | None = None, sweep: str | None = No
     By default it is that of the sweep that was run last. `ALL` is all sweeps in one report, unless a sweep has that name.
     """
     from analysis.report.page import write_report
-    from bench.driver.replay import audit
+    from bench.costs.replay import audit
     from bench.store.plans import last_run
 
     if sweep is None:

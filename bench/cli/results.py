@@ -202,8 +202,8 @@ def replay(
     """
     from pydantic import BaseModel, ValidationError
 
-    from bench.driver.replay import replay as apply
-    from bench.driver.replay import summary
+    from bench.costs.replay import replay as apply
+    from bench.costs.replay import summary
     from bench.sweeps.loading import apply_override
     from bench.sweeps.spec import StoppingConfig
     from bench.sweeps.spec_errors import explain

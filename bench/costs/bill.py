@@ -15,8 +15,9 @@ from bench.costs.estimate import Estimate, Interval, estimate, together, unlike
 from bench.costs.measured import Measured, devices, measured, on_device
 from bench.costs.work import alike
 from bench.driver.choice import BEST, comparable, transfers_and_scratch
-from bench.driver.ledger import ENDED, Ledger, held
+from bench.driver.ledger import ENDED, Ledger
 from bench.driver.stopping import Action, judge
+from bench.driver.verdicts import held
 from bench.store import Store
 from bench.sweeps.plan import Plan
 from trainers.common.errors import UserError
@@ -198,7 +199,7 @@ def expected_shares(ledger: Ledger) -> dict[str, tuple[float, ...]]:
     shares = {key: (1.0,) * len(trial.rungs) for key, trial in plan.by_key.items()}
     draws = max(1, min(DRAWS, ALL_DRAWS // max(1, len(plan.cells)), ALL_TRIALS // len(plan.trials)))
     for cell, keys in plan.cells.items():
-        rungs, recorded = ledger.rungs(cell), ledger.curves(cell)
+        rungs, recorded = ledger.verdicts.rungs(cell), ledger.verdicts.curves(cell)
         at_rung = {rung: sorted(curve.values[rung] for curve in recorded if rung in curve.values) for rung in rungs}
         reached = {key: np.zeros(len(shares[key])) for key in keys}
         for draw in range(draws):

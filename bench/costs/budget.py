@@ -1,14 +1,14 @@
 """The budget of a run: a limit on the seconds that its trials occupy slots. Independent of Ray.
 
 A slot is the resources of one trial. It is occupied from the trial's start to its pause or end, so failed attempts and lost
-machines count. Trials are interrupted only at rungs, where no work is lost, so a start commits the run to the time up to the
-trial's next rung. If the running trials plus this one would exceed the limit, no trial is started any more, and the running
-trials end at their next rungs.
+machines count. A trial that takes several slots counts as several. Trials are interrupted only at rungs, where no work is lost,
+so a start commits the run to the time up to the trial's next rung. If the running trials plus this one would exceed the limit,
+no trial is started any more, and the running trials end at their next rungs.
 """
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from bench.costs.estimate import Estimate, rounded
@@ -35,7 +35,7 @@ class Budget(Limit):
     Attributes:
         limit, spent: slot seconds that may be spent (infinite for no limit), and that have been spent.
         refused: the slot seconds that the first refused start would have led to; all later ones are refused. None before.
-        slots: the number of trials that can run concurrently.
+        slots, rooms: see `bench.driver.limit.Limit`.
     """
 
     def __init__(
@@ -54,7 +54,6 @@ class Budget(Limit):
         self.limit = limit
         self.spent = spent
         self.refused: float | None = None
-        self.slots = 1
         self._ledger = ledger
         self._estimate, self._estimated = estimates, False
         self._rungs = 0
@@ -66,7 +65,7 @@ class Budget(Limit):
         """Count the time since the last call. To be called before a start, a pause or an end is recorded in the ledger."""
         now = self._clock()
         running = self._ledger.having("running")
-        self.spent += (now - self._last) * len(running)
+        self.spent += (now - self._last) * self._slots(running)
         self._running = {key: self._running.get(key, self._last) for key in running}
         self._last = now
 
@@ -80,7 +79,7 @@ class Budget(Limit):
     def allows(self, key: str) -> bool:
         """Return whether a trial may be started, or continue from its rung.
 
-        While the duration of trials is unknown, no more of them are queued than there are slots.
+        While the duration of trials is unknown, no more of them are queued than the slots suffice for.
         """
         if self.limit == math.inf:
             return True
@@ -90,10 +89,11 @@ class Budget(Limit):
             with suppress(UserError):
                 self._estimates = self._estimate()
         active = {*self._ledger.having("running", "queued"), key}
+        fit = len(active) == 1 or self._slots(active) <= self.slots  # machines may have come since the slots were counted
         total = self.spent + (sum(map(self._seconds_left, active)) if self._estimates else 0)
         if self.refused is None and (total > self.limit or self.spent >= self.limit):
             self.refused = total
-        return self.refused is None and (bool(self._estimates) or len(active) <= self.slots)
+        return self.refused is None and (bool(self._estimates) or fit)
 
     def forecast(self) -> str | None:
         """Return one line on the hours that the open trials take, and whether the limit ends the run before; or None."""
@@ -125,8 +125,12 @@ class Budget(Limit):
             f"{counted(len(self._ledger.open_trials()), 'trial')} left, and the same command with a higher limit goes on"
         )
 
+    def _slots(self, keys: Iterable[str]) -> int:
+        """Return the slots that trials take together."""
+        return sum(self.rooms.get(key, 1) for key in keys)
+
     def _seconds_left(self, key: str) -> float:
-        """Return the estimated seconds that a trial needs to its next rung."""
+        """Return the estimated slot seconds that a trial needs to its next rung."""
         reached = self._reached(key)
         leg = self._estimates[key].seconds(reached or None, reached + 1)
-        return max(0.0, leg - (self._last - self._running.get(key, self._last)))
+        return self._slots([key]) * max(0.0, leg - (self._last - self._running.get(key, self._last)))

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 
-from bench.driver.replay import average
 from bench.driver.results import Status
 from bench.driver.stopping import FEWEST_SEEDS
 from bench.sweeps.plan import Plan
+from trainers.config.metrics import RAW, SELECTION, metrics
 from trainers.config.strategies.copying import Scratch
 from trainers.config.trial import TrialConfig
 
@@ -79,3 +80,16 @@ def transfers_and_scratch(plan: Plan, cell: str) -> tuple[list[TrialConfig], lis
     methods = methods_of(trial for key in plan.cells[cell] if (trial := plan.by_key[key]).kind == "adapt")
     scratch = [trials[0] for method, trials in methods.items() if method[0] == Scratch.key]
     return [trials[0] for method, trials in methods.items() if method[0] != Scratch.key], scratch
+
+
+def average(values: Iterable[float], metric: str) -> float:
+    """Return the mean of a method's seeds, infinite if one of them has no finite value.
+
+    The mean is geometric for a metric that is never negative, such as FID, of which ratios are compared.
+    """
+    seeds = list(values)
+    if not all(map(math.isfinite, seeds)):
+        return math.inf
+    if metrics()[metric.removesuffix(RAW).removesuffix(SELECTION)].low < 0:
+        return fmean(seeds)
+    return math.exp(fmean(map(math.log, seeds))) if min(seeds) > 0 else 0.0

@@ -5,30 +5,24 @@ a ledger rebuilt from the store after a restart gives the same answers. The cost
 event costs time proportional to the trials of its cell, or to the children of its source.
 """
 
-import math
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import get_args
 
 from bench.driver.ordered import Ordered
-from bench.driver.results import Results, Status, after_start, of_evaluation, of_plan, outcome, went_on
-from bench.driver.stopping import GO, Action, Curve, Verdict, judge
-from bench.store import Store, columns
-from bench.store.schema import by_step
+from bench.driver.results import Results, Status, outcome, standing, went_on
+from bench.driver.stopping import Action, Verdict
+from bench.driver.verdicts import Verdicts
+from bench.store import Store
 from bench.sweeps.plan import Plan
-from bench.sweeps.rows import same_evaluation
 from trainers.config.sources import renamed
-from trainers.config.trial import TrialConfig
 
 #: Final statuses in this run.
 ENDED: frozenset[Status] = frozenset({"done", "stopped", "diverged", "failed", "blocked"})
 
 #: Ends that change the verdicts on the rest of the cell; those of a source block its children.
 _LOST: frozenset[Status] = frozenset({"failed", "diverged", "blocked"})
-
-#: Columns of table `trials` that decide where a trial stands.
-_OUTCOME = ["key", "status", "steps", "budget", "error", "rule", "config", "view"]
 
 
 @dataclass
@@ -42,6 +36,7 @@ class Ledger:
         ends: keys of the trials that have ended since the ledger was opened, in the order of their ends.
         steps_left: generator steps up to the budgets of the trials that have not ended.
         deferred: pending trials that others have taken to rungs that are to be measured before they go on (see `defer`).
+        verdicts: the verdicts of the stopping rules on the trials, and the curves of each cell.
     """
 
     plan: Plan
@@ -56,9 +51,9 @@ class Ledger:
     _retried: set[tuple[str, datetime]] = field(default_factory=set)  # failures that do not count, by the time of their record
     _reopened: set[str] = field(default_factory=set)
     _stopped_before: set[str] = field(default_factory=set)  # by the same rule, on values of another evaluation
-    _verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.verdicts = Verdicts(self.plan, self.status, self.values, self.diversity, self._stopped_before)
         self._order = order = {key: i for i, key in enumerate(self.plan.by_key)}
         self._having: dict[Status, set[str]] = {status: set() for status in get_args(Status)}
         self._ready, self._promoted, self._due = Ordered(order), Ordered(order), Ordered(order)
@@ -82,36 +77,17 @@ class Ledger:
     @classmethod
     def open(cls, plan: Plan, store: Store, *, retry_failed: bool = False, but: Container[str] = ()) -> "Ledger":
         """Return the ledger of a plan as recorded in the store; with `retry_failed`, failed ones but some are pending again."""
-        measured = of_plan(of_evaluation(after_start(store.rows("measurements")), plan.spec.evaluation), "trial", plan)
-        values, diversity = (by_step(measured, name, plan.by_key) for name in (plan.spec.stopping.metric, "diversity"))
-        status: dict[str, Status] = dict.fromkeys(plan.by_key, "pending")
-        recorded: dict[str, Status] = {}
-        reasons, retried, stopped = {}, set(), set()
-        rows = of_plan(store.rows("trials"), "key", plan)
-        for row, recorded_at in zip(rows.select(_OUTCOME).to_pylist(), columns.times(rows["recorded_at"]), strict=True):
-            key, trial = row["key"], plan.by_key[row["key"]]
-            steps, budget = (math.nan if row[name] is None else row[name] for name in ("steps", "budget"))
-            ended = outcome(trial, row["status"], steps, budget, values[key])
-            if ended in ("done", "diverged") or (ended == "failed" and (not retry_failed or key in but)):
-                status[key] = ended
-                if row["error"] is not None:
-                    reasons[key] = row["error"]
-            elif ended == "stopped" and row["rule"] == plan.spec.stopping.canonical_json() and not same_evaluation(row, trial):
-                status[key] = ended
-                stopped.add(key)
-            elif ended in ("stopped", "blocked"):
-                # It keeps this status only if this sweep decides the same: a larger cell may continue a stopped trial.
-                if not went_on(steps, values[key]):
-                    recorded[key] = ended
-            elif ended == "failed":
-                retried.add((key, recorded_at))
-        return cls(plan, status, values, diversity, reasons, _recorded=recorded, _retried=retried, _stopped_before=stopped)
+        found = standing(plan, store, retry_failed=retry_failed, but=but)
+        return cls(
+            plan, found.status, found.values, found.diversity, found.reasons, _recorded=found.recorded, _retried=found.retried,
+            _stopped_before=found.stopped_before,
+        )  # fmt: skip
 
     # -- questions --------------------------------------------------------------------------------------------------
 
     def verdict(self, key: str) -> Verdict:
         """Return the verdict of the stopping rules on a trial; a pretrain trial always goes on."""
-        return self._verdicts.get(key, GO)
+        return self.verdicts.of(key)
 
     def ready(self) -> list[str]:
         """Return the pending trials that may start now, in plan order: their source is done and their cell does not wait."""
@@ -161,7 +137,7 @@ class Ledger:
 
     def waits(self) -> bool:
         """Return whether an open trial waits for the values of others of its cell."""
-        return any(verdict.action is Action.WAIT and self.status[key] not in ENDED for key, verdict in self._verdicts.items())
+        return any(self.status[key] not in ENDED for key in self.verdicts.waiting())
 
     def count(self, *statuses: Status) -> int:
         """Return the number of trials that have one of the statuses."""
@@ -170,26 +146,6 @@ class Ledger:
     def last_rung(self, key: str) -> int:
         """Return the last rung at which a trial was measured, 0 before the first."""
         return max(self.values[key], default=0)
-
-    def rungs(self, cell: str) -> tuple[int, ...]:
-        """Return the rungs of a cell: those of its trial with the largest budget."""
-        return max((self.plan.by_key[key].rungs for key in self.plan.cells[cell]), key=lambda rungs: rungs[-1])
-
-    def curves(self, cell: str) -> list[Curve]:
-        """Return the curves of a cell's trials, in plan order, for the stopping rules."""
-        rungs = self.rungs(cell)
-        return [
-            Curve(
-                trial.key,
-                trial.strategy or "",
-                held(self.values[trial.key], trial.training.steps, rungs),
-                diverged=self.status[trial.key] == "diverged",
-                failed=self.status[trial.key] in ("failed", "blocked") or trial.key in self._stopped_before,
-                diversity=self.diversity.get(trial.key, {}),
-                method=_method(trial),
-            )
-            for trial in map(self.plan.by_key.__getitem__, self.plan.cells[cell])
-        ]
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -346,23 +302,5 @@ class Ledger:
         self._steps_left[key] = left
 
     def _judge(self, cell: str | None) -> None:
-        if cell is None or self.plan.spec.stopping.rule == "none":
-            return
-        for key, verdict in judge(self.curves(cell), self.rungs(cell), self.plan.spec.stopping, cell).items():
-            if verdict != self.verdict(key):
-                self._verdicts[key] = verdict
-                self._refresh(key)
-
-
-def held(values: dict[int, float], budget: int, rungs: Iterable[int]) -> dict[int, float]:
-    """Return a trial's values by rung; the value at its budget, if reached, stands for the later rungs of its cell."""
-    return values | {rung: values[budget] for rung in rungs if rung > budget and budget in values}
-
-
-def _method(trial: TrialConfig) -> str:
-    """Return the name that a trial shares with the other seeds of its method in its cell."""
-    name = f"{trial.strategy} {trial.source and trial.source.name}"
-    if trial.kind == "adapt":
-        return name
-    training = trial.training
-    return f"{name} {trial.with_options} {training.generator_lr} {training.critic_lr} {training.steps}"
+        for key in () if cell is None else self.verdicts.judge(cell):
+            self._refresh(key)

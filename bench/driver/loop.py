@@ -266,14 +266,23 @@ class Driver:
             self.notice(key, f"machine lost ({reason}); goes on from step {step}, not counted as a retry")
             self._queue_after(wait, key, measuring=measuring)
 
-    def leave(self, key: str, reason: str) -> None:
-        """Note that a trial has left its process at a checkpoint, for a `reason` other than itself: it goes on elsewhere."""
+    def leave(self, key: str, reason: str, *, measuring: bool = False) -> None:
+        """Note that a trial has left its process at a checkpoint, or the queue for one, for a `reason` other than itself.
+
+        It goes on elsewhere. `measuring`: whether it was to be measured there.
+        """
         self.limit.look()
-        if not self._is_open(key):
+        if not self._is_open(key, measuring):
             return
         if not self.interrupted:
             self.notice(key, f"{reason}; goes on elsewhere from step {self._last_checkpoint(key)}, not counted as a retry")
-        self._queue_after(0.0, key)
+        self._queue_after(0.0, key, measuring=measuring)
+
+    def requeue(self, key: str) -> None:
+        """Note that a trial has lost its process, and that the runner itself will give it another."""
+        self.limit.look()
+        if self._is_open(key):
+            self.ledger.queue(key)
 
     # -- internals --------------------------------------------------------------------------------------------------
 

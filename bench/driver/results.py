@@ -1,9 +1,9 @@
-"""What the store has recorded of a plan's trials, kept up to date at the cost of the parts that are new."""
+"""What the store has recorded of a plan's trials: at a start, and kept up to date at the cost of the parts that are new."""
 
 import math
 from collections.abc import Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, cast
@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.store import Store, columns, parts
-from bench.store.schema import SCHEMAS, Table
+from bench.store.schema import SCHEMAS, Table, by_step
 from bench.store.store import READERS
 from bench.sweeps.plan import Plan
+from bench.sweeps.rows import same_evaluation
 from trainers.common.errors import DamagedError
 from trainers.config.settings import EvaluationConfig
 from trainers.config.trial import TrialConfig
@@ -25,10 +26,60 @@ Status = Literal[
     "pending", "queued", "running", "measuring", "paused", "elsewhere", "done", "stopped", "diverged", "failed", "blocked"
 ]
 
+#: Columns of table `trials` that decide where a trial stands.
+_OUTCOME = ["key", "status", "steps", "budget", "error", "rule", "config", "view"]
+
 _COLUMNS: dict[Table, tuple[str, ...]] = {
     "trials": ("key", "status", "steps", "budget", "error", "recorded_at"),
     "measurements": ("trial", "step", "metric", "view", "version", "value", "recorded_at"),
 }
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the trials of a plan stand by what a store has recorded.
+
+    Attributes:
+        status: status of each trial by key.
+        values, diversity: the stopping metric, and the diversity of the samples, by trial key and rung.
+        reasons: why a trial failed or diverged, by key.
+        recorded: ends by key that count only if this sweep decides the same: a larger cell may continue a stopped trial.
+        retried: failures that do not count, by the time of their record.
+        stopped_before: trials that the same rule stopped on values of another evaluation.
+    """
+
+    status: dict[str, Status]
+    values: dict[str, dict[int, float]]
+    diversity: dict[str, dict[int, float]]
+    reasons: dict[str, str] = field(default_factory=dict)
+    recorded: dict[str, Status] = field(default_factory=dict)
+    retried: set[tuple[str, datetime]] = field(default_factory=set)
+    stopped_before: set[str] = field(default_factory=set)
+
+
+def standing(plan: Plan, store: Store, *, retry_failed: bool = False, but: Container[str] = ()) -> Standing:
+    """Return where a plan's trials stand in a store; with `retry_failed`, failed ones but some are pending again."""
+    measured = of_plan(of_evaluation(after_start(store.rows("measurements")), plan.spec.evaluation), "trial", plan)
+    values, diversity = (by_step(measured, name, plan.by_key) for name in (plan.spec.stopping.metric, "diversity"))
+    found = Standing(dict.fromkeys(plan.by_key, "pending"), values, diversity)
+    rows = of_plan(store.rows("trials"), "key", plan)
+    for row, recorded_at in zip(rows.select(_OUTCOME).to_pylist(), columns.times(rows["recorded_at"]), strict=True):
+        key, trial = row["key"], plan.by_key[row["key"]]
+        steps, budget = (math.nan if row[name] is None else row[name] for name in ("steps", "budget"))
+        ended = outcome(trial, row["status"], steps, budget, values[key])
+        if ended in ("done", "diverged") or (ended == "failed" and (not retry_failed or key in but)):
+            found.status[key] = ended
+            if row["error"] is not None:
+                found.reasons[key] = row["error"]
+        elif ended == "stopped" and row["rule"] == plan.spec.stopping.canonical_json() and not same_evaluation(row, trial):
+            found.status[key] = ended
+            found.stopped_before.add(key)
+        elif ended in ("stopped", "blocked"):
+            if not went_on(steps, values[key]):
+                found.recorded[key] = ended
+        elif ended == "failed":
+            found.retried.add((key, recorded_at))
+    return found
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from bench.driver.loop import Driver
-from bench.on_ray.slots import alive, slots_of
+from bench.on_ray.slots import Rooms, alive, slots_of
+from bench.on_ray.tasks import Evaluations
 from bench.on_ray.trainable import LEFT, UNWRITABLE, received
 from bench.store import StoreUnwritableError
 
@@ -23,9 +24,9 @@ class CellHalving(FIFOScheduler):
     A trial that waits for its cell is paused, which frees its resources; it resumes from its checkpoint in the store.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, rooms: Rooms, evaluations: Evaluations) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Ray's
-        self._driver = driver
+        self._driver, self._rooms, self._evaluations = driver, rooms, evaluations
         self._trials: dict[str, Trial] = {}
         self._seen = 0  # number of the ledger's ends that were looked at
         self._let_go = 0  # number of the trials let go of that were looked at
@@ -66,6 +67,7 @@ class CellHalving(FIFOScheduler):
         self._driver.look()
         self._end_stopped(tune_controller)
         self._forget_ended(tune_controller)
+        self._narrow(tune_controller)
         ledger = self._driver.ledger
         promoted = ledger.next_promoted()
         # Ray may still be busy pausing it.
@@ -82,11 +84,28 @@ class CellHalving(FIFOScheduler):
 
     def _free_cores(self, tune_controller: Any) -> None:
         """End the idle processes that Tune keeps for the next trials if evaluations wait for their cores."""
-        ledger = self._driver.ledger
-        needed = ledger.plan.spec.resources.model_copy(update={"gpus": 0.0})
-        room = sum(slots_of(machine, needed) for machine in alive()) - tune_controller._actor_manager.num_live_actors
-        if ledger.count("measuring") > room:
+        needed, evaluations = self._driver.ledger.plan.spec.resources.model_copy(update={"gpus": 0.0}), self._evaluations.slots
+        taken = tune_controller._actor_manager.get_live_actors_resources().get("CPU", 0) / needed.cpus
+        room = sum(slots_of(machine, needed) for machine in alive()) - taken
+        # One that takes several slots needs them on one machine.
+        if sum(evaluations) > room or max(evaluations, default=0) > 1:
             tune_controller._cleanup_cached_actors(force_all=True)
+
+    def _narrow(self, tune_controller: Any) -> None:
+        """End the trials that wait for more slots than any machine has now; released again, they take fewer.
+
+        Tune changes no request for resources that waits.
+        """
+        for key in self._rooms.taken:
+            trial = self._trials.get(key)
+            if trial is None or trial.status != Trial.PENDING or self._rooms.may_get(trial.config["room"]):
+                continue
+            if tune_controller._actor_manager.is_actor_started(tune_controller._trial_to_actor.get(trial)):
+                continue  # on a machine that was lost just now, which Ray will report
+            if trial in tune_controller._staged_trials:
+                tune_controller._unstage_trial_with_resources(trial)
+            tune_controller.stop_trial(trial)
+            self._driver.leave(key, self._rooms.narrowed(key, trial.config["room"]))
 
     def _end_stopped(self, tune_controller: Any) -> None:
         """End the waiting trials that have ended without their processes, or whose claims are lost.

@@ -10,6 +10,7 @@ import ray
 from bench.driver.loop import Driver
 from bench.driver.retries import Retries
 from bench.on_ray.losses import full_machine
+from bench.on_ray.slots import Rooms
 from bench.on_ray.trainable import UNWRITABLE, measure_on_ray
 from bench.store import StoreUnwritableError
 from bench.sweeps.spec import ResourcesConfig
@@ -67,14 +68,23 @@ def map_tasks(
 class Evaluations:
     """Measures the rungs that a driver asks for, each as a task that takes a trial's CPU cores and no GPU.
 
+    An evaluation that ended because its machine's memory was full takes more room next time, as a trial does.
+
     As a context manager it ends those that run at the end of the block; the next run measures their rungs.
     """
 
     def __init__(self, driver: Driver, config_of: Callable[[str], dict[str, Any]]) -> None:
         """`config_of` returns the argument of `bench.worker.trial.train` for a trial's key."""
         self._driver, self._config_of = driver, config_of
-        self._running: dict[Any, tuple[str, float]] = {}
-        self._measure = ray.remote(num_cpus=driver.ledger.plan.spec.resources.cpus, max_retries=0)(measure_on_ray)
+        self._needed = driver.ledger.plan.spec.resources.model_copy(update={"gpus": 0.0})
+        self._rooms = Rooms(self._needed)
+        self._running: dict[Any, tuple[str, int, float]] = {}  # the trial, its slots, and since when
+        self._measure = ray.remote(max_retries=0)(measure_on_ray)
+
+    @property
+    def slots(self) -> list[int]:
+        """The slots that each evaluation takes, or waits for."""
+        return [slots for _, slots, _ in self._running.values()]
 
     def look(self) -> None:
         """Take in the evaluations that have ended, and start those that are due; cheap to call."""
@@ -84,10 +94,12 @@ class Evaluations:
             ended, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=patience)
             for task in ended:
                 self._take_in(task, *self._running.pop(task))
+            self._narrow()
         while (due := self._driver.next_evaluation()) is not None:
             key, environment = due
-            task = self._measure.remote(self._config_of(key), environment)
-            self._running[task] = key, time.monotonic()
+            slots = self._rooms.take(key)
+            remote = self._measure.options(num_cpus=slots * self._needed.cpus)
+            self._running[remote.remote(self._config_of(key), environment)] = key, slots, time.monotonic()
 
     def __enter__(self) -> "Evaluations":
         return self
@@ -96,7 +108,15 @@ class Evaluations:
         for task in self._running:
             ray.cancel(task, force=True)
 
-    def _take_in(self, task: Any, key: str, since: float) -> None:
+    def _narrow(self) -> None:
+        """Withdraw the evaluations that wait for more slots than any machine has now."""
+        for task, (key, slots, _) in [*self._running.items()]:
+            if slots > 1 and not self._rooms.may_get(slots):
+                del self._running[task]
+                ray.cancel(task, force=True)
+                self._driver.leave(key, self._rooms.narrowed(key, slots), measuring=True)
+
+    def _take_in(self, task: Any, key: str, slots: int, since: float) -> None:
         driver = self._driver
         try:
             report = ray.get(task)
@@ -104,7 +124,9 @@ class Evaluations:
             if isinstance(error, ray.exceptions.NodeDiedError):
                 driver.lose(key, "where a rung was measured", time.monotonic() - since, measuring=True)
             else:
-                driver.fail(key, reason(str(error), driver.ledger.plan.spec.resources.stall_minutes), measuring=True)
+                driver.fail(key, reason(str(error), self._needed.stall_minutes), measuring=True)
+                if full_machine(str(error)):
+                    self._rooms.widen(key)
             return
         if report["status"] == UNWRITABLE:
             driver.fail(key, report["error"], StoreUnwritableError(report["error"]), measuring=True)

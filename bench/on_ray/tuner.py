@@ -90,10 +90,10 @@ class Events(Callback):
             self._driver.leave(key, self._left.pop(key))
             return
         lost = lost_machine(error)
-        if full_machine(error):
-            self._rooms.widen(key)
         if lost is None:
             self._driver.fail(key, reason(error, self._driver.ledger.plan.spec.resources.stall_minutes))
+            if full_machine(error):
+                self._rooms.widen(key)
         else:
             now = time.monotonic()
             self._driver.lose(key, lost, now - self._since.get(key, now))
@@ -101,6 +101,7 @@ class Events(Callback):
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say that a trial's machine was taken back after a notice: Tune starts such a trial again by itself."""
         lost = lost_machine(_text(trial)) or "taken back"
+        self._driver.requeue(trial.config["key"])
         self._driver.notice(trial.config["key"], f"machine lost ({lost}); goes on from its checkpoint, not counted as a retry")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -115,7 +116,8 @@ class Events(Callback):
             else:  # no signal, which would be answered as one of the user's
                 signal.signal(signal.SIGINT, self._interrupt_tune)
                 self._interrupt_tune(signal.SIGINT, None)
-        self._note_waiting(waits=not driver.ledger.count("running", "measuring") and _any(trials, Trial.PENDING))
+        pending = (trial for trial in trials if trial.status == Trial.PENDING)
+        self._note_waiting([] if driver.ledger.count("running", "measuring") else [trial.config["room"] for trial in pending])
 
     def _has_ended(self, trials: list[Any]) -> bool:
         """Return whether, after an interrupt, all trials have left or have had their time; give them notice before."""
@@ -128,16 +130,16 @@ class Events(Callback):
         self._driver.interrupted = True
         return not running or time.monotonic() - self._interrupted_at >= LEAVE
 
-    def _note_waiting(self, *, waits: bool) -> None:
-        """Say once what trials wait for, if none has had a machine for some time."""
+    def _note_waiting(self, taken: list[int]) -> None:
+        """Say once what trials wait for, if none has had a machine for some time; `taken` are the slots of those that wait."""
         now = time.monotonic()
-        if not waits:
+        if not taken:
             self._waits_since = None
         elif self._waits_since is None:
             self._waits_since = now
         elif now - self._waits_since >= PATIENCE:
             self._waits_since = math.inf
-            self._driver.notice(None, waiting_for(alive(), self._driver.ledger.plan.spec.resources))
+            self._driver.notice(None, waiting_for(alive(), self._driver.ledger.plan.spec.resources, taken))
 
 
 class NoProgress(TrialProgressCallback):
@@ -164,18 +166,17 @@ def run_trials(driver: Driver, trainable: Callable[[Mapping[str, Any]], None] = 
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(driver.limit.slots)
     folder = tempfile.TemporaryDirectory(prefix="transfergan-", ignore_cleanup_errors=True)
 
-    rooms = Rooms(resources)
-
     def config_of(key: str) -> dict[str, Any]:
-        return {**task(plan, store, key, driver.claim(key)), "room": rooms[key]}
+        return task(plan, store, key, driver.claim(key))
 
-    evaluations = Evaluations(driver, config_of)
+    rooms, evaluations = Rooms(resources), Evaluations(driver, config_of)
+    driver.limit.rooms = rooms.taken
     with memory_monitor_known(), given() as give_notice, driver.sharing(), evaluations, folder as scratch:
         tune.Tuner(
             tune.with_resources(trainable, rooms.reserve),
             tune_config=TuneConfig(
-                search_alg=PlanSearcher(driver, config_of),
-                scheduler=CellHalving(driver),
+                search_alg=PlanSearcher(driver, lambda key: {**config_of(key), "room": rooms.take(key)}),
+                scheduler=CellHalving(driver, rooms, evaluations),
                 num_samples=-1,  # until the searcher says that there are no more
                 reuse_actors=True,
             ),

@@ -49,7 +49,8 @@ class Fault:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+        r"""One line: a line break in a name, which a row may have, is shown as \n."""
+        return r"\n".join(f"{self.where}: {self.what}".splitlines())
 
 
 def check(store: Store) -> list[Fault]:

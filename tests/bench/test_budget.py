@@ -60,6 +60,23 @@ def test_slots_are_occupied_from_start_to_pause_or_end_and_failed_attempts_count
     assert budget.spent == 10 + 2 * 3 + 7 + 2 * 1 + 4
 
 
+def test_a_trial_that_takes_the_room_of_several_counts_as_often(clock: Clock):
+    ledger = fresh()
+    one, two, three = ledger.plan.by_key
+    budget = Budget(ledger, 52.0, lambda: known(ledger), clock)
+    budget.rooms = {one: 2, three: 3}
+    assert budget.allows(one)
+    ledger.start(one)
+    assert budget.allows(two)
+    budget.look()
+    ledger.start(two)
+    clock.now += 4
+    budget.look()
+    assert budget.spent == 4 * (2 + 1)
+    assert not budget.allows(three)
+    assert budget.refused == pytest.approx(12 + 6 * (2 + 1) + 10 * 3)
+
+
 def test_a_start_counts_to_the_next_rung_in_addition_to_running_and_queued_trials(clock: Clock):
     ledger = fresh()
     one, two, three = ledger.plan.by_key
@@ -108,6 +125,10 @@ def test_without_estimates_no_more_trials_are_queued_than_there_are_slots(clock:
         ledger.start(key)
     assert not budget.allows(three)
     assert budget.refused is None, "it may be started later"
+    ledger.queue(two)
+    budget.rooms = {one: 2}
+    assert not budget.allows(two), "the other one takes both slots"
+    ledger.start(two)
     clock.now += 20
     estimates |= known(ledger)
     ledger.reach(one, 2, 1.0)

@@ -75,6 +75,7 @@ FAULTS: dict[str, tuple[Callable[[Store], None], str, str]] = {
     "an edited configuration": (edited, "key", "its configuration's key is"),
     "no configuration": (lambda s: recorded(s, status="done", steps=4, config="{}"), "key", "its configuration cannot be read"),
     "a lost rung": (lambda s: file(s, "measurements/*/*.parquet").unlink(), "rung", "not measured at step"),
+    "a name in two lines": (lambda s: measured(s, trial="no\nbody"), "unknown", r"measurements, trial no\nbody: no sweep"),
     "a measurement of nothing": (lambda s: measured(s, trial="nobody"), "unknown", "measurements, trial nobody"),
     "a lost environment": (lambda s: file(s, "environments/*/*").unlink(), "unknown", "no row of table environments"),
     "another value": (lambda s: measured(s, value=-1.0), "differing", "2 different values of value"),

@@ -200,9 +200,21 @@ def test_the_report_names_tensors_without_a_counterpart():
     assert "  missing    'critic.score.bias': ours (1,)" in fitting.lines
     assert "  unexpected 'critic.extra': theirs (1,)" in fitting.lines
     with pytest.raises(
-        UserError, match=r"4 tensors without a counterpart .*, the first is 'generator.output.bias'; map its names"
+        UserError, match=r"4 tensors without a counterpart .*, the first is mismatched 'generator.output.bias': ours"
     ):
         fitting.check("it")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.int64, torch.bool, torch.complex64])
+def test_a_tensor_of_our_shape_and_a_type_that_weights_do_not_have_is_named_with_its_type(kind: torch.dtype):
+    tensors = networks()
+    shape = tuple(tensors["generator.output.bias"].shape)
+    with pytest.raises(UserError) as refused:
+        fit(tensors | {"generator.output.bias": torch.zeros(shape, dtype=kind)}, {}, GAN, 0).check("it")
+    line = f"mismatched 'generator.output.bias': ours {shape}, theirs {shape} of {str(kind).removeprefix('torch.')};"
+    assert f"1 tensors without a counterpart of the same shape and of floating-point numbers, the first is {line}" in str(
+        refused.value
+    )
 
 
 def test_the_fingerprint_does_not_depend_on_the_names_in_the_file():

@@ -17,6 +17,7 @@ import torch
 from ray import tune
 from ray.air.execution._internal import RayActorManager, TrackedActor
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
+from ray.air.execution.resources.fixed import FixedAcquiredResources
 from ray.exceptions import OutOfMemoryError, RayError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
@@ -24,12 +25,13 @@ from ray.tune.utils.util import flatten_dict
 
 from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
-from bench.on_ray import slots, tuner
+from bench.on_ray import scheduler as adapter
+from bench.on_ray import slots, tasks, tuner
 from bench.on_ray.cluster import cluster
 from bench.on_ray.losses import lost_machine, memory_monitor_known
 from bench.on_ray.scheduler import CellHalving
 from bench.on_ray.slots import Rooms
-from bench.on_ray.tasks import map_tasks, reason
+from bench.on_ray.tasks import Evaluations, map_tasks, reason
 from bench.on_ray.trainable import UNWRITABLE, received, report
 from bench.on_ray.tuner import run_trials
 from bench.store import Store, StoreUnwritableError, open_store
@@ -111,12 +113,53 @@ def test_a_trial_that_lacked_memory_takes_twice_the_room_for_its_next_attempt(tm
         (tmp_path / "error.txt").write_text(error)
         driver.start(key)
         events.on_trial_error(0, [], trial)
-        return rooms[key]
+        return rooms.take(key)
 
     assert [fail("NameError"), fail(MONITOR), fail(MONITOR), fail("NameError"), fail(MONITOR)] == [1, 2, 4, 4, 6]
-    assert rooms[other] == 1
+    assert rooms.take(other) == 1
     room = rooms.reserve({"room": 2})
     assert (room.bundles, room.strategy) == ([{"CPU": 2.0}] * 2, "STRICT_PACK")
+
+
+def test_a_trial_that_tune_starts_again_by_itself_waits_until_it_has_a_process(tmp_path: Path):
+    """Its machine was taken back after a notice. It neither runs nor occupies its slots meanwhile."""
+    plan = tiny.make()
+    said: list[str | None] = []
+    driver = Driver(Ledger.fresh(plan), notice=lambda key, text: said.append(key))
+    events = tuner.Events(driver, cast(Any, None), Rooms(plan.spec.resources))
+    key = plan.trials[0].key
+    driver.start(key)
+    events.on_trial_recover(0, [], SimpleNamespace(config={"key": key}, error_file=None))
+    assert (driver.ledger.status[key], said) == ("queued", [key])
+
+
+def scheduler_of(driver: Driver) -> CellHalving:
+    return CellHalving(driver, Rooms(driver.ledger.plan.spec.resources), Evaluations(driver, lambda key: {}))
+
+
+@pytest.mark.parametrize(("rooms", "evaluations", "freed"), [
+    ([2, 1], [1], False),  # the machine has four slots: one is free
+    ([2, 1], [1, 1], True),
+    ([1, 1], [1, 1], False),
+    ([1], [2], True),  # enough are free, but perhaps not on one machine
+])  # fmt: skip
+def test_idle_processes_end_if_evaluations_need_their_slots_and_a_process_may_take_several(
+    rooms: list[int], evaluations: list[int], freed: bool, monkeypatch: pytest.MonkeyPatch
+):
+    plan = tiny.make(resources={"cpus": 2})
+    manager = RayActorManager(resource_manager=cast(Any, None))
+    reserved = Rooms(plan.spec.resources).reserve
+    for number, room in enumerate(rooms):
+        request = reserved({"room": room})
+        taken = FixedAcquiredResources(bundles=request.bundles, resource_request=request)
+        manager._live_actors_to_ray_actors_resources[TrackedActor(number)] = (None, taken)
+    ended: list[bool] = []
+    controller = SimpleNamespace(_actor_manager=manager, _cleanup_cached_actors=lambda force_all: ended.append(force_all))
+    scheduler = scheduler_of(Driver(Ledger.fresh(plan)))
+    monkeypatch.setattr(Evaluations, "slots", evaluations)
+    monkeypatch.setattr(adapter, "alive", lambda: [{"CPU": 5.0}, {"CPU": 4.0}])
+    scheduler._free_cores(controller)
+    assert ended == [True] * freed
 
 
 def test_a_bug_is_reported_by_the_end_of_its_traceback():
@@ -135,7 +178,7 @@ def test_a_full_disk_ends_a_sweep_at_once_and_a_host_that_does_not_reach_the_ser
     plan = tiny.make()
     ledger = Ledger.open(plan, store)
     driver = Driver(ledger, store)
-    scheduler = CellHalving(driver)
+    scheduler = scheduler_of(driver)
     why = "store 'a' takes no more: why"
     trial = SimpleNamespace(config={"key": plan.trials[0].key})
     result = {"status": UNWRITABLE, "error": why}
@@ -151,7 +194,7 @@ def test_a_full_disk_ends_a_sweep_at_once_and_a_host_that_does_not_reach_the_ser
 def test_a_waiting_trial_whose_claim_is_lost_is_ended_and_not_the_one_that_follows_it(tmp_path: Path):
     store = open_store(str(tmp_path / "store"), create=True)
     driver = Driver(Ledger.open(tiny.make(), store), store)
-    scheduler = CellHalving(driver)
+    scheduler = scheduler_of(driver)
     ended: list[Any] = []
 
     def end(trial: Any) -> None:
@@ -227,6 +270,97 @@ def test_ray_keeps_no_trial_that_has_ended(ray_here: None, tmp_path: Path, monke
     assert driver.ledger.count("stopped")
     assert len(kept) > 1
     assert max(kept.values()) <= 8, kept
+
+
+@pytest.fixture
+def cores(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The CPU cores of the one machine that seems to be up; Ray itself has two. Each look at it counts at once."""
+    has = [4.0]
+    for module in (slots, tuner):
+        monkeypatch.setattr(module, "alive", lambda: [{"CPU": has[0]}])
+    monkeypatch.setattr(slots, "LOOK", 0.0)
+    return has
+
+
+@pytest.mark.slow
+def test_a_trial_that_waits_for_more_slots_than_any_machine_has_left_says_so_and_takes_fewer(
+    ray_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: list[float]
+):
+    added_to: list[tuple[int, int]] = []
+    add = CellHalving.on_trial_add
+
+    def widened(needed: ResourcesConfig) -> Rooms:
+        made = Rooms(needed)
+        for _ in range(2):
+            made.widen(key)
+        return made
+
+    def added(scheduler: CellHalving, controller: Any, trial: Trial) -> None:
+        added_to.append((trial.config["room"], len(controller._staged_trials)))
+        add(scheduler, controller, trial)
+
+    said: list[str] = []
+
+    def notice(subject: str | None, text: str) -> None:
+        said.append(text)
+        if subject is None:
+            cores[0] = 2.0
+
+    monkeypatch.setattr(tuner, "PATIENCE", 0.0)
+    monkeypatch.setattr(tuner, "Rooms", widened)
+    monkeypatch.setattr(CellHalving, "on_trial_add", added)
+    plan = tiny.make(sources=[], strategies=["scratch"])
+    (key,) = plan.by_key
+    store = open_store(str(tmp_path / "store"), create=True)
+    driver = Driver(Ledger.open(plan, store), store, notice=notice)
+    run_trials(driver, lambda config: report([{"status": "done", "steps": 8, "fid": 1.0}]))
+    assert driver.ledger.status[key] == "done"
+    assert added_to == [(4, 0), (2, 0)], "Tune has forgotten the first request"
+    assert driver.limit.rooms == {key: 2}
+    assert said[:2] == [
+        "no trial runs: each waits for 4 CPUs and 0 GPUs (4 slots, as a machine's memory was full) that are free on one "
+        "machine; machines that are up: 4 CPUs and 0 GPUs; start such a machine, or interrupt the run and repeat it: each "
+        "trial takes one slot again",
+        "no machine has the 4 slots that it waits for, so it takes 2; goes on elsewhere from step 0, not counted as a retry",
+    ]
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_lacked_memory_takes_twice_the_room_and_never_waits_for_more_than_there_is(
+    ray_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: list[float]
+):
+    plan = tiny.make(sources=[], strategies=["scratch"], evaluation={**tiny.SPEC["evaluation"], "where": "task"})
+    (key,) = plan.by_key
+    attempts = [tmp_path / f"attempt-{attempt}" for attempt in range(3)]
+
+    def measures(config: Mapping[str, Any], environment: str) -> dict[str, Any]:
+        attempt = next(attempt for attempt in attempts if not attempt.exists())
+        attempt.touch()
+        if attempt != attempts[-1]:
+            raise RuntimeError(MONITOR)
+        return {"status": "running", "steps": 2, "fid": 1.0}
+
+    monkeypatch.setattr(tasks, "measure_on_ray", measures)
+    said: list[str] = []
+    driver = Driver(Ledger.fresh(plan), notice=lambda subject, text: said.append(text), back_off=0.0)
+    driver.start(key)
+    driver.rung(key, {"status": "reached", "steps": 2, "environment": ""})
+    taken: list[list[int]] = []
+    with Evaluations(driver, lambda key: {}) as evaluations:
+
+        def ended() -> bool:
+            evaluations.look()
+            if evaluations.slots not in taken[-1:]:
+                taken.append(evaluations.slots)
+            if evaluations.slots == [4]:
+                cores[0] = 2.0
+            return not driver.ledger.count("measuring")
+
+        tiny.wait_for(ended, 60)
+    assert taken == [[1], [2], [4], [2], []]
+    assert said == [
+        "no machine has the 4 slots that it waits for, so it takes 2; goes on elsewhere from step 0, not counted as a retry"
+    ]
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.driver.replay import Replay, average, replay, summary
+from bench.costs.replay import Replay, replay, summary
+from bench.driver.choice import average
 from bench.store import Store, open_store
 from bench.sweeps.spec import StoppingConfig
 from tests.support.command_line import call

@@ -2,8 +2,9 @@
 
 import pytest
 
+from bench.on_ray import slots as module
 from bench.on_ray.cluster import refuse_too_large
-from bench.on_ray.slots import MAX_WORKERS, WORKER_CPUS, WORKER_GPUS, slots, slots_of, waiting_for
+from bench.on_ray.slots import MAX_WORKERS, WORKER_CPUS, WORKER_GPUS, Machines, Rooms, slots, slots_of, waiting_for
 from bench.sweeps.spec import ResourcesConfig
 from trainers.common.errors import UserError
 
@@ -67,8 +68,35 @@ def test_a_trial_waits_for_a_machine_that_may_come(machines: list[dict[str, floa
 def test_what_trials_wait_for_is_said_with_the_machines_that_are_up():
     needed = ResourcesConfig(cpus=4, gpus=1)
     waits = "no trial runs: each waits for 4 CPUs and 1 GPU that are free on one machine; machines that are up: "
-    assert waiting_for([HEAD], needed) == f"{waits}none"
-    assert waiting_for([HEAD, EIGHT], needed) == f"{waits}96 CPUs and 8 GPUs"
-    assert waiting_for([{"CPU": 2.0}] * 5, needed).endswith(
+    assert waiting_for([HEAD], needed, [1]) == f"{waits}none"
+    assert waiting_for([HEAD, EIGHT], needed, [1, 1]) == f"{waits}96 CPUs and 8 GPUs"
+    assert waiting_for([{"CPU": 2.0}] * 5, needed, [1]).endswith(
         "2 CPUs and 0 GPUs, 2 CPUs and 0 GPUs, 2 CPUs and 0 GPUs and 2 more"
     )
+    assert "each waits for 4 CPUs and 1 GPU or 8 CPUs and 2 GPUs (2 slots, as" in waiting_for([EIGHT], needed, [2, 1, 2])
+
+
+@pytest.mark.parametrize(("before", "after", "taken"), [
+    ([{"CPU": 8.0}], [{"CPU": 3.0}, {"CPU": 2.0}], 3),
+    ([{"CPU": 8.0}], [], 4),  # whatever comes next is not known
+    ([{"CPU": 2.0}], [{"CPU": 8.0}], 4),
+    ([DECLARES], [DECLARES], 4),
+    ([HEAD, {"CPU": 8.0}], [HEAD, {"CPU": 1.0}], 1),
+    ([DECLARES, EIGHT], [{**DECLARES, MAX_WORKERS: 1.0}, {"CPU": 2.0}], 2),  # no more of them will come
+])  # fmt: skip
+def test_a_widened_trial_takes_at_most_what_the_largest_machine_has_that_is_up_or_may_come(
+    before: Machines, after: Machines, taken: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "LOOK", 0.0)
+    machines = [before]
+    monkeypatch.setattr(module, "alive", lambda: machines[0])
+    rooms = Rooms(ResourcesConfig())
+    assert rooms.take("narrow") == 1
+    for _ in range(2):
+        rooms.widen("wide")
+    waits_for = rooms.take("wide")
+    machines[0] = after
+    assert rooms.may_get(waits_for) == (waits_for <= taken)
+    assert rooms.take("wide") == min(taken, 2 * waits_for)
+    assert rooms.take("narrow") == 1
+    assert dict(rooms.taken) == {"wide": rooms.take("wide")}

@@ -38,7 +38,7 @@ def test_the_quickstart_is_a_preset():
     assert spec.name == "quickstart"
     assert spec.targets == ("digits",)
     assert spec.sizes == (10, 40)
-    assert spec.evaluation.rungs(spec.training.steps) == (60, 120, 240, 400)
+    assert spec.evaluation.rungs(spec.training.steps) == (60, 120, 240, 480, 600)
     assert len(spec.seeds) == len(spec.pretrain.seeds) == 2
 
 
@@ -138,7 +138,7 @@ def test_an_override_adds_a_section_that_the_file_lacks(tmp_path: Path):
 
 def test_the_last_of_two_overrides_of_a_key_wins_and_the_rest_of_the_section_is_kept():
     training = load_spec("quickstart", ["training.steps=3", "training.steps=4"]).training
-    assert (training.steps, training.critic_steps) == (4, 2)
+    assert (training.steps, training.critic_steps) == (4, 1)
 
 
 def test_an_override_corrects_a_file(tmp_path: Path):

@@ -14,7 +14,7 @@ from tests.trainers.test_networks import conv
 from trainers.common.errors import UserError
 from trainers.config.settings import STYLED, EvaluationConfig, GanConfig, TrainingConfig
 from trainers.config.trial import DomainRef, TrialConfig
-from trainers.core.data import Data
+from trainers.core.data import Data, real_images
 from trainers.core.gan import Diverged, Gan
 from trainers.core.losses import critic_loss, generator_loss, gradient_penalty
 from trainers.core.sampling import sample
@@ -336,8 +336,8 @@ def drawn(trained: Gan, images: np.ndarray, labels: np.ndarray | None, times: in
     data = Data.on(trained.device, images, labels)
     batches, names = [], []
     for _ in range(times):
-        chosen, classes = trained._choose_images(data)
-        pixels = trained._real_images(data.pixels, chosen).add(1).mul(127.5).round()
+        chosen, classes = data.choose(trained.config.batch, trained.random)
+        pixels = real_images(data.pixels, chosen, trained.config, trained.random).add(1).mul(127.5).round()
         batches.append(pixels.permute(0, 2, 3, 1).numpy().astype(np.uint8))
         names.append(classes.numpy() if classes is not None else None)
     return np.concatenate(batches), np.concatenate(names) if labels is not None else None

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from analysis.frames import load
 from analysis.report.page import write_report
+from bench.costs.replay import replay
 from bench.driver.ledger import Ledger
-from bench.driver.replay import replay
 from bench.run.status import progressing, tables
 from bench.store import Store, open_store
 from bench.store.trial_files import last_checkpoint

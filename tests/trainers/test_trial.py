@@ -719,7 +719,7 @@ def test_the_budget_is_part_of_the_key_where_it_decides_the_course_or_the_end(ch
     assert config(**changes).key == config(**changes, evaluation__samples=65).key
 
 
-@pytest.mark.parametrize("setting", [{"metric": "kid"}, {"patience": 9}, {"every": 3}, {"samples": 65}])
+@pytest.mark.parametrize("setting", [{"metric": "kid"}, {"patience": 9}, {"every": 3}, {"samples": 65}, {"threshold": 0.1}])
 def test_what_ends_a_source_is_part_of_its_key(setting: dict[str, Any]):
     first, second = (config(kind="pretrain", strategy=None, until=until) for until in ({}, setting))
     assert first.key != second.key

@@ -159,6 +159,8 @@ class TrainingConfig(Frozen):
 class Until(Frozen):
     """Ends a training at its plateau: after `patience` evaluations in a row without a new lowest value of a metric.
 
+    With a `threshold`, an evaluation counts only if its value is lower than the best one by this share of it (PyTorch's
+    ``ReduceLROnPlateau`` in mode "rel" counts alike). Else a metric that falls ever more slowly has no plateau.
     The training ends at its budget at the latest. These evaluations have settings of their own: where a source ends decides
     what all its transfers start from, so it must not depend on how the sweep's trials are evaluated.
     """
@@ -167,6 +169,8 @@ class Until(Frozen):
     """A metric of which lower is better: fid or kid, or one of a plug-in."""
     patience: Annotated[PositiveInt, Field(le=MOST_EVALUATIONS)] = 3
     """Evaluations in a row without a lower value, after which the training ends."""
+    threshold: Annotated[Number, Field(ge=0, lt=1, exclude_if=lambda value: value == 0.0)] = 0.0
+    """Share of the best value by which a lower one has to be lower; 0.1 is a tenth."""
     every: Steps = 50
     """Generator steps between two evaluations."""
     embedding: str = "builtin"

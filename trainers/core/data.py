@@ -1,10 +1,12 @@
-"""The training images of a GAN on its device."""
+"""The training images of a GAN on its device, and the minibatches that are drawn from them."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from trainers.config.settings import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,47 @@ class Data:
         arrays = np.argsort(labels, kind="stable"), present, np.cumsum(counts) - counts, counts
         order, classes, starts, numbers = (torch.from_numpy(array.astype(np.int64)).to(device) for array in arrays)
         return cls(pixels, order, classes, starts, numbers, others)
+
+    def choose(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Return the indices int64 (n,) of a minibatch and their classes; classes have equal probability."""
+        if self.order is None or self.present is None or self.starts is None or self.counts is None:
+            return draw(len(self.pixels), n, random), None
+        k = draw(len(self.present), n, random)
+        fraction = torch.rand(n, generator=random, device=random.device)
+        within = (fraction * self.counts[k]).long().minimum(self.counts[k] - 1)
+        return self.order[self.starts[k] + within], self.present[k]
+
+
+def real_images(pixels: Tensor, chosen: Tensor, training: TrainingConfig, random: torch.Generator) -> Tensor:
+    """Return the chosen images (n, 3, H, W) in [-1, 1], with the configuration's random mirroring and translation.
+
+    `pixels` are uint8 (N, 3, H, W), `chosen` int64 (n,).
+    """
+    if not (training.flip or training.crop):
+        return pixels[chosen].float().div(127.5).sub(1)
+    side, n = pixels.shape[-1], len(chosen)
+    rows = columns = torch.arange(side, device=pixels.device).expand(n, side)
+    if training.flip:
+        mirrored = draw(2, n, random)[:, None].bool()
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    if training.crop:
+        rows, columns = (
+            _mirror_at_edges(index + draw(2 * training.crop + 1, n, random)[:, None] - training.crop, side)
+            for index in (rows, columns)
+        )
+    picked = pixels[chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (n, H, W, 3)
+    return picked.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+def draw(high: int, n: int, random: torch.Generator) -> Tensor:
+    """Return random integers int64 (n,) in [0, high), on the device of the random numbers."""
+    return torch.randint(high, (n,), generator=random, device=random.device)
+
+
+def _mirror_at_edges(index: Tensor, side: int) -> Tensor:
+    """Return indices in [0, side) from indices less than `side` outside it, mirrored at the first and the last pixel."""
+    index = index.abs()
+    return torch.where(index < side, index, 2 * (side - 1) - index)
 
 
 def channels_first(images: np.ndarray) -> Tensor:

@@ -26,7 +26,7 @@ from trainers.config.strategy import Strategy
 from trainers.core.adam import Adam
 from trainers.core.augmenter import Augmenter
 from trainers.core.cuda_graphs import Graphed
-from trainers.core.data import Data, channels_first
+from trainers.core.data import Data, channels_first, draw, real_images
 from trainers.core.losses import critic_loss, generator_loss, lazy_r1
 from trainers.core.path_length import PathLength
 from trainers.networks import Critic, Generator, make_critic, make_generator, set_low_gradients
@@ -208,8 +208,8 @@ class Gan:
     def _critic_step(self, data: Data, *, lazy_penalty: bool) -> Tensor:
         """Take one critic step on a new minibatch; return the magnitude of the loss."""
         n = self.config.batch
-        chosen, labels = self._choose_images(data)
-        real = self._real_images(data.pixels, chosen)
+        chosen, labels = data.choose(n, self.random)
+        real = real_images(data.pixels, chosen, self.config, self.random)
         with torch.no_grad():
             before, fake = real, self.generator.training_images(self._latents(n), labels, self.random)
             if self.augment.pseudo:
@@ -230,13 +230,13 @@ class Gan:
         assert data.held_out is not None, "an adaptive augmentation needs held-out images"
         n, batch = len(data.held_out), self.config.batch
         # Few images are all scored at every step: which of them are drawn would be most of the signal's noise.
-        chosen = torch.arange(batch, device=self.device) % n if n <= batch else self._integers(n)
-        on_held_out, _ = self.judge(self.augment(self._real_images(data.held_out, chosen)))
+        chosen = torch.arange(batch, device=self.device) % n if n <= batch else draw(n, batch, self.random)
+        on_held_out, _ = self.judge(self.augment(real_images(data.held_out, chosen, self.config, self.random)))
         self.augment.update(on_real, on_held_out, on_fake)
 
     def _generator_step(self, data: Data, *, path_length: bool) -> Tensor:
         """Take one generator step; return the magnitude of the loss."""
-        labels = None if data.present is None else data.present[self._integers(len(data.present))]
+        labels = None if data.present is None else data.present[draw(len(data.present), self.config.batch, self.random)]
         trained = [parameter for parameter in self.critic.parameters() if parameter.requires_grad]
         for parameter in trained:
             parameter.requires_grad_(False)
@@ -274,45 +274,9 @@ class Gan:
         for copied, buffer in zip(average.buffers(), self.generator.buffers(), strict=True):
             copied.copy_(buffer)
 
-    def _choose_images(self, data: Data) -> tuple[Tensor, Tensor | None]:
-        """Return the indices int64 (batch,) of the next minibatch and their classes; classes have equal probability."""
-        if data.order is None or data.present is None or data.starts is None or data.counts is None:
-            return self._integers(len(data.pixels)), None
-        k = self._integers(len(data.present))
-        fraction = torch.rand(len(k), generator=self.random, device=self.device)
-        within = (fraction * data.counts[k]).long().minimum(data.counts[k] - 1)
-        return data.order[data.starts[k] + within], data.present[k]
-
-    def _real_images(self, pixels: Tensor, chosen: Tensor) -> Tensor:
-        """Return the chosen images (n, 3, H, W) in [-1, 1], with the configuration's random mirroring and translation."""
-        if not (self.config.flip or self.config.crop):
-            return pixels[chosen].float().div(127.5).sub(1)
-        side, n = pixels.shape[-1], len(chosen)
-        rows = columns = torch.arange(side, device=self.device).expand(n, side)
-        if self.config.flip:
-            mirrored = self._integers(2)[:, None].bool()
-            columns = torch.where(mirrored, columns.flip(1), columns)
-        if self.config.crop:
-            rows, columns = (
-                _mirror_at_edges(index + self._integers(2 * self.config.crop + 1)[:, None] - self.config.crop, side)
-                for index in (rows, columns)
-            )
-        picked = pixels[chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (n, H, W, 3)
-        return picked.permute(0, 3, 1, 2).float().div(127.5).sub(1)
-
-    def _integers(self, high: int) -> Tensor:
-        """Return random integers int64 (batch,) in [0, high)."""
-        return torch.randint(high, (self.config.batch,), generator=self.random, device=self.device)
-
     def _latents(self, n: int) -> Tensor:
         z = torch.randn(n, self.latent, generator=self.random, device=self.device)
         return z if self._correspondence is None else self._correspondence.latents(z, self.random)
-
-
-def _mirror_at_edges(index: Tensor, side: int) -> Tensor:
-    """Return indices in [0, side) from indices less than `side` outside it, mirrored at the first and the last pixel."""
-    index = index.abs()
-    return torch.where(index < side, index, 2 * (side - 1) - index)
 
 
 def to_device(network: Network, device: torch.device | str) -> Network:

@@ -55,9 +55,11 @@ class Fitting:
         """Raise UserError unless every tensor of both networks has a counterpart and finite values."""
         unmatched = [f"{name}.{key}" for name, match in self.matches.items() for key in match.unmatched]
         if unmatched:
+            first = next(line for line in self.lines if repr(unmatched[0]) in line)
             raise UserError(
-                f"checkpoint {where!r} does not fit: {len(unmatched)} tensors without a counterpart of the same shape, the "
-                f"first is {unmatched[0]!r}; map its names with --map, or name a sweep with its `gan` with --for"
+                f"checkpoint {where!r} does not fit: {len(unmatched)} tensors without a counterpart of the same shape and of "
+                f"floating-point numbers, the first is {' '.join(first.split())}; map its names with --map, or name a sweep "
+                "with its `gan` with --for"
             )
         invalid = [key for key, tensor in self.tensors.items() if not tensor.isfinite().all()]
         if invalid:
@@ -155,10 +157,16 @@ def fit(tensors: Mapping[str, Tensor], names: Names, gan: GanConfig, classes: in
         lines.append(f"{name}: {len(same)} of {len(state)} tensors matched")
         for group in ("missing", "unexpected", "mismatched"):
             for key in sorted(groups[group]):
-                shapes = [f"{whose} {tuple(t[key].shape)}" for whose, t in (("ours", state), ("theirs", theirs)) if key in t]
-                lines.append(f"  {group:<10} {key!r}: {', '.join(shapes)}")
+                both = [f"{whose} {_described(t[key])}" for whose, t in (("ours", state), ("theirs", theirs)) if key in t]
+                lines.append(f"  {group:<10} {key!r}: {', '.join(both)}")
     lines += [f"ignored: {name!r} {tuple(tensors[name].shape)}" for name in sorted(ignored)]
     return Fitting(fitting, matches, tuple(sorted(ignored)), tuple(lines))
+
+
+def _described(tensor: Tensor) -> str:
+    """Return the shape of a tensor, and its type where that makes it no weights."""
+    shape = str(tuple(tensor.shape))
+    return shape if tensor.is_floating_point() else f"{shape} of {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def first_rung(trial: TrialConfig, fitting: Fitting, references: References) -> Rung:

@@ -11,11 +11,11 @@ _LOWEST, _SINCE = "plateau_lowest", "plateau_since"
 
 
 class Plateau:
-    """Counts the evaluations since the lowest value of a metric.
+    """Counts the evaluations since the best value of a metric.
 
     Attributes:
-        lowest: the lowest value so far.
-        since: evaluations in a row without a lower one.
+        lowest: the best value so far: the last that was lower than the best before it by the threshold.
+        since: evaluations in a row without such a value.
         until: the setting.
     """
 
@@ -28,8 +28,11 @@ class Plateau:
 
     def reached(self, value: float) -> bool:
         """Take in the value of an evaluation; return whether the training has reached its plateau."""
-        self.since = 0 if value < self.lowest else self.since + 1
-        self.lowest = min(self.lowest, value)
+        fall = self.until.threshold * abs(self.lowest) if math.isfinite(self.lowest) else 0.0
+        if value < self.lowest - fall:
+            self.lowest, self.since = value, 0
+        else:
+            self.since += 1
         return self.since >= self.until.patience
 
     @property

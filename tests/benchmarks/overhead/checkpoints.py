@@ -28,7 +28,7 @@ _SPEC: dict[str, Any] = {
     "sizes": [500],
     "strategies": ["scratch"],
     "gan": {"resolution": 16, "width": 16},
-    "training": {"batch": 32, "critic_steps": 2},
+    "training": {"batch": 32, "critic_steps": 1},
     "evaluation": {"samples": 100},
 }
 

@@ -19,7 +19,8 @@ LEFT = 0.5
 
 _SETTINGS = (
     "sources=[numerals]", "sizes=[500]", "strategies=[finetune-g,finetune-d]", "stopping.rule=none", "training.steps=240",
-    "training.generator_lr=0.002", "training.critic_lr=0.002",
+    "training.generator_lr=0.002", "training.critic_lr=0.002", "training.critic_steps=2", "pretrain.steps=480",
+    "pretrain.until={patience: 2, every: 120}",
 )  # fmt: skip
 
 

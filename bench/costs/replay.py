@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.driver.choice import average
 from bench.driver.results import after_start
 from bench.driver.stopping import FEWEST_SEEDS, Action, Curve, judge
 from bench.store import Store, columns
@@ -16,7 +16,6 @@ from bench.store.schema import by_step
 from bench.sweeps.spec import StoppingConfig
 from trainers.common.counts import counted
 from trainers.common.errors import UserError
-from trainers.config.metrics import RAW, SELECTION, metrics
 from trainers.config.sources import renamed
 
 if TYPE_CHECKING:
@@ -219,19 +218,6 @@ def _standings(cell: _Cell, metric: str, stops: Mapping[str, int]) -> Standings:
         strategy, source = (str(name) for name in names)
         standings[strategy, source] = (-step, average((v.get(step, math.inf) for last, v in seeds if last >= step), metric))
     return standings
-
-
-def average(values: Iterable[float], metric: str) -> float:
-    """Return the mean of a method's seeds, infinite if one of them has no finite value.
-
-    The mean is geometric for a metric that is never negative, such as FID, of which ratios are compared.
-    """
-    seeds = list(values)
-    if not all(map(math.isfinite, seeds)):
-        return math.inf
-    if metrics()[metric.removesuffix(RAW).removesuffix(SELECTION)].low < 0:
-        return fmean(seeds)
-    return math.exp(fmean(map(math.log, seeds))) if min(seeds) > 0 else 0.0
 
 
 def _order(before: Standings, after: Standings) -> float | None:
