@@ -102,9 +102,9 @@ def start(*arguments: object, cwd: Path, ray: Path | None = None) -> "subprocess
     )
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait until a condition holds."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the condition did not become true"
         time.sleep(0.05)
