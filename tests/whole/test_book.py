@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     path
     for path in [*ROOT.glob("*.md"), *(ROOT / "bench").rglob("*.md"), *ROOT.glob("*/README.md")]
-    if ".venv" not in path.parts
+    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)  # as .venv and pytest's cache
 )
 BLOCKS = [
     (page, language, text) for page in dict.fromkeys(PAGES) for language, text in
