@@ -15,9 +15,13 @@ run: $(INSTALLED)
 quick: lint
 	$(BIN)/pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
-# A third process works while the tests of the others wait for Ray.
-test: lint
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# A third process works while the tests of the others wait for Ray, and mypy works beside them; what it found is printed last.
+test: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy >$(VENV)/mypy.txt 2>&1 & mypy=$$!; \
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	wait $$mypy; types=$$?; cat $(VENV)/mypy.txt; exit $$((tests || types))
 
 endurance: $(INSTALLED)
 	ENDURANCE=$(ENDURANCE) $(BIN)/pytest -m endurance --numprocesses 2 --dist loadfile $(TESTS)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 from bench.store import Store, open_store
 from tests.support.endurance import TIMES
@@ -109,12 +110,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         uses = {*getattr(item, "fixturenames", ()), *({"s3_port"} if parameters.get("store") == "s3" else ())}
         if uses & SLOW_FIXTURES:
             item.add_marker("slow")
-    # A process is given its next file while it still has two tests of the file before, so no long one may come late.
+    # A process is given its next file while it still has two tests of the file before, so no long one may come late. Those that
+    # wait for Ray, every second of the first ones, leave the processor to the others.
     longest = (
-        "sweep", "jobs", "sweep_ends", "cluster", "hosts", "evaluation_tasks", "pages", "measuring", "losses", "page_sections",
-        "strategies", "faults", "launch", "book", "trial", "confirmation", "gan", "domains", "layers", "truth", "iw",
-        "recommend", "augmentation", "on_ray", "strange_content", "several_drivers", "recommender", "plugins", "ledger",
-        "report", "savings", "pdf", "predictors", "notebooks", "unusual_stores", "whose_file", "in_process", "tuning", "knobs",
+        "sweep", "pages", "jobs", "measuring", "sweep_ends", "book", "hosts", "page_sections", "cluster", "strategies",
+        "losses", "evaluation_tasks", "launch", "trial", "on_ray", "export", "site", "faults", "methods", "style", "domains",
+        "gan", "confirmation", "layers", "iw", "recommend", "plugins", "augmentation", "report", "ledger", "preemptions",
+        "pdf", "answers", "compact", "knobs", "strange_content", "several_drivers", "benchmark", "truth", "unusual_stores",
+        "evaluation", "recommender", "notebooks", "pairs", "networks", "savings", "predictors", "tuning", "interrupts",
+        "whose_file", "in_process",
     )  # fmt: skip
     order = {f"test_{name}.py": number for number, name in enumerate(longest)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
@@ -142,7 +146,7 @@ def s3_port() -> Iterator[int]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while True:
             try:
                 request = urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT")
@@ -195,12 +199,25 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes that run tests share."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_once(shared: Path) -> Path:
     """The folder of a store with the finished sweep `tiny.make()`; tests must not change it."""
     from tests.support import tiny
 
-    folder = tmp_path_factory.mktemp("small") / "store"
-    tiny.run_here(tiny.make(), open_store(str(folder), create=True))
+    folder = shared / "small" / "store"
+    with FileLock(shared / "small.lock"):
+        if not folder.exists():
+            made = shared / "small" / uuid.uuid4().hex  # whole, also if a process fails
+            tiny.run_here(tiny.make(), open_store(str(made), create=True))
+            made.rename(folder)
     return folder
 
 
@@ -242,12 +259,11 @@ def cluster() -> Iterator["Cluster"]:
 
 
 @pytest.fixture(scope="session")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> "Reports":
+def reports(shared: Path) -> "Reports":
     """The reports that tests open in a browser, by kind of store; processes that run tests share them."""
     from tests.support.pages import Reports
 
-    folder = tmp_path_factory.getbasetemp()
-    root = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "reports"
+    root = shared / "reports"
     root.mkdir(exist_ok=True)
     return Reports(root)
 

@@ -53,10 +53,10 @@ class StoredReferences:
     def _compute(
         self, name: str, domain: str, resolution: int, embedding: "Embedding", split: "Split"
     ) -> "Reference":  # fmt: skip
-        from trainers.evaluation.references import dump, embed, union
+        from trainers.evaluation.references import dump, references, union
 
         whole = union(domain, resolution, embedding, self, split)
-        reference = whole or embed(domain, resolution, embedding, split)
+        reference = whole or references(domain, resolution, embedding, split)
         if self._publish:
             self._store.write_file(name, sealed_tensors.label(dump(reference), reference=name))
         return reference

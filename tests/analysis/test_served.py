@@ -31,14 +31,14 @@ def served(results: list[int]) -> Iterator[str]:
     thread = threading.Thread(target=serve, args=arguments)
     thread.start()
     try:
-        yield addresses.get(timeout=60)
+        yield addresses.get(timeout=300)
     finally:
         ended.set()
         thread.join()
 
 
 def ask(address: str, path: str, host: str | None = None) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(address.split("/")[2], timeout=60)
+    connection = http.client.HTTPConnection(address.split("/")[2], timeout=300)
     connection.request("GET", path, headers={} if host is None else {"Host": host})
     answer = connection.getresponse()
     return answer.status, answer.read().decode()

@@ -2,10 +2,12 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,9 @@ from trainers.config.trial import TrialConfig
 from trainers.core.sampling import BATCH
 from trainers.networks import make_generator
 from trainers.trial import checkpoints
+
+#: Exports the generator of a trial in a format.
+Exported = Callable[[str, str], tuple[Path, str]]
 
 GAN = {"resolution": 16, "width": 4, "latent": 8}
 CLASSES = ("zero", "one", "two")
@@ -87,6 +92,25 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
+@pytest.fixture(scope="module")
+def exported(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Export the generator of a trial of `TRIALS` in a format, once for all tests, which leave the folder as it was.
+
+    Returns:
+        the folder, and what the verb printed.
+    """
+
+    @cache
+    def once(name: str, file_format: str) -> tuple[Path, str]:
+        out = tmp_path_factory.mktemp(f"{name}-{file_format}") / "out"
+        key = config(**TRIALS[name]).key
+        result = call("export", "--trial", key, "--format", file_format, "--out", out, "--store", store.uri)
+        assert result.exit_code == 0, f"{result.output}{result.exception!r}"
+        return out, result.output
+
+    return once
+
+
 def drawn_by(folder: Path, file_format: str) -> Callable[..., np.ndarray]:
     """Return what draws images from latents and, if it is conditional, classes with an exported generator."""
     if file_format == "torchscript":
@@ -115,13 +139,15 @@ def root_mean_square(differences: np.ndarray) -> float:
     (name, file_format) for name in TRIALS for file_format in FORMATS
     if TIMES or (name, file_format) != ("style-conditional", "onnx")
 ])  # fmt: skip
-def test_an_exported_generator_draws_the_images_of_generate(store: Store, tmp_path: Path, name: str, file_format: str):
+def test_an_exported_generator_draws_the_images_of_generate(
+    store: Store, exported: Exported, tmp_path: Path, name: str, file_format: str
+):
     trial = config(**TRIALS[name])
-    result = call("export", "--trial", trial.key, "--format", file_format, "--out", tmp_path / "out", "--store", store.uri)
-    assert f"the generator of trial {trial.key}, step 4: FID 3.00" in result.output
+    folder, output = exported(name, file_format)
+    assert f"the generator of trial {trial.key}, step 4: FID 3.00" in output
 
     _, loaded, network = read_generator(store, trial.key, "best")
-    draw = drawn_by(tmp_path / "out", file_format)
+    draw = drawn_by(folder, file_format)
     write_images(store, trial.key, Drawing(9, 3), tmp_path / "images")
     latents = torch.randn(BATCH, 8, generator=torch.Generator().manual_seed(derive_seed("latents", 3)))
     requested = loaded.requested(9)
@@ -149,10 +175,10 @@ def test_an_exported_generator_draws_the_images_of_generate(store: Store, tmp_pa
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_readme_of_ten_lines_says_what_it_takes_and_returns(store: Store, tmp_path: Path, file_format: str):
+def test_a_readme_of_ten_lines_says_what_it_takes_and_returns(exported: Exported, file_format: str):
     trial = config(**TRIALS["resnet-conditional"])
-    call("export", "--trial", trial.key, "--format", file_format, "--out", tmp_path / "out", "--store", store.uri)
-    text = (tmp_path / "out/README.md").read_text()
+    folder, _ = exported("resnet-conditional", file_format)
+    text = (folder / "README.md").read_text()
     assert len(text.splitlines()) == 10
     for part in (
         f"trial {trial.key}", "step 4: FID 3.00", "20 images of digits (resnet, scratch)", "`latents`: float32 (N, 8)",
@@ -160,16 +186,18 @@ def test_a_readme_of_ten_lines_says_what_it_takes_and_returns(store: Store, tmp_
         "in [-1, 1]", "Draw 250 images at a time, with the classes mixed", FORMATS[file_format][0].partition(".")[0],
     ):  # fmt: skip
         assert part in text
-    assert len((tmp_path / "out/draw.py").read_text().splitlines()) < 25
+    assert len((folder / "draw.py").read_text().splitlines()) < 25
 
 
-def test_a_generator_whose_images_do_not_depend_on_each_other_may_draw_any_number(store: Store, tmp_path: Path):
+def test_a_generator_whose_images_do_not_depend_on_each_other_may_draw_any_number(
+    exported: Exported,
+):
     trial = config(**TRIALS["sngan"])
-    call("export", "--trial", trial.key, "--format", "safetensors", "--out", tmp_path / "out", "--store", store.uri)
-    text = (tmp_path / "out/README.md").read_text()
+    folder, _ = exported("sngan", "safetensors")
+    text = (folder / "README.md").read_text()
     assert "Batches may have any size" in text
     assert "classes" not in text
-    with safe_open(tmp_path / "out/generator.safetensors", "pt") as file:
+    with safe_open(folder / "generator.safetensors", "pt") as file:
         metadata = file.metadata()
         assert set(file.keys()) == set(make_generator(trial.gan).state_dict())
     assert {name: metadata[name] for name in ("family", "resolution", "width", "latent", "classes", "trial")} == {
@@ -177,16 +205,17 @@ def test_a_generator_whose_images_do_not_depend_on_each_other_may_draw_any_numbe
     }  # fmt: skip
 
 
-def test_an_onnx_file_is_of_our_inputs_and_has_no_paths_of_this_machine(store: Store, tmp_path: Path):
+def test_an_onnx_file_is_of_our_inputs_and_has_no_paths_of_this_machine(
+    exported: Exported,
+):
     import onnx
 
-    trial = config(**TRIALS["dcgan-conditional"])
-    call("export", "--trial", trial.key, "--format", "onnx", "--out", tmp_path / "out", "--store", store.uri)
-    model = onnx.load(tmp_path / "out/generator.onnx")
+    folder, _ = exported("dcgan-conditional", "onnx")
+    model = onnx.load(folder / "generator.onnx")
     onnx.checker.check_model(model)
     assert [given.name for given in model.graph.input] == ["latents", "classes"]
     assert {item.key: item.value for item in model.metadata_props}["classes"] == json.dumps(CLASSES)
-    assert b".py" not in (tmp_path / "out/generator.onnx").read_bytes()
+    assert b".py" not in (folder / "generator.onnx").read_bytes()
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
@@ -217,13 +246,12 @@ for folder in map(Path, sys.argv[1:]):
 
 
 @pytest.mark.slow
-def test_the_script_beside_it_draws_a_grid_where_transfergan_is_not(store: Store, tmp_path: Path):
+def test_the_script_beside_it_draws_a_grid_where_transfergan_is_not(store: Store, exported: Exported, tmp_path: Path):
     folders = []
     for file_format in sorted(FORMATS, key=lambda name: name == "onnx"):
         for name in ("dcgan", "dcgan-conditional"):
             folders.append(tmp_path / f"{file_format}-{name}")
-            arguments = ("--trial", config(**TRIALS[name]).key, "--format", file_format, "--out", folders[-1])
-            assert call("export", *arguments, "--store", store.uri).exit_code == 0
+            shutil.copytree(exported(name, file_format)[0], folders[-1])
     folders = [folder for folder in folders if folder.name != "safetensors-dcgan"]  # one generator.py per process
     done = subprocess.run([sys.executable, "-c", ALONE, *folders], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

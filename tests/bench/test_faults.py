@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from bench.cli import main
 from bench.driver.ledger import Ledger
 from bench.run.status import progressing
 from bench.store import Store, open_store
@@ -65,17 +66,25 @@ def same_outcomes(store: Store, other: Store) -> None:
 # -- killed -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def scattered(finished_once: Path, tmp_path: Path) -> Store:
-    """The finished sweep with its measurements in hundreds of parts, each several times."""
-    shutil.copytree(finished_once, tmp_path / "scattered")
-    store = open_store(str(tmp_path / "scattered"))
+@pytest.fixture(scope="module")
+def scattered_once(finished_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `scattered`; tests must not change it."""
+    folder = tmp_path_factory.mktemp("scattered") / "store"
+    shutil.copytree(finished_once, folder)
+    store = open_store(str(folder))
     rows = store.read("measurements").drop(columns=["sweep", "recorded_at"])
     compact(store)
     records: list[Any] = rows.astype(object).where(rows.notna(), None).to_dict("records")
     for start in 2 * list(range(len(records))):
         store.append("measurements", "small", records[start : start + 3])
-    return store
+    return folder
+
+
+@pytest.fixture
+def scattered(scattered_once: Path, tmp_path: Path) -> Store:
+    """The finished sweep with its measurements in hundreds of parts, each several times."""
+    shutil.copytree(scattered_once, tmp_path / "scattered")
+    return open_store(str(tmp_path / "scattered"))
 
 
 @pytest.mark.endurance
@@ -89,7 +98,7 @@ def test_a_compaction_killed_at_any_moment_loses_and_duplicates_nothing(scattere
         ready = SERVER.Event()
         process = SERVER.Process(target=compacts, args=(str(copy), ready))
         process.start()
-        assert ready.wait(30)
+        assert ready.wait(tiny.PATIENCE)
         return process
 
     durations = []
@@ -266,8 +275,9 @@ def test_a_compaction_on_a_full_disk_is_one_line_and_changes_nothing(scattered: 
     verb = tiny.command("store", "compact", "--store", scattered.root)
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        verb, preexec_fn=lambda: _at_most(2000), env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+        verb, preexec_fn=lambda: _at_most(2000), env=environment, capture_output=True, text=True, timeout=tiny.PATIENCE,
+        check=False,
+    )  # fmt: skip
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "accepts no more data: File too large; run the same command" in line
@@ -289,13 +299,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-def test_a_full_disk_is_one_line_and_the_same_sweep_finishes_when_there_is_room(small_disk: Path, finished_once: Path):
+def test_a_full_disk_is_one_line_and_the_same_sweep_finishes_when_there_is_room(
+    small_disk: Path, finished_once: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     spec = tiny.write_spec(small_disk.parent, **{**tiny.SMALL, "strategies": ["scratch"]})
     verb = ("run", spec, "--store", small_disk / "store", "--address", "here")  # for Ray, see test_on_ray
-    failed = tiny.transfergan(*verb, cwd=small_disk.parent, expect=2)
-    assert "Traceback" not in failed.stderr
-    assert [line for line in failed.stderr.splitlines() if line.startswith("transfergan: ")] == [failed.stderr.splitlines()[-1]]
-    assert "accepts no more data: No space left on device; run the same command" in failed.stderr
+    monkeypatch.setattr("sys.argv", ["transfergan", *map(str, verb)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr().err
+    assert end.value.code == 2, said
+    assert "Traceback" not in said
+    assert [line for line in said.splitlines() if line.startswith("transfergan: ")] == [said.splitlines()[-1]]
+    assert "accepts no more data: No space left on device; run the same command" in said
     store = open_store(str(small_disk / "store"))
     assert check(store) == []
     assert "failed" not in set(store.read("trials")["status"])
@@ -367,7 +383,7 @@ def test_two_drivers_wait_for_a_server_that_is_out_of_reach_for_longer_than_thei
     time.sleep(90)
     refusals.share = 0
     for driver in drivers:
-        output, _ = driver.communicate(timeout=200)
+        output, _ = driver.communicate(timeout=tiny.PATIENCE)
         assert driver.returncode == 0, output
         assert "does not answer" in output
     store = open_store(uri)

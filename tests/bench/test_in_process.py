@@ -1,5 +1,6 @@
 """A sweep in this process, without Ray (see also test_sweep): what an exception of a trial does, and what it refuses."""
 
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from bench.cli import main
 from bench.driver.ledger import Ledger
 from bench.driver.loop import Driver
 from bench.run import in_process
@@ -63,16 +65,19 @@ def test_an_exception_of_a_trial_propagates_is_not_recorded_and_the_next_run_res
 
 
 @pytest.mark.slow
-def test_an_os_error_of_a_trial_has_its_stack_trace_on_the_command_line(tmp_path: Path):
-    """The command line prints other OSErrors in one line."""
+def test_an_os_error_of_a_trial_has_its_stack_trace_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The command line prints other OSErrors in one line; an error that leaves it is printed with its trace by Python."""
     spec = tiny.write_spec(tmp_path, **tiny.SMALL)
     obstacle = tmp_path / "store" / "samples" / f"{tiny.make().trials[0].key}-00000000.png"
     open_store(str(tmp_path / "store"), create=True)
     obstacle.mkdir(parents=True)
-    done = tiny.transfergan("run", spec, "--store", "store", "--address", "here", cwd=tmp_path, expect=1)
-    assert "Traceback" in done.stderr
-    assert "in write_file" in done.stderr
-    assert "the same command resumes it" in done.stderr.splitlines()[-1]
+    monkeypatch.setattr("sys.argv", ["transfergan", "run", str(spec), "--store", str(tmp_path / "store"), "--address", "here"])
+    with pytest.raises(RuntimeError, match="the same command resumes it") as caught:
+        main()
+    trace = "".join(traceback.format_exception(caught.value))
+    assert "IsADirectoryError" in trace
+    assert "in write_file" in trace
+    assert trace.splitlines()[-1].endswith("the same command resumes it")
 
 
 def test_cpus_make_no_sense_for_one_trial_at_a_time(tmp_path: Path):

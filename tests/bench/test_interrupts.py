@@ -55,7 +55,7 @@ def test_an_ignored_signal_stays_ignored():
 
 def test_a_signal_is_answered_before_the_main_thread_is_through_with_what_it_does():
     answer, told, answered_meanwhile = Event(), list[str](), list[bool]()
-    before = signal.signal(signal.SIGTERM, lambda number, frame: answered_meanwhile.append(answer.wait(60)))
+    before = signal.signal(signal.SIGTERM, lambda number, frame: answered_meanwhile.append(answer.wait(tiny.PATIENCE)))
     try:
         with answered():
             answer_by(lambda line: (told.append(line), answer.set()))
@@ -93,7 +93,7 @@ def test_a_run_that_is_terminated_records_and_reports_what_it_has(tmp_path: Path
         try:
             tiny.wait_for(lambda: bool(list(store.glob("checkpoints/*/*.safetensors"))))
             run.send_signal(signal.SIGHUP)
-            output, _ = run.communicate(timeout=120)
+            output, _ = run.communicate(timeout=tiny.PATIENCE)
         finally:
             run.kill()
     assert run.returncode == 128 + signal.SIGHUP, output

@@ -50,6 +50,18 @@ def new(folder: Path) -> Store:
     return open_store(str(folder), create=True)
 
 
+#: A budget twice as long as that of the sweep of three trials.
+LONGER: dict[str, Any] = {"training": {"steps": 16, "batch": 8, "critic_steps": 1}}
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The store of the sweep of three trials, run at once with the longer budget; tests must not change it."""
+    store = new(tmp_path_factory.mktemp("longer") / "whole")
+    run(tiny.make(**LONGER), store)
+    return store
+
+
 def run(plan: Plan, store: Store, output: Console | None = None) -> Ledger:
     """Run a sweep as `transfergan run --address here` does, without its distances."""
     work = measuring.lacking(plan, store)
@@ -113,18 +125,15 @@ def test_other_rungs_are_answered_where_they_were_rungs_before(finished: Store, 
 
 
 def test_a_larger_budget_goes_on_from_what_was_reached_with_the_bits_of_one_run(
-    finished: Store, tmp_path: Path, steps: list[int]
+    finished: Store, longer: Store, steps: list[int]
 ):
-    plan = tiny.make(training={"steps": 16, "batch": 8, "critic_steps": 1})
-    whole = new(tmp_path / "whole")
-    run(plan, whole)
-    steps.clear()
+    plan = tiny.make(**LONGER)
     assert run(plan, finished).count("done") == 3
     assert sorted(steps) == sorted([*range(8, 16)] * 2), "the source, and the first half of both adaptations, are not repeated"
-    ours, theirs = tiny.values(finished), tiny.values(whole)
+    ours, theirs = tiny.values(finished), tiny.values(longer)
     pd.testing.assert_series_equal(ours[theirs.index], theirs, check_exact=True)
     assert set(ours.index.difference(theirs.index).get_level_values("metric")) == {"fid_infinity"}, "of the former last rung"
-    pd.testing.assert_frame_equal(tiny.outcomes(finished), tiny.outcomes(whole))
+    pd.testing.assert_frame_equal(tiny.outcomes(finished), tiny.outcomes(longer))
 
 
 def sources(steps: int, **changes: Any) -> Plan:
@@ -332,17 +341,14 @@ def test_mistakes_are_named_before_anything_is_measured(finished: Store, argumen
     assert message in done.output + str(done.exception)
 
 
-def test_one_trial_is_trained_on_with_the_bits_of_one_run(finished: Store, tmp_path: Path, steps: list[int]):
+def test_one_trial_is_trained_on_with_the_bits_of_one_run(finished: Store, longer: Store, steps: list[int]):
     plan = tiny.make()
     key = plan.trials[-1].key
-    whole = new(tmp_path / "whole")
-    run(tiny.make(training={"steps": 16, "batch": 8, "critic_steps": 1}), whole)
-    steps.clear()
     before = load(finished).trials.set_index("key")
     arguments = ["continue", "--trial", key[:8], "--store", finished.root, "--address", "here"]
     done = call(*arguments, "--steps", "16")
     assert (done.exit_code, steps) == (0, list(range(8, 16)))
-    ours, theirs = tiny.values(finished)[key], tiny.values(whole)[key]
+    ours, theirs = tiny.values(finished)[key], tiny.values(longer)[key]
     pd.testing.assert_series_equal(ours[theirs.index], theirs, check_exact=True)
     after = load(finished).trials.set_index("key")
     assert (after.loc[key, "steps"], after.loc[key, "budget"], after.loc[key, "status"]) == (16, 8, "done")

@@ -356,7 +356,7 @@ def test_an_evaluation_that_lacked_memory_takes_twice_the_room_and_never_waits_f
                 cores[0] = 2.0
             return not driver.ledger.count("measuring")
 
-        tiny.wait_for(ended, 60)
+        tiny.wait_for(ended)
     assert taken == [[1], [2], [4], [2], []]
     assert said == [
         "no machine has the 4 slots that it waits for, so it takes 2; goes on elsewhere from step 0, not counted as a retry"

@@ -146,7 +146,7 @@ def test_a_writer_that_is_killed_leaves_no_partial_files(tmp_path: Path):
         ready = spawn.Event()
         writer = spawn.Process(target=_write_endlessly, args=(store.address, ready))
         writer.start()
-        assert ready.wait(30)
+        assert ready.wait(300)
         time.sleep(delay)
         assert writer.pid is not None
         os.kill(writer.pid, signal.SIGKILL)

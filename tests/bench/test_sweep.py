@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,7 +42,7 @@ main()
 def imports(*arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
     """Run a verb to its successful end; its last line of output names the large packages that it has imported."""
     command = [sys.executable, "-c", IMPORTS, *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=tiny.PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -74,24 +75,26 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
     store = folder / "store"
     run = "run", "tiny.yaml", "--store", "store", "--cpus"
     # A short path, by which the processes of Ray are recognised.
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as session:
+    with ExitStack() as ends, tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as session:
         ray = Path(session)
         first = tiny.start(*run, 1, cwd=folder, ray=ray)
+        ends.callback(first.kill)
         tiny.wait_for(lambda: tiny.trial_rows(store) >= 1 and bool(tiny.workers(ray)))
         reached = tiny.trial_rows(store)
         tiny.kill(tiny.workers(ray)[0])
         tiny.wait_for(lambda: tiny.trial_rows(store) > reached)
         first.send_signal(signal.SIGTERM)
-        output, _ = first.communicate(timeout=60)
+        output, _ = first.communicate(timeout=tiny.PATIENCE)  # it writes the report first
         claimed, reached = tiny.claimed(store), tiny.trial_rows(store)
         assert (store / "report.html").exists()
 
         second = tiny.start(*run, 1, cwd=folder, ray=ray)
+        ends.callback(second.kill)
         tiny.wait_for(lambda: tiny.trial_rows(store) > reached)
         assert tiny.processes(str(ray)), "Ray's processes are not recognised, so their end would show nothing"
         tiny.kill(second.pid)
         second.communicate()
-        tiny.wait_for(lambda: not tiny.processes(str(ray)), 30)
+        tiny.wait_for(lambda: not tiny.processes(str(ray)))
         assert tiny.trial_rows(store) < 14, "nothing is left for the third"
 
     third = tiny.transfergan(*run, 2, "--set", "evaluation.where=task", cwd=folder)
@@ -259,7 +262,7 @@ def test_two_drivers_share_the_work_and_one_that_is_killed_is_replaced(finished:
     tiny.wait_for(lambda: tiny.trial_rows(store) >= 2 and len(list(store.glob("claims/*"))) >= 2)
     tiny.kill(one.pid)
     one.communicate()
-    output, _ = other.communicate(timeout=200)
+    output, _ = other.communicate(timeout=tiny.PATIENCE)
     assert other.returncode == 0, output
     assert [name for name in tiny.claimed(store) if not name.startswith("drivers/")] == []
     assert [fault for fault in check(open_store(str(store))) if fault.kind != "temporary"] == []

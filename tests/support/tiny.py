@@ -48,6 +48,9 @@ SMALL: dict[str, Any] = {
     "stopping": {"rule": "none"},
 }
 
+#: Seconds that a test waits for what must come: a machine may be busy with other things.
+PATIENCE = 300
+
 #: Variable for the folder of Ray's sessions, whose path is in the command line of each of its processes.
 RAY_FOLDER = "RAY_TMPDIR"
 
@@ -86,7 +89,7 @@ def command(*arguments: object) -> list[str]:
 
 def transfergan(*arguments: object, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
     """Run a verb to its end and check its exit status."""
-    done = subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == expect, done.stdout + done.stderr
     return done
 
@@ -99,7 +102,7 @@ def start(*arguments: object, cwd: Path, ray: Path | None = None) -> "subprocess
     )
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():

@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     path
     for path in [*ROOT.glob("*.md"), *(ROOT / "bench").rglob("*.md"), *ROOT.glob("*/README.md")]
-    if ".venv" not in path.parts
+    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)  # as .venv and pytest's cache
 )
 BLOCKS = [
     (page, language, text) for page in dict.fromkeys(PAGES) for language, text in
@@ -97,7 +97,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, finished_once: Path) -> 
         patch.chdir(folder)
         patch.setenv("TRANSFERGAN_DATA", str(folder / "data"))
         patch.setenv("COLUMNS", "200")
-        patch.setattr("bench.design.timing.SECONDS", 0.1)
+        for module in ("timing", "precision"):
+            patch.setattr(f"bench.design.{module}.SECONDS", 0.1)
         patch.setattr("bench.run.sweep.run_sweep", lambda *_, **__: ([], False))
         for name in ("run_distances", "measure_anew"):
             patch.setattr(f"bench.run.sweep.{name}", lambda *_, **__: [])

@@ -66,7 +66,8 @@ def test_a_time_that_is_too_short_on_this_machine_is_refused_with_one_that_is_no
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(timing, "SECONDS", 0.1)
+    for module in (timing, precision):
+        monkeypatch.setattr(module, "SECONDS", 0.1)
     write(Path("photos"), files(40))
     before = tree(tmp_path)
     done = call("init", "--target", "photos", "--minutes", "0.84", "--gpus", "0")

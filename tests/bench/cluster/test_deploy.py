@@ -174,7 +174,7 @@ def slurm(folder: Path, sent: str = "SIGINT") -> subprocess.CompletedProcess[str
     return subprocess.run(
         ["bash", DEPLOY / script, *arguments],
         cwd=folder, env=environment, umask=0o022, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        timeout=60,
+        timeout=300,
     )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def test_hosts_end_with_the_process_that_made_them_even_if_it_is_killed(switch: 
         folder = maker.stdout.readline().strip()
         assert tiny.processes(folder)
         maker.kill()
-    tiny.wait_for(lambda: not tiny.processes(folder), 30)
+    tiny.wait_for(lambda: not tiny.processes(folder))
     Path(folder).rmdir()  # fails unless it is empty
 
 
@@ -103,7 +103,7 @@ def start_node(host: Host, *arguments: object) -> "subprocess.Popen[str]":
 
 def end(process: "subprocess.Popen[str]") -> str:
     """Wait for the successful end of a process and return its output."""
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=tiny.PATIENCE)
     assert process.returncode == 0, output
     return output
 
@@ -128,7 +128,7 @@ def test_hosts_that_are_cut_off_or_late_lose_nothing(
         join = ("--address", address, "--num-cpus", 1)
         seen = store.replace(f"127.0.0.1%3A{s3_port}", f"10.0.0.1%3A{port}")
         run = tiny.command("run", spec, "--store", seen, "--address", address)
-        end(start_node(head, "--head", "--port", 6379, "--num-cpus", 0, "--include-dashboard=false"))
+        end(start_node(head, "--head", "--port", 6379, "--num-cpus", 0, "--include-dashboard=false", "--no-monitor"))
         end(start_node(cut, *join))
         driver = start(head, *run)
         tiny.wait_for(lambda: bool(cut.processes(TRAINS)))
@@ -170,17 +170,18 @@ def test_a_host_that_the_cloud_takes_back_hands_its_trial_on(switch: Switch, tmp
         address = f"{head.address}:6379"
         join = ("--address", address, "--num-cpus", 1)
         seen = store.replace(f"127.0.0.1%3A{s3_port}", f"10.0.0.1%3A{port}")
-        end(start_node(head, "--head", "--port", 6379, "--num-cpus", 0, "--include-dashboard=false"))
+        end(start_node(head, "--head", "--port", 6379, "--num-cpus", 0, "--include-dashboard=false", "--no-monitor"))
         end(start_node(taken_back, *join))
         driver = start(head, *tiny.command("run", spec, "--store", seen, "--address", address))
-        tiny.wait_for(lambda: not tiny.values(store).empty, 240)  # step 0 is measured
+        tiny.wait_for(lambda: not tiny.values(store).empty)  # step 0 is measured
         time.sleep(5)
         notice = "from bench.worker.spot_notice import drain; drain('%s')"
         path = f"PATH={Path(sys.prefix) / 'bin'}:/usr/bin:/bin"
         noticed = time.monotonic()
         end(start(taken_back, path, sys.executable, "-c", notice % address))
-        tiny.wait_for(lambda: bool(open_store(store).list_files(f"checkpoints/{key}")), 60)
+        tiny.wait_for(lambda: bool(open_store(store).list_files(f"checkpoints/{key}")))
         handed_on = time.monotonic() - noticed
+        assert handed_on < 60
         end(start_node(late, *join))
         output = end(driver)
     assert "Traceback" not in output

@@ -81,6 +81,7 @@ def head() -> Iterator[Head]:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         process = subprocess.Popen(
             [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--dashboard-host=127.0.0.1",
+             "--no-monitor", "--include-log-monitor=false",
              *(f"--{name}={value}" for name, value in options.items())],
             env={**os.environ, "PATH": path}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -148,7 +149,7 @@ def test_a_job_is_watched_and_cancelled_with_the_store_only(tmp_path: Path, head
     assert "submitted: tiny-" in submitted
     store = tmp_path / "store"
     # Long, for a job that is left running would keep the head's only core from the next test.
-    tiny.wait_for(lambda: bool(list(store.glob("measurements/**/*.parquet"))), 300)
+    tiny.wait_for(lambda: bool(list(store.glob("measurements/**/*.parquet"))))
     (job,) = recorded(open_store(str(store))).values()
     verbs = "status --store store", submit, "cancel --store store", "logs --store store", "status --store store --sweep tiny"
     before, refused, cancelled, printed, after = transfergan(*verbs, cwd=tmp_path)
@@ -179,7 +180,7 @@ def test_a_verb_runs_on_the_cluster_from_outside(tmp_path: Path, head: Head):
             lines.append(line)
         assert line, lines
         run.send_signal(signal.SIGINT)
-        output, errors = run.communicate(timeout=100)
+        output, errors = run.communicate(timeout=tiny.PATIENCE)
     assert run.returncode == 130, errors
     assert output == f"report: {store}/report.html\n"
     assert errors.endswith("interrupted: the same command goes on from here\n")

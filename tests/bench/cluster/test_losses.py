@@ -131,7 +131,7 @@ def run(machines: Cluster, folder: Path, *ends: Callable[[Cluster, Any], None]) 
             end(machines, node)
             if end is not kill_process:
                 node = machines.add_node(num_cpus=1)
-        runs.join(240)
+        runs.join(tiny.PATIENCE)
         assert not runs.is_alive()
     return driver.ledger.status[key], driver.ledger.reasons.get(key, ""), said
 
@@ -169,7 +169,7 @@ def test_a_task_whose_machine_is_killed_runs_again_and_no_retry_is_counted(machi
         tiny.wait_for(attempts[0].exists)
         kill(machines, node)
         machines.add_node(num_cpus=1)
-        runs.join(240)
+        runs.join(tiny.PATIENCE)
         assert not runs.is_alive()
     assert ended == [(0, None)]
     assert attempts[-1].exists()
