@@ -135,7 +135,7 @@ def load(store: Store, sweep: str | None = None) -> Frames:
     measurements = current(store.read("measurements", large=True).drop(columns=["recorded_at", "sweep"]))
     views = names_of_views(measurements)
     measurements["embedding"] = measurements["view"].map(views)
-    measurements["split"] = np.where(measurements["view"].str.endswith(TRAIN), "train", "held-out")
+    measurements["split"] = np.where(measurements["view"].isin([v for v in views if v.endswith(TRAIN)]), "train", "held-out")
     measurements = measurements.drop(columns=["view", "version"])
     trials = _merge(planned, recorded, keys)
     _set_progress(trials, measurements)

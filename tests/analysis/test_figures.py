@@ -144,7 +144,7 @@ def test_gain_by_distance_has_points_fits_and_labels(frames: Frames) -> None:
 def test_a_source_with_more_strategies_than_colours_has_several_figures(frames: Frames) -> None:
     rows = cell(frames)
     one = rows[(rows["strategy"] == "finetune") & (rows["source"] == "letters")]
-    many = [one.assign(strategy=f"s{number}", trial=f"t{number}") for number in range(7)]
+    many = [one.assign(strategy=f"s{number}", trial=f"t{number}", value=one["value"] + 100 * number) for number in range(7)]
     both = pd.concat([*many, rows[rows["strategy"] == "scratch"]])
     points = points_of(both[both["metric"] == "fid"])
     drawn = [*panels._by_source(points, figures.Style.of(both), None, {})]
@@ -152,6 +152,9 @@ def test_a_source_with_more_strategies_than_colours_has_several_figures(frames: 
     for panel, number in zip(drawn, (3, 4), strict=True):
         lines = [trace for trace in json.loads(panel.figure)["data"] if trace["mode"] == "lines+markers"]
         assert len({trace["line"]["color"] for trace in lines}) == len(lines) == number + 1, "and scratch"
+    first, second = (json.loads(panel.figure)["layout"]["yaxis"]["range"] for panel in drawn)
+    assert first == second, "figures side by side share their axes"
+    assert 10 ** first[1] > max(many[-1].loc[many[-1]["metric"] == "fid", "value"]), "which hold the curves of all"
 
 
 def test_lines_are_named_at_their_ends_without_overlap(frames: Frames) -> None:

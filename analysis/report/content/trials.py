@@ -244,7 +244,8 @@ def _curves(frames: Frames, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     """
     place = {key: number for number, key in enumerate(keys)}
     curves = frames.curves
-    chosen = ~curves["metric"].str.contains("/", regex=False) & ~curves["held"] & curves["trial"].isin(place)
+    whole = [name for name in curves["metric"].unique() if "/" not in name]
+    chosen = curves["metric"].isin(whole) & ~curves["held"] & curves["trial"].isin(place)
     rows = curves.loc[chosen, ["trial", "embedding", "metric", "step", "value"]]
     names = rows[["trial", "embedding", "metric"]]
     begins = (names != names.shift()).any(axis=1).to_numpy()  # the rows of a trial's metric follow each other
