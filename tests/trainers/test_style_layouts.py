@@ -126,6 +126,30 @@ def test_other_networks_are_refused_in_a_line_that_says_what_was_expected(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("arrays", "gan"), [(ROSINALITY, STYLE), (LUCIDRAINS, BILINEAR)])
+def test_the_type_of_a_file_does_not_matter_and_a_tensor_without_sizes_fits_nothing(arrays: stylegan2.Arrays, gan: GanConfig):
+    """Both also where a tensor is the one that tells the layout, or a filter that is only looked at."""
+    for kind in (torch.float64, torch.float16, torch.bfloat16):
+        fit({name: tensor.to(kind) for name, tensor in tensors(arrays).items()}, {}, gan, 0).check("it")
+    numbers = {*arrays} & {"g_ema.style.1.weight", "g_ema.to_rgbs.1.conv.weight", "g_ema.conv1.conv.weight", "S.net.0.weight"}
+    numbers |= {*arrays} & {"G.blocks.2.to_rgb.conv.weight", "G.blocks.0.conv1.weight", "d.convs.1.skip.0.kernel"}
+    for name in sorted(numbers):
+        for odd in (torch.tensor(1.0), torch.zeros(0)):
+            with pytest.raises(UserError):
+                fit({**tensors(arrays), name: odd}, {}, gan, 0).check("it")
+
+
+def test_parameters_and_sparse_tensors_of_a_file_are_read_as_their_values(tmp_path: Path):
+    values = torch.tensor([0.0, 2.0])
+    kept = {"a": torch.nn.Parameter(values), "b": values.to_sparse(), "c": torch._neg_view(-values)}
+    torch.save({"d": kept}, tmp_path / "net.pt")
+    for tensor in read(tmp_path / "net.pt").values():
+        assert tensor.numpy().tolist() == [0.0, 2.0]
+    torch.save({"d": {"a": values.to("meta")}}, tmp_path / "net.pt")
+    with pytest.raises(UserError, match=r"has no values of 'd\.a'"):
+        read(tmp_path / "net.pt")
+
+
 class Trap:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return (os.system, ("touch trapped",))

@@ -72,7 +72,9 @@ class Layout:
         ours: dict[str, Tensor] = {}
         for theirs, tensor in {**self.generator, **self.critic}.items():
             name, change = self.names.get(theirs, (theirs, _same))
-            ours[name] = change(tensor.float()) if tensor.is_floating_point() else tensor
+            # A number or nothing, where weights are expected, stays what it is and fits nothing.
+            weights = tensor.is_floating_point() and tensor.ndim and tensor.numel()
+            ours[name] = change(tensor.float()) if weights else tensor
         random = torch.Generator().manual_seed(0)
         side = int(self.gan["resolution"])
         if self.gan["family"] == "style-bilinear":
@@ -100,7 +102,7 @@ def recognised(tensors: Mapping[str, Tensor]) -> Layout | None:
 
 def _rosinality(whose: str, part: str, generator: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Layout | None:
     constant, image = generator.get("input.input"), _last(generator, "to_rgbs.{}.conv.weight")
-    if constant is None or image is None or "style.1.weight" not in generator:
+    if constant is None or image is None or not _has_sizes(image[1], generator.get("style.1.weight")):
         return None
     scales, mapping = image[0] + 1, _count(generator, "style.{}.weight", 1)
     generator = {f"g.{name}": tensor for name, tensor in generator.items() if not name.startswith("d.")}
@@ -118,7 +120,9 @@ def _rosinality(whose: str, part: str, generator: Mapping[str, Tensor], tensors:
 
 def _check_filter(whose: str, name: str, kernel: Tensor) -> None:
     expected = kernel_like(torch.zeros(1, 1, 1, 1))[0, 0]
-    if kernel.shape != expected.shape or not torch.allclose(kernel / kernel.sum(), expected, atol=1e-4):
+    kernel = kernel if kernel.is_complex() else kernel.to(expected.dtype)
+    same = kernel.shape == expected.shape and kernel.dtype == expected.dtype
+    if not same or not torch.allclose(kernel / kernel.sum(), expected, atol=1e-4):
         raise UserError(f"the checkpoint ({whose}) has another filter than [1, 3, 3, 1] in {name!r}, which is expected")
 
 
@@ -167,7 +171,7 @@ def _lucidrains(whose: str, part: str, inner: Mapping[str, Tensor], tensors: Map
     g, s = ("GE.", "SE.") if average else ("G.", "S.")
     generator = {f"G.{name.removeprefix(g)}": tensor for name, tensor in inner.items() if name.startswith(g)}
     image = _last(generator, "G.blocks.{}.to_rgb.conv.weight")
-    if image is None or f"{s}net.0.weight" not in inner:
+    if image is None or not _has_sizes(image[1], inner.get(f"{s}net.0.weight")):
         return None
     if "G.initial_block" not in generator or any(".attns." in name or ".attn_blocks." in name for name in inner):
         raise UserError(
@@ -217,6 +221,11 @@ def _lucidrains_names(scales: int, mapping: int) -> Iterator[tuple[str, tuple[st
 
 
 # -- both ---------------------------------------------------------------------------------------------------------------
+
+
+def _has_sizes(image: Tensor, mapping: Tensor | None) -> bool:
+    """Return whether the tensors whose shapes tell the settings are a convolution's and a matrix."""
+    return image.ndim >= 4 and mapping is not None and mapping.ndim == 2
 
 
 def _mapping_layer(i: int) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def read(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{where}: {_NVIDIA}")
     try:
         # A namespace of options is plain data; many training scripts save theirs.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{where} cannot be read: {error.strerror}") from error
@@ -51,7 +52,10 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"{where} is damaged or no file of torch.save: {first_line(error)[:100]!r}") from error
-    tensors = dict(_tensors(content))
+    # Parameters, which are saved with keep_vars, and sparse tensors have their values in the usual form here.
+    tensors = {name: tensor.detach().to_dense().resolve_neg() for name, tensor in _tensors(content)}
+    if empty := [name for name, tensor in tensors.items() if tensor.is_meta]:
+        raise UserError(f"{where} has no values of {empty[0]!r}: it was saved from device 'meta'; save it where it was trained")
     if not tensors:
         found = ", ".join(map(repr, sorted(map(str, content))[:8])) if isinstance(content, Mapping) else type(content).__name__
         raise UserError(
