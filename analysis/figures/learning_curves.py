@@ -94,7 +94,7 @@ def of_points(points: Sequence[Point], axes: Axes, style: Style, floor: float | 
 def _method(
     points: list[Point], all_steps: list[int], style: Style, strategy: str, source: str | None
 ) -> tuple[list[dict[str, Any]], float]:
-    """Return the traces of a method, and the last value of its mean."""
+    """Return the traces of a method, and the last value of its mean, or of one of its seeds if they share no rung."""
     color, scratch = style.color(strategy), strategy == SCRATCH
     name = method_name(strategy, source)
     base = {"type": "scatter", "legendgroup": strategy, "meta": {"strategy": strategy, "source": source}}
@@ -115,7 +115,7 @@ def _method(
     mean = shared.mean(axis=1).tolist()
     traces: list[dict[str, Any]] = []
     steps = [all_steps[rung] for rung in rungs]
-    if seeds > 1 and len(rungs) > 1:
+    if seeds > 1 and len(rungs) != 1:  # without a rung that all seeds have, they have no mean
         outline = [*shared.max(axis=1).tolist(), *shared.min(axis=1)[::-1].tolist()]
         band = {"fill": "toself", "fillcolor": color, "opacity": 0.15, "line": {"width": 0}, "mode": "lines"}
         unlisted = {"hoverinfo": "skip", "showlegend": False, **base}
@@ -138,4 +138,4 @@ def _method(
             marker = {"symbol": mark, "size": 10, "color": color, "line": {"width": 2, "color": color}}
             shown = {"x": [end[1] for end in ends], "y": [end[2] for end in ends], "mode": "markers", "marker": marker}
             traces.append({**shown, "hovertext": texts, "hoverinfo": "text", "showlegend": False, **base})
-    return traces, mean[-1]
+    return traces, mean[-1] if mean else max(last.values())[2]

@@ -69,6 +69,14 @@ def test_seeds_become_a_mean_and_a_band(tmp_path: Path) -> None:
     assert "mean of 3 seeds" in mean.hovertext[-1]
 
 
+def test_seeds_that_share_no_rung_are_drawn_without_a_mean(tmp_path: Path) -> None:
+    frames = load(build(tmp_path, seeds=(0, 1), keep=1.0, sizes=(50,)))
+    even = frames.curves["step"].map({0: 0, 50: 1, 100: 0, 200: 1}) == frames.curves["seed"]
+    figure = figures.learning_curves(frames.curves[even], figures.Style.of(frames.trials))
+    method = [t for t in figure.data if t.meta == {"strategy": "finetune", "source": "letters"}]
+    assert [sum(y is not None for y in trace.y) for trace in method] == [0, 4, 0], "the band, the seeds and the mean"
+
+
 def test_negative_kid_is_drawn_on_a_linear_axis(frames: Frames) -> None:
     rows = cell(frames).assign(value=lambda f: f["value"] - 1000)
     figure = figures.learning_curves(rows, figures.Style.of(frames.trials), metric="kid")
