@@ -16,10 +16,11 @@ quick: lint
 	$(BIN)/pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
 # A third process works while the tests of the others wait for Ray, and mypy works beside them; what it found is printed last.
+# A shell starts background processes with Ctrl-C ignored.
 test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy >$(VENV)/mypy.txt 2>&1 & mypy=$$!; \
+	$(BIN)/mypy >$(VENV)/mypy.txt 2>&1 & mypy=$$!; trap 'kill $$mypy; exit 130' INT TERM; \
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder; tests=$$?; \
 	wait $$mypy; types=$$?; cat $(VENV)/mypy.txt; exit $$((tests || types))
 
