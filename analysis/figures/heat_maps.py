@@ -65,6 +65,11 @@ def _cell_hover(row: dict[Any, Any]) -> str:
     return f"{escape(row['source_label'])} to {escape(row['cell_label'])}<br>{gain}<br>at step {row['step']:,}{seeds}"
 
 
+def _is_ratio(*values: float | None) -> bool:
+    """Return whether values have a ratio: a trial that diverged has some that are not finite."""
+    return all(value is not None and 0 < value < math.inf for value in values)
+
+
 def fid_by_class(rows: pd.DataFrame) -> Drawing:
     """Draw FID by class as numbers: a row per method, a column per class; blue where it is lower than scratch's.
 
@@ -78,7 +83,8 @@ def fid_by_class(rows: pd.DataFrame) -> Drawing:
     grid = [[values.get((*method, name)) for name in names] for method in methods]
     scratch = [values.get((SCRATCH, "", name)) for name in names]
     gains: list[list[float | None]] = [
-        [math.log2(base / value) if value and base else 0.0 for value, base in zip(line, scratch, strict=True)] for line in grid
+        [math.log2(base / value) if _is_ratio(value, base) else 0.0 for value, base in zip(line, scratch, strict=True)]
+        for line in grid
     ]
     filters = {
         "rows": [{"strategy": strategy, **({"source": source} if source else {})} for strategy, source in methods],

@@ -115,6 +115,13 @@ def test_heat_map_shows_ratios_and_leaves_gaps(frames: Frames) -> None:
     assert list(figure.layout.yaxis.ticktext) == ["digits<br>50 images"]
 
 
+def test_fid_by_class_has_no_colour_where_a_value_is_not_finite() -> None:
+    values = {"scratch": (8.0, math.inf, 4.0, 0.0), "finetune": (2.0, 3.0, math.inf, math.nan)}
+    rows = [(name, None, str(number), value) for name in values for number, value in enumerate(values[name])]
+    figure = figures.fid_by_class(pd.DataFrame(rows, columns=["strategy", "source_label", "class", "value"]))
+    assert [list(line) for line in figure.data[0].z] == [[0, 0, 0, 0], [2, 0, 0, 0]]
+
+
 def test_the_papers_numbers_are_labelled_grey_and_of_no_strategy(frames: Frames) -> None:
     rows = pd.DataFrame(
         {"strategy": "finetune", "size": [50, 500], "gain": [2.0, 1.0], "source_label": "<b>", "target_label": "t"}

@@ -36,6 +36,16 @@ def test_large_values_have_no_exponent() -> None:
     ]
 
 
+def test_an_interval_of_a_strategy_that_is_beyond_any_number_says_so() -> None:
+    row = {"rank": 2, "early": False, "lost": 0, "outcome": None, "behind": 0.5}
+    for low, high, words in (
+        (-0.5, 1.0, " (0.71 to 2.00)"),
+        (-2000.0, 2000.0, " (below ×0.001 to over ×1,000)"),
+        (None, None, ""),
+    ):
+        assert tables._behind({**row, "low": low, "high": high}) == f"×1.41{words}"
+
+
 def test_a_column_without_any_value_is_left_out() -> None:
     columns = [Column("a"), *numbers("b", "c", "d")]
     (block,) = table_parts.table("t", columns, [Row(["1", "–", "–", "2"]), Row(["3", "–", "4", "–"])])

@@ -182,8 +182,9 @@ def _behind(row: dict[str, Any]) -> Text:
         return f"ended at step {row['step']:,}"
     if row["behind"] is None:
         return f"lost {counted(row['lost'], 'seed')}" if row["lost"] else NONE
-    interval = "" if row["low"] is None else f" ({2 ** row['low']:.2f} to {2 ** row['high']:.2f})"
-    words = f"{times(row['behind'])}{interval}"
+    # The factors of an interval with one degree of freedom may be beyond any number.
+    ends = [times(row[end]).removeprefix("×") for end in ("low", "high") if row[end] is not None]
+    words = times(row["behind"]) + (f" ({' to '.join(ends)})" if ends else "")
     return Span(words, "b") if row["outcome"] == Outcome.APART else words
 
 
