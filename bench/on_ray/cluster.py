@@ -5,16 +5,12 @@ import signal
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from threading import current_thread, main_thread
-from typing import Any
-from unittest.mock import patch
 
 import ray
 import ray.job_config
 from joblib import cpu_count  # type: ignore[import-untyped]
-from ray._private import parameter
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # missing in its stubs
 
 from bench.on_ray.jobs import ACCESS
@@ -54,7 +50,7 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
         raise UserError("--cpus limits what is started on this machine; leave it out with --address")
     if address == "local" and cpus is None:
         cpus = cpu_count()
-    with joining(address), _signals_kept(), _few_processes():
+    with joining(address), _signals_kept():
         ray.init(
             address=address, num_cpus=cpus, include_dashboard=False if address == "local" else None,
             log_to_driver=False, logging_level=logging.CRITICAL,
@@ -65,17 +61,6 @@ def cluster(needed: ResourcesConfig, cpus: int | None = None, address: str = "lo
         yield
     finally:
         ray.shutdown()
-
-
-@contextmanager
-def _few_processes() -> Iterator[None]:
-    """Let Ray start on this machine without two Python processes: one copies logs to the driver, the other adds machines.
-
-    `ray.init` has no option for them. Each takes 80 MB and half a second of the processor.
-    """
-    fewer: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
-    with patch.object(parameter, "RayParams", partial(parameter.RayParams, **fewer)):
-        yield
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from trainers.common.errors import UserError
 from trainers.domains import Split, get
 from trainers.domains.base import Skipped
 from trainers.domains.files.collection import content_fingerprint
-from trainers.domains.files.decode_image import opened
+from trainers.domains.files.decode_image import opened, square
 from trainers.domains.files.folder import Folder
 from trainers.domains.files.split_names import divide, layout
 
@@ -120,6 +120,12 @@ KINDS: dict[str, tuple[bytes, Colour]] = {
     "new.avif": (encoded(plain("RGB", (10, 200, 30)), "AVIF", quality=100), (10, 200, 30)),
     "text.pgm": (b"P2\n# by hand\n2 2\n255\n40 40 40 40\n", (40, 40, 40)),
 }
+
+
+def test_sixteen_bits_become_eight_by_the_ratio_of_their_ranges_rounded_down():
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    image = square(opened(encoded(Image.fromarray(values), "PNG")), 256)
+    assert image[..., 0].ravel().tolist() == [value * 255 // 65535 for value in range(65536)]
 
 
 @pytest.mark.parametrize("name", KINDS)
