@@ -65,9 +65,11 @@ def _cell_hover(row: dict[Any, Any]) -> str:
     return f"{escape(row['source_label'])} to {escape(row['cell_label'])}<br>{gain}<br>at step {row['step']:,}{seeds}"
 
 
-def _is_ratio(*values: float | None) -> bool:
-    """Return whether values have a ratio: a trial that diverged has some that are not finite."""
-    return all(value is not None and 0 < value < math.inf for value in values)
+def _gain(value: float | None, scratch: float | None) -> float:
+    """Return log2 of the ratio of scratch's value to a value; 0 if they have none, as those of a trial that diverged."""
+    if value is None or scratch is None or not (0 < value < math.inf and 0 < scratch < math.inf):
+        return 0.0
+    return math.log2(scratch / value)
 
 
 def fid_by_class(rows: pd.DataFrame) -> Drawing:
@@ -82,10 +84,7 @@ def fid_by_class(rows: pd.DataFrame) -> Drawing:
     values = dict(zip(keys, rows["value"].astype(float), strict=True))
     grid = [[values.get((*method, name)) for name in names] for method in methods]
     scratch = [values.get((SCRATCH, "", name)) for name in names]
-    gains: list[list[float | None]] = [
-        [math.log2(base / value) if _is_ratio(value, base) else 0.0 for value, base in zip(line, scratch, strict=True)]
-        for line in grid
-    ]
+    gains: list[list[float | None]] = [[_gain(value, base) for value, base in zip(line, scratch, strict=True)] for line in grid]
     filters = {
         "rows": [{"strategy": strategy, **({"source": source} if source else {})} for strategy, source in methods],
         "columns": [{} for _ in names],
