@@ -50,7 +50,8 @@ class Rooms:
 
     def widen(self, key: str) -> None:
         """Let the next attempt of a trial, of which one has ended, take twice as many slots."""
-        self._wanted[key] = 2 * self.taken.get(key, 1)
+        # One that took fewer than it was to have, for lack of a machine, is to have no fewer for it.
+        self._wanted[key] = max(self._wanted.get(key, 1), 2 * self.taken.get(key, 1))
         self.take(key)
 
     def may_get(self, taken: int) -> bool:

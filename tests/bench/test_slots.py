@@ -100,3 +100,17 @@ def test_a_widened_trial_takes_at_most_what_the_largest_machine_has_that_is_up_o
     assert rooms.take("wide") == min(taken, 2 * waits_for)
     assert rooms.take("narrow") == 1
     assert dict(rooms.taken) == {"wide": rooms.take("wide")}
+
+
+def test_a_trial_that_lacked_memory_on_a_smaller_machine_takes_no_less_on_a_large_one_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "LOOK", 0.0)
+    machines: list[Machines] = [[{"CPU": 8.0}]]
+    monkeypatch.setattr(module, "alive", lambda: machines[0])
+    rooms, taken = Rooms(ResourcesConfig()), []
+    for cpus in (8.0, 8.0, 1.0, 1.0, 8.0, 8.0):
+        machines[0] = [{"CPU": cpus}]
+        if cpus == 1.0:
+            rooms.take("wide")  # as it is narrowed
+        rooms.widen("wide")
+        taken.append(rooms.taken["wide"])
+    assert taken == [2, 4, 1, 1, 4, 8]
