@@ -76,7 +76,7 @@ def compare_with_scratch(rows: pd.DataFrame) -> tuple[dict[str, float], int, int
 
     Returns:
         Mean FIDs and step as ``{"transfer", "scratch", "step"}``; the number of classes where the transfer's FID is lower; the
-        number of classes. None if either method is missing.
+        number of classes of both. None if either method is missing.
     """
     transfers, scratch = rows[rows["strategy"] != SCRATCH], rows[rows["strategy"] == SCRATCH]
     if len(transfers) == 0 or len(scratch) == 0:
@@ -86,6 +86,7 @@ def compare_with_scratch(rows: pd.DataFrame) -> tuple[dict[str, float], int, int
     of_scratch = scratch.set_index("class")["value"]
     if MEAN not in of_transfer or MEAN not in of_scratch:
         return None
-    ahead = (of_transfer.drop(MEAN) < of_scratch.drop(MEAN)).sum()
+    of_both = of_transfer.drop(MEAN).align(of_scratch.drop(MEAN), join="inner")  # a class that one has not measured is none
+    ahead = (of_both[0] < of_both[1]).sum()
     means = {"transfer": float(of_transfer[MEAN]), "scratch": float(of_scratch[MEAN]), "step": float(best["step"])}
-    return means, int(ahead), len(of_transfer) - 1
+    return means, int(ahead), len(of_both[0])

@@ -83,6 +83,8 @@ def test_the_best_transfer_is_counted_against_scratch_class_by_class(tmp_path: P
     worse = rows["class"].isin(["1", "3"]) & (rows["strategy"] == first)
     _, ahead, count = compare_with_scratch(rows.assign(value=rows["value"].where(~worse, 1e6))) or pytest.fail("both are there")
     assert (ahead, count) == (2, 4)
+    lacking = (rows["strategy"] == "scratch") & (rows["class"] == rows["class"].iloc[-1])
+    assert (compare_with_scratch(rows[~lacking]) or pytest.fail("both are there"))[2] == count - 1
     assert compare_with_scratch(rows[rows["strategy"] != "scratch"]) is None
     assert compare_with_scratch(rows[rows["strategy"] == "scratch"]) is None
 
