@@ -60,10 +60,10 @@ class Style:
 def ratio(gain: float) -> str:
     """Return a gain (log2) as the ratio of scratch's FID to the transfer's.
 
-    >>> ratio(1.0), ratio(-1.0)
-    ('2.0×', '0.50×')
+    >>> ratio(1.0), ratio(-1.0), ratio(1500.0)
+    ('2.0×', '0.50×', '2^1500×')
     """
-    return multiple(2**gain)
+    return multiple(2**gain) if abs(gain) < 1000 else f"2^{gain:.0f}×"
 
 
 def blank(height: int) -> Drawing:
